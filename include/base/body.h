@@ -1,0 +1,26 @@
+/* base/body.h - the bytes of one message, wherever they are.
+ *
+ * Either a chain of blocks in memory or a range of an open file; the reader
+ * need not care.  A body owns neither. */
+#ifndef MTA_BASE_BODY_H
+#define MTA_BASE_BODY_H
+
+#include "base/chain.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct body {
+    const struct chain *chain; /* NULL: the file below */
+    int fd;
+    off_t start;
+    uint64_t size;
+};
+
+struct body body_of_chain(const struct chain *c);
+struct body body_of_file(int fd, off_t start, uint64_t size);
+
+/* Up to n bytes from offset `at`; 0 only at the end; -1 with errno. */
+ssize_t body_read(const struct body *b, uint64_t at, void *out, size_t n);
+#endif

@@ -1,0 +1,60 @@
+/* base/fs.h - the system calls that decide what is on the disk.
+ *
+ * All code that must survive a power cut (spool, Maildir, mbox) calls these
+ * and no others.  A test puts a recorder or a saboteur in their place with
+ * fs_replace(); in production each is the system call of its name, repeated
+ * on EINTR.  They return what the system call returns, with errno. */
+#ifndef MTA_BASE_FS_H
+#define MTA_BASE_FS_H
+
+#include <stddef.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct fs_ops {
+    int (*open)(const char *path, int flags, mode_t mode);
+    int (*close)(int fd);
+    ssize_t (*pwritev)(int fd, const struct iovec *v, int n, off_t at);
+    ssize_t (*write)(int fd, const void *p, size_t n); /* for O_APPEND */
+    ssize_t (*pread)(int fd, void *p, size_t n, off_t at);
+    int (*allocate)(int fd, off_t size); /* posix_fallocate, but sets errno */
+    int (*truncate)(int fd, off_t size);
+    int (*fdatasync)(int fd);
+    int (*fsync)(int fd);
+    int (*rename)(const char *from, const char *to);
+    int (*link)(const char *from, const char *to);
+    int (*unlink)(const char *path);
+    int (*mkdir)(const char *path, mode_t mode);
+    int (*lock)(int fd, int operation); /* flock(2) */
+};
+
+extern const struct fs_ops fs_system; /* the real ones */
+
+/* What the fs_ functions below call.  NULL: back to the system.  Not while
+ * other threads are in them. */
+void fs_replace(const struct fs_ops *ops);
+
+int fs_open(const char *path, int flags, mode_t mode); /* adds O_CLOEXEC */
+int fs_close(int fd);
+ssize_t fs_pwritev(int fd, const struct iovec *v, int n, off_t at);
+ssize_t fs_write(int fd, const void *p, size_t n);
+ssize_t fs_pread(int fd, void *p, size_t n, off_t at);
+int fs_allocate(int fd, off_t size);
+int fs_truncate(int fd, off_t size);
+int fs_fdatasync(int fd);
+int fs_fsync(int fd);
+int fs_rename(const char *from, const char *to);
+int fs_link(const char *from, const char *to);
+int fs_unlink(const char *path);
+int fs_mkdir(const char *path, mode_t mode);
+int fs_lock(int fd, int operation);
+
+/* Built on them.  0, or -1 with errno; a short write is continued, so
+ * failure means that some of it may be written. */
+int fs_pwrite_all(int fd, const void *p, size_t n, off_t at);
+int fs_pwritev_all(int fd, struct iovec *v, int n, off_t at); /* eats v */
+int fs_write_all(int fd, const void *p, size_t n);
+int fs_pread_all(int fd, void *p, size_t n, off_t at); /* EOF: errno EIO */
+int fs_sync_dir(const char *path);                     /* open, fsync, close */
+#endif

@@ -1,0 +1,44 @@
+/* base/os.h - processes, descriptors and privileges. */
+#ifndef MTA_BASE_OS_H
+#define MTA_BASE_OS_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* 0, or -1 with errno. */
+int os_nonblock(int fd);
+int os_cloexec(int fd);
+
+/* A pipe, both ends close-on-exec and non-blocking.  0, or -1 with errno. */
+int os_pipe(int end[2]);
+
+/* dir "/" name; false when it does not fit.  An empty name gives dir. */
+bool os_path(char *out, size_t size, const char *dir, const char *name);
+
+/* Make the directory and those above it.  Existing ones are left alone. */
+int os_mkdirs(const char *path, mode_t mode, struct err *e);
+
+/* Become user and group for good: group, supplementary groups, user, then
+ * proof that root cannot come back.  Empty or NULL names: stay (user given
+ * and group empty: the user's own group).  Names or decimal numbers.  Being
+ * that user already is success. */
+int os_drop_privileges(const char *user, const char *group, struct err *e);
+
+/* Numbers behind the names, without changing anything. (uid_t)-1 and
+ * (gid_t)-1 where a name is empty. */
+int os_find_ids(const char *user, const char *group, uid_t *uid, gid_t *gid,
+                struct err *e);
+
+/* Raise the soft limit of descriptors to at least n, as far as the hard
+ * limit allows; returns the limit that now holds. */
+size_t os_want_fds(size_t n);
+
+/* A signal handler without SA_RESTART; SIG_IGN and SIG_DFL work too. */
+void os_signal(int signo, void (*handler)(int));
+
+/* The host's name, fully qualified where the system knows it. */
+void os_hostname(char *out, size_t size);
+#endif

@@ -1,0 +1,48 @@
+/* base/span.h - a piece of somebody else's bytes.
+ *
+ * A span owns nothing and need not end in NUL; whoever made it says how long
+ * the bytes live.  All functions are pure; case folding is ASCII only, as in
+ * SMTP and DNS, whatever the locale. */
+#ifndef MTA_BASE_SPAN_H
+#define MTA_BASE_SPAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct span {
+    const char *p;
+    size_t n;
+};
+
+#define SPAN_LIT(s)                                                            \
+    (struct span)                                                              \
+    {                                                                          \
+        (s), sizeof(s) - 1                                                     \
+    }
+
+struct span span_of(const char *cstr); /* NULL gives the empty span */
+bool span_eq(struct span a, struct span b);
+bool span_eq_nocase(struct span a, struct span b);
+bool span_is(struct span a, const char *cstr);
+bool span_is_nocase(struct span a, const char *cstr);
+bool span_starts_nocase(struct span a, const char *prefix);
+
+/* Without blanks and tabs at both ends. */
+struct span span_trim(struct span s);
+
+/* Offset of the first c, or s.n when there is none. */
+size_t span_find(struct span s, char c);
+
+/* Copy into dst as a C string.  False, with dst empty, when it does not fit
+ * or holds a NUL. */
+bool span_copy(char *dst, size_t size, struct span s);
+
+/* Decimal digits only, at most max.  False on anything else. */
+bool span_u64(struct span s, unsigned long long max, unsigned long long *out);
+
+char ascii_lower(char c);
+void ascii_lower_str(char *s);
+bool ascii_is_alpha(char c);
+bool ascii_is_digit(char c);
+bool ascii_is_alnum(char c);
+#endif

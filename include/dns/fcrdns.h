@@ -1,0 +1,24 @@
+/* dns/fcrdns.h - the name of a client, confirmed: PTR, then forward.
+ *
+ * A name counts as confirmed when one of its A/AAAA records is the client's
+ * address again.  Up to 4 PTR names are tried. */
+#ifndef MTA_DNS_FCRDNS_H
+#define MTA_DNS_FCRDNS_H
+
+#include "dns/dns.h"
+
+enum fcrdns_status {
+    FCRDNS_OK,       /* name is confirmed */
+    FCRDNS_NO_PTR,   /* no PTR record; name is empty */
+    FCRDNS_MISMATCH, /* a PTR name exists, but does not lead back; name is it */
+    FCRDNS_TEMP      /* DNS fails for now; name may be the PTR or empty */
+};
+
+struct fcrdns_query;
+typedef void fcrdns_fn(void *ctx, enum fcrdns_status status, const char *name);
+
+/* The callback comes from the loop, never from inside.  NULL: no memory. */
+struct fcrdns_query *fcrdns_ask(struct dns *d, const struct addr *client,
+                                fcrdns_fn *fn, void *ctx, struct err *e);
+void fcrdns_cancel(struct fcrdns_query *q);
+#endif

@@ -1,0 +1,51 @@
+/* dns/mx.h - the mail hosts of a domain, with addresses (RFC 5321 5.1).
+ *
+ * MX records ordered by preference, equal ones shuffled; no MX: the domain's
+ * own addresses (implicit MX); null MX (RFC 7505) is told apart.  A host with
+ * no address is left out unless all are.  Addresses of each host: IPv6 first
+ * when wanted, then IPv4. */
+#ifndef MTA_DNS_MX_H
+#define MTA_DNS_MX_H
+
+#include "dns/dns.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { MX_HOSTS_MAX = 16, MX_ADDRS_MAX = 8 };
+
+struct mx_host {
+    uint16_t preference;
+    char name[DNS_NAME_MAX];
+    size_t naddr;
+    struct addr addr[MX_ADDRS_MAX];
+};
+
+enum mx_status {
+    MX_OK,        /* at least one host with an address */
+    MX_NULL,      /* "MX 0 .": takes no mail */
+    MX_NO_DOMAIN, /* NXDOMAIN, or neither MX nor addresses */
+    MX_NO_HOST,   /* MX exist, but no host of them has an address: permanent */
+    MX_TEMP       /* a needed look-up failed for now */
+};
+
+struct mx_result {
+    enum mx_status status;
+    char why[160];
+    uint32_t ttl; /* seconds this may be kept; 0 with MX_TEMP */
+    size_t nhost;
+    struct mx_host host[MX_HOSTS_MAX];
+};
+
+struct mx_query;
+typedef void mx_fn(void *ctx, const struct mx_result *r);
+
+enum mx_families { MX_V4 = 1, MX_V6 = 2, MX_BOTH = 3 };
+
+/* want_mx false: only the addresses of `domain` itself (smarthosts).  The
+ * callback comes from the loop, never from inside. */
+struct mx_query *mx_ask(struct dns *d, const char *domain, bool want_mx,
+                        enum mx_families families, mx_fn *fn, void *ctx,
+                        struct err *e);
+void mx_cancel(struct mx_query *q);
+#endif

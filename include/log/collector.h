@@ -1,0 +1,28 @@
+/* log/collector.h - the process that owns the log file.
+ *
+ * One per queue directory, held by flock on run/log.lock.  Reads whole
+ * messages from the SysV queue and appends them to the file (or stdout):
+ * nothing is taken from the queue that is not then written, and a full disk
+ * or broken file is retried for as long as it lasts while the queue, and so
+ * the writers, wait.  SIGHUP reopens the file.  On SIGTERM it drains the
+ * queue, and removes it when no writer is attached any more (writers hold a
+ * shared flock on run/log.writers). */
+#ifndef MTA_LOG_COLLECTOR_H
+#define MTA_LOG_COLLECTOR_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+
+/* Run until SIGTERM or SIGINT.  Returns 0, or -1 with *e (ERR_TEMP with sys
+ * EWOULDBLOCK when another collector holds the lock). */
+int log_collect(const char *queue_dir, const char *file, struct err *e);
+
+/* Is a collector running for this directory? */
+bool log_collector_alive(const char *queue_dir);
+
+/* Print lines of a log file to stdout; id and sid filter when not NULL;
+ * follow waits for more until interrupted. */
+int log_show(const char *file, const char *id, const char *sid, bool follow,
+             struct err *e);
+#endif

@@ -1,0 +1,105 @@
+/* net/conn.h - a byte stream on a loop: buffered, with one deadline.
+ *
+ * The owner gets events and never calls read() or write().  Input is read
+ * into one scratch buffer shared by all connections of the loop and shown to
+ * the owner in one piece, CONN_INPUT at a time; what the owner does not
+ * consume waits in pool blocks.  So a connection with nothing in flight holds
+ * no buffer.  Output is a chain of blocks, written when the owner's turn ends
+ * (conn_flush_all()) or when it grows beyond 64 KiB.  TLS will go inside:
+ * the interface shows plain bytes only. */
+#ifndef MTA_NET_CONN_H
+#define MTA_NET_CONN_H
+
+#include "base/chain.h"
+#include "base/err.h"
+#include "base/span.h"
+#include "net/addr.h"
+#include "net/loop.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum conn_event {
+    CONN_CONNECTED, /* dialled: the peer took the connection */
+    CONN_INPUT,     /* conn_input() shows bytes; conn_consume() takes them */
+    CONN_DRAINED,   /* output fell below the low mark after being above it */
+    CONN_EOF,       /* the peer will send no more; all input was shown */
+    CONN_FAILED,    /* connect, read or write failed; see conn->error */
+    CONN_TIMEOUT    /* the deadline passed */
+};
+
+/* What the connections of one loop share. */
+struct conn_env {
+    struct loop *loop;
+    struct pool *blocks; /* chain_pool_new() */
+    char *scratch;
+    size_t scratch_size;
+    struct list dirty; /* connections with unwritten output */
+};
+
+enum { CONN_SCRATCH = 64 * 1024, CONN_LOW = 16 * 1024, CONN_HIGH = 64 * 1024 };
+
+int conn_env_init(struct conn_env *env, struct loop *loop, size_t max_blocks,
+                  struct err *e);
+void conn_env_done(struct conn_env *env);
+
+struct conn; /* open only so that owners can embed it */
+typedef void conn_fn(struct conn *c, enum conn_event ev);
+
+struct conn {
+    struct loop_io io;
+    struct loop_timer timer;
+    struct list dirty;
+    struct conn_env *env;
+    conn_fn *fn;
+    struct chain in, out; /* unconsumed input; unwritten output */
+    struct span shown;    /* during CONN_INPUT */
+    uint64_t deadline;    /* ms; the timer may fire early and look again */
+    int error;            /* errno of CONN_FAILED */
+    unsigned char paused, connecting, eof, above_low, closing;
+};
+
+/* Take over a connected descriptor (it is made non-blocking and
+ * close-on-exec).  On failure the descriptor is still the caller's. */
+int conn_open(struct conn *c, struct conn_env *env, int fd, conn_fn *fn,
+              struct err *e);
+
+/* Start to connect; CONN_CONNECTED, CONN_FAILED or CONN_TIMEOUT follows,
+ * never before the return. */
+int conn_dial(struct conn *c, struct conn_env *env, const struct addr *to,
+              conn_fn *fn, struct err *e);
+
+/* Close at once; unwritten output is dropped, no event follows.  A conn may
+ * be closed inside its own fn, but its memory must stay until loop_turn() or
+ * conn_flush_all() has returned: owners collect the dead and free them at the
+ * end of the turn.  Closing a closed conn does nothing. */
+void conn_close(struct conn *c);
+bool conn_is_open(const struct conn *c);
+
+/* Write what is queued, then close; CONN_EOF or CONN_FAILED tells when it is
+ * over, CONN_TIMEOUT if the peer does not take it in time. */
+void conn_close_after_output(struct conn *c);
+
+/* All bytes received and not consumed, in one piece; valid until the next
+ * call on this conn.  Outside CONN_INPUT it may be asked for too (after a
+ * pause): the bytes are then brought into the scratch buffer. */
+struct span conn_input(struct conn *c);
+void conn_consume(struct conn *c, size_t n);
+
+/* While paused no CONN_INPUT comes and nothing more is read; resuming shows
+ * waiting input in the next turn at the latest. */
+void conn_pause(struct conn *c);
+void conn_resume(struct conn *c);
+
+/* Queue output; false when no blocks are left (the owner closes). */
+bool conn_write(struct conn *c, const void *data, size_t n);
+bool conn_writes(struct conn *c, const char *cstr);
+size_t conn_output_waiting(const struct conn *c);
+
+/* Seconds from now until CONN_TIMEOUT; 0: none.  Cheap enough per event. */
+void conn_set_timeout(struct conn *c, uint64_t seconds);
+
+/* Once per turn: write all that was queued.  Connections that fail get
+ * CONN_FAILED from here. */
+void conn_flush_all(struct conn_env *env);
+#endif

@@ -1,0 +1,19 @@
+/* net/listen.h - listening sockets. */
+#ifndef MTA_NET_LISTEN_H
+#define MTA_NET_LISTEN_H
+
+#include "base/err.h"
+#include "net/addr.h"
+
+/* Bind and listen; non-blocking, close-on-exec, SO_REUSEADDR; an IPv6 socket
+ * takes IPv6 only, so [::]:25 and 0.0.0.0:25 stand side by side.  Returns the
+ * descriptor, or -1 with *e saying what to do about it (port in use,
+ * privileges). */
+int net_listen(const struct addr *at, int backlog, struct err *e);
+
+/* One waiting client, non-blocking and close-on-exec.  Returns the
+ * descriptor; -1 with errno EAGAIN when none waits, EMFILE/ENFILE when
+ * descriptors are out (the client stays in the backlog), other errors are of
+ * that client alone.  A descriptor >= FD_SETSIZE is closed: errno EMFILE. */
+int net_accept(int listen_fd, struct addr *peer);
+#endif

@@ -1,0 +1,50 @@
+/* smtp/address.h - mailboxes (RFC 5321 4.1.2, 4.5.3.1; RFC 6531 for UTF-8).
+ *
+ * Pure, no allocation.  A source route is accepted and dropped. */
+#ifndef MTA_SMTP_ADDRESS_H
+#define MTA_SMTP_ADDRESS_H
+
+#include "base/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    SMTP_LOCAL_MAX = 64,
+    SMTP_DOMAIN_MAX = 255,
+    SMTP_ADDRESS_MAX = SMTP_LOCAL_MAX + 1 + SMTP_DOMAIN_MAX + 1 /* NUL */
+};
+
+enum smtp_address_error {
+    SMTP_ADDRESS_OK,
+    SMTP_ADDRESS_EMPTY,
+    SMTP_ADDRESS_LOCAL,     /* local part: bad character or dot */
+    SMTP_ADDRESS_DOMAIN,    /* bad domain or literal */
+    SMTP_ADDRESS_NO_DOMAIN, /* "user" alone (only postmaster may) */
+    SMTP_ADDRESS_TOO_LONG,
+    SMTP_ADDRESS_ROUTE /* malformed source route */
+};
+
+struct smtp_address {
+    struct span text;   /* local@domain, route dropped, as written */
+    struct span local;  /* as written, quotes included */
+    struct span domain; /* empty: none; a literal keeps its brackets */
+    bool is_literal;
+    bool is_utf8; /* holds octets >= 0x80 (valid UTF-8) */
+};
+
+/* What stands between < and >.  The null reverse-path "" is
+ * SMTP_ADDRESS_EMPTY: the caller decides.  A bare local part parses fully
+ * and returns SMTP_ADDRESS_NO_DOMAIN. */
+enum smtp_address_error smtp_address_parse(struct smtp_address *a,
+                                           struct span path);
+const char *smtp_address_why(enum smtp_address_error e);
+
+/* The local part as meant: quotes and backslashes removed ("a\.b" is a.b).
+ * False when it does not fit. */
+bool smtp_local_unquote(char *out, size_t size, struct span local);
+
+/* A syntactically valid domain name: labels of letters, digits, hyphens
+ * (underscore tolerated), <= 63 each, <= 255; one dot at the end is not. */
+bool smtp_domain_valid(struct span domain);
+#endif

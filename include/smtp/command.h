@@ -1,0 +1,66 @@
+/* smtp/command.h - a command line, taken apart (RFC 5321 4.1).
+ *
+ * Pure functions, no allocation; spans point into the line given. */
+#ifndef MTA_SMTP_COMMAND_H
+#define MTA_SMTP_COMMAND_H
+
+#include "base/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum smtp_verb {
+    SMTP_HELO,
+    SMTP_EHLO,
+    SMTP_MAIL,
+    SMTP_RCPT,
+    SMTP_DATA,
+    SMTP_RSET,
+    SMTP_QUIT,
+    SMTP_VRFY,
+    SMTP_NOOP,
+    SMTP_HELP,
+    SMTP_EXPN,
+    SMTP_STARTTLS,
+    SMTP_AUTH,
+    SMTP_BDAT,
+    SMTP_UNKNOWN
+};
+
+enum {
+    SMTP_COMMAND_MAX = 2048, /* octets with CRLF; RFC 5321 asks for 512 and
+                                more for extensions */
+    SMTP_PARAMS_MAX = 16
+};
+
+struct smtp_param {
+    struct span key, value; /* value.p NULL: there was no "=" */
+};
+
+struct smtp_command {
+    enum smtp_verb verb;
+    struct span word; /* the verb as it was written */
+    struct span args; /* all behind it, without blanks at the ends */
+};
+
+/* line without its CRLF.  "VERIFY" is VRFY.  False: holds NUL, a bare CR or
+ * LF, or octets >= 0x80 outside an address argument is not judged here. */
+bool smtp_command_parse(struct smtp_command *c, struct span line);
+const char *smtp_verb_name(enum smtp_verb v);
+
+/* The argument of MAIL or RCPT: "FROM:<path> KEY=VALUE ...". `keyword` is
+ * "FROM:" or "TO:".  One or more blanks after the colon are tolerated.  *path
+ * is what stands between < and >, source route included. */
+enum smtp_syntax {
+    SMTP_SYNTAX_OK,
+    SMTP_SYNTAX_BAD,   /* 501 5.5.4 */
+    SMTP_SYNTAX_PARAMS /* 501 5.5.4: a malformed ESMTP parameter */
+};
+enum smtp_syntax smtp_path_args(struct span args, const char *keyword,
+                                struct span *path, struct smtp_param *params,
+                                size_t *nparams);
+
+/* The name given in HELO or EHLO: a domain, an address literal, or whatever
+ * a sloppy client says, as long as it is one printable word of <= 255. */
+bool smtp_helo_name(struct span args, struct span *name);
+#endif

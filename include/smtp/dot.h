@@ -1,0 +1,49 @@
+/* smtp/dot.h - the end-of-data codec (RFC 5321 4.1.1.4, 4.5.2).
+ *
+ * The message ends at CRLF.CRLF and nothing else; one leading dot of a line
+ * is taken away (decode) or added (encode), where a line begins only after
+ * CRLF.  Streams: state is a few bytes, input comes in any pieces. */
+#ifndef MTA_SMTP_DOT_H
+#define MTA_SMTP_DOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct smtp_dot_decoder {
+    unsigned char state;   /* 0: at the start of a line */
+    bool ended;            /* the final dot was seen */
+    bool bare_cr, bare_lf; /* a CR without LF, an LF without CR was seen */
+    bool normalize;        /* set by the caller: turn bare CR and bare LF into
+                            CRLF (they still do not end a message) */
+    bool long_line;        /* a text line beyond 998 octets was seen */
+    unsigned short line;   /* octets in the line so far, saturating */
+};
+
+#define SMTP_DOT_DECODER_INIT                                                  \
+    {                                                                          \
+        0, false, false, false, false, false, 0                                \
+    }
+
+/* Decode from in[0..n); out must have room for 2 * n + 2 bytes.  Returns the
+ * bytes put out; *used is how much input was taken: all of it, or up to and
+ * with the end of data. */
+size_t smtp_dot_decode(struct smtp_dot_decoder *d, const char *in, size_t n,
+                       size_t *used, char *out);
+
+struct smtp_dot_encoder {
+    bool line_started, last_cr;
+};
+
+#define SMTP_DOT_ENCODER_INIT                                                  \
+    {                                                                          \
+        false, false                                                           \
+    }
+
+/* Input is wire form (CRLF lines); out must have room for 2 * n. */
+size_t smtp_dot_encode(struct smtp_dot_encoder *s, const char *in, size_t n,
+                       char *out);
+
+/* The end: ".CRLF", with CRLF before it when the last line lacks one.
+ * Returns its length, at most 5. */
+size_t smtp_dot_finish(struct smtp_dot_encoder *s, char out[5]);
+#endif

@@ -1,0 +1,60 @@
+/* smtp/reply.h - replies: read those of a server, write ours (RFC 5321 4.2,
+ * RFC 2034, RFC 3463). */
+#ifndef MTA_SMTP_REPLY_H
+#define MTA_SMTP_REPLY_H
+
+#include "base/buf.h"
+#include "base/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    SMTP_REPLY_LINE_MAX = 2048, /* RFC says 512; be generous, but bounded */
+    SMTP_REPLY_LINES_MAX = 100,
+    SMTP_REPLY_TEXT_MAX = 512
+};
+
+/* One reply while it arrives line by line. */
+struct smtp_reply {
+    int code;                                  /* 0: nothing yet */
+    unsigned short enh_class, subject, detail; /* enhanced code, RFC 3463;
+                                                  class 0: none given */
+    unsigned lines;
+    bool done;                      /* the last line ("250 ") was read */
+    char text[SMTP_REPLY_TEXT_MAX]; /* texts of all lines, joined by blanks,
+                                       printable, cut to fit */
+};
+
+enum smtp_reply_result {
+    SMTP_REPLY_MORE, /* line taken, more follow */
+    SMTP_REPLY_DONE,
+    SMTP_REPLY_BROKEN /* not a reply: the session can not be trusted */
+};
+
+void smtp_reply_clear(struct smtp_reply *r);
+
+/* One line without its line end (CRLF, or a lone LF as some servers send). */
+enum smtp_reply_result smtp_reply_line(struct smtp_reply *r, struct span line);
+
+/* EHLO keywords of the peer, fed with each line of its 250 reply but the
+ * first. */
+enum {
+    SMTP_EXT_PIPELINING = 1,
+    SMTP_EXT_SIZE = 2,
+    SMTP_EXT_8BITMIME = 4,
+    SMTP_EXT_STARTTLS = 8,
+    SMTP_EXT_CHUNKING = 16,
+    SMTP_EXT_SMTPUTF8 = 32,
+    SMTP_EXT_DSN = 64,
+    SMTP_EXT_AUTH = 128,
+    SMTP_EXT_ENHANCED = 256
+};
+struct smtp_ext {
+    unsigned bits;
+    unsigned long long size;         /* limit of SIZE; 0: none told */
+    unsigned limit_mail, limit_rcpt; /* RFC 9422 LIMITS; 0: none told */
+    char auth[128];                  /* mechanisms, as written */
+};
+void smtp_ext_line(struct smtp_ext *x, struct span keyword_line);
+#endif

@@ -1,0 +1,205 @@
+#include "base/fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+static int sys_open(const char *path, int flags, mode_t mode)
+{
+    return open(path, flags, mode);
+}
+
+static int sys_allocate(int fd, off_t size)
+{
+    int rc = posix_fallocate(fd, 0, size);
+
+    errno = rc;
+    return rc == 0 ? 0 : -1;
+}
+
+const struct fs_ops fs_system = {
+    .open = sys_open,
+    .close = close,
+    .pwritev = pwritev,
+    .write = write,
+    .pread = pread,
+    .allocate = sys_allocate,
+    .truncate = ftruncate,
+    .fdatasync = fdatasync,
+    .fsync = fsync,
+    .rename = rename,
+    .link = link,
+    .unlink = unlink,
+    .mkdir = mkdir,
+    .lock = flock,
+};
+
+static const struct fs_ops *ops = &fs_system;
+
+void fs_replace(const struct fs_ops *with)
+{
+    ops = with == NULL ? &fs_system : with;
+}
+
+/* Repeat a call that a signal interrupted. */
+#define AGAIN(type, call)                                                      \
+    do {                                                                       \
+        type rc_;                                                              \
+        do                                                                     \
+            rc_ = (call);                                                      \
+        while (rc_ < 0 && errno == EINTR);                                     \
+        return rc_;                                                            \
+    } while (0)
+
+int fs_open(const char *path, int flags, mode_t mode)
+{
+    AGAIN(int, ops->open(path, flags | O_CLOEXEC, mode));
+}
+
+/* Not repeated: on Linux the descriptor is gone even when close() says EINTR,
+ * and a second close could hit somebody else's. */
+int fs_close(int fd)
+{
+    return ops->close(fd);
+}
+
+ssize_t fs_pwritev(int fd, const struct iovec *v, int n, off_t at)
+{
+    AGAIN(ssize_t, ops->pwritev(fd, v, n, at));
+}
+
+ssize_t fs_write(int fd, const void *p, size_t n)
+{
+    AGAIN(ssize_t, ops->write(fd, p, n));
+}
+
+ssize_t fs_pread(int fd, void *p, size_t n, off_t at)
+{
+    AGAIN(ssize_t, ops->pread(fd, p, n, at));
+}
+
+int fs_allocate(int fd, off_t size)
+{
+    AGAIN(int, ops->allocate(fd, size));
+}
+
+int fs_truncate(int fd, off_t size)
+{
+    AGAIN(int, ops->truncate(fd, size));
+}
+
+int fs_fdatasync(int fd)
+{
+    AGAIN(int, ops->fdatasync(fd));
+}
+
+int fs_fsync(int fd)
+{
+    AGAIN(int, ops->fsync(fd));
+}
+
+int fs_rename(const char *from, const char *to)
+{
+    AGAIN(int, ops->rename(from, to));
+}
+
+int fs_link(const char *from, const char *to)
+{
+    AGAIN(int, ops->link(from, to));
+}
+
+int fs_unlink(const char *path)
+{
+    AGAIN(int, ops->unlink(path));
+}
+
+int fs_mkdir(const char *path, mode_t mode)
+{
+    AGAIN(int, ops->mkdir(path, mode));
+}
+
+int fs_lock(int fd, int operation)
+{
+    AGAIN(int, ops->lock(fd, operation));
+}
+
+int fs_pwritev_all(int fd, struct iovec *v, int n, off_t at)
+{
+    while (n > 0) {
+        ssize_t done = fs_pwritev(fd, v, n, at);
+        if (done < 0)
+            return -1;
+        if (done == 0) {
+            errno = EIO;
+            return -1;
+        }
+        at += done;
+        for (; n > 0 && (size_t)done >= v->iov_len; v++, n--)
+            done -= (ssize_t)v->iov_len;
+        if (n > 0) {
+            v->iov_base = (char *)v->iov_base + done;
+            v->iov_len -= (size_t)done;
+        }
+    }
+    return 0;
+}
+
+int fs_pwrite_all(int fd, const void *p, size_t n, off_t at)
+{
+    struct iovec v = { (void *)(uintptr_t)p, n };
+
+    return n == 0 ? 0 : fs_pwritev_all(fd, &v, 1, at);
+}
+
+int fs_write_all(int fd, const void *p, size_t n)
+{
+    const char *from = p;
+
+    while (n > 0) {
+        ssize_t done = fs_write(fd, from, n);
+        if (done < 0)
+            return -1;
+        if (done == 0) {
+            errno = EIO;
+            return -1;
+        }
+        from += done;
+        n -= (size_t)done;
+    }
+    return 0;
+}
+
+int fs_pread_all(int fd, void *p, size_t n, off_t at)
+{
+    char *to = p;
+
+    while (n > 0) {
+        ssize_t done = fs_pread(fd, to, n, at);
+        if (done < 0)
+            return -1;
+        if (done == 0) {
+            errno = EIO;
+            return -1;
+        }
+        to += done;
+        at += done;
+        n -= (size_t)done;
+    }
+    return 0;
+}
+
+int fs_sync_dir(const char *path)
+{
+    int fd = fs_open(path, O_RDONLY | O_DIRECTORY, 0);
+
+    if (fd < 0)
+        return -1;
+    int rc = fs_fsync(fd);
+    int why = errno;
+    fs_close(fd);
+    errno = why;
+    return rc;
+}

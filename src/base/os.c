@@ -1,0 +1,198 @@
+#include "base/os.h"
+
+#include "base/span.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <netdb.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int os_nonblock(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+int os_cloexec(int fd)
+{
+    int flags = fcntl(fd, F_GETFD);
+
+    return flags < 0 ? -1 : fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
+}
+
+int os_pipe(int end[2])
+{
+    if (pipe(end) != 0)
+        return -1;
+    for (int i = 0; i < 2; i++)
+        if (os_nonblock(end[i]) != 0 || os_cloexec(end[i]) != 0) {
+            int why = errno;
+            close(end[0]);
+            close(end[1]);
+            errno = why;
+            return -1;
+        }
+    return 0;
+}
+
+bool os_path(char *out, size_t size, const char *dir, const char *name)
+{
+    int n = snprintf(out, size, "%s%s%s", dir, *name == '\0' ? "" : "/", name);
+
+    return n >= 0 && (size_t)n < size;
+}
+
+static int make_dir(const char *path, mode_t mode, struct err *e)
+{
+    struct stat st;
+
+    if (mkdir(path, mode) == 0 ||
+        (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
+        return 0;
+    return err_set(e, ERR_TEMP, errno, "make directory %s", path);
+}
+
+int os_mkdirs(const char *path, mode_t mode, struct err *e)
+{
+    char part[4096];
+
+    if (!span_copy(part, sizeof part, span_of(path)))
+        return err_set(e, ERR_USAGE, ENAMETOOLONG, "make directory %s", path);
+    for (char *slash = part; (slash = strchr(slash + 1, '/')) != NULL;
+         *slash = '/') {
+        *slash = '\0';
+        struct stat st;
+        if (stat(part, &st) != 0 && make_dir(part, mode, e) != 0)
+            return -1;
+    }
+    return make_dir(path, mode, e);
+}
+
+static int find_user(const char *name, uid_t *uid, gid_t *gid, struct err *e)
+{
+    unsigned long long number;
+    errno = 0;
+    struct passwd *pw = getpwnam(name);
+
+    if (pw == NULL && span_u64(span_of(name), 0xfffffffeu, &number)) {
+        pw = getpwuid((uid_t)number);
+        if (pw == NULL) { /* a bare number, as containers use them */
+            *uid = (uid_t)number;
+            *gid = (gid_t)number;
+            return 0;
+        }
+    }
+    if (pw == NULL)
+        return err_set(e, ERR_USAGE, errno, "no such user: %s", name);
+    *uid = pw->pw_uid;
+    *gid = pw->pw_gid;
+    return 0;
+}
+
+static int find_group(const char *name, gid_t *gid, struct err *e)
+{
+    unsigned long long number;
+    errno = 0;
+    struct group *gr = getgrnam(name);
+
+    if (gr != NULL)
+        *gid = gr->gr_gid;
+    else if (span_u64(span_of(name), 0xfffffffeu, &number))
+        *gid = (gid_t)number;
+    else
+        return err_set(e, ERR_USAGE, errno, "no such group: %s", name);
+    return 0;
+}
+
+int os_find_ids(const char *user, const char *group, uid_t *uid, gid_t *gid,
+                struct err *e)
+{
+    *uid = (uid_t)-1;
+    *gid = (gid_t)-1;
+    if (user != NULL && *user != '\0' && find_user(user, uid, gid, e) != 0)
+        return -1;
+    if (group != NULL && *group != '\0' && find_group(group, gid, e) != 0)
+        return -1;
+    return 0;
+}
+
+static int set_groups(const char *user, gid_t gid)
+{
+    const struct passwd *pw = user == NULL ? NULL : getpwnam(user);
+
+    if (geteuid() != 0)
+        return 0; /* only root can change them, and only root must */
+    return pw != NULL ? initgroups(pw->pw_name, gid) : setgroups(1, &gid);
+}
+
+int os_drop_privileges(const char *user, const char *group, struct err *e)
+{
+    uid_t uid;
+    gid_t gid;
+
+    if (os_find_ids(user, group, &uid, &gid, e) != 0)
+        return -1;
+    if (gid != (gid_t)-1 && (getgid() != gid || getegid() != gid)) {
+        if (set_groups(user, gid) != 0 || setgid(gid) != 0)
+            return err_set(e, ERR_PERM, errno, "become group %s",
+                           group != NULL && *group ? group : user);
+    } else if (uid != (uid_t)-1 && uid != 0 && geteuid() == 0 &&
+               set_groups(user, getgid()) != 0) {
+        return err_set(e, ERR_PERM, errno, "drop supplementary groups");
+    }
+    if (uid != (uid_t)-1 && (getuid() != uid || geteuid() != uid) &&
+        setuid(uid) != 0)
+        return err_set(e, ERR_PERM, errno, "become user %s", user);
+    if (uid != (uid_t)-1 && uid != 0 && setuid(0) == 0)
+        return err_set(e, ERR_BUG, 0, "root came back after leaving it");
+    return 0;
+}
+
+size_t os_want_fds(size_t n)
+{
+    struct rlimit lim;
+
+    if (getrlimit(RLIMIT_NOFILE, &lim) != 0)
+        return 256;
+    if (lim.rlim_cur < n) {
+        struct rlimit more = lim;
+        more.rlim_cur = lim.rlim_max < n ? lim.rlim_max : (rlim_t)n;
+        if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+            lim = more;
+    }
+    return (size_t)lim.rlim_cur;
+}
+
+void os_signal(int signo, void (*handler)(int))
+{
+    struct sigaction sa = { 0 };
+
+    sa.sa_handler = handler;
+    sigemptyset(&sa.sa_mask);
+    sigaction(signo, &sa, NULL);
+}
+
+void os_hostname(char *out, size_t size)
+{
+    struct addrinfo hints = { .ai_flags = AI_CANONNAME }, *found = NULL;
+    char name[256] = "";
+
+    if (gethostname(name, sizeof name - 1) != 0 || name[0] == '\0')
+        snprintf(name, sizeof name, "localhost");
+    if (strchr(name, '.') == NULL &&
+        getaddrinfo(name, NULL, &hints, &found) == 0 && found != NULL &&
+        found->ai_canonname != NULL && strchr(found->ai_canonname, '.') != NULL)
+        snprintf(out, size, "%s", found->ai_canonname);
+    else
+        snprintf(out, size, "%s", name);
+    if (found != NULL)
+        freeaddrinfo(found);
+}

@@ -1,0 +1,69 @@
+#include "base/rnd.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+/* One batch for each thread: no lock, and no thread sees another's bytes. */
+static __thread struct {
+    unsigned char bytes[256];
+    size_t left;
+    pid_t owner;
+} batch;
+
+static void from_kernel(unsigned char *out, size_t n)
+{
+    while (n > 0) {
+        ssize_t got = getrandom(out, n, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            _exit(70); /* ids and ports must not become guessable */
+        out += got;
+        n -= (size_t)got;
+    }
+}
+
+void rnd_bytes(void *out, size_t n)
+{
+    if (n > sizeof batch.bytes / 2) {
+        from_kernel(out, n);
+        return;
+    }
+    if (batch.left < n || batch.owner != getpid()) {
+        from_kernel(batch.bytes, sizeof batch.bytes);
+        batch.left = sizeof batch.bytes;
+        batch.owner = getpid();
+    }
+    batch.left -= n;
+    memcpy(out, batch.bytes + batch.left, n);
+}
+
+uint32_t rnd_u32(void)
+{
+    uint32_t v;
+
+    rnd_bytes(&v, sizeof v);
+    return v;
+}
+
+uint64_t rnd_u64(void)
+{
+    uint64_t v;
+
+    rnd_bytes(&v, sizeof v);
+    return v;
+}
+
+uint32_t rnd_below(uint32_t limit)
+{
+    uint32_t skip = (uint32_t)(-limit) % limit; /* 2^32 mod limit */
+    uint32_t v;
+
+    do
+        v = rnd_u32();
+    while (v < skip);
+    return v % limit;
+}

@@ -1,0 +1,109 @@
+/* table.c - the table of commands, and its readers. */
+#include "cli/command.h"
+
+#include "base/nearest.h"
+#include "base/span.h"
+
+#include <string.h>
+#include <sysexits.h>
+
+/* clang-format off */
+const struct command commands[] = {
+    { "help", cmd_help, NULL, "[COMMAND]", "explain a command",
+      NULL },
+    { "version", cmd_version, NULL, "", "print the version",
+      NULL },
+};
+/* clang-format on */
+
+const size_t ncommands = sizeof commands / sizeof commands[0];
+
+const struct command *command_find(const char *name)
+{
+    for (size_t i = 0; i < ncommands; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static bool has_alias(const struct command *c, struct span name)
+{
+    struct span rest = span_of(c->aliases);
+
+    while (rest.n > 0) {
+        size_t n = span_find(rest, ' ');
+        if (span_eq((struct span){ rest.p, n }, name))
+            return true;
+        n += n < rest.n;
+        rest.p += n;
+        rest.n -= n;
+    }
+    return false;
+}
+
+const struct command *command_by_program(const char *argv0)
+{
+    const char *slash = strrchr(argv0, '/');
+    const char *name = slash != NULL ? slash + 1 : argv0;
+
+    if (strncmp(name, "mta-", 4) == 0)
+        return command_find(name + 4);
+    for (size_t i = 0; i < ncommands; i++)
+        if (has_alias(&commands[i], span_of(name)))
+            return &commands[i];
+    return NULL;
+}
+
+void command_usage(FILE *out, const struct command *c)
+{
+    fprintf(out, "usage: mta %s%s%s\n  %s\n", c->name, *c->args ? " " : "",
+            c->args, c->help);
+    if (c->more != NULL)
+        fprintf(out, "\n%s", c->more);
+}
+
+void command_list(FILE *out)
+{
+    fputs("usage: mta COMMAND [ARGUMENT ...]\n\n", out);
+    for (size_t i = 0; i < ncommands; i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
+    fputs("\n'mta help COMMAND' says more.\n", out);
+}
+
+int cmd_help(int argc, char **argv)
+{
+    if (argc < 2) {
+        command_list(stdout);
+        return EX_OK;
+    }
+    const struct command *c = command_find(argv[1]);
+    if (c == NULL) {
+        fprintf(stderr, "mta help: no command '%s'\n", argv[1]);
+        return EX_USAGE;
+    }
+    command_usage(stdout, c);
+    return EX_OK;
+}
+
+int cmd_version(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    puts("mta " MTA_VERSION);
+    return EX_OK;
+}
+
+const char *command_nearest(const char *given)
+{
+    const char *best = NULL;
+    unsigned least = 3; /* more edits are another word */
+
+    for (size_t i = 0; i < ncommands; i++) {
+        unsigned d = edit_distance(given, commands[i].name);
+        if (d < least) {
+            least = d;
+            best = commands[i].name;
+        }
+    }
+    return best;
+}
