@@ -1,0 +1,45 @@
+/* mail/dsn.h - delivery status notifications (RFC 3464, 3462, 6522, 3834).
+ *
+ * Writes a whole message in wire form through a sink, so it needs no memory
+ * of its own.  What comes from the network is made harmless first. */
+#ifndef MTA_MAIL_DSN_H
+#define MTA_MAIL_DSN_H
+
+#include "base/body.h"
+#include "base/err.h"
+#include "base/ids.h"
+
+#include <stdint.h>
+
+enum dsn_action { DSN_FAILED, DSN_DELAYED, DSN_DELIVERED, DSN_RELAYED };
+
+struct dsn_rcpt {
+    const char *address;
+    const char *orcpt; /* original recipient, "rfc822;..." or NULL */
+    unsigned enh_class, subject, detail; /* status; 0: x.0.0 by action */
+    const char *host;                    /* who said it; NULL or "": we did */
+    const char *reply;                   /* what it said, or our reason */
+    int code;                            /* SMTP code; 0: not from SMTP */
+};
+
+struct dsn {
+    const char *hostname;  /* ours */
+    const char *to;        /* the reverse-path of the original */
+    struct msg_id id;      /* of the original */
+    struct msg_id own_id;  /* of this notice */
+    const char *envid;     /* NULL: none */
+    uint64_t arrival, now; /* wall clock, us */
+    uint64_t expires;      /* for DSN_DELAYED: when we give up */
+    enum dsn_action action;
+    const struct dsn_rcpt *rcpt;
+    size_t nrcpt;
+    const struct body *original; /* its header is returned; whole when
+                                    return_full */
+    bool return_full;
+};
+
+typedef bool dsn_sink(void *ctx, const char *p, size_t n);
+
+/* 0; -1 when the sink said false or the original could not be read. */
+int dsn_write(const struct dsn *d, dsn_sink *put, void *ctx, struct err *e);
+#endif

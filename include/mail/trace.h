@@ -1,0 +1,31 @@
+/* mail/trace.h - the fields that a hop adds (RFC 5321 4.4). */
+#ifndef MTA_MAIL_TRACE_H
+#define MTA_MAIL_TRACE_H
+
+#include "base/buf.h"
+#include "base/ids.h"
+
+#include <stdint.h>
+
+struct trace {
+    const char *helo;        /* as the client said it */
+    const char *client;      /* address as text, "192.0.2.1" or "IPv6:..." */
+    const char *client_name; /* reverse DNS; NULL or "": not known */
+    bool name_confirmed;
+    const char *by;   /* our host name */
+    const char *with; /* ESMTP, SMTP, UTF8SMTP ... (RFC 3848, 6531) */
+    struct msg_id id;
+    const char *rcpt; /* the "for" clause; NULL when there are several */
+    uint64_t when;    /* wall clock, us */
+};
+
+enum { TRACE_MAX = 2048 };
+
+/* "Received: ..." folded, with CRLF at the end. Values are made harmless:
+ * no line end, no control characters, comments balanced. */
+void trace_received(struct buf *out, const struct trace *t);
+
+/* "Return-Path: <...>" CRLF and "Delivered-To: ..." CRLF; at final delivery. */
+void trace_return_path(struct buf *out, struct span reverse_path);
+void trace_delivered_to(struct buf *out, struct span address);
+#endif

@@ -1,0 +1,117 @@
+/* spool/format.h - the queue on the disk: sizes, records, slots.
+ *
+ * docs/spool.md describes every byte and every crash state; this header is
+ * its C side.  All numbers are little-endian.  Nothing depends on host name,
+ * uid or pid, so a queue directory can be moved.
+ *
+ *   segment = header (4096 bytes), records, each at a multiple of 128
+ *   record  = header (128), slots (128 each, one a recipient), envelope, body
+ *
+ * The checksum of a record covers header, envelope and body; slots change in
+ * place and carry their own.  Pure functions. */
+#ifndef MTA_SPOOL_FORMAT_H
+#define MTA_SPOOL_FORMAT_H
+
+#include "base/ids.h"
+#include "base/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    SPOOL_VERSION = 1,
+    SPOOL_SEGMENT_HEADER = 4096,
+    SPOOL_RECORD_HEADER = 128,
+    SPOOL_SLOT = 128,
+    SPOOL_ALIGN = 128,
+    SPOOL_SEGMENT_SIZE = 16 * 1024 * 1024,
+    SPOOL_RCPT_MAX = 65535,
+    SPOOL_SLOT_TEXT = 88 /* host NUL reply, cut to fit */
+};
+
+struct spool_segment_header {
+    uint64_t id;        /* the base of the message ids born here; file name */
+    uint64_t created;   /* wall clock, us */
+    uint64_t committed; /* bytes that are synced, this header included */
+    bool closed;        /* its writer has left it in order */
+};
+
+struct spool_record {
+    struct msg_id id;
+    uint64_t segment; /* in which it stands: tells it from what a recycled
+                            file held before */
+    uint64_t arrival; /* wall clock, us */
+    uint64_t length;  /* all of it, padding included */
+    uint64_t body_size;
+    uint32_t envelope_size, nrcpt;
+    uint32_t generation; /* copies so far by reclaim; the highest wins */
+    uint32_t flags;      /* SPOOL_8BIT ... */
+    uint32_t crc;        /* of header (this field 0), envelope, body */
+};
+enum { SPOOL_8BIT = 1, SPOOL_UTF8 = 2, SPOOL_BOUNCE = 4, SPOOL_SOLO = 8 };
+
+enum spool_state {
+    SPOOL_PENDING,
+    SPOOL_DELIVERED,
+    SPOOL_FAILED, /* for good; its bounce is durable, or none is owed */
+    SPOOL_HELD,   /* by a person; not tried */
+    SPOOL_DELETED /* by a person */
+};
+
+struct spool_slot {
+    enum spool_state state;
+    unsigned attempts;
+    uint64_t last_attempt, next_attempt; /* wall clock, us; 0: never, now */
+    unsigned short code;                 /* of the last reply; 0: no reply */
+    unsigned char enh_class;             /* 0: none */
+    unsigned short subject, detail;
+    bool warned;                 /* the sender got a delay notice */
+    char host[SPOOL_SLOT_TEXT];  /* who answered: name or address */
+    char reply[SPOOL_SLOT_TEXT]; /* the start of what it said, or our reason */
+};
+
+void spool_segment_header_encode(unsigned char out[SPOOL_SEGMENT_HEADER],
+                                 const struct spool_segment_header *h);
+bool spool_segment_header_decode(struct spool_segment_header *h,
+                                 const unsigned char *in);
+
+void spool_record_encode(unsigned char out[SPOOL_RECORD_HEADER],
+                         const struct spool_record *r);
+/* False: not the header of a record (magic, version, sizes, own checksum). */
+bool spool_record_decode(struct spool_record *r, const unsigned char *in);
+
+void spool_slot_encode(unsigned char out[SPOOL_SLOT],
+                       const struct spool_slot *s);
+/* A slot that is torn or was never written reads as pending, never tried. */
+void spool_slot_decode(struct spool_slot *s, const unsigned char *in);
+
+/* Where the parts of a record begin, from the start of the record. */
+uint64_t spool_slot_at(uint32_t index);
+uint64_t spool_envelope_at(const struct spool_record *r);
+uint64_t spool_body_at(const struct spool_record *r);
+uint64_t spool_record_length(uint32_t nrcpt, uint32_t envelope_size,
+                             uint64_t body_size);
+
+/* The envelope: fields of one type byte, two bytes of length, content.
+ * Recipient number i of the envelope has slot i.  Fields that describe a
+ * recipient follow it; unknown types are skipped by readers. */
+enum spool_field {
+    SPOOL_F_SENDER = 1, /* reverse-path, without <>; empty: null */
+    SPOOL_F_RCPT = 2,   /* forward-path, without <> */
+    SPOOL_F_SID = 3,    /* session that brought it */
+    SPOOL_F_CLIENT = 4, /* address it came from */
+    SPOOL_F_HELO = 5,
+    SPOOL_F_ENVID = 16,
+    SPOOL_F_RET = 17, /* DSN, RFC 3461: of the message */
+    SPOOL_F_ORCPT = 18,
+    SPOOL_F_NOTIFY = 19 /* of the recipient before */
+};
+enum { SPOOL_FIELD_HEAD = 3, SPOOL_FIELD_MAX = 65535 };
+void spool_field_head(unsigned char out[SPOOL_FIELD_HEAD],
+                      enum spool_field type, size_t n);
+/* Take one field from the front of *rest.  False: the end, or malformed (then
+ * *rest is not empty). */
+bool spool_field_next(struct span *rest, enum spool_field *type,
+                      struct span *content);
+#endif

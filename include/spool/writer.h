@@ -1,0 +1,74 @@
+/* spool/writer.h - append messages to this process's segment of the queue.
+ *
+ * One writer per process; not for threads.  Functions return 0, or -1 with
+ * *e filled in; none logs.  Crash rules: docs/spool.md. */
+#ifndef MTA_SPOOL_WRITER_H
+#define MTA_SPOOL_WRITER_H
+
+#include "base/body.h"
+#include "base/chain.h"
+#include "base/err.h"
+#include "base/ids.h"
+#include "spool/format.h"
+
+struct spool_writer; /* an open segment and what this turn added to it */
+
+/* Make queue_dir and what belongs below it (0700), owned by uid:gid when they
+ * are not -1.  Idempotent; the master calls it before it drops privileges. */
+int spool_make_dirs(const char *queue_dir, uid_t uid, gid_t gid, struct err *e);
+
+/* Opens a fresh segment (claimed by name, held by flock, preallocated, made
+ * durable together with its directory entry). */
+int spool_writer_open(struct spool_writer **w, const char *queue_dir,
+                      struct err *e);
+
+/* The id of the next message; never given twice, whether it is then stored
+ * or not. */
+int spool_writer_new_id(struct spool_writer *w, struct msg_id *id,
+                        struct err *e);
+
+/* Is there room on the disk for a message of that size (free space and free
+ * inodes, with a reserve)?  Cheap: asks the system once a second. */
+int spool_writer_has_room(struct spool_writer *w, uint64_t size, struct err *e);
+
+struct spool_message {
+    struct msg_id id;
+    uint64_t arrival; /* wall clock, us */
+    uint32_t nrcpt, flags, generation;
+    const struct chain *envelope;   /* encoded fields */
+    const struct spool_slot *slots; /* nrcpt of them; NULL: all pending */
+};
+
+/* Add one message to the turn.  Nothing is promised yet: readers cannot see
+ * it and a crash forgets it.  The chains must stay until the commit. */
+int spool_writer_add(struct spool_writer *w, const struct spool_message *m,
+                     const struct chain *body, struct err *e);
+
+/* A message too large to wait in memory: its body goes to a segment of its
+ * own as it arrives.  Open it when the envelope is complete; finish adds it
+ * to the turn (and frees *s); abort leaves no trace.  Both accept NULL.
+ * envelope may be empty with nrcpt 0: then it is only a place for the body
+ * and must be aborted. */
+struct spool_solo;
+int spool_solo_open(struct spool_solo **s, struct spool_writer *w,
+                    const struct spool_message *m, struct err *e);
+int spool_solo_append(struct spool_solo *s, const void *data, size_t n,
+                      struct err *e);
+struct body spool_solo_body(const struct spool_solo *s); /* what is there */
+int spool_solo_finish(struct spool_writer *w, struct spool_solo **s,
+                      struct err *e);
+void spool_solo_abort(struct spool_solo **s);
+
+/* One sync of the segment (and of each solo) for all that was added since
+ * the last commit; then they are visible.  After success every one of them
+ * survives a power cut and the sender has been woken; after failure none of
+ * them exists and the writer has moved to a fresh segment or says so at the
+ * next call.  Nothing added: nothing is done. */
+int spool_writer_commit(struct spool_writer *w, struct err *e);
+
+/* Take back what was added since the last commit. */
+void spool_writer_rollback(struct spool_writer *w);
+
+/* Accepts NULL; *w is NULL afterwards.  An empty segment is removed. */
+void spool_writer_close(struct spool_writer **w);
+#endif
