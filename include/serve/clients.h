@@ -1,0 +1,28 @@
+/* serve/clients.h - how many clients each address has, over all workers.
+ *
+ * A table in shared memory with a row for each worker; only that worker
+ * writes its row, so there is no lock, and the master clears the row of a
+ * worker that died.  Addresses are counted by hash: two that collide share
+ * a count, which matters only near the limit. */
+#ifndef MTA_SERVE_CLIENTS_H
+#define MTA_SERVE_CLIENTS_H
+
+#include "base/err.h"
+#include "net/addr.h"
+
+#include <stdbool.h>
+
+struct clients;
+
+/* One table for `rows` workers; shared with children forked later. */
+int clients_new(struct clients **c, unsigned rows, struct err *e);
+void clients_free(struct clients **c);
+void clients_clear_row(struct clients *c, unsigned row);
+
+void clients_add(struct clients *c, unsigned row, const struct addr *a);
+void clients_remove(struct clients *c, unsigned row, const struct addr *a);
+unsigned clients_of(const struct clients *c, const struct addr *a);
+
+/* Is there a worker with fewer than `max` clients? */
+bool clients_room(const struct clients *c, unsigned max);
+#endif

@@ -1,0 +1,95 @@
+/* serve/session.h - one SMTP conversation, server side.
+ *
+ * session_table.c is the behaviour, as rows; session.c feeds it with events
+ * from the connection; actions.c does what the rows say. */
+#ifndef MTA_SERVE_SESSION_H
+#define MTA_SERVE_SESSION_H
+
+#include "base/ids.h"
+#include "base/list.h"
+#include "dns/fcrdns.h"
+#include "net/conn.h"
+#include "serve/draft.h"
+#include "serve/store.h"
+#include "smtp/command.h"
+#include "smtp/fsm.h"
+
+enum session_state {
+    S_GREETED, /* the banner is out, no HELO yet */
+    S_READY,   /* between transactions */
+    S_MAIL,    /* MAIL accepted, no recipient yet */
+    S_RCPT,    /* at least one recipient */
+    S_DATA,    /* the body arrives */
+    S_STORE,   /* the dot was seen; waits for the commit */
+    S_END,
+    S_NSTATES
+};
+
+enum session_event {
+    E_HELO,
+    E_EHLO,
+    E_MAIL,
+    E_RCPT,
+    E_DATA,
+    E_RSET,
+    E_QUIT,
+    E_VRFY,
+    E_NOOP,
+    E_HELP,
+    E_OFF,     /* a command that exists, but is switched off */
+    E_UNKNOWN, /* no such command */
+    E_GARBLED, /* not a command: NUL, bare CR, too long */
+    E_BARE_LF, /* a line that ends in LF alone: framing is in doubt */
+    E_TIMEOUT,
+    E_HANGUP, /* the client is gone */
+    E_STOP,   /* this server stops */
+    E_NOUTSIDE,
+    /* posted by actions, the body and the store: */
+    E_ACCEPTED = E_NOUTSIDE,
+    E_DOT,
+    E_QUEUED,
+    E_DELIVERED,
+    E_UNSTORED,
+    E_TOO_MANY_ERRORS,
+    E_NEVENTS
+};
+
+struct worker;
+
+/* With a connection that is idle this and no block is all it costs. */
+struct session {
+    struct conn conn;
+    struct list link; /* worker's sessions, or its dead ones */
+    struct worker *worker;
+    struct draft *draft;
+    char *helo;        /* as said; owned */
+    char *client_name; /* of reverse DNS; owned; NULL: none */
+    struct fcrdns_query *rdns_query;
+    struct loop_timer hold;
+    uint64_t since; /* ms, monotonic */
+    struct addr peer;
+    char sid[SESSION_ID_TEXT];
+    unsigned char state, rdns; /* rdns: enum fcrdns_status */
+    bool esmtp, trusted, held, skipping, rcpt_refused, dead;
+    unsigned short errors, messages;
+};
+
+extern const struct fsm serve_session_fsm;
+
+/* Take over a descriptor. NULL, with the descriptor closed, on failure. */
+struct session *session_start(struct worker *w, int fd,
+                              const struct addr *peer);
+
+/* The worker stops: 421 unless a transaction is in hand. */
+void session_stop(struct session *s);
+
+/* From the store: the session of a draft gets its answer. */
+void session_stored(struct draft *d, enum store_result r, const struct err *e);
+
+/* At the end of the turn in which it died. */
+void session_free(struct session *s);
+
+/* For actions: feed an event through the table. */
+void session_feed(struct session *s, enum session_event ev);
+bool session_in_transaction(const struct session *s);
+#endif

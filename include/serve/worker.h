@@ -1,0 +1,58 @@
+/* serve/worker.h - one process that serves many sessions in one loop. */
+#ifndef MTA_SERVE_WORKER_H
+#define MTA_SERVE_WORKER_H
+
+#include "base/err.h"
+#include "base/list.h"
+#include "config/conf.h"
+#include "dns/dns.h"
+#include "mail/local.h"
+#include "net/conn.h"
+#include "serve/clients.h"
+#include "serve/session.h"
+#include "serve/store.h"
+
+enum { LISTEN_MAX = 16, RELAY_NETWORKS_MAX = 64 };
+
+/* What the master prepares and every worker inherits by fork(). */
+struct serve_shared {
+    const struct conf *conf;
+    int listen_fd[LISTEN_MAX];
+    size_t nlisten;
+    struct clients *clients;
+};
+
+struct listener {
+    struct loop_io io;
+    struct worker *worker;
+};
+
+struct worker {
+    const struct conf *conf;
+    const struct serve_shared *shared;
+    unsigned row; /* in the table of clients */
+    struct loop *loop;
+    struct conn_env env;
+    struct dns *dns;
+    struct local *local;
+    struct store *store;
+    struct net_cidr relay[RELAY_NETWORKS_MAX];
+    size_t nrelay;
+    unsigned extra; /* bits by enum smtp_verb of commands switched on */
+    struct fsm_index fsm;
+    struct smtp_command command; /* the one being carried out */
+    char *decoded;               /* body bytes between decoder and draft */
+    struct listener listener[LISTEN_MAX];
+    struct loop_io signal_io;
+    struct loop_timer accept_again;
+    struct list sessions, dead;
+    unsigned nsessions;
+    bool listening, stopping;
+};
+
+/* Serve until SIGTERM (or the master's death); does not return. */
+void worker_main(const struct serve_shared *shared, unsigned row)
+    __attribute__((noreturn));
+
+bool worker_trusts(const struct worker *w, const struct addr *peer);
+#endif

@@ -1,0 +1,83 @@
+#include "serve/clients.h"
+
+#include "base/map.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+enum { BUCKETS = 4096 };
+
+struct row {
+    volatile unsigned total;
+    volatile unsigned short count[BUCKETS];
+};
+
+struct clients {
+    unsigned rows;
+    size_t bytes;
+    struct row row[];
+};
+
+int clients_new(struct clients **out, unsigned rows, struct err *e)
+{
+    size_t bytes = sizeof(struct clients) + rows * sizeof(struct row);
+    struct clients *c = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (c == MAP_FAILED)
+        return err_set(e, ERR_TEMP, errno, "map the table of clients");
+    c->rows = rows;
+    c->bytes = bytes;
+    /* The key of the hash must be made before the workers fork. */
+    (void)map_hash("", 0);
+    *out = c;
+    return 0;
+}
+
+void clients_free(struct clients **c)
+{
+    if (*c != NULL)
+        munmap(*c, (*c)->bytes);
+    *c = NULL;
+}
+
+void clients_clear_row(struct clients *c, unsigned row)
+{
+    c->row[row].total = 0;
+    for (unsigned i = 0; i < BUCKETS; i++)
+        c->row[row].count[i] = 0;
+}
+
+static unsigned bucket_of(const struct addr *a)
+{
+    return (unsigned)(addr_hash_host(a) % BUCKETS);
+}
+
+void clients_add(struct clients *c, unsigned row, const struct addr *a)
+{
+    c->row[row].total++;
+    c->row[row].count[bucket_of(a)]++;
+}
+
+void clients_remove(struct clients *c, unsigned row, const struct addr *a)
+{
+    c->row[row].total--;
+    c->row[row].count[bucket_of(a)]--;
+}
+
+unsigned clients_of(const struct clients *c, const struct addr *a)
+{
+    unsigned b = bucket_of(a), sum = 0;
+
+    for (unsigned r = 0; r < c->rows; r++)
+        sum += c->row[r].count[b];
+    return sum;
+}
+
+bool clients_room(const struct clients *c, unsigned max)
+{
+    for (unsigned r = 0; r < c->rows; r++)
+        if (c->row[r].total < max)
+            return true;
+    return false;
+}

@@ -1,0 +1,285 @@
+/* master.c - open the sockets, drop privileges, keep the workers alive. */
+#include "serve/serve.h"
+
+#include "base/clock.h"
+#include "base/os.h"
+#include "log/log.h"
+#include "net/listen.h"
+#include "serve/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/select.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    WORKERS_MAX = 128,
+    BACKLOG = 1024,
+    QUICK_DEATH_MS = 1000, /* younger: something is wrong, wait a little */
+    STOP_WITHIN_MS = 35000
+};
+
+struct child {
+    pid_t pid;               /* 0: none */
+    uint64_t born, start_at; /* ms, monotonic */
+};
+
+struct master {
+    struct serve_shared shared;
+    struct conf conf[2]; /* in force, and the one a reload fills */
+    unsigned current;
+    struct child child[WORKERS_MAX], old[WORKERS_MAX];
+    unsigned nworkers;
+    serve_reload_fn *reload;
+    void *reload_ctx;
+};
+
+static int wake[2] = { -1, -1 };
+static volatile sig_atomic_t got_stop, got_reload;
+
+static void on_signal(int signo)
+{
+    int why = errno;
+
+    if (signo == SIGTERM || signo == SIGINT)
+        got_stop = 1;
+    if (signo == SIGHUP)
+        got_reload = 1;
+    (void)!write(wake[1], "", 1);
+    errno = why;
+}
+
+static void close_sockets(struct master *m)
+{
+    for (size_t i = 0; i < m->shared.nlisten; i++)
+        close(m->shared.listen_fd[i]);
+    m->shared.nlisten = 0;
+}
+
+static int open_sockets(struct master *m, struct err *e)
+{
+    const struct conf_list *l = &m->shared.conf->serve.listen;
+    struct addr a;
+
+    if (l->n > LISTEN_MAX)
+        return err_set(e, ERR_USAGE, 0, "serve.listen: more than %d addresses",
+                       LISTEN_MAX);
+    for (size_t i = 0; i < l->n; i++) {
+        if (addr_parse(&a, l->item[i], 25, e) != 0) {
+            err_prefix(e, "serve.listen");
+            return -1;
+        }
+        int fd = net_listen(&a, BACKLOG, e);
+        /* A host without IPv6 still serves its IPv4. */
+        if (fd < 0 && e->sys == EAFNOSUPPORT && l->n > 1)
+            continue;
+        if (fd < 0)
+            return -1;
+        m->shared.listen_fd[m->shared.nlisten++] = fd;
+    }
+    return m->shared.nlisten > 0
+               ? 0
+               : err_set(e, ERR_USAGE, 0, "serve.listen: nothing to listen on");
+}
+
+static void start_worker(struct master *m, unsigned i)
+{
+    struct child *c = &m->child[i];
+
+    clients_clear_row(m->shared.clients, i);
+    log_flush();
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(wake[0]);
+        close(wake[1]);
+        worker_main(&m->shared, i);
+    }
+    c->born = clock_mono_ms();
+    c->pid = pid < 0 ? 0 : pid;
+    c->start_at = c->born + QUICK_DEATH_MS;
+    if (pid < 0)
+        LOG(LOG_ERROR, "serve.worker", LS("error", strerror(errno)));
+    else
+        LOG(LOG_INFO, "serve.worker", LS("state", "started"), LN("pid", pid));
+}
+
+static void note_death(struct master *m, pid_t pid, int status)
+{
+    for (unsigned i = 0; i < WORKERS_MAX; i++) {
+        if (m->old[i].pid == pid)
+            m->old[i].pid = 0;
+        if (m->child[i].pid != pid)
+            continue;
+        struct child *c = &m->child[i];
+        uint64_t now = clock_mono_ms();
+        c->pid = 0;
+        c->start_at =
+            now - c->born < QUICK_DEATH_MS ? now + QUICK_DEATH_MS : now;
+        if (!got_stop)
+            LOG(LOG_ERROR, "serve.worker", LS("state", "died"), LN("pid", pid),
+                LN("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
+                LN("status", WIFEXITED(status) ? WEXITSTATUS(status) : 0));
+    }
+}
+
+static void reap(struct master *m)
+{
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        note_death(m, pid, status);
+}
+
+/* Returns the ms until the next start is due, or -1. */
+static long start_missing(struct master *m)
+{
+    uint64_t now = clock_mono_ms();
+    long next = -1;
+
+    for (unsigned i = 0; i < m->nworkers; i++) {
+        struct child *c = &m->child[i];
+        if (c->pid != 0)
+            continue;
+        if (c->start_at <= now) {
+            start_worker(m, i);
+            continue;
+        }
+        long wait = (long)(c->start_at - now);
+        next = next < 0 || wait < next ? wait : next;
+    }
+    return next;
+}
+
+static unsigned signal_all(const struct child *c, int signo)
+{
+    unsigned alive = 0;
+
+    for (unsigned i = 0; i < WORKERS_MAX; i++)
+        if (c[i].pid > 0) {
+            kill(c[i].pid, signo);
+            alive++;
+        }
+    return alive;
+}
+
+static void wait_for_signal(long ms)
+{
+    struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+    char drain[16];
+    fd_set set;
+
+    FD_ZERO(&set);
+    FD_SET(wake[0], &set);
+    if (select(wake[0] + 1, &set, NULL, NULL, ms < 0 ? NULL : &tv) > 0)
+        while (read(wake[0], drain, sizeof drain) > 0)
+            ;
+}
+
+/* New workers with the new settings; the old finish what they have. */
+static void reload(struct master *m)
+{
+    struct conf *next = &m->conf[1 - m->current];
+    struct err e;
+
+    got_reload = 0;
+    conf_free(next);
+    if (m->reload == NULL || m->reload(m->reload_ctx, next, &e) != 0) {
+        log_err(LOG_ERROR, "serve.reload", &e);
+        return;
+    }
+    m->current = 1 - m->current;
+    m->shared.conf = next;
+    LOG(LOG_INFO, "serve.reload", LN("workers", next->serve.workers));
+    signal_all(m->old, SIGKILL); /* two reloads back: had its time */
+    memcpy(m->old, m->child, sizeof m->old);
+    memset(m->child, 0, sizeof m->child);
+    signal_all(m->old, SIGTERM);
+    m->nworkers = (unsigned)next->serve.workers;
+}
+
+static void stop(struct master *m)
+{
+    uint64_t until = clock_mono_ms() + STOP_WITHIN_MS;
+
+    close_sockets(m);
+    signal_all(m->child, SIGTERM);
+    while (signal_all(m->child, 0) + signal_all(m->old, 0) > 0) {
+        if (clock_mono_ms() >= until) {
+            signal_all(m->child, SIGKILL);
+            signal_all(m->old, SIGKILL);
+        }
+        wait_for_signal(200);
+        reap(m);
+    }
+}
+
+static int set_up(struct master *m, struct err *e)
+{
+    const struct conf *c = m->shared.conf;
+    uid_t uid;
+    gid_t gid;
+
+    os_want_fds(4096);
+    if (os_pipe(wake) != 0)
+        return err_set(e, ERR_TEMP, errno, "pipe");
+    if (open_sockets(m, e) != 0 ||
+        os_find_ids(c->user, c->group, &uid, &gid, e) != 0 ||
+        spool_make_dirs(c->queue_dir, uid, gid, e) != 0 ||
+        clients_new(&m->shared.clients, WORKERS_MAX, e) != 0 ||
+        os_drop_privileges(c->user, c->group, e) != 0)
+        return -1;
+    if (log_open(c->queue_dir, (enum log_level)c->log.level,
+                 (enum log_format)c->log.format, e) != 0)
+        return -1;
+    os_signal(SIGTERM, on_signal);
+    os_signal(SIGINT, on_signal);
+    os_signal(SIGHUP, on_signal);
+    os_signal(SIGCHLD, on_signal);
+    os_signal(SIGPIPE, SIG_IGN);
+    return 0;
+}
+
+static void run(struct master *m)
+{
+    for (size_t i = 0; i < m->shared.conf->serve.listen.n; i++)
+        LOG(LOG_INFO, "serve.listen",
+            LS("address", m->shared.conf->serve.listen.item[i]));
+    while (!got_stop) {
+        if (got_reload)
+            reload(m);
+        reap(m);
+        long next = start_missing(m);
+        log_flush();
+        if (!got_stop && !got_reload)
+            wait_for_signal(next);
+    }
+    LOG(LOG_INFO, "serve.stop", LN("workers", m->nworkers));
+    log_flush();
+    stop(m);
+}
+
+int serve_run(const struct conf *c, serve_reload_fn *reload_fn, void *ctx,
+              struct err *e)
+{
+    static struct master m; /* large, and there is one */
+    int rc = -1;
+
+    m.shared.conf = c;
+    m.nworkers = (unsigned)c->serve.workers;
+    m.reload = reload_fn;
+    m.reload_ctx = ctx;
+    if (set_up(&m, e) == 0) {
+        run(&m);
+        rc = 0;
+    }
+    close_sockets(&m);
+    clients_free(&m.shared.clients);
+    conf_free(&m.conf[0]);
+    conf_free(&m.conf[1]);
+    log_close();
+    return rc;
+}

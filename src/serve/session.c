@@ -1,0 +1,339 @@
+/* session.c - from bytes to events: lines, bodies, deadlines, the end. */
+#include "serve/session.h"
+
+#include "log/log.h"
+#include "serve/reply.h"
+#include "serve/worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct session *of_conn(struct conn *c)
+{
+    return LOOP_ENTRY(c, struct session, conn);
+}
+
+bool session_in_transaction(const struct session *s)
+{
+    return s->state == S_DATA || s->state == S_STORE;
+}
+
+/* --- the end --------------------------------------------------------- */
+
+static void let_go_of_draft(struct session *s)
+{
+    if (s->draft == NULL)
+        return;
+    if (s->draft->in_store) {
+        s->draft->session = NULL; /* the store goes on without us */
+        s->draft = NULL;
+    } else {
+        draft_free(&s->draft);
+    }
+}
+
+static void bury(struct session *s)
+{
+    if (s->dead)
+        return;
+    s->dead = true;
+    conn_close(&s->conn);
+    clients_remove(s->worker->shared->clients, s->worker->row, &s->peer);
+    s->worker->nsessions--;
+    list_remove(&s->link);
+    list_push(&s->worker->dead, &s->link);
+}
+
+static void log_disconnect(const struct session *s)
+{
+    uint64_t ms = loop_now(s->worker->loop) - s->since;
+
+    LOG(LOG_INFO, "serve.disconnect", LS("sid", s->sid),
+        LN("messages", s->messages), LN("errors", s->errors), LN("ms", ms));
+}
+
+static void end(struct session *s)
+{
+    let_go_of_draft(s);
+    fcrdns_cancel(s->rdns_query);
+    s->rdns_query = NULL;
+    loop_timer_clear(s->worker->loop, &s->hold);
+    log_disconnect(s);
+    /* Half a minute for our last words to get out. */
+    conn_set_timeout(&s->conn, 30);
+    conn_resume(&s->conn);
+    conn_close_after_output(&s->conn);
+}
+
+void session_free(struct session *s)
+{
+    free(s->helo);
+    free(s->client_name);
+    free(s);
+}
+
+void session_feed(struct session *s, enum session_event ev)
+{
+    bool was_over = s->state == S_END;
+
+    if (fsm_feed(&serve_session_fsm, &s->worker->fsm, &s->state, ev, s) != 0)
+        s->state = S_END;
+    if (s->state == S_END && !was_over)
+        end(s);
+}
+
+/* --- input ----------------------------------------------------------- */
+
+static void arm_timeout(struct session *s)
+{
+    const struct conf *c = s->worker->conf;
+    uint64_t used = (loop_now(s->worker->loop) - s->since) / 1000;
+    uint64_t all = (uint64_t)c->serve.session_timeout;
+    uint64_t step = (uint64_t)(s->state == S_DATA ? c->serve.data_timeout
+                                                  : c->serve.command_timeout);
+    uint64_t left = used >= all ? 1 : all - used;
+
+    conn_set_timeout(&s->conn, step < left ? step : left);
+}
+
+static enum session_event event_of(const struct worker *w, enum smtp_verb verb)
+{
+    switch (verb) {
+    case SMTP_HELO: return E_HELO;
+    case SMTP_EHLO: return E_EHLO;
+    case SMTP_MAIL: return E_MAIL;
+    case SMTP_RCPT: return E_RCPT;
+    case SMTP_DATA: return E_DATA;
+    case SMTP_RSET: return E_RSET;
+    case SMTP_QUIT: return E_QUIT;
+    case SMTP_VRFY: return E_VRFY;
+    case SMTP_NOOP: return w->extra & 1u << verb ? E_NOOP : E_OFF;
+    case SMTP_HELP: return w->extra & 1u << verb ? E_HELP : E_OFF;
+    case SMTP_EXPN:
+    case SMTP_STARTTLS:
+    case SMTP_AUTH:
+    case SMTP_BDAT: return E_OFF;
+    case SMTP_UNKNOWN: break;
+    }
+    return E_UNKNOWN;
+}
+
+/* RFC 5321 4.5.3.1.4: a line may have 512 octets, extensions ask for more. */
+static size_t overlong(struct session *s, struct span in)
+{
+    const char *lf = memchr(in.p, '\n', in.n);
+
+    if (lf == NULL) { /* drop what is here; its end will be another error */
+        s->skipping = true;
+        return in.n;
+    }
+    s->skipping = false;
+    session_feed(s, E_GARBLED);
+    return (size_t)(lf - in.p) + 1;
+}
+
+/* Carry out one command line; returns the octets it took, 0: none yet. */
+static size_t take_line(struct session *s, struct span in)
+{
+    char line[SMTP_COMMAND_MAX];
+    const char *lf =
+        memchr(in.p, '\n', in.n < sizeof line ? in.n : sizeof line);
+
+    if (s->skipping || (lf == NULL && in.n >= sizeof line))
+        return overlong(s, in);
+    if (lf == NULL)
+        return 0;
+    size_t n = (size_t)(lf - in.p);
+    if (n == 0 || in.p[n - 1] != '\r') {
+        session_feed(s, E_BARE_LF);
+        return n + 1;
+    }
+    memcpy(line, in.p, n - 1);
+    struct smtp_command *c = &s->worker->command;
+    bool fine = smtp_command_parse(c, (struct span){ line, n - 1 });
+    session_feed(s, fine ? event_of(s->worker, c->verb) : E_GARBLED);
+    return s->held ? 0 : n + 1; /* a held command is read again */
+}
+
+static size_t take_body(struct session *s, struct span in)
+{
+    struct worker *w = s->worker;
+    size_t used;
+    size_t n = smtp_dot_decode(&s->draft->dot, in.p, in.n, &used, w->decoded);
+
+    draft_take(s->draft, w->decoded, n);
+    if (s->draft->dot.ended)
+        session_feed(s, E_DOT);
+    return used;
+}
+
+static bool can_take_input(struct session *s)
+{
+    return !s->held && s->state != S_STORE && s->state != S_END &&
+           conn_output_waiting(&s->conn) < CONN_HIGH;
+}
+
+static void take_input(struct session *s)
+{
+    while (can_take_input(s)) {
+        struct span in = conn_input(&s->conn);
+        if (in.n == 0)
+            break;
+        size_t used = s->state == S_DATA ? take_body(s, in) : take_line(s, in);
+        if (used == 0)
+            break;
+        conn_consume(&s->conn, used);
+    }
+    if (s->state == S_END)
+        return;
+    if (!can_take_input(s))
+        conn_pause(&s->conn);
+    if (s->worker->stopping && !session_in_transaction(s))
+        session_feed(s, E_STOP);
+    else
+        arm_timeout(s);
+}
+
+static void on_end_event(struct session *s, enum conn_event ev)
+{
+    if (ev == CONN_FAILED)
+        conn_close(&s->conn);
+    if (s->state != S_END)
+        session_feed(s, E_HANGUP);
+    else
+        bury(s);
+    if (!s->dead && !conn_is_open(&s->conn))
+        bury(s);
+}
+
+static void on_conn(struct conn *c, enum conn_event ev)
+{
+    struct session *s = of_conn(c);
+
+    switch (ev) {
+    case CONN_CONNECTED: break;
+    case CONN_INPUT:
+        if (s->state == S_END)
+            conn_consume(c, conn_input(c).n);
+        else
+            take_input(s);
+        break;
+    case CONN_DRAINED: conn_resume(c); break;
+    case CONN_EOF:
+    case CONN_FAILED: on_end_event(s, ev); break;
+    case CONN_TIMEOUT:
+        if (s->state == S_END)
+            bury(s);
+        else
+            session_feed(s, E_TIMEOUT);
+        break;
+    }
+}
+
+/* --- the start ------------------------------------------------------- */
+
+static void resume_held(struct session *s)
+{
+    loop_timer_clear(s->worker->loop, &s->hold);
+    if (!s->held)
+        return;
+    s->held = false;
+    conn_resume(&s->conn);
+}
+
+static void on_rdns(void *ctx, enum fcrdns_status status, const char *name)
+{
+    struct session *s = ctx;
+    static const char *const words[] = { "ok", "no_ptr", "mismatch", "temp" };
+
+    s->rdns_query = NULL;
+    s->rdns = (unsigned char)status;
+    if (name != NULL && *name != '\0')
+        s->client_name = strdup(name);
+    LOG(status == FCRDNS_OK ? LOG_DEBUG : LOG_INFO, "serve.rdns",
+        LS("sid", s->sid), LS("status", words[status]),
+        LS("name", s->client_name));
+    resume_held(s);
+}
+
+/* The look-up takes too long for mail that only wants to note the name. */
+static void on_hold_over(struct loop_timer *t)
+{
+    struct session *s = LOOP_ENTRY(t, struct session, hold);
+
+    if (s->worker->conf->serve.rdns == CONF_RDNS_REQUIRE)
+        return; /* then only the answer counts; the resolver has deadlines */
+    fcrdns_cancel(s->rdns_query);
+    s->rdns_query = NULL;
+    s->rdns = FCRDNS_TEMP;
+    resume_held(s);
+}
+
+static void greet(struct session *s)
+{
+    char peer[ADDR_TEXT];
+    struct err e;
+
+    addr_text(peer, &s->peer);
+    LOG(LOG_INFO, "serve.connect", LS("sid", s->sid), LS("client", peer),
+        LN("port", addr_port(&s->peer)));
+    if (s->worker->conf->serve.rdns != CONF_RDNS_OFF)
+        s->rdns_query = fcrdns_ask(s->worker->dns, &s->peer, on_rdns, s, &e);
+    reply(s, 220, NULL, "%s ESMTP mta", s->worker->conf->hostname);
+    arm_timeout(s);
+}
+
+struct session *session_start(struct worker *w, int fd, const struct addr *peer)
+{
+    struct session *s = calloc(1, sizeof *s);
+    struct err e;
+
+    if (s == NULL || conn_open(&s->conn, &w->env, fd, on_conn, &e) != 0) {
+        close(fd);
+        free(s);
+        return NULL;
+    }
+    s->worker = w;
+    s->peer = *peer;
+    s->state = S_GREETED;
+    s->rdns = FCRDNS_TEMP;
+    s->since = loop_now(w->loop);
+    s->trusted = worker_trusts(w, peer);
+    s->hold.fn = on_hold_over;
+    session_id_new(s->sid);
+    list_push(&w->sessions, &s->link);
+    w->nsessions++;
+    clients_add(w->shared->clients, w->row, peer);
+    greet(s);
+    return s;
+}
+
+void session_stop(struct session *s)
+{
+    if (s->state != S_END)
+        session_feed(s, E_STOP);
+}
+
+void session_stored(struct draft *d, enum store_result r, const struct err *e)
+{
+    struct session *s = d->session;
+    char id[MSG_ID_TEXT];
+
+    msg_id_text(id, d->id);
+    if (r == STORE_FAILED)
+        LOG(LOG_WARN, "serve.unstored", LS("id", id), LS("error", e->text));
+    if (s == NULL)
+        return;
+    session_feed(s, r == STORE_QUEUED      ? E_QUEUED
+                    : r == STORE_DELIVERED ? E_DELIVERED
+                                           : E_UNSTORED);
+    s->draft = NULL;
+    if (s->state == S_END)
+        return;
+    if (s->worker->stopping)
+        session_feed(s, E_STOP);
+    else
+        conn_resume(&s->conn);
+}

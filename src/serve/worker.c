@@ -1,0 +1,322 @@
+#include "serve/worker.h"
+
+#include "base/os.h"
+#include "log/log.h"
+#include "net/listen.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum {
+    ACCEPT_PER_TURN = 64, /* so that others get a turn too */
+    BODY_BLOCKS = 8192,   /* 32 MiB of bodies in memory; more go to solos */
+    STOP_WITHIN_MS = 30000,
+    DEAF_MS = 100 /* out of descriptors: look again */
+};
+
+static int stop_pipe[2] = { -1, -1 };
+
+static void on_term(int signo)
+{
+    int why = errno;
+
+    (void)signo;
+    (void)!write(stop_pipe[1], "", 1);
+    errno = why;
+}
+
+bool worker_trusts(const struct worker *w, const struct addr *peer)
+{
+    for (size_t i = 0; i < w->nrelay; i++)
+        if (net_cidr_has(&w->relay[i], peer))
+            return true;
+    return false;
+}
+
+/* --- accepting ------------------------------------------------------- */
+
+static void listen_to_all(struct worker *w, bool on)
+{
+    struct err e;
+
+    if (w->listening == on)
+        return;
+    w->listening = on;
+    for (size_t i = 0; i < w->shared->nlisten; i++)
+        if (loop_watch(w->loop, &w->listener[i].io, on ? LOOP_READ : 0, &e) !=
+            0)
+            log_err(LOG_ERROR, "serve.listen", &e);
+}
+
+static void turn_away(int fd, const struct addr *peer, const char *why)
+{
+    char text[ADDR_TEXT], line[160];
+    int n = snprintf(line, sizeof line, "421 4.7.0 %s\r\n", why);
+
+    addr_text(text, peer);
+    LOG(LOG_WARN, "serve.reject", LS("client", text), LN("code", 421),
+        LS("enhanced", "4.7.0"), LS("why", why));
+    (void)!send(fd, line, (size_t)n, MSG_NOSIGNAL);
+    close(fd);
+}
+
+static void take_client(struct worker *w, int fd, const struct addr *peer)
+{
+    const struct conf *c = w->conf;
+
+    if (w->nsessions >= (unsigned long long)c->serve.max_clients)
+        turn_away(fd, peer, "Too many connections, try later");
+    else if (!worker_trusts(w, peer) &&
+             clients_of(w->shared->clients, peer) >=
+                 (unsigned long long)c->serve.max_clients_per_ip)
+        turn_away(fd, peer, "Too many connections from your address");
+    else if (session_start(w, fd, peer) == NULL)
+        LOG(LOG_ERROR, "serve.refused", LS("error", "no memory for a session"));
+}
+
+/* With a full house the others may have room: then leave the client in the
+ * backlog for them; when nobody has, tell it so. */
+static bool full(const struct worker *w)
+{
+    unsigned max = (unsigned)w->conf->serve.max_clients;
+
+    return w->nsessions >= max && clients_room(w->shared->clients, max);
+}
+
+static void on_client(struct loop_io *io, unsigned ready)
+{
+    struct worker *w = LOOP_ENTRY(io, struct listener, io)->worker;
+    struct addr peer;
+
+    (void)ready;
+    for (int i = 0; i < ACCEPT_PER_TURN; i++) {
+        if (full(w)) {
+            listen_to_all(w, false);
+            loop_timer_set(w->loop, &w->accept_again, DEAF_MS);
+            return;
+        }
+        int fd = net_accept(io->fd, &peer);
+        if (fd >= 0) {
+            take_client(w, fd, &peer);
+            continue;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+            errno == ENOBUFS) {
+            LOG(LOG_ERROR, "serve.refused",
+                LS("error", "out of descriptors or memory"));
+            listen_to_all(w, false);
+            loop_timer_set(w->loop, &w->accept_again, DEAF_MS);
+        }
+        if (errno != ECONNABORTED && errno != EINTR && errno != EPROTO)
+            return;
+    }
+}
+
+static void on_accept_again(struct loop_timer *t)
+{
+    struct worker *w = LOOP_ENTRY(t, struct worker, accept_again);
+
+    if (!w->stopping)
+        listen_to_all(w, true);
+}
+
+/* --- stopping -------------------------------------------------------- */
+
+static void on_stop(struct loop_io *io, unsigned ready)
+{
+    struct worker *w = LOOP_ENTRY(io, struct worker, signal_io);
+    struct list *l, *next;
+    char drain[16];
+
+    (void)ready;
+    while (read(io->fd, drain, sizeof drain) > 0)
+        ;
+    if (w->stopping)
+        return;
+    w->stopping = true;
+    listen_to_all(w, false);
+    for (l = w->sessions.next; l != &w->sessions; l = next) {
+        next = l->next;
+        session_stop(LIST_ENTRY(l, struct session, link));
+    }
+}
+
+static void bury_dead(struct worker *w)
+{
+    struct list *l;
+
+    while ((l = list_pop(&w->dead)) != NULL)
+        session_free(LIST_ENTRY(l, struct session, link));
+}
+
+static void serve(struct worker *w)
+{
+    uint64_t stop_by = 0;
+    struct err e;
+
+    while (!w->stopping || !list_empty(&w->sessions)) {
+        if (w->stopping && stop_by == 0)
+            stop_by = loop_now(w->loop) + STOP_WITHIN_MS;
+        if (stop_by != 0 && loop_now(w->loop) >= stop_by)
+            break;
+        if (loop_turn(w->loop, w->stopping ? 100 : -1, &e) < 0) {
+            log_err(LOG_ERROR, "serve.loop", &e);
+            break;
+        }
+        if (store_has_work(w->store))
+            store_commit(w->store);
+        conn_flush_all(&w->env);
+        bury_dead(w);
+        log_flush();
+    }
+}
+
+/* --- set-up ---------------------------------------------------------- */
+
+static int open_relay(struct worker *w, struct err *e)
+{
+    const struct conf_list *l = &w->conf->serve.relay_networks;
+
+    if (l->n > RELAY_NETWORKS_MAX)
+        return err_set(e, ERR_USAGE, 0, "serve.relay_networks: more than %d",
+                       RELAY_NETWORKS_MAX);
+    for (w->nrelay = 0; w->nrelay < l->n; w->nrelay++)
+        if (net_cidr_parse(&w->relay[w->nrelay], l->item[w->nrelay], e) != 0) {
+            err_prefix(e, "serve.relay_networks");
+            return -1;
+        }
+    return 0;
+}
+
+static void open_extra(struct worker *w)
+{
+    const struct conf_list *l = &w->conf->serve.extra_commands;
+
+    for (size_t i = 0; i < l->n; i++)
+        for (unsigned v = 0; v < SMTP_UNKNOWN; v++)
+            if (span_is_nocase(span_of(l->item[i]),
+                               smtp_verb_name((enum smtp_verb)v)))
+                w->extra |= 1u << v;
+}
+
+static int open_local(struct worker *w, struct err *e)
+{
+    const struct conf *c = w->conf;
+    struct local_options o = {
+        .hostname = c->hostname,
+        .domains = (const char *const *)c->serve.local_domains.item,
+        .ndomains = c->serve.local_domains.n,
+        .users = c->serve.users,
+        .aliases = c->serve.aliases,
+        .delimiter = c->serve.recipient_delimiter
+    };
+
+    return local_open(&w->local, &o, e);
+}
+
+static int open_dns(struct worker *w, struct err *e)
+{
+    const struct conf *c = w->conf;
+    struct dns_options o = { .servers =
+                                 (const char *const *)c->dns.servers.item,
+                             .nservers = c->dns.servers.n,
+                             .timeout_ms = (unsigned)(c->dns.timeout * 1000) };
+
+    return dns_open(&w->dns, w->loop, &o, e);
+}
+
+static int open_parts(struct worker *w, struct err *e)
+{
+    size_t clients = (size_t)w->conf->serve.max_clients;
+
+    w->decoded = malloc(2 * CONN_SCRATCH + 2);
+    if (w->decoded == NULL)
+        return err_set(e, ERR_TEMP, 0, "no memory");
+    if (loop_new(&w->loop, NULL, e) != 0 ||
+        conn_env_init(&w->env, w->loop, BODY_BLOCKS + 4 * clients, e) != 0 ||
+        open_dns(w, e) != 0 || open_local(w, e) != 0 || open_relay(w, e) != 0 ||
+        store_open(&w->store, w->conf, w->env.blocks, session_stored, e) != 0)
+        return -1;
+    open_extra(w);
+    fsm_index_build(&w->fsm, &serve_session_fsm);
+    return 0;
+}
+
+static int open_signals(struct worker *w, struct err *e)
+{
+    if (os_pipe(stop_pipe) != 0)
+        return err_set(e, ERR_TEMP, errno, "pipe");
+    os_signal(SIGTERM, on_term);
+    os_signal(SIGINT, SIG_IGN); /* the master turns it into SIGTERM */
+    os_signal(SIGHUP, SIG_IGN);
+    os_signal(SIGPIPE, SIG_IGN);
+    os_signal(SIGCHLD, SIG_DFL);
+    w->signal_io.fd = stop_pipe[0];
+    w->signal_io.fn = on_stop;
+    return loop_watch(w->loop, &w->signal_io, LOOP_READ, e);
+}
+
+static int worker_open(struct worker *w, struct err *e)
+{
+    if (open_parts(w, e) != 0 || open_signals(w, e) != 0)
+        return -1;
+    for (size_t i = 0; i < w->shared->nlisten; i++) {
+        w->listener[i].worker = w;
+        w->listener[i].io.fd = w->shared->listen_fd[i];
+        w->listener[i].io.fn = on_client;
+    }
+    w->accept_again.fn = on_accept_again;
+    listen_to_all(w, true);
+    return 0;
+}
+
+static void worker_close(struct worker *w)
+{
+    struct list *l;
+
+    while ((l = list_pop(&w->sessions)) != NULL) {
+        struct session *s = LIST_ENTRY(l, struct session, link);
+        conn_close(&s->conn);
+        draft_free(&s->draft);
+        session_free(s);
+    }
+    bury_dead(w);
+    store_close(&w->store);
+    local_close(&w->local);
+    dns_close(&w->dns);
+    conn_env_done(&w->env);
+    loop_free(&w->loop);
+    free(w->decoded);
+}
+
+void worker_main(const struct serve_shared *shared, unsigned row)
+{
+    struct worker *w = calloc(1, sizeof *w);
+    struct err e = { ERR_TEMP, 0, "no memory" };
+    int status = EX_TEMPFAIL;
+
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (w == NULL)
+        goto out;
+    w->conf = shared->conf;
+    w->shared = shared;
+    w->row = row;
+    list_init(&w->sessions);
+    list_init(&w->dead);
+    if (worker_open(w, &e) == 0) {
+        serve(w);
+        status = EX_OK;
+    }
+    worker_close(w);
+out:
+    if (status != EX_OK)
+        log_err(LOG_ERROR, "serve.worker", &e);
+    free(w);
+    log_close();
+    _exit(status);
+}
