@@ -1,0 +1,21 @@
+/* cli/queue.h - print messages of the queue. */
+#ifndef MTA_CLI_QUEUE_H
+#define MTA_CLI_QUEUE_H
+
+#include "spool/store.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+struct queue_style {
+    FILE *out;
+    bool json;
+    bool colour;         /* a terminal, and NO_COLOR is not set */
+    bool all_recipients; /* those that are done too, and the origin */
+};
+
+/* One message; JSON is one object on one line (docs: interface). */
+int queue_print(const struct spool_view *v, const struct queue_style *style,
+                struct err *e);
+const char *queue_state_name(enum spool_state s);
+#endif

@@ -1,0 +1,213 @@
+#include "cli/supervise.h"
+
+#include "base/clock.h"
+#include "base/os.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/select.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum {
+    YOUNG_MS = 2000, /* died younger: wait before the next start */
+    AGAIN_MS = 1000,
+    STOP_WITHIN_MS = 45000,
+    LAST_WITHIN_MS = 10000
+};
+
+struct running {
+    const struct service *service;
+    pid_t pid; /* 0: not running */
+    uint64_t born, start_at;
+    bool was_up; /* lived longer than a failed start does */
+};
+
+static int wake[2] = { -1, -1 };
+static volatile sig_atomic_t got_stop, got_hup, got_usr1;
+
+static void on_signal(int signo)
+{
+    int why = errno;
+
+    switch (signo) {
+    case SIGTERM:
+    case SIGINT: got_stop = 1; break;
+    case SIGHUP: got_hup = 1; break;
+    case SIGUSR1: got_usr1 = 1; break;
+    default: break;
+    }
+    (void)!write(wake[1], "", 1);
+    errno = why;
+}
+
+static const int handled[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD };
+
+static void handle_signals(void (*handler)(int))
+{
+    for (size_t i = 0; i < sizeof handled / sizeof handled[0]; i++)
+        os_signal(handled[i], handler);
+}
+
+/* A child of a parent that is killed must not go on alone. */
+static void become_child(const struct service *s)
+{
+    handle_signals(SIG_DFL);
+    close(wake[0]);
+    close(wake[1]);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    int status = s->run(s->ctx);
+    fflush(NULL);
+    _exit(status);
+}
+
+static void start(struct running *r)
+{
+    const struct service *s = r->service;
+
+    r->born = clock_mono_ms();
+    r->start_at = r->born + AGAIN_MS;
+    if (s->wanted != NULL && !s->wanted(s->ctx))
+        return;
+    fflush(NULL);
+    r->pid = fork();
+    if (r->pid == 0)
+        become_child(s);
+    if (r->pid < 0) {
+        fprintf(stderr, "mta: start %s: %s\n", s->name, strerror(errno));
+        r->pid = 0;
+    }
+}
+
+/* Returns the exit status with which the whole ends, or -1 to go on. */
+static int note_end(struct running *r, int status)
+{
+    uint64_t now = clock_mono_ms();
+    bool young = now - r->born < YOUNG_MS;
+
+    r->pid = 0;
+    r->start_at = young ? now + AGAIN_MS : now;
+    if (got_stop)
+        return -1;
+    if (WIFEXITED(status) &&
+        (r->service->ends || (young && !r->was_up && WEXITSTATUS(status) != 0)))
+        return WEXITSTATUS(status);
+    r->was_up = true;
+    if (WIFSIGNALED(status))
+        fprintf(stderr, "mta: %s died of signal %d; starting it again\n",
+                r->service->name, WTERMSIG(status));
+    else if (WEXITSTATUS(status) != 0)
+        fprintf(stderr, "mta: %s ended with status %d; starting it again\n",
+                r->service->name, WEXITSTATUS(status));
+    return -1;
+}
+
+static int reap(struct running *r, size_t n)
+{
+    int status, end = -1;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        for (size_t i = 0; i < n; i++)
+            if (r[i].pid == pid) {
+                int code = note_end(&r[i], status);
+                end = code >= 0 ? code : end;
+            }
+    return end;
+}
+
+static void wait_for_signal(long ms)
+{
+    struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+    char drain[16];
+    fd_set set;
+
+    FD_ZERO(&set);
+    FD_SET(wake[0], &set);
+    if (select(wake[0] + 1, &set, NULL, NULL, ms < 0 ? NULL : &tv) > 0)
+        while (read(wake[0], drain, sizeof drain) > 0)
+            ;
+}
+
+static long start_missing(struct running *r, size_t n)
+{
+    uint64_t now = clock_mono_ms();
+    long next = -1;
+
+    for (size_t i = 0; i < n; i++) {
+        if (r[i].pid == 0 && r[i].start_at <= now)
+            start(&r[i]);
+        if (r[i].pid != 0)
+            continue;
+        long ms = r[i].start_at > now ? (long)(r[i].start_at - now) : 0;
+        next = next < 0 || ms < next ? ms : next;
+    }
+    return next;
+}
+
+static unsigned tell(const struct running *r, size_t n, bool last, int signo)
+{
+    unsigned alive = 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (r[i].pid > 0 && r[i].service->last == last) {
+            kill(r[i].pid, signo);
+            alive++;
+        }
+    return alive;
+}
+
+static void stop(struct running *r, size_t n, bool last, uint64_t within)
+{
+    uint64_t until = clock_mono_ms() + within;
+
+    tell(r, n, last, SIGTERM);
+    while (tell(r, n, last, 0) > 0) {
+        if (clock_mono_ms() >= until)
+            tell(r, n, last, SIGKILL);
+        wait_for_signal(100);
+        reap(r, n);
+    }
+}
+
+static void pass_on(struct running *r, size_t n)
+{
+    if (got_hup) {
+        got_hup = 0;
+        tell(r, n, false, SIGHUP);
+        tell(r, n, true, SIGHUP);
+    }
+    if (got_usr1) {
+        got_usr1 = 0;
+        tell(r, n, false, SIGUSR1);
+    }
+}
+
+int supervise(const struct service *s, size_t n)
+{
+    struct running r[SUPERVISE_MAX];
+    int status = -1;
+
+    memset(r, 0, sizeof r);
+    if (n > SUPERVISE_MAX || os_pipe(wake) != 0) {
+        perror("mta: pipe");
+        return EX_OSERR;
+    }
+    for (size_t i = 0; i < n; i++)
+        r[i].service = &s[i];
+    handle_signals(on_signal);
+    while (!got_stop && status < 0) {
+        long next = start_missing(r, n);
+        wait_for_signal(next);
+        pass_on(r, n);
+        status = reap(r, n);
+    }
+    got_stop = 1;
+    stop(r, n, false, STOP_WITHIN_MS);
+    stop(r, n, true, LAST_WITHIN_MS);
+    return status < 0 ? EX_OK : status;
+}

@@ -1,0 +1,173 @@
+#!/usr/bin/python3
+"""Refuse what the house style refuses: upward includes, banned names,
+third-party headers outside their file, over-long functions and files.
+
+usage: style.py [ROOT]; prints one line a fault, exit status 1 if any."""
+
+import os
+import re
+import sys
+
+# A folder may include its own headers and those of the folders named here.
+LADDER = {
+    "base": [],
+    "config": ["base"],
+    "log": ["base"],
+    "net": ["log", "config", "base"],
+    "spool": ["net", "log", "config", "base"],
+    "mail": ["net", "log", "config", "base"],
+    "smtp": ["net", "log", "config", "base"],
+    "dns": ["net", "log", "config", "base"],
+}
+MIDDLE = ["spool", "mail", "smtp", "dns", "net", "log", "config", "base"]
+LADDER["serve"] = MIDDLE
+LADDER["send"] = MIDDLE
+LADDER["cli"] = ["serve", "send"] + MIDDLE
+
+# Third-party headers and the one folder/file that may include each.
+FOREIGN = {
+    "libconfig.h": "src/config/",
+    "resolv.h": "src/dns/",
+    "arpa/nameser.h": "src/dns/",
+    "arpa/nameser_compat.h": "src/dns/",
+    "openssl/": ("src/net/tls.c", "src/mail/digest.c"),
+}
+
+BANNED = ["strcpy", "strcat", "sprintf", "vsprintf", "strtok", "gets",
+          "alloca", "realloc", "reallocarray", "strndup", "clone", "vfork",
+          "posix_spawn", "posix_spawnp", "popen", "system", "sendfile",
+          "splice", "sleep", "usleep"]
+# The two that stay out of daemons' code but may end a process or print.
+CLI_ONLY = ["exit", "perror"]
+
+FUNCTION_MAX, FILE_MAX, HEADER_MAX, LINE_MAX, PARAMS_MAX = 60, 700, 140, 80, 6
+
+faults = []
+
+
+def fault(path, line, text):
+    faults.append("%s:%d: %s" % (path, line, text))
+
+
+def strip_comments(text):
+    """Blank out comments and strings, keeping the line structure."""
+    pattern = re.compile(
+        r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
+
+    def blank(m):
+        s = m.group(0)
+        if s.startswith("/"):
+            return re.sub(r"[^\n]", " ", s)
+        return s[0] + "_" * (len(s) - 2) + s[0]
+    return pattern.sub(blank, text)
+
+
+def check_includes(path, lines):
+    parts = path.split("/")
+    folder = parts[1] if parts[0] in ("src", "include") else None
+    for n, line in enumerate(lines, 1):
+        m = re.match(r'\s*#\s*include\s*([<"])([^>"]+)[>"]', line)
+        if not m:
+            continue
+        kind, name = m.groups()
+        for foreign, home in FOREIGN.items():
+            if name.startswith(foreign) and not path.startswith(home):
+                fault(path, n, "%s may be included only in %s" % (name, home))
+        target = name.split("/")[0]
+        if kind != '"' or folder is None or target not in LADDER:
+            continue
+        if target != folder and target not in LADDER[folder]:
+            fault(path, n, "include points up the ladder: %s -> %s"
+                  % (folder, name))
+
+
+def check_names(path, code):
+    in_cli = path.startswith("src/cli/") or path == "mta.c"
+    names = BANNED + ([] if in_cli else CLI_ONLY)
+    pattern = re.compile(r"(?<![\w.>])(%s)\s*\(" % "|".join(names))
+    for n, line in enumerate(code, 1):
+        for m in pattern.finditer(line):
+            if not line.lstrip().startswith("#pragma"):
+                fault(path, n, "banned name: %s" % m.group(1))
+
+
+def functions(code):
+    """(name, first line, last line, parameter text) of each definition."""
+    n = 0
+    while n < len(code):
+        if code[n] == "{" and n > 0 and code[n - 1].rstrip().endswith(")"):
+            first = n - 1
+            while first > 0 and code[first - 1].strip() and \
+                    not code[first - 1].rstrip().endswith((";", "}", "*/")) \
+                    and not code[first - 1].startswith("#"):
+                first -= 1
+            head = " ".join(code[first:n])
+            last = n
+            while last < len(code) and code[last] != "}":
+                last += 1
+            m = re.search(r"(\w+)\s*\((.*)\)\s*$", head)
+            yield (m.group(1) if m else "?", first + 1, last + 1,
+                   m.group(2) if m else "")
+            n = last
+        n += 1
+
+
+def check_sizes(path, text, code):
+    table = "clang-format off" in text
+    limit = HEADER_MAX if path.endswith(".h") else FILE_MAX
+    if len(code) > limit:
+        fault(path, 1, "%d lines; at most %d" % (len(code), limit))
+    for name, first, last, params in functions(code):
+        if last - first + 1 > FUNCTION_MAX:
+            fault(path, first, "function %s has %d lines; at most %d"
+                  % (name, last - first + 1, FUNCTION_MAX))
+        depth = count = 0
+        for c in params:
+            depth += c == "("
+            depth -= c == ")"
+            count += c == "," and depth == 0
+        if count + 1 > PARAMS_MAX:
+            fault(path, first, "function %s has %d parameters"
+                  % (name, count + 1))
+    if not table:
+        for n, line in enumerate(text.split("\n"), 1):
+            if len(line) > LINE_MAX:
+                fault(path, n, "line of %d columns" % len(line))
+            if line != line.rstrip():
+                fault(path, n, "blanks at the end of the line")
+
+
+def check_guard(path, text):
+    want = "MTA_" + re.sub(r"\W", "_", path[len("include/"):]).upper()
+    if "#ifndef %s\n#define %s\n" % (want, want) not in text:
+        fault(path, 1, "the guard should be %s" % want)
+
+
+def check(root, path):
+    with open(os.path.join(root, path), encoding="utf-8") as f:
+        text = f.read()
+    code = strip_comments(text).split("\n")
+    check_includes(path, text.split("\n"))
+    if path != "include/base/banned.h":
+        check_names(path, code)
+    check_sizes(path, text, code)
+    if path.endswith(".h"):
+        check_guard(path, text)
+
+
+def main():
+    root = sys.argv[1] if len(sys.argv) > 1 else "."
+    paths = ["mta.c"]
+    for top in ("src", "include"):
+        for folder, _, names in os.walk(os.path.join(root, top)):
+            paths += [os.path.relpath(os.path.join(folder, n), root)
+                      for n in names if n.endswith((".c", ".h"))]
+    for path in sorted(paths):
+        check(root, path)
+    for line in faults:
+        print(line)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
