@@ -71,9 +71,87 @@ test_memory: $(UNIT_RUN)
 	    --errors-for-leak-kinds=definite,indirect,possible \
 	    --error-exitcode=99 --track-fds=no $(UNIT_RUN)
 
+# Against the built binary and real counterparts.  The sanitized variant:
+# make test_system SAN=address,undefined.
+PYTEST ?= /usr/bin/python3 -m pytest
+TOOLS  := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
+
+$(BUILD)/tools/%: tests/tools/%.c $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(LIB) $(LDLIBS)
+
+test_system: $(PROGRAM) $(TOOLS)
+	MTA=$(abspath $(PROGRAM)) TOOLS=$(abspath $(BUILD)/tools) \
+	    $(PYTEST) -q -p no:cacheprovider tests/system
+
+test_style: $(PROGRAM)
+	tests/tools/style.py
+	tests/tools/style_selftest.sh
+	clang-format --dry-run -Werror mta.c $(SRCS) \
+	    $(shell find include -name '*.h') $(UNIT)
+	tests/tools/check_generated.sh ./$(PROGRAM)
+	tests/tools/check_events.py
+
+# All of it; the last line counts.  What is missing is installed first.
+tests:
+	@tests/tools/packages.sh test fuzz
+	@tests/tools/all.sh
+
+# --- measuring --------------------------------------------------------------
+
+$(BUILD)/bench/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(CC) -O2 -g -Wall -Wextra -o $@ $<
+
+BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+
+bench: $(PROGRAM) $(BENCH)
+	@tests/tools/packages.sh test
+	/usr/bin/python3 tests/bench/bench.py $(BENCH_FLAGS)
+
+# --- living with it ---------------------------------------------------------
+
+# A working system on unprivileged ports, all of it below local/.
+run:
+	@tests/tools/packages.sh build
+	@$(MAKE) --no-print-directory all
+	@conf/try.sh
+
+BINDIR := $(DESTDIR)$(PREFIX)/sbin
+MANDIR := $(DESTDIR)$(PREFIX)/share/man
+LINKS  := mta-serve mta-send mta-log smtpd mailq
+
+install: $(PROGRAM)
+	install -d $(BINDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(DESTDIR)/etc/mta
+	install -m 755 $(PROGRAM) $(BINDIR)/mta
+	for l in $(LINKS); do ln -sf mta $(BINDIR)/$$l; done
+	install -m 644 docs/mta.1 $(MANDIR)/man1/mta.1
+	install -m 644 docs/mta.conf.5 $(MANDIR)/man5/mta.conf.5
+	[ -e $(DESTDIR)/etc/mta/mta.conf ] || \
+	    install -m 644 conf/mta.conf $(DESTDIR)/etc/mta/mta.conf
+
+report:
+	@tests/tools/packages.sh report
+	@$(MAKE) --no-print-directory all
+	docs/report/make.sh $(BUILD)/report
+
 clean:
 	rm -rf build mta
 
--include $(OBJS:.o=.d) $(UNIT_OBJS:.o=.d) $(BUILD)/mta.d
+help:
+	@echo "make              build ./mta"
+	@echo "make run          install what is missing, build, start a system to try"
+	@echo "make tests        install what is missing, run every test"
+	@echo "make test_units test_memory test_system test_style   one part"
+	@echo "make fuzz         fuzz every parser (FUZZ_SECONDS=3600 each)"
+	@echo "make bench        compare with Postfix"
+	@echo "make report       the design as a PDF, in build/report/"
+	@echo "make install      PREFIX=/usr/local DESTDIR="
+	@echo "make clean        remove what was built"
+	@echo "SAN=address,undefined builds into build/san/; CC=clang works"
 
-.PHONY: all clean test_units test_memory
+-include $(OBJS:.o=.d) $(UNIT_OBJS:.o=.d) $(BUILD)/mta.d
+-include tests/fuzz/fuzz.mk
+
+.PHONY: all bench clean help install report run test_memory test_style \
+        test_system test_units tests

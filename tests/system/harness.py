@@ -1,0 +1,304 @@
+"""What system tests share: a running mta of their own, and patience.
+
+Every test gets its own directory and free ports, waits by retrying with a
+deadline (never by sleeping a fixed time), and ends what it started by pid.
+"""
+
+import contextlib
+import glob
+import json
+import os
+import shutil
+import signal
+import smtplib
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+MTA = os.environ.get("MTA", os.path.join(ROOT, "mta"))
+DEADLINE = float(os.environ.get("TEST_DEADLINE", "30"))
+
+
+def until(what, check, deadline=DEADLINE):
+    """Call check() until it returns something true; return that."""
+    end = time.monotonic() + deadline
+    while True:
+        value = check()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError("not within %g s: %s" % (deadline, what))
+        time.sleep(0.01)  # between two looks, not instead of one
+
+
+def free_port(host="127.0.0.1"):
+    """A TCP port nobody uses on that address; held until the test ends by
+    chance only, so a caller that loses the race tries another."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as s:
+        s.bind((host, 0))
+        return s.getsockname()[1]
+
+
+def connect(host, port, deadline=DEADLINE):
+    """A connected socket, retrying while the server is not there yet."""
+    def attempt():
+        try:
+            return socket.create_connection((host, port), timeout=DEADLINE)
+        except (ConnectionRefusedError, ConnectionResetError):
+            return None
+    return until("connect to %s:%d" % (host, port), attempt, deadline)
+
+
+def is_alive(pid):
+    """Does the process run?  A zombie does not."""
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def children_of(pid):
+    try:
+        with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+            return [int(x) for x in f.read().split()]
+    except FileNotFoundError:
+        return []
+
+
+def tree_of(pid):
+    """pid and all below it, parents first."""
+    found = [pid]
+    for p in found:
+        found += children_of(p)
+    return found
+
+
+class Raw:
+    """SMTP as bytes: says exactly what it is told."""
+
+    def __init__(self, host, port, greet=True):
+        self.sock = connect(host, port)
+        self.file = self.sock.makefile("rb")
+        if greet:
+            assert self.reply()[0] == 220
+
+    def send(self, data):
+        if isinstance(data, str):
+            data = data.encode()
+        self.sock.sendall(data)
+
+    def reply(self):
+        """(code, [lines]) of one reply; (0, []) when the peer closed."""
+        lines = []
+        while True:
+            line = self.file.readline()
+            if not line:
+                return (0, lines)
+            assert line.endswith(b"\r\n"), line
+            lines.append(line[4:].decode("utf-8", "replace").rstrip("\r\n"))
+            if line[3:4] != b"-":
+                return (int(line[:3]), lines)
+
+    def say(self, line):
+        self.send(line + "\r\n")
+        return self.reply()
+
+    def close(self):
+        self.file.close()
+        self.sock.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Mta:
+    """`mta run` (or another command) in a directory of its own."""
+
+    def __init__(self, command="run", settings=None, start=True, flags=()):
+        self.dir = tempfile.mkdtemp(prefix="mta-test-")
+        self.queue = os.path.join(self.dir, "queue")
+        self.mail = os.path.join(self.dir, "mail")
+        self.log = os.path.join(self.dir, "log")
+        self.conf = os.path.join(self.dir, "mta.conf")
+        self.port = free_port()
+        self.command, self.flags = command, list(flags)
+        os.mkdir(self.mail)
+        self.settings = {
+            "hostname": "mx.here.test",
+            "queue_dir": self.queue,
+            "log.file": self.log,
+            "log.level": "debug",
+            "dns.servers": ["127.0.0.1:1"],  # nobody answers there
+            "serve.listen": ["127.0.0.1:%d" % self.port],
+            "serve.workers": 2,
+            "serve.mail_dir": self.mail,
+            "serve.local_domains": ["here.test", "localhost"],
+            "serve.users": "any",
+            "serve.aliases": "",
+            "serve.rdns": "off",
+            "send.retry_min": "1s",
+            "send.retry_max": "2s",
+            "send.session_linger": "1s",
+        }
+        self.settings.update(settings or {})
+        self.write_conf()
+        self.process = None
+        self.stderr = os.path.join(self.dir, "stderr")
+        if start:
+            self.start()
+
+    def write_conf(self):
+        def text(v):
+            if isinstance(v, bool):
+                return "true" if v else "false"
+            if isinstance(v, int):
+                return str(v)
+            if isinstance(v, (list, tuple)):
+                return "[ %s ]" % ", ".join(text(x) for x in v)
+            return json.dumps(v)
+        groups = {}
+        for key, value in self.settings.items():
+            head, _, tail = key.rpartition(".")
+            groups.setdefault(head, []).append("%s = %s;" % (tail,
+                                                              text(value)))
+        with open(self.conf, "w") as f:
+            for head, lines in groups.items():
+                body = "\n".join(lines)
+                f.write("%s\n" % body if not head
+                        else "%s = {\n%s\n};\n" % (head, body))
+
+    def start(self, wait=True):
+        with open(self.stderr, "ab") as err:
+            self.process = subprocess.Popen(
+                [MTA, self.command, "-c", self.conf] + self.flags,
+                stdin=subprocess.DEVNULL, stdout=err, stderr=err)
+        if wait and self.command in ("run", "serve"):
+            try:
+                connect("127.0.0.1", self.port).close()
+            except AssertionError:
+                raise AssertionError("mta did not start: " + self.errors())
+        return self
+
+    def tool(self, *args, check=True, input=None):
+        """Run another mta command with the same configuration."""
+        done = subprocess.run([MTA, args[0], *args[1:], "-c", self.conf],
+                              input=input, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=DEADLINE * 4)
+        if check and done.returncode != 0:
+            raise AssertionError("mta %s: status %d: %s" % (
+                " ".join(args), done.returncode, done.stderr.decode()))
+        return done
+
+    def errors(self):
+        with open(self.stderr, errors="replace") as f:
+            return f.read()
+
+    def events(self, name=None, **fields):
+        """Lines of the log as dicts; fields must match."""
+        found = []
+        try:
+            with open(self.log, errors="replace") as f:
+                lines = f.read().splitlines()
+        except FileNotFoundError:
+            return found
+        for line in lines:
+            event = parse_line(line)
+            if event and (name is None or event["event"] == name) and \
+                    all(event.get(k) == str(v) for k, v in fields.items()):
+                found.append(event)
+        return found
+
+    def queued(self):
+        out = self.tool("queue", "list", "--json").stdout.decode()
+        return [json.loads(line) for line in out.splitlines()]
+
+    def mailbox(self, user):
+        """The messages in a Maildir's new, as bytes, in order of arrival."""
+        found = []
+        for path in sorted(glob.glob(os.path.join(self.mail, user, "new",
+                                                  "*"))):
+            with contextlib.suppress(FileNotFoundError):
+                with open(path, "rb") as f:
+                    found.append(f.read())
+        return found
+
+    def smtp(self, host="127.0.0.1"):
+        connect(host, self.port).close()
+        return smtplib.SMTP(host, self.port, local_hostname="client.test",
+                            timeout=DEADLINE)
+
+    def raw(self, host="127.0.0.1", greet=True):
+        return Raw(host, self.port, greet)
+
+    def kill(self, signo):
+        self.process.send_signal(signo)
+
+    def stop(self, signo=signal.SIGTERM):
+        """End it; returns the exit status."""
+        if self.process is None:
+            return None
+        family = tree_of(self.process.pid)
+        if self.process.poll() is None:
+            self.process.send_signal(signo)
+        try:
+            status = self.process.wait(timeout=DEADLINE * 2)
+        except subprocess.TimeoutExpired:
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            raise AssertionError("mta did not stop: " + self.errors())
+        until("children gone", lambda: not any(is_alive(p) for p in family))
+        self.process = None
+        return status
+
+    def cleanup(self):
+        try:
+            if self.process is not None:
+                self.stop()
+        finally:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is not None:  # the test failed: show what there is
+            print(self.errors())
+            if os.path.exists(self.log):
+                with open(self.log, errors="replace") as f:
+                    print(f.read()[-20000:])
+        self.cleanup()
+
+
+def parse_line(line):
+    """A line of the text log: time level event key=value ..."""
+    parts = []
+    word, quoted, escaped = "", False, False
+    for c in line:
+        if escaped:
+            word, escaped = word + c, False
+        elif c == "\\" and quoted:
+            escaped = True
+        elif c == '"':
+            quoted = not quoted
+        elif c == " " and not quoted:
+            parts.append(word)
+            word = ""
+        else:
+            word += c
+    parts.append(word)
+    if len(parts) < 3:
+        return None
+    event = {"time": parts[0], "level": parts[1], "event": parts[2]}
+    for p in parts[3:]:
+        key, _, value = p.partition("=")
+        event[key] = value
+    return event

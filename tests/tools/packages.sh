@@ -1,0 +1,48 @@
+#!/bin/sh
+# packages.sh build|test|report|fuzz ... - install the Debian packages that a
+# target needs, if any is missing.  Silent and quick when all are there.
+set -eu
+
+build="gcc make pkg-config libc6-dev libconfig-dev"
+test="$build check valgrind clang clang-format graphviz python3 python3-pytest
+      swaks msmtp curl postfix knot knot-dnsutils dnsmasq-base strace iproute2
+      procps util-linux mandoc"
+report="$build groff graphviz ghostscript poppler-utils"
+fuzz="$build clang libclang-rt-14-dev"
+
+want=""
+for set in "$@"; do
+    case $set in
+    build) want="$want $build" ;;
+    test) want="$want $test" ;;
+    report) want="$want $report" ;;
+    fuzz) want="$want $fuzz" ;;
+    *) echo "packages.sh: unknown set '$set'" >&2; exit 64 ;;
+    esac
+done
+
+missing=""
+for p in $want; do
+    case $(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null) in
+    installed) ;;
+    *) case " $missing " in *" $p "*) ;; *) missing="$missing $p" ;; esac ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+
+as_root=""
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || {
+        echo "Please install as root: apt-get install$missing" >&2
+        exit 1
+    }
+    as_root=sudo
+fi
+echo "Installing:$missing"
+# Postfix is here for its test tools and as a peer, not as this host's MTA.
+echo "postfix postfix/main_mailer_type select No configuration" |
+    $as_root debconf-set-selections 2>/dev/null || true
+$as_root apt-get update -qq
+# shellcheck disable=SC2086  # the list is words
+$as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends $missing >/dev/null
