@@ -34,6 +34,7 @@ void command_list(FILE *out);
 /* The name of `given` closest to a known command, or NULL. */
 const char *command_nearest(const char *given);
 
+int cmd_config(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 #endif

@@ -9,6 +9,17 @@
 
 /* clang-format off */
 const struct command commands[] = {
+    { "config", cmd_config, NULL,
+      "[--show|--check|--dump|--man] [-c FILE] [-o KEY=VALUE]... [--json]",
+      "look at the settings",
+      "  --show         effective values and where each came from (the default)\n"
+      "  --check        say what is wrong with them, and nothing when all is well\n"
+      "  --dump         a sample file: every setting with its default, explained\n"
+      "  --man          the settings for the manual page\n"
+      "  -c FILE        configuration file (default: $MTA_CONFIG or\n"
+      "                 /etc/mta/mta.conf if it is there)\n"
+      "  -o KEY=VALUE   change one setting; may be repeated\n"
+      "  --json         --show as one JSON object\n" },
     { "help", cmd_help, NULL, "[COMMAND]", "explain a command",
       NULL },
     { "version", cmd_version, NULL, "", "print the version",

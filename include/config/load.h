@@ -1,0 +1,51 @@
+/* config/load.h - the layers under conf_load(); for src/config alone.
+ *
+ * A layer finds settings and hands them over with the place they came from;
+ * a later layer covers an earlier one. */
+#ifndef MTA_CONFIG_LOAD_H
+#define MTA_CONFIG_LOAD_H
+
+#include "config/table.h"
+
+enum { CONF_ORIGIN_MAX = 256 };
+
+struct conf_loading {
+    struct conf *c;
+    const struct conf_source *from;
+    char origin[CONF_ITEMS_MAX][CONF_ORIGIN_MAX]; /* by row; "": not set */
+};
+
+/* All layers, into ld->c, which is emptied first; leaves it empty when it
+ * fails. */
+int conf_load_all(struct conf_loading *ld, struct conf *c,
+                  const struct conf_source *from, struct err *e);
+
+const char *conf_origin(const struct conf_loading *ld,
+                        const struct conf_item *it);
+
+/* Set and note the origin; a failure is told as "origin: key: fault". */
+int conf_take(struct conf_loading *ld, const struct conf_item *it,
+              struct span text, const char *origin, struct err *e);
+int conf_take_list(struct conf_loading *ld, const struct conf_item *it,
+                   const struct span *el, size_t n, const char *origin,
+                   struct err *e);
+
+/* "origin: no setting 'key'; did you mean 'other'?"  Returns -1. */
+int conf_unknown(const char *origin, const char *key, struct err *e);
+
+/* The layers; each returns 0, or -1 with *e. */
+int conf_load_defaults(struct conf_loading *ld, struct err *e);
+int conf_load_derived(struct conf_loading *ld, struct err *e);
+int conf_load_file(struct conf_loading *ld, struct err *e);
+int conf_load_env(struct conf_loading *ld, struct err *e);
+int conf_load_flags(struct conf_loading *ld, struct err *e);
+
+/* What no single setting can know. */
+int conf_check(const struct conf_loading *ld, struct err *e);
+
+/* The configuration as libconfig text instead of a file, for tests. */
+int conf_load_text(struct conf_loading *ld, const char *text, struct err *e);
+
+/* MTA_ and the key, upper case, dots as _. */
+void conf_env_name(char *out, size_t size, const char *key);
+#endif

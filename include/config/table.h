@@ -1,0 +1,55 @@
+/* config/table.h - the one table of settings; for src/config alone.
+ *
+ * Loader, environment, flags, `mta config`, conf/mta.conf and the manual are
+ * readers of these rows.  Defaults are text and pass through the same parser
+ * as everything else. */
+#ifndef MTA_CONFIG_TABLE_H
+#define MTA_CONFIG_TABLE_H
+
+#include "base/span.h"
+#include "config/conf.h"
+
+enum conf_type {
+    CONF_STRING, /* char[]; bounds are those of the length */
+    CONF_PATH,   /* the same; made absolute, except "-" and "" */
+    CONF_SECRET, /* a string that is never printed */
+    CONF_INT,    /* long long */
+    CONF_TIME,   /* long long, seconds */
+    CONF_SIZE,   /* long long, bytes */
+    CONF_ENUM,   /* int, the index of the word */
+    CONF_LIST    /* struct conf_list; bounds are those of the number */
+};
+
+enum { CONF_ITEMS_MAX = 64, CONF_LIST_MAX = 1024 };
+
+/* Writes the text of a default that depends on the host or on settings of
+ * the rows above. */
+typedef void conf_derive_fn(const struct conf *c, char *out, size_t size);
+
+struct conf_item {
+    const char *key;
+    enum conf_type type;
+    size_t offset, size;  /* of the field in struct conf */
+    const char *fallback; /* the default; an example when derive is set */
+    conf_derive_fn *derive;
+    const char *derived; /* what derive finds, for people */
+    long long min, max;
+    const char *const *words; /* of an enum, or all that a list may hold */
+    const char *help;         /* sentences: comment and manual */
+};
+
+extern const struct conf_item conf_items[];
+extern const size_t nconf_items; /* <= CONF_ITEMS_MAX */
+
+/* NULL when there is none. */
+const struct conf_item *conf_find(struct span key);
+
+/* The key that a person may have meant, or NULL. */
+const char *conf_nearest(const char *given);
+
+/* The word that a person may have meant, or NULL; words end in NULL. */
+const char *conf_nearest_word(const char *const *words, const char *given);
+
+/* Is it the name of a group, as "serve" is? */
+bool conf_is_group(struct span name);
+#endif

@@ -1,0 +1,50 @@
+/* config.c - `mta config`: look at the settings. */
+#include "cli/command.h"
+#include "cli/options.h"
+
+#include <sysexits.h>
+
+static int show(struct options *o)
+{
+    struct err e;
+
+    if (conf_show(stdout, &o->source, o->json, &e) == 0)
+        return EX_OK;
+    fprintf(stderr, "mta config: %s\n", e.text);
+    return e.kind == ERR_USAGE ? EX_USAGE : EX_CONFIG;
+}
+
+static int check(struct options *o)
+{
+    if (!options_load(o))
+        return o->status;
+    options_done(o);
+    return EX_OK;
+}
+
+int cmd_config(int argc, char **argv)
+{
+    bool checks = false, dumps = false, shows = false, man = false;
+    const struct option flags[] = { OPTION_ON("--check", &checks),
+                                    OPTION_ON("--dump", &dumps),
+                                    OPTION_ON("--show", &shows),
+                                    OPTION_ON("--man", &man) };
+    const struct options_spec spec = { flags, sizeof flags / sizeof flags[0], 0,
+                                       0 };
+    struct options o;
+
+    if (!options_parse(&o, &spec, argc, argv))
+        return o.status;
+    if (checks + dumps + shows + man > 1) {
+        fputs("mta config: only one of --check, --dump, --show and --man\n",
+              stderr);
+        return EX_USAGE;
+    }
+    if (dumps)
+        conf_dump(stdout);
+    else if (man)
+        conf_man(stdout);
+    else
+        return checks ? check(&o) : show(&o);
+    return EX_OK;
+}

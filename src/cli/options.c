@@ -1,0 +1,260 @@
+/* options.c - flags of commands. */
+#include "cli/options.h"
+
+#include "base/nearest.h"
+#include "base/span.h"
+#include "cli/command.h"
+
+#include <stdarg.h>
+#include <string.h>
+#include <sysexits.h>
+
+/* A walk over argv; the operands gather at its front, behind argv[0]. */
+struct scan {
+    struct options *o;
+    const struct options_spec *spec;
+    char **argv;
+    int argc, at;
+};
+
+__attribute__((format(printf, 2, 3))) static bool misuse(struct options *o,
+                                                         const char *fmt, ...)
+{
+    va_list ap;
+
+    fprintf(stderr, "mta %s: ", o->command);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "\nTry 'mta help %s'.\n", o->command);
+    o->status = EX_USAGE;
+    return false;
+}
+
+/* --- the flags of all commands --------------------------------------- */
+
+static const char *const general[] = { "-c", "-o", "--json", "-h", "--help" };
+
+static void offer(const char *given, size_t n, const char *name,
+                  const char **best, unsigned *least)
+{
+    char word[64];
+
+    if (!span_copy(word, sizeof word, (struct span){ given, n }))
+        return;
+    unsigned d = edit_distance(word, name);
+    if (d < *least) {
+        *least = d;
+        *best = name;
+    }
+}
+
+static bool unknown_flag(struct scan *s, const char *word)
+{
+    size_t n = span_find(span_of(word), '=');
+    unsigned least = n > 2 ? 4 : 1; /* one letter resembles any other */
+    const char *near = NULL;
+
+    for (size_t i = 0; i < s->spec->nflags; i++)
+        offer(word, n, s->spec->flags[i].name, &near, &least);
+    for (size_t i = 0; i < sizeof general / sizeof general[0]; i++)
+        offer(word, n, general[i], &near, &least);
+    if (near == NULL)
+        return misuse(s->o, "unknown flag '%.*s'", (int)n, word);
+    return misuse(s->o, "unknown flag '%.*s'; did you mean '%s'?", (int)n, word,
+                  near);
+}
+
+/* Does the word give this flag?  Then *value is what is joined to it. */
+static bool gives(const char *word, const char *name, char **value)
+{
+    size_t n = strlen(name);
+
+    if (strncmp(word, name, n) != 0)
+        return false;
+    *value = NULL;
+    if (word[n] == '\0')
+        return true;
+    if (name[1] == '-' && word[n] != '=')
+        return false;
+    *value = (char *)(word + n + (name[1] == '-'));
+    return true;
+}
+
+static bool need_value(struct scan *s, const char *name, char **value)
+{
+    if (*value == NULL) {
+        if (s->at + 1 >= s->argc)
+            return misuse(s->o, "%s needs a value", name);
+        *value = s->argv[++s->at];
+    }
+    return true;
+}
+
+static bool no_value(struct scan *s, const char *name, const char *value)
+{
+    return value == NULL || misuse(s->o, "%s takes no value", name);
+}
+
+static bool override(struct scan *s, const char *key, const char *value,
+                     const char *where)
+{
+    struct options *o = s->o;
+
+    if (o->source.nover == OPTIONS_OVER_MAX)
+        return misuse(o, "more than %d settings", OPTIONS_OVER_MAX);
+    o->over[o->source.nover++] = (struct conf_override){ key, value, where };
+    return true;
+}
+
+static bool take_setting(struct scan *s, char *value)
+{
+    char *equals = strchr(value, '=');
+
+    if (equals == NULL)
+        return misuse(s->o, "-o %s: should be key=value", value);
+    *equals = '\0';
+    return override(s, value, equals + 1, "-o");
+}
+
+static bool is_port(const struct option *f)
+{
+    return strcmp(f->name, "--port") == 0 &&
+           strcmp(f->setting, "serve.listen") == 0;
+}
+
+/* A port says half of an address; the colon tells the loader which half. */
+static bool take_port(struct scan *s, const struct option *f, const char *value)
+{
+    char *text = s->o->port;
+    int n = snprintf(text, sizeof s->o->port, ":%s", value);
+
+    if (n < 0 || (size_t)n >= sizeof s->o->port)
+        return misuse(s->o, "%s: '%.40s' is not a port", f->name, value);
+    return override(s, f->setting, text, f->name);
+}
+
+static bool take_flag(struct scan *s, const struct option *f, char *value)
+{
+    if (f->on != NULL) {
+        *f->on = true;
+        return no_value(s, f->name, value);
+    }
+    if (!need_value(s, f->name, &value))
+        return false;
+    if (f->text != NULL)
+        *f->text = value;
+    else if (is_port(f))
+        return take_port(s, f, value);
+    else
+        return override(s, f->setting, value, f->name);
+    return true;
+}
+
+static bool take_help(struct scan *s)
+{
+    const struct command *c = command_find(s->o->command);
+
+    if (c != NULL)
+        command_usage(stdout, c);
+    s->o->status = EX_OK;
+    return false;
+}
+
+static bool take_word(struct scan *s, char *word)
+{
+    char *value;
+
+    /* The command's own flags first: they may shadow a general one. */
+    for (size_t i = 0; i < s->spec->nflags; i++)
+        if (gives(word, s->spec->flags[i].name, &value) &&
+            (s->spec->flags[i].on == NULL || value == NULL || word[1] == '-'))
+            return take_flag(s, &s->spec->flags[i], value);
+    if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0)
+        return take_help(s);
+    if (gives(word, "--json", &value)) {
+        s->o->json = true;
+        return no_value(s, "--json", value);
+    }
+    if (gives(word, "-c", &value)) {
+        if (!need_value(s, "-c", &value))
+            return false;
+        s->o->source.file = value;
+        return true;
+    }
+    if (gives(word, "-o", &value))
+        return need_value(s, "-o", &value) && take_setting(s, value);
+    return unknown_flag(s, word);
+}
+
+/* argv[0] is the name of a command or of the program that stands for it. */
+static const char *command_name(const char *argv0)
+{
+    const struct command *c = command_find(argv0);
+
+    if (c == NULL)
+        c = command_by_program(argv0);
+    return c != NULL ? c->name : argv0;
+}
+
+bool options_parse(struct options *o, const struct options_spec *spec, int argc,
+                   char **argv)
+{
+    struct scan s = { .o = o, .spec = spec, .argv = argv, .argc = argc };
+    bool flags = true;
+
+    memset(o, 0, sizeof *o);
+    o->command = argc > 0 ? command_name(argv[0]) : "";
+    o->source.over = o->over;
+    o->args = argv + (argc > 0);
+    for (s.at = 1; s.at < argc; s.at++) {
+        char *word = argv[s.at];
+        if (flags && strcmp(word, "--") == 0)
+            flags = false;
+        else if (!flags || word[0] != '-' || word[1] == '\0')
+            o->args[o->nargs++] = word;
+        else if (!take_word(&s, word))
+            return false;
+    }
+    if (o->nargs < spec->min_args)
+        return misuse(o, "an operand is missing");
+    if (spec->max_args >= 0 && o->nargs > spec->max_args)
+        return misuse(o, "'%s' is not expected here", o->args[spec->max_args]);
+    return true;
+}
+
+static int status_of(const struct err *e)
+{
+    return e->kind == ERR_USAGE  ? EX_USAGE
+           : e->kind == ERR_TEMP ? EX_OSERR
+                                 : EX_CONFIG;
+}
+
+bool options_load(struct options *o)
+{
+    struct err e;
+
+    if (conf_load(&o->conf, &o->source, &e) == 0)
+        return true;
+    fprintf(stderr, "mta %s: %s\n", o->command, e.text);
+    o->status = status_of(&e);
+    return false;
+}
+
+bool options_read(struct options *o, const struct options_spec *spec, int argc,
+                  char **argv)
+{
+    return options_parse(o, spec, argc, argv) && options_load(o);
+}
+
+void options_done(struct options *o)
+{
+    conf_free(&o->conf);
+}
+
+int options_reload(void *options, struct conf *c, struct err *e)
+{
+    const struct options *o = options;
+
+    return conf_load(c, &o->source, e);
+}

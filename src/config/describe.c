@@ -1,0 +1,238 @@
+/* describe.c - the table, printed: sample file, effective values, manual. */
+#include "config/load.h"
+#include "config/value.h"
+
+#include "base/json.h"
+
+#include <string.h>
+
+static struct span group_of(const char *key)
+{
+    const char *dot = strchr(key, '.');
+
+    return (struct span){ key, dot == NULL ? 0 : (size_t)(dot - key) };
+}
+
+static const char *name_of(const char *key)
+{
+    const char *dot = strchr(key, '.');
+
+    return dot == NULL ? key : dot + 1;
+}
+
+static void put_bound(FILE *out, const struct conf_item *it, long long v)
+{
+    static const struct {
+        long long factor;
+        const char *unit;
+        enum conf_type type;
+    } units[] = { { 86400, "d", CONF_TIME },     { 3600, "h", CONF_TIME },
+                  { 60, "m", CONF_TIME },        { 1, "s", CONF_TIME },
+                  { 1LL << 30, "G", CONF_SIZE }, { 1LL << 20, "M", CONF_SIZE },
+                  { 1LL << 10, "K", CONF_SIZE } };
+
+    for (size_t i = 0; v > 0 && i < sizeof units / sizeof units[0]; i++)
+        if (units[i].type == it->type && v % units[i].factor == 0) {
+            fprintf(out, "%lld%s", v / units[i].factor, units[i].unit);
+            return;
+        }
+    fprintf(out, "%lld", v);
+}
+
+static void put_words(FILE *out, const struct conf_item *it)
+{
+    for (size_t i = 0; it->words[i] != NULL; i++)
+        fprintf(out, "%s%s",
+                i == 0                     ? ""
+                : it->words[i + 1] != NULL ? ", "
+                : it->type == CONF_ENUM    ? " or "
+                                           : " and ",
+                it->words[i]);
+}
+
+/* "Number, 1 to 256." */
+static void put_type(FILE *out, const struct conf_item *it)
+{
+    switch (it->type) {
+    case CONF_INT:
+    case CONF_TIME:
+    case CONF_SIZE:
+        fputs(it->type == CONF_INT    ? "Number, "
+              : it->type == CONF_TIME ? "Time, "
+                                      : "Size, ",
+              out);
+        put_bound(out, it, it->min);
+        fputs(" to ", out);
+        put_bound(out, it, it->max);
+        break;
+    case CONF_ENUM: put_words(out, it); break;
+    case CONF_LIST:
+        fputs("List", out);
+        if (it->words != NULL) {
+            fputs(" of ", out);
+            put_words(out, it);
+        }
+        break;
+    case CONF_PATH: fputs("Path", out); break;
+    case CONF_STRING:
+    case CONF_SECRET: fputs("Text", out); break;
+    }
+    putc('.', out);
+}
+
+/* The default as the file would have it, by the parser and the printer. */
+static void put_fallback(FILE *out, const struct conf_item *it)
+{
+    static struct conf scratch; /* too large for a leaf of the stack */
+    struct err e;
+
+    if (conf_set(&scratch, it, span_of(it->fallback), &e) == 0)
+        conf_print(out, &scratch, it);
+    if (it->type == CONF_LIST)
+        conf_list_free(conf_list_of(&scratch, it));
+}
+
+/* Words up to the 79th column, then a new line. */
+static void put_wrapped(FILE *out, const char *text, const char *lead)
+{
+    size_t column = 0;
+
+    for (struct span rest = span_of(text); rest.n > 0;) {
+        size_t n = span_find(rest, ' ');
+        if (column == 0 || column + 1 + n > 78) {
+            fprintf(out, "%s%s#", column > 0 ? "\n" : "", lead);
+            column = strlen(lead) + 1;
+        }
+        fprintf(out, " %.*s", (int)n, rest.p);
+        column += 1 + n;
+        n += n < rest.n;
+        rest.p += n;
+        rest.n -= n;
+    }
+    putc('\n', out);
+}
+
+static void dump_item(FILE *out, const struct conf_item *it)
+{
+    const char *lead = group_of(it->key).n > 0 ? "    " : "";
+
+    put_wrapped(out, it->help, lead);
+    fprintf(out, "%s# ", lead);
+    put_type(out, it);
+    if (it->derive != NULL)
+        fprintf(out, "  Default: %s.", it->derived);
+    fprintf(out, "\n%s#%s = ", lead, name_of(it->key));
+    put_fallback(out, it);
+    fputs(";\n", out);
+}
+
+static const char dump_head[] =
+    "# mta.conf - settings of mta, with their defaults (mta config --dump).\n"
+    "#\n"
+    "# A line \"#name = value;\" shows a default; take away the # to change "
+    "it.\n"
+    "# Times: \"30s\" \"5m\" \"4h\" \"5d\".  Sizes: \"64K\" \"50M\" \"2G\".\n"
+    "# Each setting is also a flag (-o serve.workers=4) and an environment\n"
+    "# variable (MTA_SERVE_WORKERS=4; MTA_SERVE_WORKERS_FILE names a file "
+    "that\n"
+    "# holds the value).  Check a change: mta config --check -c FILE\n";
+
+void conf_dump(FILE *out)
+{
+    struct span group = { "", 0 };
+
+    fputs(dump_head, out);
+    for (size_t i = 0; i < nconf_items; i++) {
+        struct span g = group_of(conf_items[i].key);
+        if (!span_eq(g, group)) {
+            fputs(group.n > 0 ? "};\n" : "", out);
+            fprintf(out, "\n%.*s: {\n", (int)g.n, g.p);
+            group = g;
+        } else {
+            putc('\n', out);
+        }
+        dump_item(out, &conf_items[i]);
+    }
+    fputs(group.n > 0 ? "};\n" : "", out);
+}
+
+/* --- effective values ------------------------------------------------ */
+
+static void show_text(FILE *out, const struct conf_loading *ld)
+{
+    for (size_t i = 0; i < nconf_items; i++) {
+        const struct conf_item *it = &conf_items[i];
+        fprintf(out, "%s = ", it->key);
+        conf_print(out, ld->c, it);
+        fprintf(out, "  # %s\n", conf_origin(ld, it));
+    }
+}
+
+static void show_json(FILE *out, const struct conf_loading *ld)
+{
+    for (size_t i = 0; i < nconf_items; i++) {
+        const struct conf_item *it = &conf_items[i];
+        fputs(i == 0 ? "{" : ",\n ", out);
+        json_string(out, span_of(it->key));
+        fputs(": {\"value\": ", out);
+        conf_print_json(out, ld->c, it);
+        fputs(", \"from\": ", out);
+        json_string(out, span_of(conf_origin(ld, it)));
+        putc('}', out);
+    }
+    fputs("}\n", out);
+}
+
+int conf_show(FILE *out, const struct conf_source *from, bool json,
+              struct err *e)
+{
+    struct conf_loading ld;
+    struct conf c;
+
+    if (conf_load_all(&ld, &c, from, e) != 0)
+        return -1;
+    if (json)
+        show_json(out, &ld);
+    else
+        show_text(out, &ld);
+    conf_free(&c);
+    return 0;
+}
+
+/* --- manual ---------------------------------------------------------- */
+
+/* Text for mdoc: a sentence a line, and nothing that roff would take for
+ * its own. */
+static void man_text(FILE *out, const char *s)
+{
+    for (bool first = true; *s != '\0'; s++) {
+        if (first && (*s == '.' || *s == '\''))
+            fputs("\\&", out);
+        first = false;
+        if (*s == '\\')
+            fputs("\\e", out);
+        else if (*s == '-')
+            fputs("\\-", out);
+        else
+            putc(*s, out);
+    }
+    putc('\n', out);
+}
+
+void conf_man(FILE *out)
+{
+    fputs(".Bl -tag -width Ds\n", out);
+    for (size_t i = 0; i < nconf_items; i++) {
+        const struct conf_item *it = &conf_items[i];
+        fprintf(out, ".It Ic %s\n", it->key);
+        man_text(out, it->help);
+        put_type(out, it);
+        fputs("\nDefault: ", out);
+        if (it->derive != NULL)
+            fputs(it->derived, out);
+        else
+            put_fallback(out, it);
+        fputs(".\n", out);
+    }
+    fputs(".El\n", out);
+}

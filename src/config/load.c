@@ -1,0 +1,113 @@
+/* load.c - the layers in their order, and where each value came from. */
+#include "config/load.h"
+
+#include "config/value.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static size_t row(const struct conf_item *it)
+{
+    return (size_t)(it - conf_items);
+}
+
+const char *conf_origin(const struct conf_loading *ld,
+                        const struct conf_item *it)
+{
+    return ld->origin[row(it)];
+}
+
+static void note(struct conf_loading *ld, const struct conf_item *it,
+                 const char *origin)
+{
+    snprintf(ld->origin[row(it)], CONF_ORIGIN_MAX, "%s", origin);
+}
+
+int conf_take(struct conf_loading *ld, const struct conf_item *it,
+              struct span text, const char *origin, struct err *e)
+{
+    if (conf_set(ld->c, it, text, e) != 0) {
+        err_prefix(e, "%s: %s", origin, it->key);
+        return -1;
+    }
+    note(ld, it, origin);
+    return 0;
+}
+
+int conf_take_list(struct conf_loading *ld, const struct conf_item *it,
+                   const struct span *el, size_t n, const char *origin,
+                   struct err *e)
+{
+    if (conf_set_list(ld->c, it, el, n, e) != 0) {
+        err_prefix(e, "%s: %s", origin, it->key);
+        return -1;
+    }
+    note(ld, it, origin);
+    return 0;
+}
+
+int conf_unknown(const char *origin, const char *key, struct err *e)
+{
+    const char *near = conf_nearest(key);
+
+    return err_set(e, ERR_PERM, 0, "%s: no setting '%.60s'%s%s%s", origin, key,
+                   near != NULL ? "; did you mean '" : "",
+                   near != NULL ? near : "", near != NULL ? "'?" : "");
+}
+
+int conf_load_defaults(struct conf_loading *ld, struct err *e)
+{
+    for (size_t i = 0; i < nconf_items; i++)
+        if (conf_items[i].derive == NULL &&
+            conf_take(ld, &conf_items[i], span_of(conf_items[i].fallback),
+                      "default", e) != 0)
+            return -1;
+    return 0;
+}
+
+/* Last, and only for what nobody has set: the host's name may cost a
+ * question to DNS. */
+int conf_load_derived(struct conf_loading *ld, struct err *e)
+{
+    char text[CONF_PATH_MAX];
+
+    for (size_t i = 0; i < nconf_items; i++) {
+        const struct conf_item *it = &conf_items[i];
+        if (it->derive == NULL || ld->origin[i][0] != '\0')
+            continue;
+        it->derive(ld->c, text, sizeof text);
+        if (conf_take(ld, it, span_of(text), "default", e) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int conf_load_all(struct conf_loading *ld, struct conf *c,
+                  const struct conf_source *from, struct err *e)
+{
+    memset(ld, 0, sizeof *ld);
+    memset(c, 0, sizeof *c);
+    ld->c = c;
+    ld->from = from;
+    if (conf_load_defaults(ld, e) == 0 && conf_load_file(ld, e) == 0 &&
+        conf_load_env(ld, e) == 0 && conf_load_flags(ld, e) == 0 &&
+        conf_load_derived(ld, e) == 0 && conf_check(ld, e) == 0)
+        return 0;
+    conf_free(c);
+    return -1;
+}
+
+int conf_load(struct conf *c, const struct conf_source *from, struct err *e)
+{
+    struct conf_loading ld;
+
+    return conf_load_all(&ld, c, from, e);
+}
+
+void conf_free(struct conf *c)
+{
+    for (size_t i = 0; i < nconf_items; i++)
+        if (conf_items[i].type == CONF_LIST)
+            conf_list_free(conf_list_of(c, &conf_items[i]));
+    memset(c, 0, sizeof *c);
+}

@@ -1,0 +1,264 @@
+/* table.c - every setting once. */
+#include "config/table.h"
+
+#include "base/nearest.h"
+#include "base/os.h"
+
+#include <string.h>
+#include <sys/select.h>
+#include <unistd.h>
+
+static const char *const levels[] = { "debug", "info", "warn", "error", NULL };
+static const char *const formats[] = { "text", "json", NULL };
+static const char *const mailboxes[] = { "maildir", "mbox", NULL };
+static const char *const rdns_words[] = { "off", "warn", "require", NULL };
+static const char *const newlines[] = { "reject", "normalize", NULL };
+static const char *const tls_words[] = { "none", "may", "encrypt", "verify",
+                                         NULL };
+static const char *const extras[] = { "NOOP", "HELP", "STARTTLS",
+                                      "AUTH", "BDAT", NULL };
+
+enum {
+    WORKERS_MAX = 256,
+    THREADS_MAX = 64,
+    LISTEN_MOST = 16,
+    NETWORKS_MOST = 64,
+    DNS_SERVERS_MOST = 8,
+    /* Listening sockets, files and DNS need descriptors below FD_SETSIZE
+     * too. */
+    CLIENTS_MAX = FD_SETSIZE - 64 - 1
+};
+
+#define MINUTE 60
+#define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
+#define KIB 1024LL
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+
+static void derive_hostname(const struct conf *c, char *out, size_t size)
+{
+    (void)c;
+    os_hostname(out, size);
+}
+
+static void derive_workers(const struct conf *c, char *out, size_t size)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+    (void)c;
+    snprintf(out, size, "%ld", n < 2 ? 2 : n > WORKERS_MAX ? WORKERS_MAX : n);
+}
+
+static void derive_domains(const struct conf *c, char *out, size_t size)
+{
+    if (strcmp(c->hostname, "localhost") == 0)
+        snprintf(out, size, "localhost");
+    else
+        snprintf(out, size, "localhost,%s", c->hostname);
+}
+
+static void derive_aliases(const struct conf *c, char *out, size_t size)
+{
+    static const char usual[] = "/etc/aliases";
+
+    (void)c;
+    snprintf(out, size, "%s", access(usual, F_OK) == 0 ? usual : "");
+}
+
+/* clang-format off */
+#define AT(f) offsetof(struct conf, f), sizeof(((struct conf *)0)->f)
+#define ITEM(key, type, f, fallback, min, max, words, help)                   \
+    { key, type, AT(f), fallback, NULL, NULL, min, max, words, help }
+#define STRING(key, f, fallback, min, help)                                   \
+    ITEM(key, CONF_STRING, f, fallback, min,                                  \
+         sizeof(((struct conf *)0)->f) - 1, NULL, help)
+#define PATH(key, f, fallback, min, help)                                     \
+    ITEM(key, CONF_PATH, f, fallback, min, CONF_PATH_MAX - 1, NULL, help)
+#define INT(key, f, fallback, min, max, help)                                 \
+    ITEM(key, CONF_INT, f, fallback, min, max, NULL, help)
+#define TIME(key, f, fallback, min, max, help)                                \
+    ITEM(key, CONF_TIME, f, fallback, min, max, NULL, help)
+#define ENUM(key, f, fallback, words, help)                                   \
+    ITEM(key, CONF_ENUM, f, fallback, 0, 0, words, help)
+#define LIST(key, f, fallback, min, max, help)                                \
+    ITEM(key, CONF_LIST, f, fallback, min, max, NULL, help)
+#define DERIVED(key, type, f, example, derive, derived, min, max, help)       \
+    { key, type, AT(f), example, derive, derived, min, max, NULL, help }
+
+const struct conf_item conf_items[] = {
+    DERIVED("hostname", CONF_STRING, hostname, "mail.example.com",
+        derive_hostname, "the full name of the host", 1, 255,
+        "Name of this system in the greeting, in EHLO and in Received."),
+    STRING("user", user, "", 0,
+        "User to become after the sockets are bound; empty: stay."),
+    STRING("group", group, "", 0,
+        "Group to become; empty: the group of user."),
+    PATH("queue_dir", queue_dir, "/var/spool/mta", 1,
+        "Directory of the queue."),
+
+    PATH("log.file", log.file, "-", 1,
+        "File of the log; \"-\" is standard output."),
+    ENUM("log.level", log.level, "info", levels,
+        "Events below this level are not written."),
+    ENUM("log.format", log.format, "text", formats,
+        "Form of a line of the log."),
+
+    LIST("dns.servers", dns.servers, "", 0, DNS_SERVERS_MOST,
+        "Name servers to ask, each an address or address:port;"
+        " empty: those of resolv.conf."),
+    TIME("dns.timeout", dns.timeout, "5s", 1, 60,
+        "Wait for one answer; a question is asked up to three times."),
+
+    LIST("serve.listen", serve.listen, "[::]:25,0.0.0.0:25", 1, LISTEN_MOST,
+        "Addresses to listen on, each with its port."),
+    DERIVED("serve.workers", CONF_INT, serve.workers, "2", derive_workers,
+        "the number of cores, at least 2", 1, WORKERS_MAX,
+        "Processes that serve clients."),
+    INT("serve.max_clients", serve.max_clients, "900", 1, CLIENTS_MAX,
+        "Clients that one worker serves at a time."),
+    INT("serve.max_clients_per_ip", serve.max_clients_per_ip, "50", 1,
+        CLIENTS_MAX,
+        "Connections of one address at a time;"
+        " relay networks are not limited."),
+    DERIVED("serve.local_domains", CONF_LIST, serve.local_domains,
+        "localhost,mail.example.com", derive_domains,
+        "localhost and hostname", 0, CONF_LIST_MAX,
+        "Domains whose mail is delivered here."),
+    PATH("serve.mail_dir", serve.mail_dir, "/var/mail", 1,
+        "Directory of the mailboxes."),
+    ENUM("serve.mailbox", serve.mailbox, "maildir", mailboxes,
+        "Kind of mailbox: a directory mail_dir/USER with tmp, new and cur,"
+        " or a file mail_dir/USER."),
+    STRING("serve.users", serve.users, "passwd", 1,
+        "Who has a mailbox: passwd, the users of the system; file:PATH,"
+        " a user or an address a line; any, everybody (for tests)."),
+    DERIVED("serve.aliases", CONF_PATH, serve.aliases, "/etc/aliases",
+        derive_aliases, "/etc/aliases if it exists", 0, CONF_PATH_MAX - 1,
+        "File of aliases; empty: none."),
+    STRING("serve.recipient_delimiter", serve.recipient_delimiter, "+", 0,
+        "What separates a user from an extension, as in user+extension;"
+        " empty: nothing does."),
+    LIST("serve.relay_networks", serve.relay_networks, "127.0.0.0/8,::1/128",
+        0, NETWORKS_MOST,
+        "Networks whose clients may send to any domain."),
+    ENUM("serve.rdns", serve.rdns, "warn", rdns_words,
+        "Reverse DNS of clients: not looked up; noted in Received and in the"
+        " log; or required from clients outside the relay networks."),
+    ITEM("serve.extra_commands", CONF_LIST, serve.extra_commands, "", 0, 5,
+        extras, "Commands to serve beyond the minimum."),
+    ITEM("serve.max_message_size", CONF_SIZE, serve.max_message_size, "50M",
+        KIB, 16 * GIB, NULL, "Largest message that is accepted."),
+    INT("serve.max_recipients", serve.max_recipients, "1000", 100, 65535,
+        "Recipients of one message."), /* RFC 5321 4.5.3.1.8: 100 at least */
+    TIME("serve.command_timeout", serve.command_timeout, "5m", 1, HOUR,
+        "Wait for a client's next command."),
+    TIME("serve.data_timeout", serve.data_timeout, "3m", 1, HOUR,
+        "Wait for more of a message."),
+    TIME("serve.session_timeout", serve.session_timeout, "1h", 1, DAY,
+        "Longest session."),
+    INT("serve.max_errors", serve.max_errors, "10", 1, 1000,
+        "Bad commands after which a client is sent away."),
+    ENUM("serve.bare_newline", serve.bare_newline, "reject", newlines,
+        "A message with CR or LF alone: refused; or, from relay networks"
+        " only, mended."),
+    PATH("serve.tls_cert", serve.tls_cert, "", 0,
+        "File of the certificate and its chain, PEM."),
+    PATH("serve.tls_key", serve.tls_key, "", 0,
+        "File of the certificate's key, PEM."),
+
+    INT("send.workers", send.workers, "2", 1, THREADS_MAX,
+        "Threads that deliver mail."),
+    TIME("send.queue_lifetime", send.queue_lifetime, "5d", 1, 365 * DAY,
+        "How long a message is tried before it is returned."),
+    TIME("send.retry_min", send.retry_min, "5m", 1, 30 * DAY,
+        "Wait after the first failed try; it doubles with each further one."),
+    TIME("send.retry_max", send.retry_max, "4h", 1, 30 * DAY,
+        "Longest wait between two tries."),
+    TIME("send.warn_after", send.warn_after, "4h", 0, 365 * DAY,
+        "The sender is told of the delay after this time; 0: never."),
+    INT("send.port", send.port, "25", 1, 65535,
+        "Port of the hosts that mail is delivered to."),
+    STRING("send.relay_host", send.relay_host, "", 0,
+        "host or host:port that takes all remote mail; [host]: without a"
+        " look-up of its MX; empty: mail goes to the MX of each domain."),
+    STRING("send.relay_user", send.relay_user, "", 0,
+        "Name to log in with at relay_host."),
+    ITEM("send.relay_password", CONF_SECRET, send.relay_password, "", 0,
+        CONF_TEXT_MAX - 1, NULL, "Password to log in with at relay_host."),
+    ENUM("send.tls", send.tls, "may", tls_words,
+        "TLS to other hosts: never; when offered; always; always, with a"
+        " certificate that fits the name."),
+    TIME("send.session_linger", send.session_linger, "5s", 0, 5 * MINUTE,
+        "How long an idle session waits for more mail to its host."),
+    LIST("send.routes", send.routes, "", 0, CONF_LIST_MAX,
+        "Ways of single domains, as in example.com=host:port or"
+        " example.com=lmtp:/path."),
+};
+/* clang-format on */
+
+const size_t nconf_items = sizeof conf_items / sizeof conf_items[0];
+
+/* A table that has outgrown CONF_ITEMS_MAX does not compile. */
+typedef char conf_items_fit
+    [sizeof conf_items / sizeof conf_items[0] <= CONF_ITEMS_MAX ? 1 : -1];
+
+const struct conf_item *conf_find(struct span key)
+{
+    for (size_t i = 0; i < nconf_items; i++)
+        if (span_is(key, conf_items[i].key))
+            return &conf_items[i];
+    return NULL;
+}
+
+static const char *last_part(const char *key)
+{
+    const char *dot = strrchr(key, '.');
+
+    return dot != NULL ? dot + 1 : key;
+}
+
+/* A name in the wrong group is as near as one with a slip of the finger. */
+const char *conf_nearest(const char *given)
+{
+    const char *best = NULL;
+    unsigned least = 4;
+
+    for (size_t i = 0; i < nconf_items; i++) {
+        const char *key = conf_items[i].key;
+        unsigned whole = edit_distance(given, key);
+        unsigned part = edit_distance(last_part(given), last_part(key));
+        unsigned d = part * 2 + 1 < whole ? part * 2 + 1 : whole;
+        if (d < least) {
+            least = d;
+            best = key;
+        }
+    }
+    return best;
+}
+
+const char *conf_nearest_word(const char *const *words, const char *given)
+{
+    const char *best = NULL;
+    unsigned least = 3;
+
+    for (; *words != NULL; words++) {
+        unsigned d = edit_distance(given, *words);
+        if (d < least) {
+            least = d;
+            best = *words;
+        }
+    }
+    return best;
+}
+
+bool conf_is_group(struct span name)
+{
+    for (size_t i = 0; i < nconf_items; i++) {
+        struct span key = span_of(conf_items[i].key);
+        if (key.n > name.n && key.p[name.n] == '.' &&
+            memcmp(key.p, name.p, name.n) == 0)
+            return true;
+    }
+    return false;
+}
