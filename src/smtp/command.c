@@ -1,0 +1,144 @@
+#include "smtp/command.h"
+
+#include <string.h>
+
+static const char *const names[] = { "HELO", "EHLO", "MAIL",   "RCPT",
+                                     "DATA", "RSET", "QUIT",   "VRFY",
+                                     "NOOP", "HELP", "EXPN",   "STARTTLS",
+                                     "AUTH", "BDAT", "unknown" };
+
+const char *smtp_verb_name(enum smtp_verb v)
+{
+    return names[v <= SMTP_UNKNOWN ? v : SMTP_UNKNOWN];
+}
+
+static enum smtp_verb verb_of(struct span word)
+{
+    for (unsigned v = 0; v < SMTP_UNKNOWN; v++)
+        if (span_is_nocase(word, names[v]))
+            return (enum smtp_verb)v;
+    return span_is_nocase(word, "VERIFY") ? SMTP_VRFY : SMTP_UNKNOWN;
+}
+
+bool smtp_command_parse(struct smtp_command *c, struct span line)
+{
+    size_t n = 0;
+
+    memset(c, 0, sizeof *c);
+    c->verb = SMTP_UNKNOWN;
+    for (size_t i = 0; i < line.n; i++)
+        if (line.p[i] == '\0' || line.p[i] == '\r' || line.p[i] == '\n')
+            return false;
+    while (n < line.n && line.p[n] != ' ' && line.p[n] != '\t')
+        n++;
+    c->word = (struct span){ line.p, n };
+    c->args = span_trim((struct span){ line.p + n, line.n - n });
+    c->verb = verb_of(c->word);
+    return true;
+}
+
+/* The end of a path that begins behind "<": the ">" outside quotes. */
+static size_t path_end(struct span s)
+{
+    bool quoted = false;
+
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '\\' && quoted)
+            i++;
+        else if (s.p[i] == '"')
+            quoted = !quoted;
+        else if (s.p[i] == '>' && !quoted)
+            return i;
+    }
+    return s.n;
+}
+
+static bool keyword_valid(struct span k)
+{
+    if (k.n == 0 || !ascii_is_alnum(k.p[0]))
+        return false;
+    for (size_t i = 1; i < k.n; i++)
+        if (!ascii_is_alnum(k.p[i]) && k.p[i] != '-')
+            return false;
+    return true;
+}
+
+/* RFC 5321 4.1.2: esmtp-value is printable without "=" and blanks; RFC 6531
+ * adds UTF-8. */
+static bool value_valid(struct span v)
+{
+    for (size_t i = 0; i < v.n; i++) {
+        unsigned char c = (unsigned char)v.p[i];
+        if (c <= ' ' || c == '=' || c == 0x7f)
+            return false;
+    }
+    return v.n > 0;
+}
+
+static bool take_param(struct smtp_param *p, struct span word)
+{
+    size_t eq = span_find(word, '=');
+
+    p->key = (struct span){ word.p, eq };
+    p->value = (struct span){ NULL, 0 };
+    if (eq < word.n) {
+        p->value = (struct span){ word.p + eq + 1, word.n - eq - 1 };
+        if (!value_valid(p->value))
+            return false;
+    }
+    return keyword_valid(p->key);
+}
+
+static enum smtp_syntax take_params(struct span rest, struct smtp_param *params,
+                                    size_t *n)
+{
+    size_t max = *n;
+
+    *n = 0;
+    for (rest = span_trim(rest); rest.n > 0; rest = span_trim(rest)) {
+        size_t len = 0;
+        while (len < rest.n && rest.p[len] != ' ' && rest.p[len] != '\t')
+            len++;
+        if (*n == max || !take_param(&params[*n], (struct span){ rest.p, len }))
+            return SMTP_SYNTAX_PARAMS;
+        ++*n;
+        rest.p += len;
+        rest.n -= len;
+    }
+    return SMTP_SYNTAX_OK;
+}
+
+enum smtp_syntax smtp_path_args(struct span args, const char *keyword,
+                                struct span *path, struct smtp_param *params,
+                                size_t *nparams)
+{
+    size_t k = strlen(keyword);
+
+    if (!span_starts_nocase(args, keyword))
+        return SMTP_SYNTAX_BAD;
+    args = span_trim((struct span){ args.p + k, args.n - k });
+    if (args.n == 0 || args.p[0] != '<')
+        return SMTP_SYNTAX_BAD;
+    args.p++;
+    args.n--;
+    size_t end = path_end(args);
+    if (end == args.n)
+        return SMTP_SYNTAX_BAD;
+    *path = (struct span){ args.p, end };
+    args.p += end + 1;
+    args.n -= end + 1;
+    if (args.n > 0 && args.p[0] != ' ' && args.p[0] != '\t')
+        return SMTP_SYNTAX_BAD;
+    return take_params(args, params, nparams);
+}
+
+bool smtp_helo_name(struct span args, struct span *name)
+{
+    if (args.n == 0 || args.n > 255)
+        return false;
+    for (size_t i = 0; i < args.n; i++)
+        if ((unsigned char)args.p[i] <= ' ' || args.p[i] == 0x7f)
+            return false;
+    *name = args;
+    return true;
+}

@@ -1,0 +1,150 @@
+#include "smtp/dot.h"
+
+#include <string.h>
+
+/* States of the decoder: what was just seen. */
+enum { LINE_START, IN_LINE, AFTER_CR, AFTER_DOT, AFTER_DOT_CR };
+
+static void count_line(struct smtp_dot_decoder *d, size_t n)
+{
+    size_t line = d->line + n;
+
+    d->line = line > 0xffff ? 0xffff : (unsigned short)line;
+    if (line > 998)
+        d->long_line = true;
+}
+
+/* A CR that no LF follows. */
+static char *bare_cr(struct smtp_dot_decoder *d, char *to)
+{
+    d->bare_cr = true;
+    *to++ = '\r';
+    if (d->normalize)
+        *to++ = '\n';
+    return to;
+}
+
+static char *bare_lf(struct smtp_dot_decoder *d, char *to)
+{
+    d->bare_lf = true;
+    if (d->normalize)
+        *to++ = '\r';
+    *to++ = '\n';
+    d->line = 0;
+    return to;
+}
+
+/* Ordinary octets up to the next CR or LF, in one piece.  The LF is sought
+ * first: nearly always it ends the run and the CR stands right before it. */
+static size_t run_length(const char *p, size_t n)
+{
+    const char *lf = memchr(p, '\n', n);
+    size_t run = lf == NULL ? n : (size_t)(lf - p);
+    const char *cr = run == 0 ? NULL : memchr(p, '\r', run);
+
+    return cr == NULL ? run : (size_t)(cr - p);
+}
+
+/* One octet that the run of ordinary ones does not cover. */
+static char *special(struct smtp_dot_decoder *d, char c, char *to)
+{
+    switch (d->state) {
+    case AFTER_CR:
+        if (c == '\n') {
+            *to++ = '\r';
+            *to++ = '\n';
+            d->state = LINE_START;
+            d->line = 0;
+            return to;
+        }
+        to = bare_cr(d, to);
+        d->state = IN_LINE;
+        break; /* c is looked at again, as part of the line */
+    case AFTER_DOT_CR:
+        if (c == '\n') {
+            d->ended = true;
+            return to;
+        }
+        /* ".CR" and not LF: the dot was stuffing all the same. */
+        to = bare_cr(d, to);
+        d->state = IN_LINE;
+        break;
+    case AFTER_DOT:
+        if (c == '\r') {
+            d->state = AFTER_DOT_CR;
+            return to;
+        }
+        d->state = IN_LINE;
+        break;
+    case LINE_START:
+        if (c == '.') {
+            d->state = AFTER_DOT;
+            return to;
+        }
+        d->state = IN_LINE;
+        break;
+    default: break;
+    }
+    if (c == '\r')
+        d->state = AFTER_CR;
+    else if (c == '\n')
+        to = bare_lf(d, to); /* still IN_LINE: no line begins after it */
+    else {
+        *to++ = c;
+        count_line(d, 1);
+    }
+    return to;
+}
+
+size_t smtp_dot_decode(struct smtp_dot_decoder *d, const char *in, size_t n,
+                       size_t *used, char *out)
+{
+    char *to = out;
+    size_t i = 0;
+
+    while (i < n && !d->ended) {
+        if (d->state == IN_LINE || (d->state == LINE_START && in[i] != '.')) {
+            size_t run = run_length(in + i, n - i);
+            memcpy(to, in + i, run);
+            to += run;
+            i += run;
+            count_line(d, run);
+            if (run > 0)
+                d->state = IN_LINE;
+            if (i == n)
+                break;
+        }
+        to = special(d, in[i++], to);
+    }
+    *used = i;
+    return (size_t)(to - out);
+}
+
+size_t smtp_dot_encode(struct smtp_dot_encoder *s, const char *in, size_t n,
+                       char *out)
+{
+    char *to = out;
+
+    for (size_t i = 0; i < n;) {
+        if (!s->line_started && in[i] == '.')
+            *to++ = '.';
+        const char *lf = memchr(in + i, '\n', n - i);
+        size_t run = lf == NULL ? n - i : (size_t)(lf - (in + i)) + 1;
+        memcpy(to, in + i, run);
+        to += run;
+        bool cr = run >= 2 ? in[i + run - 2] == '\r' : s->last_cr;
+        s->line_started = !(lf != NULL && cr);
+        i += run;
+        s->last_cr = in[i - 1] == '\r';
+    }
+    return (size_t)(to - out);
+}
+
+size_t smtp_dot_finish(struct smtp_dot_encoder *s, char out[5])
+{
+    size_t n = s->line_started ? 2 : 0;
+
+    memcpy(out, "\r\n", n);
+    memcpy(out + n, ".\r\n", 3);
+    return n + 3;
+}
