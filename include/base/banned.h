@@ -22,6 +22,8 @@
 #include <wchar.h>
 
 #undef alloca
+#undef sprintf
+#undef vsprintf
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok gets alloca
 #pragma GCC poison realloc reallocarray strndup
 #pragma GCC poison clone vfork posix_spawn posix_spawnp popen system

@@ -34,7 +34,8 @@ struct conn_env {
     struct pool *blocks; /* chain_pool_new() */
     char *scratch;
     size_t scratch_size;
-    struct list dirty; /* connections with unwritten output */
+    struct list dirty;   /* connections with unwritten output */
+    struct list starved; /* could not read: no blocks to keep input in */
 };
 
 enum { CONN_SCRATCH = 64 * 1024, CONN_LOW = 16 * 1024, CONN_HIGH = 64 * 1024 };
@@ -49,14 +50,17 @@ typedef void conn_fn(struct conn *c, enum conn_event ev);
 struct conn {
     struct loop_io io;
     struct loop_timer timer;
-    struct list dirty;
+    struct list dirty, hungry; /* in env->dirty, env->starved */
     struct conn_env *env;
     conn_fn *fn;
     struct chain in, out; /* unconsumed input; unwritten output */
     struct span shown;    /* during CONN_INPUT */
     uint64_t deadline;    /* ms; the timer may fire early and look again */
     int error;            /* errno of CONN_FAILED */
-    unsigned char paused, connecting, eof, above_low, closing;
+    bool paused, connecting, eof, closing;
+    bool above_low; /* output was high; CONN_DRAINED is owed */
+    bool blocked;   /* the socket takes no more now */
+    bool starved, resumed;
 };
 
 /* Take over a connected descriptor (it is made non-blocking and
@@ -98,6 +102,7 @@ size_t conn_output_waiting(const struct conn *c);
 
 /* Seconds from now until CONN_TIMEOUT; 0: none.  Cheap enough per event. */
 void conn_set_timeout(struct conn *c, uint64_t seconds);
+void conn_set_timeout_ms(struct conn *c, uint64_t ms);
 
 /* Once per turn: write all that was queued.  Connections that fail get
  * CONN_FAILED from here. */

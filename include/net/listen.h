@@ -11,7 +11,7 @@
  * privileges). */
 int net_listen(const struct addr *at, int backlog, struct err *e);
 
-/* One waiting client, non-blocking and close-on-exec.  Returns the
+/* One waiting client (conn_open() prepares the descriptor).  Returns the
  * descriptor; -1 with errno EAGAIN when none waits, EMFILE/ENFILE when
  * descriptors are out (the client stays in the backlog), other errors are of
  * that client alone.  A descriptor >= FD_SETSIZE is closed: errno EMFILE. */
