@@ -13,7 +13,7 @@ SAN      ?=
 BUILD    := build$(if $(SAN),/san)
 PROGRAM  := $(if $(SAN),$(BUILD)/mta,mta)
 
-PKGS     := libconfig
+PKGS     := libconfig libidn2
 CPPFLAGS += -Iinclude -include include/base/banned.h -D_XOPEN_SOURCE=700 \
             -D_DEFAULT_SOURCE -DMTA_VERSION='"$(VERSION)"'
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \

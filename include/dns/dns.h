@@ -9,7 +9,8 @@
  * cached by TTL (RFC 2308: SOA minimum), both bounded.
  *
  * The callback comes from the loop, never from inside dns_ask(); the answer
- * lives only during the callback. */
+ * lives only during the callback, and the query is gone when it runs.  It may
+ * ask and cancel, but not dns_close(). */
 #ifndef MTA_DNS_DNS_H
 #define MTA_DNS_DNS_H
 
@@ -50,7 +51,8 @@ struct dns_rr {
 
 struct dns_answer {
     enum dns_status status;
-    const char *why; /* for people: "SERVFAIL from 192.0.2.1", "timed out" */
+    const char *why; /* for people: "SERVFAIL from 192.0.2.1"; "" with DNS_OK */
+    uint32_t ttl;    /* seconds that this may be kept; negative ones too */
     size_t n;
     const struct dns_rr *rr;
 };
@@ -62,7 +64,7 @@ typedef void dns_fn(void *ctx, const struct dns_answer *answer);
 struct dns_options {
     const char *const *servers; /* "ip" or "ip:port"; none: resolv.conf */
     size_t nservers;
-    unsigned timeout_ms; /* of one try */
+    unsigned timeout_ms; /* of one try; 0: 5000 */
     unsigned tries;      /* in all, over the servers in turn; 0: 3 */
     size_t cache_max;    /* answers kept; 0: 4096 */
     size_t queries_max;  /* at once; more wait in line; 0: 256 */

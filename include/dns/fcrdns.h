@@ -17,7 +17,8 @@ enum fcrdns_status {
 struct fcrdns_query;
 typedef void fcrdns_fn(void *ctx, enum fcrdns_status status, const char *name);
 
-/* The callback comes from the loop, never from inside.  NULL: no memory. */
+/* The callback comes from the loop, never from inside; the query is gone when
+ * it runs.  NULL: no memory. */
 struct fcrdns_query *fcrdns_ask(struct dns *d, const struct addr *client,
                                 fcrdns_fn *fn, void *ctx, struct err *e);
 void fcrdns_cancel(struct fcrdns_query *q);

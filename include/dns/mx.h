@@ -2,14 +2,16 @@
  *
  * MX records ordered by preference, equal ones shuffled; no MX: the domain's
  * own addresses (implicit MX); null MX (RFC 7505) is told apart.  A host with
- * no address is left out unless all are.  Addresses of each host: IPv6 first
- * when wanted, then IPv4. */
+ * no address is left out unless all are; one whose look-up fails for now is
+ * left out too when others are there, and the answer then holds for a minute
+ * only.  An MX that is a CNAME is followed.  Addresses of each host: IPv6
+ * first when wanted, then IPv4.  A domain with U-labels is looked up by its
+ * A-labels (dns/idn.h); [1.2.3.4] is not a domain: not for here. */
 #ifndef MTA_DNS_MX_H
 #define MTA_DNS_MX_H
 
 #include "dns/dns.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 
 enum { MX_HOSTS_MAX = 16, MX_ADDRS_MAX = 8 };
@@ -40,12 +42,16 @@ struct mx_result {
 struct mx_query;
 typedef void mx_fn(void *ctx, const struct mx_result *r);
 
-enum mx_families { MX_V4 = 1, MX_V6 = 2, MX_BOTH = 3 };
+enum {
+    MX_V4 = 1, /* families wanted */
+    MX_V6 = 2,
+    MX_BOTH = 3,
+    MX_DIRECT = 4 /* only the addresses of `domain` itself (smarthosts) */
+};
 
-/* want_mx false: only the addresses of `domain` itself (smarthosts).  The
- * callback comes from the loop, never from inside. */
-struct mx_query *mx_ask(struct dns *d, const char *domain, bool want_mx,
-                        enum mx_families families, mx_fn *fn, void *ctx,
-                        struct err *e);
+/* want: bits of the above.  The callback comes from the loop, never from
+ * inside; the query is gone when it runs. */
+struct mx_query *mx_ask(struct dns *d, const char *domain, unsigned want,
+                        mx_fn *fn, void *ctx, struct err *e);
 void mx_cancel(struct mx_query *q);
 #endif

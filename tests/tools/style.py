@@ -27,6 +27,7 @@ LADDER["cli"] = ["serve", "send"] + MIDDLE
 # Third-party headers and the one folder/file that may include each.
 FOREIGN = {
     "libconfig.h": "src/config/",
+    "idn2.h": "src/dns/idn.c",
     "resolv.h": "src/dns/",
     "arpa/nameser.h": "src/dns/",
     "arpa/nameser_compat.h": "src/dns/",

@@ -1,0 +1,35 @@
+/* dns/cache.h - what was found, for as long as its TTL allows.
+ *
+ * For the resolver alone.  Bounded in answers and in bytes; the answer used
+ * longest ago goes first.  Names are as dns_name_normal() made them.  The
+ * clock is the caller's, in ms. */
+#ifndef MTA_DNS_CACHE_H
+#define MTA_DNS_CACHE_H
+
+#include "dns/message.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct dns_cache;
+
+/* Bytes that an answer may take on average; max times that is the bound. */
+enum { DNS_CACHE_BYTES = 512 };
+
+int dns_cache_new(struct dns_cache **c, size_t max, struct err *e);
+void dns_cache_free(struct dns_cache **c); /* accepts NULL; leaves NULL */
+
+/* True when there is a live answer; it is copied to *out with the TTLs that
+ * are left, unless out is NULL. */
+bool dns_cache_get(struct dns_cache *c, const char *name, enum dns_type type,
+                   uint64_t now, struct dns_found *out);
+
+/* Forgets what it must; without memory it forgets the new answer.  TTL 0 is
+ * not kept. */
+void dns_cache_put(struct dns_cache *c, const char *name, enum dns_type type,
+                   uint64_t now, const struct dns_found *found);
+
+size_t dns_cache_count(const struct dns_cache *c);
+size_t dns_cache_bytes(const struct dns_cache *c);
+#endif

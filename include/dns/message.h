@@ -1,0 +1,69 @@
+/* dns/message.h - bytes of DNS messages (RFC 1035, RFC 6891).
+ *
+ * For the resolver alone.  Pure: no sockets, no clock.  What is parsed comes
+ * from anybody, so every function takes any bytes; nothing here is trusted
+ * beyond what the verdict says. */
+#ifndef MTA_DNS_MESSAGE_H
+#define MTA_DNS_MESSAGE_H
+
+#include "dns/dns.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    DNS_QUERY_BYTES = 320, /* header, one name, type, class, OPT */
+    DNS_UDP_BYTES = 1232,  /* announced by OPT: fits an IPv6 packet whole */
+    DNS_CHAIN_MAX = 8,     /* CNAMEs on the way to an answer */
+    DNS_TTL_MAX = 86400,
+    DNS_NEGATIVE_TTL_MAX = 3600
+};
+
+/* What a question came to; what the cache keeps. */
+struct dns_found {
+    enum dns_status status; /* DNS_OK, DNS_NODATA, DNS_NXDOMAIN */
+    uint32_t ttl;           /* the least of all records on the way */
+    size_t n;
+    struct dns_rr rr[DNS_RR_MAX];
+};
+
+struct dns_question {
+    const char *name; /* as dns_name_normal() made it */
+    enum dns_type type;
+    uint16_t id;
+    bool edns;
+    unsigned hops; /* CNAMEs followed before this question */
+};
+
+enum dns_verdict {
+    DNS_MSG_ALIEN,     /* not the answer to this question: keep waiting */
+    DNS_MSG_TRUNCATED, /* ask again over TCP */
+    DNS_MSG_NO_EDNS,   /* ask again without OPT */
+    DNS_MSG_REFUSED,   /* this server will not say; see why */
+    DNS_MSG_BROKEN,    /* SERVFAIL or nonsense; see why */
+    DNS_MSG_LOOP,      /* too many CNAMEs: no other server will do better */
+    DNS_MSG_ALIAS,     /* ask again for `name`; found.ttl holds so far */
+    DNS_MSG_ANSWER     /* found */
+};
+
+struct dns_parsed {
+    enum dns_verdict verdict;
+    const char *why;         /* static text, "" when there is nothing to say */
+    char name[DNS_NAME_MAX]; /* the end of the chain of CNAMEs */
+    unsigned hops;           /* with those before this question */
+    struct dns_found found;
+};
+
+/* Lower case, without the dot at the end.  False for a name that cannot be
+ * asked: empty, an empty label, a label beyond 63 octets, more than 253 in
+ * all, or an octet that is not printable ASCII or needs escaping. */
+bool dns_name_normal(char out[DNS_NAME_MAX], const char *name);
+
+/* The length of the query, or -1. */
+int dns_message_query(unsigned char out[DNS_QUERY_BYTES],
+                      const struct dns_question *q);
+
+void dns_message_parse(struct dns_parsed *out, const struct dns_question *q,
+                       const unsigned char *msg, size_t n);
+#endif

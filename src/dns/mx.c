@@ -1,0 +1,276 @@
+#include "dns/mx.h"
+
+#include "base/rnd.h"
+#include "base/span.h"
+#include "dns/idn.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    TTL_MAX = 86400,
+    WHY_MAX = sizeof((struct mx_result *)0)->why - 1,
+    TTL_PARTIAL = 60, /* when some look-up failed: look again soon */
+    V4_SHARE = MX_ADDRS_MAX / 2
+};
+
+/* The addresses of one host and family. */
+struct family {
+    struct mx_query *mx;
+    struct dns_query *query; /* NULL: not open */
+    size_t n;
+    struct addr addr[MX_ADDRS_MAX];
+};
+
+struct mx_query {
+    struct dns *dns;
+    mx_fn *fn;
+    void *ctx;
+    unsigned want;
+    struct dns_query *query; /* for the MX records; NULL: not open */
+    bool implicit;           /* no MX: the domain is its own host */
+    bool temp;               /* some look-up of a host failed for now */
+    size_t open;             /* look-ups of hosts not yet answered */
+    char domain[DNS_NAME_MAX];
+    struct family v4[MX_HOSTS_MAX], v6[MX_HOSTS_MAX];
+    struct mx_result r;
+};
+
+static void finish(struct mx_query *m, enum mx_status status, const char *why)
+{
+    m->r.status = status;
+    if (m->r.why[0] == '\0')
+        snprintf(m->r.why, sizeof m->r.why, "%.*s", WHY_MAX, why);
+    if (status == MX_TEMP)
+        m->r.ttl = 0;
+    if (status != MX_OK)
+        m->r.nhost = 0;
+    m->fn(m->ctx, &m->r);
+    free(m);
+}
+
+static void limit_ttl(struct mx_query *m, uint32_t ttl)
+{
+    if (ttl < m->r.ttl)
+        m->r.ttl = ttl;
+}
+
+/* --- the addresses ------------------------------------------------------ */
+
+/* IPv6 first, but never so many that no place is left for IPv4. */
+static void join_families(struct mx_host *h, const struct family *v6,
+                          const struct family *v4)
+{
+    size_t six = v6->n, left = v4->n < V4_SHARE ? v4->n : V4_SHARE;
+
+    if (six > MX_ADDRS_MAX - left)
+        six = MX_ADDRS_MAX - left;
+    memcpy(h->addr, v6->addr, six * sizeof *h->addr);
+    h->naddr = six;
+    for (size_t i = 0; i < v4->n && h->naddr < MX_ADDRS_MAX; i++)
+        h->addr[h->naddr++] = v4->addr[i];
+}
+
+/* Keep the hosts that can be reached at all. */
+static void keep_hosts(struct mx_query *m)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < m->r.nhost; i++) {
+        join_families(&m->r.host[i], &m->v6[i], &m->v4[i]);
+        if (m->r.host[i].naddr == 0)
+            continue;
+        if (kept != i)
+            m->r.host[kept] = m->r.host[i];
+        kept++;
+    }
+    m->r.nhost = kept;
+}
+
+static void conclude(struct mx_query *m)
+{
+    keep_hosts(m);
+    if (m->r.nhost > 0) {
+        m->r.why[0] = '\0';
+        if (m->temp)
+            limit_ttl(m, TTL_PARTIAL);
+        finish(m, MX_OK, "");
+    } else if (m->temp) {
+        finish(m, MX_TEMP, "a look-up of addresses failed");
+    } else if (m->implicit) {
+        finish(m, MX_NO_DOMAIN, "no mail host and no address");
+    } else {
+        finish(m, MX_NO_HOST, "none of its mail hosts has an address");
+    }
+}
+
+static void note_temp(struct mx_query *m, const char *why)
+{
+    m->temp = true;
+    if (m->r.why[0] == '\0')
+        snprintf(m->r.why, sizeof m->r.why, "%.*s", WHY_MAX, why);
+}
+
+static void on_addresses(void *ctx, const struct dns_answer *a)
+{
+    struct family *f = ctx;
+    struct mx_query *m = f->mx;
+
+    f->query = NULL;
+    if (a->status == DNS_FAILED)
+        note_temp(m, a->why);
+    else if (a->status != DNS_BADNAME)
+        limit_ttl(m, a->ttl);
+    for (size_t i = 0; i < a->n && f->n < MX_ADDRS_MAX; i++)
+        f->addr[f->n++] = a->rr[i].addr;
+    if (--m->open == 0)
+        conclude(m);
+}
+
+static void ask_family(struct mx_query *m, struct family *f, const char *host,
+                       enum dns_type type)
+{
+    struct err e;
+
+    f->mx = m;
+    f->query = dns_ask(m->dns, host, type, on_addresses, f, &e);
+    if (f->query != NULL)
+        m->open++;
+    else
+        note_temp(m, e.text);
+}
+
+/* All at once; the answers come from the loop.  False: none could be asked,
+ * so none will come. */
+static bool ask_hosts(struct mx_query *m)
+{
+    for (size_t i = 0; i < m->r.nhost; i++) {
+        if ((m->want & MX_V6) != 0)
+            ask_family(m, &m->v6[i], m->r.host[i].name, DNS_AAAA);
+        if ((m->want & MX_V4) != 0)
+            ask_family(m, &m->v4[i], m->r.host[i].name, DNS_A);
+    }
+    return m->open > 0;
+}
+
+/* --- the hosts ---------------------------------------------------------- */
+
+static void only_host(struct mx_query *m)
+{
+    m->implicit = true;
+    m->r.nhost = 1;
+    m->r.host[0].preference = 0;
+    memcpy(m->r.host[0].name, m->domain, sizeof m->domain);
+}
+
+static bool has_host(const struct mx_query *m, const char *name)
+{
+    for (size_t i = 0; i < m->r.nhost; i++)
+        if (span_is_nocase(span_of(name), m->r.host[i].name))
+            return true;
+    return false;
+}
+
+/* Best first; a host named twice counts where it is best.  RFC 5321 5.1:
+ * equal ones in random order, so a shuffle before a stable sort. */
+static void take_hosts(struct mx_query *m, const struct dns_answer *a)
+{
+    const struct dns_rr *rr[DNS_RR_MAX];
+
+    for (size_t i = 0; i < a->n; i++) {
+        size_t j = rnd_below((uint32_t)i + 1);
+        rr[i] = rr[j];
+        rr[j] = &a->rr[i];
+    }
+    for (size_t i = 1; i < a->n; i++) {
+        const struct dns_rr *x = rr[i];
+        size_t j = i;
+        for (; j > 0 && rr[j - 1]->preference > x->preference; j--)
+            rr[j] = rr[j - 1];
+        rr[j] = x;
+    }
+    for (size_t i = 0; i < a->n && m->r.nhost < MX_HOSTS_MAX; i++) {
+        if (rr[i]->name[0] == '\0' || has_host(m, rr[i]->name))
+            continue;
+        struct mx_host *h = &m->r.host[m->r.nhost++];
+        h->preference = rr[i]->preference;
+        memcpy(h->name, rr[i]->name, sizeof h->name);
+    }
+}
+
+static void on_mx_records(struct mx_query *m, const struct dns_answer *a)
+{
+    take_hosts(m, a);
+    if (m->r.nhost == 0) /* nothing but the root: RFC 7505 */
+        finish(m, MX_NULL, "the domain takes no mail (null MX)");
+    else if (!ask_hosts(m))
+        conclude(m);
+}
+
+static void on_mx(void *ctx, const struct dns_answer *a)
+{
+    struct mx_query *m = ctx;
+
+    m->query = NULL;
+    m->r.ttl = a->ttl;
+    switch (a->status) {
+    case DNS_OK: on_mx_records(m, a); return;
+    case DNS_NODATA:
+        only_host(m);
+        if (!ask_hosts(m))
+            conclude(m);
+        return;
+    case DNS_NXDOMAIN:
+    case DNS_BADNAME: finish(m, MX_NO_DOMAIN, a->why); return;
+    case DNS_FAILED: break;
+    }
+    finish(m, MX_TEMP, a->why);
+}
+
+/* --- for callers -------------------------------------------------------- */
+
+struct mx_query *mx_ask(struct dns *d, const char *domain, unsigned want,
+                        mx_fn *fn, void *ctx, struct err *e)
+{
+    struct mx_query *m = calloc(1, sizeof *m);
+
+    if (m == NULL) {
+        err_set(e, ERR_TEMP, errno, "look for the mail hosts of %s", domain);
+        return NULL;
+    }
+    m->dns = d;
+    m->fn = fn;
+    m->ctx = ctx;
+    m->want = want;
+    m->r.ttl = TTL_MAX;
+    /* A name that cannot be is asked all the same, as the empty one: so the
+     * refusal comes from the loop like every answer. */
+    bool possible = dns_idn_ascii(m->domain, domain);
+    if (possible && (want & MX_DIRECT) != 0) {
+        only_host(m);
+        if (ask_hosts(m))
+            return m;
+        err_set(e, ERR_TEMP, ENOMEM, "look for the addresses of %s", domain);
+    } else {
+        m->query = dns_ask(d, m->domain, DNS_MX, on_mx, m, e);
+        if (m->query != NULL)
+            return m;
+    }
+    free(m);
+    return NULL;
+}
+
+void mx_cancel(struct mx_query *m)
+{
+    if (m == NULL)
+        return;
+    dns_cancel(m->query);
+    for (size_t i = 0; i < MX_HOSTS_MAX; i++) {
+        dns_cancel(m->v4[i].query);
+        dns_cancel(m->v6[i].query);
+    }
+    free(m);
+}
