@@ -19,7 +19,7 @@
 
 enum { DRAFT_MEMORY = 256 * 1024 };
 
-struct session;
+struct serve_session;
 struct box_copy;
 
 /* What went wrong with the body; the answer waits for the dot (RFC 5321
@@ -42,8 +42,8 @@ struct draft_local {
 };
 
 struct draft {
-    struct list link;        /* in the store's turn */
-    struct session *session; /* NULL: it hung up while we store */
+    struct list link;              /* in the store's turn */
+    struct serve_session *session; /* NULL: it hung up while we store */
     struct pool *blocks;
     struct spool_writer *writer;
     struct msg_id id;

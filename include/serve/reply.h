@@ -2,14 +2,14 @@
 #ifndef MTA_SERVE_REPLY_H
 #define MTA_SERVE_REPLY_H
 
-struct session;
+struct serve_session;
 
 /* enh NULL: no enhanced code (banner, EHLO, 354: RFC 2034 section 4). */
-void reply(struct session *s, int code, const char *enh, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+void serve_reply(struct serve_session *s, int code, const char *enh,
+                 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 /* A refusal: the reply, and the line serve.reject in the log.  `what` is the
  * command or address it is about. */
-void refuse(struct session *s, int code, const char *enh, const char *what,
-            const char *why);
+void serve_refuse(struct serve_session *s, int code, const char *enh,
+                  const char *what, const char *why);
 #endif

@@ -57,7 +57,7 @@ enum session_event {
 struct worker;
 
 /* With a connection that is idle this and no block is all it costs. */
-struct session {
+struct serve_session {
     struct conn conn;
     struct list link; /* worker's sessions, or its dead ones */
     struct worker *worker;
@@ -77,19 +77,20 @@ struct session {
 extern const struct fsm serve_session_fsm;
 
 /* Take over a descriptor. NULL, with the descriptor closed, on failure. */
-struct session *session_start(struct worker *w, int fd,
-                              const struct addr *peer);
+struct serve_session *serve_session_start(struct worker *w, int fd,
+                                          const struct addr *peer);
 
 /* The worker stops: 421 unless a transaction is in hand. */
-void session_stop(struct session *s);
+void serve_session_stop(struct serve_session *s);
 
 /* From the store: the session of a draft gets its answer. */
-void session_stored(struct draft *d, enum store_result r, const struct err *e);
+void serve_session_stored(struct draft *d, enum store_result r,
+                          const struct err *e);
 
 /* At the end of the turn in which it died. */
-void session_free(struct session *s);
+void serve_session_free(struct serve_session *s);
 
 /* For actions: feed an event through the table. */
-void session_feed(struct session *s, enum session_event ev);
-bool session_in_transaction(const struct session *s);
+void serve_session_feed(struct serve_session *s, enum session_event ev);
+bool serve_session_in_transaction(const struct serve_session *s);
 #endif

@@ -14,7 +14,7 @@
 #include <string.h>
 
 /* RFC 5321 4.3.2: bad commands are counted; too many end the session. */
-static void count_error(struct session *s, unsigned char *post)
+static void count_error(struct serve_session *s, unsigned char *post)
 {
     if (++s->errors >= s->worker->conf->serve.max_errors)
         *post = E_TOO_MANY_ERRORS;
@@ -23,12 +23,12 @@ static void count_error(struct session *s, unsigned char *post)
 static void complain(void *ctx, unsigned char *post, int code, const char *enh,
                      const char *why)
 {
-    struct session *s = ctx;
+    struct serve_session *s = ctx;
     const struct smtp_command *c = &s->worker->command;
     char what[64] = "";
 
     span_copy(what, sizeof what, c->word);
-    refuse(s, code, enh, what, why);
+    serve_refuse(s, code, enh, what, why);
     count_error(s, post);
 }
 
@@ -36,7 +36,7 @@ static void complain(void *ctx, unsigned char *post, int code, const char *enh,
 
 bool bad_helo_name(const void *ctx)
 {
-    const struct session *s = ctx;
+    const struct serve_session *s = ctx;
     struct span name;
 
     return !smtp_helo_name(s->worker->command.args, &name);
@@ -47,7 +47,7 @@ void say_bad_helo(void *ctx, unsigned char *post)
     complain(ctx, post, 501, "5.5.4", "HELO and EHLO take one host name");
 }
 
-static void list_extensions(struct session *s)
+static void list_extensions(struct serve_session *s)
 {
     const struct conf *c = s->worker->conf;
     char text[512];
@@ -62,7 +62,7 @@ static void list_extensions(struct session *s)
 
 void say_hello(void *ctx, unsigned char *post)
 {
-    struct session *s = ctx;
+    struct serve_session *s = ctx;
     const struct smtp_command *c = &s->worker->command;
     struct span name;
     char text[256];
@@ -79,7 +79,7 @@ void say_hello(void *ctx, unsigned char *post)
     if (s->esmtp)
         list_extensions(s);
     else
-        reply(s, 250, NULL, "%s", s->worker->conf->hostname);
+        serve_reply(s, 250, NULL, "%s", s->worker->conf->hostname);
 }
 
 /* --- short answers --------------------------------------------------- */
@@ -87,12 +87,12 @@ void say_hello(void *ctx, unsigned char *post)
 void say_ok(void *ctx, unsigned char *post)
 {
     (void)post;
-    reply(ctx, 250, "2.0.0", "Ok");
+    serve_reply(ctx, 250, "2.0.0", "Ok");
 }
 
 void reset(void *ctx, unsigned char *post)
 {
-    struct session *s = ctx;
+    struct serve_session *s = ctx;
 
     draft_free(&s->draft);
     say_ok(ctx, post);
@@ -101,15 +101,15 @@ void reset(void *ctx, unsigned char *post)
 void say_help(void *ctx, unsigned char *post)
 {
     (void)post;
-    reply(ctx, 214, "2.0.0", "HELO EHLO MAIL RCPT DATA RSET QUIT");
+    serve_reply(ctx, 214, "2.0.0", "HELO EHLO MAIL RCPT DATA RSET QUIT");
 }
 
 void say_bye(void *ctx, unsigned char *post)
 {
-    struct session *s = ctx;
+    struct serve_session *s = ctx;
 
     (void)post;
-    reply(s, 221, "2.0.0", "%s closing", s->worker->conf->hostname);
+    serve_reply(s, 221, "2.0.0", "%s closing", s->worker->conf->hostname);
 }
 
 void say_helo_first(void *ctx, unsigned char *post)
@@ -134,10 +134,10 @@ void say_unknown(void *ctx, unsigned char *post)
 
 void say_garbled(void *ctx, unsigned char *post)
 {
-    struct session *s = ctx;
+    struct serve_session *s = ctx;
 
-    refuse(s, 500, "5.5.2", "",
-           "Not a command line: too long, or NUL or CR inside");
+    serve_refuse(s, 500, "5.5.2", "",
+                 "Not a command line: too long, or NUL or CR inside");
     count_error(s, post);
 }
 
@@ -147,7 +147,8 @@ void say_garbled(void *ctx, unsigned char *post)
 void say_bare_lf(void *ctx, unsigned char *post)
 {
     (void)post;
-    refuse(ctx, 500, "5.5.2", "", "Lines end in CRLF, not in LF; closing");
+    serve_refuse(ctx, 500, "5.5.2", "",
+                 "Lines end in CRLF, not in LF; closing");
 }
 
 void say_sequence(void *ctx, unsigned char *post)
@@ -162,36 +163,36 @@ void say_nested_mail(void *ctx, unsigned char *post)
 
 bool all_rcpt_refused(const void *ctx)
 {
-    return ((const struct session *)ctx)->rcpt_refused;
+    return ((const struct serve_session *)ctx)->rcpt_refused;
 }
 
 void say_no_rcpt(void *ctx, unsigned char *post)
 {
     (void)post;
-    refuse(ctx, 554, "5.5.1", "DATA", "No valid recipients");
+    serve_refuse(ctx, 554, "5.5.1", "DATA", "No valid recipients");
 }
 
 void say_timeout(void *ctx, unsigned char *post)
 {
-    struct session *s = ctx;
+    struct serve_session *s = ctx;
 
     (void)post;
-    refuse(s, 421, "4.4.2", "", "Timeout, closing");
+    serve_refuse(s, 421, "4.4.2", "", "Timeout, closing");
 }
 
 void say_stopping(void *ctx, unsigned char *post)
 {
-    struct session *s = ctx;
+    struct serve_session *s = ctx;
 
     (void)post;
-    reply(s, 421, "4.3.2", "%s is stopping, try again soon",
-          s->worker->conf->hostname);
+    serve_reply(s, 421, "4.3.2", "%s is stopping, try again soon",
+                s->worker->conf->hostname);
 }
 
 void say_too_many_errors(void *ctx, unsigned char *post)
 {
     (void)post;
-    refuse(ctx, 421, "4.7.0", "", "Too many errors, closing");
+    serve_refuse(ctx, 421, "4.7.0", "", "Too many errors, closing");
 }
 
 void hang_up(void *ctx, unsigned char *post)
@@ -208,7 +209,7 @@ enum { NOTE_NAME_WITHIN_MS = 2000 };
  * networks are exempt and never wait. */
 bool rdns_blocks_rcpt(const void *ctx)
 {
-    const struct session *s = ctx;
+    const struct serve_session *s = ctx;
 
     return s->rdns_query != NULL && !s->trusted &&
            s->worker->conf->serve.rdns == CONF_RDNS_REQUIRE;
@@ -217,7 +218,7 @@ bool rdns_blocks_rcpt(const void *ctx)
 /* Otherwise its only use is the Received field, worth a short wait. */
 bool rdns_blocks_data(const void *ctx)
 {
-    const struct session *s = ctx;
+    const struct serve_session *s = ctx;
 
     return s->rdns_query != NULL && !s->trusted;
 }
@@ -225,7 +226,7 @@ bool rdns_blocks_data(const void *ctx)
 /* The command stays unread; it is carried out when the name is known. */
 void hold(void *ctx, unsigned char *post)
 {
-    struct session *s = ctx;
+    struct serve_session *s = ctx;
 
     (void)post;
     s->held = true;
@@ -234,7 +235,7 @@ void hold(void *ctx, unsigned char *post)
 
 /* --- the body -------------------------------------------------------- */
 
-static void write_trace(struct session *s, struct buf *out)
+static void write_trace(struct serve_session *s, struct buf *out)
 {
     const struct draft *d = s->draft;
     char peer[ADDR_PORT_TEXT] = "", ip[ADDR_TEXT];
@@ -258,7 +259,7 @@ static void write_trace(struct session *s, struct buf *out)
     trace_received(out, &t);
 }
 
-static int add_origin(struct session *s)
+static int add_origin(struct serve_session *s)
 {
     char ip[ADDR_TEXT];
 
@@ -274,7 +275,7 @@ static int add_origin(struct session *s)
 
 void open_body(void *ctx, unsigned char *post)
 {
-    struct session *s = ctx;
+    struct serve_session *s = ctx;
     struct draft *d = s->draft;
     char text[TRACE_MAX];
     struct buf trace = BUF_ON(text);
@@ -294,13 +295,13 @@ void open_body(void *ctx, unsigned char *post)
 void say_go_ahead(void *ctx, unsigned char *post)
 {
     (void)post;
-    reply(ctx, 354, NULL, "End data with <CR><LF>.<CR><LF>");
+    serve_reply(ctx, 354, NULL, "End data with <CR><LF>.<CR><LF>");
 }
 
 /* A message cut short by a line end that is not one shows only at the dot. */
 bool body_has_fault(const void *ctx)
 {
-    const struct draft *d = ((const struct session *)ctx)->draft;
+    const struct draft *d = ((const struct serve_session *)ctx)->draft;
 
     return d->fault != DRAFT_FINE ||
            ((d->dot.bare_cr || d->dot.bare_lf) && !d->dot.normalize);
@@ -308,23 +309,23 @@ bool body_has_fault(const void *ctx)
 
 void refuse_body(void *ctx, unsigned char *post)
 {
-    struct session *s = ctx;
+    struct serve_session *s = ctx;
 
     (void)post;
     switch (s->draft->fault) {
     case DRAFT_TOO_BIG:
-        refuse(s, 552, "5.3.4", "body", "Message too big");
+        serve_refuse(s, 552, "5.3.4", "body", "Message too big");
         break;
     case DRAFT_NO_ROOM:
-        refuse(s, 452, "4.3.1", "body", "No room for it now, try later");
+        serve_refuse(s, 452, "4.3.1", "body", "No room for it now, try later");
         break;
     case DRAFT_LOOPS:
-        refuse(s, 554, "5.4.6", "body", "Too many hops: mail loop");
+        serve_refuse(s, 554, "5.4.6", "body", "Too many hops: mail loop");
         break;
     case DRAFT_FINE:
     case DRAFT_BARE_NEWLINE:
-        refuse(s, 550, "5.5.2", "body",
-               "Bare CR or LF in the message; lines end in CRLF");
+        serve_refuse(s, 550, "5.5.2", "body",
+                     "Bare CR or LF in the message; lines end in CRLF");
         break;
     }
     draft_free(&s->draft);
@@ -332,20 +333,20 @@ void refuse_body(void *ctx, unsigned char *post)
 
 void submit(void *ctx, unsigned char *post)
 {
-    struct session *s = ctx;
+    struct serve_session *s = ctx;
 
     (void)post;
     s->draft->session = s;
     store_submit(s->worker->store, s->draft);
 }
 
-static void accepted(struct session *s, const char *how)
+static void accepted(struct serve_session *s, const char *how)
 {
     char id[MSG_ID_TEXT];
 
     s->messages++;
     msg_id_text(id, s->draft->id);
-    reply(s, 250, "2.0.0", "Ok: %s as %s", how, id);
+    serve_reply(s, 250, "2.0.0", "Ok: %s as %s", how, id);
 }
 
 void say_queued(void *ctx, unsigned char *post)
@@ -362,10 +363,10 @@ void say_delivered(void *ctx, unsigned char *post)
 
 void say_try_later(void *ctx, unsigned char *post)
 {
-    struct session *s = ctx;
+    struct serve_session *s = ctx;
 
     (void)post;
-    refuse(s, 451, "4.3.0", "body", "Could not store it now, try later");
+    serve_refuse(s, 451, "4.3.0", "body", "Could not store it now, try later");
     if (s->draft != NULL && !s->draft->in_store)
         draft_free(&s->draft);
 }

@@ -15,19 +15,20 @@ struct args {
     size_t nparam;
 };
 
-static bool take_args(struct session *s, const char *keyword, struct args *a)
+static bool take_args(struct serve_session *s, const char *keyword,
+                      struct args *a)
 {
     a->nparam = SMTP_PARAMS_MAX;
     switch (smtp_path_args(s->worker->command.args, keyword, &a->path, a->param,
                            &a->nparam)) {
     case SMTP_SYNTAX_OK: return true;
     case SMTP_SYNTAX_BAD:
-        refuse(s, 501, "5.5.4", keyword,
-               *keyword == 'F' ? "Syntax: MAIL FROM:<address>"
-                               : "Syntax: RCPT TO:<address>");
+        serve_refuse(s, 501, "5.5.4", keyword,
+                     *keyword == 'F' ? "Syntax: MAIL FROM:<address>"
+                                     : "Syntax: RCPT TO:<address>");
         break;
     case SMTP_SYNTAX_PARAMS:
-        refuse(s, 501, "5.5.4", keyword, "Malformed parameter");
+        serve_refuse(s, 501, "5.5.4", keyword, "Malformed parameter");
         break;
     }
     return false;
@@ -40,22 +41,23 @@ struct mail_params {
     unsigned flags;
 };
 
-static bool take_size(struct session *s, struct span v, struct mail_params *p)
+static bool take_size(struct serve_session *s, struct span v,
+                      struct mail_params *p)
 {
     long long max = s->worker->conf->serve.max_message_size;
 
     if (v.p == NULL || v.n > 20 || !span_u64(v, ~0ull, &p->size)) {
-        refuse(s, 501, "5.5.4", "SIZE", "SIZE takes a number");
+        serve_refuse(s, 501, "5.5.4", "SIZE", "SIZE takes a number");
         return false;
     }
     if (max > 0 && p->size > (unsigned long long)max) { /* RFC 1870 6.1 */
-        refuse(s, 552, "5.3.4", "SIZE", "Message too big");
+        serve_refuse(s, 552, "5.3.4", "SIZE", "Message too big");
         return false;
     }
     return true;
 }
 
-static bool take_mail_param(struct session *s, const struct smtp_param *q,
+static bool take_mail_param(struct serve_session *s, const struct smtp_param *q,
                             struct mail_params *p)
 {
     if (span_is_nocase(q->key, "SIZE"))
@@ -73,13 +75,13 @@ static bool take_mail_param(struct session *s, const struct smtp_param *q,
     }
     char key[64] = "";
     span_copy(key, sizeof key, q->key);
-    refuse(s, span_is_nocase(q->key, "BODY") ? 501 : 555, "5.5.4", key,
-           "Parameter not supported");
+    serve_refuse(s, span_is_nocase(q->key, "BODY") ? 501 : 555, "5.5.4", key,
+                 "Parameter not supported");
     return false;
 }
 
-static bool sender_is_fine(struct session *s, struct span path, unsigned flags,
-                           struct smtp_address *a)
+static bool sender_is_fine(struct serve_session *s, struct span path,
+                           unsigned flags, struct smtp_address *a)
 {
     enum smtp_address_error bad = smtp_address_parse(a, path);
 
@@ -88,28 +90,28 @@ static bool sender_is_fine(struct session *s, struct span path, unsigned flags,
         return true;
     }
     if (bad != SMTP_ADDRESS_OK)
-        refuse(s, 501, "5.1.7", "MAIL", smtp_address_why(bad));
+        serve_refuse(s, 501, "5.1.7", "MAIL", smtp_address_why(bad));
     else if (a->is_utf8 && !(flags & SPOOL_UTF8))
-        refuse(s, 553, "5.6.7", "MAIL", "That address needs SMTPUTF8");
+        serve_refuse(s, 553, "5.6.7", "MAIL", "That address needs SMTPUTF8");
     else
         return true;
     return false;
 }
 
-static bool has_room(struct session *s, uint64_t size)
+static bool has_room(struct serve_session *s, uint64_t size)
 {
     struct err e;
 
     if (spool_writer_has_room(store_writer(s->worker->store), size, &e) == 0)
         return true;
     log_err(LOG_WARN, "serve.full", &e);
-    refuse(s, 452, "4.3.1", "MAIL", "Insufficient storage, try later");
+    serve_refuse(s, 452, "4.3.1", "MAIL", "Insufficient storage, try later");
     return false;
 }
 
 void check_sender(void *ctx, unsigned char *post)
 {
-    struct session *s = ctx;
+    struct serve_session *s = ctx;
     struct mail_params p = { 0, 0 };
     struct smtp_address a;
     struct args args;
@@ -124,7 +126,7 @@ void check_sender(void *ctx, unsigned char *post)
     s->draft = draft_new(s->worker->env.blocks, store_writer(s->worker->store),
                          a.text);
     if (s->draft == NULL) {
-        refuse(s, 452, "4.3.1", "MAIL", "Out of memory, try later");
+        serve_refuse(s, 452, "4.3.1", "MAIL", "Out of memory, try later");
         return;
     }
     s->draft->flags = p.flags;
@@ -137,13 +139,13 @@ void check_sender(void *ctx, unsigned char *post)
 void say_sender_ok(void *ctx, unsigned char *post)
 {
     (void)post;
-    reply(ctx, 250, "2.1.0", "Ok");
+    serve_reply(ctx, 250, "2.1.0", "Ok");
 }
 
 /* --- RCPT ------------------------------------------------------------ */
 
 struct expansion {
-    struct session *s;
+    struct serve_session *s;
     struct span address; /* as the client named it */
     unsigned targets;
 };
@@ -161,13 +163,13 @@ static int add_target(void *ctx, const struct local_target *t)
                                     : draft_add_remote(d, span_of(t->name));
 }
 
-static bool take_local(struct session *s, const struct smtp_address *a)
+static bool take_local(struct serve_session *s, const struct smtp_address *a)
 {
     struct expansion x = { s, a->text, 0 };
     char local[SMTP_LOCAL_MAX + 1];
 
     if (!smtp_local_unquote(local, sizeof local, a->local)) {
-        refuse(s, 550, "5.1.1", "RCPT", "No such user");
+        serve_refuse(s, 550, "5.1.1", "RCPT", "No such user");
         return false;
     }
     enum local_verdict v = local_resolve(s->worker->local, span_of(local),
@@ -177,49 +179,51 @@ static bool take_local(struct session *s, const struct smtp_address *a)
         s->draft->fault = DRAFT_NO_ROOM;
     switch (v) {
     case LOCAL_OK: return true;
-    case LOCAL_UNKNOWN: refuse(s, 550, "5.1.1", local, "No such user"); break;
-    case LOCAL_LOOP: refuse(s, 554, "5.4.6", local, "Alias loop"); break;
+    case LOCAL_UNKNOWN:
+        serve_refuse(s, 550, "5.1.1", local, "No such user");
+        break;
+    case LOCAL_LOOP: serve_refuse(s, 554, "5.4.6", local, "Alias loop"); break;
     case LOCAL_TEMP:
-        refuse(s, 451, "4.3.0", local, "Look-up failed, try later");
+        serve_refuse(s, 451, "4.3.0", local, "Look-up failed, try later");
         break;
     case LOCAL_STOPPED:
-        refuse(s, 452, "4.5.3", local, "Too many recipients");
+        serve_refuse(s, 452, "4.5.3", local, "Too many recipients");
         break;
     }
     return false;
 }
 
-static bool take_remote(struct session *s, const struct smtp_address *a)
+static bool take_remote(struct serve_session *s, const struct smtp_address *a)
 {
     char text[SMTP_ADDRESS_MAX] = "";
 
     span_copy(text, sizeof text, a->text);
     if (!s->trusted) {
-        refuse(s, 550, "5.7.1", text, "Relaying denied");
+        serve_refuse(s, 550, "5.7.1", text, "Relaying denied");
         return false;
     }
     if (draft_add_remote(s->draft, a->text) == 0)
         return true;
-    refuse(s, 452, "4.3.1", text, "Out of memory, try later");
+    serve_refuse(s, 452, "4.3.1", text, "Out of memory, try later");
     return false;
 }
 
 /* RFC 7372: 5.7.25 when reverse DNS validation fails. */
-static bool rdns_is_fine(struct session *s)
+static bool rdns_is_fine(struct serve_session *s)
 {
     if (s->trusted || s->worker->conf->serve.rdns != CONF_RDNS_REQUIRE ||
         s->rdns == FCRDNS_OK)
         return true;
     if (s->rdns == FCRDNS_TEMP)
-        refuse(s, 450, "4.7.25", "RCPT",
-               "Your address's name cannot be looked up now, try later");
+        serve_refuse(s, 450, "4.7.25", "RCPT",
+                     "Your address's name cannot be looked up now, try later");
     else
-        refuse(s, 550, "5.7.25", "RCPT",
-               "Your address has no name that leads back to it");
+        serve_refuse(s, 550, "5.7.25", "RCPT",
+                     "Your address has no name that leads back to it");
     return false;
 }
 
-static bool rcpt_is_fine(struct session *s, struct span path,
+static bool rcpt_is_fine(struct serve_session *s, struct span path,
                          struct smtp_address *a)
 {
     enum smtp_address_error bad = smtp_address_parse(a, path);
@@ -229,17 +233,17 @@ static bool rcpt_is_fine(struct session *s, struct span path,
     if (bare && span_is_nocase(a->local, "postmaster"))
         return true;
     if (bad != SMTP_ADDRESS_OK)
-        refuse(s, 501, "5.1.3", "RCPT", smtp_address_why(bad));
+        serve_refuse(s, 501, "5.1.3", "RCPT", smtp_address_why(bad));
     else if (a->is_utf8 && !(s->draft->flags & SPOOL_UTF8))
-        refuse(s, 553, "5.6.7", "RCPT", "That address needs SMTPUTF8");
+        serve_refuse(s, 553, "5.6.7", "RCPT", "That address needs SMTPUTF8");
     else if (s->draft->nrcpt >= s->worker->conf->serve.max_recipients)
-        refuse(s, 452, "4.5.3", "RCPT", "Too many recipients");
+        serve_refuse(s, 452, "4.5.3", "RCPT", "Too many recipients");
     else
         return rdns_is_fine(s);
     return false;
 }
 
-static bool is_ours(struct session *s, const struct smtp_address *a)
+static bool is_ours(struct serve_session *s, const struct smtp_address *a)
 {
     struct addr literal, own = { .u.sa.sa_family = AF_UNSPEC };
     socklen_t len = sizeof own.u;
@@ -259,17 +263,17 @@ static bool is_ours(struct session *s, const struct smtp_address *a)
             addr_same_host(&literal, &own));
 }
 
-static bool params_are_known(struct session *s, const struct args *args)
+static bool params_are_known(struct serve_session *s, const struct args *args)
 {
     if (args->nparam == 0)
         return true;
-    refuse(s, 555, "5.5.4", "RCPT", "Parameter not supported");
+    serve_refuse(s, 555, "5.5.4", "RCPT", "Parameter not supported");
     return false;
 }
 
 void check_rcpt(void *ctx, unsigned char *post)
 {
-    struct session *s = ctx;
+    struct serve_session *s = ctx;
     struct smtp_address a;
     struct args args;
 
@@ -289,5 +293,5 @@ void check_rcpt(void *ctx, unsigned char *post)
 void say_rcpt_ok(void *ctx, unsigned char *post)
 {
     (void)post;
-    reply(ctx, 250, "2.1.5", "Ok");
+    serve_reply(ctx, 250, "2.1.5", "Ok");
 }

@@ -7,7 +7,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-void reply(struct session *s, int code, const char *enh, const char *fmt, ...)
+void serve_reply(struct serve_session *s, int code, const char *enh,
+                 const char *fmt, ...)
 {
     char line[1024], text[900];
     struct buf b = BUF_ON(line);
@@ -24,12 +25,12 @@ void reply(struct session *s, int code, const char *enh, const char *fmt, ...)
         conn_set_timeout(&s->conn, 1);
 }
 
-void refuse(struct session *s, int code, const char *enh, const char *what,
-            const char *why)
+void serve_refuse(struct serve_session *s, int code, const char *enh,
+                  const char *what, const char *why)
 {
     char peer[ADDR_TEXT];
 
-    reply(s, code, enh, "%s", why);
+    serve_reply(s, code, enh, "%s", why);
     addr_text(peer, &s->peer);
     LOG(LOG_INFO, "serve.reject", LS("sid", s->sid), LS("client", peer),
         LN("code", code), LS("enhanced", enh), LS("what", what),

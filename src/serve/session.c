@@ -10,19 +10,19 @@
 #include <string.h>
 #include <unistd.h>
 
-static struct session *of_conn(struct conn *c)
+static struct serve_session *of_conn(struct conn *c)
 {
-    return LOOP_ENTRY(c, struct session, conn);
+    return LOOP_ENTRY(c, struct serve_session, conn);
 }
 
-bool session_in_transaction(const struct session *s)
+bool serve_session_in_transaction(const struct serve_session *s)
 {
     return s->state == S_DATA || s->state == S_STORE;
 }
 
 /* --- the end --------------------------------------------------------- */
 
-static void let_go_of_draft(struct session *s)
+static void let_go_of_draft(struct serve_session *s)
 {
     if (s->draft == NULL)
         return;
@@ -34,7 +34,7 @@ static void let_go_of_draft(struct session *s)
     }
 }
 
-static void bury(struct session *s)
+static void bury(struct serve_session *s)
 {
     if (s->dead)
         return;
@@ -46,7 +46,7 @@ static void bury(struct session *s)
     list_push(&s->worker->dead, &s->link);
 }
 
-static void log_disconnect(const struct session *s)
+static void log_disconnect(const struct serve_session *s)
 {
     uint64_t ms = loop_now(s->worker->loop) - s->since;
 
@@ -54,7 +54,7 @@ static void log_disconnect(const struct session *s)
         LN("messages", s->messages), LN("errors", s->errors), LN("ms", ms));
 }
 
-static void end(struct session *s)
+static void end(struct serve_session *s)
 {
     let_go_of_draft(s);
     fcrdns_cancel(s->rdns_query);
@@ -67,14 +67,14 @@ static void end(struct session *s)
     conn_close_after_output(&s->conn);
 }
 
-void session_free(struct session *s)
+void serve_session_free(struct serve_session *s)
 {
     free(s->helo);
     free(s->client_name);
     free(s);
 }
 
-void session_feed(struct session *s, enum session_event ev)
+void serve_session_feed(struct serve_session *s, enum session_event ev)
 {
     bool was_over = s->state == S_END;
 
@@ -86,7 +86,7 @@ void session_feed(struct session *s, enum session_event ev)
 
 /* --- input ----------------------------------------------------------- */
 
-static void arm_timeout(struct session *s)
+static void arm_timeout(struct serve_session *s)
 {
     const struct conf *c = s->worker->conf;
     uint64_t used = (loop_now(s->worker->loop) - s->since) / 1000;
@@ -121,7 +121,7 @@ static enum session_event event_of(const struct worker *w, enum smtp_verb verb)
 }
 
 /* RFC 5321 4.5.3.1.4: a line may have 512 octets, extensions ask for more. */
-static size_t overlong(struct session *s, struct span in)
+static size_t overlong(struct serve_session *s, struct span in)
 {
     const char *lf = memchr(in.p, '\n', in.n);
 
@@ -130,12 +130,12 @@ static size_t overlong(struct session *s, struct span in)
         return in.n;
     }
     s->skipping = false;
-    session_feed(s, E_GARBLED);
+    serve_session_feed(s, E_GARBLED);
     return (size_t)(lf - in.p) + 1;
 }
 
 /* Carry out one command line; returns the octets it took, 0: none yet. */
-static size_t take_line(struct session *s, struct span in)
+static size_t take_line(struct serve_session *s, struct span in)
 {
     char line[SMTP_COMMAND_MAX];
     const char *lf =
@@ -147,17 +147,17 @@ static size_t take_line(struct session *s, struct span in)
         return 0;
     size_t n = (size_t)(lf - in.p);
     if (n == 0 || in.p[n - 1] != '\r') {
-        session_feed(s, E_BARE_LF);
+        serve_session_feed(s, E_BARE_LF);
         return n + 1;
     }
     memcpy(line, in.p, n - 1);
     struct smtp_command *c = &s->worker->command;
     bool fine = smtp_command_parse(c, (struct span){ line, n - 1 });
-    session_feed(s, fine ? event_of(s->worker, c->verb) : E_GARBLED);
+    serve_session_feed(s, fine ? event_of(s->worker, c->verb) : E_GARBLED);
     return s->held ? 0 : n + 1; /* a held command is read again */
 }
 
-static size_t take_body(struct session *s, struct span in)
+static size_t take_body(struct serve_session *s, struct span in)
 {
     struct worker *w = s->worker;
     size_t used;
@@ -165,17 +165,17 @@ static size_t take_body(struct session *s, struct span in)
 
     draft_take(s->draft, w->decoded, n);
     if (s->draft->dot.ended)
-        session_feed(s, E_DOT);
+        serve_session_feed(s, E_DOT);
     return used;
 }
 
-static bool can_take_input(struct session *s)
+static bool can_take_input(struct serve_session *s)
 {
     return !s->held && s->state != S_STORE && s->state != S_END &&
            conn_output_waiting(&s->conn) < CONN_HIGH;
 }
 
-static void take_input(struct session *s)
+static void take_input(struct serve_session *s)
 {
     while (can_take_input(s)) {
         struct span in = conn_input(&s->conn);
@@ -190,18 +190,18 @@ static void take_input(struct session *s)
         return;
     if (!can_take_input(s))
         conn_pause(&s->conn);
-    if (s->worker->stopping && !session_in_transaction(s))
-        session_feed(s, E_STOP);
+    if (s->worker->stopping && !serve_session_in_transaction(s))
+        serve_session_feed(s, E_STOP);
     else
         arm_timeout(s);
 }
 
-static void on_end_event(struct session *s, enum conn_event ev)
+static void on_end_event(struct serve_session *s, enum conn_event ev)
 {
     if (ev == CONN_FAILED)
         conn_close(&s->conn);
     if (s->state != S_END)
-        session_feed(s, E_HANGUP);
+        serve_session_feed(s, E_HANGUP);
     else
         bury(s);
     if (!s->dead && !conn_is_open(&s->conn))
@@ -210,7 +210,7 @@ static void on_end_event(struct session *s, enum conn_event ev)
 
 static void on_conn(struct conn *c, enum conn_event ev)
 {
-    struct session *s = of_conn(c);
+    struct serve_session *s = of_conn(c);
 
     switch (ev) {
     case CONN_CONNECTED: break;
@@ -227,14 +227,14 @@ static void on_conn(struct conn *c, enum conn_event ev)
         if (s->state == S_END)
             bury(s);
         else
-            session_feed(s, E_TIMEOUT);
+            serve_session_feed(s, E_TIMEOUT);
         break;
     }
 }
 
 /* --- the start ------------------------------------------------------- */
 
-static void resume_held(struct session *s)
+static void resume_held(struct serve_session *s)
 {
     loop_timer_clear(s->worker->loop, &s->hold);
     if (!s->held)
@@ -245,7 +245,7 @@ static void resume_held(struct session *s)
 
 static void on_rdns(void *ctx, enum fcrdns_status status, const char *name)
 {
-    struct session *s = ctx;
+    struct serve_session *s = ctx;
     static const char *const words[] = { "ok", "no_ptr", "mismatch", "temp" };
 
     s->rdns_query = NULL;
@@ -261,7 +261,7 @@ static void on_rdns(void *ctx, enum fcrdns_status status, const char *name)
 /* The look-up takes too long for mail that only wants to note the name. */
 static void on_hold_over(struct loop_timer *t)
 {
-    struct session *s = LOOP_ENTRY(t, struct session, hold);
+    struct serve_session *s = LOOP_ENTRY(t, struct serve_session, hold);
 
     if (s->worker->conf->serve.rdns == CONF_RDNS_REQUIRE)
         return; /* then only the answer counts; the resolver has deadlines */
@@ -271,7 +271,7 @@ static void on_hold_over(struct loop_timer *t)
     resume_held(s);
 }
 
-static void greet(struct session *s)
+static void greet(struct serve_session *s)
 {
     char peer[ADDR_TEXT];
     struct err e;
@@ -281,13 +281,14 @@ static void greet(struct session *s)
         LN("port", addr_port(&s->peer)));
     if (s->worker->conf->serve.rdns != CONF_RDNS_OFF)
         s->rdns_query = fcrdns_ask(s->worker->dns, &s->peer, on_rdns, s, &e);
-    reply(s, 220, NULL, "%s ESMTP mta", s->worker->conf->hostname);
+    serve_reply(s, 220, NULL, "%s ESMTP mta", s->worker->conf->hostname);
     arm_timeout(s);
 }
 
-struct session *session_start(struct worker *w, int fd, const struct addr *peer)
+struct serve_session *serve_session_start(struct worker *w, int fd,
+                                          const struct addr *peer)
 {
-    struct session *s = calloc(1, sizeof *s);
+    struct serve_session *s = calloc(1, sizeof *s);
     struct err e;
 
     if (s == NULL || conn_open(&s->conn, &w->env, fd, on_conn, &e) != 0) {
@@ -310,15 +311,16 @@ struct session *session_start(struct worker *w, int fd, const struct addr *peer)
     return s;
 }
 
-void session_stop(struct session *s)
+void serve_session_stop(struct serve_session *s)
 {
     if (s->state != S_END)
-        session_feed(s, E_STOP);
+        serve_session_feed(s, E_STOP);
 }
 
-void session_stored(struct draft *d, enum store_result r, const struct err *e)
+void serve_session_stored(struct draft *d, enum store_result r,
+                          const struct err *e)
 {
-    struct session *s = d->session;
+    struct serve_session *s = d->session;
     char id[MSG_ID_TEXT];
 
     msg_id_text(id, d->id);
@@ -326,14 +328,14 @@ void session_stored(struct draft *d, enum store_result r, const struct err *e)
         LOG(LOG_WARN, "serve.unstored", LS("id", id), LS("error", e->text));
     if (s == NULL)
         return;
-    session_feed(s, r == STORE_QUEUED      ? E_QUEUED
-                    : r == STORE_DELIVERED ? E_DELIVERED
-                                           : E_UNSTORED);
+    serve_session_feed(s, r == STORE_QUEUED      ? E_QUEUED
+                          : r == STORE_DELIVERED ? E_DELIVERED
+                                                 : E_UNSTORED);
     s->draft = NULL;
     if (s->state == S_END)
         return;
     if (s->worker->stopping)
-        session_feed(s, E_STOP);
+        serve_session_feed(s, E_STOP);
     else
         conn_resume(&s->conn);
 }

@@ -75,7 +75,7 @@ static void take_client(struct worker *w, int fd, const struct addr *peer)
              clients_of(w->shared->clients, peer) >=
                  (unsigned long long)c->serve.max_clients_per_ip)
         turn_away(fd, peer, "Too many connections from your address");
-    else if (session_start(w, fd, peer) == NULL)
+    else if (serve_session_start(w, fd, peer) == NULL)
         LOG(LOG_ERROR, "serve.refused", LS("error", "no memory for a session"));
 }
 
@@ -142,7 +142,7 @@ static void on_stop(struct loop_io *io, unsigned ready)
     listen_to_all(w, false);
     for (l = w->sessions.next; l != &w->sessions; l = next) {
         next = l->next;
-        session_stop(LIST_ENTRY(l, struct session, link));
+        serve_session_stop(LIST_ENTRY(l, struct serve_session, link));
     }
 }
 
@@ -151,7 +151,7 @@ static void bury_dead(struct worker *w)
     struct list *l;
 
     while ((l = list_pop(&w->dead)) != NULL)
-        session_free(LIST_ENTRY(l, struct session, link));
+        serve_session_free(LIST_ENTRY(l, struct serve_session, link));
 }
 
 static void serve(struct worker *w)
@@ -240,7 +240,8 @@ static int open_parts(struct worker *w, struct err *e)
     if (loop_new(&w->loop, NULL, e) != 0 ||
         conn_env_init(&w->env, w->loop, BODY_BLOCKS + 4 * clients, e) != 0 ||
         open_dns(w, e) != 0 || open_local(w, e) != 0 || open_relay(w, e) != 0 ||
-        store_open(&w->store, w->conf, w->env.blocks, session_stored, e) != 0)
+        store_open(&w->store, w->conf, w->env.blocks, serve_session_stored,
+                   e) != 0)
         return -1;
     open_extra(w);
     fsm_index_build(&w->fsm, &serve_session_fsm);
@@ -280,10 +281,10 @@ static void worker_close(struct worker *w)
     struct list *l;
 
     while ((l = list_pop(&w->sessions)) != NULL) {
-        struct session *s = LIST_ENTRY(l, struct session, link);
+        struct serve_session *s = LIST_ENTRY(l, struct serve_session, link);
         conn_close(&s->conn);
         draft_free(&s->draft);
-        session_free(s);
+        serve_session_free(s);
     }
     bury_dead(w);
     store_close(&w->store);
