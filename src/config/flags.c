@@ -15,10 +15,11 @@ static bool is_flag(const struct conf_override *o)
     return o->where[0] == '-' && o->where[1] == '-';
 }
 
+/* ":25" is a port, "::1" an address. */
 static bool is_port(const struct conf_override *o)
 {
     return is_flag(o) && strcmp(o->key, "serve.listen") == 0 &&
-           o->value[0] == ':';
+           o->value[0] == ':' && o->value[1] != ':';
 }
 
 /* Where the ":port" of an address begins; its end when it has none. */
