@@ -42,12 +42,7 @@ static void put_bound(FILE *out, const struct conf_item *it, long long v)
 static void put_words(FILE *out, const struct conf_item *it)
 {
     for (size_t i = 0; it->words[i] != NULL; i++)
-        fprintf(out, "%s%s",
-                i == 0                     ? ""
-                : it->words[i + 1] != NULL ? ", "
-                : it->type == CONF_ENUM    ? " or "
-                                           : " and ",
-                it->words[i]);
+        fprintf(out, "%s%s", i == 0 ? "" : ", ", it->words[i]);
 }
 
 /* "Number, 1 to 256." */
@@ -65,7 +60,10 @@ static void put_type(FILE *out, const struct conf_item *it)
         fputs(" to ", out);
         put_bound(out, it, it->max);
         break;
-    case CONF_ENUM: put_words(out, it); break;
+    case CONF_ENUM:
+        fputs("One of ", out);
+        put_words(out, it);
+        break;
     case CONF_LIST:
         fputs("List", out);
         if (it->words != NULL) {
@@ -73,7 +71,7 @@ static void put_type(FILE *out, const struct conf_item *it)
             put_words(out, it);
         }
         break;
-    case CONF_PATH: fputs("Path", out); break;
+    case CONF_PATH:
     case CONF_STRING:
     case CONF_SECRET: fputs("Text", out); break;
     }
@@ -112,16 +110,25 @@ static void put_wrapped(FILE *out, const char *text, const char *lead)
     putc('\n', out);
 }
 
+static bool is_plain_text(const struct conf_item *it)
+{
+    return it->type == CONF_STRING || it->type == CONF_PATH ||
+           it->type == CONF_SECRET;
+}
+
 static void dump_item(FILE *out, const struct conf_item *it)
 {
     const char *lead = group_of(it->key).n > 0 ? "    " : "";
 
     put_wrapped(out, it->help, lead);
-    fprintf(out, "%s# ", lead);
-    put_type(out, it);
+    if (!is_plain_text(it)) {
+        fprintf(out, "%s# ", lead);
+        put_type(out, it);
+        putc('\n', out);
+    }
     if (it->derive != NULL)
-        fprintf(out, "  Default: %s.", it->derived);
-    fprintf(out, "\n%s#%s = ", lead, name_of(it->key));
+        fprintf(out, "%s# Default: %s.\n", lead, it->derived);
+    fprintf(out, "%s#%s = ", lead, name_of(it->key));
     put_fallback(out, it);
     fputs(";\n", out);
 }
@@ -201,20 +208,38 @@ int conf_show(FILE *out, const struct conf_source *from, bool json,
 
 /* --- manual ---------------------------------------------------------- */
 
-/* Text for mdoc: a sentence a line, and nothing that roff would take for
- * its own. */
-static void man_text(FILE *out, const char *s)
+/* One word of text for mdoc: nothing that roff would take for its own; a
+ * minus that is no hyphen stays one. */
+static void man_word(FILE *out, struct span w, bool first)
 {
-    for (bool first = true; *s != '\0'; s++) {
-        if (first && (*s == '.' || *s == '\''))
-            fputs("\\&", out);
-        first = false;
-        if (*s == '\\')
+    if (first && w.n > 0 && (w.p[0] == '.' || w.p[0] == '\''))
+        fputs("\\&", out);
+    for (size_t i = 0; i < w.n; i++) {
+        bool hyphen = i > 0 && i + 1 < w.n && ascii_is_alpha(w.p[i - 1]) &&
+                      ascii_is_alpha(w.p[i + 1]);
+        if (w.p[i] == '\\')
             fputs("\\e", out);
-        else if (*s == '-')
+        else if (w.p[i] == '-' && !hyphen)
             fputs("\\-", out);
         else
-            putc(*s, out);
+            putc(w.p[i], out);
+    }
+}
+
+static void man_text(FILE *out, const char *text)
+{
+    size_t column = 0;
+
+    for (struct span rest = span_of(text); rest.n > 0;) {
+        size_t n = span_find(rest, ' ');
+        bool first = column == 0 || column + 1 + n > 76;
+        if (column > 0)
+            putc(first ? '\n' : ' ', out);
+        man_word(out, (struct span){ rest.p, n }, first);
+        column = first ? n : column + 1 + n;
+        n += n < rest.n;
+        rest.p += n;
+        rest.n -= n;
     }
     putc('\n', out);
 }
@@ -226,8 +251,11 @@ void conf_man(FILE *out)
         const struct conf_item *it = &conf_items[i];
         fprintf(out, ".It Ic %s\n", it->key);
         man_text(out, it->help);
-        put_type(out, it);
-        fputs("\nDefault: ", out);
+        if (!is_plain_text(it)) {
+            put_type(out, it);
+            putc('\n', out);
+        }
+        fputs("Default: ", out);
         if (it->derive != NULL)
             fputs(it->derived, out);
         else

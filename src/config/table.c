@@ -149,8 +149,8 @@ const struct conf_item conf_items[] = {
         extras, "Commands to serve beyond the minimum."),
     ITEM("serve.max_message_size", CONF_SIZE, serve.max_message_size, "50M",
         KIB, 16 * GIB, NULL, "Largest message that is accepted."),
-    INT("serve.max_recipients", serve.max_recipients, "1000", 100, 65535,
-        "Recipients of one message."), /* RFC 5321 4.5.3.1.8: 100 at least */
+    INT("serve.max_recipients", serve.max_recipients, "1000", 1, 65535,
+        "Recipients of one message; RFC 5321 asks for at least 100."),
     TIME("serve.command_timeout", serve.command_timeout, "5m", 1, HOUR,
         "Wait for a client's next command."),
     TIME("serve.data_timeout", serve.data_timeout, "3m", 1, HOUR,
@@ -180,7 +180,7 @@ const struct conf_item conf_items[] = {
     INT("send.port", send.port, "25", 1, 65535,
         "Port of the hosts that mail is delivered to."),
     STRING("send.relay_host", send.relay_host, "", 0,
-        "host or host:port that takes all remote mail; [host]: without a"
+        "Host, or host:port, that takes all remote mail; [host]: without a"
         " look-up of its MX; empty: mail goes to the MX of each domain."),
     STRING("send.relay_user", send.relay_user, "", 0,
         "Name to log in with at relay_host."),
