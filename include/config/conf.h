@@ -81,7 +81,10 @@ struct conf {
 };
 
 /* One override from the command line, in order; later ones win.  `where` is
- * for messages: "--port", "-o".  A list flag given again adds to the list. */
+ * for messages: "--port", "-o"; what begins with "--" is a flag and stronger
+ * than -o.  A list flag given again adds to the list.  A flag for
+ * serve.listen may name half of an address: ":2525" changes the port of all,
+ * "127.0.0.1" has the port of the first. */
 struct conf_override {
     const char *key, *value, *where;
 };
