@@ -1,0 +1,18 @@
+/* send/boxes.h - local recipients in the queue: a retry, or a bounce to one
+ * of our own users.  Runs in a worker of its own, so that its syncs keep
+ * nobody waiting. */
+#ifndef MTA_SEND_BOXES_H
+#define MTA_SEND_BOXES_H
+
+#include "config/conf.h"
+#include "send/job.h"
+
+struct boxes;
+
+int boxes_open(struct boxes **b, const struct conf *c, struct err *e);
+void boxes_close(struct boxes **b); /* accepts NULL; leaves NULL */
+
+/* Deliver all recipients of these jobs (struct note in a list): the answers
+ * stand in them afterwards.  One sync for all. */
+void boxes_deliver(struct boxes *b, struct list *jobs);
+#endif

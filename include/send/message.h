@@ -1,0 +1,42 @@
+/* send/message.h - a queued message and its recipients, as small as it can
+ * be: there may be a million.  Times are seconds of the sender's own clock
+ * (sched_seconds()), which no jump of the wall clock moves. */
+#ifndef MTA_SEND_MESSAGE_H
+#define MTA_SEND_MESSAGE_H
+
+#include "base/list.h"
+#include "spool/store.h"
+
+#include <stdint.h>
+
+struct dest;
+
+enum rcpt_state {
+    RCPT_WAITS,   /* in the calendar */
+    RCPT_DUE,     /* in the list of its destination */
+    RCPT_OUT,     /* in a job */
+    RCPT_SETTLES, /* its notice or copy is not yet durable */
+    RCPT_HELD,    /* by a person */
+    RCPT_GONE     /* finished */
+};
+
+struct rcpt {
+    struct list link;  /* calendar or destination */
+    struct rcpt *next; /* of the message, by slot */
+    struct message *msg;
+    struct dest *dest;
+    uint32_t when; /* of the next attempt */
+    uint32_t slot;
+    uint16_t attempts;
+    uint8_t state;
+};
+
+struct message {
+    struct spool_item item;
+    struct rcpt *rcpts;   /* those not finished */
+    struct message *next; /* among those not yet loaded */
+    uint32_t expires;
+    uint32_t settling; /* jobs whose notices are to be written */
+    uint8_t warned;    /* the sender knows of the delay */
+};
+#endif

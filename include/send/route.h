@@ -1,0 +1,40 @@
+/* send/route.h - which way mail for a domain goes.  Pure; `mta route` tells
+ * the same story.
+ *
+ * In this order: our own domain, the longest entry of send.routes
+ * ("example.com=..." for the domain, ".example.com=..." for what is below
+ * it), send.relay_host, an address literal, MX. */
+#ifndef MTA_SEND_ROUTE_H
+#define MTA_SEND_ROUTE_H
+
+#include "base/err.h"
+#include "base/span.h"
+#include "config/conf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum route_kind {
+    ROUTE_LOCAL,
+    ROUTE_MX,      /* MX of host, or its addresses if it has none */
+    ROUTE_HOST,    /* the addresses of host, no MX */
+    ROUTE_ADDRESS, /* host is an address */
+    ROUTE_BAD      /* nowhere; why says so */
+};
+
+struct route {
+    enum route_kind kind;
+    char host[CONF_NAME_MAX]; /* lower case */
+    uint16_t port;
+    const char *why;  /* of ROUTE_BAD */
+    const char *rule; /* the entry or setting that decided; NULL: MX */
+};
+
+/* is_local: what local_has_domain() says of it. */
+void route_find(struct route *r, const struct conf *c, struct span domain,
+                bool is_local);
+
+/* "host", "host:port", "[host]:port" (no MX), "192.0.2.1", "[::1]:25".
+ * False: none of them. */
+bool route_parse(struct route *r, struct span next_hop, uint16_t port);
+#endif

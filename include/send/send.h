@@ -1,0 +1,27 @@
+/* send/send.h - the delivery client: take mail from the queue to its peers.
+ *
+ * One main thread (scheduler, DNS, signals, the only writer of slots) and
+ * send.workers threads, each with many sessions in one pselect().  How it
+ * decides: docs/send.md. */
+#ifndef MTA_SEND_SEND_H
+#define MTA_SEND_SEND_H
+
+#include "base/err.h"
+#include "config/conf.h"
+
+#include <stdbool.h>
+
+struct send_options {
+    bool once;               /* one pass over what is due, then return */
+    bool drain;              /* try all at once, return when nothing is left */
+    long long drain_timeout; /* seconds; 0: none */
+};
+
+/* Call it in a process of its own that has no threads yet; the collector of
+ * the log is running.  Makes the queue directory, drops privileges, works
+ * until SIGTERM or SIGINT, or as the options say.  SIGUSR1: try all now.
+ * SIGHUP ends it like SIGTERM: who started it reads the configuration again
+ * and starts another.  0: no mail is left; 1: mail remains; -1 with *e
+ * (ERR_TEMP with sys EWOULDBLOCK: another sender has the queue). */
+int send_run(const struct conf *c, const struct send_options *o, struct err *e);
+#endif

@@ -1,0 +1,344 @@
+/* bounce.c - tell senders what became of their mail (RFC 3464), and queue
+ * copies that an alias sends elsewhere.
+ *
+ * A notice is a message in our own queue.  Only when it is durable are the
+ * recipients it tells of marked, so that a crash tells twice rather than
+ * never.  Many notices share one commit. */
+#include "send/sched.h"
+
+#include "base/body.h"
+#include "base/clock.h"
+#include "log/log.h"
+#include "mail/dsn.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+    GROUPS_MAX = 32,      /* messages told of in one commit */
+    LOOK_AHEAD = 200,     /* jobs searched for others of the same message */
+    RCPTS_MAX = 400,      /* told of in one notice */
+    PARTS_MAX = 4,        /* failed, delayed, relayed, delivered */
+    FULL_MAX = 64 * 1024, /* RET=FULL returns no more than that whole */
+    SMALL_MAX = 256 * 1024
+};
+
+struct group {
+    struct list jobs;
+    char bounce[MSG_ID_TEXT];
+    bool failed;
+};
+
+/* What the writer needs until the commit. */
+struct batch {
+    struct group group[GROUPS_MAX];
+    size_t ngroups;
+    struct chain env[GROUPS_MAX * PARTS_MAX], body[GROUPS_MAX * PARTS_MAX];
+    size_t nchains;
+};
+
+static struct job *job_at(struct list *l)
+{
+    return LIST_ENTRY(LIST_ENTRY(l, struct note, link), struct job, note);
+}
+
+/* --- pieces of a message --------------------------------------------------*/
+
+static bool add_field(struct sched *s, struct chain *env, enum spool_field type,
+                      const char *text)
+{
+    unsigned char head[SPOOL_FIELD_HEAD];
+    size_t n = strlen(text);
+
+    spool_field_head(head, type, n);
+    return chain_add(env, s->blocks, head, sizeof head) &&
+           chain_add(env, s->blocks, text, n);
+}
+
+struct sink {
+    struct sched *s;
+    struct chain *to;
+    bool eight_bit;
+};
+
+static bool put(void *ctx, const char *p, size_t n)
+{
+    struct sink *k = ctx;
+
+    for (size_t i = 0; i < n && !k->eight_bit; i++)
+        k->eight_bit = (unsigned char)p[i] >= 0x80;
+    return chain_add(k->to, k->s->blocks, p, n);
+}
+
+static bool no_room(struct err *e)
+{
+    err_set(e, ERR_TEMP, ENOMEM, "no blocks for a notice");
+    return false;
+}
+
+/* --- a notice -------------------------------------------------------------*/
+
+/* clang-format off */
+static const struct {
+    enum notice notice;
+    enum dsn_action action;
+} parts[PARTS_MAX] = {
+    { NOTICE_FAILED,    DSN_FAILED },
+    { NOTICE_DELAYED,   DSN_DELAYED },
+    { NOTICE_RELAYED,   DSN_RELAYED },
+    { NOTICE_DELIVERED, DSN_DELIVERED },
+};
+/* clang-format on */
+
+static size_t collect(struct dsn_rcpt *out, struct list *jobs,
+                      enum notice notice)
+{
+    size_t n = 0;
+
+    for (struct list *l = jobs->next; l != jobs; l = l->next) {
+        struct job *j = job_at(l);
+        for (size_t i = 0; i < j->nrcpt && n < RCPTS_MAX; i++) {
+            const struct job_rcpt *r = &j->rcpt[i];
+            if (r->notice != notice)
+                continue;
+            out[n++] = (struct dsn_rcpt){ .address = r->address,
+                                          .orcpt = r->orcpt,
+                                          .enh_class = r->answer.enh_class,
+                                          .subject = r->answer.subject,
+                                          .detail = r->answer.detail,
+                                          .host = j->local ? NULL : j->host,
+                                          .reply = r->answer.text,
+                                          .code = r->answer.code };
+        }
+    }
+    return n;
+}
+
+static int add_message(struct sched *s, struct batch *b,
+                       struct spool_message *m, struct err *e)
+{
+    m->envelope = &b->env[b->nchains];
+    int rc = spool_writer_add(s->writer, m, &b->body[b->nchains], e);
+    b->nchains++; /* the chains are cleared with the others in any case */
+    return rc;
+}
+
+static int write_notice(struct sched *s, struct batch *b, struct group *g,
+                        struct dsn *d, struct err *e)
+{
+    const struct job *j = job_at(g->jobs.next);
+    struct sink k = { s, &b->body[b->nchains], false };
+    struct spool_message m = { .arrival = clock_wall_us(), .nrcpt = 1 };
+    static const struct chain empty = CHAIN_INIT;
+    struct body nothing = body_of_chain(&empty);
+
+    if (spool_writer_new_id(s->writer, &m.id, e) != 0)
+        return -1;
+    d->hostname = s->conf->hostname;
+    d->to = j->sender;
+    d->id = j->id;
+    d->own_id = m.id;
+    d->envid = j->envid;
+    d->arrival = j->arrival;
+    d->now = m.arrival;
+    d->expires = j->arrival + s->rule.lifetime * 1000000ull;
+    d->original = j->body.size > 0 ? &j->body : &nothing;
+    d->return_full = j->ret != NULL &&
+                     span_is_nocase(span_of(j->ret), "FULL") &&
+                     j->body.size <= FULL_MAX;
+    if (dsn_write(d, put, &k, e) != 0)
+        return -1;
+    m.flags = SPOOL_BOUNCE | (k.eight_bit ? SPOOL_8BIT : 0u) |
+              (j->sender_utf8 ? SPOOL_UTF8 : 0u);
+    if (!add_field(s, &b->env[b->nchains], SPOOL_F_SENDER, "") ||
+        !add_field(s, &b->env[b->nchains], SPOOL_F_RCPT, j->sender))
+        return no_room(e) - 1;
+    if (d->action == DSN_FAILED)
+        msg_id_text(g->bounce, m.id);
+    return add_message(s, b, &m, e);
+}
+
+static int write_notices(struct sched *s, struct batch *b, struct group *g,
+                         struct err *e)
+{
+    struct dsn_rcpt rcpt[RCPTS_MAX];
+
+    for (size_t i = 0; i < PARTS_MAX; i++) {
+        struct dsn d = { .action = parts[i].action, .rcpt = rcpt };
+        d.nrcpt = collect(rcpt, &g->jobs, parts[i].notice);
+        if (d.nrcpt > 0 && write_notice(s, b, g, &d, e) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* --- a copy for other addresses -------------------------------------------*/
+
+static int copy_small(struct sched *s, struct chain *to, const struct body *b,
+                      struct err *e)
+{
+    char piece[8192];
+    ssize_t n;
+
+    for (uint64_t at = 0; at < b->size; at += (uint64_t)n) {
+        n = body_read(b, at, piece, sizeof piece);
+        if (n <= 0)
+            return err_set(e, ERR_TEMP, n < 0 ? errno : EIO,
+                           "read a message to be forwarded");
+        if (!chain_add(to, s->blocks, piece, (size_t)n))
+            return no_room(e) - 1;
+    }
+    return 0;
+}
+
+static int copy_large(struct sched *s, const struct spool_message *m,
+                      const struct body *b, struct err *e)
+{
+    struct spool_solo *solo = NULL;
+    char piece[8192];
+    ssize_t n;
+
+    if (spool_solo_open(&solo, s->writer, m, e) != 0)
+        return -1;
+    for (uint64_t at = 0; at < b->size; at += (uint64_t)n) {
+        n = body_read(b, at, piece, sizeof piece);
+        if (n <= 0) {
+            err_set(e, ERR_TEMP, n < 0 ? errno : EIO,
+                    "read a message to be forwarded");
+            goto out;
+        }
+        if (spool_solo_append(solo, piece, (size_t)n, e) != 0)
+            goto out;
+    }
+    return spool_solo_finish(s->writer, &solo, e);
+out:
+    spool_solo_abort(&solo);
+    return -1;
+}
+
+static uint32_t add_forwards(struct sched *s, struct chain *env,
+                             const struct job *j)
+{
+    uint32_t n = 0;
+
+    if (!add_field(s, env, SPOOL_F_SENDER, j->sender))
+        return 0;
+    for (size_t i = 0; i < j->nrcpt; i++)
+        for (const struct forward *f = j->rcpt[i].forward;
+             f != NULL && j->rcpt[i].notice == NOTICE_FORWARD; f = f->next) {
+            if (!add_field(s, env, SPOOL_F_RCPT, f->address))
+                return 0;
+            n++;
+        }
+    return n;
+}
+
+static bool has_forwards(const struct job *j)
+{
+    for (size_t i = 0; i < j->nrcpt; i++)
+        if (j->rcpt[i].notice == NOTICE_FORWARD)
+            return true;
+    return false;
+}
+
+static int write_copy(struct sched *s, struct batch *b, struct group *g,
+                      const struct job *j, struct err *e)
+{
+    struct spool_message m = { .arrival = clock_wall_us(),
+                               .flags = j->flags & ~(uint32_t)SPOOL_SOLO,
+                               .envelope = &b->env[b->nchains] };
+
+    if (spool_writer_new_id(s->writer, &m.id, e) != 0)
+        return -1;
+    m.nrcpt = add_forwards(s, &b->env[b->nchains], j);
+    if (m.nrcpt == 0)
+        return no_room(e) - 1;
+    msg_id_text(g->bounce, m.id);
+    if (j->body.size > SMALL_MAX) {
+        b->nchains++;
+        return copy_large(s, &m, &j->body, e);
+    }
+    if (copy_small(s, &b->body[b->nchains], &j->body, e) != 0)
+        return -1;
+    return add_message(s, b, &m, e);
+}
+
+/* --- a commit -------------------------------------------------------------*/
+
+/* The first job in line and others of its message; a job that forwards goes
+ * alone. */
+static void gather(struct sched *s, struct group *g)
+{
+    struct job *first = job_at(list_pop(&s->notices));
+    size_t looked = 0, rcpts = first->nrcpt;
+
+    list_init(&g->jobs);
+    snprintf(g->bounce, sizeof g->bounce, "none");
+    g->failed = false;
+    list_push(&g->jobs, &first->note.link);
+    if (has_forwards(first))
+        return;
+    for (struct list *l = s->notices.next, *next;
+         l != &s->notices && looked++ < LOOK_AHEAD; l = next) {
+        struct job *j = job_at(l);
+        next = l->next;
+        if (j->msg != first->msg || rcpts + j->nrcpt > RCPTS_MAX ||
+            has_forwards(j))
+            continue;
+        rcpts += j->nrcpt;
+        list_remove(l);
+        list_push(&g->jobs, l);
+    }
+}
+
+static void write_group(struct sched *s, struct batch *b, struct group *g)
+{
+    struct job *first = job_at(g->jobs.next);
+    struct err e;
+    int rc = 0;
+
+    if (has_forwards(first))
+        rc = write_copy(s, b, g, first, &e);
+    if (rc == 0)
+        rc = write_notices(s, b, g, &e);
+    if (rc == 0)
+        return;
+    log_err(LOG_ERROR, "send.notice", &e);
+    g->failed = true;
+    b->nchains++; /* what was begun there is cleared with the others */
+}
+
+static void end_batch(struct sched *s, struct batch *b)
+{
+    struct list *l;
+    struct err e;
+
+    bool ok = spool_writer_commit(s->writer, &e) == 0;
+    if (!ok)
+        log_err(LOG_ERROR, "send.notice", &e);
+    for (size_t i = 0; i < GROUPS_MAX * PARTS_MAX; i++) {
+        chain_clear(&b->env[i], s->blocks);
+        chain_clear(&b->body[i], s->blocks);
+    }
+    for (size_t i = 0; i < b->ngroups; i++) {
+        struct group *g = &b->group[i];
+        while ((l = list_pop(&g->jobs)) != NULL)
+            outcome_settled(s, job_at(l), ok && !g->failed ? g->bounce : NULL);
+    }
+    s->scan_now |= ok;
+}
+
+void bounce_flush(struct sched *s)
+{
+    while (!list_empty(&s->notices)) {
+        struct batch b;
+        memset(&b, 0, sizeof b);
+        while (!list_empty(&s->notices) && b.ngroups < GROUPS_MAX &&
+               b.nchains + PARTS_MAX + 2 < GROUPS_MAX * PARTS_MAX) {
+            struct group *g = &b.group[b.ngroups++];
+            gather(s, g);
+            write_group(s, &b, g);
+        }
+        end_batch(s, &b);
+    }
+}

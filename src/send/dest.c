@@ -1,0 +1,479 @@
+/* dest.c - where mail for a domain goes, and what to do with what is due. */
+#include "send/sched.h"
+
+#include "log/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    IDLE_SECONDS = 60,    /* a destination without mail is remembered */
+    VERDICT_SECONDS = 30, /* bad news are, too */
+    TTL_MIN = 10,
+    TTL_MAX = 3600,
+    ANSWERS_PER_TURN = 256
+};
+
+/* --- finding --------------------------------------------------------------*/
+
+static uint64_t hash_of(const struct route *r)
+{
+    uint64_t h = map_hash_nocase(r->host, strlen(r->host));
+
+    return h ^ ((uint64_t)r->kind << 16 | r->port) * 0x9e3779b97f4a7c15u;
+}
+
+static struct dest *find(const struct sched *s, const struct route *r,
+                         uint64_t hash)
+{
+    for (struct map_link *l = map_first(&s->dests, hash); l != NULL;
+         l = map_next(l)) {
+        struct dest *d = MAP_ENTRY(l, struct dest, link);
+        if (d->kind == r->kind && d->port == r->port && d->why == r->why &&
+            strcmp(d->host, r->host) == 0)
+            return d;
+    }
+    return NULL;
+}
+
+static struct dest *make(struct sched *s, const struct route *r, uint64_t hash)
+{
+    size_t n = strlen(r->host) + 1;
+    struct dest *d = calloc(1, sizeof *d + n);
+
+    if (d == NULL)
+        return NULL;
+    memcpy(d->host, r->host, n);
+    d->sched = s;
+    d->kind = (uint8_t)r->kind;
+    d->port = r->port;
+    d->why = r->why;
+    list_init(&d->due);
+    map_add(&s->dests, &d->link, hash);
+    return d;
+}
+
+struct dest *dest_for(struct sched *s, struct span domain)
+{
+    struct route r;
+
+    route_find(&r, s->conf, domain, local_has_domain(s->local, domain));
+    uint64_t hash = hash_of(&r);
+    struct dest *d = find(s, &r, hash);
+    if (d == NULL)
+        d = make(s, &r, hash);
+    if (d == NULL)
+        return NULL;
+    d->nrcpt++;
+    if (d->idle_since != 0)
+        list_remove(&d->turn);
+    d->idle_since = 0;
+    return d;
+}
+
+/* --- hops -----------------------------------------------------------------*/
+
+void dest_detach(struct dest *d)
+{
+    for (size_t i = 0; d->hops != NULL && i < d->hops->n; i++)
+        list_remove(&d->hops->hop[i].wait);
+}
+
+static void drop_hops(struct sched *s, struct hops **h)
+{
+    for (size_t i = 0; *h != NULL && i < (*h)->n; i++) {
+        list_remove(&(*h)->hop[i].wait);
+        lane_put(s, (*h)->hop[i].lane);
+    }
+    free(*h);
+    *h = NULL;
+}
+
+/* The new ones take their lanes before the old ones let go, so that a lane
+ * in both keeps its session. */
+static int set_hops(struct sched *s, struct dest *d, const struct tier_entry *e,
+                    size_t n)
+{
+    struct hops *h = calloc(1, sizeof *h + n * sizeof h->hop[0]);
+
+    for (size_t i = 0; h != NULL && i < n; i++) {
+        struct lane *l = lane_get(s, &e[i].addr, e[i].name);
+        if (l == NULL) {
+            drop_hops(s, &h);
+            break;
+        }
+        h->hop[h->n++] = (struct hop){
+            .dest = d, .lane = l, .tier = e[i].tier, .host = e[i].host
+        };
+    }
+    if (h == NULL)
+        return -1;
+    drop_hops(s, &d->hops);
+    d->hops = h;
+    return 0;
+}
+
+static void set_local_hop(struct sched *s, struct dest *d)
+{
+    struct hops *h = calloc(1, sizeof *h + sizeof h->hop[0]);
+
+    if (h == NULL)
+        return;
+    h->n = 1;
+    h->hop[0] = (struct hop){ .dest = d, .lane = s->local_lane };
+    s->local_lane->refs++;
+    d->hops = h;
+}
+
+/* --- look-up --------------------------------------------------------------*/
+
+static void set_verdict(struct dest *d, const struct answer *a)
+{
+    if (d->verdict == NULL)
+        d->verdict = malloc(sizeof *d->verdict);
+    if (d->verdict != NULL)
+        *d->verdict = *a;
+    d->expires = sched_seconds(d->sched) + VERDICT_SECONDS;
+}
+
+static void no_memory(struct dest *d)
+{
+    struct answer a;
+
+    answer_set(&a, VERDICT_NONE, "4.3.0", "no memory for a destination");
+    set_verdict(d, &a);
+}
+
+/* Has this host a route to that address?  Connecting a UDP socket sends
+ * nothing; it only asks the routing table. */
+static bool is_reachable(const struct addr *a)
+{
+    struct addr to = *a;
+    int fd = socket(a->u.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return false;
+    addr_set_port(&to, 9);
+    bool ok = connect(fd, &to.u.sa, addr_len(&to)) == 0;
+    close(fd);
+    return ok;
+}
+
+static uint32_t clamp(uint32_t n, uint32_t min, uint32_t max)
+{
+    return n < min ? min : n > max ? max : n;
+}
+
+static void use_result(struct dest *d, const struct mx_result *mx)
+{
+    struct sched *s = d->sched;
+    struct tier_entry *e = malloc(TIER_ENTRIES_MAX * sizeof *e);
+    struct tier_rules rules = { &s->self, d->kind == ROUTE_MX, d->port,
+                                is_reachable };
+    struct answer why;
+
+    if (e == NULL) {
+        no_memory(d);
+        return;
+    }
+    size_t n = tiers_build(e, mx, &rules, &why);
+    if (n == 0) {
+        set_verdict(d, &why);
+    } else if (set_hops(s, d, e, n) != 0) {
+        no_memory(d);
+    } else {
+        free(d->verdict);
+        d->verdict = NULL;
+        d->expires = sched_seconds(s) + clamp(mx->ttl, TTL_MIN, TTL_MAX);
+    }
+    free(e);
+}
+
+static void on_mx(void *ctx, const struct mx_result *mx)
+{
+    struct dest *d = ctx;
+
+    d->query = NULL;
+    d->sched->resolving--;
+    use_result(d, mx);
+    dest_kick(d);
+    dest_resolve_more(d->sched);
+}
+
+static void use_address(struct dest *d)
+{
+    struct mx_result *mx = calloc(1, sizeof *mx);
+
+    if (mx == NULL) {
+        no_memory(d);
+        return;
+    }
+    mx->status = MX_OK;
+    mx->ttl = TTL_MAX;
+    mx->nhost = mx->host[0].naddr = 1;
+    if (addr_parse_ip(&mx->host[0].addr[0], span_of(d->host), d->port)) {
+        snprintf(mx->host[0].name, sizeof mx->host[0].name, "%s", d->host);
+        use_result(d, mx);
+    }
+    free(mx);
+}
+
+static void ask(struct sched *s, struct dest *d)
+{
+    unsigned want = d->kind == ROUTE_MX ? MX_BOTH : MX_BOTH | MX_DIRECT;
+    struct err e;
+
+    if (s->resolving >= SCHED_RESOLVING_MAX) {
+        list_push(&s->unresolved, &d->turn);
+        return;
+    }
+    d->query = mx_ask(s->dns, d->host, want, on_mx, d, &e);
+    if (d->query == NULL) {
+        no_memory(d);
+        dest_kick(d);
+        return;
+    }
+    s->resolving++;
+}
+
+void dest_resolve_more(struct sched *s)
+{
+    while (s->resolving < SCHED_RESOLVING_MAX && !s->stopping) {
+        struct list *l = list_pop(&s->unresolved);
+        if (l == NULL)
+            return;
+        ask(s, LIST_ENTRY(l, struct dest, turn));
+    }
+}
+
+static void look_up(struct sched *s, struct dest *d)
+{
+    struct answer a;
+
+    switch ((enum route_kind)d->kind) {
+    case ROUTE_LOCAL: set_local_hop(s, d); break;
+    case ROUTE_ADDRESS: use_address(d); break;
+    case ROUTE_BAD:
+        answer_set(&a, VERDICT_FAILED, "5.1.2", "%s", d->why);
+        set_verdict(d, &a);
+        break;
+    case ROUTE_MX:
+    case ROUTE_HOST: ask(s, d); return;
+    }
+    if (d->hops == NULL && d->verdict == NULL)
+        no_memory(d);
+    dest_kick(d);
+}
+
+/* --- work -----------------------------------------------------------------*/
+
+void dest_kick(struct dest *d)
+{
+    struct sched *s = d->sched;
+
+    if (d->query != NULL ||
+        (list_linked(&d->turn) && d->nrcpt > 0 && d->idle_since == 0))
+        return;
+    list_remove(&d->turn);
+    d->idle_since = 0;
+    list_push(&s->ready, &d->turn);
+}
+
+/* Two families of one host are two addresses of one peer: while one has a
+ * session, the other gets none. */
+static bool sibling_is_open(const struct dest *d, const struct hop *h)
+{
+    if (lane_is_open(h->lane))
+        return false;
+    for (size_t i = 0; i < d->hops->n; i++) {
+        const struct hop *o = &d->hops->hop[i];
+        if (o->host == h->host && o->tier != h->tier && lane_is_open(o->lane))
+            return true;
+    }
+    return false;
+}
+
+static bool is_usable(struct sched *s, const struct dest *d,
+                      const struct hop *h)
+{
+    return lane_is_up(s, h->lane) && !sibling_is_open(d, h);
+}
+
+/* The best tier with a usable lane; -1: none. */
+static int current_tier(struct sched *s, const struct dest *d)
+{
+    int best = -1;
+
+    for (size_t i = 0; i < d->hops->n; i++) {
+        const struct hop *h = &d->hops->hop[i];
+        if ((best < 0 || h->tier < best) && is_usable(s, d, h))
+            best = h->tier;
+    }
+    return best;
+}
+
+bool dest_uses(struct dest *d, const struct lane *l)
+{
+    if (d->hops == NULL || d->verdict != NULL)
+        return false;
+    int tier = current_tier(d->sched, d);
+    for (size_t i = 0; i < d->hops->n; i++)
+        if (d->hops->hop[i].lane == l && d->hops->hop[i].tier == tier)
+            return true;
+    return false;
+}
+
+/* A second lane is opened only when the first has something in line. */
+static unsigned cost(const struct lane *l)
+{
+    return l->out * 2 + (lane_is_open(l) ? 0 : 5);
+}
+
+static struct lane *choose(struct sched *s, const struct dest *d, int tier)
+{
+    struct lane *best = NULL;
+
+    for (size_t i = 0; i < d->hops->n; i++) {
+        const struct hop *h = &d->hops->hop[i];
+        if (h->tier == tier && is_usable(s, d, h) &&
+            lane_has_room(s, h->lane) &&
+            (best == NULL || cost(h->lane) < cost(best)))
+            best = h->lane;
+    }
+    return best;
+}
+
+/* Why none can be used: the last that was tried says it. */
+static const struct lane *blame(const struct dest *d)
+{
+    const struct lane *l = d->hops->hop[0].lane;
+
+    for (size_t i = 1; i < d->hops->n; i++)
+        if (d->hops->hop[i].lane->down_until > l->down_until)
+            l = d->hops->hop[i].lane;
+    return l;
+}
+
+static void answer_some(struct sched *s, struct dest *d, const struct answer *a,
+                        const char *host)
+{
+    dest_detach(d);
+    for (int i = 0; i < ANSWERS_PER_TURN && !list_empty(&d->due); i++)
+        dispatch_answer(s, d, a, host);
+    if (!list_empty(&d->due))
+        dest_kick(d);
+}
+
+/* What the lanes have no room for waits in line with them, and keeps its
+ * place there when more comes. */
+static void give_lanes(struct sched *s, struct dest *d, int tier)
+{
+    struct lane *l;
+
+    for (size_t i = 0; i < d->hops->n; i++)
+        if (d->hops->hop[i].tier != tier)
+            list_remove(&d->hops->hop[i].wait);
+    while (!list_empty(&d->due) && (l = choose(s, d, tier)) != NULL)
+        if (!dispatch_one(s, d, l))
+            break;
+    if (list_empty(&d->due))
+        dest_detach(d);
+    for (size_t i = 0; i < d->hops->n && !list_empty(&d->due); i++)
+        if (d->hops->hop[i].tier == tier && is_usable(s, d, &d->hops->hop[i]))
+            lane_wait(s, &d->hops->hop[i]);
+}
+
+static void use_lanes(struct sched *s, struct dest *d)
+{
+    int tier = current_tier(s, d);
+
+    if (tier < 0) {
+        const struct lane *l = blame(d);
+        struct answer a = l->why;
+        if (l->down_local)
+            a.verdict = VERDICT_NONE;
+        answer_some(s, d, &a, l->name);
+        return;
+    }
+    give_lanes(s, d, tier);
+}
+
+/* Called when d comes out of the ready list. */
+void dest_work(struct sched *s, struct dest *d)
+{
+    if (list_empty(&d->due) || s->stopping) {
+        if (d->nrcpt == 0) {
+            d->idle_since = sched_seconds(s);
+            list_push(&s->idle, &d->turn);
+        }
+        return;
+    }
+    bool known = d->hops != NULL || d->verdict != NULL;
+    if (known && d->kind != ROUTE_LOCAL && d->expires <= sched_seconds(s)) {
+        free(d->verdict);
+        d->verdict = NULL;
+        known = false;
+    }
+    if (!known)
+        look_up(s, d);
+    else if (d->verdict != NULL)
+        answer_some(s, d, d->verdict, NULL);
+    else
+        use_lanes(s, d);
+}
+
+/* --- recipients come and go -----------------------------------------------*/
+
+void dest_add(struct rcpt *r)
+{
+    r->state = RCPT_DUE;
+    list_push(&r->dest->due, &r->link);
+    dest_kick(r->dest);
+}
+
+void dest_forget(struct dest *d)
+{
+    if (--d->nrcpt == 0)
+        dest_kick(d); /* to the idle ones, when its turn comes */
+}
+
+static void free_dest(struct sched *s, struct dest *d)
+{
+    list_remove(&d->turn);
+    mx_cancel(d->query);
+    drop_hops(s, &d->hops);
+    free(d->verdict);
+    map_remove(&s->dests, &d->link);
+    free(d);
+}
+
+void dest_sweep(struct sched *s)
+{
+    uint32_t now = sched_seconds(s);
+
+    while (!list_empty(&s->idle)) {
+        struct dest *d = LIST_ENTRY(s->idle.next, struct dest, turn);
+        if (d->idle_since + IDLE_SECONDS > now)
+            return;
+        free_dest(s, d);
+    }
+}
+
+void dest_flush(struct sched *s)
+{
+    for (size_t i = 0; i <= s->dests.mask; i++)
+        for (struct map_link *l = s->dests.bucket[i]; l != NULL; l = l->next) {
+            struct dest *d = MAP_ENTRY(l, struct dest, link);
+            free(d->verdict);
+            d->verdict = NULL;
+        }
+}
+
+void dest_free_all(struct sched *s)
+{
+    for (size_t i = 0; i <= s->dests.mask; i++)
+        while (s->dests.bucket[i] != NULL)
+            free_dest(s, MAP_ENTRY(s->dests.bucket[i], struct dest, link));
+}

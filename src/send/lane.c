@@ -1,0 +1,252 @@
+/* lane.c - one remote address and port, seen from the main thread.
+ *
+ * A lane has a session while it has mail and a little longer; all
+ * destinations that lead to it share it.  A session that ends by the peer's
+ * fault without having delivered anything puts the lane out of use for a
+ * while; after 421 or a limit of messages the next session follows at once. */
+#include "send/sched.h"
+
+#include "log/log.h"
+#include "send/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOCAL_FAULT_MS = 5000 };
+
+static struct lane *make(const char *name)
+{
+    size_t n = strlen(name) + 1;
+    struct lane *l = calloc(1, sizeof *l + n);
+
+    if (l == NULL)
+        return NULL;
+    memcpy(l->name, name, n);
+    list_init(&l->waiting);
+    return l;
+}
+
+struct lane *lane_get(struct sched *s, const struct addr *peer,
+                      const char *name)
+{
+    uint64_t hash = addr_hash(peer);
+    struct lane *l;
+
+    for (struct map_link *m = map_first(&s->lanes, hash); m != NULL;
+         m = map_next(m)) {
+        l = MAP_ENTRY(m, struct lane, link);
+        if (addr_eq(&l->peer, peer)) {
+            l->refs++;
+            return l;
+        }
+    }
+    l = make(name);
+    if (l == NULL)
+        return NULL;
+    l->peer = *peer;
+    l->refs = 1;
+    l->worker = s->worker[hash % s->nworkers];
+    map_add(&s->lanes, &l->link, hash);
+    return l;
+}
+
+struct lane *lane_new_local(struct sched *s, struct worker *w)
+{
+    struct lane *l = make("local");
+
+    (void)s;
+    if (l == NULL)
+        return NULL;
+    l->local = true;
+    l->worker = w;
+    l->refs = 1;
+    return l;
+}
+
+static void free_unused(struct sched *s, struct lane *l)
+{
+    if (l->refs > 0 || l->out > 0 || l->session != NULL)
+        return;
+    list_remove(&l->opening);
+    if (!l->local)
+        map_remove(&s->lanes, &l->link);
+    free(l);
+}
+
+void lane_put(struct sched *s, struct lane *l)
+{
+    l->refs--;
+    free_unused(s, l);
+}
+
+bool lane_is_up(const struct sched *s, const struct lane *l)
+{
+    return l->down_until <= loop_now(s->loop);
+}
+
+bool lane_is_open(const struct lane *l)
+{
+    return l->local || (l->session != NULL && !l->ended);
+}
+
+bool lane_has_room(const struct sched *s, const struct lane *l)
+{
+    if (l->out >= LANE_WINDOW || l->ended || s->stopping)
+        return false;
+    return lane_is_open(l) || s->open_sessions < SCHED_SESSIONS_MAX;
+}
+
+/* --- sessions -------------------------------------------------------------*/
+
+static void set_hurry(struct sched *s)
+{
+    for (unsigned i = 0; i < s->nworkers; i++)
+        worker_hurry(s->worker[i], !list_empty(&s->opening));
+}
+
+static int open_session(struct sched *s, struct lane *l, struct err *e)
+{
+    l->session = session_new(&l->peer, l->name);
+    if (l->session == NULL)
+        return err_set(e, ERR_TEMP, ENOMEM, "memory for a session");
+    session_set_lane(l->session, l);
+    l->ended = false;
+    s->open_sessions++;
+    worker_give(l->worker, session_note(l->session));
+    return 0;
+}
+
+int lane_give(struct sched *s, struct lane *l, struct job *j, struct err *e)
+{
+    if (!lane_is_open(l) && open_session(s, l, e) != 0)
+        return -1;
+    j->lane = l;
+    j->local = l->local;
+    snprintf(j->host, sizeof j->host, "%.*s", (int)sizeof j->host - 1, l->name);
+    if (!l->local)
+        addr_port_text(j->address, &l->peer);
+    j->session = l->session;
+    l->out++;
+    s->jobs_out++;
+    worker_give(l->worker, &j->note);
+    return 0;
+}
+
+static void want_session(struct sched *s, struct lane *l)
+{
+    if (lane_is_open(l) || l->ended || list_linked(&l->opening))
+        return;
+    list_push(&s->opening, &l->opening);
+    set_hurry(s);
+}
+
+void lane_wait(struct sched *s, struct hop *h)
+{
+    if (!list_linked(&h->wait))
+        list_push(&h->lane->waiting, &h->wait);
+    want_session(s, h->lane);
+}
+
+/* Take from those that wait, one message each in turn. */
+static void fill(struct sched *s, struct lane *l)
+{
+    while (!list_empty(&l->waiting) && lane_is_up(s, l) &&
+           lane_has_room(s, l)) {
+        struct hop *h = LIST_ENTRY(list_pop(&l->waiting), struct hop, wait);
+        struct dest *d = h->dest;
+        if (list_empty(&d->due)) { /* another lane or a merge took it all */
+            dest_detach(d);
+            continue;
+        }
+        if (!dispatch_one(s, d, l)) {
+            dest_kick(d);
+            return;
+        }
+        if (list_empty(&d->due))
+            dest_detach(d);
+        else
+            lane_wait(s, h);
+    }
+    if (!list_empty(&l->waiting) && lane_is_up(s, l))
+        want_session(s, l);
+}
+
+static void open_next(struct sched *s)
+{
+    while (s->open_sessions < SCHED_SESSIONS_MAX && !s->stopping &&
+           !list_empty(&s->opening)) {
+        struct list *o = list_pop(&s->opening);
+        fill(s, LIST_ENTRY(o, struct lane, opening));
+        set_hurry(s);
+    }
+}
+
+/* Those who wait here must look for another way. */
+static void send_away(struct lane *l)
+{
+    struct list *w;
+
+    while ((w = list_pop(&l->waiting)) != NULL)
+        dest_kick(LIST_ENTRY(w, struct hop, wait)->dest);
+}
+
+static void reap(struct sched *s, struct lane *l)
+{
+    session_free(&l->session);
+    l->ended = false;
+    s->open_sessions--;
+    if (lane_is_up(s, l))
+        fill(s, l);
+    else
+        send_away(l);
+    free_unused(s, l);
+    open_next(s);
+}
+
+void lane_job_back(struct sched *s, struct lane *l)
+{
+    l->out--;
+    s->jobs_out--;
+    if (l->ended && l->out == 0)
+        reap(s, l);
+    else if (!l->ended)
+        fill(s, l);
+}
+
+static void go_down(struct sched *s, struct lane *l,
+                    const struct session_end *end)
+{
+    char address[ADDR_PORT_TEXT];
+
+    l->why = end->why;
+    l->down_local = end->local;
+    l->failures += l->failures < 32;
+    uint64_t ms = retry_backoff(&s->rule, l->failures) * (uint64_t)1000;
+    if (end->local)
+        ms = LOCAL_FAULT_MS;
+    l->down_until = loop_now(s->loop) + ms;
+    addr_port_text(address, &l->peer);
+    LOG(LOG_WARN, "send.unreachable", LS("mx", l->name), LS("address", address),
+        LS("error", l->why.text), LN("pause", ms / 1000));
+}
+
+void lane_ended(struct sched *s, struct lane *l)
+{
+    const struct session_end *end = session_end(l->session);
+
+    l->ended = true;
+    if (end->fault && end->delivered == 0)
+        go_down(s, l, end);
+    else
+        l->failures = 0;
+    if (l->out == 0)
+        reap(s, l);
+}
+
+void lane_flush(struct sched *s)
+{
+    for (size_t i = 0; i <= s->lanes.mask; i++)
+        for (struct map_link *m = s->lanes.bucket[i]; m != NULL; m = m->next)
+            MAP_ENTRY(m, struct lane, link)->down_until = 0;
+}

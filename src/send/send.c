@@ -1,0 +1,372 @@
+/* send.c - the sender's process: set-up, threads, signals, the main loop. */
+#include "send/send.h"
+
+#include "base/os.h"
+#include "log/log.h"
+#include "send/session.h"
+#include "send/upkeep.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+
+enum {
+    DESTS_PER_TURN = 256,
+    STOP_WITHIN_MS = 30000, /* for transactions in hand */
+    WANT_FDS = 8192
+};
+
+struct back {
+    struct loop_io io;
+    struct sched *sched;
+    struct worker *worker;
+};
+
+struct sender {
+    struct sched s;
+    struct upkeep upkeep;
+    struct loop_io wake;
+    struct back back[SCHED_WORKERS_MAX + 1];
+    const struct send_options *o;
+    uint64_t started, stop_by; /* ms of the loop */
+    bool stopping;
+};
+
+/* --- signals --------------------------------------------------------------*/
+
+static volatile sig_atomic_t got_stop, got_flush;
+
+static void on_signal(int signo)
+{
+    if (signo == SIGUSR1)
+        got_flush = 1;
+    else
+        got_stop = 1;
+}
+
+/* They arrive only while the loop waits; *wait_mask is for that. */
+static void set_signals(sigset_t *before, sigset_t *wait_mask)
+{
+    static const int ours[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
+    sigset_t block;
+
+    got_stop = got_flush = 0;
+    sigemptyset(&block);
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+        sigaddset(&block, ours[i]);
+    sigprocmask(SIG_BLOCK, &block, before);
+    *wait_mask = *before;
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+        sigdelset(wait_mask, ours[i]);
+        os_signal(ours[i], on_signal);
+    }
+    os_signal(SIGPIPE, SIG_IGN);
+}
+
+/* --- what comes back from the workers -------------------------------------*/
+
+static void take_note(struct sched *s, struct note *n)
+{
+    if (n->kind == NOTE_JOB)
+        outcome_apply(s, LIST_ENTRY(n, struct job, note));
+    else
+        lane_ended(s, session_lane(session_of_note(n)));
+}
+
+static void on_back(struct loop_io *io, unsigned ready)
+{
+    struct back *b = LOOP_ENTRY(io, struct back, io);
+    struct list notes, *l;
+
+    (void)ready;
+    list_init(&notes);
+    worker_take(b->worker, &notes);
+    while ((l = list_pop(&notes)) != NULL)
+        take_note(b->sched, LIST_ENTRY(l, struct note, link));
+}
+
+static void on_wake(struct loop_io *io, unsigned ready)
+{
+    (void)ready;
+    LOOP_ENTRY(io, struct sender, wake)->s.scan_now = true;
+}
+
+/* --- threads --------------------------------------------------------------*/
+
+static int watch_worker(struct sender *x, unsigned i, struct err *e)
+{
+    struct back *b = &x->back[i];
+
+    *b = (struct back){ .sched = &x->s, .worker = x->s.worker[i] };
+    b->io.fd = worker_fd(b->worker);
+    b->io.fn = on_back;
+    return loop_watch(x->s.loop, &b->io, LOOP_READ, e);
+}
+
+static int start_worker(struct sender *x, unsigned i, struct boxes *boxes,
+                        struct err *e)
+{
+    const struct conf *c = x->s.conf;
+    struct worker_options o = { .hostname = c->hostname,
+                                .linger = (unsigned)c->send.session_linger,
+                                .max_sessions =
+                                    boxes != NULL ? 1 : SCHED_SESSIONS_MAX,
+                                .boxes = boxes };
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for main */
+    int rc = worker_start(&x->s.worker[i], &o, e);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc == 0 ? watch_worker(x, i, e) : -1;
+}
+
+static int start_workers(struct sender *x, struct err *e)
+{
+    const struct conf *c = x->s.conf;
+    unsigned n = (unsigned)c->send.workers;
+    struct boxes *boxes = NULL;
+
+    n = n > SCHED_WORKERS_MAX ? SCHED_WORKERS_MAX : n;
+    for (unsigned i = 0; i < n; i++)
+        if (start_worker(x, i, NULL, e) != 0)
+            return -1;
+    x->s.nworkers = n;
+    if (boxes_open(&boxes, c, e) != 0)
+        return -1;
+    if (start_worker(x, n, boxes, e) != 0) {
+        if (x->s.worker[n] == NULL)
+            boxes_close(&boxes);
+        return -1;
+    }
+    x->s.local_lane = lane_new_local(&x->s, x->s.worker[n]);
+    if (x->s.local_lane == NULL)
+        return err_set(e, ERR_TEMP, ENOMEM, "memory for the local lane");
+    return 0;
+}
+
+static void end_workers(struct sender *x)
+{
+    for (unsigned i = 0; i <= SCHED_WORKERS_MAX; i++)
+        if (x->s.worker[i] != NULL) {
+            worker_join(x->s.worker[i]);
+            if (x->back[i].worker != NULL)
+                on_back(&x->back[i].io, LOOP_READ);
+        }
+}
+
+static void free_workers(struct sender *x)
+{
+    for (unsigned i = 0; i <= SCHED_WORKERS_MAX; i++) {
+        if (x->back[i].worker != NULL)
+            (void)loop_watch(x->s.loop, &x->back[i].io, 0, NULL);
+        worker_free(&x->s.worker[i]);
+    }
+}
+
+static int check_workers(struct sender *x, struct err *e)
+{
+    for (unsigned i = 0; i <= x->s.nworkers; i++)
+        if (worker_failed(x->s.worker[i], e))
+            return -1;
+    return 0;
+}
+
+/* --- a turn ---------------------------------------------------------------*/
+
+static void make_due(struct list *due)
+{
+    struct list *l;
+
+    while ((l = list_pop(due)) != NULL)
+        dest_add(LIST_ENTRY(l, struct rcpt, link));
+}
+
+static void look_at_calendar(struct sched *s)
+{
+    struct list due;
+
+    list_init(&due);
+    calendar_due(&s->calendar, sched_seconds(s), &due);
+    make_due(&due);
+}
+
+/* SIGUSR1, and the begin of a drain: everything is due, and no peer is
+ * avoided for what it did before. */
+static void flush_queue(struct sched *s)
+{
+    struct list due;
+
+    list_init(&due);
+    lane_flush(s);
+    dest_flush(s);
+    calendar_flush(&s->calendar, &due);
+    make_due(&due);
+}
+
+static void work(struct sched *s)
+{
+    struct list *l;
+
+    for (int i = 0; i < DESTS_PER_TURN && (l = list_pop(&s->ready)) != NULL;
+         i++)
+        dest_work(s, LIST_ENTRY(l, struct dest, turn));
+}
+
+static bool is_busy(const struct sched *s)
+{
+    return !list_empty(&s->ready) || !list_empty(&s->unresolved) ||
+           !list_empty(&s->opening) || !list_empty(&s->notices) ||
+           s->resolving > 0 || s->jobs_out > 0 || s->scan_now;
+}
+
+static int wait_ms(struct sender *x)
+{
+    struct sched *s = &x->s;
+    uint64_t ms = upkeep_wait(&x->upkeep, s);
+    uint64_t next = calendar_next(&s->calendar) * (uint64_t)1000;
+
+    if (!list_empty(&s->ready))
+        return 0;
+    ms = ms < next ? ms : next;
+    if (x->stopping && ms > 100)
+        ms = 100;
+    return (int)(ms < 60000 ? ms : 60000);
+}
+
+static int turn(struct sender *x, struct err *e)
+{
+    struct sched *s = &x->s;
+
+    if (loop_turn(s->loop, wait_ms(x), e) < 0 || check_workers(x, e) != 0)
+        return -1;
+    if (got_flush) {
+        got_flush = 0;
+        flush_queue(s);
+    }
+    look_at_calendar(s);
+    upkeep_turn(&x->upkeep, s);
+    work(s);
+    bounce_flush(s);
+    for (unsigned i = 0; i <= s->nworkers; i++)
+        worker_hand_over(s->worker[i]);
+    log_flush();
+    return 0;
+}
+
+/* --- the whole ------------------------------------------------------------*/
+
+static bool is_over(struct sender *x)
+{
+    const struct send_options *o = x->o;
+    uint64_t ms = loop_now(x->s.loop) - x->started;
+
+    if (got_stop)
+        return true;
+    if (o->drain && o->drain_timeout > 0 &&
+        ms >= (uint64_t)o->drain_timeout * 1000)
+        return true;
+    if (is_busy(&x->s))
+        return false;
+    return o->once || (o->drain && x->s.pending == 0);
+}
+
+/* Let sessions finish what they have in hand, then end them. */
+static int wind_down(struct sender *x, struct err *e)
+{
+    struct sched *s = &x->s;
+
+    s->stopping = x->stopping = true;
+    x->stop_by = loop_now(s->loop) + STOP_WITHIN_MS;
+    for (unsigned i = 0; i <= s->nworkers; i++)
+        worker_stop(s->worker[i]);
+    while ((s->open_sessions > 0 || s->jobs_out > 0) &&
+           loop_now(s->loop) < x->stop_by)
+        if (turn(x, e) != 0)
+            return -1;
+    return 0;
+}
+
+static int work_until_over(struct sender *x, struct err *e)
+{
+    x->started = loop_now(x->s.loop);
+    x->s.scan_now = true;
+    LOG(LOG_INFO, "send.start", LN("workers", x->s.nworkers));
+    if (turn(x, e) != 0)
+        return -1;
+    if (x->o->drain)
+        got_flush = 1;
+    while (!is_over(x))
+        if (turn(x, e) != 0)
+            return -1;
+    return wind_down(x, e);
+}
+
+static int watch_queue(struct sender *x, struct err *e)
+{
+    int fd = spool_store_wake_fd(x->s.store);
+
+    if (fd < 0)
+        return 0; /* the scan every few seconds must do */
+    x->wake = (struct loop_io){ .fd = fd, .fn = on_wake };
+    return loop_watch(x->s.loop, &x->wake, LOOP_READ, e);
+}
+
+static int run(struct sender *x, const struct conf *c,
+               const sigset_t *wait_mask, struct err *e)
+{
+    struct err late;
+    int rc = -1;
+
+    if (sched_open(&x->s, c, wait_mask, e) != 0)
+        goto out;
+    if (watch_queue(x, e) != 0 || start_workers(x, e) != 0)
+        goto out;
+    rc = work_until_over(x, e);
+    LOG(LOG_INFO, "send.stop", LN("pending", x->s.pending));
+    if (rc == 0)
+        rc = x->s.pending > 0 ? 1 : 0;
+out:
+    x->s.stopping = true;
+    end_workers(x);
+    if (x->s.writer != NULL)
+        bounce_flush(&x->s);
+    if (x->s.store != NULL && spool_store_sync(x->s.store, &late) != 0)
+        log_err(LOG_ERROR, "send.sync", &late);
+    if (x->s.local_lane != NULL)
+        lane_put(&x->s, x->s.local_lane);
+    free_workers(x);
+    sched_close(&x->s);
+    log_close();
+    return rc;
+}
+
+static int become_ourselves(const struct conf *c, struct err *e)
+{
+    static const enum log_level levels[] = { LOG_DEBUG, LOG_INFO, LOG_WARN,
+                                             LOG_ERROR };
+    uid_t uid;
+    gid_t gid;
+
+    if (os_find_ids(c->user, c->group, &uid, &gid, e) != 0 ||
+        spool_make_dirs(c->queue_dir, uid, gid, e) != 0 ||
+        os_drop_privileges(c->user, c->group, e) != 0)
+        return -1;
+    os_want_fds(WANT_FDS);
+    return log_open(c->queue_dir, levels[c->log.level],
+                    c->log.format == CONF_LOG_JSON ? LOG_JSON : LOG_TEXT, e);
+}
+
+int send_run(const struct conf *c, const struct send_options *o, struct err *e)
+{
+    static struct sender sender; /* large; one per process */
+    sigset_t before, wait_mask;
+
+    if (become_ourselves(c, e) != 0)
+        return -1;
+    sender = (struct sender){ .o = o };
+    set_signals(&before, &wait_mask);
+    int rc = run(&sender, c, &wait_mask, e);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return rc;
+}

@@ -1,0 +1,308 @@
+/* session.c - the life of a session: stream events become FSM events. */
+#include "send/session_state.h"
+
+#include "base/clock.h"
+#include "log/log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* RFC 5321 4.5.3.2; for the connect and QUIT there is no rule. */
+/* clang-format off */
+static const struct {
+    unsigned timeout; /* seconds */
+    const char *doing;
+} about[S_COUNT] = {
+    [S_DIAL]  = {  30, "connecting" },
+    [S_GREET] = { 300, "waiting for the greeting" },
+    [S_EHLO]  = { 300, "waiting for the reply to EHLO" },
+    [S_HELO]  = { 300, "waiting for the reply to HELO" },
+    [S_IDLE]  = {   0, "idle" },
+    [S_MAIL]  = { 300, "waiting for the reply to MAIL" },
+    [S_RCPT]  = { 300, "waiting for the reply to RCPT" },
+    [S_DATA]  = { 120, "waiting for the reply to DATA" },
+    [S_BODY]  = { 180, "sending the message" },
+    [S_DOT]   = { 600, "waiting for the reply to the end of the message; "
+                       "it may have been delivered" },
+    [S_VOID]  = { 600, "waiting for the reply to the end of nothing" },
+    [S_RSET]  = { 300, "waiting for the reply to RSET" },
+    [S_QUIT]  = {   5, "leaving" },
+    [S_END]   = {   0, "ended" },
+};
+/* clang-format on */
+
+static struct fsm_index table_index;
+static pthread_once_t table_once = PTHREAD_ONCE_INIT;
+
+static void build_index(void)
+{
+    fsm_index_build(&table_index, &send_session_fsm);
+}
+
+const char *session_doing(unsigned state)
+{
+    return about[state].doing;
+}
+
+static void on_again(struct loop_timer *t);
+
+struct session *session_new(const struct addr *peer, const char *host)
+{
+    struct session *s = calloc(1, sizeof *s);
+
+    if (s == NULL)
+        return NULL;
+    pthread_once(&table_once, build_index);
+    s->note.kind = NOTE_OPEN;
+    s->peer = *peer;
+    snprintf(s->host, sizeof s->host, "%s", host);
+    session_id_new(s->sid);
+    s->state = s->was = S_DIAL;
+    s->again.fn = on_again;
+    list_init(&s->jobs);
+    smtp_reply_clear(&s->reply);
+    return s;
+}
+
+void session_free(struct session **s)
+{
+    free(*s);
+    *s = NULL;
+}
+
+const struct session_end *session_end(const struct session *s)
+{
+    return &s->end;
+}
+
+struct note *session_note(struct session *s)
+{
+    return &s->note;
+}
+
+struct session *session_of_note(struct note *n)
+{
+    return LIST_ENTRY(n, struct session, note);
+}
+
+struct lane *session_lane(const struct session *s)
+{
+    return s->lane;
+}
+
+void session_set_lane(struct session *s, struct lane *l)
+{
+    s->lane = l;
+}
+
+/* --- log ------------------------------------------------------------------*/
+
+void session_log_connect(const struct session *s)
+{
+    char address[ADDR_PORT_TEXT];
+
+    addr_port_text(address, &s->peer);
+    LOG(LOG_INFO, "send.connect", LS("sid", s->sid), LS("mx", s->host),
+        LS("address", address), LS("tls", "none"));
+}
+
+static void log_end(const struct session *s)
+{
+    char address[ADDR_PORT_TEXT];
+    uint64_t ms = clock_mono_ms() - s->started;
+
+    addr_port_text(address, &s->peer);
+    LOG(LOG_INFO, "send.disconnect", LS("sid", s->sid), LS("mx", s->host),
+        LS("address", address), LN("messages", s->end.delivered),
+        LN("seconds", ms / 1000),
+        LS("error", s->end.fault ? s->end.why.text : NULL));
+}
+
+/* --- events ---------------------------------------------------------------*/
+
+static void wind_up(struct session *s)
+{
+    loop_timer_clear(s->env->conns->loop, &s->again);
+    conn_close(&s->conn);
+    tr_abandon(s);
+    log_end(s);
+    s->env->ended(s->env->ctx, s);
+}
+
+static unsigned timeout_of(const struct session *s)
+{
+    unsigned t = s->state == S_IDLE ? s->env->linger : about[s->state].timeout;
+
+    return s->env->timeout_cap > 0 && t > s->env->timeout_cap
+               ? s->env->timeout_cap
+               : t;
+}
+
+static void feed_one(struct session *s, unsigned event)
+{
+    s->was = s->state;
+    s->feeding = true;
+    if (fsm_feed(&send_session_fsm, &table_index, &s->state, event, s) != 0)
+        s->state = S_END; /* a hole in the table: the unit test forbids it */
+    s->feeding = false;
+}
+
+/* The stream may fail inside an action, when a full buffer is written; that
+ * waits until the action is over. */
+static void feed(struct session *s, unsigned event)
+{
+    if (s->state == S_END)
+        return;
+    if (s->feeding) {
+        s->conn_failed |= event == E_CLOSED || event == E_TIMEOUT;
+        return;
+    }
+    feed_one(s, event);
+    if (s->state != S_END && (s->out_failed || s->conn_failed))
+        feed_one(s, E_CLOSED);
+    if (s->state == S_END) {
+        wind_up(s);
+        return;
+    }
+    if (s->more) {
+        s->more = false;
+        loop_timer_set(s->env->conns->loop, &s->again, 0);
+    }
+    /* A new message in line is no sign of life from the peer. */
+    if (s->state != s->was || (event != E_JOB && event != E_STOP))
+        conn_set_timeout(&s->conn, timeout_of(s));
+}
+
+static void on_again(struct loop_timer *t)
+{
+    feed(LOOP_ENTRY(t, struct session, again), E_ROOM);
+}
+
+void session_lose_closed(struct session *s)
+{
+    char why[100] = "connection closed";
+
+    s->end.fault = true;
+    s->end.local = s->out_failed;
+    if (s->conn.error != 0 && strerror_r(s->conn.error, why, sizeof why) != 0)
+        snprintf(why, sizeof why, "error %d", s->conn.error);
+    answer_set(&s->end.why, VERDICT_DEFERRED,
+               s->was == S_DIAL ? "4.4.1" : "4.4.2", "%s while %s",
+               s->out_failed ? "no memory for output" : why,
+               session_doing(s->was));
+}
+
+/* --- replies --------------------------------------------------------------*/
+
+static unsigned event_of_reply(const struct smtp_reply *r)
+{
+    switch (r->code / 100) {
+    case 2: return E_2XX;
+    case 3: return E_3XX;
+    case 4: return r->code == 421 ? E_421 : E_4XX;
+    case 5: return E_5XX;
+    default: return E_BROKEN;
+    }
+}
+
+static void note_extension(struct session *s, struct span line)
+{
+    if (s->state == S_EHLO && s->reply.code == 250 && s->reply.lines > 1 &&
+        line.n > 4)
+        smtp_ext_line(&s->ext, (struct span){ line.p + 4, line.n - 4 });
+}
+
+/* One line of input, if a whole one is there; its text does not live longer
+ * than that, so the event follows when it is consumed. */
+static bool take_line(struct session *s)
+{
+    struct span in = conn_input(&s->conn);
+    size_t n = span_find(in, '\n');
+
+    if (n == in.n) {
+        if (n > SMTP_REPLY_LINE_MAX)
+            feed(s, E_BROKEN);
+        return false;
+    }
+    struct span line = { in.p, n > 0 && in.p[n - 1] == '\r' ? n - 1 : n };
+    enum smtp_reply_result got = line.n > SMTP_REPLY_LINE_MAX
+                                     ? SMTP_REPLY_BROKEN
+                                     : smtp_reply_line(&s->reply, line);
+    if (got != SMTP_REPLY_BROKEN)
+        note_extension(s, line);
+    conn_consume(&s->conn, n + 1);
+    if (got == SMTP_REPLY_BROKEN)
+        feed(s, E_BROKEN);
+    if (got == SMTP_REPLY_DONE) {
+        feed(s, event_of_reply(&s->reply));
+        smtp_reply_clear(&s->reply);
+    }
+    return s->state != S_END && conn_is_open(&s->conn);
+}
+
+static void on_conn(struct conn *c, enum conn_event ev)
+{
+    struct session *s = LOOP_ENTRY(c, struct session, conn);
+
+    switch (ev) {
+    case CONN_CONNECTED: feed(s, E_CONNECTED); break;
+    case CONN_DRAINED: feed(s, E_ROOM); break;
+    case CONN_TIMEOUT: feed(s, E_TIMEOUT); break;
+    case CONN_EOF:
+    case CONN_FAILED: feed(s, E_CLOSED); break;
+    case CONN_INPUT:
+        while (take_line(s))
+            ;
+        break;
+    }
+}
+
+/* --- for the worker -------------------------------------------------------*/
+
+void session_start(struct session *s, const struct session_env *env)
+{
+    struct err e = { .kind = ERR_NONE };
+
+    s->env = env;
+    s->note.kind = NOTE_ENDED;
+    s->started = clock_mono_ms();
+    if (conn_dial(&s->conn, env->conns, &s->peer, on_conn, &e) == 0) {
+        conn_set_timeout(&s->conn, timeout_of(s));
+        return;
+    }
+    s->state = S_END;
+    s->end.fault = true;
+    s->end.local = e.sys == 0 || e.sys == EMFILE || e.sys == ENFILE ||
+                   e.sys == ENOMEM || e.sys == ENOBUFS;
+    answer_set(&s->end.why, VERDICT_DEFERRED, "4.4.1", "%.200s", e.text);
+    wind_up(s);
+}
+
+void session_give(struct session *s, struct job *j)
+{
+    if (s->state == S_END) {
+        s->env->done(s->env->ctx, j);
+        return;
+    }
+    list_push(&s->jobs, &j->note.link);
+    feed(s, E_JOB);
+}
+
+void session_hurry(struct session *s)
+{
+    if (s->state == S_IDLE)
+        feed(s, E_TIMEOUT);
+}
+
+void session_stop(struct session *s)
+{
+    s->stopping = true;
+    feed(s, E_STOP);
+}
+
+void session_kill(struct session *s)
+{
+    feed(s, E_KILL);
+}

@@ -1,0 +1,447 @@
+/* session_table.c - what the client does on which reply: the whole session
+ * as one table (RFC 5321 3 and 4, RFC 2920 for pipelining).
+ *
+ * Replies come in the order of commands, so the state is the reply that is
+ * due next, also when more commands are under way.  STARTTLS and AUTH will be
+ * states between S_EHLO and S_IDLE, BDAT one beside S_DATA. */
+#include "send/session_state.h"
+
+/* --- guards: only look ----------------------------------------------------*/
+
+static bool is_piped(const void *ctx)
+{
+    const struct session *s = ctx;
+
+    return s->piped;
+}
+
+static bool some_taken(const void *ctx)
+{
+    const struct session *s = ctx;
+
+    return s->taken > 0;
+}
+
+static bool none_accepted(const void *ctx)
+{
+    const struct session *s = ctx;
+
+    return s->accepted == 0;
+}
+
+static bool has_job(const void *ctx)
+{
+    return tr_next(ctx) != NULL;
+}
+
+static bool is_misfit(const void *ctx)
+{
+    const struct job *j = tr_next(ctx);
+
+    return j != NULL && tr_has_misfits(ctx, j);
+}
+
+static bool has_ahead(const void *ctx)
+{
+    const struct session *s = ctx;
+
+    return s->ahead != NULL;
+}
+
+/* The commands of the next message may share a write with the end of this
+ * one (RFC 2920), unless this one needs another transaction first. */
+static bool may_go_ahead(const void *ctx)
+{
+    const struct session *s = ctx;
+
+    return (s->ext.bits & SMTP_EXT_PIPELINING) != 0 && s->ahead == NULL &&
+           !s->full && has_job(s) && !is_misfit(s) && !tr_has_remainder(s);
+}
+
+/* --- actions: only do, and post what came of it ---------------------------*/
+
+/* In S_IDLE: what now? */
+static void next_job(void *ctx, unsigned char *post)
+{
+    struct session *s = ctx;
+
+    if (tr_next(s) != NULL)
+        *post = E_JOB;
+    else if (s->stopping || s->env->hurry || s->env->linger == 0 ||
+             !list_empty(&s->jobs)) /* the peer's limit is reached */
+        *post = E_STOP;
+}
+
+static void say_ehlo(void *ctx, unsigned char *post)
+{
+    struct session *s = ctx;
+
+    (void)post;
+    tr_say(s, "EHLO %s", s->env->hostname);
+}
+
+static void say_helo(void *ctx, unsigned char *post)
+{
+    struct session *s = ctx;
+
+    (void)post;
+    tr_say(s, "HELO %s", s->env->hostname);
+}
+
+static void ready(void *ctx, unsigned char *post)
+{
+    session_log_connect(ctx);
+    next_job(ctx, post);
+}
+
+static void refuse_misfits(void *ctx, unsigned char *post)
+{
+    tr_refuse_misfits(ctx, tr_next(ctx));
+    next_job(ctx, post);
+}
+
+static void begin(void *ctx, unsigned char *post)
+{
+    (void)post;
+    tr_begin(ctx);
+}
+
+static void say_rcpt(void *ctx, unsigned char *post)
+{
+    struct session *s = ctx;
+
+    (void)post;
+    s->answered = true;
+    tr_say_rcpt(s);
+}
+
+static void go_on(void *ctx, unsigned char *post)
+{
+    struct session *s = ctx;
+
+    (void)post;
+    s->answered = true;
+}
+
+static void refuse_all(void *ctx, unsigned char *post)
+{
+    (void)post;
+    tr_note_mail(ctx);
+}
+
+static void refuse_message(void *ctx, unsigned char *post)
+{
+    tr_note_mail(ctx);
+    tr_finish(ctx);
+    next_job(ctx, post);
+}
+
+static void note_rcpt(void *ctx, unsigned char *post)
+{
+    struct session *s = ctx;
+
+    s->answered = true;
+    tr_note_rcpt(s);
+    if (s->waiting > 0)
+        return;
+    if (tr_more_rcpts(s))
+        tr_say_rcpt(s);
+    else
+        *post = E_RCPTS;
+}
+
+static void say_data(void *ctx, unsigned char *post)
+{
+    (void)post;
+    tr_say(ctx, "DATA");
+}
+
+static void say_rset(void *ctx, unsigned char *post)
+{
+    (void)post;
+    tr_finish(ctx);
+    tr_say(ctx, "RSET");
+}
+
+static void refuse_data(void *ctx, unsigned char *post)
+{
+    tr_note_rest(ctx);
+    say_rset(ctx, post);
+}
+
+static void start_body(void *ctx, unsigned char *post)
+{
+    tr_start_body(ctx);
+    *post = tr_send_body(ctx);
+}
+
+static void send_body(void *ctx, unsigned char *post)
+{
+    *post = tr_send_body(ctx);
+}
+
+static void end_body(void *ctx, unsigned char *post)
+{
+    (void)post;
+    tr_end_body(ctx);
+}
+
+static void go_ahead(void *ctx, unsigned char *post)
+{
+    (void)post;
+    tr_begin_ahead(ctx);
+}
+
+static void end_body_go_ahead(void *ctx, unsigned char *post)
+{
+    tr_end_body(ctx);
+    go_ahead(ctx, post);
+}
+
+static void say_dot(void *ctx, unsigned char *post)
+{
+    (void)post;
+    tr_say(ctx, ".");
+}
+
+static void finish(void *ctx, unsigned char *post)
+{
+    struct session *s = ctx;
+
+    tr_note_rest(s);
+    s->end.delivered += s->reply.code < 300;
+    tr_finish(s);
+    next_job(s, post);
+}
+
+static void finish_take_ahead(void *ctx, unsigned char *post)
+{
+    struct session *s = ctx;
+
+    (void)post;
+    tr_note_rest(s);
+    s->end.delivered += s->reply.code < 300;
+    tr_finish(s);
+    tr_take_ahead(s);
+}
+
+static void finish_void(void *ctx, unsigned char *post)
+{
+    tr_finish(ctx);
+    next_job(ctx, post);
+}
+
+static void say_quit(void *ctx, unsigned char *post)
+{
+    (void)post;
+    tr_say(ctx, "QUIT");
+}
+
+/* The end by the peer's fault or the network's; says which. */
+static void lose(struct session *s, const char *what)
+{
+    s->end.fault = true;
+    answer_set(&s->end.why, VERDICT_DEFERRED, "4.4.2", "%s while %s", what,
+               session_doing(s->was));
+}
+
+/* The same with the peer's own words. */
+static void lose_reply(struct session *s)
+{
+    s->end.fault = true;
+    tr_take_answer(s, &s->end.why);
+    s->end.why.verdict = VERDICT_DEFERRED;
+}
+
+static void lose_421(void *ctx, unsigned char *post)
+{
+    (void)post;
+    lose_reply(ctx);
+}
+
+static void lose_broken(void *ctx, unsigned char *post)
+{
+    (void)post;
+    lose(ctx, "broken reply");
+}
+
+static void lose_order(void *ctx, unsigned char *post)
+{
+    struct session *s = ctx;
+    char what[40];
+
+    (void)post;
+    snprintf(what, sizeof what, "unexpected reply %d", s->reply.code);
+    lose(s, what);
+}
+
+static void lose_closed(void *ctx, unsigned char *post)
+{
+    (void)post;
+    session_lose_closed(ctx);
+}
+
+static void lose_timeout(void *ctx, unsigned char *post)
+{
+    (void)post;
+    lose(ctx, "timed out");
+}
+
+static void lose_body(void *ctx, unsigned char *post)
+{
+    struct session *s = ctx;
+
+    (void)post;
+    s->end.fault = s->end.local = true;
+    answer_set(&s->end.why, VERDICT_DEFERRED, "4.3.0",
+               "the message could not be read from the queue");
+}
+
+static void be_killed(void *ctx, unsigned char *post)
+{
+    struct session *s = ctx;
+
+    (void)post;
+    answer_set(&s->end.why, VERDICT_DEFERRED, "4.3.2",
+               "interrupted by our shutdown while %s", session_doing(s->was));
+}
+
+/* The peer turns us away: its words are the reason; go politely. */
+static void turned_away(void *ctx, unsigned char *post)
+{
+    lose_reply(ctx);
+    say_quit(ctx, post);
+}
+
+/* A reply to a message that is not yet sent to its end: an answer all the
+ * same, and the end of the session, for the rest cannot be taken back. */
+static void refuse_early(void *ctx, unsigned char *post)
+{
+    (void)post;
+    tr_note_rest(ctx);
+    tr_finish(ctx);
+}
+
+/* --- the table ------------------------------------------------------------*/
+
+/* clang-format off */
+static const struct fsm_row rows[] = {
+    /*      in       on            only if        do                 then  */
+    FSM_ROW(S_DIAL,  E_CONNECTED,  NULL,          NULL,              S_GREET),
+    FSM_ROW(S_DIAL,  E_STOP,       NULL,          NULL,              S_END),
+
+    FSM_ROW(S_GREET, E_2XX,        NULL,          say_ehlo,          S_EHLO),
+    FSM_ROW(S_GREET, E_4XX,        NULL,          turned_away,       S_QUIT),
+    FSM_ROW(S_GREET, E_5XX,        NULL,          turned_away,       S_QUIT),
+    FSM_ROW(S_GREET, E_STOP,       NULL,          NULL,              S_END),
+
+    FSM_ROW(S_EHLO,  E_2XX,        NULL,          ready,             S_IDLE),
+    FSM_ROW(S_EHLO,  E_4XX,        NULL,          turned_away,       S_QUIT),
+    FSM_ROW(S_EHLO,  E_5XX,        NULL,          say_helo,          S_HELO),
+    FSM_ROW(S_EHLO,  E_STOP,       NULL,          NULL,              S_END),
+
+    FSM_ROW(S_HELO,  E_2XX,        NULL,          ready,             S_IDLE),
+    FSM_ROW(S_HELO,  E_4XX,        NULL,          turned_away,       S_QUIT),
+    FSM_ROW(S_HELO,  E_5XX,        NULL,          turned_away,       S_QUIT),
+    FSM_ROW(S_HELO,  E_STOP,       NULL,          NULL,              S_END),
+
+    FSM_ROW(S_IDLE,  E_JOB,        is_misfit,     refuse_misfits,    S_IDLE),
+    FSM_ROW(S_IDLE,  E_JOB,        has_job,       begin,             S_MAIL),
+    FSM_ROW(S_IDLE,  E_JOB,        NULL,          next_job,          S_IDLE),
+    FSM_ROW(S_IDLE,  E_STOP,       NULL,          say_quit,          S_QUIT),
+    FSM_ROW(S_IDLE,  E_TIMEOUT,    NULL,          say_quit,          S_QUIT),
+    /* a peer that leaves while nothing is asked of it does no wrong */
+    FSM_ROW(S_IDLE,  E_421,        NULL,          NULL,              S_END),
+    FSM_ROW(S_IDLE,  E_CLOSED,     NULL,          NULL,              S_END),
+
+    FSM_ROW(S_MAIL,  E_2XX,        is_piped,      go_on,             S_RCPT),
+    FSM_ROW(S_MAIL,  E_2XX,        NULL,          say_rcpt,          S_RCPT),
+    FSM_ROW(S_MAIL,  E_4XX,        is_piped,      refuse_all,        S_RCPT),
+    FSM_ROW(S_MAIL,  E_4XX,        NULL,          refuse_message,    S_IDLE),
+    FSM_ROW(S_MAIL,  E_5XX,        is_piped,      refuse_all,        S_RCPT),
+    FSM_ROW(S_MAIL,  E_5XX,        NULL,          refuse_message,    S_IDLE),
+
+    FSM_ROW(S_RCPT,  E_2XX,        NULL,          note_rcpt,         S_RCPT),
+    FSM_ROW(S_RCPT,  E_4XX,        NULL,          note_rcpt,         S_RCPT),
+    FSM_ROW(S_RCPT,  E_5XX,        NULL,          note_rcpt,         S_RCPT),
+    FSM_ROW(S_RCPT,  E_RCPTS,      is_piped,      NULL,              S_DATA),
+    FSM_ROW(S_RCPT,  E_RCPTS,      some_taken,    say_data,          S_DATA),
+    FSM_ROW(S_RCPT,  E_RCPTS,      NULL,          say_rset,          S_RSET),
+
+    FSM_ROW(S_DATA,  E_3XX,        some_taken,    start_body,        S_BODY),
+    FSM_ROW(S_DATA,  E_3XX,        none_accepted, say_dot,           S_VOID),
+    FSM_ROW(S_DATA,  E_4XX,        NULL,          refuse_data,       S_RSET),
+    FSM_ROW(S_DATA,  E_5XX,        NULL,          refuse_data,       S_RSET),
+
+    FSM_ROW(S_BODY,  E_ROOM,       NULL,          send_body,         S_BODY),
+    FSM_ROW(S_BODY,  E_SENT,       may_go_ahead,  end_body_go_ahead, S_DOT),
+    FSM_ROW(S_BODY,  E_SENT,       NULL,          end_body,          S_DOT),
+    FSM_ROW(S_BODY,  E_UNREADABLE, NULL,          lose_body,         S_END),
+    FSM_ROW(S_BODY,  E_4XX,        NULL,          refuse_early,      S_END),
+    FSM_ROW(S_BODY,  E_5XX,        NULL,          refuse_early,      S_END),
+
+    FSM_ROW(S_DOT,   E_JOB,        may_go_ahead,  go_ahead,          S_DOT),
+    FSM_ROW(S_DOT,   E_2XX,        has_ahead,     finish_take_ahead, S_MAIL),
+    FSM_ROW(S_DOT,   E_4XX,        has_ahead,     finish_take_ahead, S_MAIL),
+    FSM_ROW(S_DOT,   E_5XX,        has_ahead,     finish_take_ahead, S_MAIL),
+    FSM_ROW(S_DOT,   E_2XX,        NULL,          finish,            S_IDLE),
+    FSM_ROW(S_DOT,   E_4XX,        NULL,          finish,            S_IDLE),
+    FSM_ROW(S_DOT,   E_5XX,        NULL,          finish,            S_IDLE),
+
+    FSM_ROW(S_VOID,  E_2XX,        NULL,          finish_void,       S_IDLE),
+    FSM_ROW(S_VOID,  E_4XX,        NULL,          finish_void,       S_IDLE),
+    FSM_ROW(S_VOID,  E_5XX,        NULL,          finish_void,       S_IDLE),
+
+    FSM_ROW(S_RSET,  E_2XX,        NULL,          next_job,          S_IDLE),
+    FSM_ROW(S_RSET,  E_4XX,        NULL,          turned_away,       S_QUIT),
+    FSM_ROW(S_RSET,  E_5XX,        NULL,          turned_away,       S_QUIT),
+
+    FSM_ROW(S_QUIT,  E_2XX,        NULL,          NULL,              S_END),
+    FSM_ROW(S_QUIT,  E_3XX,        NULL,          NULL,              S_END),
+    FSM_ROW(S_QUIT,  E_4XX,        NULL,          NULL,              S_END),
+    FSM_ROW(S_QUIT,  E_5XX,        NULL,          NULL,              S_END),
+    FSM_ROW(S_QUIT,  E_421,        NULL,          NULL,              S_END),
+    FSM_ROW(S_QUIT,  E_BROKEN,     NULL,          NULL,              S_END),
+    FSM_ROW(S_QUIT,  E_CLOSED,     NULL,          NULL,              S_END),
+    FSM_ROW(S_QUIT,  E_TIMEOUT,    NULL,          NULL,              S_END),
+    FSM_ROW(S_QUIT,  E_KILL,       NULL,          NULL,              S_END),
+
+    FSM_ROW(FSM_ANY, E_2XX,        NULL,          lose_order,        S_END),
+    FSM_ROW(FSM_ANY, E_3XX,        NULL,          lose_order,        S_END),
+    FSM_ROW(FSM_ANY, E_4XX,        NULL,          lose_order,        S_END),
+    FSM_ROW(FSM_ANY, E_5XX,        NULL,          lose_order,        S_END),
+    FSM_ROW(FSM_ANY, E_421,        NULL,          lose_421,          S_END),
+    FSM_ROW(FSM_ANY, E_BROKEN,     NULL,          lose_broken,       S_END),
+    FSM_ROW(FSM_ANY, E_CLOSED,     NULL,          lose_closed,       S_END),
+    FSM_ROW(FSM_ANY, E_TIMEOUT,    NULL,          lose_timeout,      S_END),
+    FSM_ROW(FSM_ANY, E_KILL,       NULL,          be_killed,         S_END),
+    FSM_ROW(FSM_ANY, E_CONNECTED,  NULL,          NULL,              FSM_ANY),
+    FSM_ROW(FSM_ANY, E_ROOM,       NULL,          NULL,              FSM_ANY),
+    FSM_ROW(FSM_ANY, E_JOB,        NULL,          NULL,              FSM_ANY),
+    FSM_ROW(FSM_ANY, E_STOP,       NULL,          NULL,              FSM_ANY),
+};
+
+static const char *const states[S_COUNT] = {
+    "DIAL", "GREET", "EHLO", "HELO", "IDLE", "MAIL", "RCPT", "DATA", "BODY",
+    "DOT",  "VOID",  "RSET", "QUIT", "END",
+};
+
+static const char *const events[E_COUNT] = {
+    "connected", "2xx",  "3xx",  "4xx",  "5xx",  "421",   "broken", "closed",
+    "timeout",   "room", "job",  "stop", "kill", "rcpts", "sent",
+    "unreadable",
+};
+/* clang-format on */
+
+const struct fsm send_session_fsm = {
+    .name = "client",
+    .state_names = states,
+    .event_names = events,
+    .nstates = S_COUNT,
+    .nevents = E_COUNT,
+    .noutside = E_RCPTS,
+    .start = S_DIAL,
+    .end = S_END,
+    .rows = rows,
+    .nrows = sizeof rows / sizeof rows[0],
+};

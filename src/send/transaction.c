@@ -1,0 +1,404 @@
+/* transaction.c - one message on a session: commands, body, answers.
+ *
+ * A transaction covers the recipients of a job that have no answer yet, as
+ * many as the peer takes; what is left over (452 after some were taken)
+ * makes another transaction of the same job. */
+#include "send/session_state.h"
+
+#include "spool/format.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+enum { COMMAND_MAX = 2048, BODY_PIECE = 8192, TURN_PIECES = 32 };
+
+static void put(struct session *s, const char *p, size_t n)
+{
+    if (!conn_write(&s->conn, p, n))
+        s->out_failed = true;
+}
+
+void tr_say(struct session *s, const char *fmt, ...)
+{
+    char line[COMMAND_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    int n = vsnprintf(line, sizeof line - 2, fmt, ap);
+    va_end(ap);
+    if (n < 0 || (size_t)n >= sizeof line - 2) {
+        s->out_failed = true; /* cannot happen: the parts are bounded */
+        return;
+    }
+    memcpy(line + n, "\r\n", 2);
+    put(s, line, (size_t)n + 2);
+}
+
+static bool has(const struct session *s, unsigned ext)
+{
+    return (s->ext.bits & ext) != 0;
+}
+
+struct job *tr_next(const struct session *s)
+{
+    unsigned limit = s->ext.limit_mail; /* RFC 9422 MAILMAX */
+
+    if (s->stopping || list_empty(&s->jobs) ||
+        (limit > 0 && s->messages + (s->ahead != NULL) >= limit))
+        return NULL;
+    struct note *n = LIST_ENTRY(s->jobs.next, struct note, link);
+    return LIST_ENTRY(n, struct job, note);
+}
+
+static bool is_open(const struct job_rcpt *r)
+{
+    return r->step == STEP_LEFT && r->answer.verdict == VERDICT_NONE;
+}
+
+static bool is_too_big(const struct session *s, const struct job *j)
+{
+    return has(s, SMTP_EXT_SIZE) && s->ext.size > 0 &&
+           j->body.size > s->ext.size;
+}
+
+static bool is_misfit(const struct session *s, const struct job *j,
+                      const struct job_rcpt *r)
+{
+    return is_open(r) && (is_too_big(s, j) || ((j->sender_utf8 || r->utf8) &&
+                                               !has(s, SMTP_EXT_SMTPUTF8)));
+}
+
+bool tr_has_misfits(const struct session *s, const struct job *j)
+{
+    for (size_t i = 0; i < j->nrcpt; i++)
+        if (is_misfit(s, j, &j->rcpt[i]))
+            return true;
+    return false;
+}
+
+static void settle(struct session *s, struct job *j);
+
+void tr_refuse_misfits(struct session *s, struct job *j)
+{
+    bool big = is_too_big(s, j);
+
+    for (size_t i = 0; i < j->nrcpt; i++) {
+        struct job_rcpt *r = &j->rcpt[i];
+        if (!is_misfit(s, j, r))
+            continue;
+        if (big)
+            answer_set(&r->answer, VERDICT_FAILED, "5.3.4",
+                       "message of %llu octets exceeds the limit of %llu",
+                       (unsigned long long)j->body.size, s->ext.size);
+        else
+            answer_set(&r->answer, VERDICT_FAILED, "5.6.7",
+                       "the address needs SMTPUTF8, which %s lacks", s->host);
+    }
+    settle(s, j);
+}
+
+/* --- commands -------------------------------------------------------------*/
+
+static bool needs_utf8(const struct job *j)
+{
+    if (j->sender_utf8 || (j->flags & SPOOL_UTF8) != 0)
+        return true;
+    for (size_t i = 0; i < j->nrcpt; i++)
+        if (j->rcpt[i].utf8)
+            return true;
+    return false;
+}
+
+static void say_mail(struct session *s, const struct job *j)
+{
+    bool dsn = has(s, SMTP_EXT_DSN);
+    char size[32] = "";
+
+    if (has(s, SMTP_EXT_SIZE))
+        snprintf(size, sizeof size, " SIZE=%llu",
+                 (unsigned long long)j->body.size);
+    /* A peer without 8BITMIME gets eight bits all the same: see docs. */
+    bool eight = has(s, SMTP_EXT_8BITMIME) && (j->flags & SPOOL_8BIT) != 0;
+    bool utf8 = has(s, SMTP_EXT_SMTPUTF8) && needs_utf8(j);
+    tr_say(s, "MAIL FROM:<%s>%s%s%s%s%s%s%s", j->sender, size,
+           eight ? " BODY=8BITMIME" : "", utf8 ? " SMTPUTF8" : "",
+           dsn && j->ret != NULL ? " RET=" : "",
+           dsn && j->ret != NULL ? j->ret : "",
+           dsn && j->envid != NULL ? " ENVID=" : "",
+           dsn && j->envid != NULL ? j->envid : "");
+}
+
+static void say_one_rcpt(struct session *s, struct job_rcpt *r)
+{
+    bool dsn = has(s, SMTP_EXT_DSN);
+
+    tr_say(s, "RCPT TO:<%s>%s%s%s%s", r->address,
+           dsn && r->notify != NULL ? " NOTIFY=" : "",
+           dsn && r->notify != NULL ? r->notify : "",
+           dsn && r->orcpt != NULL ? " ORCPT=" : "",
+           dsn && r->orcpt != NULL ? r->orcpt : "");
+    r->step = STEP_SAID;
+}
+
+static unsigned rcpt_limit(const struct session *s)
+{
+    unsigned n = s->ext.limit_rcpt;
+
+    return n > 0 && n < JOB_RCPT_MAX ? n : JOB_RCPT_MAX;
+}
+
+static struct job_rcpt *next_open(struct job *j)
+{
+    for (size_t i = 0; i < j->nrcpt; i++)
+        if (is_open(&j->rcpt[i]))
+            return &j->rcpt[i];
+    return NULL;
+}
+
+bool tr_has_remainder(const struct session *s)
+{
+    return next_open(s->cur) != NULL;
+}
+
+/* RFC 2920: DATA ends the group; nothing may follow it before its reply. */
+static unsigned say_group(struct session *s, struct job *j)
+{
+    unsigned n = 0, limit = rcpt_limit(s);
+
+    say_mail(s, j);
+    for (size_t i = 0; i < j->nrcpt && n < limit; i++)
+        if (is_open(&j->rcpt[i])) {
+            say_one_rcpt(s, &j->rcpt[i]);
+            n++;
+        }
+    tr_say(s, "DATA");
+    return n;
+}
+
+static void reset(struct session *s, struct job *j, unsigned said)
+{
+    s->cur = j;
+    s->said = s->waiting = said;
+    s->accepted = s->taken = 0;
+    s->answered = s->full = false;
+    s->asking = 0;
+    s->messages++;
+}
+
+static struct job *pop(struct session *s)
+{
+    struct note *n = LIST_ENTRY(list_pop(&s->jobs), struct note, link);
+
+    return LIST_ENTRY(n, struct job, note);
+}
+
+void tr_begin(struct session *s)
+{
+    struct job *j = pop(s);
+
+    reset(s, j, 0);
+    s->piped = has(s, SMTP_EXT_PIPELINING);
+    if (s->piped)
+        s->said = s->waiting = say_group(s, j);
+    else
+        say_mail(s, j);
+}
+
+void tr_begin_ahead(struct session *s)
+{
+    s->ahead = pop(s);
+    s->said_ahead = say_group(s, s->ahead);
+}
+
+void tr_take_ahead(struct session *s)
+{
+    reset(s, s->ahead, s->said_ahead);
+    s->ahead = NULL;
+    s->piped = true;
+}
+
+bool tr_more_rcpts(const struct session *s)
+{
+    return !s->piped && !s->full && s->said < rcpt_limit(s) &&
+           next_open(s->cur) != NULL;
+}
+
+void tr_say_rcpt(struct session *s)
+{
+    say_one_rcpt(s, next_open(s->cur));
+    s->said++;
+    s->waiting++;
+}
+
+/* --- answers --------------------------------------------------------------*/
+
+void tr_take_answer(const struct session *s, struct answer *a)
+{
+    const struct smtp_reply *r = &s->reply;
+
+    a->verdict = r->code < 400   ? VERDICT_DELIVERED
+                 : r->code < 500 ? VERDICT_DEFERRED
+                                 : VERDICT_FAILED;
+    a->code = (unsigned short)r->code;
+    a->enh_class = r->enh_class;
+    a->subject = r->subject;
+    a->detail = r->detail;
+    snprintf(a->text, sizeof a->text, "%.*s", (int)sizeof a->text - 1, r->text);
+}
+
+/* MAIL was refused: that is the answer of all, and the replies to commands
+ * said already mean nothing. */
+void tr_note_mail(struct session *s)
+{
+    for (size_t i = 0; i < s->cur->nrcpt; i++)
+        if (s->cur->rcpt[i].answer.verdict == VERDICT_NONE)
+            tr_take_answer(s, &s->cur->rcpt[i].answer);
+}
+
+/* RFC 5321 4.5.3.1.10: too many recipients is 452, and 552 means the same in
+ * this place.  With some taken before, the others get a transaction of their
+ * own at once. */
+static bool is_full(const struct session *s)
+{
+    const struct smtp_reply *r = &s->reply;
+
+    return (r->code == 452 || r->code == 552) && s->taken > 0 &&
+           (r->enh_class == 0 || (r->subject == 5 && r->detail == 3));
+}
+
+static void judge_rcpt(struct session *s, struct job_rcpt *r)
+{
+    if (r->answer.verdict != VERDICT_NONE) {
+        r->step = STEP_DONE;
+    } else if (s->reply.code < 300) {
+        r->step = STEP_TAKEN;
+        s->taken++;
+    } else if (is_full(s)) {
+        r->step = STEP_LEFT;
+        s->full = true;
+    } else {
+        tr_take_answer(s, &r->answer);
+        if (s->reply.code == 552)
+            r->answer.verdict = VERDICT_DEFERRED;
+        r->step = STEP_DONE;
+    }
+}
+
+void tr_note_rcpt(struct session *s)
+{
+    struct job *j = s->cur;
+
+    while (s->asking < j->nrcpt && j->rcpt[s->asking].step != STEP_SAID)
+        s->asking++;
+    if (s->asking == j->nrcpt)
+        return; /* cannot happen: one reply for one RCPT */
+    s->accepted += s->reply.code < 300;
+    judge_rcpt(s, &j->rcpt[s->asking]);
+    s->asking++;
+    s->waiting--;
+}
+
+void tr_note_rest(struct session *s)
+{
+    for (size_t i = 0; i < s->cur->nrcpt; i++) {
+        struct job_rcpt *r = &s->cur->rcpt[i];
+        if (r->step != STEP_TAKEN)
+            continue;
+        tr_take_answer(s, &r->answer);
+        r->step = STEP_DONE;
+    }
+}
+
+/* --- the body -------------------------------------------------------------*/
+
+void tr_start_body(struct session *s)
+{
+    s->dot = (struct smtp_dot_encoder)SMTP_DOT_ENCODER_INIT;
+    s->body_at = 0;
+}
+
+/* A bounded number of pieces, so that one fast peer with one huge message
+ * does not keep the worker from its other sessions. */
+unsigned char tr_send_body(struct session *s)
+{
+    char raw[BODY_PIECE], coded[2 * BODY_PIECE];
+    const struct body *b = &s->cur->body;
+
+    for (int i = 0; i < TURN_PIECES; i++) {
+        if (s->body_at == b->size)
+            return E_SENT;
+        if (conn_output_waiting(&s->conn) >= CONN_HIGH || s->out_failed)
+            return FSM_QUIET;
+        uint64_t left = b->size - s->body_at;
+        size_t want = left < sizeof raw ? (size_t)left : sizeof raw;
+        ssize_t n = body_read(b, s->body_at, raw, want);
+        if (n <= 0)
+            return E_UNREADABLE;
+        put(s, coded, smtp_dot_encode(&s->dot, raw, (size_t)n, coded));
+        s->body_at += (uint64_t)n;
+    }
+    s->more = true;
+    return FSM_QUIET;
+}
+
+void tr_end_body(struct session *s)
+{
+    char end[5];
+
+    put(s, end, smtp_dot_finish(&s->dot, end));
+}
+
+/* --- the end --------------------------------------------------------------*/
+
+static void give_back(struct session *s, struct job *j)
+{
+    memcpy(j->sid, s->sid, sizeof j->sid);
+    j->dsn_passed = has(s, SMTP_EXT_DSN);
+    s->env->done(s->env->ctx, j);
+}
+
+/* A job in s->jobs some of whose recipients got their answer here. */
+static void settle(struct session *s, struct job *j)
+{
+    if (next_open(j) != NULL)
+        return;
+    list_remove(&j->note.link);
+    give_back(s, j);
+}
+
+void tr_finish(struct session *s)
+{
+    struct job *j = s->cur;
+
+    s->cur = NULL;
+    if (next_open(j) != NULL)
+        list_push_front(&s->jobs, &j->note.link);
+    else
+        give_back(s, j);
+}
+
+/* The session is lost.  What the peer was asked and answered in part counts
+ * as tried; what it never answered to goes back as it came. */
+static void abandon_current(struct session *s)
+{
+    struct job *j = s->cur;
+
+    for (size_t i = 0; s->answered && i < j->nrcpt; i++) {
+        struct job_rcpt *r = &j->rcpt[i];
+        if (r->answer.verdict == VERDICT_NONE && r->step != STEP_LEFT)
+            r->answer = s->end.why;
+    }
+    s->cur = NULL;
+    give_back(s, j);
+}
+
+void tr_abandon(struct session *s)
+{
+    if (s->cur != NULL)
+        abandon_current(s);
+    if (s->ahead != NULL)
+        give_back(s, s->ahead);
+    s->ahead = NULL;
+    while (!list_empty(&s->jobs))
+        give_back(s, pop(s));
+}

@@ -1,0 +1,342 @@
+#include "send/worker.h"
+
+#include "base/os.h"
+#include "log/log.h"
+#include "net/conn.h"
+#include "send/session.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Output of a session is at most CONN_HIGH and a piece of a body; input is
+ * a part of one reply line. */
+enum { BLOCKS_PER_SESSION = 24 };
+
+enum order { ORDER_RUN, ORDER_STOP, ORDER_KILL };
+
+struct worker {
+    pthread_t thread;
+    bool started, joined;
+    struct boxes *boxes;
+
+    /* behind the lock */
+    pthread_mutex_t lock;
+    struct list inbox, outbox;
+    enum order order;
+    bool hurry, failed;
+    struct err why;
+
+    /* of the main thread */
+    int wake[2], back[2];
+    struct list gathered;
+
+    /* of the worker's thread */
+    struct loop *loop;
+    struct loop_io io;
+    struct conn_env conns;
+    struct session_env env;
+    struct list sessions, results;
+    enum order seen;
+};
+
+static void poke(int fd)
+{
+    ssize_t n;
+
+    do
+        n = write(fd, "", 1);
+    while (n < 0 && errno == EINTR);
+    /* EAGAIN: the pipe is full, so the other side will wake anyway */
+}
+
+static void drain(int fd)
+{
+    char bytes[64];
+    ssize_t n;
+
+    do
+        n = read(fd, bytes, sizeof bytes);
+    while (n == sizeof bytes || (n < 0 && errno == EINTR));
+}
+
+/* --- the thread -----------------------------------------------------------*/
+
+static void on_wake(struct loop_io *io, unsigned ready)
+{
+    (void)ready;
+    drain(io->fd);
+}
+
+static void on_done(void *ctx, struct job *j)
+{
+    struct worker *w = ctx;
+
+    list_push(&w->results, &j->note.link);
+}
+
+static void on_ended(void *ctx, struct session *s)
+{
+    struct worker *w = ctx;
+    struct note *n = session_note(s);
+
+    list_remove(&n->link);
+    list_push(&w->results, &n->link);
+}
+
+static struct session *session_at(struct list *l)
+{
+    return session_of_note(LIST_ENTRY(l, struct note, link));
+}
+
+static void take_note(struct worker *w, struct note *n)
+{
+    struct job *j = LIST_ENTRY(n, struct job, note);
+
+    if (n->kind == NOTE_JOB) {
+        session_give(j->session, j);
+        return;
+    }
+    list_push(&w->sessions, &n->link);
+    session_start(session_of_note(n), &w->env);
+}
+
+/* Sessions that end take themselves out of the list. */
+static void each_session(struct worker *w, void (*fn)(struct session *s))
+{
+    for (struct list *l = w->sessions.next, *next; l != &w->sessions;
+         l = next) {
+        next = l->next;
+        fn(session_at(l));
+    }
+}
+
+static void read_inbox(struct worker *w)
+{
+    struct list notes, *l;
+
+    list_init(&notes);
+    pthread_mutex_lock(&w->lock);
+    list_splice(&notes, &w->inbox);
+    enum order order = w->order;
+    bool hurry = w->hurry && !w->env.hurry;
+    w->env.hurry = w->hurry;
+    pthread_mutex_unlock(&w->lock);
+    if (w->boxes != NULL && !list_empty(&notes)) {
+        boxes_deliver(w->boxes, &notes);
+        list_splice(&w->results, &notes);
+    }
+    while ((l = list_pop(&notes)) != NULL)
+        take_note(w, LIST_ENTRY(l, struct note, link));
+    if (order != ORDER_RUN)
+        each_session(w, order == ORDER_KILL ? session_kill : session_stop);
+    else if (hurry)
+        each_session(w, session_hurry);
+    w->seen = order;
+}
+
+static void hand_results(struct worker *w)
+{
+    if (list_empty(&w->results))
+        return;
+    pthread_mutex_lock(&w->lock);
+    bool first = list_empty(&w->outbox);
+    list_splice(&w->outbox, &w->results);
+    pthread_mutex_unlock(&w->lock);
+    if (first)
+        poke(w->back[1]);
+}
+
+static void give_up(struct worker *w, const struct err *e)
+{
+    pthread_mutex_lock(&w->lock);
+    w->failed = true;
+    w->why = *e;
+    pthread_mutex_unlock(&w->lock);
+    poke(w->back[1]);
+}
+
+static void *run(void *arg)
+{
+    struct worker *w = arg;
+    struct err e;
+
+    for (;;) {
+        read_inbox(w);
+        conn_flush_all(&w->conns);
+        hand_results(w);
+        bool quiet = log_flush();
+        if (w->seen == ORDER_KILL)
+            break;
+        if (loop_turn(w->loop, quiet ? -1 : 100, &e) < 0) {
+            give_up(w, &e);
+            break;
+        }
+    }
+    return NULL;
+}
+
+/* --- the main thread's side -----------------------------------------------*/
+
+static int open_loop(struct worker *w, size_t max_sessions, struct err *e)
+{
+    sigset_t blocked;
+
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    if (loop_new(&w->loop, &blocked, e) != 0 ||
+        conn_env_init(&w->conns, w->loop, max_sessions * BLOCKS_PER_SESSION,
+                      e) != 0)
+        return -1;
+    if (os_pipe(w->wake) != 0 || os_pipe(w->back) != 0)
+        return err_set(e, ERR_TEMP, errno, "pipe for a worker");
+    w->io = (struct loop_io){ .fd = w->wake[0], .fn = on_wake };
+    return loop_watch(w->loop, &w->io, LOOP_READ, e);
+}
+
+static struct worker *new_worker(const struct worker_options *o)
+{
+    struct worker *w = calloc(1, sizeof *w);
+
+    if (w == NULL)
+        return NULL;
+    w->boxes = o->boxes;
+    w->wake[0] = w->wake[1] = w->back[0] = w->back[1] = -1;
+    list_init(&w->inbox);
+    list_init(&w->outbox);
+    list_init(&w->gathered);
+    list_init(&w->sessions);
+    list_init(&w->results);
+    w->env = (struct session_env){ .conns = &w->conns,
+                                   .hostname = o->hostname,
+                                   .linger = o->linger,
+                                   .timeout_cap = o->timeout_cap,
+                                   .done = on_done,
+                                   .ended = on_ended,
+                                   .ctx = w };
+    pthread_mutex_init(&w->lock, NULL);
+    return w;
+}
+
+int worker_start(struct worker **out, const struct worker_options *o,
+                 struct err *e)
+{
+    struct worker *w = new_worker(o);
+
+    if (w == NULL)
+        return err_set(e, ERR_TEMP, ENOMEM, "memory for a worker");
+    if (open_loop(w, o->max_sessions, e) != 0)
+        goto out;
+    int rc = pthread_create(&w->thread, NULL, run, w);
+    if (rc != 0) {
+        err_set(e, ERR_TEMP, rc, "start a worker thread");
+        goto out;
+    }
+    w->started = true;
+    *out = w;
+    return 0;
+out:
+    w->boxes = NULL; /* still the caller's */
+    worker_free(&w);
+    return -1;
+}
+
+void worker_give(struct worker *w, struct note *n)
+{
+    list_push(&w->gathered, &n->link);
+}
+
+void worker_hand_over(struct worker *w)
+{
+    if (list_empty(&w->gathered))
+        return;
+    pthread_mutex_lock(&w->lock);
+    bool first = list_empty(&w->inbox);
+    list_splice(&w->inbox, &w->gathered);
+    pthread_mutex_unlock(&w->lock);
+    if (first)
+        poke(w->wake[1]);
+}
+
+int worker_fd(const struct worker *w)
+{
+    return w->back[0];
+}
+
+void worker_take(struct worker *w, struct list *to)
+{
+    drain(w->back[0]);
+    pthread_mutex_lock(&w->lock);
+    list_splice(to, &w->outbox);
+    pthread_mutex_unlock(&w->lock);
+}
+
+void worker_hurry(struct worker *w, bool on)
+{
+    pthread_mutex_lock(&w->lock);
+    bool changed = w->hurry != on;
+    w->hurry = on;
+    pthread_mutex_unlock(&w->lock);
+    if (changed)
+        poke(w->wake[1]);
+}
+
+static void command(struct worker *w, enum order order)
+{
+    pthread_mutex_lock(&w->lock);
+    w->order = order;
+    pthread_mutex_unlock(&w->lock);
+    poke(w->wake[1]);
+}
+
+void worker_stop(struct worker *w)
+{
+    command(w, ORDER_STOP);
+}
+
+void worker_join(struct worker *w)
+{
+    if (!w->started || w->joined)
+        return;
+    worker_hand_over(w);
+    command(w, ORDER_KILL);
+    pthread_join(w->thread, NULL);
+    w->joined = true;
+    list_splice(&w->outbox, &w->inbox); /* if it gave up before */
+    list_splice(&w->outbox, &w->results);
+}
+
+static void close_pipe(int end[2])
+{
+    for (int i = 0; i < 2; i++)
+        if (end[i] >= 0)
+            close(end[i]);
+}
+
+void worker_free(struct worker **out)
+{
+    struct worker *w = *out;
+
+    if (w == NULL)
+        return;
+    if (w->loop != NULL)
+        conn_env_done(&w->conns);
+    loop_free(&w->loop);
+    close_pipe(w->wake);
+    close_pipe(w->back);
+    pthread_mutex_destroy(&w->lock);
+    boxes_close(&w->boxes);
+    free(w);
+    *out = NULL;
+}
+
+bool worker_failed(struct worker *w, struct err *e)
+{
+    pthread_mutex_lock(&w->lock);
+    bool failed = w->failed;
+    if (failed)
+        *e = w->why;
+    pthread_mutex_unlock(&w->lock);
+    return failed;
+}
