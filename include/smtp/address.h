@@ -12,6 +12,7 @@
 enum {
     SMTP_LOCAL_MAX = 64,
     SMTP_DOMAIN_MAX = 255,
+    SMTP_PATH_MAX = 256, /* with < and >, a dropped source route not counted */
     SMTP_ADDRESS_MAX = SMTP_LOCAL_MAX + 1 + SMTP_DOMAIN_MAX + 1 /* NUL */
 };
 
@@ -41,7 +42,7 @@ enum smtp_address_error smtp_address_parse(struct smtp_address *a,
 const char *smtp_address_why(enum smtp_address_error e);
 
 /* The local part as meant: quotes and backslashes removed ("a\.b" is a.b).
- * False when it does not fit. */
+ * False, with out empty, when it does not fit or holds a NUL. */
 bool smtp_local_unquote(char *out, size_t size, struct span local);
 
 /* A syntactically valid domain name: labels of letters, digits, hyphens

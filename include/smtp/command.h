@@ -43,14 +43,16 @@ struct smtp_command {
     struct span args; /* all behind it, without blanks at the ends */
 };
 
-/* line without its CRLF.  "VERIFY" is VRFY.  False: holds NUL, a bare CR or
- * LF, or octets >= 0x80 outside an address argument is not judged here. */
+/* line without its CRLF.  "VERIFY" is VRFY.  False: it holds a NUL, a bare CR
+ * or a bare LF.  Octets >= 0x80 are not judged here. */
 bool smtp_command_parse(struct smtp_command *c, struct span line);
 const char *smtp_verb_name(enum smtp_verb v);
 
 /* The argument of MAIL or RCPT: "FROM:<path> KEY=VALUE ...". `keyword` is
  * "FROM:" or "TO:".  One or more blanks after the colon are tolerated.  *path
- * is what stands between < and >, source route included. */
+ * is what stands between < and >, source route included.  params has room
+ * for SMTP_PARAMS_MAX, more of them are SMTP_SYNTAX_PARAMS; *nparams is set
+ * in every case. */
 enum smtp_syntax {
     SMTP_SYNTAX_OK,
     SMTP_SYNTAX_BAD,   /* 501 5.5.4 */
@@ -61,6 +63,7 @@ enum smtp_syntax smtp_path_args(struct span args, const char *keyword,
                                 size_t *nparams);
 
 /* The name given in HELO or EHLO: a domain, an address literal, or whatever
- * a sloppy client says, as long as it is one printable word of <= 255. */
+ * a sloppy client says, as long as it is one printable word of <= 255 octets
+ * in valid UTF-8. */
 bool smtp_helo_name(struct span args, struct span *name);
 #endif

@@ -23,7 +23,7 @@ struct smtp_reply {
     unsigned lines;
     bool done;                      /* the last line ("250 ") was read */
     char text[SMTP_REPLY_TEXT_MAX]; /* texts of all lines, joined by blanks,
-                                       printable, cut to fit */
+                                       printable UTF-8, cut to fit */
 };
 
 enum smtp_reply_result {
@@ -54,7 +54,8 @@ struct smtp_ext {
     unsigned bits;
     unsigned long long size;         /* limit of SIZE; 0: none told */
     unsigned limit_mail, limit_rcpt; /* RFC 9422 LIMITS; 0: none told */
-    char auth[128];                  /* mechanisms, as written */
+    char auth[128];                  /* mechanisms, as written, one blank
+                                        between; as many as fit */
 };
 void smtp_ext_line(struct smtp_ext *x, struct span keyword_line);
 #endif

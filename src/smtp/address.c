@@ -190,7 +190,7 @@ enum smtp_address_error smtp_address_parse(struct smtp_address *a,
     enum smtp_address_error e =
         take_domain(a, (struct span){ path.p + n, path.n - n });
     if ((e == SMTP_ADDRESS_OK || e == SMTP_ADDRESS_NO_DOMAIN) &&
-        n > SMTP_LOCAL_MAX)
+        (n > SMTP_LOCAL_MAX || path.n > SMTP_PATH_MAX - 2))
         return SMTP_ADDRESS_TOO_LONG;
     return e;
 }
@@ -211,17 +211,19 @@ const char *smtp_address_why(enum smtp_address_error e)
 
 bool smtp_local_unquote(char *out, size_t size, struct span local)
 {
+    bool fits = size > 0;
     size_t n = 0;
 
     if (local.n < 2 || local.p[0] != '"')
         return span_copy(out, size, local);
-    for (size_t i = 1; i + 1 < local.n; i++) {
+    for (size_t i = 1; fits && i + 1 < local.n; i++) {
         if (local.p[i] == '\\' && i + 2 < local.n)
             i++;
-        if (n + 1 >= size)
-            return false;
-        out[n++] = local.p[i];
+        fits = n + 1 < size && local.p[i] != '\0';
+        if (fits)
+            out[n++] = local.p[i];
     }
-    out[n] = '\0';
-    return true;
+    if (size > 0)
+        out[fits ? n : 0] = '\0';
+    return fits;
 }

@@ -1,5 +1,7 @@
 #include "smtp/command.h"
 
+#include "base/json.h"
+
 #include <string.h>
 
 static const char *const names[] = { "HELO", "EHLO", "MAIL",   "RCPT",
@@ -92,14 +94,12 @@ static bool take_param(struct smtp_param *p, struct span word)
 static enum smtp_syntax take_params(struct span rest, struct smtp_param *params,
                                     size_t *n)
 {
-    size_t max = *n;
-
-    *n = 0;
     for (rest = span_trim(rest); rest.n > 0; rest = span_trim(rest)) {
         size_t len = 0;
         while (len < rest.n && rest.p[len] != ' ' && rest.p[len] != '\t')
             len++;
-        if (*n == max || !take_param(&params[*n], (struct span){ rest.p, len }))
+        if (*n == SMTP_PARAMS_MAX ||
+            !take_param(&params[*n], (struct span){ rest.p, len }))
             return SMTP_SYNTAX_PARAMS;
         ++*n;
         rest.p += len;
@@ -114,6 +114,7 @@ enum smtp_syntax smtp_path_args(struct span args, const char *keyword,
 {
     size_t k = strlen(keyword);
 
+    *nparams = 0;
     if (!span_starts_nocase(args, keyword))
         return SMTP_SYNTAX_BAD;
     args = span_trim((struct span){ args.p + k, args.n - k });
@@ -136,9 +137,11 @@ bool smtp_helo_name(struct span args, struct span *name)
 {
     if (args.n == 0 || args.n > 255)
         return false;
-    for (size_t i = 0; i < args.n; i++)
-        if ((unsigned char)args.p[i] <= ' ' || args.p[i] == 0x7f)
+    for (size_t i = 0, n; i < args.n; i += n) {
+        n = utf8_length(args.p + i, args.n - i);
+        if (n == 0 || (unsigned char)args.p[i] <= ' ' || args.p[i] == 0x7f)
             return false;
+    }
     *name = args;
     return true;
 }

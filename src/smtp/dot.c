@@ -19,8 +19,12 @@ static char *bare_cr(struct smtp_dot_decoder *d, char *to)
 {
     d->bare_cr = true;
     *to++ = '\r';
-    if (d->normalize)
-        *to++ = '\n';
+    if (!d->normalize) {
+        count_line(d, 1);
+        return to;
+    }
+    *to++ = '\n';
+    d->line = 0;
     return to;
 }
 
@@ -34,12 +38,18 @@ static char *bare_lf(struct smtp_dot_decoder *d, char *to)
     return to;
 }
 
-/* Ordinary octets up to the next CR or LF, in one piece.  The LF is sought
- * first: nearly always it ends the run and the CR stands right before it. */
-static size_t run_length(const char *p, size_t n)
+/* Ordinary octets from p up to the next CR or LF.  The LF is sought first:
+ * nearly always the CR stands right before it.  *lf remembers it for the runs
+ * that follow, or a flood of bare CRs would make us search the same octets
+ * over and over. */
+static size_t run_length(const char *p, const char *end, const char **lf)
 {
-    const char *lf = memchr(p, '\n', n);
-    size_t run = lf == NULL ? n : (size_t)(lf - p);
+    if (*lf == NULL || *lf < p) {
+        *lf = memchr(p, '\n', (size_t)(end - p));
+        if (*lf == NULL)
+            *lf = end;
+    }
+    size_t run = (size_t)(*lf - p);
     const char *cr = run == 0 ? NULL : memchr(p, '\r', run);
 
     return cr == NULL ? run : (size_t)(cr - p);
@@ -99,12 +109,13 @@ static char *special(struct smtp_dot_decoder *d, char c, char *to)
 size_t smtp_dot_decode(struct smtp_dot_decoder *d, const char *in, size_t n,
                        size_t *used, char *out)
 {
+    const char *lf = NULL;
     char *to = out;
     size_t i = 0;
 
     while (i < n && !d->ended) {
         if (d->state == IN_LINE || (d->state == LINE_START && in[i] != '.')) {
-            size_t run = run_length(in + i, n - i);
+            size_t run = run_length(in + i, in + n, &lf);
             memcpy(to, in + i, run);
             to += run;
             i += run;

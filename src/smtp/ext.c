@@ -1,4 +1,5 @@
 /* ext.c - the keywords of a server's answer to EHLO. */
+#include "base/buf.h"
 #include "smtp/reply.h"
 
 #include <string.h>
@@ -49,13 +50,33 @@ static void take_limits(struct smtp_ext *x, struct span rest)
     }
 }
 
+/* Servers may say both "AUTH PLAIN" and "AUTH=PLAIN": the first one counts. */
+static void take_auth(struct smtp_ext *x, struct span rest)
+{
+    struct buf b = BUF_ON(x->auth);
+
+    if (x->auth[0] != '\0')
+        return;
+    for (struct span w = next_word(&rest); w.n > 0; w = next_word(&rest)) {
+        if (w.n + (b.n > 0) >= b.cap - b.n || span_find(w, '\0') < w.n)
+            continue;
+        if (b.n > 0)
+            buf_addc(&b, ' ');
+        buf_add_span(&b, w);
+    }
+}
+
 void smtp_ext_line(struct smtp_ext *x, struct span line)
 {
-    struct span word = next_word(&line);
+    struct span all = line, word = next_word(&line);
 
     /* "AUTH=LOGIN" is an old spelling of servers that meant well. */
-    if (span_starts_nocase(word, "AUTH="))
+    if (span_starts_nocase(word, "AUTH=")) {
         word.n = 4;
+        line = span_trim(all);
+        line.p += 5;
+        line.n -= 5;
+    }
     for (size_t i = 0; i < sizeof keywords / sizeof keywords[0]; i++)
         if (span_is_nocase(word, keywords[i].word))
             x->bits |= keywords[i].bit;
@@ -63,7 +84,7 @@ void smtp_ext_line(struct smtp_ext *x, struct span line)
     if (span_is_nocase(word, "SIZE"))
         span_u64(line, ~0ull, &x->size);
     else if (span_is_nocase(word, "AUTH"))
-        span_copy(x->auth, sizeof x->auth, line);
+        take_auth(x, line);
     else if (span_is_nocase(word, "LIMITS"))
         take_limits(x, line);
 }

@@ -1,5 +1,7 @@
 #include "smtp/reply.h"
 
+#include "base/json.h"
+
 #include <string.h>
 
 void smtp_reply_clear(struct smtp_reply *r)
@@ -49,15 +51,27 @@ static struct span take_enhanced(struct smtp_reply *r, struct span text)
     return span_trim(s);
 }
 
+/* What a server says is for people: controls and octets that are not UTF-8
+ * become "?", and no character is cut in two. */
 static void add_text(struct smtp_reply *r, struct span text)
 {
     size_t n = strlen(r->text);
 
     if (text.n > 0 && n > 0 && n + 1 < sizeof r->text)
         r->text[n++] = ' ';
-    for (size_t i = 0; i < text.n && n + 1 < sizeof r->text; i++) {
-        unsigned char c = (unsigned char)text.p[i];
-        r->text[n++] = c < ' ' || c == 0x7f ? '?' : text.p[i];
+    while (text.n > 0) {
+        unsigned char c = (unsigned char)text.p[0];
+        size_t len = c < ' ' || c == 0x7f ? 0 : utf8_length(text.p, text.n);
+        if (n + (len == 0 ? 1 : len) >= sizeof r->text)
+            break;
+        if (len == 0)
+            r->text[n] = '?';
+        else
+            memcpy(r->text + n, text.p, len);
+        len = len == 0 ? 1 : len;
+        n += len;
+        text.p += len;
+        text.n -= len;
     }
     r->text[n] = '\0';
 }
