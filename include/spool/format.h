@@ -22,6 +22,8 @@
 enum {
     SPOOL_VERSION = 1,
     SPOOL_SEGMENT_HEADER = 4096,
+    SPOOL_SEGMENT_STATE_AT = 64,
+    SPOOL_SEGMENT_STATE = 16,
     SPOOL_RECORD_HEADER = 128,
     SPOOL_SLOT = 128,
     SPOOL_ALIGN = 128,
@@ -30,7 +32,11 @@ enum {
     SPOOL_SLOT_TEXT = 88 /* host NUL reply, cut to fit */
 };
 
+/* Far beyond any size limit, far below overflow. */
+#define SPOOL_BODY_MAX ((uint64_t)1 << 40)
+
 struct spool_segment_header {
+    uint32_t version;   /* set by decode; a newer one is left alone */
     uint64_t id;        /* the base of the message ids born here; file name */
     uint64_t created;   /* wall clock, us */
     uint64_t committed; /* bytes that are synced, this header included */
@@ -66,18 +72,28 @@ struct spool_slot {
     unsigned short code;                 /* of the last reply; 0: no reply */
     unsigned char enh_class;             /* 0: none */
     unsigned short subject, detail;
-    bool warned;                 /* the sender got a delay notice */
-    char host[SPOOL_SLOT_TEXT];  /* who answered: name or address */
-    char reply[SPOOL_SLOT_TEXT]; /* the start of what it said, or our reason */
+    bool warned;                    /* the sender got a delay notice */
+    char host[SPOOL_SLOT_TEXT + 1]; /* who answered: name or address */
+    char reply[SPOOL_SLOT_TEXT +
+               1]; /* the start of what it said, or our reason */
 };
 
 void spool_segment_header_encode(unsigned char out[SPOOL_SEGMENT_HEADER],
                                  const struct spool_segment_header *h);
+/* The part of it that changes in place: at SPOOL_SEGMENT_STATE_AT. */
+void spool_segment_state_encode(unsigned char out[SPOOL_SEGMENT_STATE],
+                                const struct spool_segment_header *h);
 bool spool_segment_header_decode(struct spool_segment_header *h,
                                  const unsigned char *in);
 
 void spool_record_encode(unsigned char out[SPOOL_RECORD_HEADER],
                          const struct spool_record *r);
+/* The same, after r->crc, so far of envelope and body, has been continued
+ * over the header: the order in which a streamed message is known. */
+void spool_record_seal(unsigned char out[SPOOL_RECORD_HEADER],
+                       struct spool_record *r);
+/* The checksum that r->crc must equal, from that of envelope and body. */
+uint32_t spool_record_crc(const struct spool_record *r, uint32_t content);
 /* False: not the header of a record (magic, version, sizes, own checksum). */
 bool spool_record_decode(struct spool_record *r, const unsigned char *in);
 
@@ -107,7 +123,7 @@ enum spool_field {
     SPOOL_F_ORCPT = 18,
     SPOOL_F_NOTIFY = 19 /* of the recipient before */
 };
-enum { SPOOL_FIELD_HEAD = 3, SPOOL_FIELD_MAX = 65535 };
+enum { SPOOL_FIELD_HEAD = 3, SPOOL_FIELD_MAX = 4000 };
 void spool_field_head(unsigned char out[SPOOL_FIELD_HEAD],
                       enum spool_field type, size_t n);
 /* Take one field from the front of *rest.  False: the end, or malformed (then
