@@ -154,6 +154,8 @@ class DnsServer:
         if self.process.poll() is not None:
             self.process = None
             raise ChildProcessError("DNS server ended: " + self.log_text())
+        if "failed to load zone" in self.log_text():
+            raise AssertionError("mistake in a zone: " + self.log_text())
         return all(query(self.host, self.port, zone) == 0
                    for zone in self.zones)
 

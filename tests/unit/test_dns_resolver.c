@@ -1,0 +1,410 @@
+/* test_dns_resolver.c - the resolver against servers that lie, stall, break
+ * off and refuse; see dns_fake.h for the letters. */
+#include "base/clock.h"
+#include "dns/dns.h"
+#include "dns_fake.h"
+
+#include <check.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { DEADLINE_MS = 20000, TRY_MS = 60 };
+
+static struct loop *loop;
+static struct dns *dns;
+static struct fake fake, second;
+
+/* What the last callback said, and how many there were. */
+static struct {
+    unsigned calls;
+    enum dns_status status;
+    size_t n;
+    uint32_t ttl;
+    char why[200], ip[ADDR_TEXT];
+} got;
+
+static void on_answer(void *ctx, const struct dns_answer *a)
+{
+    (void)ctx;
+    got.calls++;
+    got.status = a->status;
+    got.n = a->n;
+    got.ttl = a->ttl;
+    snprintf(got.why, sizeof got.why, "%s", a->why);
+    got.ip[0] = '\0';
+    if (a->n > 0)
+        addr_text(got.ip, &a->rr[0].addr);
+}
+
+static void setup(void)
+{
+    memset(&got, 0, sizeof got);
+    ck_assert_int_eq(loop_new(&loop, NULL, NULL), 0);
+}
+
+static void teardown(void)
+{
+    dns_close(&dns);
+    loop_free(&loop);
+}
+
+static void open_dns(const char *a, const char *b, unsigned tries, size_t max)
+{
+    const char *servers[] = { a, b };
+    struct dns_options o = { .servers = servers,
+                             .nservers = b == NULL ? 1 : 2,
+                             .timeout_ms = TRY_MS,
+                             .tries = tries,
+                             .queries_max = max };
+
+    ck_assert_int_eq(dns_open(&dns, loop, &o, NULL), 0);
+}
+
+static void turn_until(const unsigned *counter, unsigned want)
+{
+    uint64_t end = clock_mono_ms() + DEADLINE_MS;
+
+    while (*counter < want) {
+        ck_assert_int_ge(loop_turn(loop, 100, NULL), 0);
+        ck_assert_msg(clock_mono_ms() < end, "no answer");
+    }
+}
+
+static void ask_and_wait(const char *name)
+{
+    unsigned before = got.calls;
+
+    ck_assert_ptr_nonnull(dns_ask(dns, name, DNS_A, on_answer, NULL, NULL));
+    ck_assert_msg(got.calls == before, "called back from inside");
+    turn_until(&got.calls, before + 1);
+}
+
+static int open_fds(void)
+{
+    DIR *d = opendir("/proc/self/fd");
+    int n = 0;
+
+    ck_assert_ptr_nonnull(d);
+    while (readdir(d) != NULL)
+        n++;
+    closedir(d);
+    return n;
+}
+
+/* clang-format off */
+static const struct {
+    const char *name, *script, *tcp;
+    enum dns_status status;
+    unsigned asked, asked_tcp;
+    const char *why; /* how the reason starts */
+} cases[] = {
+    { "good", "g", "", DNS_OK, 1, 0, "" },
+    { "no such name", "x", "", DNS_NXDOMAIN, 1, 0, "no such name" },
+    { "no such records", "n", "", DNS_NODATA, 1, 0, "no records" },
+    { "silent", ".", "", DNS_FAILED, 3, 0, "timed out" },
+    { "silent at first", "..g", "", DNS_OK, 3, 0, "" },
+    { "wrong id", "ig", "", DNS_OK, 2, 0, "" },
+    { "wrong question", "qg", "", DNS_OK, 2, 0, "" },
+    { "wrong port", "pg", "", DNS_OK, 2, 0, "" },
+    { "nothing but wrong ids", "i", "", DNS_FAILED, 3, 0, "timed out" },
+    { "lies before the truth", "b", "", DNS_OK, 1, 0, "" },
+    { "half a header is no answer", "hg", "", DNS_OK, 2, 0, "" },
+    { "late answer", ".l", "", DNS_OK, 2, 0, "" },
+    { "SERVFAIL", "s", "", DNS_FAILED, 1, 0, "SERVFAIL from 127.0.0.1" },
+    { "REFUSED", "r", "", DNS_FAILED, 1, 0, "REFUSED from 127.0.0.1" },
+    { "malformed", "m", "", DNS_FAILED, 1, 0, "malformed" },
+    { "no EDNS", "f", "", DNS_OK, 2, 0, "" },
+    { "ring of aliases", "o", "", DNS_FAILED, 1, 0, "too many CNAME" },
+    { "aliases without end", "c", "", DNS_FAILED, 9, 0, "too many CNAME" },
+    { "8 aliases", "ccccccccg", "", DNS_OK, 9, 0, "" },
+    { "alias, then nothing", "cx", "", DNS_NXDOMAIN, 2, 0, "no such name" },
+    { "alias, then a lost packet", "c.g", "", DNS_OK, 3, 0, "" },
+    { "truncated", "t", "g", DNS_OK, 1, 1, "" },
+    { "TCP in single bytes", "t", "1", DNS_OK, 1, 1, "" },
+    { "TCP closed at once", "t", "c", DNS_FAILED, 1, 1, "TCP closed early" },
+    { "TCP cut", "t", "e", DNS_FAILED, 1, 1, "TCP closed early" },
+    { "TCP length 0", "t", "0", DNS_FAILED, 1, 1, "impossible length" },
+    { "TCP length 65535", "t", "L", DNS_FAILED, 1, 1, "TCP closed early" },
+    { "TCP wrong id", "t", "i", DNS_FAILED, 1, 1, "another answer" },
+    { "TCP truncated too", "t", "t", DNS_FAILED, 1, 1, "truncated" },
+    { "TCP silent", "t", ".", DNS_FAILED, 3, 3, "timed out" },
+    { "TCP silent once", "t", ".g", DNS_OK, 2, 2, "" },
+    { "TCP refused", "t", NULL, DNS_FAILED, 1, 0, "Connection refused" },
+};
+/* clang-format on */
+
+START_TEST(server_misbehaves)
+{
+    fake_start(&fake, loop, "127.0.0.1", cases[_i].script, cases[_i].tcp);
+    open_dns(fake.text, NULL, 3, 0);
+    int before = open_fds();
+    ask_and_wait("a.test");
+    ck_assert_msg(got.status == cases[_i].status, "%s: status %d, %s",
+                  cases[_i].name, got.status, got.why);
+    ck_assert_msg(fake.asked == cases[_i].asked, "%s: asked %u times",
+                  cases[_i].name, fake.asked);
+    ck_assert_msg(fake.asked_tcp == cases[_i].asked_tcp, "%s: TCP %u times",
+                  cases[_i].name, fake.asked_tcp);
+    ck_assert_msg(strncmp(got.why, cases[_i].why, strlen(cases[_i].why)) == 0,
+                  "%s: %s", cases[_i].name, got.why);
+    if (got.status == DNS_OK)
+        ck_assert_str_eq(got.ip, "192.0.2.1");
+    ck_assert_int_eq(got.calls, 1);
+    while (fake.tcp.fd >= 0 && cases[_i].tcp[0] != '.')
+        loop_turn(loop, 100, NULL);
+    ck_assert_msg(open_fds() - (fake.tcp.fd >= 0) == before,
+                  "%s: descriptor left open", cases[_i].name);
+    fake_stop(&fake);
+}
+END_TEST
+
+/* The second server is always good. */
+static const struct {
+    const char *name, *first; /* NULL: its port is closed */
+    unsigned asked_first;     /* by two questions */
+} pairs[] = {
+    { "closed", NULL, 0 }, { "silent", ".", 1 },    { "SERVFAIL", "s", 2 },
+    { "REFUSED", "r", 1 }, { "malformed", "m", 2 }, { "good", "g", 2 },
+};
+
+START_TEST(second_server_helps)
+{
+    char closed[ADDR_PORT_TEXT];
+    const char *first = pairs[_i].first;
+
+    fake_closed_port(closed);
+    fake_start(&fake, loop, "127.0.0.1", first != NULL ? first : ".", NULL);
+    fake_start(&second, loop, "127.0.0.1", "g", NULL);
+    open_dns(first != NULL ? fake.text : closed, second.text, 3, 0);
+    ask_and_wait("a.test");
+    ck_assert_msg(got.status == DNS_OK, "%s: %s", pairs[_i].name, got.why);
+    ask_and_wait("b.test");
+    ck_assert_msg(got.status == DNS_OK, "%s: %s", pairs[_i].name, got.why);
+    ck_assert_msg(fake.asked == pairs[_i].asked_first, "%s: first asked %u",
+                  pairs[_i].name, fake.asked);
+    fake_stop(&fake);
+    fake_stop(&second);
+}
+END_TEST
+
+START_TEST(nobody_there)
+{
+    char closed[ADDR_PORT_TEXT];
+    uint64_t start = clock_mono_ms();
+
+    fake_closed_port(closed);
+    open_dns(closed, NULL, 3, 0);
+    ask_and_wait("a.test");
+    ck_assert_int_eq(got.status, DNS_FAILED);
+    ck_assert_msg(strncmp(got.why, "Connection refused from", 23) == 0, "%s",
+                  got.why);
+    ck_assert_uint_lt(clock_mono_ms() - start, DEADLINE_MS / 2);
+}
+END_TEST
+
+START_TEST(server_on_ipv6)
+{
+    fake_start(&fake, loop, "::1", "t", "g");
+    open_dns(fake.text, NULL, 3, 0);
+    ask_and_wait("a.test");
+    ck_assert_int_eq(got.status, DNS_OK);
+    fake_stop(&fake);
+}
+END_TEST
+
+START_TEST(answers_are_cached)
+{
+    fake_start(&fake, loop, "127.0.0.1", "gx", NULL);
+    open_dns(fake.text, NULL, 3, 0);
+    ask_and_wait("a.test");
+    ask_and_wait("A.Test.");
+    ck_assert_int_eq(got.status, DNS_OK);
+    ck_assert_str_eq(got.ip, "192.0.2.1");
+    ck_assert_uint_le(got.ttl, 60);
+    ck_assert_uint_eq(fake.asked, 1);
+    ask_and_wait("b.test");
+    ask_and_wait("b.test");
+    ck_assert_int_eq(got.status, DNS_NXDOMAIN);
+    ck_assert_uint_eq(fake.asked, 2);
+    fake_stop(&fake);
+}
+END_TEST
+
+START_TEST(failures_are_not_cached)
+{
+    fake_start(&fake, loop, "127.0.0.1", "sg", NULL);
+    open_dns(fake.text, NULL, 3, 0);
+    ask_and_wait("a.test");
+    ck_assert_int_eq(got.status, DNS_FAILED);
+    ask_and_wait("a.test");
+    ck_assert_int_eq(got.status, DNS_OK);
+    fake_stop(&fake);
+}
+END_TEST
+
+START_TEST(equal_questions_are_joined)
+{
+    struct dns_query *q[3];
+
+    fake_start(&fake, loop, "127.0.0.1", "g", NULL);
+    open_dns(fake.text, NULL, 3, 0);
+    for (int i = 0; i < 3; i++)
+        q[i] = dns_ask(dns, i == 1 ? "A.TEST" : "a.test", DNS_A, on_answer,
+                       NULL, NULL);
+    dns_cancel(q[1]);
+    turn_until(&got.calls, 2);
+    ask_and_wait("other.test"); /* so that a third call would have come */
+    ck_assert_uint_eq(got.calls, 3);
+    ck_assert_uint_eq(fake.asked, 2);
+    fake_stop(&fake);
+}
+END_TEST
+
+/* The first callback cancels the second query, which has the same answer. */
+static struct dns_query *victim;
+
+static void on_answer_cancel(void *ctx, const struct dns_answer *a)
+{
+    on_answer(ctx, a);
+    dns_cancel(victim);
+    ck_assert_ptr_nonnull(dns_ask(dns, "a.test", DNS_A, on_answer, NULL, NULL));
+}
+
+START_TEST(callback_may_cancel_and_ask)
+{
+    fake_start(&fake, loop, "127.0.0.1", "g", NULL);
+    open_dns(fake.text, NULL, 3, 0);
+    dns_ask(dns, "a.test", DNS_A, on_answer_cancel, NULL, NULL);
+    victim = dns_ask(dns, "a.test", DNS_A, on_answer, NULL, NULL);
+    turn_until(&got.calls, 2);
+    ask_and_wait("other.test");
+    ck_assert_uint_eq(got.calls, 3);
+    ck_assert_uint_eq(fake.asked, 2);
+    fake_stop(&fake);
+}
+END_TEST
+
+START_TEST(cancelled_query_is_gone)
+{
+    fake_start(&fake, loop, "127.0.0.1", "g", NULL);
+    open_dns(fake.text, NULL, 3, 1);
+    int before = open_fds();
+    struct dns_query *q = dns_ask(dns, "a.test", DNS_A, on_answer, NULL, NULL);
+    struct dns_query *w = dns_ask(dns, "w.test", DNS_A, on_answer, NULL, NULL);
+    ck_assert_int_eq(open_fds(), before + 1);
+    dns_cancel(w);
+    dns_cancel(q);
+    dns_cancel(NULL);
+    ck_assert_int_eq(open_fds(), before);
+    ask_and_wait("b.test");
+    ck_assert_uint_eq(got.calls, 1);
+    fake_stop(&fake);
+}
+END_TEST
+
+START_TEST(queries_wait_in_line)
+{
+    enum { N = 20, MAX = 2 };
+    char name[32];
+
+    fake_start(&fake, loop, "127.0.0.1", "..........g", NULL);
+    open_dns(fake.text, NULL, 20, MAX);
+    int before = open_fds();
+    for (int i = 0; i < N; i++) {
+        snprintf(name, sizeof name, "%d.test", i);
+        ck_assert_ptr_nonnull(dns_ask(dns, name, DNS_A, on_answer, NULL, NULL));
+    }
+    for (unsigned i = 0; i < N; i++) {
+        ck_assert_int_le(open_fds(), before + MAX);
+        turn_until(&got.calls, i + 1);
+        ck_assert_int_eq(got.status, DNS_OK);
+    }
+    ck_assert_int_eq(open_fds(), before);
+    fake_stop(&fake);
+}
+END_TEST
+
+START_TEST(open_queries_end_with_dns)
+{
+    fake_start(&fake, loop, "127.0.0.1", ".", NULL);
+    open_dns(fake.text, NULL, 3, 1);
+    int before = open_fds();
+    for (int i = 0; i < 3; i++)
+        dns_ask(dns, i == 0 ? "a" : "b", DNS_A, on_answer, NULL, NULL);
+    turn_until(&fake.asked, 1);
+    dns_close(&dns);
+    ck_assert_ptr_null(dns);
+    ck_assert_int_eq(open_fds(), before);
+    ck_assert_uint_eq(got.calls, 0);
+    fake_stop(&fake);
+}
+END_TEST
+
+START_TEST(bad_names_are_answered_too)
+{
+    static const char *const bad[] = { "", ".", "a..b", "a b", "\303\274.x" };
+
+    fake_start(&fake, loop, "127.0.0.1", "g", NULL);
+    open_dns(fake.text, NULL, 3, 0);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        ask_and_wait(bad[i]);
+        ck_assert_msg(got.status == DNS_BADNAME, "\"%s\"", bad[i]);
+    }
+    ck_assert_uint_eq(fake.asked, 0);
+    fake_stop(&fake);
+}
+END_TEST
+
+START_TEST(no_descriptor_left)
+{
+    struct rlimit old, none;
+
+    fake_start(&fake, loop, "127.0.0.1", "g", NULL);
+    open_dns(fake.text, NULL, 2, 0);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+    int lowest = dup(0);
+    ck_assert_int_ge(lowest, 0);
+    close(lowest);
+    none = old;
+    none.rlim_cur = (rlim_t)lowest;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    ask_and_wait("a.test");
+    enum dns_status status = got.status;
+    setrlimit(RLIMIT_NOFILE, &old);
+    ck_assert_int_eq(status, DNS_FAILED);
+    ask_and_wait("a.test");
+    ck_assert_int_eq(got.status, DNS_OK);
+    fake_stop(&fake);
+}
+END_TEST
+
+#define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
+
+Suite *dns_resolver_suite(void);
+Suite *dns_resolver_suite(void)
+{
+    Suite *s = suite_create("dns_resolver");
+    TCase *t = tcase_create("resolver");
+
+    tcase_set_timeout(t, 60);
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_loop_test(t, server_misbehaves, 0, COUNT(cases));
+    tcase_add_loop_test(t, second_server_helps, 0, COUNT(pairs));
+    tcase_add_test(t, nobody_there);
+    tcase_add_test(t, server_on_ipv6);
+    tcase_add_test(t, answers_are_cached);
+    tcase_add_test(t, failures_are_not_cached);
+    tcase_add_test(t, equal_questions_are_joined);
+    tcase_add_test(t, callback_may_cancel_and_ask);
+    tcase_add_test(t, cancelled_query_is_gone);
+    tcase_add_test(t, queries_wait_in_line);
+    tcase_add_test(t, open_queries_end_with_dns);
+    tcase_add_test(t, bad_names_are_answered_too);
+    tcase_add_test(t, no_descriptor_left);
+    suite_add_tcase(s, t);
+    return s;
+}
