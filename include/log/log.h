@@ -56,13 +56,19 @@ struct log_field {
 int log_open(const char *queue_dir, enum log_level level,
              enum log_format format, struct err *e);
 bool log_wants(enum log_level level);
+
+/* Only the level and the form of lines: log_open() does this too, and the
+ * collector, which has no queue to write to, does it alone. */
+void log_style(enum log_level level, enum log_format format);
 void log_event(enum log_level level, const char *name,
                const struct log_field *fields);
 
 /* True: nothing is left in the buffer.  Never waits. */
 bool log_flush(void);
 
-/* Wait until the buffer is handed over (or has gone to stderr), then leave. */
+/* Wait until the buffer is handed over, then leave.  After 5 seconds with a
+ * full queue the rest goes to stderr: a process that stops must come to its
+ * end.  Events after this go to stderr. */
 void log_close(void);
 
 /* LOG(..., "name", LS("error", e->text)): the usual way to report a failure. */

@@ -1,0 +1,31 @@
+/* log/format.h - one event as one line of bytes.  For src/log alone.
+ *
+ * docs/log.md describes both forms.  Whatever the values hold, the line is
+ * valid UTF-8 and has one newline, at its end. */
+#ifndef MTA_LOG_FORMAT_H
+#define MTA_LOG_FORMAT_H
+
+#include "base/buf.h"
+#include "log/log.h"
+
+#include <stdint.h>
+
+enum {
+    LOG_LINE_MAX = 8192,  /* with the newline */
+    LOG_LINE_MIN = 512,   /* room that any rendering may count on */
+    LOG_VALUE_MAX = 2048, /* bytes of one value; then "..." stands for more */
+    LOG_NAME_MAX = 64
+};
+
+struct log_event {
+    uint64_t wall_us;
+    enum log_level level;
+    const char *name;
+    const struct log_field *fields; /* up to LOG_END */
+};
+
+/* Appends the line to b, which is empty and has cap > LOG_LINE_MIN.  Fields
+ * that do not fit are left out, and `truncated` says so. */
+void log_render(struct buf *b, enum log_format format,
+                const struct log_event *ev);
+#endif

@@ -1,0 +1,297 @@
+/* queue.c - find, make and check the message queue. */
+#include "log/queue.h"
+
+#include "base/fs.h"
+#include "base/os.h"
+#include "base/rnd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/msg.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    WANT_BYTES = 1 << 20, /* asked for; the default of the system is 16 KiB */
+    KEY_TEXT_MAX = 64,
+    RACES_MAX = 100 /* a queue that vanishes between two looks at it */
+};
+
+enum found { FOUND, NEED_NEW_KEY, FAILED };
+
+/* The directory run/, and what we know about it. */
+struct place {
+    const char *queue_dir;
+    char run[PATH_MAX], key_file[PATH_MAX];
+    struct stat st;
+    unsigned long long ipc_namespace;
+};
+
+int log_run_open(const char *queue_dir, const char *name, struct err *e)
+{
+    char run[PATH_MAX], path[PATH_MAX];
+
+    if (!os_path(run, sizeof run, queue_dir, "run") ||
+        !os_path(path, sizeof path, run, name))
+        return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", queue_dir);
+    int fd = fs_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return err_set(e, ERR_TEMP, errno, "open %s", path);
+    /* Made by root for a directory of the service's user. */
+    struct stat st;
+    if (geteuid() == 0 && stat(run, &st) == 0 && st.st_uid != 0 &&
+        fchown(fd, st.st_uid, st.st_gid) != 0) {
+        err_set(e, ERR_TEMP, errno, "change owner of %s", path);
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static int look_at(struct place *p, const char *queue_dir, struct err *e)
+{
+    struct stat ns;
+
+    p->queue_dir = queue_dir;
+    if (!os_path(p->run, sizeof p->run, queue_dir, "run") ||
+        !os_path(p->key_file, sizeof p->key_file, p->run, "log.key"))
+        return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", queue_dir);
+    if (mkdir(p->run, 0700) != 0 && errno != EEXIST)
+        return err_set(e, ERR_TEMP, errno, "make directory %s", p->run);
+    if (stat(p->run, &p->st) != 0)
+        return err_set(e, ERR_TEMP, errno, "stat %s", p->run);
+    /* Without /proc there are no containers to tell apart either. */
+    p->ipc_namespace = stat("/proc/self/ns/ipc", &ns) == 0 ? ns.st_ino : 0;
+    return 0;
+}
+
+static bool read_key(const struct place *p, key_t *key,
+                     unsigned long long *ipc_namespace)
+{
+    char text[KEY_TEXT_MAX] = "";
+    unsigned number = 0;
+    int fd = fs_open(p->key_file, O_RDONLY | O_NOFOLLOW, 0);
+
+    if (fd < 0)
+        return false;
+    ssize_t n = fs_pread(fd, text, sizeof text - 1, 0);
+    fs_close(fd);
+    if (n <= 0 || sscanf(text, "%x %llu\n", &number, ipc_namespace) != 2)
+        return false;
+    *key = (key_t)number;
+    return *key != IPC_PRIVATE;
+}
+
+/* Under the lock: no reader ever sees half of a key. */
+static int write_key(const struct place *p, key_t key, struct err *e)
+{
+    char text[KEY_TEXT_MAX], draft[PATH_MAX];
+    int n = snprintf(text, sizeof text, "%08x %llu\n", (unsigned)key,
+                     p->ipc_namespace);
+
+    if (!os_path(draft, sizeof draft, p->run, "log.key.new"))
+        return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", p->run);
+    int fd = log_run_open(p->queue_dir, "log.key.new", e);
+    if (fd < 0)
+        return -1;
+    if (fs_truncate(fd, 0) != 0 || fs_pwrite_all(fd, text, (size_t)n, 0) != 0 ||
+        fs_fsync(fd) != 0 || fs_rename(draft, p->key_file) != 0)
+        err_set(e, ERR_TEMP, errno, "write %s", p->key_file);
+    else
+        n = 0;
+    fs_close(fd);
+    return n == 0 ? 0 : -1;
+}
+
+/* Keys are no secret (ipcs shows them), so anybody may sit on ours. */
+bool log_ipc_ours(const struct ipc_perm *p, uid_t dir_owner)
+{
+    return (p->uid == dir_owner || p->uid == geteuid()) &&
+           (p->mode & 0077) == 0;
+}
+
+/* How much a message may hold: neither the system's nor the queue's limit
+ * may be passed, or msgsnd() fails or waits for ever. */
+static size_t message_max(msglen_t queue_bytes)
+{
+    unsigned long long limit = 0;
+    char text[32] = "";
+    int fd = open("/proc/sys/kernel/msgmax", O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0) {
+        if (read(fd, text, sizeof text - 1) < 0 ||
+            sscanf(text, "%llu", &limit) != 1)
+            limit = 0;
+        close(fd);
+    }
+    if (limit == 0 || limit > LOG_MESSAGE_MAX)
+        limit = LOG_MESSAGE_MAX;
+    return limit < queue_bytes ? (size_t)limit : (size_t)queue_bytes;
+}
+
+/* A larger queue needs privilege or a raised msgmnb: without, do with less.
+ * Root makes the queue for those who own the directory. */
+static void adjust(int id, struct msqid_ds *ds, const struct place *p)
+{
+    if (geteuid() == 0) {
+        ds->msg_perm.uid = p->st.st_uid;
+        ds->msg_perm.gid = p->st.st_gid;
+    }
+    struct msqid_ds more = *ds;
+    more.msg_qbytes = WANT_BYTES;
+    if (ds->msg_qbytes >= WANT_BYTES || msgctl(id, IPC_SET, &more) != 0)
+        (void)msgctl(id, IPC_SET, ds);
+    (void)msgctl(id, IPC_STAT, ds);
+}
+
+static enum found open_by_key(struct log_queue *q, key_t key, int flags,
+                              const struct place *p, struct err *e)
+{
+    struct msqid_ds ds;
+
+    for (int i = 0; i < RACES_MAX; i++) {
+        int id = msgget(key, IPC_CREAT | flags | 0600);
+        if (id < 0 && (errno == EACCES || errno == EEXIST))
+            return NEED_NEW_KEY;
+        if (id < 0)
+            break;
+        if (msgctl(id, IPC_STAT, &ds) != 0) {
+            if (errno == EACCES || errno == EPERM)
+                return NEED_NEW_KEY;
+            continue; /* removed since msgget() */
+        }
+        if (!log_ipc_ours(&ds.msg_perm, p->st.st_uid))
+            return NEED_NEW_KEY;
+        adjust(id, &ds, p);
+        q->id = id;
+        q->key = key;
+        q->max = message_max(ds.msg_qbytes);
+        return FOUND;
+    }
+    err_set(e, ERR_TEMP, errno, "message queue of %s", p->queue_dir);
+    return FAILED;
+}
+
+/* Is anybody but us attached, or collecting?  May lose our shared lock for a
+ * moment, which does not matter while nothing is attached. */
+static bool others_here(const struct log_queue *q, const struct place *p)
+{
+    int fd = q->writers_fd;
+
+    if (fd < 0) /* the collector: a second one is kept out by its lock */
+        fd = log_run_open(p->queue_dir, "log.writers", NULL);
+    bool busy = fd >= 0 && fs_lock(fd, LOCK_EX | LOCK_NB) != 0;
+    if (q->writers_fd >= 0)
+        (void)fs_lock(fd, LOCK_SH);
+    else if (fd >= 0)
+        close(fd);
+    if (busy || q->writers_fd < 0)
+        return busy;
+    fd = log_run_open(p->queue_dir, "log.lock", NULL);
+    busy = fd >= 0 && fs_lock(fd, LOCK_SH | LOCK_NB) != 0;
+    if (fd >= 0)
+        close(fd);
+    return busy;
+}
+
+static enum found open_known(struct log_queue *q, const struct place *p,
+                             struct err *e)
+{
+    unsigned long long ns = 0;
+    key_t key;
+
+    if (!read_key(p, &key, &ns))
+        return NEED_NEW_KEY;
+    if (ns == p->ipc_namespace)
+        return open_by_key(q, key, 0, p, e);
+    /* The key of another container.  Over, if nobody there is alive. */
+    if (!others_here(q, p))
+        return NEED_NEW_KEY;
+    err_set(e, ERR_PERM, 0,
+            "%s is in use by processes of another IPC namespace", p->queue_dir);
+    return FAILED;
+}
+
+static enum found make_new(struct log_queue *q, const struct place *p,
+                           struct err *e)
+{
+    for (int i = 0; i < RACES_MAX; i++) {
+        key_t key = (key_t)(rnd_u32() & 0x7fffffffu);
+        if (key == IPC_PRIVATE)
+            continue;
+        enum found f = open_by_key(q, key, IPC_EXCL, p, e);
+        if (f == NEED_NEW_KEY)
+            continue; /* taken, by chance */
+        if (f == FOUND && write_key(p, key, e) != 0) {
+            msgctl(q->id, IPC_RMID, NULL);
+            q->id = -1;
+            f = FAILED;
+        }
+        return f;
+    }
+    err_set(e, ERR_TEMP, 0, "no free key for a message queue");
+    return FAILED;
+}
+
+/* Several starters may come here at once: one makes the key, the others find
+ * it when it is their turn. */
+static enum found find_or_make(struct log_queue *q, const struct place *p,
+                               struct err *e)
+{
+    int fd = log_run_open(p->queue_dir, "log.key.lock", e);
+    enum found f = FAILED;
+
+    if (fd < 0)
+        return FAILED;
+    if (fs_lock(fd, LOCK_EX) != 0) {
+        err_set(e, ERR_TEMP, errno, "lock %s", p->key_file);
+        goto out;
+    }
+    f = open_known(q, p, e);
+    if (f == NEED_NEW_KEY)
+        f = make_new(q, p, e);
+out:
+    close(fd);
+    return f;
+}
+
+int log_queue_attach(struct log_queue *q, const char *queue_dir,
+                     enum log_role role, struct err *e)
+{
+    struct place p;
+
+    q->id = -1;
+    if (look_at(&p, queue_dir, e) != 0)
+        goto fail;
+    if (role == LOG_WRITER && q->writers_fd < 0) {
+        q->writers_fd = log_run_open(queue_dir, "log.writers", e);
+        if (q->writers_fd < 0)
+            goto fail;
+        /* Waits while a collector removes the queue: a moment. */
+        if (fs_lock(q->writers_fd, LOCK_SH) != 0) {
+            err_set(e, ERR_TEMP, errno, "lock %s/log.writers", p.run);
+            goto fail;
+        }
+    }
+    enum found f = open_known(q, &p, e);
+    if (f == NEED_NEW_KEY)
+        f = find_or_make(q, &p, e);
+    if (f == FOUND)
+        return 0;
+fail:
+    log_queue_detach(q);
+    return -1;
+}
+
+void log_queue_detach(struct log_queue *q)
+{
+    /* No LOCK_UN: it would release the lock of a parent that forked us. */
+    if (q->writers_fd >= 0)
+        close(q->writers_fd);
+    q->id = q->writers_fd = -1;
+}
