@@ -146,6 +146,7 @@ void packet_records(struct packet *p, const char *text)
     while (text != NULL && *text != '\0') {
         put_record(p, text);
         text = strchr(text, ';');
-        text += text != NULL;
+        if (text != NULL)
+            text++;
     }
 }
