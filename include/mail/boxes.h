@@ -1,0 +1,94 @@
+/* mail/boxes.h - what box.c, maildir.c and mbox.c share.  Private to them. */
+#ifndef MTA_MAIL_BOXES_H
+#define MTA_MAIL_BOXES_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/pool.h"
+#include "mail/box.h"
+#include "mail/outfile.h"
+
+#include <limits.h>
+#include <sys/types.h>
+
+enum {
+    BOX_NAME_MAX = 64,
+    BOX_DIR_MAX = 1024,
+    BOX_HOST_MAX = 160, /* a file name has 255 octets in all */
+    BOX_FILE_MAX = 240,
+    BOX_PATH_MAX = BOX_DIR_MAX + 1 + BOX_NAME_MAX + 5 + BOX_FILE_MAX,
+    BOX_OPEN_MAX = 64 /* Maildir files open at a time; mbox files: as many */
+};
+
+enum copy_state {
+    COPY_WRITTEN, /* Maildir: under tmp.  mbox: only noted down */
+    COPY_SYNCED,
+    COPY_DONE,
+    COPY_FAILED, /* err says why; nothing of it is left */
+    COPY_ABORTED
+};
+
+struct box_copy {
+    struct list of_box;  /* the copies of one box, in order */
+    struct list of_open; /* those with a descriptor */
+    struct box *box;
+    enum copy_state state;
+    struct err err;
+    int fd;                  /* Maildir, until synced */
+    char name[BOX_FILE_MAX]; /* Maildir */
+    char *head;              /* mbox: From line and fields */
+    size_t head_n, from_n;
+    struct body body; /* mbox */
+    off_t at;         /* mbox: where it begins, once appended; or -1 */
+};
+
+/* A mailbox; remembered across turns, because looking costs. */
+struct box {
+    struct map_link by_name;
+    struct list of_turn;
+    struct list copies;
+    struct box_batch *batch;
+    char name[BOX_NAME_MAX + 1];
+    bool known;          /* Maildir: is there and is safe */
+    bool made;           /* by us, and that is not yet durable */
+    int fd, lock_fd;     /* mbox, while locked */
+    off_t old_size, end; /* mbox */
+    unsigned missing;    /* mbox: line ends that the old content lacks */
+};
+
+struct box_batch {
+    char dir[BOX_DIR_MAX], host[BOX_HOST_MAX];
+    enum box_kind kind;
+    struct pool *copy_pool, *box_pool;
+    struct map boxes;
+    struct list turn; /* boxes with copies */
+    struct list open; /* copies with a descriptor, oldest first */
+    size_t ncopies, nopen, nlocked;
+    unsigned long counter; /* for names */
+    bool dir_synced;       /* mail_dir itself, in this turn */
+    struct outfile_memory *memory;
+    char path[BOX_PATH_MAX]; /* answer of box_path() */
+};
+
+void box_fail(struct box_copy *c, const struct err *e);
+/* All copies of the box that are not over yet. */
+void box_fail_all(struct box *k, const struct err *e);
+bool box_copy_open(const struct box_copy *c); /* written or synced */
+
+/* mail_dir/USER */
+void box_dir(char out[BOX_PATH_MAX], const struct box *k);
+
+/* May mail go into something with this owner?  Ours, root's, or the user's
+ * whose name the mailbox has: in a world-writable mail_dir anybody could
+ * have put it there to read the mail. */
+bool box_owner_ok(const struct box *k, uid_t owner);
+
+/* Make mail_dir itself, durable all the way up. */
+int box_make_top(const struct box_batch *b, struct err *e);
+
+/* Make the entry of a new mailbox in mail_dir durable. */
+int box_sync_entry(struct box *k, struct err *e);
+
+/* Unlink for good; tries again, for the sake of leaving no trace. */
+void box_unlink(const char *path);
+#endif
