@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/file.h>
@@ -128,8 +129,12 @@ int fs_lock(int fd, int operation)
 
 int fs_pwritev_all(int fd, struct iovec *v, int n, off_t at)
 {
-    while (n > 0) {
-        ssize_t done = fs_pwritev(fd, v, n, at);
+    for (;;) {
+        for (; n > 0 && v->iov_len == 0; v++)
+            n--;
+        if (n <= 0)
+            return 0;
+        ssize_t done = fs_pwritev(fd, v, n < IOV_MAX ? n : IOV_MAX, at);
         if (done < 0)
             return -1;
         if (done == 0) {
@@ -144,7 +149,6 @@ int fs_pwritev_all(int fd, struct iovec *v, int n, off_t at)
             v->iov_len -= (size_t)done;
         }
     }
-    return 0;
 }
 
 int fs_pwrite_all(int fd, const void *p, size_t n, off_t at)

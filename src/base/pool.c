@@ -36,7 +36,7 @@ struct pool *pool_new(size_t size, size_t max)
     if (p == NULL)
         return NULL;
     size_t a = sizeof(union align);
-    size = size < a ? a : (size + 7) / 8 * 8;
+    size = size == 0 ? a : (size + a - 1) / a * a;
     size_t per = (SLAB_BYTES - slab_header()) / size;
     *p = (struct pool){ .size = size, .max = max };
     p->per_slab = per == 0 ? 1 : per > max ? max : per;

@@ -108,7 +108,7 @@ bool span_u64(struct span s, unsigned long long max, unsigned long long *out)
         if (!ascii_is_digit(s.p[i]))
             return false;
         unsigned d = (unsigned)(s.p[i] - '0');
-        if (v > max / 10 || v * 10 > max - d)
+        if (d > max || v > (max - d) / 10)
             return false;
         v = v * 10 + d;
     }

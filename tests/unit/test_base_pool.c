@@ -1,0 +1,80 @@
+/* test_base_pool.c - objects of one size. */
+#include "base/pool.h"
+
+#include <check.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    size_t size, max;
+} cases[] = {
+    { "no bytes", 0, 3 },      { "one byte", 1, 1000 },
+    { "a pointer", 8, 1000 },  { "odd size", 24, 5000 },
+    { "a block", 4096, 100 },  { "larger than a slab", 100000, 3 },
+    { "none allowed", 16, 0 }, { "one", 64, 1 },
+};
+
+static void fill_up(struct pool *p, unsigned char **all, size_t i)
+{
+    for (size_t k = 0; k < cases[i].max; k++) {
+        all[k] = pool_get(p);
+        ck_assert_msg(all[k] != NULL, "%s: object %zu", cases[i].name, k);
+        ck_assert_msg((uintptr_t)all[k] % sizeof(long double) == 0,
+                      "%s: object %zu is not aligned", cases[i].name, k);
+        memset(all[k], (int)(k % 251), cases[i].size);
+        ck_assert_uint_eq(pool_used(p), k + 1);
+        ck_assert_uint_eq(pool_left(p), cases[i].max - k - 1);
+    }
+}
+
+START_TEST(all_of_them)
+{
+    struct pool *p = pool_new(cases[_i].size, cases[_i].max);
+    unsigned char **all = calloc(cases[_i].max + 1, sizeof *all);
+
+    ck_assert(p != NULL && all != NULL);
+    for (int round = 0; round < 2; round++) {
+        fill_up(p, all, (size_t)_i);
+        ck_assert_msg(pool_get(p) == NULL, "%s: one too many", cases[_i].name);
+        for (size_t k = 0; k < cases[_i].max; k++) {
+            for (size_t at = 0; at < cases[_i].size; at++)
+                if (all[k][at] != k % 251)
+                    ck_abort_msg("%s: object %zu overlaps", cases[_i].name, k);
+            pool_put(p, all[k]);
+        }
+        ck_assert_uint_eq(pool_used(p), 0);
+    }
+    free(all);
+    pool_free(&p);
+    ck_assert(p == NULL);
+}
+END_TEST
+
+START_TEST(nothing_is_accepted)
+{
+    struct pool *p = NULL;
+
+    pool_free(&p);
+    p = pool_new(8, 2);
+    pool_put(p, NULL);
+    ck_assert_uint_eq(pool_used(p), 0);
+    void *a = pool_get(p);
+    pool_put(p, a);
+    ck_assert(pool_get(p) == a); /* the warmest first */
+    pool_free(&p);               /* with an object still out */
+}
+END_TEST
+
+Suite *base_pool_suite(void);
+Suite *base_pool_suite(void)
+{
+    Suite *s = suite_create("base.pool");
+    TCase *t = tcase_create("pool");
+
+    tcase_add_loop_test(t, all_of_them, 0, sizeof cases / sizeof cases[0]);
+    tcase_add_test(t, nothing_is_accepted);
+    suite_add_tcase(s, t);
+    return s;
+}
