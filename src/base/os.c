@@ -66,6 +66,8 @@ int os_mkdirs(const char *path, mode_t mode, struct err *e)
 
     if (!span_copy(part, sizeof part, span_of(path)))
         return err_set(e, ERR_USAGE, ENAMETOOLONG, "make directory %s", path);
+    if (*path == '\0')
+        return err_set(e, ERR_USAGE, ENOENT, "make directory without a name");
     for (char *slash = part; (slash = strchr(slash + 1, '/')) != NULL;
          *slash = '/') {
         *slash = '\0';

@@ -77,9 +77,9 @@ START_TEST(one_bit_moves_many)
         uint64_t change = before ^ map_hash(key, sizeof key);
         key[bit / 8] ^= (unsigned char)(1u << bit % 8);
         for (int k = 0; k < 64; k++)
-            moved += change >> k & 1;
+            moved += (unsigned)(change >> k & 1);
         for (int k = 0; k < 8; k++)
-            low += change >> k & 1;
+            low += (unsigned)(change >> k & 1);
     }
     ck_assert_msg(moved > bits * 28 && moved < bits * 36, "%u", moved);
     ck_assert_msg(low > bits * 3 && low < bits * 5, "%u", low);

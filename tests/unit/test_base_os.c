@@ -106,6 +106,7 @@ START_TEST(mkdirs_too_long)
     ck_assert_int_eq(os_mkdirs(name, 0700, &e), -1);
     ck_assert_int_eq(e.sys, ENAMETOOLONG);
     ck_assert_int_eq(os_mkdirs("", 0700, &e), -1);
+    ck_assert_int_eq(e.sys, ENOENT);
 }
 END_TEST
 
