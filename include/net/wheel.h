@@ -22,9 +22,10 @@ void wheel_init(struct wheel *w, uint64_t now);
 void wheel_add(struct wheel *w, struct loop_timer *t, uint64_t due);
 void wheel_remove(struct wheel *w, struct loop_timer *t);
 
-/* Move everything due by `now` to w->due, in order of deadlines by level. */
+/* Move everything due by `now` to w->due, in the order of deadlines. */
 void wheel_advance(struct wheel *w, uint64_t now);
 
-/* No deadline is earlier than this; UINT64_MAX when there is none. */
+/* No deadline is earlier than this and something is to do then: a deadline,
+ * or timers come down a level.  UINT64_MAX when no timer is set. */
 uint64_t wheel_next(const struct wheel *w);
 #endif

@@ -19,7 +19,7 @@ enum {
 struct loop {
     fd_set want[2], ready[2]; /* read, write */
     struct loop_io *io[FD_SETSIZE];
-    int max_fd; /* no watched descriptor is higher */
+    int max_fd; /* no watched descriptor is higher; exact during the wait */
     uint64_t now;
     bool has_mask;
     sigset_t mask;
@@ -65,35 +65,42 @@ static void set_bit(fd_set *s, int fd, bool on)
         FD_CLR(fd, s);
 }
 
+/* What this turn found out about a number is void once its watcher or its
+ * wishes change: it may be closed and belong to somebody else by the time it
+ * is looked at. */
+static void forget_ready(struct loop *l, int fd, unsigned keep)
+{
+    if (!(keep & LOOP_READ))
+        FD_CLR(fd, &l->ready[0]);
+    if (!(keep & LOOP_WRITE))
+        FD_CLR(fd, &l->ready[1]);
+}
+
 int loop_watch(struct loop *l, struct loop_io *io, unsigned want, struct err *e)
 {
-    if (io->fd < 0 || io->fd >= FD_SETSIZE) {
-        if (want == 0)
-            return 0;
+    bool fits = io->fd >= 0 && io->fd < FD_SETSIZE;
+
+    if (want != 0 && !fits)
         return err_set(e, ERR_TEMP, EMFILE,
                        "descriptor %d does not fit select()", io->fd);
-    }
+    io->want = want;
+    if (!fits || (want == 0 && l->io[io->fd] != io))
+        return 0; /* never watched, or the number has another owner now */
+    forget_ready(l, io->fd, l->io[io->fd] == io ? want : 0);
     set_bit(&l->want[0], io->fd, want & LOOP_READ);
     set_bit(&l->want[1], io->fd, want & LOOP_WRITE);
-    /* What this turn found out about the number is void from now on: it may
-     * be closed and belong to somebody else by the time it is looked at. */
-    if (!(want & LOOP_READ))
-        FD_CLR(io->fd, &l->ready[0]);
-    if (!(want & LOOP_WRITE))
-        FD_CLR(io->fd, &l->ready[1]);
-    io->want = want;
     l->io[io->fd] = want == 0 ? NULL : io;
     if (want != 0 && io->fd > l->max_fd)
         l->max_fd = io->fd;
-    while (l->max_fd >= 0 && l->io[l->max_fd] == NULL)
-        l->max_fd--;
     return 0;
 }
 
 void loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t delay_ms)
 {
+    uint64_t most = UINT64_MAX - l->now;
+
     loop_timer_clear(l, t);
-    wheel_add(&l->wheel, t, l->now + delay_ms);
+    wheel_add(&l->wheel, t, l->now + (delay_ms < most ? delay_ms : most));
 }
 
 void loop_timer_clear(struct loop *l, struct loop_timer *t)
@@ -120,6 +127,28 @@ static int64_t wait_ms(const struct loop *l, int max_wait_ms)
     return wait > 3600000 ? 3600000 : (int64_t)wait;
 }
 
+static unsigned long word_of(const fd_set *s, int word)
+{
+    unsigned long w;
+
+    memcpy(&w, (const char *)s + (size_t)word * sizeof w, sizeof w);
+    return w;
+}
+
+/* By words from the top: cheap even when a crowd has just left. */
+static void lower_max_fd(struct loop *l)
+{
+    while (l->max_fd >= 0) {
+        int w = l->max_fd / WORD_BITS;
+        unsigned long bits = word_of(&l->want[0], w) | word_of(&l->want[1], w);
+        if (bits != 0) {
+            l->max_fd = (w + 1) * WORD_BITS - 1 - __builtin_clzl(bits);
+            return;
+        }
+        l->max_fd = w * WORD_BITS - 1;
+    }
+}
+
 static int wait_for_events(struct loop *l, int64_t ms)
 {
     size_t used = (size_t)(l->max_fd / WORD_BITS + 1) * sizeof(long);
@@ -136,14 +165,6 @@ static int wait_for_events(struct loop *l, int64_t ms)
     struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
     return select(l->max_fd + 1, &l->ready[0], &l->ready[1], NULL,
                   ms < 0 ? NULL : &tv);
-}
-
-static unsigned long word_of(const fd_set *s, int word)
-{
-    unsigned long w;
-
-    memcpy(&w, (const char *)s + (size_t)word * sizeof w, sizeof w);
-    return w;
 }
 
 static void call(struct loop *l, int fd)
@@ -185,7 +206,8 @@ static void call_due(struct loop *l)
 
 int loop_turn(struct loop *l, int max_wait_ms, struct err *e)
 {
-    int last = l->max_fd;
+    lower_max_fd(l);
+    int last = l->max_fd; /* callbacks may raise it */
     int n = wait_for_events(l, wait_ms(l, max_wait_ms));
     int why = errno;
 

@@ -38,28 +38,36 @@ void wheel_add(struct wheel *w, struct loop_timer *t, uint64_t due)
     w->used[level] |= (uint64_t)1 << s;
 }
 
-/* The bit of an emptied slot stays until the slot is visited: clearing it
- * would need to know which slot it was. */
+/* The last one in a slot has the slot's head on both sides; that tells which
+ * bit to clear, so that nobody wakes up for an empty slot. */
 void wheel_remove(struct wheel *w, struct loop_timer *t)
 {
-    (void)w;
+    struct list *next = t->link.next;
+    bool alone = next != NULL && next == t->link.prev;
+
     list_remove(&t->link);
+    if (!alone)
+        return;
+    uintptr_t at = (uintptr_t)next - (uintptr_t)w->slot;
+    if (at >= sizeof w->slot)
+        return; /* it was in w->due */
+    unsigned i = (unsigned)(at / sizeof(struct list));
+    w->used[i / WHEEL_SLOTS] &= ~((uint64_t)1 << i % WHEEL_SLOTS);
 }
 
-/* Empty one slot: due timers to the list, the others to lower levels. */
-static void visit(struct wheel *w, int level, unsigned s, uint64_t now)
+/* Empty one slot.  Only the slots of the lowest level, one tick each, go to
+ * the due ones; from the others timers come down, so that all are called in
+ * the order of their deadlines however far the time jumped. */
+static void visit(struct wheel *w, int level, unsigned s)
 {
     struct list *l, batch;
 
     w->used[level] &= ~((uint64_t)1 << s);
     list_init(&batch);
-    list_splice(&batch, &w->slot[level][s]);
+    list_splice(level == 0 ? &w->due : &batch, &w->slot[level][s]);
     while ((l = list_pop(&batch)) != NULL) {
         struct loop_timer *t = LIST_ENTRY(l, struct loop_timer, link);
-        if (t->due <= now)
-            list_push(&w->due, &t->link);
-        else
-            wheel_add(w, t, t->due);
+        wheel_add(w, t, t->due);
     }
 }
 
@@ -109,7 +117,7 @@ void wheel_advance(struct wheel *w, uint64_t now)
 
     while ((level = earliest(w, &s, &begins)) >= 0 && begins <= now) {
         w->now = begins;
-        visit(w, level, s, now);
+        visit(w, level, s);
     }
     if (now > w->now)
         w->now = now;
