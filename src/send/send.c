@@ -295,7 +295,7 @@ static int work_until_over(struct sender *x, struct err *e)
     if (turn(x, e) != 0)
         return -1;
     if (x->o->drain)
-        got_flush = 1;
+        flush_queue(&x->s);
     while (!is_over(x))
         if (turn(x, e) != 0)
             return -1;

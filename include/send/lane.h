@@ -1,0 +1,58 @@
+/* send/lane.h - one remote address and port, seen from the main thread: its
+ * session, its window of jobs, its bad times.  For src/send alone. */
+#ifndef MTA_SEND_LANE_H
+#define MTA_SEND_LANE_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "net/addr.h"
+#include "send/job.h"
+#include "send/worker.h"
+
+enum {
+    LANE_WINDOW = 16 /* jobs given ahead, so that its pipe never runs dry */
+};
+
+struct sched;
+
+/* One remote address and port: at most one session, so one socket. */
+struct lane {
+    struct map_link link;
+    struct addr peer;
+    bool local;          /* our own mailboxes: no session */
+    struct list waiting; /* hops of destinations with due mail */
+    struct list opening; /* waits for a descriptor */
+    struct session *session;
+    struct worker *worker;
+    unsigned refs;       /* hops */
+    unsigned out;        /* jobs given and not back */
+    bool ended;          /* the session is over; jobs are on their way back */
+    unsigned failures;   /* in a row */
+    uint64_t down_until; /* ms of the loop */
+    bool down_local;     /* by our own fault: no attempt is counted */
+    struct answer why;   /* of being down */
+    char name[];         /* of the host */
+};
+
+/* A destination's use of a lane. */
+struct hop {
+    struct list wait; /* in lane->waiting */
+    struct dest *dest;
+    struct lane *lane;
+    uint8_t tier, host;
+};
+
+struct lane *lane_get(struct sched *s, const struct addr *peer,
+                      const char *name); /* NULL: no memory */
+void lane_put(struct sched *s, struct lane *l);
+bool lane_is_up(const struct sched *s, const struct lane *l);
+bool lane_has_room(const struct sched *s, const struct lane *l);
+bool lane_is_open(const struct lane *l);
+void lane_wait(struct sched *s, struct hop *h); /* for room, or a session */
+int lane_give(struct sched *s, struct lane *l, struct job *j, struct err *e);
+void lane_job_back(struct sched *s, struct lane *l);
+void lane_ended(struct sched *s, struct lane *l);
+void lane_flush(struct sched *s);
+struct lane *lane_new_local(struct sched *s, struct worker *w);
+
+#endif

@@ -1,0 +1,176 @@
+"""A remote MX host of our own making, for tests of the sender.
+
+    with Peer() as mx:
+        ... mx.host, mx.port ...
+        until("mail", lambda: mx.messages)
+
+It keeps what it gets and counts its connections.  To misbehave it is given
+answers: a dict from a verb (GREETING EHLO HELO MAIL RCPT DATA DOT RSET QUIT)
+to a reply "451 later", to a list of replies that are used up one by one, to
+None (close without a word) or to a function (session, line) -> reply.
+"""
+
+import socket
+import threading
+
+from harness import free_port
+
+DEFAULTS = {"GREETING": "220 peer.test ESMTP", "HELO": "250 peer.test",
+            "MAIL": "250 2.1.0 ok", "RCPT": "250 2.1.5 ok",
+            "DATA": "354 go", "DOT": "250 2.0.0 taken", "RSET": "250 ok",
+            "QUIT": "221 bye"}
+
+
+class Message:
+    def __init__(self, sender, rcpts, data, session):
+        self.sender, self.rcpts = sender, rcpts
+        self.data, self.session = data, session
+
+    def __repr__(self):
+        return "Message(%r, %r, %d bytes)" % (self.sender, self.rcpts,
+                                              len(self.data))
+
+
+class Session:
+    def __init__(self, peer, sock, number):
+        self.peer, self.sock, self.number = peer, sock, number
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.file = sock.makefile("rb")
+        self.sender, self.rcpts, self.lines = None, [], []
+        self.messages = 0
+
+    def reply(self, verb, line=""):
+        """Say what the test wants; False: close."""
+        text = self.peer.answer(verb, self, line)
+        if text is None:
+            return None
+        self.sock.sendall(text.encode() + b"\r\n")
+        return text
+
+    def data(self):
+        body = b""
+        while True:
+            line = self.file.readline()
+            if not line:
+                return None
+            if line == b".\r\n":
+                return body
+            body += line[1:] if line.startswith(b".") else line
+
+    def take(self):
+        data = self.data()
+        if data is None:
+            return False
+        text = self.reply("DOT")
+        if text is not None and text[0] == "2":
+            self.messages += 1
+            self.peer.keep(Message(self.sender, self.rcpts, data,
+                                   self.number))
+        self.sender, self.rcpts = None, []
+        return text is not None
+
+    def command(self, line):
+        verb = line.split(" ", 1)[0].split(":", 1)[0].upper()
+        if verb == "EHLO" and "EHLO" not in self.peer.answers:
+            text = "\r\n".join(["250-peer.test"] + [
+                "250-" + x for x in self.peer.extensions] + ["250 OK"])
+            self.sock.sendall(text.encode() + b"\r\n")
+            return True
+        text = self.reply(verb, line)
+        if text is None:
+            return False
+        if verb == "MAIL" and text[0] == "2":
+            self.sender = line
+        elif verb == "RCPT" and text[0] == "2":
+            self.rcpts.append(line)
+        elif verb == "RSET":
+            self.sender, self.rcpts = None, []
+        elif verb == "DATA" and text[0] == "3":
+            return self.take()
+        return verb != "QUIT" and not text.startswith("421")
+
+    def run(self):
+        text = self.reply("GREETING")
+        if text is None or text.startswith("421"):
+            return
+        while True:
+            line = self.file.readline()
+            if not line:
+                return
+            line = line.decode("utf-8", "replace").rstrip("\r\n")
+            self.lines.append(line)
+            if not self.command(line):
+                return
+
+
+class Peer:
+    def __init__(self, host="127.0.0.1", port=0, answers=None,
+                 extensions=("PIPELINING", "8BITMIME", "SIZE 100000000",
+                             "ENHANCEDSTATUSCODES")):
+        self.host, self.port = host, port or free_port(host)
+        self.answers, self.extensions = dict(answers or {}), extensions
+        self.lock = threading.Lock()
+        self.messages, self.sessions = [], []
+        self.now, self.most = 0, 0  # connections at once
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.listener = socket.socket(family, socket.SOCK_STREAM)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind((self.host, self.port))
+        self.listener.listen(50)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def answer(self, verb, session, line):
+        with self.lock:
+            text = self.answers.get(verb, DEFAULTS.get(verb, "502 what?"))
+            if isinstance(text, list):
+                if not text:
+                    return DEFAULTS[verb]
+                text = text.pop(0)
+        return text(session, line) if callable(text) else text
+
+    def keep(self, message):
+        with self.lock:
+            self.messages.append(message)
+
+    def accept(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            with self.lock:
+                s = Session(self, sock, len(self.sessions) + 1)
+                self.sessions.append(s)
+                self.now += 1
+                self.most = max(self.most, self.now)
+            threading.Thread(target=self.serve, args=(s,),
+                             daemon=True).start()
+
+    def serve(self, s):
+        try:
+            s.run()
+        except OSError:
+            pass
+        finally:
+            with self.lock:
+                self.now -= 1
+            s.file.close()
+            s.sock.close()
+
+    def lines(self):
+        """All commands of all sessions, one list a session."""
+        with self.lock:
+            return [list(s.lines) for s in self.sessions]
+
+    def close(self):
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()

@@ -1,0 +1,371 @@
+/* test_send_session.c - the client session against a scripted peer.
+ *
+ * The peer is a child process on loopback that follows a script of lines:
+ *   "S text"  say it      "C text"  expect exactly this line
+ *   "D"       expect the lines of the message as the test made it
+ *   "X"       close       "H"       say nothing more, wait for the client
+ * What the client makes of it is one word per recipient: + delivered,
+ * ~ deferred, ! failed, 0 not tried, with the code; messages end in ";". */
+#include "base/buf.h"
+#include "base/chain.h"
+#include "net/listen.h"
+#include "send/session.h"
+#include "spool/format.h"
+
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { LINES_MAX = 80, JOBS_MAX = 4 };
+
+#define EHLO "S 220 hello", "C EHLO me.test"
+#define PLAIN EHLO, "S 250 hi"
+#define PIPE EHLO, "S 250-hi", "S 250 PIPELINING"
+#define MAIL "C MAIL FROM:<a@b.test>"
+#define R0 "C RCPT TO:<r0@x.test>"
+#define R1 "C RCPT TO:<r1@x.test>"
+#define R2 "C RCPT TO:<r2@x.test>"
+#define OK "S 250 ok"
+#define GO "S 354 go"
+#define QUIT "C QUIT", "S 221 bye"
+
+static const char plain_body[] = "Subject: x\r\n\r\nhello\r\n";
+
+/* clang-format off */
+static const struct dialogue {
+    const char *name;
+    int jobs, rcpts;
+    const char *expect;
+    bool fault;
+    unsigned delivered;
+    const char *lines[LINES_MAX];
+} dialogues[] = {
+    { "plain", 1, 1, "+250;", false, 1,
+      { PLAIN, MAIL, OK, R0, OK, "C DATA", GO, "D", OK, QUIT } },
+    { "two messages, one session", 2, 1, "+250;+250;", false, 2,
+      { PLAIN, MAIL, OK, R0, OK, "C DATA", GO, "D", OK,
+        MAIL, OK, R0, OK, "C DATA", GO, "D", OK, QUIT } },
+    { "multi-line replies", 1, 1, "+250;", false, 1,
+      { "S 220-hello", "S 220 there", "C EHLO me.test", "S 250-a", "S 250-b",
+        "S 250 c", MAIL, "S 250-1", "S 250 2", R0, OK, "C DATA",
+        "S 354-go", "S 354 on", "D", OK, QUIT } },
+    { "pipelined", 1, 2, "+250 +250;", false, 1,
+      { PIPE, MAIL, R0, R1, "C DATA", OK, OK, OK, GO, "D", OK, QUIT } },
+    { "the next group comes with the dot", 3, 1, "+250;+250;+250;", false, 3,
+      { PIPE, MAIL, R0, "C DATA", OK, OK, GO, "D", MAIL, R0, "C DATA",
+        OK, OK, OK, GO, "D", MAIL, R0, "C DATA", OK, OK, OK, GO, "D",
+        OK, QUIT } },
+    { "one of two refused", 1, 2, "!550 +250;", false, 1,
+      { PLAIN, MAIL, OK, R0, "S 550 no", R1, OK, "C DATA", GO, "D", OK,
+        QUIT } },
+    { "one of two refused, pipelined", 1, 2, "~450 +250;", false, 1,
+      { PIPE, MAIL, R0, R1, "C DATA", OK, "S 450 later", OK, GO, "D", OK,
+        QUIT } },
+    { "all refused", 1, 2, "!550 ~451;", false, 0,
+      { PLAIN, MAIL, OK, R0, "S 550 no", R1, "S 451 later", "C RSET", OK,
+        QUIT } },
+    { "all refused, DATA refused", 1, 1, "!550;", false, 0,
+      { PIPE, MAIL, R0, "C DATA", OK, "S 550 no", "S 554 none", "C RSET",
+        OK, QUIT } },
+    { "all refused, 354 all the same", 1, 1, "!550;", false, 0,
+      { PIPE, MAIL, R0, "C DATA", OK, "S 550 no", GO, "C .", "S 554 none",
+        QUIT } },
+    { "MAIL refused", 2, 1, "~451;+250;", false, 1,
+      { PLAIN, MAIL, "S 451 later", MAIL, OK, R0, OK, "C DATA", GO, "D", OK,
+        QUIT } },
+    { "MAIL refused, pipelined", 1, 2, "!550 !550;", false, 0,
+      { PIPE, MAIL, R0, R1, "C DATA", "S 550 bad sender", "S 503 no",
+        "S 503 no", "S 503 no", "C RSET", OK, QUIT } },
+    { "MAIL refused, RCPT accepted, 354: no message leaves", 1, 1, "!550;",
+      true, 0,
+      { PIPE, MAIL, R0, "C DATA", "S 550 bad sender", OK, GO, "H" } },
+    { "DATA refused", 1, 2, "~452 ~452;", false, 0,
+      { PLAIN, MAIL, OK, R0, OK, R1, OK, "C DATA", "S 452 full", "C RSET",
+        OK, QUIT } },
+    { "DATA refused, one RCPT too", 1, 2, "!550 ~451;", false, 0,
+      { PIPE, MAIL, R0, R1, "C DATA", OK, "S 550 no", OK, "S 451 later",
+        "C RSET", OK, QUIT } },
+    { "refused at the dot", 1, 2, "!554 !554;", false, 0,
+      { PLAIN, MAIL, OK, R0, OK, R1, OK, "C DATA", GO, "D", "S 554 spam",
+        QUIT } },
+    { "too many recipients: the rest at once", 1, 3, "+250 +250 +250;", false,
+      2,
+      { PLAIN, MAIL, OK, R0, OK, R1, "S 452 too many", "C DATA", GO, "D", OK,
+        MAIL, OK, R1, OK, R2, OK, "C DATA", GO, "D", OK, QUIT } },
+    { "too many recipients, pipelined", 2, 3,
+      "+250 +250 +250;+250 +250 +250;", false, 3,
+      { PIPE, MAIL, R0, R1, R2, "C DATA", OK, OK, "S 452 4.5.3 too many",
+        "S 452 4.5.3 too many", GO, "D", OK, MAIL, R1, R2, "C DATA", OK, OK,
+        OK, GO, "D", MAIL, R0, R1, R2, "C DATA", OK, OK, OK, OK, OK, GO, "D",
+        OK, QUIT } },
+    { "552 to RCPT is for now", 1, 1, "~552;", false, 0,
+      { PLAIN, MAIL, OK, R0, "S 552 full", "C RSET", OK, QUIT } },
+    { "HELO for who knows no EHLO", 1, 1, "+250;", false, 1,
+      { "S 220 hello", "C EHLO me.test", "S 502 what?", "C HELO me.test", OK,
+        MAIL, OK, R0, OK, "C DATA", GO, "D", OK, QUIT } },
+    { "SIZE: too large", 2, 1, "!0;!0;", false, 0,
+      { EHLO, "S 250-hi", "S 250 SIZE 10", QUIT } },
+    { "SIZE: said", 1, 1, "+250;", false, 1,
+      { EHLO, "S 250-hi", "S 250 SIZE 1000", "C MAIL FROM:<a@b.test> SIZE=21",
+        OK, R0, OK, "C DATA", GO, "D", OK, QUIT } },
+    { "LIMITS MAILMAX: a new session for the rest", 2, 1, "+250;00;", false,
+      1,
+      { EHLO, "S 250-hi", "S 250-LIMITS MAILMAX=1", "S 250 PIPELINING", MAIL,
+        R0, "C DATA", OK, OK, GO, "D", OK, QUIT } },
+    { "RSET refused", 2, 1, "!550;00;", true, 0,
+      { PLAIN, MAIL, OK, R0, "S 550 no", "C RSET", "S 500 no", QUIT } },
+    /* the peer goes away */
+    { "5xx greeting", 1, 1, "00;", true, 0, { "S 554 go away", QUIT } },
+    { "421 greeting", 1, 1, "00;", true, 0, { "S 421 busy" } },
+    { "421 at EHLO", 1, 1, "00;", true, 0, { EHLO, "S 421 no" } },
+    { "421 at MAIL", 2, 1, "00;00;", true, 0, { PLAIN, MAIL, "S 421 no" } },
+    { "421 at RCPT", 2, 2, "~421 00;00 00;", true, 0,
+      { PLAIN, MAIL, OK, R0, "S 421 no" } },
+    { "421 at DATA", 1, 2, "!550 ~421;", true, 0,
+      { PLAIN, MAIL, OK, R0, "S 550 no", R1, OK, "C DATA", "S 421 no" } },
+    { "421 at the dot", 2, 1, "~421;00;", true, 0,
+      { PIPE, MAIL, R0, "C DATA", OK, OK, GO, "D", MAIL, R0, "C DATA",
+        "S 421 no" } },
+    { "421 after a delivery", 2, 1, "+250;00;", true, 1,
+      { PIPE, MAIL, R0, "C DATA", OK, OK, GO, "D", MAIL, R0, "C DATA", OK,
+        "S 421 enough" } },
+    { "closed before the greeting", 1, 1, "00;", true, 0, { "X" } },
+    { "closed at EHLO", 1, 1, "00;", true, 0, { EHLO, "X" } },
+    { "closed at MAIL", 1, 1, "00;", true, 0, { PLAIN, MAIL, "X" } },
+    { "closed at RCPT", 1, 2, "!550 ~0;", true, 0,
+      { PLAIN, MAIL, OK, R0, "S 550 no", R1, "X" } },
+    { "closed at DATA", 1, 1, "~0;", true, 0,
+      { PLAIN, MAIL, OK, R0, OK, "C DATA", "X" } },
+    { "closed in the message", 1, 1, "~0;", true, 0,
+      { PLAIN, MAIL, OK, R0, OK, "C DATA", GO, "C Subject: x", "X" } },
+    { "closed at the dot", 2, 1, "~0;00;", true, 0,
+      { PLAIN, MAIL, OK, R0, OK, "C DATA", GO, "D", "X" } },
+    { "closed at QUIT", 1, 1, "+250;", false, 1,
+      { PLAIN, MAIL, OK, R0, OK, "C DATA", GO, "D", OK, "C QUIT", "X" } },
+    { "not SMTP at all", 1, 1, "00;", true, 0, { "S hello", "H" } },
+    { "wrong order", 1, 1, "00;", true, 0, { "S 354 hello", "H" } },
+    { "2xx to DATA", 1, 1, "~0;", true, 0,
+      { PLAIN, MAIL, OK, R0, OK, "C DATA", "S 250 eh", "H" } },
+    { "broken reply at the dot", 1, 1, "~0;", true, 0,
+      { PLAIN, MAIL, OK, R0, OK, "C DATA", GO, "D", "S what", "H" } },
+    { "silence at the greeting", 1, 1, "00;", true, 0, { "H" } },
+    { "silence at the dot", 1, 1, "~0;", true, 0,
+      { PLAIN, MAIL, OK, R0, OK, "C DATA", GO, "D", "H" } },
+    { "silence at QUIT", 1, 1, "+250;", false, 1,
+      { PLAIN, MAIL, OK, R0, OK, "C DATA", GO, "D", OK, "C QUIT", "H" } },
+};
+/* clang-format on */
+
+/* --- the peer, in a process of its own ------------------------------------*/
+
+static void fail_peer(const char *name, const char *want, const char *got)
+{
+    fprintf(stderr, "%s: peer wanted \"%s\", got \"%s\"\n", name, want, got);
+    _exit(1);
+}
+
+static void expect_line(FILE *f, const char *name, const char *want)
+{
+    char line[512];
+
+    if (fgets(line, sizeof line, f) == NULL)
+        fail_peer(name, want, "end of file");
+    line[strcspn(line, "\r\n")] = '\0';
+    if (strcmp(line, want) != 0)
+        fail_peer(name, want, line);
+}
+
+static void play_line(FILE *in, FILE *out, const char *name, const char *line)
+{
+    switch (line[0]) {
+    case 'S': fprintf(out, "%s\r\n", line + 2); break;
+    case 'C':
+        fflush(out);
+        expect_line(in, name, line + 2);
+        break;
+    case 'D':
+        fflush(out);
+        expect_line(in, name, "Subject: x");
+        expect_line(in, name, "");
+        expect_line(in, name, "hello");
+        expect_line(in, name, ".");
+        break;
+    case 'H':
+        fflush(out);
+        while (getc(in) != EOF)
+            ;
+        break;
+    default: _exit(0);
+    }
+}
+
+static void play(int listen_fd, const struct dialogue *d)
+{
+    int fd = accept(listen_fd, NULL, NULL);
+    FILE *in = fdopen(fd, "r"), *out = fdopen(dup(fd), "w");
+
+    alarm(20);
+    if (in == NULL || out == NULL)
+        _exit(2);
+    for (size_t i = 0; i < LINES_MAX && d->lines[i] != NULL; i++)
+        play_line(in, out, d->name, d->lines[i]);
+    fflush(out);
+    _exit(0);
+}
+
+static pid_t start_peer(const struct dialogue *d, struct addr *at)
+{
+    struct err e;
+    socklen_t len = sizeof at->u;
+
+    ck_assert(addr_parse_ip(at, span_of("127.0.0.1"), 0));
+    int fd = net_listen(at, 5, &e);
+    ck_assert_msg(fd >= 0, "%s", e.text);
+    ck_assert_int_eq(getsockname(fd, &at->u.sa, &len), 0);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        int flags = fcntl(fd, F_GETFL);
+        fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+        play(fd, d);
+    }
+    close(fd);
+    return pid;
+}
+
+/* --- the client -----------------------------------------------------------*/
+
+struct run {
+    int jobs_back;
+    bool ended;
+    struct job *back[JOBS_MAX];
+};
+
+static void on_done(void *ctx, struct job *j)
+{
+    struct run *r = ctx;
+
+    r->jobs_back++;
+    r->back[j->id.n] = j;
+}
+
+static void on_ended(void *ctx, struct session *s)
+{
+    struct run *r = ctx;
+
+    (void)s;
+    r->ended = true;
+}
+
+static struct job *make_job(const struct chain *body, int n, unsigned number)
+{
+    static const char *const names[] = { "r0@x.test", "r1@x.test",
+                                         "r2@x.test" };
+    struct job *j = calloc(1, sizeof *j + (size_t)n * sizeof(struct job_rcpt));
+
+    ck_assert_ptr_nonnull(j);
+    j->note.kind = NOTE_JOB;
+    j->id.n = number;
+    j->sender = "a@b.test";
+    j->body = body_of_chain(body);
+    j->nrcpt = (size_t)n;
+    for (int i = 0; i < n; i++)
+        j->rcpt[i].address = names[i];
+    return j;
+}
+
+static void describe(struct buf *b, const struct run *r, int jobs)
+{
+    for (int i = 0; i < jobs; i++)
+        for (size_t k = 0; k < r->back[i]->nrcpt; k++) {
+            const struct job *j = r->back[i];
+            const struct answer *a = &j->rcpt[k].answer;
+            buf_addf(b, "%c%u%s", "0+~!"[a->verdict], a -> code,
+                     k + 1 < j -> nrcpt ? " " : ";");
+        }
+}
+
+static void drive(struct loop *l, struct conn_env *conns, struct run *r)
+{
+    struct err e;
+
+    for (int i = 0; !r->ended && i < 10000; i++) {
+        conn_flush_all(conns);
+        if (!r->ended)
+            ck_assert_int_ge(loop_turn(l, 100, &e), 0);
+    }
+    conn_flush_all(conns);
+    ck_assert_msg(r->ended, "the session did not end");
+}
+
+static void check_peer(pid_t pid, const char *name)
+{
+    int status;
+
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+                  "%s: the peer was not content", name);
+}
+
+START_TEST(dialogue_goes)
+{
+    const struct dialogue *d = &dialogues[_i];
+    struct loop *l = NULL;
+    struct conn_env conns;
+    struct run r = { .jobs_back = 0 };
+    struct session_env env = { .conns = &conns,
+                               .hostname = "me.test",
+                               .timeout_cap = 1,
+                               .done = on_done,
+                               .ended = on_ended,
+                               .ctx = &r };
+    struct pool *blocks = chain_pool_new(10);
+    struct chain body = CHAIN_INIT;
+    char got[400];
+    struct buf b = BUF_ON(got);
+    struct addr at;
+    struct err e;
+
+    ck_assert(chain_adds(&body, blocks, plain_body));
+    pid_t pid = start_peer(d, &at);
+    ck_assert_int_eq(loop_new(&l, NULL, &e), 0);
+    ck_assert_int_eq(conn_env_init(&conns, l, 200, &e), 0);
+    struct session *s = session_new(&at, "peer.test");
+    session_start(s, &env);
+    for (int i = 0; i < d->jobs; i++)
+        session_give(s, make_job(&body, d->rcpts, (unsigned)i));
+    drive(l, &conns, &r);
+    ck_assert_int_eq(r.jobs_back, d->jobs);
+    describe(&b, &r, d->jobs);
+    ck_assert_msg(strcmp(got, d->expect) == 0, "%s: %s (%s)", d->name, got,
+                  session_end(s)->why.text);
+    ck_assert_msg(session_end(s)->fault == d->fault, "%s: fault %d (%s)",
+                  d->name, session_end(s)->fault, session_end(s)->why.text);
+    ck_assert_msg(session_end(s)->delivered == d->delivered, "%s: %u", d->name,
+                  session_end(s)->delivered);
+    check_peer(pid, d->name);
+    for (int i = 0; i < d->jobs; i++)
+        job_free(&r.back[i]);
+    session_free(&s);
+    ck_assert_uint_eq(pool_used(conns.blocks), 0);
+    conn_env_done(&conns);
+    loop_free(&l);
+    chain_clear(&body, blocks);
+    pool_free(&blocks);
+}
+END_TEST
+
+Suite *send_session_suite(void);
+Suite *send_session_suite(void)
+{
+    Suite *s = suite_create("send.session");
+    TCase *t = tcase_create("dialogues");
+    tcase_add_loop_test(t, dialogue_goes, 0,
+                        (int)(sizeof dialogues / sizeof dialogues[0]));
+    tcase_set_timeout(t, 30);
+    suite_add_tcase(s, t);
+    return s;
+}

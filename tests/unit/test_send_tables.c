@@ -1,0 +1,341 @@
+/* test_send_tables.c - the pure parts of the sender: the session's table,
+ * retries, routes, tiers, the calendar. */
+#include "base/buf.h"
+#include "send/calendar.h"
+#include "send/retry.h"
+#include "send/route.h"
+#include "send/session.h"
+#include "send/tiers.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- the session's table --------------------------------------------------*/
+
+START_TEST(table_is_total)
+{
+    const char *hole = fsm_check_total(&send_session_fsm);
+
+    ck_assert_msg(hole == NULL, "%s", hole);
+}
+END_TEST
+
+START_TEST(table_is_connected)
+{
+    const char *hole = fsm_check_connected(&send_session_fsm);
+
+    ck_assert_msg(hole == NULL, "%s", hole);
+}
+END_TEST
+
+/* --- retries --------------------------------------------------------------*/
+
+static const struct {
+    const char *name;
+    uint32_t min, max;
+    unsigned attempts;
+    uint32_t least, most;
+} delays[] = {
+    { "first", 300, 14400, 1, 225, 375 },
+    { "second", 300, 14400, 2, 450, 750 },
+    { "sixth", 300, 14400, 6, 7200, 12000 },
+    { "seventh is at the limit", 300, 14400, 7, 10800, 18000 },
+    { "hundredth", 300, 14400, 100, 10800, 18000 },
+    { "none yet", 300, 14400, 0, 225, 375 },
+    { "one second", 1, 1, 1, 1, 1 },
+    { "no overflow", 3000000000u, 4000000000u, 9, 3000000000u, UINT32_MAX },
+    { "zero is a second", 0, 0, 3, 1, 1 },
+};
+
+START_TEST(delay_is_within)
+{
+    struct retry_rule r = { delays[_i].min, delays[_i].max, 432000 };
+    static const uint32_t chances[] = { 0, 1u << 31, UINT32_MAX };
+
+    for (size_t i = 0; i < 3; i++) {
+        uint32_t d = retry_delay(&r, delays[_i].attempts, chances[i]);
+        ck_assert_msg(d >= delays[_i].least && d <= delays[_i].most, "%s: %u",
+                      delays[_i].name, (unsigned)d);
+    }
+}
+END_TEST
+
+static const struct {
+    const char *name;
+    uint64_t until, now;
+    uint32_t left;
+} lefts[] = {
+    { "never tried", 0, 5000000, 0 },
+    { "past", 4000000, 5000000, 0 },
+    { "ten seconds", 15000000, 5000000, 10 },
+    { "part of a second", 5000001, 5000000, 1 },
+    { "the clock went back by years", 900000000000000, 5000000, 600 },
+};
+
+START_TEST(left_is_clamped)
+{
+    uint32_t n = retry_left(lefts[_i].until, lefts[_i].now, 600);
+
+    ck_assert_msg(n == lefts[_i].left, "%s: %u", lefts[_i].name, (unsigned)n);
+}
+END_TEST
+
+START_TEST(backoff_grows)
+{
+    struct retry_rule slow = { 300, 14400, 1 }, fast = { 1, 2, 1 };
+
+    ck_assert_uint_eq(retry_backoff(&slow, 1), 60);
+    ck_assert_uint_eq(retry_backoff(&slow, 2), 120);
+    ck_assert_uint_eq(retry_backoff(&slow, 30), 1800);
+    ck_assert_uint_eq(retry_backoff(&fast, 1), 1);
+    ck_assert_uint_eq(retry_backoff(&fast, 9), 2);
+}
+END_TEST
+
+/* --- routes ---------------------------------------------------------------*/
+
+static char *entries[] = {
+    "example.com=relay.test:2525",
+    ".example.com=[below.test]",
+    ".deep.example.com=192.0.2.7",
+    "six.test=[2001:db8::1]:26",
+    "odd.test=host:port",
+    "lm.test=lmtp:/run/lmtp",
+    "bare.test=::1",
+};
+
+static const struct {
+    const char *name, *domain, *relay;
+    enum route_kind kind;
+    const char *host;
+    unsigned port;
+} routes[] = {
+    { "no rule", "Other.TEST", "", ROUTE_MX, "other.test", 25 },
+    { "exact", "EXAMPLE.com", "", ROUTE_MX, "relay.test", 2525 },
+    { "below", "a.example.com", "", ROUTE_HOST, "below.test", 25 },
+    { "longest", "a.deep.example.com", "", ROUTE_ADDRESS, "192.0.2.7", 25 },
+    { "not the pattern itself", "deep.example.com", "", ROUTE_HOST,
+      "below.test", 25 },
+    { "no dot before", "anexample.com", "", ROUTE_MX, "anexample.com", 25 },
+    { "IPv6 and port", "six.test", "", ROUTE_ADDRESS, "2001:db8::1", 26 },
+    { "bare IPv6", "bare.test", "", ROUTE_ADDRESS, "::1", 25 },
+    { "bad port", "odd.test", "", ROUTE_BAD, "", 25 },
+    { "lmtp", "lm.test", "", ROUTE_BAD, "", 25 },
+    { "local", "here.test", "", ROUTE_LOCAL, "", 25 },
+    { "local before relay", "here.test", "smart.test", ROUTE_LOCAL, "", 25 },
+    { "relay", "other.test", "smart.test:587", ROUTE_MX, "smart.test", 587 },
+    { "relay without MX", "other.test", "[Smart.test]", ROUTE_HOST,
+      "smart.test", 25 },
+    { "route before relay", "example.com", "smart.test", ROUTE_MX, "relay.test",
+      2525 },
+    { "literal", "[192.0.2.9]", "", ROUTE_ADDRESS, "192.0.2.9", 25 },
+    { "IPv6 literal", "[IPv6:2001:DB8::2]", "", ROUTE_ADDRESS, "2001:db8::2",
+      25 },
+    { "literal over the relay", "[192.0.2.9]", "smart.test", ROUTE_MX,
+      "smart.test", 25 },
+    { "no literal", "[junk]", "", ROUTE_BAD, "", 25 },
+    { "not an address", " ", "", ROUTE_BAD, "", 25 },
+    { "label too long",
+      "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test",
+      "", ROUTE_BAD, "", 25 },
+};
+
+START_TEST(route_is)
+{
+    static struct conf c;
+    struct route r;
+
+    memset(&c, 0, sizeof c);
+    c.send.port = 25;
+    c.send.routes.item = entries;
+    c.send.routes.n = sizeof entries / sizeof entries[0];
+    snprintf(c.send.relay_host, sizeof c.send.relay_host, "%s",
+             routes[_i].relay);
+    struct span domain = span_of(routes[_i].domain);
+    route_find(&r, &c, domain, span_is_nocase(domain, "here.test"));
+    ck_assert_msg(r.kind == routes[_i].kind, "%s: kind %d", routes[_i].name,
+                  r.kind);
+    ck_assert_msg(strcmp(r.host, routes[_i].host) == 0, "%s: host %s",
+                  routes[_i].name, r.host);
+    ck_assert_msg(r.port == routes[_i].port || r.kind == ROUTE_BAD,
+                  "%s: port %u", routes[_i].name, r.port);
+}
+END_TEST
+
+/* --- tiers ----------------------------------------------------------------*/
+
+static bool always(const struct addr *a)
+{
+    (void)a;
+    return true;
+}
+
+static bool only_v4(const struct addr *a)
+{
+    return !addr_is_v6(a);
+}
+
+/* "PREF NAME ADDR[,ADDR]; ..." */
+static void parse_mx(struct mx_result *mx, const char *text)
+{
+    char copy[400], *rest = copy, *one;
+
+    memset(mx, 0, sizeof *mx);
+    snprintf(copy, sizeof copy, "%s", text);
+    while ((one = strsep(&rest, ";")) != NULL) {
+        struct mx_host *h = &mx->host[mx->nhost++];
+        char addrs[200], *a = addrs, *ip;
+        unsigned pref;
+        ck_assert_int_eq(sscanf(one, " %u %255s %199s", &pref, h->name, addrs),
+                         3);
+        h->preference = (uint16_t)pref;
+        while ((ip = strsep(&a, ",")) != NULL)
+            ck_assert(addr_parse_ip(&h->addr[h->naddr++], span_of(ip), 0));
+    }
+}
+
+static const struct {
+    const char *name, *mx, *tiers; /* "TIER:ADDR ..." */
+    bool v6;
+} tiers[] = {
+    { "one", "10 a 192.0.2.1", "0:192.0.2.1", true },
+    { "equal", "10 a 192.0.2.1; 10 b 192.0.2.2", "0:192.0.2.1 0:192.0.2.2",
+      true },
+    { "two addresses", "10 a 192.0.2.1,192.0.2.2", "0:192.0.2.1 0:192.0.2.2",
+      true },
+    { "preferences", "10 a 192.0.2.1; 20 b 192.0.2.2",
+      "0:192.0.2.1 2:192.0.2.2", true },
+    { "both families", "10 a 2001:db8::1,192.0.2.1",
+      "0:2001:db8::1 1:192.0.2.1", true },
+    { "no route for IPv6", "10 a 2001:db8::1,192.0.2.1", "0:192.0.2.1", false },
+    { "IPv6 alone, no route", "10 a 2001:db8::1", "0:2001:db8::1", false },
+    { "both, then worse", "10 a 2001:db8::1,192.0.2.1; 20 b 192.0.2.2",
+      "0:2001:db8::1 1:192.0.2.1 2:192.0.2.2", true },
+    { "self by name", "10 a 192.0.2.1; 20 ME.test 192.0.2.2", "0:192.0.2.1",
+      true },
+    { "self by address", "10 a 192.0.2.1; 20 b 192.0.2.99; 30 c 192.0.2.3",
+      "0:192.0.2.1", true },
+    { "equal to self", "10 a 192.0.2.1; 20 b 192.0.2.2; 20 me.test 192.0.2.3",
+      "0:192.0.2.1", true },
+    { "only self", "10 me.test 192.0.2.1; 20 b 192.0.2.2", "5.4.6", true },
+};
+
+START_TEST(tiers_are)
+{
+    struct tier_entry e[TIER_ENTRIES_MAX];
+    struct mx_result mx;
+    struct addr mine;
+    struct answer why;
+    char got[400];
+    struct buf b = BUF_ON(got);
+
+    buf_adds(&b, "");
+    ck_assert(addr_parse_ip(&mine, span_of("192.0.2.99"), 25));
+    struct self self = { "me.test", 1, &mine };
+    struct tier_rules rules = { &self, true, 25,
+                                tiers[_i].v6 ? always : only_v4 };
+    parse_mx(&mx, tiers[_i].mx);
+    size_t n = tiers_build(e, &mx, &rules, &why);
+    for (size_t i = 0; i < n; i++) {
+        char text[ADDR_TEXT];
+        addr_text(text, &e[i].addr);
+        buf_addf(&b, "%s%u:%s", i > 0 ? " " : "", e[i].tier, text);
+        ck_assert_uint_eq(addr_port(&e[i].addr), 25);
+    }
+    if (n == 0)
+        buf_addf(&b, "%u.%u.%u", why.enh_class, why.subject, why.detail);
+    ck_assert_msg(strcmp(got, tiers[_i].tiers) == 0, "%s: %s", tiers[_i].name,
+                  got);
+}
+END_TEST
+
+static const struct {
+    const char *name;
+    enum mx_status status;
+    enum verdict verdict;
+    unsigned code, enh_class, subject, detail;
+} verdicts[] = {
+    { "null MX", MX_NULL, VERDICT_FAILED, 556, 5, 1, 10 },
+    { "no domain", MX_NO_DOMAIN, VERDICT_FAILED, 0, 5, 1, 2 },
+    { "no host", MX_NO_HOST, VERDICT_FAILED, 0, 5, 4, 4 },
+    { "DNS fails", MX_TEMP, VERDICT_DEFERRED, 0, 4, 4, 3 },
+};
+
+START_TEST(verdict_is)
+{
+    struct tier_entry e[TIER_ENTRIES_MAX];
+    struct self self = { "me.test", 0, NULL };
+    struct tier_rules rules = { &self, true, 25, always };
+    static struct mx_result mx;
+    struct answer a;
+
+    mx.status = verdicts[_i].status;
+    ck_assert_uint_eq(tiers_build(e, &mx, &rules, &a), 0);
+    ck_assert_msg(a.verdict == verdicts[_i].verdict &&
+                      a.code == verdicts[_i].code &&
+                      a.enh_class == verdicts[_i].enh_class &&
+                      a.subject == verdicts[_i].subject &&
+                      a.detail == verdicts[_i].detail,
+                  "%s: %d %u %u.%u.%u", verdicts[_i].name, a.verdict, a.code,
+                  a.enh_class, a.subject, a.detail);
+}
+END_TEST
+
+/* --- calendar -------------------------------------------------------------*/
+
+static unsigned take_all(struct calendar *c, uint32_t now)
+{
+    struct list due;
+    unsigned n = 0;
+
+    list_init(&due);
+    calendar_due(c, now, &due);
+    while (list_pop(&due) != NULL)
+        n++;
+    return n;
+}
+
+START_TEST(calendar_keeps_time)
+{
+    static struct calendar c;
+    static const uint32_t when[] = { 5, 11, 11, 12, 11 + CALENDAR_DAYS, 99999 };
+    struct rcpt r[6] = { { .when = 0 } };
+
+    calendar_init(&c, 10);
+    ck_assert_uint_eq(calendar_next(&c), UINT32_MAX);
+    for (size_t i = 0; i < 6; i++) {
+        r[i].when = when[i];
+        calendar_add(&c, &r[i]);
+    }
+    ck_assert_uint_eq(calendar_next(&c), 1);
+    ck_assert_uint_eq(take_all(&c, 10), 0);
+    ck_assert_uint_eq(take_all(&c, 11), 3); /* what was past is due too */
+    ck_assert_uint_eq(take_all(&c, 12), 1);
+    ck_assert_uint_eq(take_all(&c, 10 + CALENDAR_DAYS), 0);
+    ck_assert_uint_eq(take_all(&c, 11 + CALENDAR_DAYS), 1);
+    ck_assert_uint_eq(take_all(&c, 200000), 1);
+    ck_assert_uint_eq(c.n, 0);
+}
+END_TEST
+
+#define LOOP(t, fn, table)                                                     \
+    tcase_add_loop_test(t, fn, 0, (int)(sizeof table / sizeof table[0]))
+
+Suite *send_tables_suite(void);
+Suite *send_tables_suite(void)
+{
+    Suite *s = suite_create("send.tables");
+    TCase *t = tcase_create("tables");
+    tcase_add_test(t, table_is_total);
+    tcase_add_test(t, table_is_connected);
+    LOOP(t, delay_is_within, delays);
+    LOOP(t, left_is_clamped, lefts);
+    tcase_add_test(t, backoff_grows);
+    LOOP(t, route_is, routes);
+    LOOP(t, tiers_are, tiers);
+    LOOP(t, verdict_is, verdicts);
+    tcase_add_test(t, calendar_keeps_time);
+    suite_add_tcase(s, t);
+    return s;
+}
