@@ -1,9 +1,9 @@
 /* mail/box.h - put copies into Maildirs and mbox files, many at a time.
  *
  * A batch collects the copies of one turn and takes them through the steps
- * of docs/design.md together:
- *   box_add()      write under tmp (Maildir) or lock and append (mbox)
- *   box_sync()     make the bytes durable
+ * of docs/delivery.md together:
+ *   box_add()      write under tmp (Maildir) or lock and note down (mbox)
+ *   box_sync()     make the bytes durable; an mbox is appended to here
  *   box_publish()  rename into new, sync directories once each; unlock
  * A copy that failed a step says so and has left no trace; the others go on.
  * Before box_publish() any copy can be taken back with box_abort().  Never
@@ -35,7 +35,8 @@ struct box_message {
     const char *user;         /* mailbox name: a safe file name */
     struct span reverse_path; /* Return-Path */
     struct span delivered_to; /* the address it was accepted for */
-    struct body body;         /* wire form; stored with LF line ends */
+    struct body body;         /* wire form; stored with LF line ends; the bytes
+                                 must stay until publish or abort */
 };
 
 /* Step 1.  NULL with *e on failure (ERR_TEMP: later may work; ERR_PERM: the
@@ -48,7 +49,8 @@ void box_abort(struct box_copy *c);    /* before step 3; NULL is accepted */
 
 /* Did the steps so far succeed for this copy?  0, or -1 with *e. */
 int box_status(const struct box_copy *c, struct err *e);
-const char *box_path(const struct box_copy *c); /* for the log */
+/* For the log; good until the next call with a copy of the same batch. */
+const char *box_path(const struct box_copy *c);
 
 void box_reset(struct box_batch *b); /* forget all copies; next turn */
 size_t box_count(const struct box_batch *b);

@@ -35,7 +35,7 @@ struct local_target {
     enum local_kind kind;
     const char *name; /* mailbox name, or address local@domain */
 };
-/* Return non-zero to stop (no room). */
+/* Called only when all is resolved.  Return non-zero to stop (no room). */
 typedef int local_fn(void *ctx, const struct local_target *t);
 
 enum local_verdict {
@@ -43,7 +43,7 @@ enum local_verdict {
     LOCAL_UNKNOWN, /* no such user */
     LOCAL_LOOP,    /* the aliases lead in circles and nowhere else */
     LOCAL_TEMP,    /* look-up failed for now */
-    LOCAL_STOPPED  /* fn asked to stop */
+    LOCAL_STOPPED  /* fn asked to stop, or more than 1000 targets */
 };
 
 /* Resolve a local part (unquoted) of one of our domains: whole local part
@@ -55,6 +55,7 @@ enum local_verdict {
 enum local_verdict local_resolve(const struct local *l, struct span local_part,
                                  struct span domain, local_fn *fn, void *ctx);
 
-/* Is this the name of a user, without aliases (passwd, file, any)? */
+/* Is this the name of a user, without aliases (passwd, file, any)?  A file
+ * may list a name for one domain only: then as user@domain. */
 bool local_is_user(const struct local *l, const char *name);
 #endif
