@@ -11,10 +11,9 @@
 #include <stdint.h>
 
 enum {
-    LOG_LINE_MAX = 8192,  /* with the newline */
-    LOG_LINE_MIN = 512,   /* room that any rendering may count on */
-    LOG_VALUE_MAX = 2048, /* bytes of one value; then "..." stands for more */
-    LOG_NAME_MAX = 64
+    LOG_LINE_MAX = 8192, /* with the newline */
+    LOG_LINE_MIN = 512,  /* room that any rendering may count on */
+    LOG_VALUE_MAX = 2048 /* bytes of one value; then "..." stands for more */
 };
 
 struct log_event {
@@ -28,4 +27,7 @@ struct log_event {
  * that do not fit are left out, and `truncated` says so. */
 void log_render(struct buf *b, enum log_format format,
                 const struct log_event *ev);
+
+/* The form that log_style() asked for. */
+enum log_format log_format_now(void);
 #endif

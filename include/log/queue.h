@@ -31,11 +31,13 @@ struct log_queue {
     key_t key;
     size_t max;     /* bytes of text in one message */
     int writers_fd; /* -1: not a writer */
+    uid_t owner;    /* of run/ */
+    gid_t group;
 };
 
 #define LOG_QUEUE_NONE                                                         \
     {                                                                          \
-        -1, 0, 0, -1                                                           \
+        .id = -1, .writers_fd = -1                                             \
     }
 
 enum log_role { LOG_WRITER, LOG_COLLECTOR };

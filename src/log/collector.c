@@ -1,12 +1,422 @@
 /* collector.c - the process that owns the log file. */
 #include "log/collector.h"
 
+#include "base/clock.h"
 #include "base/fs.h"
-#include "log/queue.h"
+#include "base/os.h"
+#include "log/format.h"
+#include "log/sink.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
+#include <sys/msg.h>
 #include <unistd.h>
+
+enum {
+    LOCK_TRIES = 20, /* a look at the lock holds it for a moment */
+    LOCK_AGAIN_MS = 10,
+    FAULT_AGAIN_MS = 1000,
+    /* How long to wait for writers that are stopping too.  SIGINT comes from
+     * a terminal, to all of us at once, and the server finishes its
+     * transactions first. */
+    TERM_LINGER_MS = 5000,
+    INT_LINGER_MS = 60000,
+    LINGER_POLL_MS = 50
+};
+
+struct collector {
+    const char *queue_dir, *file;
+    int lock_fd;
+    struct log_queue q;
+    struct pending taken;
+    struct sink out;
+    bool reopen_due;
+    uint64_t leave_at;    /* 0: not stopping */
+    uint64_t stuck_since; /* 0: the file takes what it gets */
+    char fault[200];
+    size_t n, done;
+    char batch[PENDING_MAX];
+};
+
+/* --- signals --------------------------------------------------------- */
+
+static volatile sig_atomic_t got_hup, got_term, got_int;
+static volatile int wake_queue = -1;
+
+/* msgrcv() may be entered just after a signal: the message wakes it then.  A
+ * full queue wakes it as well. */
+static void on_signal(int signo)
+{
+    static const struct log_message wake = { .length = LONG_MAX };
+    int why = errno;
+
+    if (signo == SIGHUP)
+        got_hup = 1;
+    else if (signo == SIGINT)
+        got_int++;
+    else
+        got_term++;
+    if (wake_queue >= 0)
+        (void)msgsnd(wake_queue, &wake, 0, IPC_NOWAIT);
+    errno = why;
+}
+
+static void handle_signals(void)
+{
+    got_hup = got_term = got_int = 0;
+    os_signal(SIGHUP, on_signal);
+    os_signal(SIGTERM, on_signal);
+    os_signal(SIGINT, on_signal);
+    os_signal(SIGPIPE, SIG_IGN);
+    os_signal(SIGXFSZ, SIG_IGN); /* EFBIG is one more kind of full disk */
+}
+
+/* A second signal means now. */
+static bool stopping(struct collector *c)
+{
+    uint64_t now = clock_mono_ms();
+
+    if (got_term + got_int == 0)
+        return false;
+    if (got_term + got_int > 1)
+        c->leave_at = now;
+    else if (c->leave_at == 0)
+        c->leave_at = now + (got_int ? INT_LINGER_MS : TERM_LINGER_MS);
+    return true;
+}
+
+static bool must_leave(struct collector *c)
+{
+    return stopping(c) && clock_mono_ms() >= c->leave_at;
+}
+
+static void pause_ms(int ms)
+{
+    (void)poll(NULL, 0, ms);
+}
+
+/* --- events of our own ----------------------------------------------- */
+
+static size_t own_line(char *line, size_t size, enum log_level level,
+                       const char *name, const struct log_field *fields)
+{
+    const struct log_event ev = { clock_wall_us(), level, name, fields };
+    struct buf b;
+
+    buf_init(&b, line, size);
+    log_render(&b, log_format_now(), &ev);
+    return b.n;
+}
+
+/* What cannot be in the file. */
+static void tell_stderr(const char *name, const char *file, const char *error)
+{
+    const struct log_field fields[] = { LS("file", file),
+                                        LS("error", error),
+                                        { NULL, LOG_END, NULL, 0 } };
+    char line[LOG_LINE_MAX + 1];
+    size_t n = own_line(line, sizeof line, LOG_ERROR, name, fields);
+
+    (void)fs_write_all(STDERR_FILENO, line, n);
+}
+
+static int write_out(struct collector *c, struct err *e);
+
+/* Like a message that was received; nothing may be pending. */
+static int say(struct collector *c, enum log_level level, const char *name,
+               const struct log_field *fields, struct err *e)
+{
+    char line[LOG_LINE_MAX + 1];
+    struct log_message *m = &c->taken.page->slot[0];
+
+    if (!log_wants(level))
+        return 0;
+    size_t n = own_line(line, sizeof line, level, name, fields);
+    memcpy(m->text, line, n);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    m->length = (long)n;
+    return write_out(c, e);
+}
+
+#define SAY(c, e, level, name, ...)                                            \
+    say((c), (level), (name),                                                  \
+        (const struct log_field[]){ __VA_ARGS__, { NULL, LOG_END, NULL, 0 } }, \
+        (e))
+
+/* --- writing --------------------------------------------------------- */
+
+/* The file was renamed, most likely.  If the new one cannot be opened, the
+ * old one goes on, and it is tried again before the next batch. */
+static int reopen(struct collector *c, struct err *e)
+{
+    got_hup = 0;
+    if (strcmp(c->file, "-") == 0)
+        return 0;
+    c->done = sink_take_back(&c->out, c->batch, c->done);
+    pending_skip(&c->taken, c->done);
+    if (sink_open(&c->out, c->file, e) != 0) {
+        if (!c->reopen_due)
+            tell_stderr("log.stuck", c->file, e->text);
+        c->reopen_due = true;
+        return 0;
+    }
+    c->reopen_due = false;
+    return c->n == 0 ? SAY(c, e, LOG_INFO, "log.reopen", LS("file", c->file))
+                     : 0;
+}
+
+static void note_fault(struct collector *c, int why)
+{
+    if (c->stuck_since != 0)
+        return;
+    c->stuck_since = clock_mono_ms();
+    if (strerror_r(why, c->fault, sizeof c->fault) != 0)
+        snprintf(c->fault, sizeof c->fault, "error %d", why);
+    tell_stderr("log.stuck", c->file, c->fault);
+}
+
+/* 0: try again.  A reader that is gone does not come back; all others may. */
+static int after_fault(struct collector *c, int why, struct err *e)
+{
+    if (why == EAGAIN) {
+        struct pollfd out = { c->out.fd, POLLOUT, 0 };
+        (void)poll(&out, 1, FAULT_AGAIN_MS);
+    } else {
+        note_fault(c, why);
+        if (why != EPIPE && why != EBADF && !got_hup && !must_leave(c))
+            pause_ms(FAULT_AGAIN_MS);
+    }
+    if (why == EPIPE || why == EBADF || must_leave(c))
+        return err_set(e, ERR_TEMP, why, "write to log file %s", c->file);
+    return 0;
+}
+
+static int write_some(struct collector *c)
+{
+    if (!c->taken.page->placed && sink_place(&c->out, &c->taken) != 0)
+        return -1;
+    ssize_t n = sink_write(&c->out, c->batch + c->done, c->n - c->done);
+    if (n < 0)
+        return -1;
+    c->done += (size_t)n;
+    if (!c->out.regular)
+        pending_skip(&c->taken, c->done);
+    return 0;
+}
+
+/* The batch, from c->done on.  Comes back when it is in the file, or with
+ * failure; then it stays where the next collector finds it. */
+static int finish_batch(struct collector *c, struct err *e)
+{
+    while (c->done < c->n) {
+        if (got_hup && reopen(c, e) != 0)
+            return -1;
+        if (write_some(c) != 0 && after_fault(c, errno, e) != 0)
+            return -1;
+    }
+    pending_clear(&c->taken);
+    c->n = c->done = 0;
+    return 0;
+}
+
+static int write_out(struct collector *c, struct err *e)
+{
+    c->n = pending_batch(&c->taken, c->batch);
+    c->done = 0;
+    if (finish_batch(c, e) != 0)
+        return -1;
+    if (c->stuck_since == 0)
+        return 0;
+    uint64_t ms = clock_mono_ms() - c->stuck_since;
+    c->stuck_since = 0;
+    return SAY(c, e, LOG_WARN, "log.recovered", LS("file", c->file),
+               LS("error", c->fault), LN("stuck_ms", ms));
+}
+
+/* What a collector before us had taken and perhaps not written. */
+static int finish_pending(struct collector *c, struct err *e)
+{
+    c->n = pending_batch(&c->taken, c->batch);
+    c->done = sink_find(&c->out, &c->taken, c->batch, c->n);
+    bool goes_on = c->out.regular && c->taken.page->placed &&
+                   c->done > c->taken.page->skip;
+    size_t left = c->n - c->done;
+    if (goes_on)
+        c->out.torn = false; /* the end of that line is coming */
+    pending_skip(&c->taken, c->done);
+    if (finish_batch(c, e) != 0)
+        return -1;
+    pending_clear(&c->taken);
+    return SAY(c, e, LOG_INFO, "log.start", LN("pid", getpid()),
+               LS("file", c->file), LN("recovered", left));
+}
+
+/* --- reading --------------------------------------------------------- */
+
+/* One message into one slot.  1, 0: none (now), -1 with errno. */
+static int receive(struct collector *c, int slot, int flags)
+{
+    struct log_message *m = &c->taken.page->slot[slot];
+    ssize_t n = msgrcv(c->q.id, m, LOG_MESSAGE_MAX, 0, flags | MSG_NOERROR);
+
+    if (n < 0)
+        return errno == ENOMSG || errno == EINTR ? 0 : -1;
+    if (m->length != n) /* a wake-up, or from no writer of ours */
+        m->length = n;
+    return n > 0;
+}
+
+/* Removed behind our back.  The writers do the same: look for the key. */
+static int find_queue_again(struct collector *c, struct err *e)
+{
+    key_t before = c->q.key;
+
+    wake_queue = -1;
+    if (log_queue_attach(&c->q, c->queue_dir, LOG_COLLECTOR, e) != 0)
+        return -1;
+    wake_queue = c->q.id;
+    if (c->q.key == before)
+        return 0;
+    pending_close(&c->taken, true);
+    return pending_open(&c->taken, &c->q, e);
+}
+
+/* Wait for one message, then take what else is there.  1 when there is some,
+ * 0 after a signal. */
+static int take(struct collector *c, int flags, struct err *e)
+{
+    int got = receive(c, 0, flags);
+
+    if (got < 0)
+        return find_queue_again(c, e);
+    for (int i = 1; got > 0 && i < PENDING_SLOTS; i++)
+        if (receive(c, i, IPC_NOWAIT) <= 0)
+            break; /* a lost queue shows again next time */
+    return got;
+}
+
+static int drain(struct collector *c, struct err *e)
+{
+    int got;
+
+    while ((got = take(c, IPC_NOWAIT, e)) > 0)
+        if (write_out(c, e) != 0)
+            return -1;
+    return got;
+}
+
+/* --- from start to end ----------------------------------------------- */
+
+/* With no writer attached nobody can send; who comes now waits for our lock
+ * and makes a new queue. */
+static int remove_if_alone(struct collector *c, bool *gone, struct err *e)
+{
+    int fd = log_run_open(c->queue_dir, "log.writers", e), rc = -1;
+
+    *gone = false;
+    if (fd < 0)
+        return -1;
+    if (fs_lock(fd, LOCK_EX | LOCK_NB) != 0) {
+        rc = 0;
+        goto out;
+    }
+    if (drain(c, e) != 0 ||
+        SAY(c, e, LOG_INFO, "log.stop", LN("pid", getpid())) != 0)
+        goto out;
+    wake_queue = -1;
+    (void)msgctl(c->q.id, IPC_RMID, NULL);
+    pending_close(&c->taken, true);
+    *gone = true;
+    rc = 0;
+out:
+    close(fd);
+    return rc;
+}
+
+static int leave(struct collector *c, struct err *e)
+{
+    bool gone = false;
+
+    for (;;) {
+        if (drain(c, e) != 0 || remove_if_alone(c, &gone, e) != 0)
+            return -1;
+        if (gone)
+            return 0;
+        if (must_leave(c))
+            return SAY(c, e, LOG_INFO, "log.stop", LN("pid", getpid()));
+        pause_ms(LINGER_POLL_MS);
+    }
+}
+
+static int run(struct collector *c, struct err *e)
+{
+    while (!stopping(c)) {
+        if (got_hup && reopen(c, e) != 0)
+            return -1;
+        int got = take(c, 0, e);
+        if (got < 0)
+            return -1;
+        if (c->reopen_due && reopen(c, e) != 0)
+            return -1;
+        if (got > 0 && write_out(c, e) != 0)
+            return -1;
+    }
+    return leave(c, e);
+}
+
+static int take_lock(struct collector *c, struct err *e)
+{
+    c->lock_fd = log_run_open(c->queue_dir, "log.lock", e);
+    if (c->lock_fd < 0)
+        return -1;
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        if (fs_lock(c->lock_fd, LOCK_EX | LOCK_NB) == 0)
+            return 0;
+        if (errno != EWOULDBLOCK)
+            return err_set(e, ERR_TEMP, errno, "lock log.lock in %s",
+                           c->queue_dir);
+        pause_ms(LOCK_AGAIN_MS);
+    }
+    return err_set(e, ERR_TEMP, EWOULDBLOCK, "another collector serves %s",
+                   c->queue_dir);
+}
+
+int log_collect(const char *queue_dir, const char *file, struct err *e)
+{
+    struct collector *c = calloc(1, sizeof *c);
+    int rc = -1;
+
+    if (c == NULL)
+        return err_set(e, ERR_TEMP, errno, "memory for the collector");
+    c->queue_dir = queue_dir;
+    c->file = file;
+    c->lock_fd = c->out.fd = -1;
+    c->q = (struct log_queue)LOG_QUEUE_NONE;
+    handle_signals();
+    if (take_lock(c, e) == 0 &&
+        log_queue_attach(&c->q, queue_dir, LOG_COLLECTOR, e) == 0 &&
+        pending_open(&c->taken, &c->q, e) == 0 &&
+        sink_open(&c->out, file, e) == 0) {
+        wake_queue = c->q.id;
+        if (c->taken.id < 0)
+            tell_stderr("log.unsafe", file, "no shared memory");
+        rc = finish_pending(c, e) != 0 ? -1 : run(c, e);
+    }
+    wake_queue = -1;
+    sink_close(&c->out);
+    pending_close(&c->taken, false);
+    log_queue_detach(&c->q);
+    if (c->lock_fd >= 0)
+        close(c->lock_fd);
+    free(c);
+    return rc;
+}
 
 bool log_collector_alive(const char *queue_dir)
 {

@@ -32,20 +32,38 @@ struct place {
     unsigned long long ipc_namespace;
 };
 
+/* What root makes belongs to the owner of the directory it is in. */
+static int give_to_owner(const char *path, const char *dir)
+{
+    struct stat st;
+
+    if (geteuid() != 0 || stat(dir, &st) != 0 || st.st_uid == 0)
+        return 0;
+    return lchown(path, st.st_uid, st.st_gid);
+}
+
+static int make_run(char run[PATH_MAX], const char *queue_dir, struct err *e)
+{
+    if (!os_path(run, PATH_MAX, queue_dir, "run"))
+        return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", queue_dir);
+    if (mkdir(run, 0700) == 0 ? give_to_owner(run, queue_dir) != 0
+                              : errno != EEXIST)
+        return err_set(e, ERR_TEMP, errno, "make directory %s", run);
+    return 0;
+}
+
 int log_run_open(const char *queue_dir, const char *name, struct err *e)
 {
     char run[PATH_MAX], path[PATH_MAX];
 
-    if (!os_path(run, sizeof run, queue_dir, "run") ||
-        !os_path(path, sizeof path, run, name))
+    if (make_run(run, queue_dir, e) != 0)
+        return -1;
+    if (!os_path(path, sizeof path, run, name))
         return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", queue_dir);
     int fd = fs_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
     if (fd < 0)
         return err_set(e, ERR_TEMP, errno, "open %s", path);
-    /* Made by root for a directory of the service's user. */
-    struct stat st;
-    if (geteuid() == 0 && stat(run, &st) == 0 && st.st_uid != 0 &&
-        fchown(fd, st.st_uid, st.st_gid) != 0) {
+    if (give_to_owner(path, run) != 0) {
         err_set(e, ERR_TEMP, errno, "change owner of %s", path);
         close(fd);
         return -1;
@@ -58,11 +76,10 @@ static int look_at(struct place *p, const char *queue_dir, struct err *e)
     struct stat ns;
 
     p->queue_dir = queue_dir;
-    if (!os_path(p->run, sizeof p->run, queue_dir, "run") ||
-        !os_path(p->key_file, sizeof p->key_file, p->run, "log.key"))
+    if (make_run(p->run, queue_dir, e) != 0)
+        return -1;
+    if (!os_path(p->key_file, sizeof p->key_file, p->run, "log.key"))
         return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", queue_dir);
-    if (mkdir(p->run, 0700) != 0 && errno != EEXIST)
-        return err_set(e, ERR_TEMP, errno, "make directory %s", p->run);
     if (stat(p->run, &p->st) != 0)
         return err_set(e, ERR_TEMP, errno, "stat %s", p->run);
     /* Without /proc there are no containers to tell apart either. */
@@ -138,15 +155,15 @@ static size_t message_max(msglen_t queue_bytes)
  * Root makes the queue for those who own the directory. */
 static void adjust(int id, struct msqid_ds *ds, const struct place *p)
 {
-    if (geteuid() == 0) {
+    if (geteuid() == 0 && ds->msg_perm.uid != p->st.st_uid) {
         ds->msg_perm.uid = p->st.st_uid;
         ds->msg_perm.gid = p->st.st_gid;
+        (void)msgctl(id, IPC_SET, ds);
     }
     struct msqid_ds more = *ds;
     more.msg_qbytes = WANT_BYTES;
-    if (ds->msg_qbytes >= WANT_BYTES || msgctl(id, IPC_SET, &more) != 0)
-        (void)msgctl(id, IPC_SET, ds);
-    (void)msgctl(id, IPC_STAT, ds);
+    if (ds->msg_qbytes < WANT_BYTES && msgctl(id, IPC_SET, &more) == 0)
+        ds->msg_qbytes = WANT_BYTES;
 }
 
 static enum found open_by_key(struct log_queue *q, key_t key, int flags,
@@ -170,6 +187,8 @@ static enum found open_by_key(struct log_queue *q, key_t key, int flags,
         adjust(id, &ds, p);
         q->id = id;
         q->key = key;
+        q->owner = p->st.st_uid;
+        q->group = p->st.st_gid;
         q->max = message_max(ds.msg_qbytes);
         return FOUND;
     }

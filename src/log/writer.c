@@ -174,7 +174,7 @@ static void say_waiting(uint64_t ms)
     char line[LOG_LINE_MIN + 1];
     struct buf b = BUF_ON(line);
 
-    log_render(&b, (enum log_format)wanted_format, &ev);
+    log_render(&b, log_format_now(), &ev);
     to_stderr(b.p, b.n);
 }
 
@@ -246,6 +246,11 @@ void log_style(enum log_level level, enum log_format format)
     __atomic_store_n(&wanted_format, (int)format, __ATOMIC_RELAXED);
 }
 
+enum log_format log_format_now(void)
+{
+    return (enum log_format)__atomic_load_n(&wanted_format, __ATOMIC_RELAXED);
+}
+
 int log_open(const char *queue_dir, enum log_level level,
              enum log_format format, struct err *e)
 {
@@ -279,9 +284,7 @@ void log_event(enum log_level level, const char *name,
     struct buf b = BUF_ON(line);
 
     b.cap = (size_t)__atomic_load_n(&line_max, __ATOMIC_RELAXED) + 1;
-    log_render(
-        &b, (enum log_format)__atomic_load_n(&wanted_format, __ATOMIC_RELAXED),
-        &ev);
+    log_render(&b, log_format_now(), &ev);
     pthread_mutex_lock(&w.lock);
     if (w.dir[0] == '\0') {
         to_stderr(b.p, b.n);
