@@ -7,7 +7,7 @@
  *   segment = header (4096 bytes), records, each at a multiple of 128
  *   record  = header (128), slots (128 each, one a recipient), envelope, body
  *
- * The checksum of a record covers header, envelope and body; slots change in
+ * The checksum of a record covers envelope, body and header; slots change in
  * place and carry their own.  Pure functions. */
 #ifndef MTA_SPOOL_FORMAT_H
 #define MTA_SPOOL_FORMAT_H
@@ -22,25 +22,12 @@
 enum {
     SPOOL_VERSION = 1,
     SPOOL_SEGMENT_HEADER = 4096,
-    SPOOL_SEGMENT_STATE_AT = 64,
-    SPOOL_SEGMENT_STATE = 16,
     SPOOL_RECORD_HEADER = 128,
     SPOOL_SLOT = 128,
     SPOOL_ALIGN = 128,
     SPOOL_SEGMENT_SIZE = 16 * 1024 * 1024,
     SPOOL_RCPT_MAX = 65535,
     SPOOL_SLOT_TEXT = 88 /* host NUL reply, cut to fit */
-};
-
-/* Far beyond any size limit, far below overflow. */
-#define SPOOL_BODY_MAX ((uint64_t)1 << 40)
-
-struct spool_segment_header {
-    uint32_t version;   /* set by decode; a newer one is left alone */
-    uint64_t id;        /* the base of the message ids born here; file name */
-    uint64_t created;   /* wall clock, us */
-    uint64_t committed; /* bytes that are synced, this header included */
-    bool closed;        /* its writer has left it in order */
 };
 
 struct spool_record {
@@ -53,9 +40,15 @@ struct spool_record {
     uint32_t envelope_size, nrcpt;
     uint32_t generation; /* copies so far by reclaim; the highest wins */
     uint32_t flags;      /* SPOOL_8BIT ... */
-    uint32_t crc;        /* of header (this field 0), envelope, body */
+    uint32_t crc;        /* of envelope, body, and the header before it */
 };
-enum { SPOOL_8BIT = 1, SPOOL_UTF8 = 2, SPOOL_BOUNCE = 4, SPOOL_SOLO = 8 };
+enum {
+    SPOOL_8BIT = 1,
+    SPOOL_UTF8 = 2,
+    SPOOL_BOUNCE = 4,
+    SPOOL_SOLO = 8,
+    SPOOL_TORN = 16 /* recovery found the content incomplete: skip it */
+};
 
 enum spool_state {
     SPOOL_PENDING,
@@ -72,35 +65,11 @@ struct spool_slot {
     unsigned short code;                 /* of the last reply; 0: no reply */
     unsigned char enh_class;             /* 0: none */
     unsigned short subject, detail;
-    bool warned;                    /* the sender got a delay notice */
-    char host[SPOOL_SLOT_TEXT + 1]; /* who answered: name or address */
-    char reply[SPOOL_SLOT_TEXT +
-               1]; /* the start of what it said, or our reason */
+    bool warned; /* the sender got a delay notice */
+    /* who answered, name or address; the start of what it said, or why we
+     * did not ask */
+    char host[SPOOL_SLOT_TEXT + 1], reply[SPOOL_SLOT_TEXT + 1];
 };
-
-void spool_segment_header_encode(unsigned char out[SPOOL_SEGMENT_HEADER],
-                                 const struct spool_segment_header *h);
-/* The part of it that changes in place: at SPOOL_SEGMENT_STATE_AT. */
-void spool_segment_state_encode(unsigned char out[SPOOL_SEGMENT_STATE],
-                                const struct spool_segment_header *h);
-bool spool_segment_header_decode(struct spool_segment_header *h,
-                                 const unsigned char *in);
-
-void spool_record_encode(unsigned char out[SPOOL_RECORD_HEADER],
-                         const struct spool_record *r);
-/* The same, after r->crc, so far of envelope and body, has been continued
- * over the header: the order in which a streamed message is known. */
-void spool_record_seal(unsigned char out[SPOOL_RECORD_HEADER],
-                       struct spool_record *r);
-/* The checksum that r->crc must equal, from that of envelope and body. */
-uint32_t spool_record_crc(const struct spool_record *r, uint32_t content);
-/* False: not the header of a record (magic, version, sizes, own checksum). */
-bool spool_record_decode(struct spool_record *r, const unsigned char *in);
-
-void spool_slot_encode(unsigned char out[SPOOL_SLOT],
-                       const struct spool_slot *s);
-/* A slot that is torn or was never written reads as pending, never tried. */
-void spool_slot_decode(struct spool_slot *s, const unsigned char *in);
 
 /* Where the parts of a record begin, from the start of the record. */
 uint64_t spool_slot_at(uint32_t index);

@@ -1,53 +1,74 @@
-/* spool/segment.h - make, name and leave segment files; wake the sender.
+/* spool/segment.h - one segment file: its name, its header, its life.
  *
- * Private to the spool.  A segment is made under the name ID.new, locked by
- * its writer, synced and then renamed to ID.seg: whoever sees a .seg that
- * nobody has locked sees one whose writer is gone. */
+ * Inside the spool only.  States and the order of operations are in
+ * docs/spool.md.  A segment is written by the one process that holds its
+ * flock; it is claimed under the name .new and renamed to .seg.  Functions
+ * return 0, or -1 with *e (or errno where there is no e). */
 #ifndef MTA_SPOOL_SEGMENT_H
 #define MTA_SPOOL_SEGMENT_H
 
 #include "base/err.h"
-#include "spool/format.h"
+#include "spool/encode.h"
 
-#include <limits.h>
-#include <sys/types.h>
+enum { SPOOL_PATH = 1280, SPOOL_DIR = 1200 };
 
-enum { SPOOL_DIR_MAX = PATH_MAX - 64 };
-
-struct segment_file {
-    int fd; /* -1: none */
-    uint64_t id, created;
+enum spool_kind {
+    SPOOL_NEW, /* being made, or left by a crash: holds nothing that counts */
+    SPOOL_SEG,
+    SPOOL_BAD, /* kept for a person: something in it had rotted */
+    SPOOL_KINDS
 };
 
-/* PATH of segments/ID.SUFFIX. */
-void segment_path(char out[PATH_MAX], const char *queue_dir, uint64_t id,
-                  const char *suffix);
+/* queue_dir/segments */
+int spool_segments_dir(char out[SPOOL_DIR], const char *queue_dir,
+                       struct err *e);
+void spool_path(char out[SPOOL_PATH], const char *dir, uint64_t id,
+                enum spool_kind kind);
+bool spool_name_parse(const char *name, uint64_t *id, enum spool_kind *kind);
 
-/* A fresh file, claimed, locked, `size` octets allocated (0: none), still
- * called .new.  segment_publish() gives it its name; the directory must be
- * synced by the caller. */
-int segment_create(struct segment_file *f, const char *queue_dir, off_t size,
-                   struct err *e);
-int segment_publish(const struct segment_file *f, const char *queue_dir,
-                    struct err *e);
+/* The same descriptor, out of the way of select() where that is possible. */
+int spool_fd_high(int fd);
 
-/* The fixed header and its state, at once. */
-int segment_write_header(const struct segment_file *f, uint64_t committed,
-                         bool closed);
-int segment_write_state(const struct segment_file *f, uint64_t committed,
-                        bool closed);
-int segment_sync_dir(const char *queue_dir, struct err *e);
-
-/* Remove the file under either name; closes. */
-void segment_discard(struct segment_file *f, const char *queue_dir,
-                     const char *suffix);
-
-/* The FIFO run/wake: 'c' something was committed, 's' a segment is new. */
-struct wake {
-    int fd;            /* -1: not open */
-    uint64_t next_try; /* ms */
+struct spool_file {
+    const char *dir; /* segments/, the owner's copy */
+    int fd;          /* -1: none; the lock lives as long as it */
+    uint64_t size;   /* preallocated */
+    struct spool_segment_header h;
 };
-void wake_sender(struct wake *w, const char *queue_dir, char what);
-void wake_close(struct wake *w);
-int wake_listen(const char *queue_dir, struct err *e); /* the sender's end */
+
+/* A name of our own, .new, locked, `size` bytes preallocated (0: none), with
+ * its header, not synced. */
+int spool_file_claim(struct spool_file *f, const char *dir, uint64_t size,
+                     struct err *e);
+/* .new to .seg.  Sync the file before and the directory after. */
+int spool_file_rename(struct spool_file *f, struct err *e);
+int spool_dir_sync(const char *dir, struct err *e);
+
+/* Write the state of f->h; not synced. */
+int spool_file_publish(struct spool_file *f);
+
+/* Leave it in order: cut at what is committed, marked closed, unlocked. */
+void spool_file_close(struct spool_file *f);
+/* Unlink what has the name, unlock. */
+void spool_file_remove(struct spool_file *f, enum spool_kind kind);
+/* Unlock and forget. */
+void spool_file_drop(struct spool_file *f);
+
+/* Read the header of an open segment.  SPOOL_GOOD at once or after a few
+ * looks: its writer may be changing it. */
+int spool_header_read(int fd, struct spool_segment_header *h,
+                      enum spool_check *check);
+
+/* What is wrong with a segment we must not touch. */
+int spool_err_newer(uint64_t id, struct err *e);
+
+/* No process writes to the open segment (f->h.closed is not set): find what
+ * is whole, drop what is torn, close it.  f->fd must hold LOCK_EX. */
+int spool_recover(struct spool_file *f, struct err *e);
+
+/* Call fn for every file of that kind, in any order.  Stops when it returns
+ * non-zero and returns that. */
+typedef int spool_each_fn(void *ctx, uint64_t id, enum spool_kind kind,
+                          struct err *e);
+int spool_each(const char *dir, spool_each_fn *fn, void *ctx, struct err *e);
 #endif

@@ -26,7 +26,8 @@ struct spool_item {
 };
 
 /* Recovers segments without a writer: drops torn tails, removes leftovers.
- * ERR_TEMP with sys EWOULDBLOCK: another sender holds the lock. */
+ * ERR_TEMP with sys EWOULDBLOCK: another sender holds the lock.  ERR_PERM:
+ * there is a segment of a newer format. */
 int spool_store_open(struct spool_store **s, const char *queue_dir,
                      struct err *e);
 void spool_store_close(struct spool_store **s); /* syncs marks first */
@@ -37,8 +38,10 @@ int spool_store_wake_fd(const struct spool_store *s);
 
 /* For each record that is new since the last scan and has a recipient that
  * is pending or held: found() gets it, with place for the owner to answer:
- * the item that will represent it, or NULL when memory is out (the record is
- * shown again at a later scan).  Older generations of an id never show. */
+ * the item that will represent it, or NULL when memory is out (the scan ends
+ * and a later one goes on with this record).  Older generations of an id
+ * never show.  found() calls nothing of the store.  -1: a segment cannot be
+ * read; all others were looked at. */
 typedef struct spool_item *spool_found_fn(void *ctx,
                                           const struct spool_record *rec);
 int spool_store_scan(struct spool_store *s, spool_found_fn *found, void *ctx,
@@ -70,13 +73,15 @@ int spool_store_sync(struct spool_store *s, struct err *e);
 void spool_item_done(struct spool_store *s, struct spool_item *it);
 
 /* Copy survivors out of closed segments that hold mostly dead bytes into w's
- * segment, commit w, remove the old.  Does a bounded piece of work; 1: call
- * again soon. */
+ * segment, commit w, remove the old.  Does a bounded piece of work, and none
+ * while w has a turn of its owner's; 1: call again soon. */
 int spool_store_reclaim(struct spool_store *s, struct spool_writer *w,
                         struct err *e);
 
 struct spool_usage {
     uint64_t segments, disk_bytes, live_bytes, messages;
+    uint64_t damaged; /* segments in which something has rotted, .bad ones
+                         included: a person must look */
 };
 void spool_store_usage(const struct spool_store *s, struct spool_usage *u);
 

@@ -18,7 +18,8 @@ struct spool_writer; /* an open segment and what this turn added to it */
 int spool_make_dirs(const char *queue_dir, uid_t uid, gid_t gid, struct err *e);
 
 /* Opens a fresh segment (claimed by name, held by flock, preallocated, made
- * durable together with its directory entry). */
+ * durable together with its directory entry).  Not before the fork: a child
+ * that inherits a writer must not touch it. */
 int spool_writer_open(struct spool_writer **w, const char *queue_dir,
                       struct err *e);
 
@@ -34,19 +35,21 @@ int spool_writer_has_room(struct spool_writer *w, uint64_t size, struct err *e);
 struct spool_message {
     struct msg_id id;
     uint64_t arrival; /* wall clock, us */
-    uint32_t nrcpt, flags, generation;
-    const struct chain *envelope;   /* encoded fields */
-    const struct spool_slot *slots; /* nrcpt of them; NULL: all pending */
+    uint32_t nrcpt, flags;
+    const struct chain *envelope; /* encoded fields */
 };
 
 /* Add one message to the turn.  Nothing is promised yet: readers cannot see
- * it and a crash forgets it.  The chains must stay until the commit. */
+ * it and a crash forgets it.  The chains must stay, unchanged, until the
+ * commit.  A turn takes SPOOL_TURN_MAX messages, then it is ERR_TEMP. */
+enum { SPOOL_TURN_MAX = 4096 };
 int spool_writer_add(struct spool_writer *w, const struct spool_message *m,
                      const struct chain *body, struct err *e);
 
 /* A message too large to wait in memory: its body goes to a segment of its
  * own as it arrives.  Open it when the envelope is complete; finish adds it
- * to the turn (and frees *s); abort leaves no trace.  Both accept NULL.
+ * to the turn and abort leaves no trace; both free *s, whatever happens, and
+ * abort accepts NULL.  After an append that failed only abort makes sense.
  * envelope may be empty with nrcpt 0: then it is only a place for the body
  * and must be aborted. */
 struct spool_solo;

@@ -4,182 +4,227 @@
 #include "base/fs.h"
 #include "base/os.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
+#include <sys/select.h>
 #include <unistd.h>
 
-enum { CLAIMS = 100 };
+/* --- names ---------------------------------------------------------------- */
 
-void segment_path(char out[PATH_MAX], const char *queue_dir, uint64_t id,
-                  const char *suffix)
+static const char *const endings[SPOOL_KINDS] = { ".new", ".seg", ".bad" };
+
+int spool_segments_dir(char out[SPOOL_DIR], const char *queue_dir,
+                       struct err *e)
 {
-    char name[MSG_ID_BASE_TEXT];
-
-    msg_id_base_text(name, id);
-    snprintf(out, PATH_MAX, "%.*s/segments/%s.%s", (int)SPOOL_DIR_MAX,
-             queue_dir, name, suffix);
-}
-
-static bool exists(const char *path)
-{
-    struct stat st;
-
-    return lstat(path, &st) == 0;
-}
-
-/* Both names must be free: O_EXCL settles who makes the .new, and a .seg can
- * only come from a .new that is gone by then. */
-static int claim(struct segment_file *f, const char *queue_dir)
-{
-    char path[PATH_MAX], seg[PATH_MAX];
-
-    for (int i = 0; i < CLAIMS; i++) {
-        f->id = msg_id_new_base();
-        segment_path(path, queue_dir, f->id, "new");
-        segment_path(seg, queue_dir, f->id, "seg");
-        f->fd = fs_open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
-        if (f->fd < 0 && errno == EEXIST)
-            continue;
-        if (f->fd < 0)
-            return -1;
-        if (!exists(seg))
-            return 0;
-        segment_discard(f, queue_dir, "new");
-    }
-    errno = EEXIST;
-    return -1;
-}
-
-int segment_create(struct segment_file *f, const char *queue_dir, off_t size,
-                   struct err *e)
-{
-    f->fd = -1;
-    f->created = clock_wall_us();
-    if (strlen(queue_dir) >= SPOOL_DIR_MAX)
-        return err_set(e, ERR_USAGE, ENAMETOOLONG, "queue directory %s",
-                       queue_dir);
-    if (claim(f, queue_dir) != 0)
-        return err_set(e, ERR_TEMP, errno, "make a segment in %s", queue_dir);
-    if (fs_lock(f->fd, LOCK_EX | LOCK_NB) != 0)
-        err_set(e, ERR_TEMP, errno, "lock a new segment");
-    else if (size > 0 && fs_allocate(f->fd, size) != 0)
-        err_set(e, ERR_TEMP, errno, "allocate %lld octets for a segment",
-                (long long)size);
-    else if (segment_write_header(f, SPOOL_SEGMENT_HEADER, false) != 0)
-        err_set(e, ERR_TEMP, errno, "write the header of a segment");
-    else
+    if (os_path(out, SPOOL_DIR, queue_dir, "segments"))
         return 0;
-    segment_discard(f, queue_dir, "new");
-    return -1;
+    return err_set(e, ERR_USAGE, ENAMETOOLONG, "queue directory");
 }
 
-int segment_publish(const struct segment_file *f, const char *queue_dir,
-                    struct err *e)
+void spool_path(char out[SPOOL_PATH], const char *dir, uint64_t id,
+                enum spool_kind kind)
 {
-    char from[PATH_MAX], to[PATH_MAX];
+    char text[MSG_ID_BASE_TEXT];
 
-    segment_path(from, queue_dir, f->id, "new");
-    segment_path(to, queue_dir, f->id, "seg");
+    msg_id_base_text(text, id);
+    snprintf(out, SPOOL_PATH, "%s/%s%s", dir, text, endings[kind]);
+}
+
+bool spool_name_parse(const char *name, uint64_t *id, enum spool_kind *kind)
+{
+    size_t n = MSG_ID_BASE_TEXT - 1;
+
+    if (strlen(name) != n + 4 ||
+        !msg_id_base_parse(id, (struct span){ name, n }))
+        return false;
+    for (int k = 0; k < SPOOL_KINDS; k++)
+        if (strcmp(name + n, endings[k]) == 0) {
+            *kind = (enum spool_kind)k;
+            return true;
+        }
+    return false;
+}
+
+int spool_each(const char *dir, spool_each_fn *fn, void *ctx, struct err *e)
+{
+    DIR *d = opendir(dir);
+    struct dirent *entry;
+    enum spool_kind kind;
+    uint64_t id;
+    int rc = 0;
+
+    if (d == NULL)
+        return err_set(e, ERR_TEMP, errno, "open %s", dir);
+    while (rc == 0 && (errno = 0, entry = readdir(d)) != NULL)
+        if (spool_name_parse(entry->d_name, &id, &kind))
+            rc = fn(ctx, id, kind, e);
+    if (rc == 0 && errno != 0 && entry == NULL)
+        rc = err_set(e, ERR_TEMP, errno, "read %s", dir);
+    closedir(d);
+    return rc;
+}
+
+int spool_dir_sync(const char *dir, struct err *e)
+{
+    if (fs_sync_dir(dir) != 0)
+        return err_set(e, ERR_TEMP, errno, "sync %s", dir);
+    return 0;
+}
+
+/* Low numbers belong to sockets, which wait in select(). */
+int spool_fd_high(int fd)
+{
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, FD_SETSIZE);
+
+    if (high < 0)
+        return fd; /* the limit of descriptors does not reach that far */
+    fs_close(fd);
+    return high;
+}
+
+/* --- birth ---------------------------------------------------------------- */
+
+/* Open .new of that id for us alone; 1: the name is taken.  While we own
+ * X.new nobody else can bring X.seg into being, because the way there is
+ * X.new; so looking for X.seg after that settles it. */
+static int take_name(struct spool_file *f, struct err *e)
+{
+    char path[SPOOL_PATH], seg[SPOOL_PATH];
+
+    spool_path(path, f->dir, f->h.id, SPOOL_NEW);
+    spool_path(seg, f->dir, f->h.id, SPOOL_SEG);
+    f->fd = fs_open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+    if (f->fd < 0 && errno == EEXIST)
+        return 1;
+    if (f->fd < 0)
+        return err_set(e, ERR_TEMP, errno, "create %s", path);
+    f->fd = spool_fd_high(f->fd);
+    if (fs_lock(f->fd, LOCK_EX | LOCK_NB) == 0 && access(seg, F_OK) != 0)
+        return 0;
+    spool_file_remove(f, SPOOL_NEW);
+    return 1;
+}
+
+static int fill_new(struct spool_file *f, uint64_t size, struct err *e)
+{
+    unsigned char header[SPOOL_SEGMENT_HEADER];
+
+    if (size > 0 && fs_allocate(f->fd, (off_t)size) != 0)
+        return err_set(e, ERR_TEMP, errno, "reserve %llu bytes in %s",
+                       (unsigned long long)size, f->dir);
+    spool_segment_header_encode(header, &f->h);
+    if (fs_pwrite_all(f->fd, header, sizeof header, 0) != 0)
+        return err_set(e, ERR_TEMP, errno, "write a segment in %s", f->dir);
+    f->size = size;
+    return 0;
+}
+
+int spool_file_claim(struct spool_file *f, const char *dir, uint64_t size,
+                     struct err *e)
+{
+    int rc = 1;
+
+    for (int i = 0; i < 16 && rc == 1; i++) {
+        *f = (struct spool_file){ .dir = dir, .fd = -1 };
+        f->h.id = msg_id_new_base();
+        f->h.created = clock_wall_us();
+        f->h.committed = SPOOL_SEGMENT_HEADER;
+        rc = take_name(f, e);
+    }
+    if (rc == 1)
+        return err_set(e, ERR_TEMP, EEXIST, "find a free name in %s", dir);
+    if (rc == 0 && fill_new(f, size, e) != 0) {
+        spool_file_remove(f, SPOOL_NEW);
+        return -1;
+    }
+    return rc;
+}
+
+int spool_file_rename(struct spool_file *f, struct err *e)
+{
+    char from[SPOOL_PATH], to[SPOOL_PATH];
+
+    spool_path(from, f->dir, f->h.id, SPOOL_NEW);
+    spool_path(to, f->dir, f->h.id, SPOOL_SEG);
     if (fs_rename(from, to) != 0)
         return err_set(e, ERR_TEMP, errno, "rename to %s", to);
     return 0;
 }
 
-int segment_write_header(const struct segment_file *f, uint64_t committed,
-                         bool closed)
-{
-    struct spool_segment_header h = { .id = f->id,
-                                      .created = f->created,
-                                      .committed = committed,
-                                      .closed = closed };
-    unsigned char raw[SPOOL_SEGMENT_HEADER];
+/* --- life and end --------------------------------------------------------- */
 
-    spool_segment_header_encode(raw, &h);
-    return fs_pwrite_all(f->fd, raw, sizeof raw, 0);
+int spool_file_publish(struct spool_file *f)
+{
+    unsigned char state[SPOOL_STATE];
+
+    spool_state_encode(state, &f->h);
+    return fs_pwrite_all(f->fd, state, sizeof state, SPOOL_STATE_AT);
 }
 
-int segment_write_state(const struct segment_file *f, uint64_t committed,
-                        bool closed)
+/* Unlocked by name: a copy of the descriptor may live on (a body that is
+ * still read), and would keep the lock. */
+void spool_file_drop(struct spool_file *f)
 {
-    struct spool_segment_header h = { .id = f->id,
-                                      .committed = committed,
-                                      .closed = closed };
-    unsigned char raw[SPOOL_SEGMENT_STATE];
-
-    spool_segment_state_encode(raw, &h);
-    return fs_pwrite_all(f->fd, raw, sizeof raw, SPOOL_SEGMENT_STATE_AT);
-}
-
-int segment_sync_dir(const char *queue_dir, struct err *e)
-{
-    char path[PATH_MAX];
-
-    snprintf(path, sizeof path, "%s/segments", queue_dir);
-    if (fs_sync_dir(path) != 0)
-        return err_set(e, ERR_TEMP, errno, "sync %s", path);
-    return 0;
-}
-
-void segment_discard(struct segment_file *f, const char *queue_dir,
-                     const char *suffix)
-{
-    char path[PATH_MAX];
-
     if (f->fd < 0)
         return;
-    segment_path(path, queue_dir, f->id, suffix);
-    fs_unlink(path);
+    fs_lock(f->fd, LOCK_UN);
     fs_close(f->fd);
     f->fd = -1;
 }
 
-/* --- waking ---------------------------------------------------------- */
-
-static bool wake_path(char out[PATH_MAX], const char *queue_dir)
+/* Nothing here needs to succeed: without the mark, or with a tail beyond
+ * what is committed, recovery comes to the same end. */
+void spool_file_close(struct spool_file *f)
 {
-    return os_path(out, PATH_MAX, queue_dir, "run/wake");
+    if (f->fd < 0)
+        return;
+    fs_truncate(f->fd, (off_t)f->h.committed);
+    f->h.closed = true;
+    spool_file_publish(f);
+    spool_file_drop(f);
 }
 
-void wake_sender(struct wake *w, const char *queue_dir, char what)
+void spool_file_remove(struct spool_file *f, enum spool_kind kind)
 {
-    char path[PATH_MAX];
-    int why = errno;
+    char path[SPOOL_PATH];
 
-    if (w->fd < 0 && clock_mono_ms() >= w->next_try &&
-        wake_path(path, queue_dir)) {
-        /* ENXIO: no sender runs; look again in a second. */
-        w->fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-        w->next_try = clock_mono_ms() + 1000;
+    if (f->fd < 0)
+        return;
+    spool_path(path, f->dir, f->h.id, kind);
+    fs_unlink(path);
+    spool_file_drop(f);
+}
+
+/* --- reading -------------------------------------------------------------- */
+
+int spool_header_read(int fd, struct spool_segment_header *h,
+                      enum spool_check *check)
+{
+    unsigned char in[SPOOL_STATE_AT + SPOOL_STATE];
+
+    for (int i = 0; i < 8; i++) {
+        memset(in, 0, sizeof in);
+        /* a file too short has the rest as zeros: broken, not an error */
+        if (fs_pread(fd, in, sizeof in, 0) < 0)
+            return -1;
+        *check = spool_segment_header_decode(h, in);
+        if (*check != SPOOL_STATELESS)
+            return 0;
     }
-    /* EAGAIN: the pipe is full of wake-ups that nobody has read yet; one
-     * more says nothing new.  SIGPIPE is ignored by all who write here. */
-    if (w->fd >= 0 && write(w->fd, &what, 1) < 0 && errno == EPIPE)
-        wake_close(w);
-    errno = why;
+    return 0;
 }
 
-void wake_close(struct wake *w)
+int spool_err_newer(uint64_t id, struct err *e)
 {
-    if (w->fd >= 0)
-        close(w->fd);
-    w->fd = -1;
-}
+    char text[MSG_ID_BASE_TEXT];
 
-/* Opened for both directions, so that it never reads as ended. */
-int wake_listen(const char *queue_dir, struct err *e)
-{
-    char path[PATH_MAX];
-
-    if (!wake_path(path, queue_dir))
-        return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", queue_dir);
-    if (mkfifo(path, 0600) != 0 && errno != EEXIST)
-        return err_set(e, ERR_TEMP, errno, "make %s", path);
-    int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0)
-        return err_set(e, ERR_TEMP, errno, "open %s", path);
-    return fd;
+    msg_id_base_text(text, id);
+    return err_set(e, ERR_PERM, 0,
+                   "segment %s.seg has a newer format than this program "
+                   "knows (%d); it is left alone",
+                   text, (int)SPOOL_VERSION);
 }

@@ -1,4 +1,5 @@
-#include "spool/solo.h"
+/* solo.c - a segment for one large message. */
+#include "spool/turn.h"
 
 #include "base/crc32c.h"
 #include "base/fs.h"
@@ -7,69 +8,71 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct spool_solo {
+    struct list link; /* in the turn, once it is finished */
+    char dir[SPOOL_DIR];
+    struct spool_file f;
+    struct spool_record rec;
+    uint32_t crc; /* of envelope and the body so far */
+    enum spool_kind name;
+};
+
 static uint64_t body_start(const struct spool_solo *s)
 {
     return SPOOL_SEGMENT_HEADER + spool_body_at(&s->rec);
 }
 
-/* Slots are written, as zeros, so that marking them later needs no room. */
-static int write_front(struct spool_solo *s, const struct spool_message *m)
+/* Slots are written, not left as a hole: a mark must never meet a full
+ * disk. */
+static int write_front(struct spool_solo *s, const struct chain *envelope,
+                       struct iovec *v)
 {
-    static const unsigned char zeros[32 * SPOOL_SLOT];
-    uint64_t at = SPOOL_SEGMENT_HEADER + SPOOL_RECORD_HEADER;
-    uint64_t left = (uint64_t)m->nrcpt * SPOOL_SLOT;
+    struct spool_sink k = { s->f.fd, SPOOL_SEGMENT_HEADER, 0, 0, v };
 
-    while (left > 0) {
-        size_t n = left < sizeof zeros ? (size_t)left : sizeof zeros;
-        if (fs_pwrite_all(s->file.fd, zeros, n, (off_t)at) != 0)
-            return -1;
-        at += n;
-        left -= n;
-    }
-    for (const struct chain_block *b = m->envelope->head; b != NULL;
-         b = b->next) {
-        size_t n = b->to - b->from;
-        if (fs_pwrite_all(s->file.fd, b->data + b->from, n, (off_t)at) != 0)
-            return -1;
-        s->crc = crc32c(s->crc, b->data + b->from, n);
-        at += n;
-    }
-    return 0;
+    return spool_sink_zeros(&k, spool_slot_at(s->rec.nrcpt)) != 0 ||
+                   spool_sink_chain(&k, envelope) != 0 ||
+                   spool_sink_flush(&k) != 0
+               ? -1
+               : 0;
 }
 
-int spool_solo_open(struct spool_solo **out, struct spool_writer *w,
+int spool_solo_open(struct spool_solo **sp, struct spool_writer *w,
                     const struct spool_message *m, struct err *e)
 {
     struct spool_solo *s = calloc(1, sizeof *s);
 
+    *sp = NULL;
     if (s == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory for a large message");
-    strncpy(s->dir, spool_writer_dir(w), sizeof s->dir - 1);
-    if (segment_create(&s->file, s->dir, 0, e) != 0) {
-        free(s);
-        return -1;
-    }
-    s->rec = (struct spool_record){ .id = m->id,
-                                    .segment = s->file.id,
-                                    .arrival = m->arrival,
-                                    .envelope_size = (uint32_t)m->envelope->n,
-                                    .nrcpt = m->nrcpt,
-                                    .generation = m->generation,
-                                    .flags = m->flags | SPOOL_SOLO };
-    if (write_front(s, m) != 0) {
+    s->f.fd = -1;
+    memcpy(s->dir, w->dir, sizeof s->dir);
+    s->name = SPOOL_NEW;
+    s->rec.id = m->id;
+    s->rec.arrival = m->arrival;
+    s->rec.nrcpt = m->nrcpt;
+    s->rec.flags = m->flags | SPOOL_SOLO;
+    s->rec.envelope_size = (uint32_t)m->envelope->n;
+    s->crc = spool_chain_crc(0, m->envelope);
+    if (spool_file_claim(&s->f, s->dir, 0, e) != 0)
+        goto out;
+    s->rec.segment = s->f.h.id;
+    if (write_front(s, m->envelope, w->v) != 0) {
         err_set(e, ERR_TEMP, errno, "write a large message");
-        spool_solo_abort(&s);
-        return -1;
+        goto out;
     }
-    *out = s;
+    *sp = s;
     return 0;
+out:
+    spool_solo_abort(&s);
+    return -1;
 }
 
 int spool_solo_append(struct spool_solo *s, const void *data, size_t n,
                       struct err *e)
 {
-    if (fs_pwrite_all(s->file.fd, data, n,
-                      (off_t)(body_start(s) + s->rec.body_size)) != 0)
+    off_t at = (off_t)(body_start(s) + s->rec.body_size);
+
+    if (fs_pwrite_all(s->f.fd, data, n, at) != 0)
         return err_set(e, ERR_TEMP, errno, "write a large message");
     s->crc = crc32c(s->crc, data, n);
     s->rec.body_size += n;
@@ -78,61 +81,106 @@ int spool_solo_append(struct spool_solo *s, const void *data, size_t n,
 
 struct body spool_solo_body(const struct spool_solo *s)
 {
-    return body_of_file(s->file.fd, (off_t)body_start(s), s->rec.body_size);
+    return body_of_file(s->f.fd, (off_t)body_start(s), s->rec.body_size);
 }
 
-/* The header of the record comes last: without it there is no record. */
+/* The padding, then the header of the record: until it stands there the file
+ * holds no message. */
+static int write_end(struct spool_solo *s)
+{
+    unsigned char header[SPOOL_RECORD_HEADER];
+    static const char zeros[SPOOL_ALIGN];
+    struct spool_record *r = &s->rec;
+    uint64_t end = body_start(s) + r->body_size;
+
+    r->length = spool_record_length(r->nrcpt, r->envelope_size, r->body_size);
+    r->crc = spool_record_crc(r, s->crc);
+    spool_record_encode(header, r);
+    s->f.h.committed = SPOOL_SEGMENT_HEADER + r->length;
+    if (fs_pwrite_all(s->f.fd, zeros, (size_t)(s->f.h.committed - end),
+                      (off_t)end) != 0)
+        return -1;
+    return fs_pwrite_all(s->f.fd, header, sizeof header, SPOOL_SEGMENT_HEADER);
+}
+
 int spool_solo_finish(struct spool_writer *w, struct spool_solo **sp,
                       struct err *e)
 {
     struct spool_solo *s = *sp;
-    unsigned char head[SPOOL_RECORD_HEADER];
 
-    s->rec.crc = s->crc;
-    s->rec.length = spool_record_length(s->rec.nrcpt, s->rec.envelope_size,
-                                        s->rec.body_size);
-    uint64_t end = SPOOL_SEGMENT_HEADER + s->rec.length;
-    spool_record_seal(head, &s->rec);
-    if (fs_truncate(s->file.fd, (off_t)end) != 0 ||
-        fs_pwrite_all(s->file.fd, head, sizeof head, SPOOL_SEGMENT_HEADER) !=
-            0 ||
-        segment_write_state(&s->file, end, true) != 0) {
-        err_set(e, ERR_TEMP, errno, "finish a large message");
-        spool_solo_abort(sp);
-        return -1;
+    if (s->rec.nrcpt < 1 || s->rec.nrcpt > SPOOL_RCPT_MAX)
+        err_set(e, ERR_BUG, 0, "a message with %u recipients",
+                (unsigned)s->rec.nrcpt);
+    else if (write_end(s) != 0)
+        err_set(e, ERR_TEMP, errno, "write a large message");
+    else {
+        list_push(&w->solos, &s->link);
+        *sp = NULL;
+        return 0;
     }
-    spool_writer_take_solo(w, s);
-    *sp = NULL;
-    return 0;
+    spool_solo_abort(sp);
+    return -1;
 }
 
-int spool_solo_sync(struct spool_solo *s, struct err *e)
+void spool_solo_abort(struct spool_solo **sp)
 {
-    if (fs_fsync(s->file.fd) != 0)
-        return err_set(e, ERR_TEMP, errno, "sync a large message");
-    return 0;
-}
-
-int spool_solo_publish(struct spool_solo *s, struct err *e)
-{
-    if (segment_publish(&s->file, s->dir, e) != 0)
-        return -1;
-    s->published = true;
-    return 0;
-}
-
-void spool_solo_release(struct spool_solo **s)
-{
-    fs_close((*s)->file.fd);
-    free(*s);
-    *s = NULL;
-}
-
-void spool_solo_abort(struct spool_solo **s)
-{
-    if (*s == NULL)
+    if (*sp == NULL)
         return;
-    segment_discard(&(*s)->file, (*s)->dir, (*s)->published ? "seg" : "new");
-    free(*s);
-    *s = NULL;
+    spool_file_remove(&(*sp)->f, (*sp)->name);
+    free(*sp);
+    *sp = NULL;
+}
+
+/* --- commit --------------------------------------------------------------- */
+
+int spool_solos_sync(struct spool_writer *w, struct err *e)
+{
+    for (struct list *l = w->solos.next; l != &w->solos; l = l->next)
+        if (fs_fdatasync(LIST_ENTRY(l, struct spool_solo, link)->f.fd) != 0)
+            return err_set(e, ERR_TEMP, errno, "sync a large message");
+    return 0;
+}
+
+/* Still locked, and its state says that nothing in it is committed: so the
+ * sender does not look at it before the whole turn is durable. */
+int spool_solos_rename(struct spool_writer *w, struct err *e)
+{
+    if (list_empty(&w->solos))
+        return 0;
+    for (struct list *l = w->solos.next; l != &w->solos; l = l->next) {
+        struct spool_solo *s = LIST_ENTRY(l, struct spool_solo, link);
+        if (spool_file_rename(&s->f, e) != 0)
+            return -1;
+        s->name = SPOOL_SEG;
+    }
+    return spool_dir_sync(w->dir, e);
+}
+
+/* Cannot fail: without the state, an unlocked segment is recovered by its
+ * checksums and comes to the same. */
+void spool_solos_publish(struct spool_writer *w)
+{
+    struct list *l;
+
+    while ((l = list_pop(&w->solos)) != NULL) {
+        struct spool_solo *s = LIST_ENTRY(l, struct spool_solo, link);
+        s->f.h.closed = true;
+        spool_file_publish(&s->f);
+        spool_file_drop(&s->f);
+        free(s);
+    }
+}
+
+void spool_solos_undo(struct spool_writer *w)
+{
+    bool renamed = false;
+    struct list *l;
+
+    while ((l = list_pop(&w->solos)) != NULL) {
+        struct spool_solo *s = LIST_ENTRY(l, struct spool_solo, link);
+        renamed |= s->name == SPOOL_SEG;
+        spool_solo_abort(&s);
+    }
+    if (renamed)
+        fs_sync_dir(w->dir); /* best effort, against a return by power cut */
 }

@@ -1,125 +1,120 @@
-/* view.c - the queue for those who only look. */
+/* view.c - the queue for those who only look: no lock is needed, nothing is
+ * changed.  What moves meanwhile may be seen twice or not at all. */
 #include "spool/store.h"
 
 #include "base/fs.h"
-#include "base/map.h"
-#include "spool/scan.h"
-#include "spool/segment.h"
+#include "spool/shelf.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
-/* Ids of which reclaim made a copy, with the latest generation seen: both
- * the copy and the original are there for a moment. */
-struct copied {
-    struct map_link link;
-    struct copied *next;
-    struct msg_id id;
-    uint32_t generation;
-};
-
-struct looking {
-    const char *dir;
-    spool_view_fn *fn;
+struct look {
+    char dir[SPOOL_DIR];
+    bool all;
+    spool_view_fn *fn; /* NULL: only collect copies */
     void *ctx;
-    bool all, counting; /* counting: only collect copies */
-    struct map copies;
-    struct copied *list;
-    struct scan scan;
-    struct err *e;
+    struct spool_copies copies;
+    struct err newer; /* kind is set: there was such a segment */
+    struct spool_walk walk;
 };
 
-static struct copied *find_copy(struct looking *k, struct msg_id id)
-{
-    uint64_t h = map_hash(&(uint64_t[2]){ id.base, id.n }, 16);
-
-    for (struct map_link *l = map_first(&k->copies, h); l != NULL;
-         l = map_next(l))
-        if (msg_id_eq(MAP_ENTRY(l, struct copied, link)->id, id))
-            return MAP_ENTRY(l, struct copied, link);
-    return NULL;
-}
-
-static int note_copy(struct looking *k, const struct spool_record *r)
-{
-    if (r->generation == 0)
-        return 0;
-    struct copied *c = find_copy(k, r->id);
-    if (c == NULL) {
-        c = calloc(1, sizeof *c);
-        if (c == NULL)
-            return err_set(k->e, ERR_TEMP, 0, "no memory");
-        c->id = r->id;
-        c->next = k->list;
-        k->list = c;
-        map_add(&k->copies, &c->link,
-                map_hash(&(uint64_t[2]){ r->id.base, r->id.n }, 16));
-    }
-    if (r->generation > c->generation)
-        c->generation = r->generation;
-    return 0;
-}
-
-static int show(struct looking *k, const struct spool_record *r, uint64_t at)
-{
-    struct spool_view v = { r, k->scan.fd, at };
-    const struct copied *c = find_copy(k, r->id);
-    bool live;
-
-    if (c != NULL && c->generation != r->generation)
-        return 0;
-    if (!k->all) {
-        if (scan_is_live(&k->scan, r, at, &live, k->e) != 0)
-            return -1;
-        if (!live)
-            return 0;
-    }
-    return k->fn(k->ctx, &v);
-}
-
-/* How far records are certain: up to the committed length while a writer
- * lives or left in order; else as far as checksums carry. */
-static uint64_t certain_end(int fd, const struct spool_segment_header *h,
-                            bool *verify)
+/* Up to what is committed while there is a writer or it left in order; else
+ * as far as checksums carry, as recovery would. */
+static uint64_t readable(int fd, const struct spool_segment_header *h,
+                         bool *verify, struct err *e)
 {
     struct stat st;
 
     *verify = false;
-    if (fstat(fd, &st) != 0)
-        return h->committed;
+    if (fstat(fd, &st) != 0) {
+        err_set(e, ERR_TEMP, errno, "look at a segment");
+        return 0;
+    }
     uint64_t size = (uint64_t)st.st_size;
-    if (h->closed || fs_lock(fd, LOCK_SH | LOCK_NB) != 0)
-        return h->committed < size ? h->committed : size;
-    (void)fs_lock(fd, LOCK_UN);
-    *verify = true;
-    return size;
+    if (!h->closed && fs_lock(fd, LOCK_SH | LOCK_NB) == 0) {
+        fs_lock(fd, LOCK_UN);
+        *verify = true;
+        return size;
+    }
+    return h->committed < size ? h->committed : size;
 }
 
-static int look_into(void *ctx, uint64_t id)
+/* 1: show it; 0: pass; -1 with *e. */
+static int wanted(struct look *k, const struct spool_record *r, uint64_t at,
+                  bool verify, struct err *e)
 {
-    struct looking *k = ctx;
-    struct spool_segment_header h;
+    int rc;
+
+    if ((r->flags & SPOOL_TORN) != 0 || spool_copies_beat(&k->copies, r, at))
+        return 0;
+    if (verify && (rc = spool_walk_verify(&k->walk, r, at, e)) != 1)
+        return rc;
+    if (k->fn == NULL)
+        return r->generation > 0;
+    return k->all ? 1 : spool_walk_waits(&k->walk, r, at, e);
+}
+
+static int show(struct look *k, const struct spool_record *r, uint64_t at,
+                struct err *e)
+{
+    struct spool_view v = { r, k->walk.fd, at };
+
+    if (k->fn != NULL)
+        return k->fn(k->ctx, &v);
+    if (!spool_copies_note(&k->copies, r, at))
+        return err_set(e, ERR_TEMP, 0, "no memory for copies");
+    return 0;
+}
+
+static int walk_records(struct look *k, int fd,
+                        const struct spool_segment_header *h, struct err *e)
+{
     struct spool_record r;
-    char path[PATH_MAX];
     uint64_t at;
     bool verify;
     int rc;
 
-    segment_path(path, k->dir, id, "seg");
-    int fd = scan_open(path, O_RDONLY, &h, k->e);
-    if (fd < 0) /* gone meanwhile: its messages are done or were moved */
-        return k->e->sys == ENOENT ? 0 : -1;
-    uint64_t end = certain_end(fd, &h, &verify);
-    scan_begin(&k->scan, fd, h.id, SPOOL_SEGMENT_HEADER, end);
-    k->scan.verify = verify;
-    while ((rc = scan_next(&k->scan, &r, &at, k->e)) > 0) {
-        rc = k->counting ? note_copy(k, &r) : show(k, &r, at);
+    uint64_t end = readable(fd, h, &verify, e);
+    if (end == 0)
+        return -1;
+    spool_walk_start(&k->walk, fd, h->id, SPOOL_SEGMENT_HEADER, end);
+    while ((rc = spool_walk_next(&k->walk, &r, &at, e)) == 1) {
+        rc = wanted(k, &r, at, verify, e);
+        if (rc == 1)
+            rc = show(k, &r, at, e);
         if (rc != 0)
-            break;
+            return rc;
+    }
+    return rc;
+}
+
+static int on_segment(void *ctx, uint64_t id, enum spool_kind kind,
+                      struct err *e)
+{
+    struct look *k = ctx;
+    struct spool_segment_header h;
+    enum spool_check check;
+    char path[SPOOL_PATH];
+    int rc = 0;
+
+    if (kind != SPOOL_SEG)
+        return 0;
+    spool_path(path, k->dir, id, kind);
+    int fd = fs_open(path, O_RDONLY, 0);
+    if (fd < 0) /* gone meanwhile: all in it was done or moved */
+        return errno == ENOENT ? 0
+                               : err_set(e, ERR_TEMP, errno, "open %s", path);
+    if (spool_header_read(fd, &h, &check) != 0) {
+        rc = err_set(e, ERR_TEMP, errno, "read %s", path);
+    } else if (check == SPOOL_NEWER) {
+        spool_err_newer(id, &k->newer);
+    } else if (k->fn != NULL || h.copies || !h.closed) {
+        h.id = id;
+        if (check == SPOOL_BROKEN)
+            h.committed = SPOOL_SEGMENT_HEADER;
+        rc = walk_records(k, fd, &h, e);
     }
     fs_close(fd);
     return rc;
@@ -128,59 +123,58 @@ static int look_into(void *ctx, uint64_t id)
 int spool_look(const char *queue_dir, bool all, spool_view_fn *fn, void *ctx,
                struct err *e)
 {
-    struct looking *k = calloc(1, sizeof *k);
+    struct look *k = calloc(1, sizeof *k);
     int rc = -1;
 
-    if (k == NULL || map_init(&k->copies, 1024) != 0) {
-        free(k);
-        return err_set(e, ERR_TEMP, 0, "no memory");
+    if (k == NULL)
+        return err_set(e, ERR_TEMP, 0, "no memory to look at the queue");
+    if (spool_segments_dir(k->dir, queue_dir, e) == 0)
+        rc = spool_each(k->dir, on_segment, k, e);
+    if (rc == 0) {
+        k->all = all;
+        k->fn = fn;
+        k->ctx = ctx;
+        rc = spool_each(k->dir, on_segment, k, e);
     }
-    k->dir = queue_dir;
-    k->fn = fn;
-    k->ctx = ctx;
-    k->all = all;
-    k->e = e;
-    k->counting = true;
-    if (scan_dir(queue_dir, "seg", look_into, k, e) == 0) {
-        k->counting = false;
-        rc = scan_dir(queue_dir, "seg", look_into, k, e);
+    if (rc == 0 && k->newer.kind != ERR_NONE) {
+        if (e != NULL)
+            *e = k->newer;
+        rc = -1;
     }
-    for (struct copied *c = k->list, *next; c != NULL; c = next) {
-        next = c->next;
-        free(c);
-    }
-    map_done(&k->copies);
+    spool_copies_free(&k->copies);
     free(k);
     return rc;
 }
 
+/* --- one record ----------------------------------------------------------- */
+
 int spool_view_slot(const struct spool_view *v, uint32_t index,
                     struct spool_slot *slot, struct err *e)
 {
-    unsigned char raw[SPOOL_SLOT];
+    unsigned char in[SPOOL_SLOT];
 
     if (index >= v->rec->nrcpt)
-        return err_set(e, ERR_BUG, 0, "slot %u of %u", index, v->rec->nrcpt);
-    if (fs_pread_all(v->fd, raw, sizeof raw,
+        return err_set(e, ERR_BUG, 0, "recipient %u of %u", (unsigned)index,
+                       (unsigned)v->rec->nrcpt);
+    if (fs_pread_all(v->fd, in, sizeof in,
                      (off_t)(v->at + spool_slot_at(index))) != 0)
-        return err_set(e, ERR_TEMP, errno, "read a slot");
-    spool_slot_decode(slot, raw);
+        return err_set(e, ERR_TEMP, errno, "read a recipient");
+    spool_slot_decode(slot, index, in);
     return 0;
 }
 
-/* Field by field through a window: envelopes may be large, memory not. */
+/* Through a window that holds the longest field: envelopes may be large. */
 int spool_view_envelope(const struct spool_view *v, spool_field_fn *fn,
                         void *ctx, struct err *e)
 {
-    char window[4096]; /* fields are names and addresses */
+    char window[SPOOL_FIELD_HEAD + SPOOL_FIELD_MAX];
     uint64_t at = v->at + spool_envelope_at(v->rec);
-    uint64_t end = at + v->rec->envelope_size;
+    uint64_t left = v->rec->envelope_size;
     enum spool_field type;
     struct span content;
 
-    while (at < end) {
-        size_t n =
-            end - at < sizeof window ? (size_t)(end - at) : sizeof window;
+    while (left > 0) {
+        size_t n = left < sizeof window ? (size_t)left : sizeof window;
         if (fs_pread_all(v->fd, window, n, (off_t)at) != 0)
             return err_set(e, ERR_TEMP, errno, "read an envelope");
         struct span rest = { window, n };
@@ -190,8 +184,9 @@ int spool_view_envelope(const struct spool_view *v, spool_field_fn *fn,
                 return rc;
         }
         if (rest.n == n)
-            return err_set(e, ERR_PERM, 0, "malformed envelope");
+            return err_set(e, ERR_PERM, 0, "an envelope is malformed");
         at += n - rest.n;
+        left -= n - rest.n;
     }
     return 0;
 }

@@ -1,433 +1,294 @@
-#include "spool/writer.h"
+#include "spool/turn.h"
 
-#include "base/clock.h"
-#include "base/crc32c.h"
 #include "base/fs.h"
-#include "base/os.h"
-#include "spool/segment.h"
-#include "spool/solo.h"
+#include "spool/wake.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
-enum {
-    TURN_MAX = 1024, /* messages of one turn */
-    IOV_BATCH = 1024,
-    RESERVE_BYTES = 32 * 1024 * 1024,
-    RESERVE_INODES = 100
-};
-
-/* A message of this turn: what is not in the caller's chains. */
-struct added {
+/* A record that waits for the commit. */
+struct add {
+    struct list link;
     struct spool_record rec;
     const struct chain *envelope, *body;
-    unsigned char *slots; /* encoded; NULL: all pending, which is zeros */
-    uint64_t at;          /* where it stands, once written */
-    unsigned char head[SPOOL_RECORD_HEADER];
+    uint32_t content_crc;
+    unsigned char header[SPOOL_RECORD_HEADER];
 };
 
-struct spool_writer {
-    char dir[SPOOL_DIR_MAX];
-    struct segment_file file; /* fd -1: open one before the next commit */
-    uint64_t size, committed; /* of the file: allocated, synced */
-    uint64_t base;            /* of the ids given out */
-    uint32_t next_n;
-    size_t nadded;
-    uint64_t added_bytes;
-    struct list solos; /* finished in this turn */
-    struct wake wake;
-    uint64_t room_asked; /* ms */
-    uint64_t room_bytes, room_inodes;
-    struct iovec iov[IOV_BATCH];
-    struct added added[TURN_MAX];
-};
+/* --- segments of the writer ----------------------------------------------- */
 
-int spool_make_dirs(const char *queue_dir, uid_t uid, gid_t gid, struct err *e)
+/* Durable with its directory entry before the first record goes into it. */
+static int start_segment(struct spool_writer *w, uint64_t size, struct err *e)
 {
-    static const char *const names[] = { "", "segments", "run" };
-    char path[PATH_MAX];
-
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strlen(queue_dir) >= SPOOL_DIR_MAX ||
-            !os_path(path, sizeof path, queue_dir, names[i]))
-            return err_set(e, ERR_USAGE, ENAMETOOLONG, "queue directory %s",
-                           queue_dir);
-        if (os_mkdirs(path, 0700, e) != 0)
-            return -1;
-        if ((uid != (uid_t)-1 || gid != (gid_t)-1) && geteuid() == 0 &&
-            chown(path, uid, gid) != 0)
-            return err_set(e, ERR_TEMP, errno, "give %s to its user", path);
-    }
-    return 0;
-}
-
-/* --- the segment ----------------------------------------------------- */
-
-static int open_segment(struct spool_writer *w, uint64_t need, struct err *e)
-{
-    uint64_t size = need + SPOOL_SEGMENT_HEADER;
-
-    if (size < SPOOL_SEGMENT_SIZE)
-        size = SPOOL_SEGMENT_SIZE;
-    if (segment_create(&w->file, w->dir, (off_t)size, e) != 0)
+    if (spool_file_claim(&w->f, w->dir, size, e) != 0)
         return -1;
-    if (fs_fsync(w->file.fd) != 0) {
+    if (fs_fsync(w->f.fd) != 0) {
         err_set(e, ERR_TEMP, errno, "sync a new segment");
-        segment_discard(&w->file, w->dir, "new");
+        spool_file_remove(&w->f, SPOOL_NEW);
         return -1;
     }
-    if (segment_publish(&w->file, w->dir, e) != 0) {
-        segment_discard(&w->file, w->dir, "new");
+    if (spool_file_rename(&w->f, e) != 0) {
+        spool_file_remove(&w->f, SPOOL_NEW);
         return -1;
     }
-    if (segment_sync_dir(w->dir, e) != 0) {
-        segment_discard(&w->file, w->dir, "seg");
+    if (spool_dir_sync(w->dir, e) != 0) {
+        spool_file_remove(&w->f, SPOOL_SEG);
         return -1;
     }
-    w->size = size;
-    w->committed = SPOOL_SEGMENT_HEADER;
-    if (w->base == 0 || w->next_n > MSG_ID_N_MAX) {
-        w->base = w->file.id;
-        w->next_n = 0;
-    }
-    wake_sender(&w->wake, w->dir, 's');
+    w->at = w->f.h.committed;
+    w->announced = false;
     return 0;
 }
 
-/* Leave the segment in order: what is beyond the committed length (room, or
- * the remains of a turn that failed) goes, the lock with it. */
 static void leave_segment(struct spool_writer *w)
 {
-    if (w->file.fd < 0)
-        return;
-    if (w->committed == SPOOL_SEGMENT_HEADER) {
-        segment_discard(&w->file, w->dir, "seg");
-        return;
-    }
-    /* Advisory, both: recovery comes to the same result without them. */
-    if (fs_truncate(w->file.fd, (off_t)w->committed) == 0)
-        (void)segment_write_state(&w->file, w->committed, true);
-    fs_close(w->file.fd);
-    w->file.fd = -1;
-    wake_sender(&w->wake, w->dir, 's');
+    if (w->f.h.committed == SPOOL_SEGMENT_HEADER)
+        spool_file_remove(&w->f, SPOOL_SEG);
+    else
+        spool_file_close(&w->f);
 }
 
-int spool_writer_open(struct spool_writer **out, const char *queue_dir,
-                      struct err *e)
+/* What was written beyond `committed` must not come back after a crash, when
+ * recovery would take it for a turn that was nearly done.  After a sync that
+ * failed nobody knows what of it is on the disk, so this file is not written
+ * to again.  Best effort: what resists can only become a duplicate. */
+static void abandon_segment(struct spool_writer *w)
+{
+    bool empty = w->f.h.committed == SPOOL_SEGMENT_HEADER;
+
+    if (w->f.fd < 0 || w->at == w->f.h.committed)
+        return;
+    fs_truncate(w->f.fd, (off_t)w->f.h.committed);
+    w->f.h.closed = true;
+    spool_file_publish(&w->f);
+    fs_fsync(w->f.fd);
+    if (empty)
+        spool_file_remove(&w->f, SPOOL_SEG);
+    else
+        spool_file_drop(&w->f);
+}
+
+int spool_writer_reserve(struct spool_writer *w, uint64_t n, struct err *e)
+{
+    uint64_t need = w->bytes + n, size = w->segment_size;
+
+    if (w->f.fd >= 0 && need <= w->f.size && w->at <= w->f.size - need)
+        return 0;
+    if (!list_empty(&w->copies))
+        return err_set(e, ERR_BUG, 0, "a turn of copies outgrew its room");
+    leave_segment(w);
+    if (size < SPOOL_SEGMENT_HEADER + need)
+        size = SPOOL_SEGMENT_HEADER + need;
+    return start_segment(w, size, e);
+}
+
+/* --- life of the writer --------------------------------------------------- */
+
+int spool_writer_open_sized(struct spool_writer **wp, const char *queue_dir,
+                            uint64_t segment_size, struct err *e)
 {
     struct spool_writer *w = calloc(1, sizeof *w);
 
+    *wp = NULL;
     if (w == NULL)
-        return err_set(e, ERR_TEMP, 0, "no memory for the queue's writer");
-    w->file.fd = w->wake.fd = -1;
+        return err_set(e, ERR_TEMP, 0, "no memory for a spool writer");
+    w->f.fd = w->wake_fd = -1;
+    w->segment_size = segment_size;
+    list_init(&w->turn);
     list_init(&w->solos);
-    if (!span_copy(w->dir, sizeof w->dir, span_of(queue_dir))) {
-        free(w);
-        return err_set(e, ERR_USAGE, ENAMETOOLONG, "queue directory %s",
-                       queue_dir);
+    list_init(&w->copies);
+    w->adds = pool_new(sizeof(struct add), SPOOL_TURN_MAX);
+    if (w->adds == NULL) {
+        err_set(e, ERR_TEMP, 0, "no memory for a spool writer");
+        goto out;
     }
-    if (open_segment(w, 0, e) != 0) {
-        free(w);
-        return -1;
-    }
-    *out = w;
+    if (spool_segments_dir(w->dir, queue_dir, e) != 0 ||
+        (w->wake_fd = spool_wake_open(queue_dir, e)) < 0 ||
+        start_segment(w, segment_size, e) != 0)
+        goto out;
+    w->base = w->f.h.id;
+    *wp = w;
     return 0;
+out:
+    spool_writer_close(&w);
+    return -1;
 }
 
-void spool_writer_close(struct spool_writer **w)
+int spool_writer_open(struct spool_writer **w, const char *queue_dir,
+                      struct err *e)
 {
-    if (*w == NULL)
-        return;
-    spool_writer_rollback(*w);
-    leave_segment(*w);
-    wake_close(&(*w)->wake);
-    free(*w);
-    *w = NULL;
+    return spool_writer_open_sized(w, queue_dir, SPOOL_SEGMENT_SIZE, e);
 }
 
-/* --- adding ---------------------------------------------------------- */
+void spool_writer_close(struct spool_writer **wp)
+{
+    struct spool_writer *w = *wp;
 
+    if (w == NULL)
+        return;
+    spool_writer_rollback(w);
+    leave_segment(w);
+    if (w->wake_fd >= 0)
+        close(w->wake_fd);
+    pool_free(&w->adds);
+    free(w);
+    *wp = NULL;
+}
+
+/* A base is the name of a segment that this writer claimed, so no other
+ * writer has it. */
 int spool_writer_new_id(struct spool_writer *w, struct msg_id *id,
                         struct err *e)
 {
-    if (w->next_n > MSG_ID_N_MAX) { /* the name of a new segment is needed */
+    if (w->n > MSG_ID_N_MAX) {
         leave_segment(w);
-        if (open_segment(w, 0, e) != 0)
+        if (start_segment(w, w->segment_size, e) != 0)
             return -1;
+        w->base = w->f.h.id;
+        w->n = 0;
     }
-    *id = (struct msg_id){ w->base, w->next_n++ };
+    id->base = w->base;
+    id->n = w->n++;
     return 0;
 }
 
-int spool_writer_has_room(struct spool_writer *w, uint64_t size, struct err *e)
-{
-    uint64_t now = clock_mono_ms();
-    struct statvfs v;
+/* --- the turn ------------------------------------------------------------- */
 
-    if (w->room_asked == 0 || now - w->room_asked >= 1000) {
-        if (statvfs(w->dir, &v) != 0)
-            return err_set(e, ERR_TEMP, errno, "ask for room in %s", w->dir);
-        w->room_asked = now;
-        w->room_bytes = (uint64_t)v.f_bavail * v.f_frsize;
-        w->room_inodes = v.f_files == 0 ? UINT64_MAX : v.f_favail;
-    }
-    if (w->room_bytes < RESERVE_BYTES || w->room_bytes - RESERVE_BYTES < size)
-        return err_set(e, ERR_TEMP, ENOSPC, "%s has %llu octets left", w->dir,
-                       (unsigned long long)w->room_bytes);
-    if (w->room_inodes < RESERVE_INODES)
-        return err_set(e, ERR_TEMP, ENOSPC, "%s has %llu inodes left", w->dir,
-                       (unsigned long long)w->room_inodes);
-    return 0;
-}
-
-static int encode_slots(struct added *a, const struct spool_message *m,
-                        struct err *e)
+static bool sizes_fit(const struct spool_message *m)
 {
-    a->slots = NULL;
-    if (m->slots == NULL)
-        return 0;
-    a->slots = malloc((size_t)m->nrcpt * SPOOL_SLOT);
-    if (a->slots == NULL)
-        return err_set(e, ERR_TEMP, 0, "no memory for %u slots", m->nrcpt);
-    for (uint32_t i = 0; i < m->nrcpt; i++)
-        spool_slot_encode(a->slots + (size_t)i * SPOOL_SLOT, &m->slots[i]);
-    return 0;
+    return m->nrcpt >= 1 && m->nrcpt <= SPOOL_RCPT_MAX && m->envelope->n > 0 &&
+           m->envelope->n <= UINT32_MAX;
 }
 
 int spool_writer_add(struct spool_writer *w, const struct spool_message *m,
                      const struct chain *body, struct err *e)
 {
-    if (w->nadded == TURN_MAX)
-        return err_set(e, ERR_TEMP, 0, "more than %d messages in a turn",
-                       TURN_MAX);
-    if (m->nrcpt == 0 || m->nrcpt > SPOOL_RCPT_MAX ||
-        m->envelope->n > UINT32_MAX)
-        return err_set(e, ERR_BUG, 0, "a message with %u recipients", m->nrcpt);
-    struct added *a = &w->added[w->nadded];
-    if (encode_slots(a, m, e) != 0)
-        return -1;
+    if (!sizes_fit(m))
+        return err_set(e, ERR_BUG, 0, "a message with %u recipients",
+                       (unsigned)m->nrcpt);
+    struct add *a = pool_get(w->adds);
+    if (a == NULL)
+        return err_set(e, ERR_TEMP, 0, "too many messages in one turn");
+    memset(&a->rec, 0, sizeof a->rec);
     a->envelope = m->envelope;
     a->body = body;
-    a->rec = (struct spool_record){ .id = m->id,
-                                    .arrival = m->arrival,
-                                    .body_size = body->n,
-                                    .envelope_size = (uint32_t)m->envelope->n,
-                                    .nrcpt = m->nrcpt,
-                                    .generation = m->generation,
-                                    .flags = m->flags };
+    a->rec.id = m->id;
+    a->rec.arrival = m->arrival;
+    a->rec.nrcpt = m->nrcpt;
+    a->rec.flags = m->flags;
+    a->rec.envelope_size = (uint32_t)m->envelope->n;
+    a->rec.body_size = body->n;
     a->rec.length =
-        spool_record_length(m->nrcpt, a->rec.envelope_size, a->rec.body_size);
-    w->added_bytes += a->rec.length;
-    w->nadded++;
+        spool_record_length(m->nrcpt, a->rec.envelope_size, body->n);
+    a->content_crc = spool_chain_crc(spool_chain_crc(0, m->envelope), body);
+    list_push(&w->turn, &a->link);
+    w->bytes += a->rec.length;
     return 0;
 }
 
-void spool_writer_take_solo(struct spool_writer *w, struct spool_solo *s)
+static void forget_adds(struct spool_writer *w)
 {
-    list_push(&w->solos, &s->link);
-}
+    struct list *l;
 
-const char *spool_writer_dir(const struct spool_writer *w)
-{
-    return w->dir;
-}
-
-uint64_t spool_writer_segment(const struct spool_writer *w)
-{
-    return w->file.id;
-}
-
-uint64_t spool_writer_placed(const struct spool_writer *w, size_t i)
-{
-    return w->added[i].at;
-}
-
-static void forget_turn(struct spool_writer *w)
-{
-    for (size_t i = 0; i < w->nadded; i++)
-        free(w->added[i].slots);
-    w->nadded = 0;
-    w->added_bytes = 0;
-}
-
-static struct spool_solo *pop_solo(struct spool_writer *w)
-{
-    struct list *l = list_pop(&w->solos);
-
-    return l == NULL ? NULL : LIST_ENTRY(l, struct spool_solo, link);
+    while ((l = list_pop(&w->turn)) != NULL)
+        pool_put(w->adds, LIST_ENTRY(l, struct add, link));
+    w->bytes = 0;
 }
 
 void spool_writer_rollback(struct spool_writer *w)
 {
-    struct spool_solo *s;
-
-    forget_turn(w);
-    while ((s = pop_solo(w)) != NULL)
-        spool_solo_abort(&s);
+    spool_solos_undo(w);
+    spool_copies_forget(w);
+    abandon_segment(w);
+    forget_adds(w);
 }
 
-/* --- committing ------------------------------------------------------ */
+/* --- commit --------------------------------------------------------------- */
 
-/* Where the next octets go, and the vectors that wait for one pwritev(). */
-struct output {
-    struct spool_writer *w;
-    uint64_t at; /* of the first vector */
-    uint64_t bytes;
-    int n;
-};
-
-static int put_out(struct output *o)
+static int put_record(struct spool_sink *k, struct add *a, uint64_t segment)
 {
-    int rc = o->n == 0
-                 ? 0
-                 : fs_pwritev_all(o->w->file.fd, o->w->iov, o->n, (off_t)o->at);
-    o->at += o->bytes;
-    o->bytes = 0;
-    o->n = 0;
-    return rc;
-}
+    const struct spool_record *r = &a->rec;
+    uint64_t content = spool_body_at(r) + r->body_size;
 
-static int put(struct output *o, const void *p, size_t n)
-{
-    if (n == 0)
-        return 0;
-    if (o->n == IOV_BATCH && put_out(o) != 0)
+    a->rec.segment = segment;
+    a->rec.crc = spool_record_crc(r, a->content_crc);
+    spool_record_encode(a->header, r);
+    if (spool_sink_add(k, a->header, sizeof a->header) != 0 ||
+        spool_sink_zeros(k, (uint64_t)r->nrcpt * SPOOL_SLOT) != 0 ||
+        spool_sink_chain(k, a->envelope) != 0 ||
+        spool_sink_chain(k, a->body) != 0 ||
+        spool_sink_zeros(k, r->length - content) != 0)
         return -1;
-    o->w->iov[o->n].iov_base = (void *)(uintptr_t)p;
-    o->w->iov[o->n].iov_len = n;
-    o->n++;
-    o->bytes += n;
     return 0;
-}
-
-static int put_zeros(struct output *o, uint64_t n)
-{
-    static const unsigned char zeros[4096];
-    int rc = 0;
-
-    for (; n > 0 && rc == 0; n -= n < sizeof zeros ? n : sizeof zeros)
-        rc = put(o, zeros, n < sizeof zeros ? (size_t)n : sizeof zeros);
-    return rc;
-}
-
-static int put_chain(struct output *o, const struct chain *c)
-{
-    int rc = 0;
-
-    for (const struct chain_block *b = c->head; b != NULL && rc == 0;
-         b = b->next)
-        rc = put(o, b->data + b->from, b->to - b->from);
-    return rc;
-}
-
-static uint32_t crc_of_chain(uint32_t crc, const struct chain *c)
-{
-    for (const struct chain_block *b = c->head; b != NULL; b = b->next)
-        crc = crc32c(crc, b->data + b->from, b->to - b->from);
-    return crc;
-}
-
-static int put_record(struct output *o, struct added *a)
-{
-    struct spool_record *r = &a->rec;
-    uint64_t slots = (uint64_t)r->nrcpt * SPOOL_SLOT;
-    uint64_t used = spool_body_at(r) + r->body_size;
-
-    r->segment = o->w->file.id;
-    a->at = o->at + o->bytes;
-    r->crc = crc_of_chain(crc_of_chain(0, a->envelope), a->body);
-    spool_record_seal(a->head, r);
-    if (put(o, a->head, sizeof a->head) != 0 ||
-        (a->slots != NULL ? put(o, a->slots, (size_t)slots)
-                          : put_zeros(o, slots)) != 0 ||
-        put_chain(o, a->envelope) != 0 || put_chain(o, a->body) != 0)
-        return -1;
-    return put_zeros(o, r->length - used);
 }
 
 static int write_records(struct spool_writer *w, struct err *e)
 {
-    struct output o = { .w = w, .at = w->committed };
-    int rc = 0;
+    struct spool_sink k = { w->f.fd, w->at, 0, 0, w->v };
 
-    if (w->nadded == 0)
+    if (w->bytes == 0)
         return 0;
-    for (size_t i = 0; i < w->nadded && rc == 0; i++)
-        rc = put_record(&o, &w->added[i]);
-    if (rc != 0 || put_out(&o) != 0)
-        return err_set(e, ERR_TEMP, errno, "write to the queue");
-    if (fs_fdatasync(w->file.fd) != 0)
-        return err_set(e, ERR_TEMP, errno, "sync the queue");
+    w->at += w->bytes; /* from here on there may be something to undo */
+    for (struct list *l = w->turn.next; l != &w->turn; l = l->next)
+        if (put_record(&k, LIST_ENTRY(l, struct add, link), w->f.h.id) != 0)
+            return err_set(e, ERR_TEMP, errno, "write to a segment");
+    if (spool_sink_flush(&k) != 0)
+        return err_set(e, ERR_TEMP, errno, "write to a segment");
     return 0;
 }
 
-static int make_place(struct spool_writer *w, struct err *e)
+static int sync_records(struct spool_writer *w, struct err *e)
 {
-    if (w->nadded == 0)
-        return 0;
-    if (w->file.fd >= 0 && w->committed + w->added_bytes <= w->size)
-        return 0;
-    leave_segment(w);
-    return open_segment(w, w->added_bytes, e);
-}
-
-static int sync_solos(struct spool_writer *w, struct err *e)
-{
-    for (struct list *l = w->solos.next; l != &w->solos; l = l->next)
-        if (spool_solo_sync(LIST_ENTRY(l, struct spool_solo, link), e) != 0)
-            return -1;
+    if (w->f.fd >= 0 && w->at > w->f.h.committed && fs_fdatasync(w->f.fd) != 0)
+        return err_set(e, ERR_TEMP, errno, "sync a segment");
     return 0;
 }
 
-static int publish_solos(struct spool_writer *w, struct err *e)
+/* The point after which the sender can see it, and nothing goes back. */
+static int publish_records(struct spool_writer *w, struct err *e)
 {
-    if (list_empty(&w->solos))
+    struct spool_segment_header old = w->f.h;
+
+    if (w->f.fd < 0 || w->at == w->f.h.committed)
         return 0;
-    for (struct list *l = w->solos.next; l != &w->solos; l = l->next)
-        if (spool_solo_publish(LIST_ENTRY(l, struct spool_solo, link), e) != 0)
-            return -1;
-    return segment_sync_dir(w->dir, e);
+    w->f.h.committed = w->at;
+    w->f.h.copies |= !list_empty(&w->copies);
+    if (spool_file_publish(&w->f) == 0)
+        return 0;
+    w->f.h = old;
+    return err_set(e, ERR_TEMP, errno, "publish a segment");
 }
 
-/* Nothing of the turn may exist.  After a failed sync the kernel may have
- * dropped the pages or not, so the segment is left behind, cut to what was
- * synced before. */
-static void fail_turn(struct spool_writer *w)
+/* Each step is the single one that leads to the next state in docs/spool.md;
+ * what is durable becomes visible only at the end. */
+static int store_turn(struct spool_writer *w, struct err *e)
 {
-    if (w->nadded > 0 && w->file.fd >= 0) {
-        /* Best effort: a complete record that a crash brings back was not
-         * acknowledged, and so can only be a duplicate. */
-        if (fs_truncate(w->file.fd, (off_t)w->committed) == 0)
-            (void)fs_fsync(w->file.fd);
-        leave_segment(w);
-    }
-    spool_writer_rollback(w);
+    if (w->bytes > 0 && spool_writer_reserve(w, 0, e) != 0)
+        return -1;
+    if (write_records(w, e) != 0 || spool_copies_finish(w, e) != 0 ||
+        spool_solos_sync(w, e) != 0 || sync_records(w, e) != 0 ||
+        spool_solos_rename(w, e) != 0 || publish_records(w, e) != 0)
+        return -1;
+    return 0;
 }
 
 int spool_writer_commit(struct spool_writer *w, struct err *e)
 {
-    struct spool_solo *s;
-    bool new_segments = !list_empty(&w->solos);
+    bool solo = !list_empty(&w->solos);
 
-    if (w->nadded == 0 && !new_segments)
+    if (list_empty(&w->turn) && !solo && list_empty(&w->copies))
         return 0;
-    if (make_place(w, e) != 0 || sync_solos(w, e) != 0 ||
-        write_records(w, e) != 0 || publish_solos(w, e) != 0) {
-        fail_turn(w);
+    if (store_turn(w, e) != 0) {
+        spool_writer_rollback(w);
         return -1;
     }
-    while ((s = pop_solo(w)) != NULL)
-        spool_solo_release(&s);
-    if (w->nadded > 0) {
-        w->committed += w->added_bytes;
-        /* Tells readers how far to look; not synced, recovery needs it not.
-         * If it cannot be written they see the messages when we leave. */
-        (void)segment_write_state(&w->file, w->committed, false);
-    }
-    forget_turn(w);
-    wake_sender(&w->wake, w->dir, new_segments ? 's' : 'c');
+    bool known = w->announced || w->f.fd < 0;
+    spool_solos_publish(w);
+    spool_copies_forget(w);
+    forget_adds(w);
+    spool_wake_send(w->wake_fd, solo || !known);
+    w->announced = true;
     return 0;
 }

@@ -1,0 +1,92 @@
+/* recover.c - bring a segment into order whose writer is gone.
+ *
+ * Boundaries of records are never guessed: from the first record on, each
+ * header says where the next one stands, and a body is never searched for
+ * headers.  So nobody can smuggle a record in inside of a body. */
+#include "spool/segment.h"
+
+#include "base/fs.h"
+#include "spool/walk.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+/* Content that is not whole, with a header that is: marked, so that nobody
+ * has to compute its checksum again. */
+static int mark_torn(struct spool_file *f, struct spool_record *r, uint64_t at,
+                     struct err *e)
+{
+    unsigned char header[SPOOL_RECORD_HEADER];
+
+    r->flags |= SPOOL_TORN;
+    spool_record_encode(header, r);
+    if (fs_pwrite_all(f->fd, header, sizeof header, (off_t)at) != 0)
+        return err_set(e, ERR_TEMP, errno, "mark a torn record");
+    return 0;
+}
+
+/* Look at every record up to the end of the file; *good becomes the end of
+ * the last whole one.  Before `committed` all were synced once, so what is
+ * not whole there has rotted; after it, it is the torn end of a turn that
+ * was never acknowledged. */
+static int check_records(struct spool_file *f, struct spool_walk *w,
+                         uint64_t *good, struct err *e)
+{
+    uint64_t committed = f->h.committed, at;
+    struct spool_record r;
+    int rc;
+
+    while ((rc = spool_walk_next(w, &r, &at, e)) == 1) {
+        int whole = (r.flags & SPOOL_TORN) == 0;
+        if (whole && (whole = spool_walk_verify(w, &r, at, e)) < 0)
+            return -1;
+        if (whole) {
+            *good = w->at;
+            f->h.copies |= r.generation > 0;
+            continue;
+        }
+        f->h.damaged |= w->at <= committed;
+        if ((r.flags & SPOOL_TORN) == 0 && mark_torn(f, &r, at, e) != 0)
+            return -1;
+    }
+    f->h.damaged |= w->at < committed;
+    return rc;
+}
+
+/* The data is synced before the segment is called closed: later readers of
+ * a closed segment trust it without checksums. */
+static int close_recovered(struct spool_file *f, uint64_t end, struct err *e)
+{
+    unsigned char header[SPOOL_SEGMENT_HEADER];
+
+    f->h.committed = end;
+    f->h.closed = true;
+    if (!f->h.damaged && fs_truncate(f->fd, (off_t)end) != 0)
+        return err_set(e, ERR_TEMP, errno, "cut off a torn tail");
+    if (fs_fdatasync(f->fd) != 0)
+        return err_set(e, ERR_TEMP, errno, "sync a recovered segment");
+    spool_segment_header_encode(header, &f->h);
+    if (fs_pwrite_all(f->fd, header, sizeof header, 0) != 0)
+        return err_set(e, ERR_TEMP, errno, "close a recovered segment");
+    return 0;
+}
+
+int spool_recover(struct spool_file *f, struct err *e)
+{
+    struct spool_walk *w = malloc(sizeof *w);
+    uint64_t end = SPOOL_SEGMENT_HEADER;
+    struct stat st;
+    int rc = -1;
+
+    if (w == NULL || fstat(f->fd, &st) != 0) {
+        err_set(e, ERR_TEMP, errno, "recover a segment");
+        goto out;
+    }
+    spool_walk_start(w, f->fd, f->h.id, end, (uint64_t)st.st_size);
+    if (check_records(f, w, &end, e) == 0 && close_recovered(f, end, e) == 0)
+        rc = 0;
+out:
+    free(w);
+    return rc;
+}

@@ -1,0 +1,51 @@
+#include "spool/wake.h"
+
+#include "base/os.h"
+#include "spool/segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int spool_wake_open(const char *queue_dir, struct err *e)
+{
+    char path[SPOOL_PATH];
+
+    if (!os_path(path, sizeof path, queue_dir, "run/wake"))
+        return err_set(e, ERR_USAGE, ENAMETOOLONG, "queue directory");
+    if (mkfifo(path, 0600) != 0 && errno != EEXIST)
+        return err_set(e, ERR_TEMP, errno, "make %s", path);
+    int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return err_set(e, ERR_TEMP, errno, "open %s", path);
+    return fd;
+}
+
+void spool_wake_send(int fd, bool new_file)
+{
+    ssize_t n;
+
+    do
+        n = write(fd, new_file ? "s" : "c", 1);
+    while (n < 0 && errno == EINTR);
+}
+
+/* A FIFO that was nearly full may have lost the byte that mattered. */
+bool spool_wake_drain(int fd)
+{
+    enum { NEARLY_FULL = 2048 };
+    char in[4096];
+    size_t sum = 0;
+    bool look = false;
+    ssize_t n;
+
+    while ((n = read(fd, in, sizeof in)) > 0 || (n < 0 && errno == EINTR)) {
+        if (n < 0)
+            continue;
+        sum += (size_t)n;
+        look |= memchr(in, 's', (size_t)n) != NULL;
+    }
+    return look || sum >= NEARLY_FULL;
+}

@@ -1,0 +1,345 @@
+#include "spool_kit.h"
+
+#include "base/fs.h"
+
+#include <check.h>
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* --- directories ---------------------------------------------------------- */
+
+void kit_remove_tree(const char *path)
+{
+    char below[1024];
+    DIR *d = opendir(path);
+
+    for (struct dirent *n; d != NULL && (n = readdir(d)) != NULL;) {
+        if (strcmp(n->d_name, ".") == 0 || strcmp(n->d_name, "..") == 0)
+            continue;
+        snprintf(below, sizeof below, "%s/%s", path, n->d_name);
+        if (unlink(below) != 0)
+            kit_remove_tree(below);
+    }
+    if (d != NULL)
+        closedir(d);
+    rmdir(path);
+}
+
+struct kit *kit_new(const char *parent)
+{
+    struct kit *k = calloc(1, sizeof *k);
+    struct err e;
+
+    ck_assert_ptr_nonnull(k);
+    if (parent == NULL)
+        parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    snprintf(k->dir, sizeof k->dir, "%s/spool-XXXXXX", parent);
+    ck_assert_ptr_nonnull(mkdtemp(k->dir));
+    k->blocks = chain_pool_new(16 * 1024);
+    ck_assert_msg(spool_make_dirs(k->dir, (uid_t)-1, (gid_t)-1, &e) == 0, "%s",
+                  e.text);
+    return k;
+}
+
+void kit_free(struct kit **kp)
+{
+    struct kit *k = *kp;
+
+    spool_writer_close(&k->w);
+    spool_store_close(&k->s);
+    kit_forget_chains(k);
+    pool_free(&k->blocks);
+    kit_remove_tree(k->dir);
+    free(k);
+    *kp = NULL;
+}
+
+size_t kit_files(const struct kit *k, const char *ending)
+{
+    char path[300];
+    size_t n = 0;
+
+    snprintf(path, sizeof path, "%s/segments", k->dir);
+    DIR *d = opendir(path);
+    ck_assert_ptr_nonnull(d);
+    for (struct dirent *f; (f = readdir(d)) != NULL;)
+        n += strstr(f->d_name, ending) != NULL;
+    closedir(d);
+    return n;
+}
+
+size_t kit_open_fds(void)
+{
+    size_t n = 0;
+    DIR *d = opendir("/proc/self/fd");
+
+    ck_assert_ptr_nonnull(d);
+    while (readdir(d) != NULL)
+        n++;
+    closedir(d);
+    return n;
+}
+
+/* --- messages ------------------------------------------------------------- */
+
+static void octets(uint32_t number, uint64_t at, unsigned char *out, size_t n)
+{
+    for (size_t i = 0; i < n; i++, at++)
+        out[i] = (unsigned char)((at * 2654435761u >> 7) ^ number * 97u ^ at);
+}
+
+static void add_field(struct kit *k, struct chain *c, enum spool_field type,
+                      const char *text)
+{
+    unsigned char head[SPOOL_FIELD_HEAD];
+
+    spool_field_head(head, type, strlen(text));
+    ck_assert(chain_add(c, k->blocks, head, sizeof head));
+    ck_assert(chain_adds(c, k->blocks, text));
+}
+
+static uint32_t nrcpt_of(uint32_t number)
+{
+    return 1 + number % 3;
+}
+
+static void make_envelope(struct kit *k, struct chain *c, uint32_t number,
+                          size_t size)
+{
+    char text[64];
+
+    snprintf(text, sizeof text, "%" PRIu32 ".%zu@example.org", number, size);
+    add_field(k, c, SPOOL_F_SENDER, text);
+    for (uint32_t i = 0; i < nrcpt_of(number); i++) {
+        snprintf(text, sizeof text, "r%" PRIu32 "@example.com", i);
+        add_field(k, c, SPOOL_F_RCPT, text);
+    }
+}
+
+static int add_solo(struct spool_writer *w, const struct spool_message *m,
+                    uint32_t number, size_t size, struct err *e)
+{
+    struct spool_solo *s = NULL;
+    unsigned char piece[1000];
+
+    if (spool_solo_open(&s, w, m, e) != 0)
+        return -1;
+    for (size_t at = 0; at < size;) {
+        size_t n = size - at < sizeof piece ? size - at : sizeof piece;
+        octets(number, at, piece, n);
+        if (spool_solo_append(s, piece, n, e) != 0) {
+            spool_solo_abort(&s);
+            return -1;
+        }
+        at += n;
+    }
+    return spool_solo_finish(w, &s, e);
+}
+
+static int add_small(struct kit *k, struct spool_writer *w,
+                     const struct spool_message *m, uint32_t number,
+                     size_t size, struct err *e)
+{
+    unsigned char piece[1000];
+    struct chain *body = &k->body[number];
+
+    for (size_t at = 0; at < size;) {
+        size_t n = size - at < sizeof piece ? size - at : sizeof piece;
+        octets(number, at, piece, n);
+        ck_assert(chain_add(body, k->blocks, piece, n));
+        at += n;
+    }
+    return spool_writer_add(w, m, body, e);
+}
+
+static int try_add(struct kit *k, struct spool_writer *w, uint32_t number,
+                   size_t size, bool solo, struct msg_id *id, struct err *e)
+{
+    struct spool_message m = { .arrival = 1000 + number,
+                               .nrcpt = nrcpt_of(number),
+                               .envelope = &k->env[number] };
+
+    ck_assert_uint_lt(number, KIT_MESSAGES);
+    if (spool_writer_new_id(w, &m.id, e) != 0)
+        return -1;
+    *id = m.id;
+    chain_clear(&k->env[number], k->blocks);
+    chain_clear(&k->body[number], k->blocks);
+    make_envelope(k, &k->env[number], number, size);
+    return solo ? add_solo(w, &m, number, size, e)
+                : add_small(k, w, &m, number, size, e);
+}
+
+int kit_try(struct kit *k, struct spool_writer *w, uint32_t number, size_t size,
+            bool solo, struct err *e)
+{
+    struct msg_id id;
+
+    return try_add(k, w, number, size, solo, &id, e);
+}
+
+void kit_add(struct kit *k, struct spool_writer *w, uint32_t number,
+             size_t size, struct msg_id *id)
+{
+    struct msg_id mine;
+    struct err e;
+
+    ck_assert_msg(try_add(k, w, number, size, false, &mine, &e) == 0, "%s",
+                  e.text);
+    if (id != NULL)
+        *id = mine;
+}
+
+void kit_add_solo(struct kit *k, struct spool_writer *w, uint32_t number,
+                  size_t size)
+{
+    struct err e;
+
+    ck_assert_msg(kit_try(k, w, number, size, true, &e) == 0, "%s", e.text);
+}
+
+void kit_forget_chains(struct kit *k)
+{
+    for (size_t i = 0; i < KIT_MESSAGES; i++) {
+        chain_clear(&k->env[i], k->blocks);
+        chain_clear(&k->body[i], k->blocks);
+    }
+}
+
+/* --- what is in the queue ------------------------------------------------- */
+
+struct checking {
+    uint32_t number, nrcpt, fields;
+    size_t size;
+    bool bad;
+};
+
+static int on_field(void *ctx, enum spool_field type, struct span s)
+{
+    struct checking *c = ctx;
+    char text[64], want[64];
+
+    if (!span_copy(text, sizeof text, s))
+        c->bad = true;
+    else if (c->fields++ == 0)
+        c->bad |= type != SPOOL_F_SENDER ||
+                  sscanf(text, "%" SCNu32 ".%zu@example.org", &c->number,
+                         &c->size) != 2;
+    else {
+        snprintf(want, sizeof want, "r%" PRIu32 "@example.com", c->nrcpt++);
+        c->bad |= type != SPOOL_F_RCPT || strcmp(text, want) != 0;
+    }
+    return 0;
+}
+
+static bool body_is(const struct spool_view *v, uint32_t number, size_t size)
+{
+    struct body b = spool_view_body(v);
+    unsigned char got[4096], want[4096];
+    uint64_t at = 0;
+    ssize_t n;
+
+    if (b.size != size)
+        return false;
+    while ((n = body_read(&b, at, got, sizeof got)) > 0) {
+        octets(number, at, want, (size_t)n);
+        if (memcmp(got, want, (size_t)n) != 0)
+            return false;
+        at += (uint64_t)n;
+    }
+    return n == 0 && at == size;
+}
+
+int kit_check(const struct spool_view *v, uint32_t *number)
+{
+    struct checking c = { 0 };
+    struct err e;
+
+    if (spool_view_envelope(v, on_field, &c, &e) != 0 || c.bad ||
+        c.fields == 0 || c.number >= KIT_MESSAGES ||
+        c.nrcpt != nrcpt_of(c.number) || c.nrcpt != v->rec->nrcpt ||
+        v->rec->arrival != 1000 + c.number || !body_is(v, c.number, c.size))
+        return -1;
+    *number = c.number;
+    return 0;
+}
+
+static struct spool_item *on_found(void *ctx, const struct spool_record *rec)
+{
+    struct kit *k = ctx;
+
+    (void)rec;
+    for (size_t i = 0; i < KIT_MESSAGES; i++)
+        if (!k->found[i].used) {
+            k->found[i].used = true;
+            k->found[i].number = UINT32_MAX;
+            k->nfound++;
+            return &k->found[i].item;
+        }
+    return NULL;
+}
+
+size_t kit_scan(struct kit *k)
+{
+    size_t before = k->nfound;
+    struct body body;
+    struct err e;
+
+    ck_assert_msg(spool_store_scan(k->s, on_found, k, &e) == 0, "%s", e.text);
+    for (size_t i = 0; i < KIT_MESSAGES; i++) {
+        if (!k->found[i].used || k->found[i].number != UINT32_MAX)
+            continue;
+        struct spool_item *it = &k->found[i].item;
+        ck_assert_int_eq(spool_item_pin(k->s, it, &body, &e), 0);
+        struct spool_segment *pinned = it->segment;
+        struct spool_view v = { &it->rec, body.fd, it->at };
+        ck_assert_msg(kit_check(&v, &k->found[i].number) == 0,
+                      "a record that nobody wrote");
+        spool_item_unpin(k->s, pinned);
+    }
+    return k->nfound - before;
+}
+
+struct spool_item *kit_find(struct kit *k, uint32_t number)
+{
+    struct spool_item *it = NULL;
+
+    for (size_t i = 0; i < KIT_MESSAGES; i++)
+        if (k->found[i].used && k->found[i].number == number) {
+            ck_assert_msg(it == NULL, "%" PRIu32 " is there twice", number);
+            it = &k->found[i].item;
+        }
+    return it;
+}
+
+int kit_mark(struct kit *k, uint32_t number, uint32_t index,
+             enum spool_state state)
+{
+    struct spool_slot slot = { .state = state,
+                               .attempts = 1,
+                               .code = 250,
+                               .host = "mx.example.com",
+                               .reply = "2.0.0 ok" };
+    struct spool_item *it = kit_find(k, number);
+    struct err e;
+
+    ck_assert_ptr_nonnull(it);
+    return spool_slot_put(k->s, it, index, &slot, &e);
+}
+
+void kit_finish(struct kit *k, uint32_t number)
+{
+    for (uint32_t i = 0; i < nrcpt_of(number); i++)
+        ck_assert_int_eq(kit_mark(k, number, i, SPOOL_DELIVERED), 0);
+    spool_item_done(k->s, kit_find(k, number));
+    for (size_t i = 0; i < KIT_MESSAGES; i++)
+        if (k->found[i].used && k->found[i].number == number) {
+            k->found[i].used = false;
+            k->nfound--;
+        }
+}

@@ -1,0 +1,305 @@
+/* test_spool_queue.c - messages go in by a writer and out by a store. */
+#include "spool_kit.h"
+
+#include "base/fs.h"
+#include "spool/turn.h"
+
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct kit *k;
+
+static void setup(void)
+{
+    k = kit_new(NULL);
+}
+
+static void teardown(void)
+{
+    fs_replace(NULL);
+    kit_free(&k);
+}
+
+static void open_writer(uint64_t size)
+{
+    struct err e;
+
+    ck_assert_msg(spool_writer_open_sized(&k->w, k->dir, size, &e) == 0, "%s",
+                  e.text);
+}
+
+static void open_store(void)
+{
+    struct err e;
+
+    ck_assert_msg(spool_store_open(&k->s, k->dir, &e) == 0, "%s", e.text);
+}
+
+static void commit(void)
+{
+    struct err e;
+
+    ck_assert_msg(spool_writer_commit(k->w, &e) == 0, "%s", e.text);
+    kit_forget_chains(k);
+}
+
+/* A sender that starts again: everything it knew comes from the disk. */
+static void reopen_store(void)
+{
+    spool_store_close(&k->s);
+    memset(k->found, 0, sizeof k->found);
+    k->nfound = 0;
+    open_store();
+    kit_scan(k);
+}
+
+static const struct {
+    const char *name;
+    size_t size;
+    bool solo;
+} sizes[] = {
+    { "empty", 0, false },           { "one octet", 1, false },
+    { "a block", 4080, false },      { "aligned", 128, false },
+    { "many blocks", 50000, false }, { "more than a segment", 200000, false },
+    { "empty solo", 0, true },       { "solo", 100000, true },
+};
+
+START_TEST(round_trip)
+{
+    open_store();
+    open_writer(KIT_SEGMENT);
+    if (sizes[_i].solo)
+        kit_add_solo(k, k->w, (uint32_t)_i, sizes[_i].size);
+    else
+        kit_add(k, k->w, (uint32_t)_i, sizes[_i].size, NULL);
+    ck_assert_msg(kit_scan(k) == 0, "%s: seen before the commit",
+                  sizes[_i].name);
+    commit();
+    ck_assert_msg(kit_scan(k) == 1, "%s: not seen after it", sizes[_i].name);
+    ck_assert_ptr_nonnull(kit_find(k, (uint32_t)_i));
+    ck_assert_uint_eq(kit_scan(k), 0);
+    spool_writer_close(&k->w);
+    reopen_store();
+    ck_assert_uint_eq(k->nfound, 1);
+    kit_finish(k, (uint32_t)_i);
+    ck_assert_msg(kit_files(k, ".") == 2, "%s: files are left", sizes[_i].name);
+}
+END_TEST
+
+START_TEST(a_turn_of_all_kinds)
+{
+    open_store();
+    open_writer(KIT_SEGMENT);
+    for (uint32_t i = 0; i < 40; i++)
+        if (i % 7 == 3)
+            kit_add_solo(k, k->w, i, 3000 * i);
+        else
+            kit_add(k, k->w, i, 100 * i, NULL);
+    commit();
+    kit_add(k, k->w, 40, 10, NULL);
+    commit();
+    ck_assert_uint_eq(kit_scan(k), 41);
+    reopen_store();
+    ck_assert_uint_eq(k->nfound, 41);
+    for (uint32_t i = 0; i < 41; i++)
+        kit_finish(k, i);
+    spool_writer_close(&k->w);
+    kit_scan(k);
+    reopen_store();
+    ck_assert_uint_eq(k->nfound, 0);
+    ck_assert_uint_eq(kit_files(k, "."), 2);
+}
+END_TEST
+
+START_TEST(marks_are_remembered)
+{
+    struct spool_slot slot;
+    struct err e;
+
+    open_store();
+    open_writer(KIT_SEGMENT);
+    kit_add(k, k->w, 2, 1000, NULL); /* three recipients */
+    kit_add(k, k->w, 5, 1000, NULL);
+    commit();
+    kit_scan(k);
+    kit_mark(k, 2, 1, SPOOL_DELIVERED);
+    kit_mark(k, 5, 0, SPOOL_HELD);
+    kit_mark(k, 5, 1, SPOOL_FAILED);
+    kit_mark(k, 5, 2, SPOOL_DELETED);
+    reopen_store();
+    ck_assert_uint_eq(k->nfound, 2);
+    static const enum spool_state want[2][3] = {
+        { SPOOL_PENDING, SPOOL_DELIVERED, SPOOL_PENDING },
+        { SPOOL_HELD, SPOOL_FAILED, SPOOL_DELETED }
+    };
+    for (uint32_t i = 0; i < 6; i++) {
+        ck_assert_int_eq(
+            spool_slot_get(k->s, kit_find(k, i < 3 ? 2 : 5), i % 3, &slot, &e),
+            0);
+        ck_assert_msg(slot.state == want[i / 3][i % 3], "recipient %u", i);
+    }
+    ck_assert_str_eq(slot.host, "mx.example.com");
+    ck_assert_int_eq(spool_slot_get(k->s, kit_find(k, 2), 3, &slot, &e), -1);
+}
+END_TEST
+
+START_TEST(ids_never_repeat)
+{
+    struct spool_writer *other;
+    struct msg_id a, b, last = { 0, 0 };
+    struct err e;
+
+    open_writer(KIT_SEGMENT);
+    ck_assert_int_eq(spool_writer_open_sized(&other, k->dir, KIT_SEGMENT, &e),
+                     0);
+    k->w->n = MSG_ID_N_MAX - 10; /* the end of a base is near */
+    for (int i = 0; i < 30; i++) {
+        ck_assert_int_eq(spool_writer_new_id(k->w, &a, &e), 0);
+        ck_assert_int_eq(spool_writer_new_id(other, &b, &e), 0);
+        ck_assert(!msg_id_eq(a, b) && !msg_id_eq(a, last));
+        ck_assert_int_gt(msg_id_cmp(a, last), 0);
+        ck_assert_uint_le(a.n, MSG_ID_N_MAX);
+        last = a;
+    }
+    ck_assert(k->w->base != other->base);
+    spool_writer_close(&other);
+}
+END_TEST
+
+START_TEST(rollback_leaves_nothing)
+{
+    open_store();
+    open_writer(KIT_SEGMENT);
+    kit_add(k, k->w, 1, 100, NULL);
+    kit_add_solo(k, k->w, 2, 100000);
+    spool_writer_rollback(k->w);
+    kit_add(k, k->w, 3, 100, NULL);
+    commit();
+    kit_scan(k);
+    ck_assert_uint_eq(k->nfound, 1);
+    ck_assert_ptr_nonnull(kit_find(k, 3));
+    ck_assert_uint_eq(kit_files(k, ".new"), 0);
+    ck_assert_uint_eq(kit_files(k, ".seg"), 1);
+}
+END_TEST
+
+START_TEST(one_sender_at_a_time)
+{
+    struct spool_store *other;
+    struct err e;
+
+    open_store();
+    ck_assert_int_eq(spool_store_open(&other, k->dir, &e), -1);
+    ck_assert_int_eq(e.kind, ERR_TEMP);
+    ck_assert_int_eq(e.sys, EWOULDBLOCK);
+    ck_assert_ptr_null(other);
+}
+END_TEST
+
+START_TEST(reclaim_moves_survivors)
+{
+    struct err e;
+    int rc, calls = 0;
+
+    open_store();
+    open_writer(KIT_SEGMENT);
+    for (uint32_t i = 0; i < 300; i++) {
+        kit_add(k, k->w, i, 1000 + i, NULL);
+        if (i % 10 == 9)
+            commit();
+    }
+    kit_scan(k);
+    for (uint32_t i = 0; i < 300; i++)
+        if (i % 20 == 2)
+            kit_mark(k, i, 0, SPOOL_HELD);
+        else
+            kit_finish(k, i);
+    while ((rc = spool_store_reclaim(k->s, k->w, &e)) > 0)
+        calls++;
+    ck_assert_msg(rc == 0, "%s", e.text);
+    ck_assert_int_gt(calls, 1);
+    kit_scan(k);
+    ck_assert_uint_eq(k->nfound, 15);
+    struct spool_usage u;
+    spool_store_usage(k->s, &u);
+    ck_assert_uint_eq(u.messages, 15);
+    ck_assert_uint_le(u.disk_bytes, 2 * u.live_bytes + 2 * KIT_SEGMENT);
+    reopen_store();
+    ck_assert_uint_eq(k->nfound, 15);
+    for (uint32_t i = 2; i < 300; i += 20) {
+        struct spool_slot slot;
+        ck_assert_int_eq(spool_slot_get(k->s, kit_find(k, i), 0, &slot, &e), 0);
+        ck_assert_int_eq(slot.state, SPOOL_HELD);
+    }
+}
+END_TEST
+
+static int count(void *ctx, const struct spool_view *v)
+{
+    uint32_t number;
+
+    ck_assert_int_eq(kit_check(v, &number), 0);
+    ++*(int *)ctx;
+    return 0;
+}
+
+START_TEST(look_needs_no_lock)
+{
+    struct err e;
+    int waiting = 0, all = 0;
+
+    open_store();
+    open_writer(KIT_SEGMENT);
+    for (uint32_t i = 0; i < 100; i++)
+        kit_add(k, k->w, i, 1000, NULL);
+    kit_add_solo(k, k->w, 100, 50000);
+    commit();
+    kit_add(k, k->w, 101, 10, NULL);
+    kit_scan(k);
+    for (uint32_t i = 0; i < 50; i++)
+        kit_finish(k, i);
+    ck_assert_int_eq(spool_look(k->dir, false, count, &waiting, &e), 0);
+    ck_assert_int_eq(spool_look(k->dir, true, count, &all, &e), 0);
+    ck_assert_int_eq(waiting, 51);
+    ck_assert_int_eq(all, 101);
+}
+END_TEST
+
+START_TEST(no_room_is_said_early)
+{
+    struct err e;
+
+    open_writer(KIT_SEGMENT);
+    ck_assert_int_eq(spool_writer_has_room(k->w, 1000, &e), 0);
+    ck_assert_int_eq(spool_writer_has_room(k->w, UINT64_MAX / 4, &e), -1);
+    ck_assert_int_eq(e.sys, ENOSPC);
+    ck_assert_int_eq(e.kind, ERR_TEMP);
+    ck_assert_int_eq(spool_writer_has_room(k->w, UINT64_MAX, &e), -1);
+    k->w->room_inodes = 3;
+    ck_assert_int_eq(spool_writer_has_room(k->w, 1, &e), -1);
+}
+END_TEST
+
+Suite *spool_queue_suite(void);
+Suite *spool_queue_suite(void)
+{
+    Suite *s = suite_create("spool_queue");
+    TCase *t = tcase_create("spool_queue");
+
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_loop_test(t, round_trip, 0,
+                        (int)(sizeof sizes / sizeof sizes[0]));
+    tcase_add_test(t, a_turn_of_all_kinds);
+    tcase_add_test(t, marks_are_remembered);
+    tcase_add_test(t, ids_never_repeat);
+    tcase_add_test(t, rollback_leaves_nothing);
+    tcase_add_test(t, one_sender_at_a_time);
+    tcase_add_test(t, reclaim_moves_survivors);
+    tcase_add_test(t, look_needs_no_lock);
+    tcase_add_test(t, no_room_is_said_early);
+    suite_add_tcase(s, t);
+    return s;
+}
