@@ -36,5 +36,6 @@ const char *command_nearest(const char *given);
 
 int cmd_config(int argc, char **argv);
 int cmd_help(int argc, char **argv);
+int cmd_log(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 #endif

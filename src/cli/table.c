@@ -22,6 +22,16 @@ const struct command commands[] = {
       "  --json         --show as one JSON object\n" },
     { "help", cmd_help, NULL, "[COMMAND]", "explain a command",
       NULL },
+    { "log", cmd_log, NULL,
+      "[-f] [--id ID] [--sid SID] [-c FILE] [-o KEY=VALUE]...",
+      "collect the log, or look into it",
+      "Without a flag of the first three: receive the lines of all processes of\n"
+      "queue_dir and write them to log.file.  SIGHUP opens the file again.\n\n"
+      "  -f             show the last lines and wait for more\n"
+      "  --id ID        show the lines of one message\n"
+      "  --sid SID      show the lines of one session\n"
+      "  --queue-dir D  queue_dir\n"
+      "  --log-file F   log.file\n" },
     { "version", cmd_version, NULL, "", "print the version",
       NULL },
 };

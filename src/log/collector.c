@@ -383,8 +383,10 @@ static int take_lock(struct collector *c, struct err *e)
                            c->queue_dir);
         pause_ms(LOCK_AGAIN_MS);
     }
-    return err_set(e, ERR_TEMP, EWOULDBLOCK, "another collector serves %s",
-                   c->queue_dir);
+    err_set(e, ERR_TEMP, 0, "another collector serves %s", c->queue_dir);
+    if (e != NULL)
+        e->sys = EWOULDBLOCK; /* said in better words */
+    return -1;
 }
 
 int log_collect(const char *queue_dir, const char *file, struct err *e)

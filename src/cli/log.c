@@ -1,0 +1,89 @@
+/* log.c - `mta log`: collect lines, or look at those that are there. */
+#include "log/log.h"
+#include "base/os.h"
+#include "cli/command.h"
+#include "cli/options.h"
+#include "log/collector.h"
+#include "spool/writer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+static int fail(const struct err *e)
+{
+    fprintf(stderr, "mta log: %s\n", e->text);
+    return e->kind == ERR_USAGE  ? EX_USAGE
+           : e->kind == ERR_PERM ? EX_NOPERM
+                                 : EX_TEMPFAIL;
+}
+
+/* As root, make the file while we may, for the user we are about to be. */
+static void prepare_file(const char *file, uid_t uid, gid_t gid)
+{
+    if (geteuid() != 0 || strcmp(file, "-") == 0)
+        return;
+    int fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+                  0640);
+    if (fd < 0)
+        return; /* the collector will say why */
+    (void)!fchown(fd, uid, gid);
+    close(fd);
+}
+
+static int collect(const struct conf *c)
+{
+    struct err e;
+    uid_t uid;
+    gid_t gid;
+
+    if (os_find_ids(c->user, c->group, &uid, &gid, &e) != 0 ||
+        spool_make_dirs(c->queue_dir, uid, gid, &e) != 0)
+        return fail(&e);
+    prepare_file(c->log.file, uid, gid);
+    if (os_drop_privileges(c->user, c->group, &e) != 0)
+        return fail(&e);
+    log_style((enum log_level)c->log.level, (enum log_format)c->log.format);
+    return log_collect(c->queue_dir, c->log.file, &e) == 0 ? EX_OK : fail(&e);
+}
+
+static int show(const struct conf *c, const char *id, const char *sid,
+                bool follow)
+{
+    struct err e;
+
+    if (strcmp(c->log.file, "-") == 0) {
+        fputs("mta log: log.file is standard output: there is no file to "
+              "look into\n",
+              stderr);
+        return EX_CONFIG;
+    }
+    if (log_show(c->log.file, id, sid, follow, &e) == 0)
+        return EX_OK;
+    fprintf(stderr, "mta log: %s\n", e.text);
+    return e.kind == ERR_USAGE ? EX_NOINPUT : EX_IOERR;
+}
+
+int cmd_log(int argc, char **argv)
+{
+    bool follow = false;
+    const char *id = NULL, *sid = NULL;
+    const struct option flags[] = { OPTION_ON("-f", &follow),
+                                    OPTION_TEXT("--id", &id),
+                                    OPTION_TEXT("--sid", &sid),
+                                    OPTION_SETTING("--queue-dir", "queue_dir"),
+                                    OPTION_SETTING("--log-file", "log.file") };
+    const struct options_spec spec = { flags, sizeof flags / sizeof flags[0], 0,
+                                       0 };
+    struct options o;
+
+    if (!options_read(&o, &spec, argc, argv))
+        return o.status;
+    int status = follow || id != NULL || sid != NULL
+                     ? show(&o.conf, id, sid, follow)
+                     : collect(&o.conf);
+    options_done(&o);
+    return status;
+}
