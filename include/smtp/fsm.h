@@ -53,7 +53,8 @@ void fsm_index_build(struct fsm_index *ix, const struct fsm *m);
 int fsm_feed(const struct fsm *m, const struct fsm_index *ix,
              unsigned char *state, unsigned event, void *ctx);
 
-/* The drawing, as graphviz. */
+/* The drawing, as graphviz.  `any` stands for every state that has no row of
+ * its own for the event. */
 void fsm_dot(const struct fsm *m, FILE *out);
 
 /* Proofs for tests; NULL when the property holds, else a static text saying

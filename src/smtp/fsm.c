@@ -63,28 +63,3 @@ int fsm_feed(const struct fsm *m, const struct fsm_index *ix,
     }
     return 0;
 }
-
-void fsm_dot(const struct fsm *m, FILE *out)
-{
-    fprintf(out,
-            "digraph %s {\n"
-            "  rankdir=LR;\n"
-            "  node [shape=box, style=rounded];\n"
-            "  any [style=dashed];\n"
-            "  %s [style=bold];\n"
-            "  %s [peripheries=2];\n",
-            m->name, m->state_names[m->start], m->state_names[m->end]);
-    for (const struct fsm_row *r = m->rows; r < m->rows + m->nrows; r++) {
-        const char *from =
-            r->state == FSM_ANY ? "any" : m->state_names[r->state];
-        const char *to = r->next == FSM_ANY ? from : m->state_names[r->next];
-        fprintf(out, "  %s -> %s [label=\"%s", from, to,
-                m->event_names[r->event]);
-        if (r->guard != NULL)
-            fprintf(out, " [%s]", r->guard_name);
-        if (r->act != NULL)
-            fprintf(out, "\\n%s", r->act_name);
-        fputs("\"];\n", out);
-    }
-    fputs("}\n", out);
-}
