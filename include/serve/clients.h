@@ -23,6 +23,6 @@ void clients_add(struct clients *c, unsigned row, const struct addr *a);
 void clients_remove(struct clients *c, unsigned row, const struct addr *a);
 unsigned clients_of(const struct clients *c, const struct addr *a);
 
-/* Is there a worker with fewer than `max` clients? */
-bool clients_room(const struct clients *c, unsigned max);
+/* Is there one among the first `rows` workers with fewer than `max`? */
+bool clients_room(const struct clients *c, unsigned rows, unsigned max);
 #endif

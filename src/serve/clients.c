@@ -74,9 +74,9 @@ unsigned clients_of(const struct clients *c, const struct addr *a)
     return sum;
 }
 
-bool clients_room(const struct clients *c, unsigned max)
+bool clients_room(const struct clients *c, unsigned rows, unsigned max)
 {
-    for (unsigned r = 0; r < c->rows; r++)
+    for (unsigned r = 0; r < rows && r < c->rows; r++)
         if (c->row[r].total < max)
             return true;
     return false;

@@ -86,6 +86,7 @@ void serve_session_feed(struct serve_session *s, enum session_event ev)
 
 /* --- input ----------------------------------------------------------- */
 
+/* The deadline of the next event, and of the session as a whole. */
 static void arm_timeout(struct serve_session *s)
 {
     const struct conf *c = s->worker->conf;
@@ -93,9 +94,12 @@ static void arm_timeout(struct serve_session *s)
     uint64_t all = (uint64_t)c->serve.session_timeout;
     uint64_t step = (uint64_t)(s->state == S_DATA ? c->serve.data_timeout
                                                   : c->serve.command_timeout);
-    uint64_t left = used >= all ? 1 : all - used;
 
-    conn_set_timeout(&s->conn, step < left ? step : left);
+    if (used >= all && s->state != S_STORE)
+        serve_session_feed(s, E_TIMEOUT);
+    else
+        conn_set_timeout(&s->conn,
+                         used >= all || step < all - used ? step : all - used);
 }
 
 static enum session_event event_of(const struct worker *w, enum smtp_verb verb)

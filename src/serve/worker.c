@@ -85,7 +85,9 @@ static bool full(const struct worker *w)
 {
     unsigned max = (unsigned)w->conf->serve.max_clients;
 
-    return w->nsessions >= max && clients_room(w->shared->clients, max);
+    return w->nsessions >= max &&
+           clients_room(w->shared->clients, (unsigned)w->conf->serve.workers,
+                        max);
 }
 
 static void on_client(struct loop_io *io, unsigned ready)

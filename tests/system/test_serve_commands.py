@@ -89,7 +89,8 @@ RECIPIENTS = [
     ("<>", 501, "5.1.3"),
     ("<user@>", 501, "5.1.3"),
     ("<user@-bad-.test>", 501, "5.1.3"),
-    ("<../../etc/x@here.test>", 550, "5.1.1"),
+    ("<..x@here.test>", 501, "5.1.3"),
+    ("<\"../../etc/x\"@here.test>", 550, "5.1.1"),
     ("<user@here.test> NOTIFY=NEVER", 555, "5.5.4"),
 ]
 
@@ -128,7 +129,7 @@ def test_data_without_a_valid_recipient(server):
         c.say("EHLO client.test")
         c.say("MAIL FROM:<a@client.test>")
         assert c.say("DATA")[0] == 503
-        assert c.say("RCPT TO:<../x@here.test>")[0] == 550
+        assert c.say("RCPT TO:<\"../x\"@here.test>")[0] == 550
         assert code_of(c.say("DATA")) == (554, "5.5.1")
 
 
