@@ -35,7 +35,12 @@ void command_list(FILE *out);
 const char *command_nearest(const char *given);
 
 int cmd_config(int argc, char **argv);
+int cmd_fsm(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 int cmd_log(int argc, char **argv);
+int cmd_queue(int argc, char **argv);
+int cmd_run(int argc, char **argv);
+int cmd_send(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 #endif

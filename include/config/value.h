@@ -1,6 +1,6 @@
 /* config/value.h - values of settings: from text, and back to text.
  *
- * For src/config alone.  Errors name the value and what is wrong with it,
+ * For src/config, and commands whose own flags are times.  Errors name the value and what is wrong with it,
  * not the setting: the caller knows where it came from.  The value of a
  * secret is in no error. */
 #ifndef MTA_CONFIG_VALUE_H

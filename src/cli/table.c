@@ -20,6 +20,37 @@ const struct command commands[] = {
       "                 /etc/mta/mta.conf if it is there)\n"
       "  -o KEY=VALUE   change one setting; may be repeated\n"
       "  --json         --show as one JSON object\n" },
+    { "fsm", cmd_fsm, NULL, "server|client",
+      "draw a session's state machine",
+      "  Prints graphviz: mta fsm server | dot -Tsvg > server.svg\n" },
+    { "queue", cmd_queue, "mailq",
+      "[list | show ID | cat ID] [--json] [--queue-dir DIR] [-c FILE]",
+      "look at the mail that waits",
+      "  list      what waits, for whom, and what was the last answer\n"
+      "  show ID   one message with all its recipients and its origin\n"
+      "  cat ID    its text, as it will be sent\n"
+      "  --json    one JSON object a line\n"
+      "\nReads the disk alone: no daemon need run. Exit status 66: no such id.\n" },
+    { "run", cmd_run, NULL, "[-c FILE] [-o KEY=VALUE]... [FLAGS of serve]",
+      "log, server and sender under one supervisor, in the foreground",
+      "  SIGTERM stops: transactions in hand are finished. SIGHUP reads the\n"
+      "  configuration again and reopens the log file.\n" },
+    { "send", cmd_send, NULL,
+      "[--once | --drain [--timeout T]] [-c FILE] [-o KEY=VALUE]...",
+      "deliver what waits in the queue",
+      "  --once           one pass over what is due, then end\n"
+      "  --drain          until the queue is empty\n"
+      "  --timeout T      ... or that time is over\n"
+      "  --queue-dir, --log-file, --queue-lifetime, --retry-min, --retry-max,\n"
+      "  --workers, --user, --group set the settings of these names\n"
+      "\nExit status 0: nothing is left; 75: mail remains.\n" },
+    { "serve", cmd_serve, "smtpd", "[-c FILE] [-o KEY=VALUE]... [FLAGS]",
+      "accept mail over SMTP",
+      "  --port N, --bind ADDRESS       where to listen\n"
+      "  --mail-dir DIR, --queue-dir DIR, --log-file FILE\n"
+      "  --user USER, --group GROUP     who to be after binding\n"
+      "  --relay-network NETWORK        who may relay; may be repeated\n"
+      "  --workers N                    worker processes\n" },
     { "help", cmd_help, NULL, "[COMMAND]", "explain a command",
       NULL },
     { "log", cmd_log, NULL,

@@ -1,0 +1,126 @@
+/* queue.c - `mta queue`: the queue as it is on the disk, daemon or not. */
+#include "cli/queue.h"
+
+#include "cli/command.h"
+#include "cli/options.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+struct search {
+    const struct queue_style *style;
+    struct msg_id id;
+    bool any, body; /* any: no id is looked for; body: print the text */
+    uint64_t found, octets;
+    struct err *e;
+};
+
+static int put_body(const struct spool_view *v, struct err *e)
+{
+    struct body b = spool_view_body(v);
+    char piece[64 * 1024];
+    ssize_t n;
+
+    for (uint64_t at = 0; at < b.size; at += (uint64_t)n) {
+        n = body_read(&b, at, piece, sizeof piece);
+        if (n <= 0)
+            return err_set(e, ERR_TEMP, 0, "the message cannot be read");
+        if (fwrite(piece, 1, (size_t)n, stdout) != (size_t)n)
+            return err_set(e, ERR_TEMP, 0, "write to standard output");
+    }
+    return 0;
+}
+
+static int visit(void *ctx, const struct spool_view *v)
+{
+    struct search *s = ctx;
+
+    if (!s->any && !msg_id_eq(v->rec->id, s->id))
+        return 0;
+    s->found++;
+    s->octets += v->rec->body_size;
+    if (s->body)
+        return put_body(v, s->e) == 0 ? 1 : -1;
+    if (queue_print(v, s->style, s->e) != 0)
+        return -1;
+    return s->any ? 0 : 1;
+}
+
+static struct queue_style style_of(const struct options *o)
+{
+    return (struct queue_style){ .out = stdout,
+                                 .json = o->json,
+                                 .colour = isatty(STDOUT_FILENO) &&
+                                           getenv("NO_COLOR") == NULL };
+}
+
+static int say(const struct err *e)
+{
+    fprintf(stderr, "mta queue: %s\n", e->text);
+    return e->sys == 0 ? EX_SOFTWARE : EX_OSFILE;
+}
+
+static int list(const struct options *o)
+{
+    struct err e = { ERR_NONE, 0, "" };
+    struct queue_style style = style_of(o);
+    struct search s = { .style = &style, .any = true, .e = &e };
+
+    if (spool_look(o->conf.queue_dir, false, visit, &s, &e) < 0)
+        return say(&e);
+    if (!o->json && s.found == 0)
+        puts("The queue is empty.");
+    else if (!o->json)
+        printf("%" PRIu64 " message%s, %" PRIu64 " octets.\n", s.found,
+               s.found == 1 ? "" : "s", s.octets);
+    return EX_OK;
+}
+
+static int one(const struct options *o, bool body)
+{
+    struct err e = { ERR_NONE, 0, "" };
+    struct queue_style style = style_of(o);
+    struct search s = { .style = &style, .body = body, .e = &e };
+
+    style.all_recipients = true;
+    if (!msg_id_parse(&s.id, span_of(o->args[1]))) {
+        fprintf(stderr, "mta queue: '%s' is not a message id\n", o->args[1]);
+        return EX_USAGE;
+    }
+    if (spool_look(o->conf.queue_dir, true, visit, &s, &e) < 0)
+        return say(&e);
+    if (s.found > 0)
+        return EX_OK;
+    fprintf(stderr,
+            "mta queue: no message %s in the queue; "
+            "'mta log --id %s' tells what became of it\n",
+            o->args[1], o->args[1]);
+    return EX_NOINPUT;
+}
+
+int cmd_queue(int argc, char **argv)
+{
+    static const struct option flags[] = {
+        OPTION_SETTING("--queue-dir", "queue_dir"),
+    };
+    static const struct options_spec spec = { flags, 1, 0, 2 };
+    struct options o;
+    int status = EX_USAGE;
+
+    if (!options_read(&o, &spec, argc, argv))
+        return o.status;
+    const char *verb = o.nargs > 0 ? o.args[0] : "list";
+    if (strcmp(verb, "list") == 0 && o.nargs <= 1)
+        status = list(&o);
+    else if (strcmp(verb, "show") == 0 && o.nargs == 2)
+        status = one(&o, false);
+    else if (strcmp(verb, "cat") == 0 && o.nargs == 2)
+        status = one(&o, true);
+    else
+        fputs("usage: mta queue list | show ID | cat ID\n", stderr);
+    options_done(&o);
+    return status;
+}

@@ -1,0 +1,44 @@
+/* run.c - `mta run` and `mta serve`. */
+#include "cli/command.h"
+#include "cli/services.h"
+
+/* clang-format off */
+static const struct option serve_flags[] = {
+    OPTION_SETTING("--port", "serve.listen"),
+    OPTION_SETTING("--bind", "serve.listen"),
+    OPTION_SETTING("--mail-dir", "serve.mail_dir"),
+    OPTION_SETTING("--queue-dir", "queue_dir"),
+    OPTION_SETTING("--user", "user"),
+    OPTION_SETTING("--group", "group"),
+    OPTION_SETTING("--log-file", "log.file"),
+    OPTION_SETTING("--relay-network", "serve.relay_networks"),
+    OPTION_SETTING("--workers", "serve.workers"),
+};
+/* clang-format on */
+
+static const struct options_spec spec = {
+    serve_flags, sizeof serve_flags / sizeof serve_flags[0], 0, 0
+};
+
+int cmd_serve(int argc, char **argv)
+{
+    struct options o;
+    struct services s = { .options = &o, .command = "serve" };
+
+    if (!options_read(&o, &spec, argc, argv))
+        return o.status;
+    const struct service list[] = { service_log(&s), service_serve(&s) };
+    return services_run(&s, list, sizeof list / sizeof list[0]);
+}
+
+int cmd_run(int argc, char **argv)
+{
+    struct options o;
+    struct services s = { .options = &o, .command = "run" };
+
+    if (!options_read(&o, &spec, argc, argv))
+        return o.status;
+    const struct service list[] = { service_log(&s), service_serve(&s),
+                                    service_send(&s) };
+    return services_run(&s, list, sizeof list / sizeof list[0]);
+}
