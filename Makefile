@@ -91,6 +91,7 @@ test_style: $(PROGRAM)
 	    $(shell find include -name '*.h') $(UNIT)
 	tests/tools/check_generated.sh ./$(PROGRAM)
 	tests/tools/check_events.py
+	tests/tools/check_requirements.py
 
 # All of it; the last line counts.  What is missing is installed first.
 tests:

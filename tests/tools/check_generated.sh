@@ -1,6 +1,6 @@
 #!/bin/sh
-# check_generated.sh - what is generated from the table of settings must be
-# what is committed.
+# check_generated.sh - what is generated from the tables of settings and of
+# states must be what is committed.
 #
 # usage: check_generated.sh [MTA]          complain, exit 1 when they differ
 #        check_generated.sh --write [MTA]  bring the files up to date
@@ -16,12 +16,15 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 status=0
 
-# compare FRESH FILE
+# compare FRESH FILE TABLE
 compare() {
     if [ $write = yes ]; then
         cmp -s "$1" "$root/$2" || cp "$1" "$root/$2"
+    elif [ ! -e "$root/$2" ]; then
+        echo "$2 is missing; run tests/tools/check_generated.sh --write" >&2
+        status=1
     elif ! diff -u "$root/$2" "$1" > "$dir/diff"; then
-        echo "$2 is not what the table of settings says:" >&2
+        echo "$2 is not what the table of $3 says:" >&2
         cat "$dir/diff" >&2
         echo "run tests/tools/check_generated.sh --write" >&2
         status=1
@@ -29,7 +32,7 @@ compare() {
 }
 
 "$mta" config --dump > "$dir/mta.conf"
-compare "$dir/mta.conf" conf/mta.conf
+compare "$dir/mta.conf" conf/mta.conf settings
 
 "$mta" config --man > "$dir/options"
 awk -v options="$dir/options" '
@@ -47,5 +50,10 @@ awk -v options="$dir/options" '
     echo "docs/mta.conf.5: no marks around the generated part" >&2
     exit 1
 }
-compare "$dir/mta.conf.5" docs/mta.conf.5
+compare "$dir/mta.conf.5" docs/mta.conf.5 settings
+
+for who in server client; do
+    "$mta" fsm $who > "$dir/fsm.dot"
+    compare "$dir/fsm.dot" docs/fsm-$who.dot states
+done
 exit $status

@@ -24,3 +24,30 @@ printf 'int f(int a, int b, int c, int d, int e, int g, int h)\n{\n}\n' |
 { printf 'int f(void)\n{\n'; yes '    x++;' | head -70; echo '}'; } |
     expect "function f has 73 lines"
 printf '%90s;\n' x | expect "line of 91 columns"
+
+# check_requirements.py, on a page with one fault of each kind.
+page() { # the row of R1, without its id
+    mkdir -p "$dir/docs" "$dir/tests"
+    echo 'def test_it(): pass' > "$dir/tests/t.py"
+    {
+        echo "| R1 | $1 |"
+        for i in $(seq 2 17); do echo "| R$i | x | y | z | later |"; done
+        for i in $(seq 5); do echo "| C$i | x | y | z | later |"; done
+        for i in $(seq 8); do echo "| B$i | x | y | z | later |"; done
+    } > "$dir/docs/requirements.md"
+}
+expect_row() { # text of the fault, the row
+    page "$2"
+    if "$here/check_requirements.py" "$dir" > "$dir/out" ||
+        ! grep -q "$1" "$dir/out"; then
+        echo "check_requirements.py does not find: $1" >&2
+        exit 1
+    fi
+}
+page 'x | `docs/requirements.md` | `tests/t.py::test_it` | done'
+"$here/check_requirements.py" "$dir"
+expect_row "no such test" 'x | y | `tests/t.py::test_other` | done'
+expect_row "no such file" 'x | `src/gone.c` | `tests/t.py::test_it` | done'
+expect_row "no test shows it" 'x | y | z | done'
+expect_row 'status "soon"' 'x | y | z | soon'
+expect_row "R1 has 0 rows" 'x | y | z'
