@@ -42,6 +42,8 @@ class Session:
     def reply(self, verb, line=""):
         """Say what the test wants; False: close."""
         text = self.peer.answer(verb, self, line)
+        if verb == "DATA" and not self.rcpts and text and text[0] == "3":
+            text = "554 5.5.1 no valid recipients"
         if text is None:
             return None
         self.sock.sendall(text.encode() + b"\r\n")
@@ -71,11 +73,6 @@ class Session:
 
     def command(self, line):
         verb = line.split(" ", 1)[0].split(":", 1)[0].upper()
-        if verb == "EHLO" and "EHLO" not in self.peer.answers:
-            text = "\r\n".join(["250-peer.test"] + [
-                "250-" + x for x in self.peer.extensions] + ["250 OK"])
-            self.sock.sendall(text.encode() + b"\r\n")
-            return True
         text = self.reply(verb, line)
         if text is None:
             return False
@@ -119,13 +116,17 @@ class Peer:
         self.listener.listen(50)
         threading.Thread(target=self.accept, daemon=True).start()
 
+    def default(self, verb):
+        if verb == "EHLO":
+            return "\r\n".join(["250-peer.test"] + [
+                "250-" + x for x in self.extensions] + ["250 OK"])
+        return DEFAULTS.get(verb, "502 what?")
+
     def answer(self, verb, session, line):
         with self.lock:
-            text = self.answers.get(verb, DEFAULTS.get(verb, "502 what?"))
+            text = self.answers.get(verb, self.default(verb))
             if isinstance(text, list):
-                if not text:
-                    return DEFAULTS[verb]
-                text = text.pop(0)
+                text = text.pop(0) if text else self.default(verb)
         return text(session, line) if callable(text) else text
 
     def keep(self, message):

@@ -8,6 +8,7 @@
  * ~ deferred, ! failed, 0 not tried, with the code; messages end in ";". */
 #include "base/buf.h"
 #include "base/chain.h"
+#include "log/log.h"
 #include "net/listen.h"
 #include "send/session.h"
 #include "spool/format.h"
@@ -301,6 +302,22 @@ static void drive(struct loop *l, struct conn_env *conns, struct run *r)
     ck_assert_msg(r->ended, "the session did not end");
 }
 
+/* What the session logs goes to stderr when there is no collector. */
+static int silence(void)
+{
+    int kept = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY);
+
+    ck_assert_int_ge(dup2(null, STDERR_FILENO), 0);
+    close(null);
+    return kept;
+}
+
+static void speak_again(int kept)
+{
+    ck_assert_int_ge(dup2(kept, STDERR_FILENO), 0);
+    close(kept);
+}
+
 static void check_peer(pid_t pid, const char *name)
 {
     int status;
@@ -333,11 +350,14 @@ START_TEST(dialogue_goes)
     pid_t pid = start_peer(d, &at);
     ck_assert_int_eq(loop_new(&l, NULL, &e), 0);
     ck_assert_int_eq(conn_env_init(&conns, l, 200, &e), 0);
+    int kept = silence();
     struct session *s = session_new(&at, "peer.test");
     session_start(s, &env);
     for (int i = 0; i < d->jobs; i++)
         session_give(s, make_job(&body, d->rcpts, (unsigned)i));
     drive(l, &conns, &r);
+    log_close();
+    speak_again(kept);
     ck_assert_int_eq(r.jobs_back, d->jobs);
     describe(&b, &r, d->jobs);
     ck_assert_msg(strcmp(got, d->expect) == 0, "%s: %s (%s)", d->name, got,

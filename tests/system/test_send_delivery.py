@@ -1,0 +1,405 @@
+"""`mta send` against mail hosts that a real DNS server names."""
+
+import email
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from dnsserver import DnsServer
+from harness import DEADLINE, connect, free_port, until
+from peer import Peer
+
+SINK = shutil.which("smtp-sink") or "/usr/sbin/smtp-sink"
+
+
+@pytest.fixture
+def peers(request):
+    """peers(host, port, answers=..., extensions=...), closed at the end."""
+    made = []
+
+    def make(*args, **kwargs):
+        p = Peer(*args, **kwargs)
+        made.append(p)
+        return p
+    yield make
+    for p in made:
+        p.close()
+
+
+@pytest.fixture
+def dns():
+    made = []
+
+    def make(zones):
+        d = DnsServer(zones)
+        made.append(d)
+        return d
+    yield make
+    for d in made:
+        d.close()
+
+
+def system(mta, server, port, **settings):
+    more = {"dns.servers": [server.address], "send.port": port}
+    more.update({k.replace("__", "."): v for k, v in settings.items()})
+    return mta(settings=more)
+
+
+def submit(m, rcpts, sender="a@src.test", body=b"Subject: x\r\n\r\nhi\r\n"):
+    with m.smtp() as s:
+        return s.sendmail(sender, rcpts, body)
+
+
+def body_of(message):
+    """Without the trace that we add."""
+    head, _, rest = message.data.partition(b"Subject:")
+    assert head.startswith(b"Received:"), head
+    return b"Subject:" + rest
+
+
+# --- the way ----------------------------------------------------------------
+
+def test_mx_by_preference(mta, dns, peers):
+    best, other = peers("127.0.0.1"), None
+    other = peers("127.0.0.2", best.port)
+    d = dns({"x.test": "@ MX 20 b\n@ MX 10 a\na A 127.0.0.1\nb A 127.0.0.2"})
+    m = system(mta, d, best.port)
+    submit(m, ["u@x.test"])
+    until("delivered", lambda: best.messages)
+    assert not other.sessions
+    assert best.messages[0].sender.startswith("MAIL FROM:<a@src.test>")
+    assert best.messages[0].rcpts == ["RCPT TO:<u@x.test>"]
+    until("log", lambda: m.events("send.delivered", to="u@x.test"))
+    assert until("empty", lambda: m.queued() == [])
+
+
+@pytest.mark.parametrize("name,zone", [
+    ("no MX, an address", "@ A 127.0.0.1"),
+    ("MX is a CNAME", "@ MX 10 c\nc CNAME a\na A 127.0.0.1"),
+    ("best MX refuses connections",
+     "@ MX 10 dead\n@ MX 20 a\ndead A 127.0.0.9\na A 127.0.0.1"),
+    ("first address refuses", "@ MX 10 a\na A 127.0.0.1\na A 127.0.0.9"),
+    ("first MX has no address", "@ MX 10 none\n@ MX 20 a\na A 127.0.0.1"),
+    ("we are a worse MX",
+     "@ MX 10 a\n@ MX 20 mx.here.test.\na A 127.0.0.1"),
+    ("IPv6 refuses, IPv4 answers",
+     "@ MX 10 a\na AAAA ::1\na A 127.0.0.1"),
+])
+def test_finds_the_way(mta, dns, peers, name, zone):
+    p = peers("127.0.0.1")
+    m = system(mta, dns({"x.test": zone, "here.test": "mx A 127.0.0.8"}),
+               p.port)
+    submit(m, ["u@x.test"])
+    until(name, lambda: p.messages)
+
+
+def test_ipv6(mta, dns, peers):
+    p = peers("::1")
+    m = system(mta, dns({"x.test": "@ MX 10 a\na AAAA ::1"}), p.port)
+    submit(m, ["u@x.test"])
+    until("delivered", lambda: p.messages)
+
+
+@pytest.mark.parametrize("name,zone,status", [
+    ("null MX", "@ MX 0 .", "5.1.10"),
+    ("MX without addresses", "@ MX 10 none", "5.4.4"),
+    ("we are the best MX", "@ MX 10 mx.here.test.\n@ MX 20 b\nb A 127.0.0.3",
+     "5.4.6"),
+    ("no such domain", None, "5.1.2"),
+])
+def test_no_way_bounces(mta, dns, name, zone, status):
+    zones = {"here.test": "mx A 127.0.0.8"}
+    if zone is not None:
+        zones["x.test"] = zone
+    m = system(mta, dns(zones), free_port())
+    submit(m, ["u@x.test"], sender="joe@here.test")
+    bounce = until(name, lambda: m.mailbox("joe"))[0]
+    assert b"Status: " + status.encode() in bounce, bounce
+    assert b"multipart/report" in bounce
+    assert m.events("send.bounced", to="u@x.test", status=status)
+
+
+def test_dns_failure_defers(mta, dns, peers):
+    p = peers("127.0.0.1")
+    d = dns({"x.test": "@ MX 10 a\na A 127.0.0.1"})
+    d.stop()
+    m = system(mta, d, p.port, dns__timeout="1s")
+    submit(m, ["u@x.test"])
+    until("deferred", lambda: m.events("send.deferred", status="4.4.3"))
+    assert not p.sessions
+    d.start()
+    m.kill(signal.SIGUSR1)
+    until("delivered after all", lambda: p.messages)
+
+
+@pytest.mark.parametrize("how", ["relay_host", "routes"])
+def test_routes(mta, dns, peers, how):
+    p = peers("127.0.0.1")
+    there = "[127.0.0.1]:%d" % p.port
+    settings = {"relay_host": {"send__relay_host": there},
+                "routes": {"send__routes": [".test=" + there]}}[how]
+    m = system(mta, dns({}), p.port, **settings)
+    submit(m, ["u@any.test"])
+    until("delivered", lambda: p.messages)
+
+
+# --- sessions ---------------------------------------------------------------
+
+def test_one_socket_to_one_mx(mta, dns, peers):
+    """1000 messages to 50 domains that share 5 hosts: 5 connections."""
+    port = free_port("127.0.0.11")
+    hosts = [peers("127.0.0.%d" % (11 + i), port) for i in range(5)]
+    zones = {"d%d.test" % d: "@ MX 10 mx%d.hosts.test." % (d % 5)
+             for d in range(50)}
+    zones["hosts.test"] = "\n".join("mx%d A 127.0.0.%d" % (i, 11 + i)
+                                    for i in range(5))
+    m = system(mta, dns(zones), port, send__session_linger="20s")
+    with m.smtp() as s:
+        for i in range(1000):
+            s.sendmail("a@src.test", ["u%d@d%d.test" % (i, i % 50)],
+                       b"Subject: %d\r\n\r\nhi\r\n" % i)
+    until("all arrive", lambda: sum(len(h.messages) for h in hosts) == 1000)
+    assert [len(h.messages) for h in hosts] == [200] * 5
+    assert [len(h.sessions) for h in hosts] == [1] * 5
+    assert [h.most for h in hosts] == [1] * 5
+    numbers = {x.data.split(b"Subject: ")[1].split(b"\r\n")[0]
+               for h in hosts for x in h.messages}
+    assert len(numbers) == 1000
+
+
+def test_recipients_of_one_message_share_a_transaction(mta, dns, peers):
+    p = peers("127.0.0.1")
+    d = dns({"x.test": "@ MX 10 a.x.test.\na A 127.0.0.1",
+             "y.test": "@ MX 10 a.x.test."})
+    m = system(mta, d, p.port, send__session_linger="20s")
+    submit(m, ["warm@x.test", "up@y.test"])  # both destinations known
+    until("warm", lambda: sum(len(x.rcpts) for x in p.messages) == 2)
+    submit(m, ["u@x.test", "v@y.test", "w@x.test"])
+    until("delivered", lambda: sum(len(x.rcpts) for x in p.messages) == 5)
+    assert len(p.messages[-1].rcpts) == 3
+    assert len(p.sessions) == 1
+
+
+def test_both_equal_mx_are_used(mta, dns, peers):
+    def slow(session, line):
+        time.sleep(0.01)  # the peer's work: what makes one host not enough
+        return "250 ok"
+    a = peers("127.0.0.1", answers={"DOT": slow})
+    b = peers("127.0.0.2", a.port, answers={"DOT": slow})
+    d = dns({"x.test": "@ MX 10 a\n@ MX 10 b\na A 127.0.0.1\nb A 127.0.0.2"})
+    m = system(mta, d, a.port)
+    with m.smtp() as s:
+        for i in range(200):
+            s.sendmail("a@src.test", ["u%d@x.test" % i],
+                       b"Subject: x\r\n\r\nhi\r\n")
+    until("all", lambda: len(a.messages) + len(b.messages) == 200)
+    assert a.messages and b.messages
+    assert a.most == 1 and b.most == 1
+
+
+def test_session_limit_of_the_peer_costs_nothing(mta, dns, peers):
+    def limited(session, line):
+        return "421 enough" if session.messages >= 10 else "250 ok"
+    p = peers("127.0.0.1", answers={"MAIL": limited})
+    m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port,
+               send__retry_min="1h", send__retry_max="1h")
+    with m.smtp() as s:
+        for i in range(100):
+            s.sendmail("a@src.test", ["u%d@x.test" % i],
+                       b"Subject: x\r\n\r\nhi\r\n")
+    until("all", lambda: len(p.messages) == 100)
+    assert p.most == 1
+    assert not m.events("send.deferred")
+
+
+@pytest.mark.parametrize("extensions", [(), ("PIPELINING",)])
+def test_bodies_arrive_byte_for_byte(mta, dns, peers, extensions):
+    bodies = [
+        b"Subject: dots\r\n\r\n.\r\n..\r\n.a\r\na.\r\n",
+        b"Subject: empty\r\n\r\n",
+        b"Subject: no body\r\n",
+        b"Subject: long\r\n\r\n" + b"x" * 998 + b"\r\n",
+        b"Subject: 8bit\r\n\r\n" + bytes(range(128, 256)) + b"\r\n",
+        b"Subject: large\r\n\r\n" + b".0123456789abcdef\r\n" * 200000,
+    ]
+    p = peers("127.0.0.1", extensions=extensions)
+    m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port)
+    with m.smtp() as s:
+        for b in bodies:
+            s.sendmail("a@src.test", ["u@x.test"], b)
+    until("all", lambda: len(p.messages) == len(bodies))
+    assert sorted(body_of(x) for x in p.messages) == sorted(bodies)
+
+
+# --- answers ----------------------------------------------------------------
+
+def test_each_recipient_has_its_own_fate(mta, dns, peers):
+    greylisted = []
+
+    def by_name(session, line):
+        if "bad" in line:
+            return "550 5.1.1 unknown"
+        if "grey" in line and not greylisted:
+            greylisted.append(line)
+            return "451 4.7.1 greylisted"
+        return "250 ok"
+    p = peers("127.0.0.1", answers={"RCPT": by_name})
+    m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port)
+    submit(m, ["good@x.test", "grey@x.test", "bad@x.test"],
+           sender="joe@here.test")
+    until("good", lambda: p.messages)
+    assert p.messages[0].rcpts == ["RCPT TO:<good@x.test>"]
+    bounce = until("bounce", lambda: m.mailbox("joe"))[0]
+    assert b"bad@x.test" in bounce and b"grey@x.test" not in bounce
+    assert b"Return-Path: <>" in bounce
+    until("retried", lambda: len(p.messages) == 2)
+    assert p.messages[1].rcpts == ["RCPT TO:<grey@x.test>"]
+    assert len(m.mailbox("joe")) == 1
+
+
+def test_retry_survives_a_restart(mta, dns, peers):
+    p = peers("127.0.0.1", answers={"RCPT": "450 4.2.0 later"})
+    m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port,
+               send__retry_min="1h", send__retry_max="1h")
+    submit(m, ["u@x.test"])
+    until("deferred", lambda: m.events("send.deferred"))
+    until("in the queue", lambda: m.queued()[0]["recipients"][0]["attempts"])
+    m.stop()
+    before = m.queued()[0]["recipients"][0]
+    assert "450" in before["reply"] or "later" in before["reply"]
+    p.answers.clear()
+    m.start()
+    m.kill(signal.SIGUSR1)  # not before its time, but when told
+    until("delivered", lambda: p.messages)
+
+
+def test_expiry_bounces(mta, dns, peers):
+    p = peers("127.0.0.1", answers={"RCPT": "450 4.2.0 never mind"})
+    m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port,
+               send__queue_lifetime="3s")
+    submit(m, ["u@x.test"], sender="joe@here.test")
+    bounce = until("bounce", lambda: m.mailbox("joe"))[0]
+    assert b"never mind" in bounce
+    assert b".4.7\n" in bounce  # delivery time expired
+    assert len(m.events("send.deferred")) >= 1
+
+
+def test_never_a_bounce_for_a_bounce(mta, dns, peers):
+    p = peers("127.0.0.1", answers={"RCPT": "550 5.1.1 no"})
+    m = system(mta, dns({"x.test": "@ A 127.0.0.1",
+                         "src.test": "@ A 127.0.0.1"}), p.port)
+    submit(m, ["u@x.test"], sender="a@src.test")
+    until("bounce bounced", lambda: m.events("send.bounced", bounce="none"))
+    assert until("empty", lambda: m.queued() == [])
+    assert len(m.events("send.bounced")) == 2
+
+
+def test_bounce_is_a_report(mta, dns, peers):
+    p = peers("127.0.0.1", answers={"RCPT": "550 5.1.1 unknown user"})
+    m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port)
+    submit(m, ["u@x.test"], sender="joe@here.test")
+    raw = until("bounce", lambda: m.mailbox("joe"))[0]
+    report = email.message_from_bytes(raw)
+    assert report.get_content_type() == "multipart/report"
+    status = [x for x in report.walk()
+              if x.get_content_type() == "message/delivery-status"]
+    assert len(status) == 1
+    rcpt = status[0].get_payload()[1]
+    assert rcpt["Action"] == "failed" and rcpt["Status"] == "5.1.1"
+    assert "unknown user" in rcpt["Diagnostic-Code"]
+
+
+@pytest.mark.parametrize("where", ["GREETING", "EHLO", "MAIL", "RCPT",
+                                   "DATA", "DOT"])
+@pytest.mark.parametrize("what", [None, "421 4.3.2 not now"])
+def test_a_lost_session_loses_no_mail(mta, dns, peers, where, what):
+    p = peers("127.0.0.1", answers={where: [what]})
+    m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port)
+    submit(m, ["u@x.test"])
+    until("delivered in the end", lambda: p.messages)
+    assert until("empty", lambda: m.queued() == [])
+    assert len(p.messages) == 1
+
+
+# --- the command ------------------------------------------------------------
+
+def test_leaves_within_milliseconds(mta, dns, peers):
+    p = peers("127.0.0.1")
+    m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port,
+               send__session_linger="20s")
+    submit(m, ["warm@x.test"])
+    until("first", lambda: p.messages)
+    with m.smtp() as s:
+        start = time.monotonic()
+        s.sendmail("a@src.test", ["u@x.test"], b"Subject: x\r\n\r\nhi\r\n")
+        until("second", lambda: len(p.messages) == 2)
+        assert time.monotonic() - start < 1  # a scan alone takes seconds
+
+
+def test_once_and_drain(mta, dns, peers):
+    p = peers("127.0.0.1", answers={"RCPT": ["450 later", "450 later"]})
+    d = dns({"x.test": "@ A 127.0.0.1"})
+    m = mta("serve", settings={"dns.servers": [d.address],
+                               "send.port": p.port})
+    submit(m, ["u@x.test"])
+    assert m.tool("send", "--once", check=False).returncode == 75
+    assert not p.messages
+    assert m.tool("send", "--drain", "--timeout", "20s").returncode == 0
+    assert len(p.messages) == 1
+    assert m.tool("send", "--once").returncode == 0
+
+
+def test_drain_gives_up_in_time(mta, dns, peers):
+    p = peers("127.0.0.1", answers={"RCPT": "450 later"})
+    d = dns({"x.test": "@ A 127.0.0.1"})
+    m = mta("serve", settings={"dns.servers": [d.address],
+                               "send.port": p.port})
+    submit(m, ["u@x.test"])
+    done = m.tool("send", "--drain", "--timeout", "2s", check=False)
+    assert done.returncode == 75
+
+
+def test_only_one_sender(mta, dns):
+    m = system(mta, dns({}), free_port())
+    until("sender", lambda: m.events("send.start"))
+    done = m.tool("send", "--once", check=False)
+    assert done.returncode != 0
+    assert b"another sender" in done.stderr
+
+
+def test_local_recipient_in_the_queue(mta, dns, peers):
+    """A bounce to one of our own users goes to the mailbox."""
+    p = peers("127.0.0.1", answers={"RCPT": "550 no"})
+    m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port)
+    submit(m, ["u@x.test"], sender="Joe@Here.TEST")
+    until("bounce", lambda: m.mailbox("joe") or m.mailbox("Joe"))
+
+
+# --- a counterpart that nobody here wrote -----------------------------------
+
+@pytest.mark.skipif(not os.path.exists(SINK), reason="no smtp-sink")
+@pytest.mark.parametrize("flags", [[], ["-p"], ["-8"], ["-e"]])
+def test_smtp_sink(mta, dns, flags):
+    """-p: no PIPELINING, -8: no 8BITMIME, -e: no EHLO."""
+    port = free_port()
+    out = subprocess.Popen(
+        [SINK, "-c"] + (["-u", "nobody"] if os.geteuid() == 0 else []) +
+        flags + ["127.0.0.1:%d" % port, "50"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        connect("127.0.0.1", port).close()
+        m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), port)
+        with m.smtp() as s:
+            for i in range(50):
+                s.sendmail("a@src.test", ["u%d@x.test" % i],
+                           b"Subject: x\r\n\r\n.hi\r\n")
+        until("all delivered",
+              lambda: len(m.events("send.delivered")) == 50, DEADLINE * 2)
+        assert m.queued() == []
+    finally:
+        out.kill()
+        out.wait()
