@@ -24,7 +24,7 @@ enum conn_event {
     CONN_INPUT,     /* conn_input() shows bytes; conn_consume() takes them */
     CONN_DRAINED,   /* output fell below the low mark after being above it */
     CONN_EOF,       /* the peer will send no more; all input was shown */
-    CONN_FAILED,    /* connect, read or write failed; see conn->error */
+    CONN_FAILED,    /* see conn->error; the last event: close it */
     CONN_TIMEOUT    /* the deadline passed */
 };
 
@@ -34,15 +34,21 @@ struct conn_env {
     struct pool *blocks; /* chain_pool_new() */
     char *scratch;
     size_t scratch_size;
-    struct list dirty;   /* connections with unwritten output */
-    struct list starved; /* could not read: no blocks to keep input in */
+    struct conn *shown;      /* whose input is in scratch, or NULL */
+    struct chain spare;      /* blocks set aside for what it leaves there */
+    struct list dirty;       /* connections with unwritten output */
+    struct list starved;     /* could not read: no blocks to keep input in */
+    struct loop_timer again; /* the loop must not sleep while some is dirty */
 };
 
 enum { CONN_SCRATCH = 64 * 1024, CONN_LOW = 16 * 1024, CONN_HIGH = 64 * 1024 };
 
+/* Reading stops while no more than CONN_RESERVE blocks are free (answers
+ * need them), so max_blocks must be more. */
+enum { CONN_RESERVE = 2, CONN_LINGER_MS = 30 * 1000 };
 int conn_env_init(struct conn_env *env, struct loop *loop, size_t max_blocks,
                   struct err *e);
-void conn_env_done(struct conn_env *env);
+void conn_env_done(struct conn_env *env); /* after all conns are closed */
 
 struct conn; /* open only so that owners can embed it */
 typedef void conn_fn(struct conn *c, enum conn_event ev);
@@ -56,10 +62,10 @@ struct conn {
     struct chain in, out; /* unconsumed input; unwritten output */
     struct span shown;    /* during CONN_INPUT */
     uint64_t deadline;    /* ms; the timer may fire early and look again */
-    int error;            /* errno of CONN_FAILED */
-    bool paused, connecting, eof, closing;
-    bool above_low; /* output was high; CONN_DRAINED is owed */
-    bool blocked;   /* the socket takes no more now */
+    int error;            /* errno of CONN_FAILED, maybe before it comes */
+    bool paused, connecting, eof, closing, failed;
+    bool drained_owed; /* output was high; CONN_DRAINED is to come */
+    bool blocked;      /* the socket takes no more now */
     bool starved, resumed;
 };
 
@@ -69,7 +75,7 @@ int conn_open(struct conn *c, struct conn_env *env, int fd, conn_fn *fn,
               struct err *e);
 
 /* Start to connect; CONN_CONNECTED, CONN_FAILED or CONN_TIMEOUT follows,
- * never before the return. */
+ * never before the return; -1 when it failed at once. */
 int conn_dial(struct conn *c, struct conn_env *env, const struct addr *to,
               conn_fn *fn, struct err *e);
 
@@ -80,13 +86,16 @@ int conn_dial(struct conn *c, struct conn_env *env, const struct addr *to,
 void conn_close(struct conn *c);
 bool conn_is_open(const struct conn *c);
 
-/* Write what is queued, then close; CONN_EOF or CONN_FAILED tells when it is
- * over, CONN_TIMEOUT if the peer does not take it in time. */
+/* Our last words: write what is queued, say that no more comes, and read on
+ * (the bytes are dropped) until the peer ends too, so that no reset takes the
+ * words away from it.  CONN_EOF or CONN_FAILED tells when it is over;
+ * CONN_TIMEOUT by the deadline set, else by CONN_LINGER_MS. */
 void conn_close_after_output(struct conn *c);
 
 /* All bytes received and not consumed, in one piece; valid until the next
- * call on this conn.  Outside CONN_INPUT it may be asked for too (after a
- * pause): the bytes are then brought into the scratch buffer. */
+ * call on this conn or conn_input() on another of the loop.  It may be asked
+ * for outside CONN_INPUT too.  Who consumes nothing of CONN_SCRATCH bytes
+ * gets CONN_FAILED with ENOBUFS. */
 struct span conn_input(struct conn *c);
 void conn_consume(struct conn *c, size_t n);
 
@@ -95,7 +104,8 @@ void conn_consume(struct conn *c, size_t n);
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);
 
-/* Queue output; false when no blocks are left (the owner closes). */
+/* Queue output; false, with nothing queued, when no blocks are left (the
+ * owner closes).  Never calls the owner: errors wait for conn_flush_all(). */
 bool conn_write(struct conn *c, const void *data, size_t n);
 bool conn_writes(struct conn *c, const char *cstr);
 size_t conn_output_waiting(const struct conn *c);
@@ -104,7 +114,8 @@ size_t conn_output_waiting(const struct conn *c);
 void conn_set_timeout(struct conn *c, uint64_t seconds);
 void conn_set_timeout_ms(struct conn *c, uint64_t ms);
 
-/* Once per turn: write all that was queued.  Connections that fail get
- * CONN_FAILED from here. */
+/* Once per turn: write all that was queued.  Events may come from here, and
+ * what is queued meanwhile is written after the next turn, which then does
+ * not wait. */
 void conn_flush_all(struct conn_env *env);
 #endif

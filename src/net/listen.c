@@ -16,6 +16,8 @@ static const char *hint(int why, const struct addr *at)
                "as root with `user` set, or choose a higher port)";
     if (why == EADDRNOTAVAIL)
         return " (no interface of this host has that address)";
+    if (why == EAFNOSUPPORT && addr_is_v6(at))
+        return " (this system has no IPv6; listen on IPv4 addresses only)";
     return "";
 }
 
@@ -56,12 +58,12 @@ int net_listen(const struct addr *at, int backlog, struct err *e)
 int net_accept(int listen_fd, struct addr *peer)
 {
     struct sockaddr_storage from;
-    socklen_t len = sizeof from;
     int fd;
 
-    do
+    do {
+        socklen_t len = sizeof from;
         fd = accept(listen_fd, (struct sockaddr *)&from, &len);
-    while (fd < 0 && errno == EINTR);
+    } while (fd < 0 && errno == EINTR);
     if (fd < 0)
         return -1;
     if (fd >= FD_SETSIZE) {

@@ -1,0 +1,224 @@
+/* conn_in.c - the input of a conn.
+ *
+ * The scratch buffer shows one conn at a time.  Fresh input stands there
+ * alone while the owner looks (c->in is empty), and blocks are set aside for
+ * what it may leave.  Input brought back from blocks stands in both places,
+ * byte for byte. */
+#include "net/conn_state.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+static size_t blocks_for(size_t n)
+{
+    return (n + CHAIN_DATA - 1) / CHAIN_DATA;
+}
+
+/* --- in and out of the scratch buffer ------------------------------------- */
+
+static void set_aside(struct conn_env *env, size_t blocks)
+{
+    for (; blocks > 0; blocks--) {
+        struct chain_block *b = pool_get(env->blocks);
+        if (b == NULL)
+            return; /* the system has no memory; put_away() will tell */
+        b->from = b->to = 0;
+        b->next = env->spare.head;
+        env->spare.head = b;
+    }
+}
+
+/* Nobody's input is in the scratch buffer any more.  -1: it is lost. */
+static int put_away(struct conn_env *env)
+{
+    struct conn *c = env->shown;
+    struct span rest;
+
+    chain_clear(&env->spare, env->blocks); /* back, to be taken again */
+    env->shown = NULL;
+    if (c == NULL)
+        return 0;
+    rest = c->shown;
+    c->shown = (struct span){ NULL, 0 };
+    if (c->in.n > 0 || rest.n == 0)
+        return 0;
+    return chain_add(&c->in, env->blocks, rest.p, rest.n) ? 0 : -1;
+}
+
+struct span conn_input(struct conn *c)
+{
+    struct conn_env *env = c->env;
+
+    if (conn_is_open(c) && env->shown != c && c->in.n > 0) {
+        (void)put_away(env); /* blocks for it are set aside */
+        size_t n = chain_copy(&c->in, 0, env->scratch, env->scratch_size);
+        c->shown = (struct span){ env->scratch, n };
+        env->shown = c;
+    }
+    return c->shown;
+}
+
+void conn_consume(struct conn *c, size_t n)
+{
+    if (n > c->shown.n)
+        n = c->shown.n;
+    c->shown.p += n;
+    c->shown.n -= n;
+    if (c->in.n > 0)
+        chain_drop(&c->in, c->env->blocks, n);
+}
+
+void conn_forget_input(struct conn *c)
+{
+    c->shown = (struct span){ NULL, 0 };
+    if (c->env->shown == c)
+        (void)put_away(c->env);
+    chain_clear(&c->in, c->env->blocks);
+    list_remove(&c->hungry);
+    c->starved = c->resumed = false;
+}
+
+/* The owner may close c, or ask for the input of others, meanwhile. */
+static void show(struct conn *c)
+{
+    c->resumed = false;
+    c->fn(c, CONN_INPUT);
+    if (c->env->shown == c && put_away(c->env) != 0)
+        conn_fail(c, ENOBUFS);
+}
+
+void conn_show_waiting(struct conn *c)
+{
+    c->resumed = false;
+    if (!c->paused && !c->closing && !c->failed && c->in.n > 0)
+        show(c);
+}
+
+/* --- from the socket ------------------------------------------------------ */
+
+static void starve(struct conn *c)
+{
+    c->starved = true;
+    list_push(&c->env->starved, &c->hungry);
+    conn_set_want(c);
+}
+
+/* Whoever starves finds no free block beyond the reserve; to look again
+ * earlier than that would spin. */
+void conn_feed_starved(struct conn_env *env)
+{
+    struct list *l;
+
+    if (pool_left(env->blocks) <= CONN_RESERVE)
+        return;
+    while ((l = list_pop(&env->starved)) != NULL) {
+        struct conn *c = LIST_ENTRY(l, struct conn, hungry);
+        c->starved = false;
+        conn_set_want(c);
+    }
+}
+
+/* Input that can be kept in all, should the owner take nothing. */
+static size_t keepable(const struct conn *c)
+{
+    size_t left = pool_left(c->env->blocks);
+    size_t blocks = blocks_for(c->in.n);
+
+    if (left > CONN_RESERVE)
+        blocks += left - CONN_RESERVE;
+    if (blocks > blocks_for(c->env->scratch_size))
+        return c->env->scratch_size;
+    size_t n = blocks * CHAIN_DATA;
+    return n < c->env->scratch_size ? n : c->env->scratch_size;
+}
+
+static ssize_t receive(struct conn *c, char *to, size_t room)
+{
+    ssize_t got;
+
+    do
+        got = recv(c->io.fd, to, room, 0);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
+
+static void end_of_input(struct conn *c)
+{
+    c->eof = true;
+    conn_set_want(c);
+    c->fn(c, CONN_EOF);
+}
+
+static void take(struct conn *c, size_t have, size_t got)
+{
+    struct conn_env *env = c->env;
+
+    chain_copy(&c->in, 0, env->scratch, have); /* one piece for the owner */
+    chain_clear(&c->in, env->blocks);
+    set_aside(env, blocks_for(have + got));
+    c->shown = (struct span){ env->scratch, have + got };
+    env->shown = c;
+    show(c);
+}
+
+void conn_read(struct conn *c)
+{
+    size_t have = c->in.n, most = keepable(c);
+
+    if (have >= c->env->scratch_size) {
+        conn_fail(c, ENOBUFS); /* the owner consumes nothing */
+        return;
+    }
+    if (most <= have) {
+        starve(c);
+        return;
+    }
+    (void)put_away(c->env); /* asked for outside an event: in blocks too */
+    ssize_t got = receive(c, c->env->scratch + have, most - have);
+    if (got > 0)
+        take(c, have, (size_t)got);
+    else if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return;
+    else if (got < 0)
+        conn_fail(c, errno);
+    else if (c->resumed)
+        conn_show_waiting(c); /* first; the end is still there next turn */
+    else
+        end_of_input(c);
+}
+
+/* After our last words: what still comes is taken and forgotten. */
+void conn_drain(struct conn *c)
+{
+    (void)put_away(c->env);
+    ssize_t got = receive(c, c->env->scratch, c->env->scratch_size);
+
+    if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)))
+        return;
+    if (got < 0) {
+        conn_fail(c, errno);
+    } else if (c->out.n == 0) {
+        end_of_input(c);
+    } else { /* the peer still reads: conn_flush() says it after the output */
+        c->eof = true;
+        conn_set_want(c);
+    }
+}
+
+void conn_pause(struct conn *c)
+{
+    c->paused = true;
+    conn_set_want(c);
+}
+
+void conn_resume(struct conn *c)
+{
+    if (!conn_is_open(c) || !c->paused)
+        return;
+    c->paused = false;
+    conn_set_want(c);
+    if (c->in.n > 0 || c->shown.n > 0) { /* show it in the next turn */
+        c->resumed = true;
+        loop_timer_set(c->env->loop, &c->timer, 0);
+    }
+}

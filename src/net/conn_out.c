@@ -1,0 +1,134 @@
+/* conn_out.c - the output of a conn: a chain, written once per turn. */
+#include "net/conn_state.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { VECTORS = 16 }; /* about CONN_HIGH bytes a call */
+
+/* -1 with c->error. */
+static int write_some(struct conn *c)
+{
+    struct iovec v[VECTORS];
+
+    c->blocked = false;
+    while (c->out.n > 0) {
+        struct msghdr m = { .msg_iov = v };
+        m.msg_iovlen = (size_t)chain_iov(&c->out, 0, v, VECTORS);
+        ssize_t done = sendmsg(c->io.fd, &m, MSG_NOSIGNAL);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            c->blocked = true;
+            return 0;
+        }
+        if (done < 0) {
+            c->error = errno;
+            return -1;
+        }
+        chain_drop(&c->out, c->env->blocks, (size_t)done);
+    }
+    return 0;
+}
+
+/* The peer does not listen any more, but may have said why before it left. */
+static void broken(struct conn *c)
+{
+    int why = c->error;
+
+    chain_clear(&c->out, c->env->blocks);
+    if (!c->closing && !c->eof && !c->paused && !c->starved)
+        conn_read(c);
+    if (conn_is_open(c) && !c->failed)
+        conn_fail(c, why);
+}
+
+static void end_output(struct conn *c)
+{
+    if (c->eof)
+        c->fn(c, CONN_EOF); /* both sides are done */
+    else if (shutdown(c->io.fd, SHUT_WR) != 0 && errno != ENOTCONN)
+        conn_fail(c, errno);
+}
+
+void conn_flush(struct conn *c)
+{
+    list_remove(&c->dirty);
+    if (!conn_is_open(c) || c->connecting || c->failed)
+        return;
+    if (c->error != 0 || write_some(c) != 0) {
+        broken(c);
+        return;
+    }
+    conn_set_want(c);
+    if (c->closing && c->out.n == 0) {
+        end_output(c);
+    } else if (c->drained_owed && c->out.n < CONN_LOW) {
+        c->drained_owed = false;
+        c->fn(c, CONN_DRAINED);
+    }
+}
+
+void conn_flush_all(struct conn_env *env)
+{
+    struct list batch, *l;
+
+    loop_timer_clear(env->loop, &env->again);
+    list_init(&batch);
+    list_splice(&batch, &env->dirty);
+    while ((l = list_pop(&batch)) != NULL) {
+        struct conn *c = LIST_ENTRY(l, struct conn, dirty);
+        if (!c->blocked || !(c->io.want & LOOP_WRITE)) /* else: it is watched */
+            conn_flush(c);
+    }
+    conn_feed_starved(env);
+}
+
+void conn_mark_dirty(struct conn *c)
+{
+    struct conn_env *env = c->env;
+
+    if (list_linked(&c->dirty))
+        return;
+    if (list_empty(&env->dirty))
+        loop_timer_set(env->loop, &env->again, 0);
+    list_push(&env->dirty, &c->dirty);
+}
+
+static void try_now(struct conn *c)
+{
+    if (!c->blocked && !c->connecting && c->error == 0)
+        (void)write_some(c); /* conn_flush() finds c->error */
+}
+
+bool conn_write(struct conn *c, const void *data, size_t n)
+{
+    struct pool *blocks;
+
+    if (!conn_is_open(c) || c->closing || c->failed)
+        return true; /* nobody will read it; the owner knows or will */
+    blocks = c->env->blocks;
+    if (!chain_add(&c->out, blocks, data, n)) {
+        try_now(c); /* may free some */
+        conn_mark_dirty(c);
+        if (!chain_add(&c->out, blocks, data, n))
+            return false;
+    }
+    if (c->out.n >= CONN_HIGH) {
+        c->drained_owed = true;
+        try_now(c);
+    }
+    conn_mark_dirty(c);
+    return true;
+}
+
+bool conn_writes(struct conn *c, const char *cstr)
+{
+    return conn_write(c, cstr, strlen(cstr));
+}
+
+size_t conn_output_waiting(const struct conn *c)
+{
+    return c->out.n;
+}
