@@ -2,11 +2,16 @@
  *
  * One per queue directory, held by flock on run/log.lock.  Reads whole
  * messages from the SysV queue and appends them to the file (or stdout):
- * nothing is taken from the queue that is not then written, and a full disk
- * or broken file is retried for as long as it lasts while the queue, and so
- * the writers, wait.  SIGHUP reopens the file.  On SIGTERM it drains the
- * queue, and removes it when no writer is attached any more (writers hold a
- * shared flock on run/log.writers). */
+ * nothing is taken from the queue that is not then written, by the next
+ * collector if this one is killed.  A full disk or broken file is retried for
+ * as long as it lasts while the queue, and so the writers, wait.  SIGHUP
+ * reopens the file.  On SIGTERM or SIGINT it drains the queue, waits a while
+ * for writers that are stopping too (a second signal: not), and removes the
+ * queue when no writer is attached any more (writers hold a shared flock on
+ * run/log.writers).
+ *
+ * Call log_style() first: the collector has events of its own.  docs/log.md
+ * has the table of failures. */
 #ifndef MTA_LOG_COLLECTOR_H
 #define MTA_LOG_COLLECTOR_H
 

@@ -139,7 +139,7 @@ static int say(struct collector *c, enum log_level level, const char *name,
         return 0;
     size_t n = own_line(line, sizeof line, level, name, fields);
     memcpy(m->text, line, n);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     m->length = (long)n;
     return write_out(c, e);
 }

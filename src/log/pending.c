@@ -10,7 +10,7 @@
 #include <sys/shm.h>
 #include <unistd.h>
 
-#define FENCE() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define FENCE() __atomic_signal_fence(__ATOMIC_SEQ_CST)
 
 enum { VERSION = 1 };
 
