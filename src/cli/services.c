@@ -2,6 +2,7 @@
 
 #include "base/os.h"
 #include "log/collector.h"
+#include "log/log.h"
 #include "serve/serve.h"
 #include "spool/writer.h"
 
@@ -49,6 +50,7 @@ static int run_log(void *ctx)
     prepare_log_file(c);
     if (os_drop_privileges(c->user, c->group, &e) != 0)
         return fail("log", &e);
+    log_style((enum log_level)c->log.level, (enum log_format)c->log.format);
     if (log_collect(c->queue_dir, c->log.file, &e) == 0)
         return EX_OK;
     /* Somebody else's collector was quicker: that one serves us too. */
