@@ -44,6 +44,7 @@ struct draft_local {
 struct draft {
     struct list link;              /* in the store's turn */
     struct serve_session *session; /* NULL: it hung up while we store */
+    char sid[SESSION_ID_TEXT];
     struct pool *blocks;
     struct spool_writer *writer;
     struct msg_id id;

@@ -129,6 +129,7 @@ void check_sender(void *ctx, unsigned char *post)
         serve_refuse(s, 452, "4.3.1", "MAIL", "Out of memory, try later");
         return;
     }
+    memcpy(s->draft->sid, s->sid, sizeof s->sid);
     s->draft->flags = p.flags;
     s->draft->max_size = (uint64_t)s->worker->conf->serve.max_message_size;
     s->draft->reserve = 2 * (size_t)s->worker->conf->serve.max_clients;

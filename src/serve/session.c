@@ -322,14 +322,11 @@ void serve_session_stop(struct serve_session *s)
 }
 
 void serve_session_stored(struct draft *d, enum store_result r,
-                          const struct err *e)
+                          const struct err *why)
 {
     struct serve_session *s = d->session;
-    char id[MSG_ID_TEXT];
 
-    msg_id_text(id, d->id);
-    if (r == STORE_FAILED)
-        LOG(LOG_WARN, "serve.unstored", LS("id", id), LS("error", e->text));
+    (void)why; /* the store has logged it */
     if (s == NULL)
         return;
     serve_session_feed(s, r == STORE_QUEUED      ? E_QUEUED

@@ -81,19 +81,26 @@ bool store_has_work(const struct store *s)
     return !list_empty(&s->turn);
 }
 
+/* The reverse-path is the content of the envelope's first field. */
+static struct span reverse_path_of(const struct draft *d, char *first,
+                                   size_t room)
+{
+    struct span rest = { first, chain_copy(&d->envelope, 0, first, room) };
+    struct span path = { "", 0 };
+    enum spool_field type;
+
+    (void)spool_field_next(&rest, &type, &path);
+    return path;
+}
+
 /* Step 1 for the local copies of one message. */
 static void write_copies(struct store *s, struct draft *d)
 {
     struct box_message m = { .body = draft_body(d) };
-    char sender[1024];
+    char first[1024];
     struct err e;
 
-    /* The reverse-path is the content of the envelope's first field. */
-    size_t n = chain_copy(&d->envelope, 0, sender, sizeof sender);
-    struct span rest = { sender, n };
-    enum spool_field type;
-    if (!spool_field_next(&rest, &type, &m.reverse_path))
-        m.reverse_path = span_of("");
+    m.reverse_path = reverse_path_of(d, first, sizeof first);
     for (struct list *l = d->locals.next; l != &d->locals; l = l->next) {
         struct draft_local *t = LIST_ENTRY(l, struct draft_local, link);
         m.user = t->name;
@@ -131,10 +138,40 @@ static unsigned count_failed(const struct draft *d)
     return n;
 }
 
+static void log_copies(const struct draft *d, const char *id)
+{
+    for (struct list *l = d->locals.next; l != &d->locals; l = l->next) {
+        struct draft_local *t = LIST_ENTRY(l, struct draft_local, link);
+        if (!t->failed)
+            LOG(LOG_INFO, "serve.delivered", LS("id", id), LS("sid", d->sid),
+                LS("to", draft_local_address(t)), LS("user", t->name));
+    }
+}
+
+/* What the client is about to be told. */
+static void log_answer(const struct draft *d, enum store_result r,
+                       const struct err *why)
+{
+    char id[MSG_ID_TEXT], first[1024];
+    struct span path = reverse_path_of(d, first, sizeof first);
+
+    msg_id_text(id, d->id);
+    if (r == STORE_FAILED) {
+        LOG(LOG_WARN, "serve.unstored", LS("id", id), LS("sid", d->sid),
+            LS("error", why->text));
+        return;
+    }
+    LOG(LOG_INFO, "serve.accepted", LS("id", id), LS("sid", d->sid),
+        LB("from", path.p, path.n), LN("nrcpt", d->nrcpt),
+        LN("local", d->nlocal), LN("remote", d->nremote), LN("size", d->size));
+    log_copies(d, id);
+}
+
 static void answer(struct store *s, struct draft *d, enum store_result r,
                    const struct err *why)
 {
     list_remove(&d->link);
+    log_answer(d, r, why);
     s->done(d, r, why);
     draft_free(&d);
 }
@@ -151,15 +188,10 @@ static int retry_envelope(struct store *s, const struct draft *d,
                           struct retry *r)
 {
     struct draft shell = { .blocks = s->blocks };
-    struct chain *from = (struct chain *)(uintptr_t)&d->envelope;
-    char sender[1024];
-    size_t n = chain_copy(from, 0, sender, sizeof sender);
-    struct span rest = { sender, n }, path = { NULL, 0 };
-    enum spool_field type;
-    int rc = 0;
+    char first[1024];
+    struct span path = reverse_path_of(d, first, sizeof first);
+    int rc = draft_add_field(&shell, SPOOL_F_SENDER, path);
 
-    if (spool_field_next(&rest, &type, &path))
-        rc = draft_add_field(&shell, SPOOL_F_SENDER, path);
     for (struct list *l = d->locals.next; l != &d->locals && rc == 0;
          l = l->next) {
         struct draft_local *t = LIST_ENTRY(l, struct draft_local, link);

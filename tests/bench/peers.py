@@ -6,7 +6,6 @@ for the same recipients, store durably, look nothing up and hold delivery.
 """
 
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -18,6 +17,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
 
 import harness  # noqa: E402
+from postfix import Postfix  # noqa: E402
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -82,59 +82,19 @@ serve = { listen = ["127.0.0.1:%(p)d"]; rdns = "off"; users = "any";
 class PostfixPeer(Peer):
     name = "postfix"
 
-    def start(self):
-        d = self.dir
-        for sub in ("etc", "queue", "data"):
-            os.mkdir(os.path.join(d, sub))
-        owner = pwd.getpwnam("postfix")
-        os.chown(os.path.join(d, "data"), owner.pw_uid, owner.pw_gid)
-        with open(os.path.join(d, "etc", "main.cf"), "w") as f:
-            f.write("""
-compatibility_level = 3.6
-queue_directory = %(d)s/queue
-data_directory = %(d)s/data
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = mx.here.test
+    def __init__(self, base):
+        self.postfix = Postfix("""
 mydestination = localhost
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-mynetworks = 127.0.0.0/8
-smtpd_peername_lookup = no
-smtpd_tls_security_level = none
-smtpd_client_connection_count_limit = 0
 smtpd_end_of_data_restrictions = check_client_access static:HOLD
 default_process_limit = 200
-maillog_file = %(d)s/log
-maillog_file_prefixes = /
-alias_maps =
-alias_database =
-local_recipient_maps =
-""" % {"d": d})
-        with open(os.path.join(d, "etc", "master.cf"), "w") as f:
-            f.write(open("/usr/share/postfix/master.cf.dist").read()
-                    .replace("smtp      inet  n       -       y",
-                             "127.0.0.1:%d inet n - n" % self.port)
-                    .replace("  y  ", "  n  ") +
-                    "\npostlog unix-dgram n - n - 1 postlogd\n")
-        self.run("start")
-        self.wait()
-        with open(os.path.join(d, "queue", "pid", "master.pid")) as f:
-            self.master = int(f.read())
+""", base=base)
+        self.dir, self.port = self.postfix.dir, self.postfix.port
 
-    def run(self, verb):
-        subprocess.run(["postfix", "-c", os.path.join(self.dir, "etc"), verb],
-                       check=True, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL)
+    def start(self):
+        self.postfix.start()
 
     def pid(self):
-        return self.master
+        return self.postfix.master
 
     def stop(self):
-        family = self.pids()
-        self.run("stop")
-        harness.until("postfix gone", lambda: not any(
-            harness.is_alive(p) for p in family), 60)
-        self.cleanup()
+        self.postfix.stop()

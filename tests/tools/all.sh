@@ -31,8 +31,8 @@ count() {
     p=0 f=0 s=0
     if [ -n "$check" ]; then
         all=$(echo "$check" | sed 's/Checks: \([0-9]*\).*/\1/')
-        f=$(echo "$check" | sed 's/.*Failures: \([0-9]*\), Errors: \([0-9]*\)/\1+\2/')
-        f=$((f))
+        f=$(($(echo "$check" |
+            sed 's/.*Failures: \([0-9]*\), Errors: \([0-9]*\)/\1 + \2/')))
         p=$((all - f))
     elif [ -n "$pytest" ]; then
         p=$(number "$pytest" passed)
