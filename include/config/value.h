@@ -1,8 +1,8 @@
 /* config/value.h - values of settings: from text, and back to text.
  *
- * For src/config, and commands whose own flags are times.  Errors name the value and what is wrong with it,
- * not the setting: the caller knows where it came from.  The value of a
- * secret is in no error. */
+ * For src/config, and commands whose own flags are times.  Errors name the
+ * value and what is wrong with it, not the setting: the caller knows where
+ * it came from.  The value of a secret is in no error. */
 #ifndef MTA_CONFIG_VALUE_H
 #define MTA_CONFIG_VALUE_H
 

@@ -57,6 +57,7 @@ struct dns_answer {
     const struct dns_rr *rr;
 };
 
+struct conf;
 struct dns;
 struct dns_query;
 typedef void dns_fn(void *ctx, const struct dns_answer *answer);
@@ -72,6 +73,9 @@ struct dns_options {
 
 int dns_open(struct dns **d, struct loop *l, const struct dns_options *o,
              struct err *e);
+/* With the servers and the timeout of the settings. */
+int dns_open_conf(struct dns **d, struct loop *l, const struct conf *c,
+                  struct err *e);
 void dns_close(struct dns **d); /* open queries end without a callback */
 
 /* NULL only when memory is out (*e).  The name need not end in a dot and is

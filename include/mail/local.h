@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct conf;
 struct local;
 
 struct local_options {
@@ -24,6 +25,8 @@ struct local_options {
 
 /* A bad line in the aliases or users file is an error naming file and line. */
 int local_open(struct local **l, const struct local_options *o, struct err *e);
+/* With the settings of the server, which are the sender's too. */
+int local_open_conf(struct local **l, const struct conf *c, struct err *e);
 void local_close(struct local **l); /* accepts NULL */
 
 /* Is this domain ours?  "" is (bare postmaster); [address literals] of

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/map.h"
+#include "config/conf.h"
 #include "mail/alias.h"
 #include "mail/box.h"
 #include "mail/users.h"
@@ -68,6 +69,20 @@ int local_open(struct local **lp, const struct local_options *o, struct err *e)
 failed:
     local_close(&l);
     return -1;
+}
+
+int local_open_conf(struct local **l, const struct conf *c, struct err *e)
+{
+    struct local_options o = {
+        .hostname = c->hostname,
+        .domains = (const char *const *)c->serve.local_domains.item,
+        .ndomains = c->serve.local_domains.n,
+        .users = c->serve.users,
+        .aliases = c->serve.aliases,
+        .delimiter = c->serve.recipient_delimiter,
+    };
+
+    return local_open(l, &o, e);
 }
 
 void local_close(struct local **lp)

@@ -17,33 +17,6 @@ enum {
 
 /* --- opening --------------------------------------------------------------*/
 
-static int open_local(struct sched *s, struct err *e)
-{
-    const struct conf *c = s->conf;
-    struct local_options o = {
-        .hostname = c->hostname,
-        .domains = (const char *const *)c->serve.local_domains.item,
-        .ndomains = c->serve.local_domains.n,
-        .users = c->serve.users,
-        .aliases = c->serve.aliases,
-        .delimiter = c->serve.recipient_delimiter,
-    };
-
-    return local_open(&s->local, &o, e);
-}
-
-static int open_dns(struct sched *s, struct err *e)
-{
-    const struct conf *c = s->conf;
-    struct dns_options o = {
-        .servers = (const char *const *)c->dns.servers.item,
-        .nservers = c->dns.servers.n,
-        .timeout_ms = (unsigned)(c->dns.timeout * 1000),
-    };
-
-    return dns_open(&s->dns, s->loop, &o, e);
-}
-
 static int make_memory(struct sched *s, struct err *e)
 {
     s->messages = pool_new(sizeof(struct message), SCHED_MESSAGES_MAX);
@@ -74,7 +47,8 @@ int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
     s->start_ms = loop_now(s->loop);
     calendar_init(&s->calendar, sched_seconds(s));
     if (make_memory(s, e) != 0 || self_load(&s->self, c, e) != 0 ||
-        open_local(s, e) != 0 || open_dns(s, e) != 0 ||
+        local_open_conf(&s->local, s->conf, e) != 0 ||
+        dns_open_conf(&s->dns, s->loop, s->conf, e) != 0 ||
         spool_store_open(&s->store, c->queue_dir, e) != 0)
         return -1;
     return spool_writer_open(&s->writer, c->queue_dir, e);

@@ -172,6 +172,9 @@ static void serve(struct worker *w)
         }
         if (store_has_work(w->store))
             store_commit(w->store);
+        /* What the log says of a message is on its way before the client is
+         * answered, so a kill in between cannot leave mail without a line. */
+        log_flush();
         conn_flush_all(&w->env);
         bury_dead(w);
         log_flush();
@@ -206,32 +209,6 @@ static void open_extra(struct worker *w)
                 w->extra |= 1u << v;
 }
 
-static int open_local(struct worker *w, struct err *e)
-{
-    const struct conf *c = w->conf;
-    struct local_options o = {
-        .hostname = c->hostname,
-        .domains = (const char *const *)c->serve.local_domains.item,
-        .ndomains = c->serve.local_domains.n,
-        .users = c->serve.users,
-        .aliases = c->serve.aliases,
-        .delimiter = c->serve.recipient_delimiter
-    };
-
-    return local_open(&w->local, &o, e);
-}
-
-static int open_dns(struct worker *w, struct err *e)
-{
-    const struct conf *c = w->conf;
-    struct dns_options o = { .servers =
-                                 (const char *const *)c->dns.servers.item,
-                             .nservers = c->dns.servers.n,
-                             .timeout_ms = (unsigned)(c->dns.timeout * 1000) };
-
-    return dns_open(&w->dns, w->loop, &o, e);
-}
-
 static int open_parts(struct worker *w, struct err *e)
 {
     size_t clients = (size_t)w->conf->serve.max_clients;
@@ -241,7 +218,8 @@ static int open_parts(struct worker *w, struct err *e)
         return err_set(e, ERR_TEMP, 0, "no memory");
     if (loop_new(&w->loop, NULL, e) != 0 ||
         conn_env_init(&w->env, w->loop, BODY_BLOCKS + 4 * clients, e) != 0 ||
-        open_dns(w, e) != 0 || open_local(w, e) != 0 || open_relay(w, e) != 0 ||
+        dns_open_conf(&w->dns, w->loop, w->conf, e) != 0 ||
+        local_open_conf(&w->local, w->conf, e) != 0 || open_relay(w, e) != 0 ||
         store_open(&w->store, w->conf, w->env.blocks, serve_session_stored,
                    e) != 0)
         return -1;
