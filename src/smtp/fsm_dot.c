@@ -114,6 +114,8 @@ void fsm_dot(const struct fsm *m, FILE *out)
 {
     fprintf(out,
             "digraph %s {\n"
+            "  ranksep=0.3;\n"
+            "  nodesep=0.15;\n"
             "  node [shape=Mrecord, fontname=Helvetica, fontsize=11];\n"
             "  edge [fontname=Helvetica, fontsize=10];\n",
             m->name);

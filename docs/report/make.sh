@@ -1,0 +1,56 @@
+#!/bin/sh
+# make.sh OUTDIR - the report: OUTDIR/report.pdf, of report.ms, of drawings,
+# and of tables that are made from what the program and the other pages say.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+mkdir -p "$1"
+out=$(cd "$1" && pwd)
+mta=${MTA:-$root/mta}
+
+# --- drawings; the large one lies on its side ------------------------------
+for name in processes ladder; do
+    dot -Teps "$here/$name.dot" > "$out/$name.eps"
+done
+"$mta" fsm server | dot -Teps > "$out/fsm-server.eps"
+"$mta" fsm client | dot -Grotate=90 -Teps > "$out/fsm-client.eps"
+
+# --- tables ---------------------------------------------------------------
+"$mta" config --dump | awk -v what=settings -f "$here/tables.awk" \
+    > "$out/settings.tbl"
+awk -v what=requirements -f "$here/tables.awk" "$root/docs/requirements.md" \
+    > "$out/requirements.tbl"
+if [ -e "$root/docs/bench.md" ]; then
+    awk -v what=figures -f "$here/tables.awk" "$root/docs/bench.md" \
+        > "$out/figures.tbl"
+else
+    cat > "$out/figures.tbl" <<'END'
+.LP
+No figures are kept in the sources yet, because they belong to a machine and
+a day: \*cmake bench\*r makes the table of yours.
+END
+fi
+
+# --- text; the first pass only finds out on which page each section is ----
+when=$(git -C "$root" log -1 --format=%cs 2>/dev/null || date +%F)
+version=$("$mta" version | awk 'NR == 1 { print $NF }')
+: > "$out/contents.ms"
+typeset_ps() {
+    (cd "$out" && groff -k -s -p -t -ms -Tps -dpaper=a4 -P-pa4 \
+        -dwhen="$when" -dversion="$version" "$here/report.ms" \
+        > report.ps 2> pass.log)
+}
+contents() {
+    sed -n 's/^contents: //p' "$out/pass.log" > "$out/contents.ms"
+    if grep -v '^contents: ' "$out/pass.log" >&2; then
+        echo "make.sh: the typesetter has complained" >&2
+        exit 1
+    fi
+}
+typeset_ps; contents
+typeset_ps; contents
+typeset_ps; contents
+(cd "$out" && ps2pdf -sPAPERSIZE=a4 -dPDFSETTINGS=/prepress \
+    -dAutoRotatePages=/PageByPage report.ps report.pdf)
+echo "$out/report.pdf: $(pdfinfo "$out/report.pdf" |
+    sed -n 's/^Pages: *//p') pages"
