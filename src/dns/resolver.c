@@ -1,5 +1,6 @@
 #include "dns/dns.h"
 
+#include "config/conf.h"
 #include "dns/look.h"
 
 #include <errno.h>
@@ -41,6 +42,18 @@ out:
     dns_cache_free(&d->cache);
     free(d);
     return -1;
+}
+
+int dns_open_conf(struct dns **d, struct loop *l, const struct conf *c,
+                  struct err *e)
+{
+    struct dns_options o = {
+        .servers = (const char *const *)c->dns.servers.item,
+        .nservers = c->dns.servers.n,
+        .timeout_ms = (unsigned)(c->dns.timeout * 1000),
+    };
+
+    return dns_open(d, l, &o, e);
 }
 
 void dns_close(struct dns **d)

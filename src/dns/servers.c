@@ -1,7 +1,5 @@
 #include "dns/servers.h"
 
-#include "config/conf.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -99,16 +97,4 @@ size_t dns_servers_pick(const struct dns_servers *s, unsigned spent,
     if (i == s->n)
         i = first_of(s, spent, UINT64_MAX);
     return i;
-}
-
-int dns_open_conf(struct dns **d, struct loop *l, const struct conf *c,
-                  struct err *e)
-{
-    struct dns_options o = {
-        .servers = (const char *const *)c->dns.servers.item,
-        .nservers = c->dns.servers.n,
-        .timeout_ms = (unsigned)(c->dns.timeout * 1000),
-    };
-
-    return dns_open(d, l, &o, e);
 }
