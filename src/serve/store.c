@@ -93,6 +93,16 @@ static struct span reverse_path_of(const struct draft *d, char *first,
     return path;
 }
 
+static void log_mailbox(const struct draft *d, const struct draft_local *t,
+                        const struct err *e)
+{
+    char id[MSG_ID_TEXT];
+
+    msg_id_text(id, d->id);
+    LOG(LOG_WARN, "serve.mailbox", LS("id", id), LS("sid", d->sid),
+        LS("user", t->name), LS("error", e->text));
+}
+
 /* Step 1 for the local copies of one message. */
 static void write_copies(struct store *s, struct draft *d)
 {
@@ -108,8 +118,7 @@ static void write_copies(struct store *s, struct draft *d)
         t->copy = box_add(s->boxes, &m, &e);
         if (t->copy == NULL) {
             t->failed = true;
-            LOG(LOG_WARN, "serve.mailbox", LS("user", t->name),
-                LS("error", e.text));
+            log_mailbox(d, t, &e);
         }
     }
 }
@@ -124,8 +133,7 @@ static void note_failures(struct draft *d)
             continue;
         t->failed = true;
         t->copy = NULL;
-        LOG(LOG_WARN, "serve.mailbox", LS("user", t->name),
-            LS("error", e.text));
+        log_mailbox(d, t, &e);
     }
 }
 
@@ -224,11 +232,13 @@ static int add_solo_copy(struct store *s, const struct spool_message *m,
     return spool_solo_finish(s->writer, &solo, e);
 }
 
-/* Queue a message of its own for the local recipients that failed. */
+/* Queue a message of its own for the local recipients that failed; under the
+ * same id, unless that one is in the queue for others. */
 static int add_retry(struct store *s, struct draft *d, struct err *e)
 {
     struct retry *r = calloc(1, sizeof *r);
-    struct spool_message m = { .arrival = d->arrival,
+    struct spool_message m = { .id = d->id,
+                               .arrival = d->arrival,
                                .nrcpt = count_failed(d),
                                .flags = d->flags };
     struct body body = draft_body(d);
@@ -240,7 +250,7 @@ static int add_retry(struct store *s, struct draft *d, struct err *e)
     m.envelope = &r->envelope;
     if (retry_envelope(s, d, r) != 0)
         return err_set(e, ERR_TEMP, 0, "no memory to queue for retry");
-    if (spool_writer_new_id(s->writer, &m.id, e) != 0 ||
+    if ((d->nremote > 0 && spool_writer_new_id(s->writer, &m.id, e) != 0) ||
         (body.chain != NULL ? spool_writer_add(s->writer, &m, body.chain, e)
                             : add_solo_copy(s, &m, &body, e)) != 0)
         return -1;
@@ -354,7 +364,8 @@ void store_commit(struct store *s)
     rescue_failed(s);
     while ((l = s->turn.next) != &s->turn) {
         struct draft *d = LIST_ENTRY(l, struct draft, link);
-        answer(s, d, d->nremote > 0 ? STORE_QUEUED : STORE_DELIVERED, NULL);
+        bool queued = d->nremote > 0 || count_failed(d) > 0;
+        answer(s, d, queued ? STORE_QUEUED : STORE_DELIVERED, NULL);
     }
     box_reset(s->boxes);
 }
