@@ -54,5 +54,8 @@ struct worker {
 void worker_main(const struct serve_shared *shared, unsigned row)
     __attribute__((noreturn));
 
+/* Would a worker start with these settings?  Reads the files they name. */
+int worker_check(const struct conf *c, struct err *e);
+
 bool worker_trusts(const struct worker *w, const struct addr *peer);
 #endif

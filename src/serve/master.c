@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 enum {
-    WORKERS_MAX = 128,
+    WORKERS_MAX = 256, /* as serve.workers */
     BACKLOG = 1024,
     QUICK_DEATH_MS = 1000, /* younger: something is wrong, wait a little */
     STOP_WITHIN_MS = 35000
@@ -187,7 +187,8 @@ static void reload(struct master *m)
 
     got_reload = 0;
     conf_free(next);
-    if (m->reload == NULL || m->reload(m->reload_ctx, next, &e) != 0) {
+    if (m->reload == NULL || m->reload(m->reload_ctx, next, &e) != 0 ||
+        worker_check(next, &e) != 0) {
         log_err(LOG_ERROR, "serve.reload", &e);
         return;
     }
@@ -230,7 +231,8 @@ static int set_up(struct master *m, struct err *e)
         os_find_ids(c->user, c->group, &uid, &gid, e) != 0 ||
         spool_make_dirs(c->queue_dir, uid, gid, e) != 0 ||
         clients_new(&m->shared.clients, WORKERS_MAX, e) != 0 ||
-        os_drop_privileges(c->user, c->group, e) != 0)
+        os_drop_privileges(c->user, c->group, e) != 0 ||
+        worker_check(c, e) != 0)
         return -1;
     if (log_open(c->queue_dir, (enum log_level)c->log.level,
                  (enum log_format)c->log.format, e) != 0)

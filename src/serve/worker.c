@@ -256,6 +256,24 @@ static int worker_open(struct worker *w, struct err *e)
     return 0;
 }
 
+int worker_check(const struct conf *c, struct err *e)
+{
+    struct worker *w = calloc(1, sizeof *w);
+
+    if (w == NULL)
+        return err_set(e, ERR_TEMP, 0, "no memory");
+    w->conf = c;
+    int rc = loop_new(&w->loop, NULL, e) == 0 && open_dns(w, e) == 0 &&
+                     open_local(w, e) == 0 && open_relay(w, e) == 0
+                 ? 0
+                 : -1;
+    local_close(&w->local);
+    dns_close(&w->dns);
+    loop_free(&w->loop);
+    free(w);
+    return rc;
+}
+
 static void worker_close(struct worker *w)
 {
     struct list *l;
