@@ -263,8 +263,10 @@ int worker_check(const struct conf *c, struct err *e)
     if (w == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory");
     w->conf = c;
-    int rc = loop_new(&w->loop, NULL, e) == 0 && open_dns(w, e) == 0 &&
-                     open_local(w, e) == 0 && open_relay(w, e) == 0
+    int rc = loop_new(&w->loop, NULL, e) == 0 &&
+                     dns_open_conf(&w->dns, w->loop, c, e) == 0 &&
+                     local_open_conf(&w->local, c, e) == 0 &&
+                     open_relay(w, e) == 0
                  ? 0
                  : -1;
     local_close(&w->local);

@@ -1,0 +1,620 @@
+"""Local recipients: who they are, what lands in their mailbox, and what
+happens when a mailbox cannot take it (R6, R16)."""
+
+import fcntl
+import glob
+import mailbox
+import os
+import pwd
+import re
+import signal
+import stat
+
+import pytest
+
+from harness import Mta, until
+
+ALIASES = r"""
+# who gets what
+list: ann, bob,
+    cleo
+nested: list, dora
+twice: ann, list, nested, ann
+deep0: deep1
+deep1: deep2
+deep2: deep3
+deep3: DEEP4
+deep4: deep5@here.test
+deep5: cleo
+joe: joe, archive
+away: x@far.test, y@far.test
+mixed: ann, z@far.test
+"odd name": bob
+quoting: "two words"@far.test
+circle0: circle1
+circle1: circle2
+circle2: circle0
+escape: circle0, dora
+selfish: selfish
+final: \list
+dead: nobody-of-that-name
+half: ann, nobody-of-that-name
+ann+vip: bob
+info: cleo
+info@second.test: dora
+empty-tag: list+work
+root: ann
+"""
+USERS = """
+# one a line
+ann
+Bob
+cleo
+dora
+joe
+archive
+carl@second.test
+"""
+# address, mailboxes that get a copy, remote recipients; or the refusal
+RESOLVED = [
+    ("ann@here.test", "ann", ""),
+    ("ANN@Here.Test", "ann", ""),
+    ("bob@here.test", "bob", ""),
+    ("ann@second.test", "ann", ""),
+    ("carl@second.test", "carl", ""),
+    ("carl@here.test", 550, "5.1.1"),
+    ("zoe@here.test", 550, "5.1.1"),
+    ("an@here.test", 550, "5.1.1"),
+    ("ann+tag@here.test", "ann", ""),
+    ("ann+a+b@here.test", "ann", ""),
+    ("ann+@here.test", "ann", ""),
+    ("+ann@here.test", 550, "5.1.1"),
+    ("zoe+ann@here.test", 550, "5.1.1"),
+    ("ann+vip@here.test", "bob", ""),
+    ("Ann+VIP@here.test", "bob", ""),
+    ('"ann"@here.test', "ann", ""),
+    ('"a\\nn"@here.test', "ann", ""),
+    ('"odd name"@here.test', "bob", ""),
+    ('"an n"@here.test', 550, "5.1.1"),
+    ('"../ann"@here.test', 550, "5.1.1"),
+    ("list@here.test", "ann bob cleo", ""),
+    ("LIST@here.test", "ann bob cleo", ""),
+    ("list+x@here.test", "ann bob cleo", ""),
+    ("nested@here.test", "ann bob cleo dora", ""),
+    ("twice@here.test", "ann bob cleo dora", ""),
+    ("deep0@here.test", "cleo", ""),
+    ("empty-tag@here.test", "ann bob cleo", ""),
+    ("joe@here.test", "archive joe", ""),
+    ("away@here.test", "", "x@far.test y@far.test"),
+    ("mixed@here.test", "ann", "z@far.test"),
+    ("quoting@here.test", "", '"two words"@far.test'),
+    ("circle0@here.test", 554, "5.4.6"),
+    ("circle2@here.test", 554, "5.4.6"),
+    ("escape@here.test", "dora", ""),
+    ("selfish@here.test", 550, "5.1.1"),
+    ("final@here.test", 550, "5.1.1"),
+    ("dead@here.test", 550, "5.1.1"),
+    ("half@here.test", "ann", ""),
+    ("info@here.test", "cleo", ""),
+    ("info@second.test", "dora", ""),
+    ("postmaster", "postmaster", ""),
+    ("PostMaster", "postmaster", ""),
+    ("postmaster@here.test", "postmaster", ""),
+    ("POSTMASTER@second.test", "postmaster", ""),
+    ("postmaster+x@here.test", "postmaster", ""),
+    ("mailer-daemon@here.test", "postmaster", ""),
+    ("root@here.test", "ann", ""),
+]
+
+
+def make(mta, settings=None, command="serve", files=None):
+    """A system whose settings may name files of its own as %s."""
+    m = mta(command, settings, start=False)
+    for name, text in (files or {}).items():
+        with open(os.path.join(m.dir, name), "w", encoding="utf-8") as f:
+            f.write(text)
+    for key, value in m.settings.items():
+        if isinstance(value, str):
+            m.settings[key] = value.replace("%s", m.dir)
+    m.write_conf()
+    return m.start()
+
+
+def hand_in(m, rcpts, text=b"Subject: x\r\n\r\nx\r\n", sender="a@client.test"):
+    """The answer to the first refused RCPT, or else to the dot."""
+    with m.raw() as c:
+        c.say("EHLO client.test")
+        assert c.say("MAIL FROM:<%s>" % sender)[0] == 250
+        for r in rcpts:
+            got = c.say("RCPT TO:<%s>" % r)
+            if got[0] != 250:
+                return got
+        assert c.say("DATA")[0] == 354
+        c.send(text + b".\r\n")
+        return c.reply()
+
+
+def boxes(m):
+    return {d: m.mailbox(d) for d in os.listdir(m.mail) if m.mailbox(d)}
+
+
+def empty_boxes(m):
+    for path in glob.glob(os.path.join(m.mail, "*", "new", "*")):
+        os.unlink(path)
+
+
+@pytest.fixture(scope="module")
+def known():
+    m = Mta("serve", {"serve.local_domains": ["here.test", "second.test"]},
+            start=False)
+    for name, text in (("aliases", ALIASES), ("users", USERS)):
+        with open(os.path.join(m.dir, name), "w", encoding="utf-8") as f:
+            f.write(text)
+    m.settings["serve.aliases"] = m.dir + "/aliases"
+    m.settings["serve.users"] = "file:%s/users" % m.dir
+    m.write_conf()
+    with m.start():
+        yield m
+
+
+@pytest.mark.parametrize("address,got,more", RESOLVED,
+                         ids=[r[0] for r in RESOLVED])
+def test_recipient(known, address, got, more):
+    empty_boxes(known)
+    before = {q["id"] for q in known.queued()}
+    code, words = hand_in(known, [address])
+    queued = [q for q in known.queued() if q["id"] not in before]
+    if isinstance(got, int):
+        assert (code, words[0].split()[0]) == (got, more)
+        assert not boxes(known) and not queued
+        return
+    assert code == 250, words
+    found = boxes(known)
+    assert sorted(found) == got.split()
+    assert {len(v) for v in found.values()} <= {1}
+    for copies in found.values():  # as the client named it
+        assert ("\nDelivered-To: %s\n" % address).encode() in copies[0]
+    remote = [r["address"] for q in queued for r in q["recipients"]]
+    assert sorted(remote) == sorted(re.findall(r'(?:"[^"]*"|\S)+', more))
+
+
+def test_a_mailbox_gets_one_copy(known):
+    empty_boxes(known)
+    code, words = hand_in(known, ["ann+one@here.test", "ann@here.test",
+                                  "list@here.test", "ann@second.test",
+                                  "nested@here.test"])
+    assert code == 250 and words[0].startswith("2.0.0 Ok: delivered as ")
+    found = boxes(known)
+    assert {k: len(v) for k, v in found.items()} == {
+        "ann": 1, "bob": 1, "cleo": 1, "dora": 1}
+    assert b"\nDelivered-To: ann+one@here.test\n" in found["ann"][0]
+    assert b"\nDelivered-To: list@here.test\n" in found["bob"][0]
+    assert b"\nDelivered-To: nested@here.test\n" in found["dora"][0]
+
+
+def test_postmaster_follows_its_alias(mta):
+    m = make(mta, {"serve.aliases": "%s/aliases",
+                   "serve.users": "file:%s/users"},
+             files={"aliases": "postmaster: root\nroot: ann\n",
+                    "users": "ann\n"})
+    for address in ("postmaster", "postmaster@here.test",
+                    "mailer-daemon@here.test"):
+        assert hand_in(m, [address])[0] == 250
+    assert {k: len(v) for k, v in boxes(m).items()} == {"ann": 3}
+
+
+@pytest.mark.parametrize("delimiter,address,box", [
+    ("", "ann+x@here.test", None), ("-", "ann-x@here.test", "ann"),
+    ("-", "ann+x@here.test", None), ("+-", "ann-x@here.test", "ann")])
+def test_delimiter(mta, delimiter, address, box):
+    m = make(mta, {"serve.users": "file:%s/users",
+                   "serve.recipient_delimiter": delimiter},
+             files={"users": "ann\n"})
+    assert hand_in(m, [address])[0] == (250 if box else 550)
+    assert list(boxes(m)) == ([box] if box else [])
+
+
+def test_users_of_the_system(mta):
+    """Root's mail dir, but the names of passwd."""
+    m = make(mta, {"serve.users": "passwd"})
+    names = [p.pw_name for p in pwd.getpwall()][:3]
+    for name in names:
+        assert hand_in(m, [name + "@here.test"])[0] == 250
+    assert sorted(boxes(m)) == sorted(names)
+    assert hand_in(m, ["no-user-of-this-name@here.test"])[0] == 550
+
+
+@pytest.mark.parametrize("files,key,value,said", [
+    ({}, "serve.aliases", "%s/none", "/none"),
+    ({}, "serve.users", "file:%s/none", "/none"),
+    ({"a": "x: |/bin/sh\n"}, "serve.aliases", "%s/a", "/a:1: "),
+    ({"a": "x: y\nx: z\n"}, "serve.aliases", "%s/a", "/a:2: "),
+    ({"a": "\nx y\n"}, "serve.aliases", "%s/a", "/a:2: "),
+    ({"u": "ann\n../x\n"}, "serve.users", "file:%s/u", "/u:2: "),
+    ({}, "serve.relay_networks", "10.0.0.0/33", "serve.relay_networks: "),
+    ({}, "dns.servers", "nowhere", "'nowhere'")])
+def test_mistakes_in_files_end_the_start(mta, files, key, value, said):
+    m = mta("serve", start=False)
+    for name, text in files.items():
+        with open(os.path.join(m.dir, name), "w", encoding="utf-8") as f:
+            f.write(text)
+    value = value.replace("%s", m.dir)
+    is_list = isinstance(m.settings.get(key, []), list)
+    m.settings[key] = [value] if is_list else value
+    m.write_conf()
+    m.start(wait=False)
+    assert m.process.wait(timeout=30) != 0
+    m.process = None
+    assert said in m.errors(), m.errors()
+
+
+# --- what is in front of the text -------------------------------------------
+
+FIELDS = re.compile(
+    rb"Return-Path: <(?P<path>[^\n]*)>\n"
+    rb"Delivered-To: (?P<to>[^\n]*)\n"
+    rb"Received: from (?P<helo>\S+) \((?P<name>\S+) \[(?P<ip>[^\]]+)\]\)\n"
+    rb"\tby (?P<by>\S+) with (?P<with>\S+) id (?P<id>\S+?)"
+    rb"(?:\n\tfor <(?P<for>[^\n]*)>)?;(?:\n\t| )(?P<date>[^\n]+)\n")
+
+
+@pytest.fixture(scope="module")
+def anybody():
+    with Mta("serve") as m:
+        yield m
+
+
+@pytest.mark.parametrize("sender", ["a@client.test", "", '"a b"@client.test'])
+@pytest.mark.parametrize("hello,how", [("EHLO", b"ESMTP"), ("HELO", b"SMTP")])
+def test_trace_fields(anybody, hello, how, sender):
+    empty_boxes(anybody)
+    with anybody.raw() as c:
+        c.say(hello + " client.test")
+        c.say("MAIL FROM:<%s>" % sender)
+        c.say("RCPT TO:<Trace+x@here.test>")
+        c.say("DATA")
+        code, words = c.say("Subject: x\r\n\r\nx\r\n.")
+    assert code == 250
+    found = FIELDS.match(anybody.mailbox("trace")[0]).groupdict()
+    date = found.pop("date").decode()
+    assert re.fullmatch(r"\w{3}, \d\d? \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}",
+                        date), date
+    assert found == {
+        "path": sender.encode(), "to": b"Trace+x@here.test",
+        "helo": b"client.test", "name": b"unknown", "ip": b"127.0.0.1",
+        "by": b"mx.here.test", "with": how,
+        "id": words[0].split()[-1].encode(), "for": b"Trace+x@here.test"}
+
+
+def test_no_recipient_is_told_of_the_others(anybody):
+    """With more than one there is no "for": Bcc must stay blind."""
+    empty_boxes(anybody)
+    assert hand_in(anybody, ["secret@here.test", "open@here.test"])[0] == 250
+    assert b"secret" not in anybody.mailbox("open")[0]
+
+
+def test_one_id_everywhere(mta):
+    """In the answer, in Received, in the queue and in the log."""
+    m = mta("serve")
+    _, words = hand_in(m, ["ann@here.test", "x@far.test"])
+    ident = words[0].split()[-1]
+    assert words[0] == "2.0.0 Ok: queued as " + ident
+    assert FIELDS.match(m.mailbox("ann")[0])["id"].decode() == ident
+    assert [q["id"] for q in m.queued()] == [ident]
+    assert b" id " + ident.encode() in m.tool("queue", "cat", ident).stdout
+    _, words = hand_in(m, ["ann@here.test"])
+    other = words[0].split()[-1]
+    assert words[0] == "2.0.0 Ok: delivered as " + other and other != ident
+    m.stop()  # then all of the log is written
+    accepted = {e["id"]: e for e in m.events("serve.accepted")}
+    assert set(accepted) == {ident, other}
+    assert accepted[ident]["from"] == "a@client.test"
+    assert accepted[ident]["nrcpt"] == "2"
+    assert int(accepted[ident]["size"]) > 0
+    assert accepted[ident]["sid"] != accepted[other]["sid"]
+    delivered = m.events("serve.delivered")
+    assert sorted(e["id"] for e in delivered) == sorted([ident, other])
+
+
+LOOPS = [
+    ("none", b"", 250),
+    ("100", b"Received: x\r\n" * 100, 250),
+    ("101", b"Received: x\r\n" * 101, 554),
+    ("101 in odd spelling", b"rEcEiVeD : x\r\n\ty\r\n" * 101, 554),
+    ("101 among others", b"X-A: b\r\nReceived:\r\n x\r\n" * 101, 554),
+    ("101 in the text", b"Subject: x\r\n\r\n" + b"Received: x\r\n" * 101, 250),
+    ("101 similar ones", b"X-Received: x\r\nReceived-SPF: x\r\n" * 101, 250),
+    ("500 and a large text", b"Received: x\r\n" * 500 + b"\r\n" +
+     b"y" * 998 + b"\r\n" * 400000, 554),
+]
+
+
+@pytest.mark.parametrize("name,head,code", LOOPS, ids=[x[0] for x in LOOPS])
+def test_loop_limit(anybody, name, head, code):
+    empty_boxes(anybody)
+    got = hand_in(anybody, ["loop@here.test"], head + b"\r\nx\r\n")
+    assert got[0] == code
+    if code != 250:
+        assert got[1][0].startswith("5.4.6 ")
+    assert len(anybody.mailbox("loop")) == (code == 250)
+
+
+# --- Maildir ----------------------------------------------------------------
+
+def test_maildir_layout(mta):
+    m = mta("serve")
+    for i in range(20):
+        assert hand_in(m, ["ann@here.test"])[0] == 250
+    box = os.path.join(m.mail, "ann")
+    assert sorted(os.listdir(box)) == ["cur", "new", "tmp"]
+    assert os.listdir(box + "/tmp") == os.listdir(box + "/cur") == []
+    names = os.listdir(box + "/new")
+    assert len(names) == 20
+    for n in names:
+        assert re.fullmatch(r"\d{10}\.M\d+P\d+Q\d+\.mx\.here\.test", n), n
+        mode = os.stat(box + "/new/" + n).st_mode
+        assert stat.S_IMODE(mode) == 0o600
+    for d in ("", "/tmp", "/new", "/cur"):
+        assert stat.S_IMODE(os.stat(box + d).st_mode) == 0o700
+    assert len(mailbox.Maildir(box)) == 20  # as another program sees it
+
+
+def test_mailbox_removed_meanwhile_is_made_again(mta):
+    m = mta("serve", {"serve.workers": 1})
+    assert hand_in(m, ["ann@here.test"])[0] == 250
+    for path in glob.glob(m.mail + "/ann/new/*"):
+        os.unlink(path)
+    for d in ("/ann/new", "/ann/tmp", "/ann/cur", "/ann"):
+        os.rmdir(m.mail + d)
+    assert hand_in(m, ["ann@here.test"])[0] == 250
+    assert len(m.mailbox("ann")) == 1
+
+
+def test_links_are_not_followed(mta):
+    """Somebody who can write to mail_dir must not lead mail elsewhere."""
+    m = mta("serve")
+    os.mkdir(m.dir + "/elsewhere")
+    os.symlink(m.dir + "/elsewhere", m.mail + "/ann")
+    assert hand_in(m, ["ann@here.test"])[0] // 100 == 4
+    assert os.listdir(m.dir + "/elsewhere") == []
+
+
+# --- mailboxes that cannot take it now --------------------------------------
+
+def as_nobody(mta, command, settings=None):
+    """A system that cannot write where it may not: root could.  Everything
+    belongs to nobody, who it runs as."""
+    m = mta(command, settings, start=False)
+    if os.geteuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        m.settings["user"] = "nobody"
+        for path in (m.dir, m.mail):
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    m.write_conf()
+    return m.start()
+
+
+def lock_out(m, user, sub="tmp"):
+    """Nothing can be made there: mail for this one waits."""
+    path = "%s/%s/%s" % (m.mail, user, sub)
+    os.chmod(path, 0o500)
+    return lambda: os.chmod(path, 0o700)
+
+
+def test_unwritable_mailbox_alone_is_4xx(mta):
+    m = as_nobody(mta, "serve")
+    assert hand_in(m, ["ann@here.test"])[0] == 250
+    let_in = lock_out(m, "ann")
+    code, words = hand_in(m, ["ann@here.test"])
+    assert (code, words[0].split()[0]) == (451, "4.3.0")
+    assert m.queued() == []
+    assert os.listdir(m.mail + "/ann/tmp") == []
+    let_in()
+    assert hand_in(m, ["ann@here.test"])[0] == 250
+    assert len(m.mailbox("ann")) == 2
+
+
+def test_copy_that_cannot_be_renamed_is_queued(mta):
+    """Too late for 4xx, when others of the turn are committed: the message
+    is in the queue, under the id that the client was told."""
+    m = as_nobody(mta, "serve")
+    assert hand_in(m, ["ann@here.test"])[0] == 250
+    let_in = lock_out(m, "ann", "new")
+    code, words = hand_in(m, ["ann@here.test"])
+    assert code == 250
+    ident = words[0].split()[-1]
+    assert words[0] == "2.0.0 Ok: queued as " + ident
+    assert [q["id"] for q in m.queued()] == [ident]
+    assert len(m.mailbox("ann")) == 1
+    let_in()
+    assert m.tool("send", "--drain", "--timeout", "20s").returncode == 0
+    assert len(m.mailbox("ann")) == 2
+
+
+@pytest.mark.parametrize("sub", ["tmp", "new"])
+@pytest.mark.parametrize("other", ["bob@here.test", "x@far.test"])
+def test_unwritable_mailbox_among_others_is_queued(mta, other, sub):
+    """250 at once, because of the other; the sender delivers it later."""
+    m = as_nobody(mta, "run", {"send.routes": ["far.test=127.0.0.1:1"]})
+    assert hand_in(m, ["ann@here.test"])[0] == 250
+    let_in = lock_out(m, "ann", sub)
+    text = b"Subject: waits\r\n\r\n" + b"z" * 400000 + b"\r\n.end\r\n"
+    code, _ = hand_in(m, ["ann@here.test", other],
+                      text.replace(b"\n.", b"\n.."))
+    assert code == 250
+    if other.startswith("bob"):
+        assert len(m.mailbox("bob")) == 1
+
+    def waiting():
+        return [r for q in m.queued() for r in q["recipients"]
+                if r["address"] == "ann@here.test" and r["attempts"] > 0]
+    assert [r["state"] for r in until("a try that fails", waiting)] == \
+        ["pending"]
+    let_in()
+    copies = until("delivery by the sender",
+                   lambda: [c for c in m.mailbox("ann") if b"waits" in c])
+    assert len(copies) == 1
+    assert copies[0].endswith(text.replace(b"\r\n", b"\n"))
+    assert copies[0].startswith(b"Return-Path: <a@client.test>\n"
+                                b"Delivered-To: ann@here.test\nReceived: ")
+    until("nothing of it waits", lambda: not waiting())
+
+
+# --- mbox -------------------------------------------------------------------
+
+TRICKY = (b"From first to last\r\n>From quoted\r\n>>From twice\r\nFromage\r\n"
+          b" From indented\r\n\r\nFrom after a blank line\r\nFrom\r\n"
+          b">>>>>From five\r\n")
+
+
+def mbox_of(m, user):
+    with open(os.path.join(m.mail, user), "rb") as f:
+        return f.read()
+
+
+def mbox_parts(raw):
+    """(envelope line, text) of each message, quoting undone."""
+    parts = re.split(rb"(?m)^(From [^\n]*)\n", raw)
+    assert parts[0] == b""
+    pairs = list(zip(parts[1::2], parts[2::2]))
+    assert all(text.endswith(b"\n\n") for _, text in pairs)
+    return [(line, re.sub(rb"(?m)^>(>*From )", rb"\1", text[:-1]))
+            for line, text in pairs]
+
+
+def test_mbox(mta):
+    m = mta("serve", {"serve.mailbox": "mbox"})
+    texts = [b"Subject: 1\r\n\r\n" + TRICKY, b"", b"From nowhere\r\n",
+             b"Subject: 4\r\n\r\n" + b"From x\r\n" * 50000, b"Subject: 5\r\n"]
+    for i, text in enumerate(texts):
+        sender = "" if i == 2 else "a@client.test"
+        assert hand_in(m, ["ann@here.test"], text, sender)[0] == 250
+    parts = mbox_parts(mbox_of(m, "ann"))
+    assert len(parts) == len(texts)
+    for i, (line, got) in enumerate(parts):
+        who = b"MAILER-DAEMON" if i == 2 else b"a@client.test"
+        assert re.fullmatch(rb"From %s \w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d "
+                            rb"\d{4}" % who, line), line
+        head = FIELDS.match(got)
+        assert got[head.end():] == texts[i].replace(b"\r\n", b"\n")
+    box = mailbox.mbox(os.path.join(m.mail, "ann"))
+    assert len(box) == len(texts)  # as another program sees it
+    box.close()
+    assert stat.S_IMODE(os.stat(m.mail + "/ann").st_mode) == 0o600
+    assert os.listdir(m.mail) == ["ann"]  # no lock is left
+
+
+def test_mbox_after_a_torn_message(mta):
+    """Ours does not become part of what somebody left unfinished."""
+    m = mta("serve", {"serve.mailbox": "mbox"})
+    with open(m.mail + "/ann", "wb") as f:
+        f.write(b"From x Thu Jan  1 00:00:00 1970\nSubject: torn\n\nhalf a l")
+    assert hand_in(m, ["ann@here.test"])[0] == 250
+    assert len(mbox_parts(mbox_of(m, "ann"))) == 2
+
+
+def hold_fcntl(path):
+    f = open(path, "r+b")
+    fcntl.lockf(f, fcntl.LOCK_EX)
+    return f.close
+
+
+def hold_dotlock(path):
+    with open(path + ".lock", "x", encoding="ascii") as f:
+        f.write("%d\n" % os.getpid())
+    return lambda: os.unlink(path + ".lock")
+
+
+@pytest.mark.parametrize("hold", [hold_fcntl, hold_dotlock])
+def test_mbox_locked_by_another(mta, hold):
+    m = mta("serve", {"serve.mailbox": "mbox"})
+    assert hand_in(m, ["ann@here.test"])[0] == 250
+    before = mbox_of(m, "ann")
+    let_go = hold(m.mail + "/ann")
+    code, words = hand_in(m, ["ann@here.test"])
+    assert (code, words[0].split()[0]) == (451, "4.3.0")
+    assert mbox_of(m, "ann") == before
+    assert hand_in(m, ["bob@here.test"])[0] == 250  # others do not wait
+    let_go()
+    assert hand_in(m, ["ann@here.test"])[0] == 250
+    assert len(mbox_parts(mbox_of(m, "ann"))) == 2
+
+
+@pytest.mark.parametrize("hold", [hold_fcntl, hold_dotlock])
+def test_mbox_locked_for_a_while_among_others(mta, hold):
+    m = mta("run", {"serve.mailbox": "mbox"})
+    assert hand_in(m, ["ann@here.test"])[0] == 250
+    let_go = hold(m.mail + "/ann")
+    text = b"Subject: late\r\n\r\n" + TRICKY
+    assert hand_in(m, ["ann@here.test", "bob@here.test"], text)[0] == 250
+    assert len(mbox_parts(mbox_of(m, "bob"))) == 1
+    until("a try that fails", lambda: [
+        r for q in m.queued() for r in q["recipients"] if r["attempts"] > 0])
+    let_go()
+    until("it arrives", lambda: len(mbox_parts(mbox_of(m, "ann"))) == 2)
+    assert mbox_parts(mbox_of(m, "ann"))[1][1].endswith(
+        b"\n" + TRICKY.replace(b"\r\n", b"\n"))
+
+
+def dead_pid():
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return pid
+
+
+@pytest.mark.parametrize("text,age,code", [
+    ("%d\nmta\n", 0, 250), ("%d\n", 0, 451), ("%d\n", 1000, 250)])
+def test_lock_of_a_process_that_died(mta, text, age, code):
+    """Our own is known as stale at once, a foreign one after 15 minutes."""
+    m = mta("serve", {"serve.mailbox": "mbox"})
+    path = m.mail + "/ann.lock"
+    with open(path, "w", encoding="ascii") as f:
+        f.write(text % dead_pid())
+    then = os.stat(path).st_mtime - age
+    os.utime(path, (then, then))
+    assert hand_in(m, ["ann@here.test"])[0] == code
+    assert os.path.exists(path) == (code != 250)
+
+
+def test_many_writers_of_one_mbox(mta):
+    """Workers that meet at the lock: 451 is allowed, then the client tries
+    again; in the end all are there, once, whole."""
+    m = mta("run", {"serve.mailbox": "mbox", "serve.workers": 4})
+    clients = [m.raw() for _ in range(12)]
+    want = set()
+    for c in clients:
+        c.say("EHLO client.test")
+    for turn in range(5):
+        todo = list(range(len(clients)))
+        while todo:
+            for i in todo:
+                clients[i].send(
+                    "MAIL FROM:<a@client.test>\r\nRCPT TO:<ann@here.test>\r\n"
+                    "DATA\r\n")
+            for i in todo:
+                assert [clients[i].reply()[0] for _ in range(3)] == \
+                    [250, 250, 354]
+            for i in todo:
+                clients[i].send("Subject: %d-%d\r\n\r\n%s\r\n.\r\n"
+                                % (turn, i, "x" * 900))
+            codes = {i: clients[i].reply()[0] for i in todo}
+            assert set(codes.values()) <= {250, 451}
+            want |= {"%d-%d" % (turn, i) for i in todo if codes[i] == 250}
+            todo = [i for i in todo if codes[i] == 451]
+    parts = mbox_parts(mbox_of(m, "ann"))
+    subjects = [re.search(rb"(?m)^Subject: (.*)$", p)[1].decode()
+                for _, p in parts]
+    assert sorted(subjects) == sorted(want) and len(want) == 60
+
+
+def test_worker_killed_at_work_leaves_no_lock_behind(mta):
+    m = mta("run", {"serve.mailbox": "mbox", "serve.workers": 1})
+    assert hand_in(m, ["ann@here.test"])[0] == 250
+    m.stop(signal.SIGTERM)
+    with open(m.mail + "/ann.lock", "w", encoding="ascii") as f:
+        f.write("%d\nmta\n" % dead_pid())  # as after kill -9 in the turn
+    m.start()
+    assert hand_in(m, ["ann@here.test"])[0] == 250
+    assert len(mbox_parts(mbox_of(m, "ann"))) == 2
