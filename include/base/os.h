@@ -39,6 +39,12 @@ size_t os_want_fds(size_t n);
 /* A signal handler without SA_RESTART; SIG_IGN and SIG_DFL work too. */
 void os_signal(int signo, void (*handler)(int));
 
+/* fork(), for a child that serves its parent: it gets SIGTERM when the parent
+ * dies.  The parent's handlers are not its own: until it has some, SIGTERM
+ * and SIGINT end it, SIGHUP and SIGUSR1 are ignored.  No signal is lost in
+ * between. */
+pid_t os_fork(void);
+
 /* The host's name, fully qualified where the system knows it. */
 void os_hostname(char *out, size_t size);
 #endif

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -135,7 +136,7 @@ static int set_groups(const char *user, gid_t gid)
     return pw != NULL ? initgroups(pw->pw_name, gid) : setgroups(1, &gid);
 }
 
-int os_drop_privileges(const char *user, const char *group, struct err *e)
+static int become(const char *user, const char *group, struct err *e)
 {
     uid_t uid;
     gid_t gid;
@@ -156,6 +157,16 @@ int os_drop_privileges(const char *user, const char *group, struct err *e)
     if (uid != (uid_t)-1 && uid != 0 && setuid(0) == 0)
         return err_set(e, ERR_BUG, 0, "root came back after leaving it");
     return 0;
+}
+
+int os_drop_privileges(const char *user, const char *group, struct err *e)
+{
+    int signo = 0;
+
+    prctl(PR_GET_PDEATHSIG, &signo);
+    int rc = become(user, group, e);
+    prctl(PR_SET_PDEATHSIG, signo); /* a change of ids has cleared it */
+    return rc;
 }
 
 size_t os_want_fds(size_t n)
@@ -180,6 +191,35 @@ void os_signal(int signo, void (*handler)(int))
     sa.sa_handler = handler;
     sigemptyset(&sa.sa_mask);
     sigaction(signo, &sa, NULL);
+}
+
+static void forget_handlers(void)
+{
+    os_signal(SIGTERM, SIG_DFL);
+    os_signal(SIGINT, SIG_DFL);
+    os_signal(SIGCHLD, SIG_DFL);
+    os_signal(SIGHUP, SIG_IGN); /* it reads its settings just now */
+    os_signal(SIGUSR1, SIG_IGN);
+}
+
+pid_t os_fork(void)
+{
+    pid_t parent = getpid();
+    sigset_t all, old;
+
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &old);
+    pid_t pid = fork();
+    int why = errno;
+    if (pid == 0) {
+        forget_handlers();
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != parent)
+            raise(SIGTERM); /* it died before we could ask */
+    }
+    sigprocmask(SIG_SETMASK, &old, NULL);
+    errno = why;
+    return pid;
 }
 
 void os_hostname(char *out, size_t size)

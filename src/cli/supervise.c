@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -53,13 +52,10 @@ static void handle_signals(void (*handler)(int))
         os_signal(handled[i], handler);
 }
 
-/* A child of a parent that is killed must not go on alone. */
 static void become_child(const struct service *s)
 {
-    handle_signals(SIG_DFL);
     close(wake[0]);
     close(wake[1]);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
     int status = s->run(s->ctx);
     fflush(NULL);
     _exit(status);
@@ -74,7 +70,7 @@ static void start(struct running *r)
     if (s->wanted != NULL && !s->wanted(s->ctx))
         return;
     fflush(NULL);
-    r->pid = fork();
+    r->pid = os_fork();
     if (r->pid == 0)
         become_child(s);
     if (r->pid < 0) {

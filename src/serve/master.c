@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -91,7 +90,7 @@ static void start_worker(struct master *m, unsigned i)
 
     clients_clear_row(m->shared.clients, i);
     log_flush();
-    pid_t pid = fork();
+    pid_t pid = os_fork();
     if (pid == 0) {
         close(wake[0]);
         close(wake[1]);

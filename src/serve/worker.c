@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -301,7 +300,6 @@ void worker_main(const struct serve_shared *shared, unsigned row)
     struct err e = { ERR_TEMP, 0, "no memory" };
     int status = EX_TEMPFAIL;
 
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (w == NULL)
         goto out;
     w->conf = shared->conf;
