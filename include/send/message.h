@@ -36,7 +36,7 @@ struct message {
     struct rcpt *rcpts;   /* those not finished */
     struct message *next; /* among those not yet loaded */
     uint32_t expires;
-    uint32_t settling; /* jobs whose notices are to be written */
+    uint16_t settling; /* jobs whose notices are to be written */
     uint8_t warned;    /* the sender knows of the delay */
 };
 #endif

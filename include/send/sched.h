@@ -27,8 +27,8 @@ enum {
     SCHED_WORKERS_MAX = 64,
     SCHED_MESSAGES_MAX = 4 * 1000 * 1000,
     SCHED_RCPTS_MAX = 8 * 1000 * 1000,
-    SCHED_SESSIONS_MAX = 800, /* descriptors below FD_SETSIZE, with reserve */
-    SCHED_RESOLVING_MAX = 128
+    SCHED_SESSIONS_MAX = 640, /* with DNS and the queue below FD_SETSIZE */
+    SCHED_RESOLVING_MAX = 64,
 };
 
 struct sched {

@@ -273,6 +273,7 @@ def test_retry_survives_a_restart(mta, dns, peers):
     assert "450" in before["reply"] or "later" in before["reply"]
     p.answers.clear()
     m.start()
+    until("sender", lambda: len(m.events("send.start")) == 2)
     m.kill(signal.SIGUSR1)  # not before its time, but when told
     until("delivered", lambda: p.messages)
 
