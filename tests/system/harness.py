@@ -5,9 +5,11 @@ deadline (never by sleeping a fixed time), and ends what it started by pid.
 """
 
 import contextlib
+import errno
 import glob
 import json
 import os
+import random
 import shutil
 import signal
 import smtplib
@@ -34,13 +36,25 @@ def until(what, check, deadline=DEADLINE):
         time.sleep(0.01)  # between two looks, not instead of one
 
 
-def free_port(host="127.0.0.1"):
-    """A TCP port nobody uses on that address; held until the test ends by
-    chance only, so a caller that loses the race tries another."""
+def is_free(host, port):
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as s:
-        s.bind((host, 0))
-        return s.getsockname()[1]
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind((host, port))
+        except OSError as e:
+            return e.errno == errno.EADDRNOTAVAIL  # no IPv6 here
+    return True
+
+
+def free_port(host="127.0.0.1"):
+    """A TCP port nobody uses on that address nor on ::1.  It is below those
+    that the system gives to clients, so that no connection of another test
+    takes it before our server does."""
+    while True:
+        port = random.randrange(10000, 32000)
+        if is_free(host, port) and is_free("::1", port):
+            return port
 
 
 def connect(host, port, deadline=DEADLINE):
