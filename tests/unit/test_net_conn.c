@@ -518,6 +518,22 @@ START_TEST(deadline_survives_resume)
 }
 END_TEST
 
+/* It passed while the loop was busy elsewhere: late, but not lost. */
+START_TEST(deadline_passed_before_resume)
+{
+    open_pair(&a);
+    a.then = take_a_line_and_pause;
+    say(&a, "one\ntwo\n");
+    expect(&a, "I", "line");
+    conn_set_timeout_ms(&a.c, 1);
+    uint64_t due = a.c.deadline;
+    while (clock_mono_ms() <= due)
+        ;
+    conn_resume(&a.c);
+    expect(&a, "IIT", "line, then deadline");
+}
+END_TEST
+
 /* --- ends ----------------------------------------------------------------- */
 
 START_TEST(half_close)
@@ -688,6 +704,31 @@ static void end_by_draining(struct side *s)
     ck_assert(conn_write(&s->c, big, sizeof big));
 }
 
+static void close_when_drained(struct side *s, enum conn_event ev)
+{
+    ck_assert_int_eq((int)ev, CONN_DRAINED);
+    conn_close(&s->c);
+}
+
+/* Room and input in one event: closed by the first, so no second. */
+START_TEST(close_between_write_and_read)
+{
+    static char big[8 * CHAIN_DATA], got[1 << 20];
+
+    open_pair(&a);
+    a.then = close_when_drained;
+    while (conn_output_waiting(&a.c) < CONN_HIGH)
+        ck_assert(conn_write(&a.c, big, sizeof big));
+    conn_flush_all(&env); /* now it waits for room */
+    ck_assert_str_eq(a.seen, "");
+    say(&a, "x");
+    while (read(a.peer, got, sizeof got) > 0)
+        ;
+    expect(&a, "D", "drained");
+    expect_quiet(&a, "D", "closed");
+}
+END_TEST
+
 static const struct {
     const char *name;
     void (*cause)(struct side *s);
@@ -764,6 +805,7 @@ START_TEST(dial_and_end_before_connected)
     dial(&a, &at);
     conn_writes(&a.c, "QUIT");
     conn_close_after_output(&a.c);
+    conn_flush_all(&env); /* too early: nothing may get lost */
     expect(&a, "C", "connected");
     while ((a.peer = net_accept(listener, &peer)) < 0)
         ck_assert_int_eq(errno, EAGAIN);
@@ -897,12 +939,14 @@ Suite *net_conn_suite(void)
     tcase_add_loop_test(t, deadline, 0, N(deadlines));
     tcase_add_test(t, deadline_is_lazy);
     tcase_add_test(t, deadline_survives_resume);
+    tcase_add_test(t, deadline_passed_before_resume);
     tcase_add_test(t, half_close);
     tcase_add_test(t, last_words_arrive);
     tcase_add_test(t, output_outlives_end_of_input);
     tcase_add_test(t, peer_that_stays_is_left);
     tcase_add_test(t, peer_resets);
     tcase_add_test(t, failed_write_shows_last_words);
+    tcase_add_test(t, close_between_write_and_read);
     tcase_add_loop_test(t, close_inside, 0, N(causes));
     tcase_add_test(t, dial_and_talk);
     tcase_add_test(t, dial_and_end_before_connected);
