@@ -141,15 +141,12 @@ int spool_shelf_sync_dir(struct spool_store *s, struct err *e)
 }
 
 /* The unlink is synced within a second (spool_store_sync), as marks are: so
- * a power cut that undoes it brings back what it would have brought back
- * without it.  A copy may go only when the file it came from is gone for
- * good, for the copy is what holds that one down. */
+ * a power cut that undoes it brings back no more than it would have brought
+ * back without it. */
 static bool unlink_segment(struct spool_store *s, struct spool_segment *g)
 {
     char path[SPOOL_PATH], aside[SPOOL_PATH];
 
-    if (g->copies && spool_shelf_sync_dir(s, NULL) != 0)
-        return false;
     spool_path(path, s->dir, g->id, SPOOL_SEG);
     spool_path(aside, s->dir, g->id, SPOOL_BAD);
     int rc = g->damaged ? fs_rename(path, aside) : fs_unlink(path);

@@ -22,23 +22,20 @@ struct look {
 
 /* Up to what is committed while there is a writer or it left in order; else
  * as far as checksums carry, as recovery would. */
-static uint64_t readable(int fd, const struct spool_segment_header *h,
-                         bool *verify, struct err *e)
+static int readable(int fd, const struct spool_segment_header *h, uint64_t *end,
+                    bool *verify, struct err *e)
 {
     struct stat st;
 
-    *verify = false;
-    if (fstat(fd, &st) != 0) {
-        err_set(e, ERR_TEMP, errno, "look at a segment");
-        return 0;
-    }
-    uint64_t size = (uint64_t)st.st_size;
-    if (!h->closed && fs_lock(fd, LOCK_SH | LOCK_NB) == 0) {
+    if (fstat(fd, &st) != 0)
+        return err_set(e, ERR_TEMP, errno, "look at a segment");
+    *end = (uint64_t)st.st_size;
+    *verify = !h->closed && fs_lock(fd, LOCK_SH | LOCK_NB) == 0;
+    if (*verify)
         fs_lock(fd, LOCK_UN);
-        *verify = true;
-        return size;
-    }
-    return h->committed < size ? h->committed : size;
+    else if (*end > h->committed)
+        *end = h->committed;
+    return 0;
 }
 
 /* 1: show it; 0: pass; -1 with *e. */
@@ -72,12 +69,11 @@ static int walk_records(struct look *k, int fd,
                         const struct spool_segment_header *h, struct err *e)
 {
     struct spool_record r;
-    uint64_t at;
-    bool verify;
+    uint64_t at, end = 0;
+    bool verify = false;
     int rc;
 
-    uint64_t end = readable(fd, h, &verify, e);
-    if (end == 0)
+    if (readable(fd, h, &end, &verify, e) != 0)
         return -1;
     spool_walk_start(&k->walk, fd, h->id, SPOOL_SEGMENT_HEADER, end);
     while ((rc = spool_walk_next(&k->walk, &r, &at, e)) == 1) {

@@ -336,6 +336,11 @@ void kit_finish(struct kit *k, uint32_t number)
 {
     for (uint32_t i = 0; i < nrcpt_of(number); i++)
         ck_assert_int_eq(kit_mark(k, number, i, SPOOL_DELIVERED), 0);
+    kit_done(k, number);
+}
+
+void kit_done(struct kit *k, uint32_t number)
+{
     spool_item_done(k->s, kit_find(k, number));
     for (size_t i = 0; i < KIT_MESSAGES; i++)
         if (k->found[i].used && k->found[i].number == number) {

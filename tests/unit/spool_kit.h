@@ -50,6 +50,8 @@ int kit_mark(struct kit *k, uint32_t number, uint32_t index,
              enum spool_state state);
 void kit_finish(struct kit *k, uint32_t number); /* all delivered, done */
 
+void kit_done(struct kit *k, uint32_t number);
+
 size_t kit_files(const struct kit *k, const char *ending);
 size_t kit_open_fds(void);
 #endif

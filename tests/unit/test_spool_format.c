@@ -1,0 +1,241 @@
+/* test_spool_format.c - bytes of the queue: there and back, and refused. */
+#include "spool/encode.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct spool_record record = {
+    .id = { 0x123456789abcdef, 77 },
+    .segment = 0x0fedcba98765432,
+    .arrival = 1700000000000000,
+    .length = 128 + 3 * 128 + 128 + 1024,
+    .body_size = 1000,
+    .envelope_size = 100,
+    .nrcpt = 3,
+    .generation = 2,
+    .flags = SPOOL_8BIT | SPOOL_SOLO,
+    .crc = 0xdeadbeef,
+};
+
+START_TEST(record_round_trip)
+{
+    unsigned char bytes[SPOOL_RECORD_HEADER], again[SPOOL_RECORD_HEADER];
+    struct spool_record r = record, back;
+
+    r.length = spool_record_length(r.nrcpt, r.envelope_size, r.body_size);
+    spool_record_encode(bytes, &r);
+    ck_assert(spool_record_decode(&back, bytes));
+    spool_record_encode(again, &back);
+    ck_assert_mem_eq(bytes, again, sizeof bytes);
+    ck_assert_uint_eq(back.length % SPOOL_ALIGN, 0);
+    ck_assert_uint_eq(back.id.base, r.id.base);
+    ck_assert_uint_eq(back.generation, 2);
+    for (size_t bit = 0; bit < sizeof bytes * 8; bit++) {
+        bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
+        ck_assert_msg(!spool_record_decode(&back, bytes), "bit %zu", bit);
+        bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
+    }
+}
+END_TEST
+
+static const struct {
+    const char *name;
+    uint32_t nrcpt, envelope;
+    uint64_t body, length;
+} wrong_sizes[] = {
+    { "no recipient", 0, 10, 10, 256 },
+    { "too many recipients", 65536, 0, 0, 128 + 65536 * 128 },
+    { "length too small", 1, 10, 10, 256 },
+    { "length not aligned", 1, 10, 10, 300 },
+    { "length too large", 1, 10, 10, 512 },
+    { "body that wraps", 1, 10, UINT64_MAX - 265, 0 },
+    { "body that wraps less", 1, 10, (uint64_t)1 << 60,
+      ((uint64_t)1 << 60) + 384 },
+};
+
+START_TEST(sizes_must_fit)
+{
+    unsigned char bytes[SPOOL_RECORD_HEADER];
+    struct spool_record r = record, back;
+
+    r.nrcpt = wrong_sizes[_i].nrcpt;
+    r.envelope_size = wrong_sizes[_i].envelope;
+    r.body_size = wrong_sizes[_i].body;
+    r.length = wrong_sizes[_i].length;
+    spool_record_encode(bytes, &r);
+    ck_assert_msg(!spool_record_decode(&back, bytes), "%s",
+                  wrong_sizes[_i].name);
+}
+END_TEST
+
+START_TEST(segment_round_trip)
+{
+    static unsigned char bytes[SPOOL_SEGMENT_HEADER];
+    struct spool_segment_header h = { .id = 0x123456789abcdef,
+                                      .created = 99,
+                                      .committed = 123456,
+                                      .closed = true,
+                                      .copies = true,
+                                      .damaged = true },
+                                back;
+
+    spool_segment_header_encode(bytes, &h);
+    ck_assert_int_eq(spool_segment_header_decode(&back, bytes), SPOOL_GOOD);
+    ck_assert(back.id == h.id && back.created == 99 &&
+              back.committed == 123456 && back.closed && back.copies &&
+              back.damaged);
+    for (size_t bit = 0; bit < (SPOOL_STATE_AT + SPOOL_STATE) * 8; bit++) {
+        bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
+        enum spool_check c = spool_segment_header_decode(&back, bytes);
+        if (bit >= SPOOL_STATE_AT * 8)
+            ck_assert_int_eq(c, SPOOL_STATELESS);
+        else
+            ck_assert_msg(c == SPOOL_BROKEN || c == SPOOL_NEWER, "bit %zu",
+                          bit);
+        bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
+    }
+    bytes[8]++;
+    ck_assert_int_eq(spool_segment_header_decode(&back, bytes), SPOOL_NEWER);
+}
+END_TEST
+
+START_TEST(state_belongs_to_its_segment)
+{
+    static unsigned char bytes[SPOOL_SEGMENT_HEADER];
+    struct spool_segment_header a = { .id = 1, .committed = 4096 }, b = a, back;
+
+    b.id = 2;
+    b.committed = 9000;
+    spool_segment_header_encode(bytes, &a);
+    spool_state_encode(bytes + SPOOL_STATE_AT, &b);
+    ck_assert_int_eq(spool_segment_header_decode(&back, bytes),
+                     SPOOL_STATELESS);
+}
+END_TEST
+
+START_TEST(slot_round_trip)
+{
+    unsigned char bytes[SPOOL_SLOT];
+    struct spool_slot s = { .state = SPOOL_FAILED,
+                            .attempts = 70000,
+                            .last_attempt = 1,
+                            .next_attempt = UINT64_MAX,
+                            .code = 550,
+                            .enh_class = 5,
+                            .subject = 7,
+                            .detail = 999,
+                            .warned = true,
+                            .host = "mx.example.com",
+                            .reply = "no" },
+                      back;
+
+    spool_slot_encode(bytes, 5, &s);
+    spool_slot_decode(&back, 5, bytes);
+    ck_assert_int_eq(back.state, SPOOL_FAILED);
+    ck_assert_uint_eq(back.attempts, 65535);
+    ck_assert(back.next_attempt == UINT64_MAX && back.code == 550 &&
+              back.enh_class == 5 && back.subject == 7 && back.detail == 999 &&
+              back.warned);
+    ck_assert_str_eq(back.host, "mx.example.com");
+    ck_assert_str_eq(back.reply, "no");
+    spool_slot_decode(&back, 6, bytes);
+    ck_assert_msg(back.state == SPOOL_PENDING && back.attempts == 0,
+                  "a slot in a wrong place");
+    for (size_t bit = 0; bit < sizeof bytes * 8; bit++) {
+        bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
+        spool_slot_decode(&back, 5, bytes);
+        ck_assert_msg(back.state == SPOOL_PENDING && back.host[0] == '\0',
+                      "bit %zu", bit);
+        bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
+    }
+    memset(bytes, 0, sizeof bytes);
+    spool_slot_decode(&back, 0, bytes);
+    ck_assert_int_eq(back.state, SPOOL_PENDING);
+}
+END_TEST
+
+/* clang-format off */
+static const struct {
+    const char *name, *host, *reply, *host_back, *reply_back;
+} texts[] = {
+    { "empty", "", "", "", "" },
+    { "only a reply", "", "x", "", "x" },
+    { "long host",
+      "0123456789012345678901234567890123456789.example", "r",
+      "0123456789012345678901234567890123456789", "r" },
+    { "long reply", "h",
+      "0123456789012345678901234567890123456789012345678901234567890123456789"
+      "0123456789abcdef", "h",
+      "0123456789012345678901234567890123456789012345678901234567890123456789"
+      "0123456789abcde" },
+    { "a character is not cut", "h",
+      "0123456789012345678901234567890123456789012345678901234567890123456789"
+      "01234567890123\xc3\xa4", "h",
+      "0123456789012345678901234567890123456789012345678901234567890123456789"
+      "01234567890123" },
+};
+/* clang-format on */
+
+START_TEST(texts_are_cut)
+{
+    unsigned char bytes[SPOOL_SLOT];
+    struct spool_slot s = { .state = SPOOL_PENDING }, back;
+
+    strncpy(s.host, texts[_i].host, sizeof s.host - 1);
+    strncpy(s.reply, texts[_i].reply, sizeof s.reply - 1);
+    spool_slot_encode(bytes, 0, &s);
+    spool_slot_decode(&back, 0, bytes);
+    ck_assert_msg(strcmp(back.host, texts[_i].host_back) == 0, "%s: %s",
+                  texts[_i].name, back.host);
+    ck_assert_msg(strcmp(back.reply, texts[_i].reply_back) == 0, "%s: %s",
+                  texts[_i].name, back.reply);
+}
+END_TEST
+
+static const struct {
+    const char *name, *bytes;
+    size_t n;
+    int fields;
+    size_t rest;
+} envelopes[] = {
+    { "empty", "", 0, 0, 0 },
+    { "one", "\1\0\0", 3, 1, 0 },
+    { "two", "\1\1\0a\2\2\0bc", 9, 2, 0 },
+    { "unknown type", "\376\1\0a\2\0\0", 7, 2, 0 },
+    { "head is cut", "\1\0\0\2\0", 5, 1, 2 },
+    { "content is cut", "\1\3\0ab", 5, 0, 5 },
+};
+
+START_TEST(fields)
+{
+    struct span rest = { envelopes[_i].bytes, envelopes[_i].n }, content;
+    enum spool_field type;
+    int n = 0;
+
+    while (spool_field_next(&rest, &type, &content))
+        n++;
+    ck_assert_msg(n == envelopes[_i].fields && rest.n == envelopes[_i].rest,
+                  "%s: %d fields, %zu left", envelopes[_i].name, n, rest.n);
+}
+END_TEST
+
+Suite *spool_format_suite(void);
+Suite *spool_format_suite(void)
+{
+    Suite *s = suite_create("spool_format");
+    TCase *t = tcase_create("spool_format");
+
+    tcase_add_test(t, record_round_trip);
+    tcase_add_loop_test(t, sizes_must_fit, 0,
+                        (int)(sizeof wrong_sizes / sizeof wrong_sizes[0]));
+    tcase_add_test(t, segment_round_trip);
+    tcase_add_test(t, state_belongs_to_its_segment);
+    tcase_add_test(t, slot_round_trip);
+    tcase_add_loop_test(t, texts_are_cut, 0,
+                        (int)(sizeof texts / sizeof texts[0]));
+    tcase_add_loop_test(t, fields, 0,
+                        (int)(sizeof envelopes / sizeof envelopes[0]));
+    suite_add_tcase(s, t);
+    return s;
+}
