@@ -1,0 +1,181 @@
+/* fuzz_spool.c - recovery over a segment with any bytes in it.
+ *
+ * The first byte says how much is put right before, because hardly any input
+ * would pass the checksums: 1, the segment's header; 2, the own checksums of
+ * records; 4, those of their content too; 8, it is marked closed.  The next
+ * two say how much is committed; what follows stands behind the header.
+ * Whoever looks and whoever recovers must find the same, again and again. */
+#include "fuzz.h"
+
+#include "base/bytes.h"
+#include "base/crc32c.h"
+#include "base/fs.h"
+#include "spool/segment.h"
+#include "spool/store.h"
+#include "spool/writer.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MOST = 64 * 1024, ID = 1, ITEMS = MOST / SPOOL_ALIGN };
+enum { GOOD_FRONT = 1, GOOD_RECORDS = 2, GOOD_CONTENT = 4, CLOSED = 8 };
+
+static char dir[64], path[128];
+static unsigned char file[SPOOL_SEGMENT_HEADER + MOST];
+static struct spool_item items[ITEMS];
+static size_t nitems;
+
+static int no_sync(int fd)
+{
+    (void)fd;
+    return 0;
+}
+
+static void remove_dirs(void)
+{
+    static const char *const names[] = { "run/wake", "run/sender.lock", "run",
+                                         "segments", "" };
+    char name[128];
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(name, sizeof name, "%s/%s", dir, names[i]);
+        remove(name);
+    }
+}
+
+static void prepare(void)
+{
+    static struct fs_ops ops;
+    struct err e;
+
+    ops = fs_system;
+    ops.fsync = ops.fdatasync = no_sync;
+    fs_replace(&ops);
+    snprintf(dir, sizeof dir, "%s/fuzz-spool-XXXXXX",
+             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    MUST(mkdtemp(dir) != NULL);
+    MUST(spool_make_dirs(dir, (uid_t)-1, (gid_t)-1, &e) == 0);
+    snprintf(path, sizeof path, "%s/segments/000000000001.seg", dir);
+    atexit(remove_dirs);
+}
+
+/* Make the record at p pass, as far as the flags want it. */
+static void put_right(unsigned char *p, size_t n, unsigned flags)
+{
+    struct spool_record r;
+
+    put_le32(p + 124, crc32c(0, p, 124));
+    if ((flags & GOOD_CONTENT) == 0 || !spool_record_decode(&r, p) ||
+        r.length > n)
+        return;
+    r.segment = ID;
+    r.crc = spool_record_crc(&r, crc32c(0, p + spool_envelope_at(&r),
+                                        r.envelope_size + r.body_size));
+    spool_record_encode(p, &r);
+}
+
+static size_t make_file(const uint8_t *data, size_t n)
+{
+    unsigned flags = data[0];
+    struct spool_segment_header h = { .id = ID, .closed = flags & CLOSED };
+    size_t rest = n - 3 < MOST ? n - 3 : MOST;
+
+    memset(file, 0, sizeof file);
+    memcpy(file + SPOOL_SEGMENT_HEADER, data + 3, rest);
+    h.committed = SPOOL_SEGMENT_HEADER + (uint64_t)get_le16(data + 1);
+    if ((flags & GOOD_FRONT) != 0)
+        spool_segment_header_encode(file, &h);
+    else
+        memcpy(file, data + 3, rest < 80 ? rest : 80);
+    for (size_t at = 0;
+         (flags & GOOD_RECORDS) != 0 && at + SPOOL_RECORD_HEADER <= rest;
+         at += SPOOL_ALIGN)
+        if (memcmp(file + SPOOL_SEGMENT_HEADER + at, "\247msg", 4) == 0)
+            put_right(file + SPOOL_SEGMENT_HEADER + at, rest - at, flags);
+    return SPOOL_SEGMENT_HEADER + rest;
+}
+
+static int on_view(void *ctx, const struct spool_view *v)
+{
+    MUST(v->rec->nrcpt > 0);
+    ++*(size_t *)ctx;
+    return 0;
+}
+
+static struct spool_item *on_found(void *ctx, const struct spool_record *rec)
+{
+    (void)ctx;
+    MUST(rec->length <= MOST);
+    return nitems < ITEMS ? &items[nitems++] : NULL;
+}
+
+static int on_field(void *ctx, enum spool_field type, struct span s)
+{
+    (void)type;
+    *(size_t *)ctx += s.n;
+    return 0;
+}
+
+static void read_item(struct spool_store *s, struct spool_item *it)
+{
+    struct spool_slot slot = { .state = SPOOL_HELD };
+    struct body body;
+    struct err e;
+    char piece[512];
+    size_t sum = 0;
+
+    spool_item_envelope(s, it, on_field, &sum, &e);
+    MUST(sum <= it->rec.envelope_size);
+    MUST(spool_slot_put(s, it, it->rec.nrcpt - 1, &slot, &e) == 0);
+    MUST(spool_slot_get(s, it, it->rec.nrcpt - 1, &slot, &e) == 0);
+    MUST(slot.state == SPOOL_HELD);
+    MUST(spool_item_pin(s, it, &body, &e) == 0);
+    struct spool_segment *pinned = it->segment;
+    for (uint64_t at = 0; at < body.size; at += sizeof piece)
+        MUST(body_read(&body, at, piece, sizeof piece) > 0);
+    spool_item_unpin(s, pinned);
+}
+
+static size_t recover(bool finish)
+{
+    struct spool_store *s;
+    struct err e;
+
+    nitems = 0;
+    MUST(spool_store_open(&s, dir, &e) == 0 || e.kind == ERR_PERM);
+    if (s == NULL)
+        return 0;
+    MUST(spool_store_scan(s, on_found, NULL, &e) == 0);
+    for (size_t i = 0; i < nitems; i++)
+        read_item(s, &items[i]);
+    for (size_t i = 0; i < nitems && finish; i++)
+        spool_item_done(s, &items[i]);
+    spool_store_close(&s);
+    return nitems;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    size_t seen = 0;
+    struct err e;
+
+    if (n < 3)
+        return 0;
+    if (dir[0] == '\0')
+        prepare();
+    size_t size = make_file(data, n);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    MUST(fd >= 0 && write(fd, file, size) == (ssize_t)size);
+    close(fd);
+    int rc = spool_look(dir, false, on_view, &seen, &e);
+    MUST(rc == 0 || e.kind == ERR_PERM);
+    size_t found = recover(false);
+    MUST(rc != 0 || found == seen);
+    MUST(recover(true) == found);
+    unlink(path);
+    snprintf(path + strlen(path) - 3, 4, "bad");
+    unlink(path);
+    snprintf(path + strlen(path) - 3, 4, "seg");
+    return 0;
+}
