@@ -380,6 +380,38 @@ def test_local_recipient_in_the_queue(mta, dns, peers):
     until("bounce", lambda: m.mailbox("joe") or m.mailbox("Joe"))
 
 
+def test_notice_follows_an_alias(mta, dns, peers):
+    """A bounce to a local address whose alias leads to another host."""
+    p = peers("127.0.0.1", answers={
+        "RCPT": lambda s, line: "550 no" if "u@x" in line else "250 ok"})
+    m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port)
+    m.stop()
+    aliases = os.path.join(m.dir, "aliases")
+    with open(aliases, "w") as f:
+        f.write("joe: joe, far@x.test\n")
+    m.settings["serve.aliases"] = aliases
+    m.write_conf()
+    m.start()
+    submit(m, ["u@x.test"], sender="joe@here.test")
+    until("copy here", lambda: m.mailbox("joe"))
+    until("copy there", lambda: p.messages)
+    assert p.messages[0].sender.startswith("MAIL FROM:<>")
+    assert p.messages[0].rcpts == ["RCPT TO:<far@x.test>"]
+    assert until("empty", lambda: m.queued() == [])
+
+
+def test_delay_is_told_once(mta, dns, peers):
+    p = peers("127.0.0.1", answers={"RCPT": "450 later"})
+    m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port,
+               send__warn_after="1s")
+    submit(m, ["u@x.test"], sender="joe@here.test")
+    notice = until("notice", lambda: m.mailbox("joe"))[0]
+    assert b"Action: delayed" in notice
+    seen = len(m.events("send.deferred"))
+    until("tried again", lambda: len(m.events("send.deferred")) >= seen + 2)
+    assert len(m.mailbox("joe")) == 1
+
+
 # --- a counterpart that nobody here wrote -----------------------------------
 
 @pytest.mark.skipif(not os.path.exists(SINK), reason="no smtp-sink")
