@@ -67,13 +67,12 @@ test_units: $(UNIT_RUN)
 	$(UNIT_RUN)
 
 test_memory: $(UNIT_RUN)
-	CK_FORK=no CK_DEFAULT_TIMEOUT=300 valgrind -q --leak-check=full \
-	    --errors-for-leak-kinds=definite,indirect,possible \
-	    --error-exitcode=99 --track-fds=no $(UNIT_RUN)
+	tests/tools/memory.sh $(UNIT_RUN)
 
 # Against the built binary and real counterparts.  The sanitized variant:
 # make test_system SAN=address,undefined.
 PYTEST ?= /usr/bin/python3 -m pytest
+JOBS   ?= 4
 TOOLS  := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
 
 $(BUILD)/tools/%: tests/tools/%.c $(LIB)
@@ -82,7 +81,7 @@ $(BUILD)/tools/%: tests/tools/%.c $(LIB)
 
 test_system: $(PROGRAM) $(TOOLS)
 	MTA=$(abspath $(PROGRAM)) TOOLS=$(abspath $(BUILD)/tools) \
-	    $(PYTEST) -q -p no:cacheprovider tests/system
+	    $(PYTEST) -q -p no:cacheprovider -n $(JOBS) tests/system
 
 test_style: $(PROGRAM)
 	tests/tools/style.py

@@ -1,0 +1,39 @@
+#!/bin/sh
+# memory.sh UNIT - the unit tests under valgrind, suite by suite, as many at
+# a time as there are processors; ends with a closing line like Check's.
+#
+# No fork between runner and test (CK_FORK=no), so that leaks of a test are
+# seen; a failing check then ends its suite, which shows as an error.
+set -u
+unit=$1
+here=$(cd "$(dirname "$0")" && pwd)
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+export unit dir here
+
+grep -ho 'suite_create("[^"]*"' "$here"/../unit/*.c | cut -d'"' -f2 |
+    xargs -P "$(nproc)" -n 1 sh -c '
+        CK_RUN_SUITE=$1 CK_FORK=no CK_DEFAULT_TIMEOUT=600 MTA_TEST_SHORT=1 \
+            valgrind -q --leak-check=full --error-exitcode=99 \
+            --errors-for-leak-kinds=definite,indirect,possible \
+            --suppressions="$here/valgrind.supp" "$unit" \
+            > "$dir/$1.out" 2>&1
+        echo $? > "$dir/$1.status"' sh
+
+checks=0 errors=0
+for out in "$dir"/*.out; do
+    status=$(cat "${out%.out}.status")
+    n=$(sed -n 's/.*Checks: \([0-9]*\).*/\1/p' "$out" | tail -n 1)
+    checks=$((checks + ${n:-0}))
+    if [ "$status" -ne 0 ]; then
+        errors=$((errors + 1))
+        echo "-- $(basename "$out" .out): status $status"
+        cat "$out"
+    fi
+done
+if [ "$errors" -eq 0 ]; then
+    echo "100%: Checks: $checks, Failures: 0, Errors: 0"
+else
+    echo "under valgrind: Checks: $checks, Failures: 0, Errors: $errors"
+    exit 1
+fi
