@@ -90,13 +90,28 @@ struct service service_serve(struct services *s)
     return (struct service){ .name = "serve", .run = run_serve, .ctx = s };
 }
 
+/* After SIGHUP the sender ends and is started again: with the settings as
+ * they are by then, or, when those are wrong, with the ones before. */
 static int run_send(void *ctx)
 {
     struct services *s = ctx;
+    struct conf fresh;
     struct err e;
-    int rc = send_run(&s->options->conf, &s->send, &e);
+    const struct conf *c = &s->options->conf;
 
-    return rc < 0 ? fail("send", &e) : rc == 0 ? EX_OK : EX_TEMPFAIL;
+    if (options_reload(s->options, &fresh, &e) == 0)
+        c = &fresh;
+    else
+        fprintf(stderr, "mta send: the settings stay as they were: %s\n",
+                e.text);
+    int rc = send_run(c, &s->send, &e);
+    if (rc < 0 && e.sys == EWOULDBLOCK) { /* not to be taken for "mail left" */
+        fprintf(stderr, "mta send: %s\n", e.text);
+        return EX_UNAVAILABLE;
+    }
+    if (rc < 0)
+        return fail("send", &e);
+    return rc > 0 && (s->send.once || s->send.drain) ? EX_TEMPFAIL : EX_OK;
 }
 
 struct service service_send(struct services *s)

@@ -65,6 +65,24 @@ static int check_serve(const struct conf_loading *ld, struct err *e)
     return 0;
 }
 
+/* Settings whose part of the program is not built yet must not look as if
+ * they worked: above all not those that promise secrecy. */
+static int check_unbuilt(const struct conf_loading *ld, struct err *e)
+{
+    static const char *const commands[] = { "STARTTLS", "AUTH", "BDAT",
+                                            "EXPN" };
+    const struct conf *c = ld->c;
+
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        if (has_word(&c->serve.extra_commands, commands[i]))
+            return fault(ld, "serve.extra_commands",
+                         "this version can switch on NOOP and HELP only", e);
+    if (c->send.tls == CONF_TLS_ENCRYPT || c->send.tls == CONF_TLS_VERIFY)
+        return fault(ld, "send.tls", "this version has no TLS yet: none or may",
+                     e);
+    return 0;
+}
+
 int conf_check(const struct conf_loading *ld, struct err *e)
 {
     const struct conf *c = ld->c;
@@ -74,5 +92,5 @@ int conf_check(const struct conf_loading *ld, struct err *e)
     if (c->send.retry_min > c->send.retry_max)
         return fault(ld, touched(ld, "send.retry_min", "send.retry_max"),
                      "send.retry_min is longer than send.retry_max", e);
-    return check_serve(ld, e);
+    return check_serve(ld, e) != 0 ? -1 : check_unbuilt(ld, e);
 }

@@ -366,7 +366,11 @@ void say_try_later(void *ctx, unsigned char *post)
     struct serve_session *s = ctx;
 
     (void)post;
-    serve_refuse(s, 451, "4.3.0", "body", "Could not store it now, try later");
+    if (s->draft != NULL && s->draft->fault == DRAFT_NO_ROOM)
+        serve_refuse(s, 452, "4.3.1", "body", "No room for it now, try later");
+    else
+        serve_refuse(s, 451, "4.3.0", "body",
+                     "Could not store it now, try later");
     if (s->draft != NULL && !s->draft->in_store)
         draft_free(&s->draft);
 }

@@ -326,9 +326,10 @@ void serve_session_stored(struct draft *d, enum store_result r,
 {
     struct serve_session *s = d->session;
 
-    (void)why; /* the store has logged it */
     if (s == NULL)
         return;
+    if (r == STORE_FAILED && (why->sys == ENOSPC || why->sys == EDQUOT))
+        d->fault = DRAFT_NO_ROOM;
     serve_session_feed(s, r == STORE_QUEUED      ? E_QUEUED
                           : r == STORE_DELIVERED ? E_DELIVERED
                                                  : E_UNSTORED);

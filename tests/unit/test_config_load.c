@@ -161,6 +161,10 @@ static const struct {
       "serve.tls_key", "\"/k\"", NULL },
     { "STARTTLS alone", "serve: { extra_commands = [ \"STARTTLS\" ]; };", NULL,
       NULL, ":1: serve.extra_commands: STARTTLS needs" },
+    { "AUTH is not built", "serve: { extra_commands = [ \"AUTH\" ]; };", NULL,
+      NULL, ":1: serve.extra_commands: this version can" },
+    { "TLS is not built", "send: { tls = \"verify\"; };", NULL, NULL,
+      ":1: send.tls: this version has no TLS" },
     { "delimiter that cannot be", "serve: { recipient_delimiter = \"@\"; };",
       NULL, NULL, ":1: serve.recipient_delimiter:" },
 };
