@@ -100,6 +100,12 @@ class Session:
                 return
 
 
+def established(session):
+    """Has the other side not closed yet?  Our thread may see that later."""
+    info = session.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    return info[0] == 1  # TCP_ESTABLISHED
+
+
 class Peer:
     def __init__(self, host="127.0.0.1", port=0, answers=None,
                  extensions=("PIPELINING", "8BITMIME", "SIZE 100000000",
@@ -108,7 +114,7 @@ class Peer:
         self.answers, self.extensions = dict(answers or {}), extensions
         self.lock = threading.Lock()
         self.messages, self.sessions = [], []
-        self.now, self.most = 0, 0  # connections at once
+        self.open, self.most = set(), 0  # connections at once
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.listener = socket.socket(family, socket.SOCK_STREAM)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -142,8 +148,8 @@ class Peer:
             with self.lock:
                 s = Session(self, sock, len(self.sessions) + 1)
                 self.sessions.append(s)
-                self.now += 1
-                self.most = max(self.most, self.now)
+                self.open.add(s)
+                self.most = max(self.most, sum(map(established, self.open)))
             threading.Thread(target=self.serve, args=(s,),
                              daemon=True).start()
 
@@ -154,7 +160,7 @@ class Peer:
             pass
         finally:
             with self.lock:
-                self.now -= 1
+                self.open.discard(s)
             s.file.close()
             s.sock.close()
 
