@@ -177,6 +177,15 @@ static void nothing_left(const struct victim *v)
     ck_assert_int_eq(truncate(v->path, 0), 0);
 }
 
+/* A file that somebody has renamed: its records say where they belong. */
+static void foreign_name(const struct victim *v)
+{
+    char to[SPOOL_PATH];
+
+    snprintf(to, sizeof to, "%s/segments/0123456789ab.seg", k->dir);
+    ck_assert_int_eq(rename(v->path, to), 0);
+}
+
 static const struct {
     const char *name;
     void (*change)(const struct victim *v);
@@ -203,6 +212,8 @@ static const struct {
     { "cut before what is committed, closed", cut_committed, true, 0x7, true },
     { "something else", other_file, true, 0, true },
     { "an empty file", nothing_left, false, 0, true },
+    { "under a name not its own", foreign_name, false, 0, true },
+    { "under a name not its own, closed", foreign_name, true, 0, true },
 };
 
 static void open_and_scan(void)
@@ -222,6 +233,18 @@ static int note_seen(void *ctx, const struct spool_view *v)
     ck_assert_int_eq(kit_check(v, &number), 0);
     *(unsigned *)ctx |= 1u << number;
     return 0;
+}
+
+static void check_size(const struct victim *v, unsigned there, const char *name)
+{
+    struct stat st;
+    int last = N;
+
+    while (last > 0 && (there >> (last - 1) & 1) == 0)
+        last--;
+    ck_assert_int_eq(stat(v->path, &st), 0);
+    ck_assert_msg((uint64_t)st.st_size == v->at[last], "%s: %ld bytes", name,
+                  (long)st.st_size);
 }
 
 START_TEST(recovery)
@@ -245,6 +268,8 @@ START_TEST(recovery)
         spool_store_usage(k->s, &u);
         ck_assert_msg((u.damaged > 0) == cases[_i].damage, "%s: damage",
                       cases[_i].name);
+        if (!cases[_i].damage)
+            check_size(&v, cases[_i].there, cases[_i].name);
         if (again == 0)
             spool_store_close(&k->s);
     }
@@ -330,6 +355,52 @@ START_TEST(leftovers_go)
     ck_assert_msg((access(path, F_OK) == 0) == leftovers[_i].stays, "%s",
                   leftovers[_i].name);
     close(fd);
+}
+END_TEST
+
+static int note_segment(void *ctx, const struct spool_view *v)
+{
+    *(uint64_t *)ctx = v->rec->segment;
+    return 0;
+}
+
+/* The file of the only message. */
+static void find_only(char path[SPOOL_PATH], const char *dir)
+{
+    uint64_t id = 0;
+    struct err e;
+
+    ck_assert_int_eq(spool_look(k->dir, false, note_segment, &id, &e), 0);
+    spool_path(path, dir, id, SPOOL_SEG);
+}
+
+/* Who still reads the body of a large message does not keep it locked. */
+START_TEST(a_reader_holds_no_lock)
+{
+    struct spool_solo *solo;
+    struct spool_message m = { .nrcpt = 1, .envelope = &k->env[0] };
+    char path[SPOOL_PATH], dir[300];
+    struct err e;
+
+    snprintf(dir, sizeof dir, "%s/segments", k->dir);
+    ck_assert_int_eq(spool_writer_open(&k->w, k->dir, &e), 0);
+    ck_assert_int_eq(spool_writer_new_id(k->w, &m.id, &e), 0);
+    ck_assert(chain_add(&k->env[0], k->blocks, "\1\0\0\2\1\0a", 7));
+    ck_assert_int_eq(spool_solo_open(&solo, k->w, &m, &e), 0);
+    ck_assert_int_eq(spool_solo_append(solo, "hello", 5, &e), 0);
+    struct body body = spool_solo_body(solo);
+    int kept = dup(body.fd);
+    ck_assert_int_eq(spool_solo_finish(k->w, &solo, &e), 0);
+    ck_assert_int_eq(spool_writer_commit(k->w, &e), 0);
+    find_only(path, dir);
+    int fd = open(path, O_RDONLY);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
+    close(fd);
+    char text[6] = "";
+    ck_assert_int_eq(pread(kept, text, 5, body.start), 5);
+    ck_assert_str_eq(text, "hello");
+    close(kept);
 }
 END_TEST
 
@@ -451,6 +522,7 @@ Suite *spool_crash_suite(void)
     tcase_set_timeout(t, 60);
     tcase_add_loop_test(t, recovery, 0, (int)(sizeof cases / sizeof cases[0]));
     tcase_add_test(t, a_body_is_no_record);
+    tcase_add_test(t, a_reader_holds_no_lock);
     tcase_add_loop_test(t, a_newer_format_is_left_alone, 0, 2);
     tcase_add_loop_test(t, leftovers_go, 0,
                         (int)(sizeof leftovers / sizeof leftovers[0]));

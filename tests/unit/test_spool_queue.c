@@ -2,10 +2,12 @@
 #include "spool_kit.h"
 
 #include "base/fs.h"
+#include "spool/shelf.h"
 #include "spool/turn.h"
 
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -237,6 +239,136 @@ START_TEST(reclaim_moves_survivors)
 }
 END_TEST
 
+/* Two segments, the first closed and mostly dead; message 2 waits in it. */
+static void make_reclaimable(void)
+{
+    open_store();
+    open_writer(KIT_SEGMENT);
+    for (uint32_t i = 0; i < 12; i++)
+        kit_add(k, k->w, i, 3000, NULL);
+    commit();
+    kit_scan(k);
+    k->w->f.size = k->w->at; /* no room in there any more */
+    kit_add(k, k->w, 20, 100, NULL);
+    commit();
+    kit_scan(k);
+    for (uint32_t i = 0; i < 12; i++)
+        if (i != 2)
+            kit_finish(k, i);
+}
+
+START_TEST(a_moved_body_stays_readable)
+{
+    struct body body;
+    struct err e;
+    uint32_t number;
+
+    make_reclaimable();
+    struct spool_item *it = kit_find(k, 2);
+    ck_assert_int_eq(spool_item_pin(k->s, it, &body, &e), 0);
+    struct spool_segment *pinned = it->segment;
+    struct spool_view v = { &it->rec, body.fd, it->at };
+    ck_assert_int_eq(spool_store_reclaim(k->s, k->w, &e), 0);
+    ck_assert_ptr_ne(it->segment, pinned);
+    ck_assert_uint_eq(it->rec.generation, 1);
+    ck_assert_uint_eq(kit_files(k, "."), 3);
+    struct spool_record old = it->rec;
+    v.rec = &old;
+    ck_assert_int_eq(kit_check(&v, &number), 0);
+    spool_item_unpin(k->s, pinned);
+    ck_assert_int_eq(spool_item_pin(k->s, it, &body, &e), 0);
+    struct spool_view moved = { &it->rec, body.fd, it->at };
+    ck_assert_int_eq(kit_check(&moved, &number), 0);
+    spool_item_unpin(k->s, it->segment);
+    kit_scan(k);
+    ck_assert_uint_eq(k->nfound, 2);
+    kit_finish(k, 2);
+}
+END_TEST
+
+START_TEST(what_has_rotted_is_not_moved)
+{
+    struct err e;
+    struct spool_usage u;
+
+    make_reclaimable();
+    struct spool_item *it = kit_find(k, 2);
+    char path[SPOOL_PATH];
+    spool_path(path, k->s->dir, it->segment->id, SPOOL_SEG);
+    int fd = open(path, O_WRONLY);
+    ck_assert_int_eq(pwrite(fd, "rot", 3, (off_t)it->at + 1500), 3);
+    close(fd);
+    ck_assert_int_eq(spool_store_reclaim(k->s, k->w, &e), -1);
+    ck_assert_int_eq(e.kind, ERR_PERM);
+    ck_assert_int_eq(spool_store_reclaim(k->s, k->w, &e), 0);
+    spool_store_usage(k->s, &u);
+    ck_assert_uint_eq(u.damaged, 1); /* reported, and still there */
+    kit_add(k, k->w, 21, 100, NULL); /* the writer is as it was */
+    commit();
+    kit_scan(k);
+    ck_assert_ptr_nonnull(kit_find(k, 21));
+    ck_assert_uint_eq(kit_files(k, ".seg"), 3);
+}
+END_TEST
+
+static struct spool_item some[8];
+static size_t nsome, room_for;
+
+static struct spool_item *take_some(void *ctx, const struct spool_record *rec)
+{
+    (void)ctx;
+    (void)rec;
+    return nsome < room_for ? &some[nsome++] : NULL;
+}
+
+START_TEST(a_scan_goes_on_where_memory_ended)
+{
+    struct err e;
+
+    open_store();
+    open_writer(KIT_SEGMENT);
+    for (uint32_t i = 0; i < 8; i++) {
+        if (i % 3 == 1)
+            kit_add_solo(k, k->w, i, 100);
+        else
+            kit_add(k, k->w, i, 100, NULL);
+        commit();
+    }
+    nsome = 0;
+    for (room_for = 0; room_for <= 8; room_for++) {
+        ck_assert_int_eq(spool_store_scan(k->s, take_some, NULL, &e), 0);
+        ck_assert_uint_eq(nsome, room_for);
+    }
+    for (size_t a = 0; a < 8; a++)
+        for (size_t b = a + 1; b < 8; b++)
+            ck_assert(!msg_id_eq(some[a].rec.id, some[b].rec.id));
+}
+END_TEST
+
+START_TEST(descriptors_are_bounded)
+{
+    open_store();
+    open_writer(KIT_SEGMENT);
+    size_t before = kit_open_fds();
+    for (uint32_t i = 0; i < 200; i++) {
+        kit_add_solo(k, k->w, i, 50);
+        commit();
+    }
+    ck_assert_uint_eq(kit_open_fds(), before);
+    kit_scan(k);
+    ck_assert_uint_le(kit_open_fds(), before + SPOOL_OPEN_FILES);
+    for (uint32_t i = 0; i < 200; i++)
+        ck_assert_int_eq(kit_mark(k, i, 0, SPOOL_HELD), 0);
+    struct err e;
+    ck_assert_int_eq(spool_store_sync(k->s, &e), 0);
+    ck_assert_uint_le(kit_open_fds(), before + SPOOL_OPEN_FILES);
+    for (uint32_t i = 0; i < 200; i++)
+        kit_finish(k, i);
+    ck_assert_uint_le(kit_open_fds(), before + 1);
+    ck_assert_uint_eq(kit_files(k, ".seg"), 1);
+}
+END_TEST
+
 static int count(void *ctx, const struct spool_view *v)
 {
     uint32_t number;
@@ -298,6 +430,10 @@ Suite *spool_queue_suite(void)
     tcase_add_test(t, rollback_leaves_nothing);
     tcase_add_test(t, one_sender_at_a_time);
     tcase_add_test(t, reclaim_moves_survivors);
+    tcase_add_test(t, a_moved_body_stays_readable);
+    tcase_add_test(t, what_has_rotted_is_not_moved);
+    tcase_add_test(t, a_scan_goes_on_where_memory_ended);
+    tcase_add_test(t, descriptors_are_bounded);
     tcase_add_test(t, look_needs_no_lock);
     tcase_add_test(t, no_room_is_said_early);
     suite_add_tcase(s, t);
