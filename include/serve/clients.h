@@ -17,12 +17,16 @@ struct clients;
 /* One table for `rows` workers; shared with children forked later. */
 int clients_new(struct clients **c, unsigned rows, struct err *e);
 void clients_free(struct clients **c);
+
+/* Of the master: a worker begins; takes no new clients; is gone. */
+void clients_open_row(struct clients *c, unsigned row);
+void clients_retire_row(struct clients *c, unsigned row);
 void clients_clear_row(struct clients *c, unsigned row);
 
 void clients_add(struct clients *c, unsigned row, const struct addr *a);
 void clients_remove(struct clients *c, unsigned row, const struct addr *a);
 unsigned clients_of(const struct clients *c, const struct addr *a);
 
-/* Is there one among the first `rows` workers with fewer than `max`? */
-bool clients_room(const struct clients *c, unsigned rows, unsigned max);
+/* Is there a worker that takes new clients and has fewer than `max`? */
+bool clients_room(const struct clients *c, unsigned max);
 #endif

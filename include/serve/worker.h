@@ -47,10 +47,11 @@ struct worker {
     struct loop_timer accept_again;
     struct list sessions, dead;
     unsigned nsessions;
-    bool listening, stopping;
+    bool listening, retired, stopping; /* stopping: retired as well */
 };
 
-/* Serve until SIGTERM (or the master's death); does not return. */
+/* Serve until SIGTERM (or the master's death), or after SIGUSR2 until the
+ * last client has left; does not return. */
 void worker_main(const struct serve_shared *shared, unsigned row)
     __attribute__((noreturn));
 

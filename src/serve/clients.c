@@ -5,22 +5,31 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-enum { BUCKETS = 4096 };
+enum { BUCKETS = 4096, ROWS_MAX = 1024 };
+
+/* Close together, for those who look at all of them. */
+struct head {
+    volatile unsigned total;
+    volatile bool takes;
+};
 
 struct row {
-    volatile unsigned total;
     volatile unsigned short count[BUCKETS];
 };
 
 struct clients {
     unsigned rows;
     size_t bytes;
+    struct head head[ROWS_MAX];
     struct row row[];
 };
 
 int clients_new(struct clients **out, unsigned rows, struct err *e)
 {
     size_t bytes = sizeof(struct clients) + rows * sizeof(struct row);
+
+    if (rows > ROWS_MAX)
+        return err_set(e, ERR_BUG, 0, "too many rows of clients");
     struct clients *c = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
@@ -41,9 +50,21 @@ void clients_free(struct clients **c)
     *c = NULL;
 }
 
+void clients_open_row(struct clients *c, unsigned row)
+{
+    clients_clear_row(c, row);
+    c->head[row].takes = true;
+}
+
+void clients_retire_row(struct clients *c, unsigned row)
+{
+    c->head[row].takes = false;
+}
+
 void clients_clear_row(struct clients *c, unsigned row)
 {
-    c->row[row].total = 0;
+    c->head[row].takes = false;
+    c->head[row].total = 0;
     for (unsigned i = 0; i < BUCKETS; i++)
         c->row[row].count[i] = 0;
 }
@@ -55,13 +76,13 @@ static unsigned bucket_of(const struct addr *a)
 
 void clients_add(struct clients *c, unsigned row, const struct addr *a)
 {
-    c->row[row].total++;
+    c->head[row].total++;
     c->row[row].count[bucket_of(a)]++;
 }
 
 void clients_remove(struct clients *c, unsigned row, const struct addr *a)
 {
-    c->row[row].total--;
+    c->head[row].total--;
     c->row[row].count[bucket_of(a)]--;
 }
 
@@ -70,14 +91,15 @@ unsigned clients_of(const struct clients *c, const struct addr *a)
     unsigned b = bucket_of(a), sum = 0;
 
     for (unsigned r = 0; r < c->rows; r++)
-        sum += c->row[r].count[b];
+        if (c->head[r].total > 0)
+            sum += c->row[r].count[b];
     return sum;
 }
 
-bool clients_room(const struct clients *c, unsigned rows, unsigned max)
+bool clients_room(const struct clients *c, unsigned max)
 {
-    for (unsigned r = 0; r < rows && r < c->rows; r++)
-        if (c->row[r].total < max)
+    for (unsigned r = 0; r < c->rows; r++)
+        if (c->head[r].takes && c->head[r].total < max)
             return true;
     return false;
 }

@@ -16,6 +16,7 @@
 
 enum {
     WORKERS_MAX = 256, /* as serve.workers */
+    RETIRED_MAX = 256, /* workers of before a reload */
     BACKLOG = 1024,
     QUICK_DEATH_MS = 1000, /* younger: something is wrong, wait a little */
     STOP_WITHIN_MS = 35000
@@ -24,14 +25,15 @@ enum {
 struct child {
     pid_t pid;               /* 0: none */
     uint64_t born, start_at; /* ms, monotonic */
+    unsigned row;            /* in the table of clients */
 };
 
 struct master {
     struct serve_shared shared;
     struct conf conf[2]; /* in force, and the one a reload fills */
     unsigned current;
-    struct child child[WORKERS_MAX], old[WORKERS_MAX];
-    unsigned nworkers;
+    struct child child[WORKERS_MAX], old[RETIRED_MAX];
+    unsigned nworkers, next_old; /* the place in old that is used next */
     serve_reload_fn *reload;
     void *reload_ctx;
 };
@@ -84,17 +86,30 @@ static int open_sockets(struct master *m, struct err *e)
                : err_set(e, ERR_USAGE, 0, "serve.listen: nothing to listen on");
 }
 
+static bool row_is_free(const struct master *m, unsigned row)
+{
+    for (unsigned i = 0; i < WORKERS_MAX; i++)
+        if (m->child[i].pid > 0 && m->child[i].row == row)
+            return false;
+    for (unsigned i = 0; i < RETIRED_MAX; i++)
+        if (m->old[i].pid > 0 && m->old[i].row == row)
+            return false;
+    return true;
+}
+
 static void start_worker(struct master *m, unsigned i)
 {
     struct child *c = &m->child[i];
 
-    clients_clear_row(m->shared.clients, i);
+    for (c->row = 0; !row_is_free(m, c->row);)
+        c->row++; /* there are as many as children and old ones */
+    clients_open_row(m->shared.clients, c->row);
     log_flush();
     pid_t pid = os_fork();
     if (pid == 0) {
         close(wake[0]);
         close(wake[1]);
-        worker_main(&m->shared, i);
+        worker_main(&m->shared, c->row);
     }
     c->born = clock_mono_ms();
     c->pid = pid < 0 ? 0 : pid;
@@ -105,13 +120,22 @@ static void start_worker(struct master *m, unsigned i)
         LOG(LOG_INFO, "serve.worker", LS("state", "started"), LN("pid", pid));
 }
 
+static void note_old_death(struct master *m, pid_t pid)
+{
+    for (unsigned i = 0; i < RETIRED_MAX; i++)
+        if (m->old[i].pid == pid) {
+            clients_clear_row(m->shared.clients, m->old[i].row);
+            m->old[i].pid = 0;
+        }
+}
+
 static void note_death(struct master *m, pid_t pid, int status)
 {
+    note_old_death(m, pid);
     for (unsigned i = 0; i < WORKERS_MAX; i++) {
-        if (m->old[i].pid == pid)
-            m->old[i].pid = 0;
         if (m->child[i].pid != pid)
             continue;
+        clients_clear_row(m->shared.clients, m->child[i].row);
         struct child *c = &m->child[i];
         uint64_t now = clock_mono_ms();
         c->pid = 0;
@@ -153,16 +177,22 @@ static long start_missing(struct master *m)
     return next;
 }
 
-static unsigned signal_all(const struct child *c, int signo)
+static unsigned tell(const struct child *c, unsigned n, int signo)
 {
     unsigned alive = 0;
 
-    for (unsigned i = 0; i < WORKERS_MAX; i++)
+    for (unsigned i = 0; i < n; i++)
         if (c[i].pid > 0) {
             kill(c[i].pid, signo);
             alive++;
         }
     return alive;
+}
+
+static unsigned signal_all(const struct master *m, int signo)
+{
+    return tell(m->child, WORKERS_MAX, signo) +
+           tell(m->old, RETIRED_MAX, signo);
 }
 
 static void wait_for_signal(long ms)
@@ -178,7 +208,22 @@ static void wait_for_signal(long ms)
             ;
 }
 
-/* New workers with the new settings; the old finish what they have. */
+/* It takes no new clients.  If there is no place for it, the one that has
+ * been retired longest has had its time. */
+static void retire(struct master *m, struct child *c)
+{
+    struct child *place = &m->old[m->next_old++ % RETIRED_MAX];
+
+    for (unsigned i = 0; i < RETIRED_MAX && place->pid > 0; i++)
+        place = &m->old[m->next_old++ % RETIRED_MAX];
+    if (place->pid > 0)
+        kill(place->pid, SIGKILL);
+    clients_retire_row(m->shared.clients, c->row);
+    kill(c->pid, SIGUSR2);
+    *place = *c;
+}
+
+/* New workers with the new settings; the old keep the clients they have. */
 static void reload(struct master *m)
 {
     struct conf *next = &m->conf[1 - m->current];
@@ -194,10 +239,10 @@ static void reload(struct master *m)
     m->current = 1 - m->current;
     m->shared.conf = next;
     LOG(LOG_INFO, "serve.reload", LN("workers", next->serve.workers));
-    signal_all(m->old, SIGKILL); /* two reloads back: had its time */
-    memcpy(m->old, m->child, sizeof m->old);
+    for (unsigned i = 0; i < WORKERS_MAX; i++)
+        if (m->child[i].pid > 0)
+            retire(m, &m->child[i]);
     memset(m->child, 0, sizeof m->child);
-    signal_all(m->old, SIGTERM);
     m->nworkers = (unsigned)next->serve.workers;
 }
 
@@ -206,15 +251,22 @@ static void stop(struct master *m)
     uint64_t until = clock_mono_ms() + STOP_WITHIN_MS;
 
     close_sockets(m);
-    signal_all(m->child, SIGTERM);
-    while (signal_all(m->child, 0) + signal_all(m->old, 0) > 0) {
-        if (clock_mono_ms() >= until) {
-            signal_all(m->child, SIGKILL);
-            signal_all(m->old, SIGKILL);
-        }
+    signal_all(m, SIGTERM);
+    while (signal_all(m, 0) > 0) {
+        if (clock_mono_ms() >= until)
+            signal_all(m, SIGKILL);
         wait_for_signal(200);
         reap(m);
     }
+}
+
+static void catch_signals(void)
+{
+    static const int ours[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };
+
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+        os_signal(ours[i], on_signal);
+    os_signal(SIGPIPE, SIG_IGN);
 }
 
 static int set_up(struct master *m, struct err *e)
@@ -226,21 +278,17 @@ static int set_up(struct master *m, struct err *e)
     os_want_fds(4096);
     if (os_pipe(wake) != 0)
         return err_set(e, ERR_TEMP, errno, "pipe");
+    catch_signals(); /* before anybody can see that we are there */
     if (open_sockets(m, e) != 0 ||
         os_find_ids(c->user, c->group, &uid, &gid, e) != 0 ||
         spool_make_dirs(c->queue_dir, uid, gid, e) != 0 ||
-        clients_new(&m->shared.clients, WORKERS_MAX, e) != 0 ||
+        clients_new(&m->shared.clients, WORKERS_MAX + RETIRED_MAX, e) != 0 ||
         os_drop_privileges(c->user, c->group, e) != 0 ||
         worker_check(c, e) != 0)
         return -1;
     if (log_open(c->queue_dir, (enum log_level)c->log.level,
                  (enum log_format)c->log.format, e) != 0)
         return -1;
-    os_signal(SIGTERM, on_signal);
-    os_signal(SIGINT, on_signal);
-    os_signal(SIGHUP, on_signal);
-    os_signal(SIGCHLD, on_signal);
-    os_signal(SIGPIPE, SIG_IGN);
     return 0;
 }
 

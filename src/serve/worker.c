@@ -15,16 +15,20 @@ enum {
     ACCEPT_PER_TURN = 64, /* so that others get a turn too */
     BODY_BLOCKS = 8192,   /* 32 MiB of bodies in memory; more go to solos */
     STOP_WITHIN_MS = 30000,
-    DEAF_MS = 100 /* out of descriptors: look again */
+    LAST_WORDS_MS = 1000, /* of those who only have to read a 421 */
+    DEAF_MS = 100         /* out of descriptors: look again */
 };
 
 static int stop_pipe[2] = { -1, -1 };
 
-static void on_term(int signo)
+static volatile sig_atomic_t got_stop;
+
+static void on_signal(int signo)
 {
     int why = errno;
 
-    (void)signo;
+    if (signo == SIGTERM)
+        got_stop = 1;
     (void)!write(stop_pipe[1], "", 1);
     errno = why;
 }
@@ -84,9 +88,7 @@ static bool full(const struct worker *w)
 {
     unsigned max = (unsigned)w->conf->serve.max_clients;
 
-    return w->nsessions >= max &&
-           clients_room(w->shared->clients, (unsigned)w->conf->serve.workers,
-                        max);
+    return w->nsessions >= max && clients_room(w->shared->clients, max);
 }
 
 static void on_client(struct loop_io *io, unsigned ready)
@@ -122,12 +124,26 @@ static void on_accept_again(struct loop_timer *t)
 {
     struct worker *w = LOOP_ENTRY(t, struct worker, accept_again);
 
-    if (!w->stopping)
+    if (!w->retired)
         listen_to_all(w, true);
 }
 
 /* --- stopping -------------------------------------------------------- */
 
+/* The descriptors too, or those who connect when all is over would wait in
+ * the backlog instead of being refused. */
+static void stop_listening(struct worker *w)
+{
+    if (w->retired)
+        return;
+    listen_to_all(w, false);
+    for (size_t i = 0; i < w->shared->nlisten; i++)
+        close(w->listener[i].io.fd);
+    w->retired = true;
+}
+
+/* SIGUSR2: no new clients, those who are there finish in peace.  SIGTERM:
+ * they finish the transaction in hand. */
 static void on_stop(struct loop_io *io, unsigned ready)
 {
     struct worker *w = LOOP_ENTRY(io, struct worker, signal_io);
@@ -137,10 +153,10 @@ static void on_stop(struct loop_io *io, unsigned ready)
     (void)ready;
     while (read(io->fd, drain, sizeof drain) > 0)
         ;
-    if (w->stopping)
+    stop_listening(w);
+    if (!got_stop || w->stopping)
         return;
     w->stopping = true;
-    listen_to_all(w, false);
     for (l = w->sessions.next; l != &w->sessions; l = next) {
         next = l->next;
         serve_session_stop(LIST_ENTRY(l, struct serve_session, link));
@@ -155,15 +171,40 @@ static void bury_dead(struct worker *w)
         serve_session_free(LIST_ENTRY(l, struct serve_session, link));
 }
 
+static bool somebody_talks(const struct worker *w)
+{
+    for (const struct list *l = w->sessions.next; l != &w->sessions;
+         l = l->next)
+        if (LIST_ENTRY(l, struct serve_session, link)->state != S_END)
+            return true;
+    return false;
+}
+
+/* Stopping takes as long as transactions do; then a moment for clients to
+ * read their answers.  stop_by: 0 at first. */
+static bool time_to_go(const struct worker *w, uint64_t *stop_by, bool *silent)
+{
+    uint64_t now = loop_now(w->loop);
+
+    if (!w->stopping)
+        return false;
+    if (*stop_by == 0)
+        *stop_by = now + STOP_WITHIN_MS;
+    if (!*silent && !somebody_talks(w)) {
+        *silent = true;
+        *stop_by = now + LAST_WORDS_MS;
+    }
+    return now >= *stop_by;
+}
+
 static void serve(struct worker *w)
 {
     uint64_t stop_by = 0;
+    bool silent = false;
     struct err e;
 
-    while (!w->stopping || !list_empty(&w->sessions)) {
-        if (w->stopping && stop_by == 0)
-            stop_by = loop_now(w->loop) + STOP_WITHIN_MS;
-        if (stop_by != 0 && loop_now(w->loop) >= stop_by)
+    while (!w->retired || !list_empty(&w->sessions)) {
+        if (time_to_go(w, &stop_by, &silent))
             break;
         if (loop_turn(w->loop, w->stopping ? 100 : -1, &e) < 0) {
             log_err(LOG_ERROR, "serve.loop", &e);
@@ -231,7 +272,8 @@ static int open_signals(struct worker *w, struct err *e)
 {
     if (os_pipe(stop_pipe) != 0)
         return err_set(e, ERR_TEMP, errno, "pipe");
-    os_signal(SIGTERM, on_term);
+    os_signal(SIGTERM, on_signal);
+    os_signal(SIGUSR2, on_signal);
     os_signal(SIGINT, SIG_IGN); /* the master turns it into SIGTERM */
     os_signal(SIGHUP, SIG_IGN);
     os_signal(SIGPIPE, SIG_IGN);
