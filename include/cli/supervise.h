@@ -16,6 +16,7 @@ struct service {
     int (*run)(void *ctx); /* in the child; returns the exit status */
     void *ctx;
     bool (*wanted)(void *ctx); /* NULL: always; asked before each start */
+    void (*reload)(void *ctx); /* NULL: nothing; in the parent, at SIGHUP */
     bool ends; /* its end is the end of the whole, with its status */
     bool last; /* stopped after the others (the collector) */
 };

@@ -19,7 +19,8 @@
 
 #include <stdbool.h>
 
-/* Run until SIGTERM or SIGINT.  Returns 0, or -1 with *e (ERR_TEMP with sys
+/* Run until SIGTERM or SIGINT, which the caller may have blocked: they are
+ * let in once they are handled.  Returns 0, or -1 with *e (ERR_TEMP with sys
  * EWOULDBLOCK when another collector holds the lock). */
 int log_collect(const char *queue_dir, const char *file, struct err *e);
 

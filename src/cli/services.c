@@ -64,12 +64,27 @@ static bool log_wanted(void *ctx)
     return !log_collector_alive(c->queue_dir);
 }
 
+/* For services that are started from now on.  The server says what is wrong
+ * with the new settings; until that is mended the old ones hold. */
+static void reload_settings(void *ctx)
+{
+    struct options *o = ((struct services *)ctx)->options;
+    struct conf next;
+    struct err e;
+
+    if (options_reload(o, &next, &e) != 0)
+        return;
+    conf_free(&o->conf);
+    o->conf = next;
+}
+
 struct service service_log(struct services *s)
 {
     return (struct service){ .name = "log",
                              .run = run_log,
                              .ctx = s,
                              .wanted = log_wanted,
+                             .reload = reload_settings,
                              .last = true };
 }
 
@@ -122,6 +137,13 @@ struct service service_send(struct services *s)
                              .ends = s->send.once || s->send.drain };
 }
 
+static int may_become(const struct conf *c, uid_t uid, struct err *e)
+{
+    if (uid == (uid_t)-1 || geteuid() == 0 || geteuid() == uid)
+        return 0;
+    return err_set(e, ERR_PERM, 0, "only root can start as user %s", c->user);
+}
+
 int services_run(struct services *s, const struct service *list, size_t n)
 {
     const struct conf *c = &s->options->conf;
@@ -130,6 +152,7 @@ int services_run(struct services *s, const struct service *list, size_t n)
     gid_t gid;
 
     if (os_find_ids(c->user, c->group, &uid, &gid, &e) != 0 ||
+        may_become(c, uid, &e) != 0 ||
         spool_make_dirs(c->queue_dir, uid, gid, &e) != 0)
         return fail(s->command, &e);
     int status = supervise(list, n);

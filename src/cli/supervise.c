@@ -174,6 +174,9 @@ static void pass_on(struct running *r, size_t n)
 {
     if (got_hup) {
         got_hup = 0;
+        for (size_t i = 0; i < n; i++)
+            if (r[i].service->reload != NULL)
+                r[i].service->reload(r[i].service->ctx);
         tell(r, n, false, SIGHUP);
         tell(r, n, true, SIGHUP);
     }
@@ -181,6 +184,23 @@ static void pass_on(struct running *r, size_t n)
         got_usr1 = 0;
         tell(r, n, false, SIGUSR1);
     }
+}
+
+/* If the collector died just now, another must write the last lines.  It
+ * hears of the stop only when it can do so: until then SIGTERM would end it
+ * at once. */
+static void start_last(struct running *r, size_t n)
+{
+    sigset_t ends, old;
+
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    sigprocmask(SIG_BLOCK, &ends, &old);
+    for (size_t i = 0; i < n; i++)
+        if (r[i].pid == 0 && r[i].service->last)
+            start(&r[i]);
+    sigprocmask(SIG_SETMASK, &old, NULL);
 }
 
 int supervise(const struct service *s, size_t n)
@@ -203,6 +223,7 @@ int supervise(const struct service *s, size_t n)
         status = reap(r, n);
     }
     got_stop = 1;
+    start_last(r, n);
     stop(r, n, false, STOP_WITHIN_MS);
     stop(r, n, true, LAST_WITHIN_MS);
     return status < 0 ? EX_OK : status;

@@ -75,6 +75,12 @@ static void handle_signals(void)
     os_signal(SIGINT, on_signal);
     os_signal(SIGPIPE, SIG_IGN);
     os_signal(SIGXFSZ, SIG_IGN); /* EFBIG is one more kind of full disk */
+    /* Whoever started us may have kept a signal back until now. */
+    sigset_t ours;
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGTERM);
+    sigaddset(&ours, SIGINT);
+    sigprocmask(SIG_UNBLOCK, &ours, NULL);
 }
 
 /* A second signal means now. */
