@@ -97,6 +97,17 @@ tests:
 	@tests/tools/packages.sh test fuzz
 	@tests/tools/all.sh
 
+# kill -9 anywhere, every message accounted for.  CRASH_SEED repeats a run.
+CRASH_MESSAGES ?= 10000
+CRASH_KILLS    ?= 300
+crash: $(PROGRAM)
+	MTA=$(abspath $(PROGRAM)) /usr/bin/python3 tests/crash/crash.py \
+	    --messages $(CRASH_MESSAGES) --kills $(CRASH_KILLS)
+
+crash_short: $(PROGRAM)
+	MTA=$(abspath $(PROGRAM)) /usr/bin/python3 tests/crash/crash.py \
+	    --messages 3000 --kills 25 --pause 0.3
+
 # --- measuring --------------------------------------------------------------
 
 $(BUILD)/bench/%: tests/bench/%.c
@@ -144,6 +155,7 @@ help:
 	@echo "make tests        install what is missing, run every test"
 	@echo "make test_units test_memory test_system test_style   one part"
 	@echo "make fuzz         fuzz every parser (FUZZ_SECONDS=3600 each)"
+	@echo "make crash        kill -9 any process, hundreds of times"
 	@echo "make bench        compare with Postfix"
 	@echo "make report       the design as a PDF, in build/report/"
 	@echo "make install      PREFIX=/usr/local DESTDIR="
@@ -153,5 +165,5 @@ help:
 -include $(OBJS:.o=.d) $(UNIT_OBJS:.o=.d) $(BUILD)/mta.d
 -include tests/fuzz/fuzz.mk
 
-.PHONY: all bench clean help install report run test_memory test_style \
+.PHONY: all bench clean crash crash_short help install report run test_memory test_style \
         test_system test_units tests

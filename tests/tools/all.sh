@@ -28,12 +28,16 @@ count() {
     check=$(grep -Eo 'Checks: [0-9]+, Failures: [0-9]+, Errors: [0-9]+' "$log" |
         tail -n 1)
     pytest=$(grep -E '(passed|failed|error).* in [0-9.]+' "$log" | tail -n 1)
+    plain=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1)
     p=0 f=0 s=0
     if [ -n "$check" ]; then
         all=$(echo "$check" | sed 's/Checks: \([0-9]*\).*/\1/')
         f=$(($(echo "$check" |
             sed 's/.*Failures: \([0-9]*\), Errors: \([0-9]*\)/\1 + \2/')))
         p=$((all - f))
+    elif [ -n "$plain" ]; then
+        p=$(number "$plain" passed)
+        f=$(number "$plain" failed)
     elif [ -n "$pytest" ]; then
         p=$(number "$pytest" passed)
         f=$(($(number "$pytest" failed) + $(number "$pytest" error)))
@@ -58,6 +62,7 @@ part "units" make -s -j"$jobs" test_units
 part "units under valgrind" make -s -j"$jobs" test_memory
 part "units with sanitizers" make -s -j"$jobs" SAN=address,undefined test_units
 part "system" make -s -j"$jobs" test_system
+part "crash, short" make -s crash_short
 part "fuzz, short" make -s -j"$jobs" fuzz_short
 
 printf '\n%d passed, %d failed, %d skipped\n' $passed $failed $skipped
