@@ -66,6 +66,11 @@ void log_event(enum log_level level, const char *name,
 /* True: nothing is left in the buffer.  Never waits. */
 bool log_flush(void);
 
+/* The same, but waits for the queue to take it, 5 seconds at the most.  For
+ * lines that must outlive this process even if it is killed: those about
+ * mail, before its client is answered. */
+bool log_flush_wait(void);
+
 /* Wait until the buffer is handed over, then leave.  After 5 seconds with a
  * full queue the rest goes to stderr: a process that stops must come to its
  * end.  Events after this go to stderr. */

@@ -15,6 +15,7 @@
 enum {
     YOUNG_MS = 2000, /* died younger: wait before the next start */
     AGAIN_MS = 1000,
+    LAST_AGAIN_MS = 50, /* the collector: mail waits for it */
     STOP_WITHIN_MS = 45000,
     LAST_WITHIN_MS = 10000
 };
@@ -86,7 +87,9 @@ static int note_end(struct running *r, int status)
     bool young = now - r->born < YOUNG_MS;
 
     r->pid = 0;
-    r->start_at = young ? now + AGAIN_MS : now;
+    r->start_at = !young             ? now
+                  : r->service->last ? now + LAST_AGAIN_MS
+                                     : now + AGAIN_MS;
     if (got_stop)
         return -1;
     if (WIFEXITED(status) &&

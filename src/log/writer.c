@@ -304,13 +304,20 @@ bool log_flush(void)
     return empty;
 }
 
-void log_close(void)
+bool log_flush_wait(void)
 {
     struct wait t;
+    bool empty;
 
     wait_begin(&t);
-    while (!log_flush() && wait_more(&t) < CLOSE_WITHIN_MS)
+    while (!(empty = log_flush()) && wait_more(&t) < CLOSE_WITHIN_MS)
         ;
+    return empty;
+}
+
+void log_close(void)
+{
+    (void)log_flush_wait();
     pthread_mutex_lock(&w.lock);
     to_stderr(w.bytes + w.from, w.n);
     drop(w.n);

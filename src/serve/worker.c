@@ -210,11 +210,13 @@ static void serve(struct worker *w)
             log_err(LOG_ERROR, "serve.loop", &e);
             break;
         }
-        if (store_has_work(w->store))
+        if (store_has_work(w->store)) {
             store_commit(w->store);
-        /* What the log says of a message is on its way before the client is
-         * answered, so a kill in between cannot leave mail without a line. */
-        log_flush();
+            /* What the log says of a message is out of this process before
+             * its client is answered: a kill leaves no mail without a line,
+             * and while nobody takes the log, mail slows down. */
+            (void)log_flush_wait();
+        }
         conn_flush_all(&w->env);
         bury_dead(w);
         log_flush();
