@@ -21,7 +21,7 @@ BODIES = {
     "dots": b"Subject: dots\r\n\r\n.\r\n..\r\n...\r\n.x\r\n",
     "8bit": "Subject: 8bit\r\n\r\nGrüße, ∀x\r\n".encode(),
     "998": b"Subject: 998\r\n\r\n" + b"x" * 998 + b"\r\n",
-    "large": b"Subject: large\r\n\r\n" + b"line of a large one\r\n" * 100000,
+    "large": b"Subject: large\r\n\r\n" + b"line of 40 megabytes\r\n" * 1820000,
 }
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0,
@@ -83,6 +83,7 @@ def test_bodies_reach_postfix_byte_for_byte(mta, far):
 def test_postfix_relays_to_us(mta):
     m = mta("run")
     with Postfix("mydestination =\nrelay_domains = here.test\n"
+                 "message_size_limit = 0\n"
                  "relayhost = [127.0.0.1]:%d\n"
                  "smtp_tls_security_level = none\n" % m.port) as p:
         for name, body in BODIES.items():
