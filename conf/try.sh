@@ -9,7 +9,7 @@ Starting mta on 127.0.0.1 port $port; mailboxes, queue and log are in $dir/.
 Stop it with Ctrl-C.  A first message, from another terminal:
 
   curl smtp://127.0.0.1:$port --mail-from me@localhost \\
-       --mail-rcpt $(id -un)@localhost --upload-file README.md
+       --mail-rcpt $(id -un)@localhost --crlf --upload-file README.md
 
 Then look at it:
 
