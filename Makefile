@@ -64,10 +64,10 @@ $(UNIT_RUN): $(UNIT_OBJS) $(LIB)
 	    $(shell pkg-config --libs check) $(LDLIBS)
 
 test_units: $(UNIT_RUN)
-	$(UNIT_RUN)
+	tests/tools/suites.sh plain $(UNIT_RUN)
 
 test_memory: $(UNIT_RUN)
-	tests/tools/memory.sh $(UNIT_RUN)
+	tests/tools/suites.sh valgrind $(UNIT_RUN)
 
 # Against the built binary and real counterparts.  The sanitized variant:
 # make test_system SAN=address,undefined.
