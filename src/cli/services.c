@@ -64,16 +64,20 @@ static bool log_wanted(void *ctx)
     return !log_collector_alive(c->queue_dir);
 }
 
-/* For services that are started from now on.  The server says what is wrong
- * with the new settings; until that is mended the old ones hold. */
+/* For services that are started from now on, as the sender is after SIGHUP.
+ * The server reads them by itself. */
 static void reload_settings(void *ctx)
 {
-    struct options *o = ((struct services *)ctx)->options;
+    const struct services *s = ctx;
+    struct options *o = s->options;
     struct conf next;
     struct err e;
 
-    if (options_reload(o, &next, &e) != 0)
+    if (options_reload(o, &next, &e) != 0) {
+        fprintf(stderr, "mta %s: the settings stay as they were: %s\n",
+                s->command, e.text);
         return;
+    }
     conf_free(&o->conf);
     o->conf = next;
 }
@@ -105,21 +109,12 @@ struct service service_serve(struct services *s)
     return (struct service){ .name = "serve", .run = run_serve, .ctx = s };
 }
 
-/* After SIGHUP the sender ends and is started again: with the settings as
- * they are by then, or, when those are wrong, with the ones before. */
 static int run_send(void *ctx)
 {
     struct services *s = ctx;
-    struct conf fresh;
     struct err e;
-    const struct conf *c = &s->options->conf;
+    int rc = send_run(&s->options->conf, &s->send, &e);
 
-    if (options_reload(s->options, &fresh, &e) == 0)
-        c = &fresh;
-    else
-        fprintf(stderr, "mta send: the settings stay as they were: %s\n",
-                e.text);
-    int rc = send_run(c, &s->send, &e);
     if (rc < 0 && e.sys == EWOULDBLOCK) { /* not to be taken for "mail left" */
         fprintf(stderr, "mta send: %s\n", e.text);
         return EX_UNAVAILABLE;
@@ -150,12 +145,14 @@ int services_run(struct services *s, const struct service *list, size_t n)
     struct err e;
     uid_t uid;
     gid_t gid;
+    int status;
 
     if (os_find_ids(c->user, c->group, &uid, &gid, &e) != 0 ||
         may_become(c, uid, &e) != 0 ||
         spool_make_dirs(c->queue_dir, uid, gid, &e) != 0)
-        return fail(s->command, &e);
-    int status = supervise(list, n);
+        status = fail(s->command, &e);
+    else
+        status = supervise(list, n);
     options_done(s->options);
     return status;
 }
