@@ -277,6 +277,10 @@ class Mta:
         try:
             if self.process is not None:
                 self.stop()
+            if os.path.exists(self.stderr):
+                said = self.errors()  # of a build with SAN=
+                assert "Sanitizer" not in said, said
+                assert "runtime error:" not in said, said
         finally:
             shutil.rmtree(self.dir, ignore_errors=True)
 

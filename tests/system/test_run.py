@@ -384,6 +384,21 @@ def test_service_started_after_a_reload_has_the_new_settings(mta):
         assert settings_in_force(c) == ["SIZE %d" % (20 << 20)]
 
 
+def test_reload_of_the_sender(mta):
+    m = mta("run", {"send.workers": 1})
+    until("its start", lambda: m.events("send.start", workers=1))
+    m.settings["send.workers"] = 3
+    m.write_conf()
+    m.kill(signal.SIGHUP)
+    until("another start", lambda: m.events("send.start", workers=3))
+    with open(m.conf, "a") as f:
+        f.write("nonsense = 1;\n")
+    m.kill(signal.SIGHUP)
+    until("it is said", lambda: "nonsense" in m.errors())
+    until("the settings before", lambda: len(
+        m.events("send.start", workers=3)) == 2)
+
+
 def test_log_file_is_opened_again(mta):
     m = mta("run")
     first = send_one(m)
