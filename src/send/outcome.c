@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/rnd.h"
 #include "log/log.h"
+#include "smtp/address.h"
 
 #include <string.h>
 
@@ -47,15 +48,16 @@ static void say(const char *event, enum log_level level, const struct job *j,
                 const struct job_rcpt *jr, const char *key, const char *value)
 {
     const struct answer *a = &jr->answer;
-    char id[MSG_ID_TEXT], status[24] = "";
+    char id[MSG_ID_TEXT], status[24] = "", from[SMTP_PATH_MAX + 3];
     uint64_t now = clock_wall_us();
 
     msg_id_text(id, j->id);
+    snprintf(from, sizeof from, "<%s>", j->sender);
     if (a->enh_class != 0)
         snprintf(status, sizeof status, "%u.%u.%u", a->enh_class, a->subject,
                  a->detail);
     LOG(level, event, LS("id", id), LS("sid", j->sid[0] ? j->sid : NULL),
-        LS("from", j->sender), LS("to", jr->address),
+        LS("from", from), LS("to", jr->address),
         LS("mx", j->host[0] ? j->host : NULL),
         LS("address", j->address[0] ? j->address : NULL), LN("code", a->code),
         LS("status", status[0] ? status : NULL), LS("reply", a->text),

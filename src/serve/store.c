@@ -4,6 +4,7 @@
 #include "mail/box.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,7 +163,9 @@ static void log_answer(const struct draft *d, enum store_result r,
 {
     char id[MSG_ID_TEXT], first[1024];
     struct span path = reverse_path_of(d, first, sizeof first);
+    char from[SMTP_PATH_MAX + 3];
 
+    snprintf(from, sizeof from, "<%.*s>", (int)path.n, path.p);
     msg_id_text(id, d->id);
     if (r == STORE_FAILED) {
         LOG(LOG_WARN, "serve.unstored", LS("id", id), LS("sid", d->sid),
@@ -170,8 +173,8 @@ static void log_answer(const struct draft *d, enum store_result r,
         return;
     }
     LOG(LOG_INFO, "serve.accepted", LS("id", id), LS("sid", d->sid),
-        LB("from", path.p, path.n), LN("nrcpt", d->nrcpt),
-        LN("local", d->nlocal), LN("remote", d->nremote), LN("size", d->size));
+        LS("from", from), LN("nrcpt", d->nrcpt), LN("local", d->nlocal),
+        LN("remote", d->nremote), LN("size", d->size));
     log_copies(d, id);
 }
 

@@ -308,7 +308,7 @@ def test_one_id_everywhere(mta):
     m.stop()  # then all of the log is written
     accepted = {e["id"]: e for e in m.events("serve.accepted")}
     assert set(accepted) == {ident, other}
-    assert accepted[ident]["from"] == "a@client.test"
+    assert accepted[ident]["from"] == "<a@client.test>"
     assert accepted[ident]["nrcpt"] == "2"
     assert int(accepted[ident]["size"]) > 0
     assert accepted[ident]["sid"] != accepted[other]["sid"]
