@@ -79,8 +79,15 @@ $(BUILD)/tools/%: tests/tools/%.c $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(LIB) $(LDLIBS)
 
-test_system: $(PROGRAM) $(TOOLS)
+BENCH  := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+
+$(BUILD)/bench/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(CC) -O2 -g -Wall -Wextra -o $@ $<
+
+test_system: $(PROGRAM) $(TOOLS) $(BENCH)
 	MTA=$(abspath $(PROGRAM)) TOOLS=$(abspath $(BUILD)/tools) \
+	    BENCH=$(abspath $(BUILD)/bench) \
 	    $(PYTEST) -q -p no:cacheprovider -n $(JOBS) tests/system
 
 test_style: $(PROGRAM)
@@ -109,12 +116,6 @@ crash_short: $(PROGRAM)
 	    --messages 3000 --kills 25 --pause 0.3
 
 # --- measuring --------------------------------------------------------------
-
-$(BUILD)/bench/%: tests/bench/%.c
-	@mkdir -p $(@D)
-	$(CC) -O2 -g -Wall -Wextra -o $@ $<
-
-BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
 bench: $(PROGRAM) $(BENCH)
 	@tests/tools/packages.sh test
