@@ -69,8 +69,8 @@ struct conn {
     bool starved, resumed;
 };
 
-/* Take over a connected descriptor (it is made non-blocking and
- * close-on-exec).  On failure the descriptor is still the caller's. */
+/* Take over a connected descriptor that is non-blocking, as those of
+ * net_accept() are.  On failure the descriptor is still the caller's. */
 int conn_open(struct conn *c, struct conn_env *env, int fd, conn_fn *fn,
               struct err *e);
 

@@ -1,6 +1,7 @@
 #include "base/rnd.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/types.h>
@@ -10,8 +11,22 @@
 static __thread struct {
     unsigned char bytes[256];
     size_t left;
-    pid_t owner;
 } batch;
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* A child has one thread, the one that forked: it must not draw what its
+ * parent draws. */
+static void in_child(void)
+{
+    batch.left = 0;
+}
+
+static void watch_forks(void)
+{
+    if (pthread_atfork(NULL, NULL, in_child) != 0)
+        _exit(70);
+}
 
 static void from_kernel(unsigned char *out, size_t n)
 {
@@ -32,10 +47,10 @@ void rnd_bytes(void *out, size_t n)
         from_kernel(out, n);
         return;
     }
-    if (batch.left < n || batch.owner != getpid()) {
+    pthread_once(&once, watch_forks);
+    if (batch.left < n) {
         from_kernel(batch.bytes, sizeof batch.bytes);
         batch.left = sizeof batch.bytes;
-        batch.owner = getpid();
     }
     batch.left -= n;
     memcpy(out, batch.bytes + batch.left, n);

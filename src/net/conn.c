@@ -142,33 +142,31 @@ void conn_set_timeout(struct conn *c, uint64_t seconds)
 
 /* --- begin and end -------------------------------------------------------- */
 
-static int open_conn(struct conn *c, struct conn_env *env, int fd, conn_fn *fn,
-                     unsigned want, struct err *e)
+int conn_open(struct conn *c, struct conn_env *env, int fd, conn_fn *fn,
+              struct err *e)
 {
-    int one = 1;
-
     memset(c, 0, sizeof *c);
-    c->io.fd = -1;
-    if (os_nonblock(fd) != 0 || os_cloexec(fd) != 0)
-        return err_set(e, ERR_TEMP, errno, "prepare a connection");
-    /* Answers are small and leave when they are ready; fails on sockets that
-     * are not TCP, which need it not. */
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     c->env = env;
     c->fn = fn;
     c->io.fn = on_ready;
     c->timer.fn = on_timer;
     c->io.fd = fd;
-    if (loop_watch(env->loop, &c->io, want, e) == 0)
+    if (loop_watch(env->loop, &c->io, LOOP_READ, e) == 0)
         return 0;
     c->io.fd = -1;
     return -1;
 }
 
-int conn_open(struct conn *c, struct conn_env *env, int fd, conn_fn *fn,
-              struct err *e)
+/* Commands are small and leave when they are ready.  Fails on sockets that
+ * are not TCP, which need it not. */
+static int prepare(int fd, struct err *e)
 {
-    return open_conn(c, env, fd, fn, LOOP_READ, e);
+    int one = 1;
+
+    if (os_nonblock(fd) != 0 || os_cloexec(fd) != 0)
+        return err_set(e, ERR_TEMP, errno, "prepare a connection");
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    return 0;
 }
 
 int conn_dial(struct conn *c, struct conn_env *env, const struct addr *to,
@@ -182,11 +180,12 @@ int conn_dial(struct conn *c, struct conn_env *env, const struct addr *to,
     addr_port_text(text, to);
     if (fd < 0)
         return err_set(e, ERR_TEMP, errno, "make a socket for %s", text);
-    if (open_conn(c, env, fd, fn, LOOP_WRITE, e) != 0) {
+    if (prepare(fd, e) != 0 || conn_open(c, env, fd, fn, e) != 0) {
         close(fd);
         return -1;
     }
     c->connecting = true; /* a connection made at once shows as writable */
+    conn_set_want(c);
     if (connect(fd, &to->u.sa, addr_len(to)) == 0 || errno == EINPROGRESS ||
         errno == EINTR)
         return 0;

@@ -48,6 +48,8 @@ int net_listen(const struct addr *at, int backlog, struct err *e)
          setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one) != 0) ||
         os_nonblock(fd) != 0 || os_cloexec(fd) != 0)
         return fail(fd, at, "prepare a socket for", e);
+    /* Accepted sockets inherit it: answers leave when they are ready. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (bind(fd, &at->u.sa, addr_len(at)) != 0)
         return fail(fd, at, "bind", e);
     if (listen(fd, backlog) != 0)
@@ -62,7 +64,8 @@ int net_accept(int listen_fd, struct addr *peer)
 
     do {
         socklen_t len = sizeof from;
-        fd = accept(listen_fd, (struct sockaddr *)&from, &len);
+        fd = accept4(listen_fd, (struct sockaddr *)&from, &len,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC);
     } while (fd < 0 && errno == EINTR);
     if (fd < 0)
         return -1;
@@ -72,5 +75,5 @@ int net_accept(int listen_fd, struct addr *peer)
         return -1;
     }
     addr_from_sockaddr(peer, (struct sockaddr *)&from);
-    return fd; /* conn_open() makes it non-blocking and close-on-exec */
+    return fd;
 }

@@ -95,6 +95,7 @@ static void take_a_line_and_pause(struct side *s, enum conn_event ev)
 static void open_side(struct side *s, int fd, int peer)
 {
     memset(s, 0, sizeof *s);
+    ck_assert_int_eq(os_nonblock(fd), 0);
     ck_assert_msg(conn_open(&s->c, &env, fd, on_event, &e) == 0, "%s", e.text);
     s->peer = peer;
     ck_assert_int_eq(os_nonblock(peer), 0);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,7 +71,8 @@ static const char *const families[] = { "127.0.0.1", "::1" };
 START_TEST(takes_clients)
 {
     struct addr at = get(families[_i], 0), peer, own = at;
-    socklen_t len = sizeof own.u;
+    int on = 0;
+    socklen_t len = sizeof own.u, on_len = sizeof on;
     char byte;
 
     if (addr_is_v6(&at) && !have_ipv6())
@@ -89,6 +91,10 @@ START_TEST(takes_clients)
     ck_assert_msg(addr_eq(&peer, &own), "%s: wrong peer", families[_i]);
     ck_assert_int_eq(write(client, "x", 1), 1);
     ck_assert_int_eq(read(fd, &byte, 1), 1);
+    ck_assert_int_ne(fcntl(fd, F_GETFD) & FD_CLOEXEC, 0);
+    ck_assert_int_ne(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
+    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &on_len), 0);
+    ck_assert_int_eq(on, 1);
     close(fd);
     close(client);
     close(listener);

@@ -192,6 +192,7 @@ static void open_end(struct end *x, int fd, int i, uint64_t total)
 {
     memset(x, 0, sizeof *x);
     ck_assert_int_eq(conn_env_init(&x->env, loop, cases[i].blocks, &e), 0);
+    ck_assert_int_eq(os_nonblock(fd), 0);
     ck_assert_int_eq(conn_open(&x->c, &x->env, fd, on_event, &e), 0);
     x->rest.fn = on_rest;
     x->total = total;
