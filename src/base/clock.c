@@ -33,41 +33,74 @@ static void put_digits(char *to, unsigned value, int width)
         to[i] = (char)('0' + value % 10);
 }
 
+/* What was formatted last, one a thread: most lines of a log and most trace
+ * fields are of the same second as the one before. */
+struct last {
+    time_t sec;
+    size_t n; /* 0: nothing yet */
+    char text[CLOCK_RFC5322_MAX];
+};
+static __thread struct last last_utc, last_local;
+
+static void format_utc(struct last *l, time_t sec)
+{
+    struct tm tm = { 0 };
+
+    l->sec = sec;
+    l->n = sizeof "0000-00-00T00:00:00" - 1;
+    memcpy(l->text, "0000-00-00T00:00:00", l->n);
+    if (gmtime_r(&sec, &tm) == NULL)
+        return;
+    put_digits(l->text, (unsigned)tm.tm_year + 1900, 4);
+    put_digits(l->text + 5, (unsigned)tm.tm_mon + 1, 2);
+    put_digits(l->text + 8, (unsigned)tm.tm_mday, 2);
+    put_digits(l->text + 11, (unsigned)tm.tm_hour, 2);
+    put_digits(l->text + 14, (unsigned)tm.tm_min, 2);
+    put_digits(l->text + 17, (unsigned)tm.tm_sec, 2);
+}
+
 size_t clock_rfc3339(char out[CLOCK_RFC3339_MAX], uint64_t wall_us)
 {
     time_t sec = (time_t)(wall_us / 1000000u);
-    struct tm tm = { 0 };
 
-    memcpy(out, "0000-00-00T00:00:00.000000Z", CLOCK_RFC3339_MAX);
-    if (gmtime_r(&sec, &tm) == NULL)
-        return CLOCK_RFC3339_MAX - 1;
-    put_digits(out, (unsigned)tm.tm_year + 1900, 4);
-    put_digits(out + 5, (unsigned)tm.tm_mon + 1, 2);
-    put_digits(out + 8, (unsigned)tm.tm_mday, 2);
-    put_digits(out + 11, (unsigned)tm.tm_hour, 2);
-    put_digits(out + 14, (unsigned)tm.tm_min, 2);
-    put_digits(out + 17, (unsigned)tm.tm_sec, 2);
-    put_digits(out + 20, (unsigned)(wall_us % 1000000u), 6);
+    if (last_utc.n == 0 || last_utc.sec != sec)
+        format_utc(&last_utc, sec);
+    memcpy(out, last_utc.text, last_utc.n);
+    memcpy(out + last_utc.n, ".000000Z", sizeof ".000000Z");
+    put_digits(out + last_utc.n + 1, (unsigned)(wall_us % 1000000u), 6);
     return CLOCK_RFC3339_MAX - 1;
 }
 
-size_t clock_rfc5322(char out[CLOCK_RFC5322_MAX], uint64_t wall_us)
+static void format_local(struct last *l, time_t sec)
 {
     static const char days[7][4] = { "Sun", "Mon", "Tue", "Wed",
                                      "Thu", "Fri", "Sat" };
     static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr",
                                         "May", "Jun", "Jul", "Aug",
                                         "Sep", "Oct", "Nov", "Dec" };
-    time_t sec = (time_t)(wall_us / 1000000u);
     struct tm tm = { 0 };
     char zone[8] = "+0000";
 
     localtime_r(&sec, &tm);
     strftime(zone, sizeof zone, "%z", &tm);
-    int n = snprintf(out, CLOCK_RFC5322_MAX, "%s, %d %s %d %02d:%02d:%02d %.5s",
-                     days[(unsigned)tm.tm_wday % 7], tm.tm_mday,
-                     months[(unsigned)tm.tm_mon % 12], tm.tm_year + 1900,
-                     tm.tm_hour, tm.tm_min, tm.tm_sec, zone);
-    return n < 0 ? 0
-                 : (n < CLOCK_RFC5322_MAX ? (size_t)n : CLOCK_RFC5322_MAX - 1);
+    int n =
+        snprintf(l->text, sizeof l->text, "%s, %d %s %d %02d:%02d:%02d %.5s",
+                 days[(unsigned)tm.tm_wday % 7], tm.tm_mday,
+                 months[(unsigned)tm.tm_mon % 12], tm.tm_year + 1900,
+                 tm.tm_hour, tm.tm_min, tm.tm_sec, zone);
+    l->sec = sec;
+    l->n = n < 0 ? 0 : (size_t)n;
+    if (l->n >= sizeof l->text)
+        l->n = sizeof l->text - 1;
+}
+
+size_t clock_rfc5322(char out[CLOCK_RFC5322_MAX], uint64_t wall_us)
+{
+    time_t sec = (time_t)(wall_us / 1000000u);
+
+    if (last_local.n == 0 || last_local.sec != sec)
+        format_local(&last_local, sec);
+    memcpy(out, last_local.text, last_local.n);
+    out[last_local.n] = '\0';
+    return last_local.n;
 }
