@@ -18,7 +18,8 @@ struct spool_writer {
     char dir[SPOOL_DIR];
     struct spool_file f;   /* fd -1: none; the next turn opens one */
     uint64_t segment_size; /* of those to come */
-    uint64_t at;           /* end of what was written; >= f.h.committed */
+    uint64_t at;           /* end of the records written; >= f.h.committed */
+    uint64_t filled;       /* no block before it is written first by a turn */
     bool announced;        /* the sender was told of the file f */
     uint64_t base;         /* of ids to come, and their number */
     uint32_t n;

@@ -8,6 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
+enum {
+    AHEAD = 1024 * 1024,    /* so many zeros at a time */
+    TURN_LARGE = 256 * 1024 /* turns that need none */
+};
+
 /* A record that waits for the commit. */
 struct add {
     struct list link;
@@ -37,7 +42,7 @@ static int start_segment(struct spool_writer *w, uint64_t size, struct err *e)
         spool_file_remove(&w->f, SPOOL_SEG);
         return -1;
     }
-    w->at = w->f.h.committed;
+    w->at = w->filled = w->f.h.committed;
     w->announced = false;
     return 0;
 }
@@ -224,6 +229,23 @@ static int put_record(struct spool_sink *k, struct add *a, uint64_t segment)
     return 0;
 }
 
+/* The first sync of reserved blocks that were never written makes the file
+ * system note that they are in use: a commit of its journal, and twice the
+ * time of a sync that finds them in use already.  So a turn that reaches such
+ * blocks writes zeros ahead for the turns to come; one of large messages has
+ * enough to write as it is. */
+static int fill_ahead(struct spool_writer *w, struct spool_sink *k)
+{
+    uint64_t n = w->f.size - w->at < AHEAD ? w->f.size - w->at : AHEAD;
+
+    if (w->at <= w->filled || w->bytes > TURN_LARGE)
+        return 0;
+    if (spool_sink_zeros(k, n) != 0)
+        return -1;
+    w->filled = w->at + n;
+    return 0;
+}
+
 static int write_records(struct spool_writer *w, struct err *e)
 {
     struct spool_sink k = { w->f.fd, w->at, 0, 0, w->v };
@@ -234,7 +256,7 @@ static int write_records(struct spool_writer *w, struct err *e)
     for (struct list *l = w->turn.next; l != &w->turn; l = l->next)
         if (put_record(&k, LIST_ENTRY(l, struct add, link), w->f.h.id) != 0)
             return err_set(e, ERR_TEMP, errno, "write to a segment");
-    if (spool_sink_flush(&k) != 0)
+    if (fill_ahead(w, &k) != 0 || spool_sink_flush(&k) != 0)
         return err_set(e, ERR_TEMP, errno, "write to a segment");
     return 0;
 }
