@@ -57,6 +57,9 @@ bool loop_timer_is_set(const struct loop_timer *t);
 /* The monotonic time in ms, read once per turn. */
 uint64_t loop_now(const struct loop *l);
 
+/* How many events the last turn found ready. */
+int loop_nready(const struct loop *l);
+
 /* Wait until something is ready, a deadline passes or max_wait_ms are over
  * (-1: no limit; 0: only look), call the functions, return.  0; 1 when a
  * signal ended the wait; -1 with *e when the wait itself failed. */

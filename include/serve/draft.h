@@ -60,11 +60,13 @@ struct draft {
     bool in_store; /* the store owns it */
     struct smtp_dot_decoder dot;
     struct header_scan header;
-    size_t reserve; /* blocks that bodies must leave to connections */
+    size_t reserve;  /* blocks that bodies must leave to connections */
+    unsigned *count; /* of the drafts there are */
 };
 
+/* *count goes up, and down again in draft_free(). */
 struct draft *draft_new(struct pool *blocks, struct spool_writer *w,
-                        struct span reverse_path);
+                        struct span reverse_path, unsigned *count);
 void draft_free(struct draft **d); /* accepts NULL; a solo is removed */
 
 /* One more field of the envelope, one more recipient.  -1: memory is short;

@@ -28,6 +28,6 @@ struct spool_writer *store_writer(struct store *s);
 
 /* Take over a finished draft; answered by the next store_commit(). */
 void store_submit(struct store *s, struct draft *d);
-bool store_has_work(const struct store *s);
+unsigned store_waiting(const struct store *s); /* drafts */
 void store_commit(struct store *s);
 #endif

@@ -46,7 +46,8 @@ struct worker {
     struct loop_io signal_io;
     struct loop_timer accept_again;
     struct list sessions, dead;
-    unsigned nsessions;
+    unsigned nsessions, ndrafts;
+    unsigned gathered;                 /* turns since the store has work */
     bool listening, retired, stopping; /* stopping: retired as well */
 };
 

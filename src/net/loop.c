@@ -19,6 +19,7 @@ enum {
 struct loop {
     fd_set want[2], ready[2]; /* read, write */
     struct loop_io *io[FD_SETSIZE];
+    int nready;
     int max_fd; /* no watched descriptor is higher; exact during the wait */
     uint64_t now;
     bool has_mask;
@@ -55,6 +56,11 @@ void loop_free(struct loop **l)
 uint64_t loop_now(const struct loop *l)
 {
     return l->now;
+}
+
+int loop_nready(const struct loop *l)
+{
+    return l->nready;
 }
 
 static void set_bit(fd_set *s, int fd, bool on)
@@ -212,6 +218,7 @@ int loop_turn(struct loop *l, int max_wait_ms, struct err *e)
     int why = errno;
 
     l->now = clock_mono_ms();
+    l->nready = n < 0 ? 0 : n;
     if (n < 0) {
         for (int i = 0; i < 2; i++)
             FD_ZERO(&l->ready[i]);

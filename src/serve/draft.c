@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 struct draft *draft_new(struct pool *blocks, struct spool_writer *w,
-                        struct span reverse_path)
+                        struct span reverse_path, unsigned *count)
 {
     struct draft *d = calloc(1, sizeof *d);
 
@@ -16,6 +16,8 @@ struct draft *draft_new(struct pool *blocks, struct spool_writer *w,
         return NULL;
     d->blocks = blocks;
     d->writer = w;
+    d->count = count;
+    ++*count;
     d->kept.fd = -1;
     d->arrival = clock_wall_us();
     list_init(&d->locals);
@@ -40,6 +42,7 @@ void draft_free(struct draft **dp)
     chain_clear(&d->body, d->blocks);
     while ((l = list_pop(&d->locals)) != NULL)
         free(LIST_ENTRY(l, struct draft_local, link));
+    --*d->count;
     free(d);
     *dp = NULL;
 }

@@ -124,7 +124,7 @@ void check_sender(void *ctx, unsigned char *post)
     if (!sender_is_fine(s, args.path, p.flags, &a) || !has_room(s, p.size))
         return;
     s->draft = draft_new(s->worker->env.blocks, store_writer(s->worker->store),
-                         a.text);
+                         a.text, &s->worker->ndrafts);
     if (s->draft == NULL) {
         serve_refuse(s, 452, "4.3.1", "MAIL", "Out of memory, try later");
         return;

@@ -14,6 +14,7 @@ struct store {
     struct pool *blocks;
     store_done_fn *done;
     struct list turn; /* drafts that wait for the commit */
+    unsigned waiting; /* so many */
     struct list kept; /* chains that must stay until the second commit */
 };
 
@@ -74,12 +75,13 @@ struct spool_writer *store_writer(struct store *s)
 void store_submit(struct store *s, struct draft *d)
 {
     d->in_store = true;
+    s->waiting++;
     list_push(&s->turn, &d->link);
 }
 
-bool store_has_work(const struct store *s)
+unsigned store_waiting(const struct store *s)
 {
-    return !list_empty(&s->turn);
+    return s->waiting;
 }
 
 /* The reverse-path is the content of the envelope's first field. */
@@ -182,6 +184,7 @@ static void answer(struct store *s, struct draft *d, enum store_result r,
                    const struct err *why)
 {
     list_remove(&d->link);
+    s->waiting--;
     log_answer(d, r, why);
     s->done(d, r, why);
     draft_free(&d);

@@ -16,7 +16,9 @@ enum {
     BODY_BLOCKS = 8192,   /* 32 MiB of bodies in memory; more go to solos */
     STOP_WITHIN_MS = 30000,
     LAST_WORDS_MS = 1000, /* of those who only have to read a 421 */
-    DEAF_MS = 100         /* out of descriptors: look again */
+    GATHER_TURNS = 4,     /* and not beyond so many messages: */
+    GATHER_ENOUGH = 16,
+    DEAF_MS = 100 /* out of descriptors: look again */
 };
 
 static int stop_pipe[2] = { -1, -1 };
@@ -197,6 +199,36 @@ static bool time_to_go(const struct worker *w, uint64_t *stop_by, bool *silent)
     return now >= *stop_by;
 }
 
+/* A sync costs as much as ten messages, however many it serves.  While other
+ * transactions are under way and their input keeps coming, a few more turns
+ * bring more messages to the same sync; with nothing to read, or nobody else
+ * in a transaction, it is done at once. */
+static bool gather_more(struct worker *w)
+{
+    unsigned n = store_waiting(w->store);
+    bool more = n > 0 && n < GATHER_ENOUGH && n < w->ndrafts && !w->stopping &&
+                w->gathered < GATHER_TURNS && loop_nready(w->loop) > 0;
+
+    w->gathered = more ? w->gathered + 1 : 0;
+    return more;
+}
+
+static void commit(struct worker *w)
+{
+    if (store_waiting(w->store) == 0)
+        return;
+    store_commit(w->store);
+    /* What the log says of a message is out of this process before its
+     * client is answered: a kill leaves no mail without a line, and while
+     * nobody takes the log, mail slows down. */
+    (void)log_flush_wait();
+}
+
+static int wait_ms(const struct worker *w)
+{
+    return w->gathered > 0 ? 0 : w->stopping ? 100 : -1;
+}
+
 static void serve(struct worker *w)
 {
     uint64_t stop_by = 0;
@@ -206,20 +238,17 @@ static void serve(struct worker *w)
     while (!w->retired || !list_empty(&w->sessions)) {
         if (time_to_go(w, &stop_by, &silent))
             break;
-        if (loop_turn(w->loop, w->stopping ? 100 : -1, &e) < 0) {
+        if (loop_turn(w->loop, wait_ms(w), &e) < 0) {
             log_err(LOG_ERROR, "serve.loop", &e);
             break;
         }
-        if (store_has_work(w->store)) {
-            store_commit(w->store);
-            /* What the log says of a message is out of this process before
-             * its client is answered: a kill leaves no mail without a line,
-             * and while nobody takes the log, mail slows down. */
-            (void)log_flush_wait();
-        }
+        bool wait = gather_more(w);
+        if (!wait)
+            commit(w);
         conn_flush_all(&w->env);
         bury_dead(w);
-        log_flush();
+        if (!wait)
+            log_flush();
     }
 }
 
