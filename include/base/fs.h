@@ -44,6 +44,11 @@ int fs_allocate(int fd, off_t size);
 int fs_truncate(int fd, off_t size);
 int fs_fdatasync(int fd);
 int fs_fsync(int fd);
+
+/* Start to write the file to the disk, without waiting and without promise:
+ * when many files are to be synced, all of them are on their way when the
+ * first sync waits, and its commit of the journal serves the others. */
+void fs_start_sync(int fd);
 int fs_rename(const char *from, const char *to);
 int fs_link(const char *from, const char *to);
 int fs_unlink(const char *path);

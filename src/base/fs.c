@@ -102,6 +102,12 @@ int fs_fsync(int fd)
     AGAIN(int, ops->fsync(fd));
 }
 
+void fs_start_sync(int fd)
+{
+    if (ops == &fs_system)
+        (void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 int fs_rename(const char *from, const char *to)
 {
     AGAIN(int, ops->rename(from, to));

@@ -232,6 +232,9 @@ struct box_copy *box_add(struct box_batch *b, const struct box_message *m,
 
 void box_sync(struct box_batch *b)
 {
+    if (b->nopen > 1)
+        for (struct list *l = b->open.next; l != &b->open; l = l->next)
+            fs_start_sync(LIST_ENTRY(l, struct box_copy, of_open)->fd);
     while (!list_empty(&b->open))
         maildir_sync(LIST_ENTRY(b->open.next, struct box_copy, of_open));
     if (b->kind == BOX_MBOX)
