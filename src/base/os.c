@@ -1,5 +1,6 @@
 #include "base/os.h"
 
+#include "base/fs.h"
 #include "base/span.h"
 
 #include <errno.h>
@@ -55,7 +56,7 @@ static int make_dir(const char *path, mode_t mode, struct err *e)
 {
     struct stat st;
 
-    if (mkdir(path, mode) == 0 ||
+    if (fs_mkdir(path, mode) == 0 ||
         (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
         return 0;
     return err_set(e, ERR_TEMP, errno, "make directory %s", path);

@@ -1,3 +1,4 @@
+/* disk_model.c - from the calls that were recorded to disks. */
 #include "disk_model.h"
 
 #include "base/fs.h"
@@ -12,326 +13,111 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int (*model_fail)(const struct model_op *op);
-bool (*model_lie)(const struct model_op *op);
-
-static struct {
-    char dir[256];
-    ino_t dir_ino;
-    size_t n;
-    struct model_op op[MODEL_OPS];
-    int nfiles;
-    struct {
-        ino_t ino;
-        bool room;
-    } file[MODEL_FILES];
-} rec;
-
-/* --- recording ------------------------------------------------------------ */
-
-static const char *name_in_dir(const char *path)
-{
-    size_t n = strlen(rec.dir);
-
-    return strncmp(path, rec.dir, n) == 0 && path[n] == '/' ? path + n + 1
-                                                            : NULL;
-}
-
-/* The latest file with that inode: numbers are used again. */
-static int file_of(int fd)
-{
-    struct stat st;
-
-    if (fstat(fd, &st) != 0)
-        return -1;
-    for (int i = rec.nfiles - 1; i >= 0; i--)
-        if (rec.file[i].ino == st.st_ino)
-            return i;
-    return -1;
-}
-
-static bool is_dir(int fd)
-{
-    struct stat st;
-
-    return fstat(fd, &st) == 0 && st.st_ino == rec.dir_ino;
-}
-
-static int forbidden(const struct model_op *op)
-{
-    int why = model_fail == NULL ? 0 : model_fail(op);
-
-    errno = why;
-    return why != 0 ? -1 : 0;
-}
-
-static void note(const struct model_op *op)
-{
-    ck_assert_uint_lt(rec.n, MODEL_OPS);
-    rec.op[rec.n++] = *op;
-}
-
-static int file_named(const char *name)
-{
-    char path[512];
-    struct stat st;
-
-    snprintf(path, sizeof path, "%s/%s", rec.dir, name);
-    if (stat(path, &st) != 0)
-        return -1;
-    for (int i = rec.nfiles - 1; i >= 0; i--)
-        if (rec.file[i].ino == st.st_ino)
-            return i;
-    return -1;
-}
-
-static int r_open(const char *path, int flags, mode_t mode)
-{
-    const char *name = name_in_dir(path);
-    struct model_op op = { .kind = MODEL_CREATE, .file = -1 };
-    struct stat st;
-
-    if (name == NULL || (flags & O_CREAT) == 0)
-        return fs_system.open(path, flags, mode);
-    snprintf(op.name, sizeof op.name, "%s", name);
-    if (forbidden(&op) != 0)
-        return -1;
-    int fd = fs_system.open(path, flags, mode);
-    if (fd < 0)
-        return fd;
-    ck_assert_int_lt(rec.nfiles, MODEL_FILES);
-    ck_assert_int_eq(fstat(fd, &st), 0);
-    op.file = rec.nfiles++;
-    rec.file[op.file].ino = st.st_ino;
-    rec.file[op.file].room = false;
-    note(&op);
-    return fd;
-}
-
-static ssize_t r_pwritev(int fd, const struct iovec *v, int n, off_t at)
-{
-    struct model_op op = { .kind = MODEL_WRITE,
-                           .file = file_of(fd),
-                           .at = (uint64_t)at };
-    if (op.file < 0)
-        return fs_system.pwritev(fd, v, n, at);
-    int why = model_fail == NULL ? 0 : model_fail(&op);
-    if (why > 0) {
-        errno = why;
-        return -1;
-    }
-    struct iovec half = { v[0].iov_base, (v[0].iov_len + 1) / 2 };
-    ssize_t done = why == MODEL_SHORT ? fs_system.pwritev(fd, &half, 1, at)
-                                      : fs_system.pwritev(fd, v, n, at);
-    if (done <= 0)
-        return done;
-    op.n = (uint64_t)done;
-    op.data = malloc((size_t)done);
-    ck_assert_ptr_nonnull(op.data);
-    for (size_t i = 0, to = 0; i < (size_t)n && to < op.n; i++) {
-        size_t part = v[i].iov_len < op.n - to ? v[i].iov_len : op.n - to;
-        memcpy(op.data + to, v[i].iov_base, part);
-        to += part;
-    }
-    note(&op);
-    return done;
-}
-
-static int r_size(int fd, off_t size, bool grow_only,
-                  int (*call)(int fd, off_t size))
-{
-    struct model_op op = { .kind = MODEL_SIZE,
-                           .file = file_of(fd),
-                           .n = (uint64_t)size,
-                           .grow_only = grow_only };
-    if (op.file < 0)
-        return call(fd, size);
-    if (forbidden(&op) != 0 || call(fd, size) != 0)
-        return -1;
-    rec.file[op.file].room |= grow_only;
-    note(&op);
-    return 0;
-}
-
-static int r_allocate(int fd, off_t size)
-{
-    return r_size(fd, size, true, fs_system.allocate);
-}
-
-static int r_truncate(int fd, off_t size)
-{
-    return r_size(fd, size, false, fs_system.truncate);
-}
-
-static int r_sync(int fd, bool data_only)
-{
-    struct model_op op = { .kind = is_dir(fd) ? MODEL_SYNC_DIR : MODEL_SYNC,
-                           .file = file_of(fd),
-                           .data_only = data_only };
-    if (op.kind == MODEL_SYNC && op.file < 0)
-        return 0;
-    if (forbidden(&op) != 0)
-        return -1;
-    if (model_lie == NULL || !model_lie(&op))
-        note(&op);
-    return 0;
-}
-
-static int r_fdatasync(int fd)
-{
-    return r_sync(fd, true);
-}
-
-static int r_fsync(int fd)
-{
-    return r_sync(fd, false);
-}
-
-static int r_rename(const char *from, const char *to)
-{
-    const char *a = name_in_dir(from), *b = name_in_dir(to);
-    struct model_op op = { .kind = MODEL_RENAME };
-
-    if (a == NULL || b == NULL)
-        return fs_system.rename(from, to);
-    snprintf(op.name, sizeof op.name, "%s", a);
-    snprintf(op.to, sizeof op.to, "%s", b);
-    op.file = file_named(a);
-    if (forbidden(&op) != 0 || fs_system.rename(from, to) != 0)
-        return -1;
-    note(&op);
-    return 0;
-}
-
-static int r_unlink(const char *path)
-{
-    const char *name = name_in_dir(path);
-    struct model_op op = { .kind = MODEL_UNLINK };
-
-    if (name == NULL)
-        return fs_system.unlink(path);
-    snprintf(op.name, sizeof op.name, "%s", name);
-    op.file = file_named(name);
-    if (forbidden(&op) != 0 || fs_system.unlink(path) != 0)
-        return -1;
-    note(&op);
-    return 0;
-}
-
-void model_start(const char *dir)
-{
-    static struct fs_ops ops;
-    struct stat st;
-
-    model_free();
-    snprintf(rec.dir, sizeof rec.dir, "%s", dir);
-    ck_assert_int_eq(stat(dir, &st), 0);
-    rec.dir_ino = st.st_ino;
-    ops = fs_system;
-    ops.open = r_open;
-    ops.pwritev = r_pwritev;
-    ops.allocate = r_allocate;
-    ops.truncate = r_truncate;
-    ops.fdatasync = r_fdatasync;
-    ops.fsync = r_fsync;
-    ops.rename = r_rename;
-    ops.unlink = r_unlink;
-    fs_replace(&ops);
-}
-
-void model_stop(void)
-{
-    fs_replace(NULL);
-}
-
-void model_free(void)
-{
-    for (size_t i = 0; i < rec.n; i++)
-        free(rec.op[i].data);
-    rec.n = 0;
-    rec.nfiles = 0;
-}
-
-size_t model_count(void)
-{
-    return rec.n;
-}
-
-const struct model_op *model_op(size_t i)
-{
-    return &rec.op[i];
-}
-
-bool model_has_room(int file)
-{
-    return rec.file[file].room;
-}
+enum { PATH = 512, ENTRIES = 2 * MODEL_NODES };
 
 /* --- the disk ------------------------------------------------------------- */
 
 struct image {
-    uint64_t size;
-    unsigned char data[MODEL_FILE_MAX]; /* zeros beyond size */
+    uint64_t size, used; /* behind `used` are zeros */
+    bool is_dir;
+    uint64_t room;
+    unsigned char *data; /* kept for the next file */
 };
 struct entry {
+    int dir, node; /* node -1: no such name */
     char name[MODEL_NAME];
-    int file;
+};
+/* A call, or one side of a rename, that no sync covers yet. */
+struct pending {
+    size_t op;
+    enum { DATA, HERE, THERE } part;
+    bool doomed; /* a sync that failed: no later one covers it */
+    uint64_t n;  /* how much of a doomed write may still show */
 };
 static struct disk {
-    size_t done;     /* calls that are in here */
-    size_t npending; /* calls that no sync covers yet */
-    size_t pending[MODEL_OPS];
-    struct image file[MODEL_FILES];
-    struct entry entry[MODEL_FILES];
+    unsigned epoch;
+    bool doomed; /* some pending are */
+    size_t done; /* calls that are in here */
+    size_t npending;
+    struct pending pending[2 * MODEL_OPS];
+    struct image file[MODEL_NODES];
+    struct entry entry[ENTRIES];
     int nentries;
 } sure, guess; /* what is synced; what may be there */
 
-/* Files that nothing names or will name are left out. */
-static void copy_disk(struct disk *to, const struct disk *from)
-{
-    bool needed[MODEL_FILES] = { false };
-
-    to->done = from->done;
-    to->npending = from->npending;
-    memcpy(to->pending, from->pending,
-           from->npending * sizeof from->pending[0]);
-    to->nentries = from->nentries;
-    memcpy(to->entry, from->entry,
-           (size_t)from->nentries * sizeof from->entry[0]);
-    for (int i = 0; i < from->nentries; i++)
-        if (from->entry[i].file >= 0)
-            needed[from->entry[i].file] = true;
-    for (size_t i = 0; i < from->npending; i++)
-        if (rec.op[from->pending[i]].file >= 0)
-            needed[rec.op[from->pending[i]].file] = true;
-    for (int i = 0; i < rec.nfiles; i++) {
-        struct image *f = &to->file[i];
-        uint64_t size = needed[i] ? from->file[i].size : 0;
-        if (f->size > size)
-            memset(f->data + size, 0, f->size - size);
-        memcpy(f->data, from->file[i].data, size);
-        f->size = size;
-    }
-}
-
-static void set_entry(const char *name, int file)
-{
-    for (int i = 0; i < guess.nentries; i++)
-        if (strcmp(guess.entry[i].name, name) == 0) {
-            guess.entry[i].file = file;
-            return;
-        }
-    ck_assert_int_lt(guess.nentries, MODEL_FILES);
-    snprintf(guess.entry[guess.nentries].name, MODEL_NAME, "%s", name);
-    guess.entry[guess.nentries++].file = file;
-}
-
 static void set_size(struct image *f, uint64_t size)
 {
-    ck_assert_uint_le(size, MODEL_FILE_MAX);
-    if (size < f->size)
-        memset(f->data + size, 0, f->size - size);
+    if (size < f->used)
+        f->used = size;
     f->size = size;
+}
+
+static void make_room(struct image *f, uint64_t n)
+{
+    unsigned char *data = malloc(2 * n);
+
+    ck_assert_ptr_nonnull(data);
+    if (f->used > 0)
+        memcpy(data, f->data, f->used);
+    free(f->data);
+    f->data = data;
+    f->room = 2 * n;
+}
+
+static void put_bytes(struct image *f, uint64_t at, const unsigned char *p,
+                      uint64_t n)
+{
+    ck_assert_uint_le(at + n, MODEL_FILE_MAX);
+    if (at + n > f->room)
+        make_room(f, at + n);
+    if (at > f->used)
+        memset(f->data + f->used, 0, at - f->used);
+    memcpy(f->data + at, p, n);
+    if (at + n > f->used)
+        f->used = at + n;
+}
+
+static void copy_image(struct image *to, const struct image *from)
+{
+    to->used = 0;
+    if (from->used > 0)
+        put_bytes(to, 0, from->data, from->used);
+    to->size = from->size;
+    to->is_dir = from->is_dir;
+}
+
+/* Files that nothing names or will name are left out. */
+static void guess_from_sure(void)
+{
+    static bool needed[MODEL_NODES];
+
+    memset(needed, 0, sizeof needed);
+    guess.nentries = sure.nentries;
+    memcpy(guess.entry, sure.entry,
+           (size_t)sure.nentries * sizeof sure.entry[0]);
+    for (int i = 0; i < sure.nentries; i++)
+        if (sure.entry[i].node >= 0)
+            needed[sure.entry[i].node] = true;
+    for (size_t i = 0; i < sure.npending; i++)
+        if (model_op(sure.pending[i].op)->node >= 0)
+            needed[model_op(sure.pending[i].op)->node] = true;
+    for (int i = 0; i < model_node_count(); i++)
+        if (needed[i])
+            copy_image(&guess.file[i], &sure.file[i]);
+}
+
+static void set_entry(struct disk *d, int dir, const char *name, int node)
+{
+    for (int i = 0; i < d->nentries; i++)
+        if (d->entry[i].dir == dir && strcmp(d->entry[i].name, name) == 0) {
+            d->entry[i].node = node;
+            return;
+        }
+    ck_assert_int_lt(d->nentries, ENTRIES);
+    struct entry *e = &d->entry[d->nentries++];
+    e->dir = dir;
+    e->node = node;
+    memcpy(e->name, name, MODEL_NAME);
 }
 
 /* What decides which parts of a call are on the disk. */
@@ -340,6 +126,7 @@ struct fate {
     unsigned seed;
     bool entry;
 };
+static const struct fate there = { EVERYTHING, 0, true };
 
 static bool drawn(unsigned seed, size_t op, uint64_t sector)
 {
@@ -351,97 +138,217 @@ static bool drawn(unsigned seed, size_t op, uint64_t sector)
     return (x >> 40 & 7) < 1 + seed % 6;
 }
 
-static void write_sectors(struct image *f, size_t i, const struct fate *fate)
+static void write_sectors(struct image *f, const struct pending *p,
+                          const struct fate *fate)
 {
-    const struct model_op *op = &rec.op[i];
+    const struct model_op *op = model_op(p->op);
 
-    ck_assert_uint_le(op->at + op->n, MODEL_FILE_MAX);
-    for (uint64_t at = op->at; at < op->at + op->n;) {
+    for (uint64_t at = op->at; at < op->at + p->n;) {
         uint64_t end = (at / MODEL_SECTOR + 1) * MODEL_SECTOR;
-        if (end > op->at + op->n)
-            end = op->at + op->n;
-        bool there = fate->data == EVERYTHING ||
-                     (fate->data == DRAWN && drawn(fate->seed, i, at));
-        if ((there || fate->data == SIZES) && end > f->size)
+        if (end > op->at + p->n)
+            end = op->at + p->n;
+        bool whole = fate->data == EVERYTHING ||
+                     (fate->data == DRAWN && drawn(fate->seed, p->op, at));
+        if ((whole || fate->data == SIZES) && end > f->size)
             set_size(f, end);
-        if (there)
-            memcpy(f->data + at, op->data + (at - op->at), end - at);
+        if (whole)
+            put_bytes(f, at, op->data + (at - op->at), end - at);
         at = end;
     }
 }
 
-static void apply(size_t i, const struct fate *fate)
+static void apply_entry(struct disk *d, const struct pending *p)
 {
-    const struct model_op *op = &rec.op[i];
-    struct image *f = op->file < 0 ? NULL : &guess.file[op->file];
-    bool whole = fate->data == EVERYTHING || fate->data == SIZES ||
-                 (fate->data == DRAWN && drawn(fate->seed, i, 0));
+    const struct model_op *op = model_op(p->op);
+    bool made = op->kind == MODEL_CREATE || op->kind == MODEL_MKDIR;
 
-    switch (op->kind) {
-    case MODEL_WRITE: write_sectors(f, i, fate); break;
-    case MODEL_SIZE:
-        if (whole && (!op->grow_only || op->n > f->size))
+    if (p->part == THERE)
+        set_entry(d, op->to_dir, op->to, op->node);
+    else
+        set_entry(d, op->dir, op->name, made ? op->node : -1);
+}
+
+static void apply(struct disk *d, const struct pending *p,
+                  const struct fate *fate)
+{
+    const struct model_op *op = model_op(p->op);
+
+    if (p->part != DATA) {
+        if (fate->entry)
+            apply_entry(d, p);
+    } else if (op->kind == MODEL_WRITE) {
+        write_sectors(&d->file[op->node], p, fate);
+    } else if (fate->data == EVERYTHING || fate->data == SIZES ||
+               (fate->data == DRAWN && drawn(fate->seed, p->op, 0))) {
+        struct image *f = &d->file[op->node];
+        if (!op->grow_only || op->n > f->size)
             set_size(f, op->n);
-        break;
-    case MODEL_CREATE:
-        if (fate->entry)
-            set_entry(op->name, op->file);
-        break;
-    case MODEL_RENAME:
-        if (fate->entry) {
-            set_entry(op->name, -1);
-            set_entry(op->to, op->file);
-        }
-        break;
-    case MODEL_UNLINK:
-        if (fate->entry)
-            set_entry(op->name, -1);
-        break;
-    case MODEL_SYNC:
-    case MODEL_SYNC_DIR: break;
     }
 }
 
-static bool is_entry(const struct model_op *op)
+/* --- syncs ---------------------------------------------------------------- */
+
+static int dir_of(const struct pending *p)
 {
-    return op->kind == MODEL_CREATE || op->kind == MODEL_RENAME ||
-           op->kind == MODEL_UNLINK;
+    const struct model_op *op = model_op(p->op);
+
+    return p->part == HERE ? op->dir : p->part == THERE ? op->to_dir : -1;
 }
 
-static bool covers(const struct model_op *sync, const struct model_op *op)
+static const char *name_of(const struct pending *p)
 {
-    return sync->kind == MODEL_SYNC_DIR
-               ? is_entry(op)
-               : !is_entry(op) && op->file == sync->file;
+    const struct model_op *op = model_op(p->op);
+
+    return p->part == THERE ? op->to : op->name;
+}
+
+/* fdatasync() need not write a size that only shrank: nobody needs it to get
+ * at data. */
+static bool mere_shrink(size_t i)
+{
+    const struct model_op *op = model_op(sure.pending[i].op);
+
+    if (op->kind != MODEL_SIZE || op->grow_only)
+        return false;
+    while (++i < sure.npending) {
+        const struct model_op *later = model_op(sure.pending[i].op);
+        if (sure.pending[i].part == DATA && later->node == op->node &&
+            later->kind == MODEL_WRITE && later->at + later->n > op->n)
+            return false;
+    }
+    return true;
+}
+
+static bool covers(const struct model_op *sync, size_t i)
+{
+    const struct pending *p = &sure.pending[i];
+
+    if (p->doomed)
+        return false;
+    if (p->part != DATA)
+        return dir_of(p) == sync->node;
+    return model_op(p->op)->node == sync->node &&
+           !(sync->data_only && mere_shrink(i));
+}
+
+/* What was synced over a doomed call hides it. */
+static bool hides(const struct pending *done, struct pending *p)
+{
+    const struct model_op *op = model_op(p->op), *by = model_op(done->op);
+
+    if (p->part != DATA || done->part != DATA)
+        return p->part != DATA && done->part != DATA &&
+               dir_of(p) == dir_of(done) &&
+               strcmp(name_of(p), name_of(done)) == 0;
+    if (op->node != by->node)
+        return false;
+    if (by->kind == MODEL_WRITE)
+        return op->kind == MODEL_WRITE && op->at < by->at + by->n &&
+               by->at < op->at + p->n;
+    if (by->grow_only)
+        return false;
+    if (op->kind == MODEL_WRITE && op->at < by->n) {
+        if (op->at + p->n > by->n)
+            p->n = by->n - op->at;
+        return false;
+    }
+    return true;
+}
+
+static size_t drop_hidden(const struct pending *done, size_t n)
+{
+    size_t left = 0;
+
+    for (size_t i = 0; i < n && sure.doomed; i++)
+        if (!sure.pending[i].doomed || !hides(done, &sure.pending[i]))
+            sure.pending[left++] = sure.pending[i];
+    return sure.doomed ? left : n;
 }
 
 /* Make what a sync covers part of what is sure. */
 static void absorb(const struct model_op *sync)
 {
-    static const struct fate there = { EVERYTHING, 0, true };
+    static bool covered[2 * MODEL_OPS];
     size_t kept = 0;
 
-    copy_disk(&guess, &sure);
     for (size_t i = 0; i < sure.npending; i++)
-        if (covers(sync, &rec.op[sure.pending[i]]))
-            apply(sure.pending[i], &there);
-        else
-            guess.pending[kept++] = sure.pending[i];
-    guess.npending = kept;
-    copy_disk(&sure, &guess);
+        covered[i] = covers(sync, i);
+    for (size_t i = 0; i < sure.npending; i++) {
+        struct pending p = sure.pending[i];
+        if (!covered[i]) {
+            sure.pending[kept++] = p;
+            continue;
+        }
+        apply(&sure, &p, &there);
+        kept = drop_hidden(&p, kept);
+    }
+    sure.npending = kept;
+}
+
+static void doom(const struct model_op *sync)
+{
+    for (size_t i = 0; i < sure.npending; i++)
+        sure.pending[i].doomed |= covers(sync, i);
+    sure.doomed = true;
+}
+
+static void add_pending(size_t op, int part)
+{
+    sure.pending[sure.npending++] =
+        (struct pending){ op, part, false, model_op(op)->n };
+}
+
+static void step(size_t i)
+{
+    const struct model_op *op = model_op(i);
+
+    switch (op->kind) {
+    case MODEL_SYNC:
+    case MODEL_SYNC_DIR: absorb(op); break;
+    case MODEL_SYNC_FAILED: doom(op); break;
+    case MODEL_WRITE:
+    case MODEL_SIZE: add_pending(i, DATA); break;
+    case MODEL_CREATE:
+    case MODEL_MKDIR:
+        sure.file[op->node].is_dir = op->kind == MODEL_MKDIR;
+        add_pending(i, HERE);
+        break;
+    case MODEL_UNLINK: add_pending(i, HERE); break;
+    case MODEL_RENAME:
+        add_pending(i, HERE);
+        add_pending(i, THERE);
+        break;
+    }
+}
+
+static void begin(void)
+{
+    for (int i = 0; i < MODEL_NODES; i++)
+        set_size(&sure.file[i], 0);
+    sure.done = sure.npending = 0;
+    sure.nentries = 0;
+    sure.doomed = false;
+    sure.epoch = model_epoch();
+    for (size_t i = 0; i < model_base_count(); i++) {
+        const struct model_base *b = model_base(i);
+        struct image *f = &sure.file[b->node];
+        uint64_t n = b->size < MODEL_FILE_MAX ? b->size : MODEL_FILE_MAX;
+        set_entry(&sure, b->dir, b->name, b->node);
+        f->is_dir = b->is_dir;
+        f->size = b->size;
+        while (n > 0 && b->data[n - 1] == 0)
+            n--;
+        if (n > 0)
+            put_bytes(f, 0, b->data, n);
+    }
 }
 
 static void advance(size_t count)
 {
-    if (count < sure.done)
-        memset(&sure, 0, sizeof sure);
-    for (; sure.done < count; sure.done++) {
-        const struct model_op *op = &rec.op[sure.done];
-        if (op->kind == MODEL_SYNC || op->kind == MODEL_SYNC_DIR)
-            absorb(op);
-        else
-            sure.pending[sure.npending++] = sure.done;
-    }
+    if (count < sure.done || sure.epoch != model_epoch())
+        begin();
+    for (; sure.done < count; sure.done++)
+        step(sure.done);
 }
 
 /* --- ways to end ---------------------------------------------------------- */
@@ -461,35 +368,61 @@ size_t model_ways(size_t count, bool thorough)
     return BASIC + 2 * ones() + (thorough ? DRAWS_THOROUGH : DRAWS);
 }
 
+/* Each call for itself, or all of one file and all of one directory alike. */
+static struct fate by_lot(unsigned seed, size_t pending)
+{
+    const struct pending *p = &sure.pending[pending];
+    int dir = dir_of(p);
+    struct fate f = { DRAWN, seed, false };
+
+    if (seed % 2 == 0) {
+        f.entry = seed % 3 == 0 || drawn(seed, pending, 12345);
+        return f;
+    }
+    f.entry = dir >= 0 && drawn(seed, (size_t)dir, 12345);
+    if (dir < 0 && seed % 3 != 0)
+        f.data = drawn(seed, (size_t)model_op(p->op)->node, 54321) ? EVERYTHING
+                                                                   : NOTHING;
+    return f;
+}
+
 static struct fate fate_of(size_t way, size_t pending)
 {
+    static const struct fate none = { NOTHING, 0, false };
     size_t from_end = sure.npending - 1 - pending;
-    bool entry = is_entry(&rec.op[sure.pending[pending]]);
 
     switch (way) {
-    case 0: return (struct fate){ EVERYTHING, 0, true };
-    case 1: return (struct fate){ NOTHING, 0, false };
+    case 0: return there;
+    case 1: return none;
     case 2: return (struct fate){ NOTHING, 0, true };
     case 3: return (struct fate){ EVERYTHING, 0, false };
     case 4: return (struct fate){ SIZES, 0, true };
-    case 5: /* the first half of the calls */
-        return pending < sure.npending / 2
-                   ? (struct fate){ EVERYTHING, 0, true }
-                   : (struct fate){ NOTHING, 0, false };
+    case 5: return pending < sure.npending / 2 ? there : none;
     default: break;
     }
     way -= BASIC;
     if (way < ones()) /* all but one */
-        return from_end == way ? (struct fate){ NOTHING, 0, false }
-                               : (struct fate){ EVERYTHING, 0, true };
+        return from_end == way ? none : there;
     way -= ones();
     if (way < ones()) /* one alone, with the entries it needs or without */
-        return from_end == way ? (struct fate){ EVERYTHING, 0, true }
-                               : (struct fate){ NOTHING, 0, entry };
-    way -= ones();
-    return (struct fate){ DRAWN, (unsigned)way,
-                          way % 3 == 0 ||
-                              drawn((unsigned)way, pending, 12345) };
+        return from_end == way
+                   ? there
+                   : (struct fate){ NOTHING, 0,
+                                    sure.pending[pending].part != DATA };
+    return by_lot((unsigned)(way - ones()), pending);
+}
+
+static uint64_t hash(uint64_t h, const unsigned char *p, uint64_t n)
+{
+    for (; n >= 8; p += 8, n -= 8) {
+        uint64_t x;
+        memcpy(&x, p, 8);
+        h = (h ^ x) * 1099511628211u;
+        h ^= h >> 29;
+    }
+    while (n-- > 0)
+        h = (h ^ *p++) * 1099511628211u;
+    return h;
 }
 
 static uint64_t fingerprint(void)
@@ -497,85 +430,123 @@ static uint64_t fingerprint(void)
     uint64_t h = 1469598103934665603u;
 
     for (int i = 0; i < guess.nentries; i++) {
-        const struct entry *n = &guess.entry[i];
-        if (n->file < 0)
+        const struct entry *e = &guess.entry[i];
+        if (e->node < 0)
             continue;
-        const struct image *f = &guess.file[n->file];
-        for (const char *p = n->name; *p != '\0'; p++)
-            h = (h ^ (unsigned char)*p) * 1099511628211u;
-        h = (h ^ f->size) * 1099511628211u;
-        for (uint64_t at = 0; at < f->size; at += 8) {
-            uint64_t x;
-            memcpy(&x, f->data + at, 8);
-            h = (h ^ x) * 1099511628211u;
-            h ^= h >> 29;
-        }
+        const struct image *f = &guess.file[e->node];
+        h = hash(h ^ (uint64_t)e->dir, (const unsigned char *)e->name,
+                 strlen(e->name));
+        h = hash((h ^ f->size) * 1099511628211u, f->data, f->used);
     }
     return h;
 }
 
-static bool seen_before(size_t count, size_t way)
+static bool seen_before(size_t count)
 {
     static uint64_t seen[256];
+    static unsigned epoch;
     static size_t n, of = SIZE_MAX;
     uint64_t h = fingerprint();
 
-    if (count != of || way == 0) {
+    if (count != of || epoch != model_epoch()) {
         of = count;
+        epoch = model_epoch();
         n = 0;
     }
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n && i < 256; i++)
         if (seen[i] == h)
             return true;
     seen[n++ % 256] = h;
     return false;
 }
 
+/* --- to a directory ------------------------------------------------------- */
+
 static void empty_dir(const char *dir)
 {
-    char path[600];
+    char path[PATH];
     DIR *d = opendir(dir);
 
     ck_assert_ptr_nonnull(d);
-    for (struct dirent *n; (n = readdir(d)) != NULL;)
-        if (n->d_name[0] != '.') {
-            snprintf(path, sizeof path, "%s/%s", dir, n->d_name);
-            unlink(path);
-        }
+    for (struct dirent *n; (n = readdir(d)) != NULL;) {
+        if (n->d_name[0] == '.' || strcmp(n->d_name, "run") == 0)
+            continue;
+        snprintf(path, sizeof path, "%s/%s", dir, n->d_name);
+        if (unlink(path) == 0)
+            continue;
+        empty_dir(path);
+        rmdir(path); /* stays when "run" is below */
+    }
     closedir(d);
 }
 
-static void write_file(const char *dir, const struct entry *n)
+static void write_file(const char *path, const struct image *f)
 {
-    const struct image *f = &guess.file[n->file];
-    uint64_t used = f->size;
-    char path[600];
-
-    snprintf(path, sizeof path, "%s/%s", dir, n->name);
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
     ck_assert_int_ge(fd, 0);
-    while (used > 0 && f->data[used - 1] == 0)
-        used--;
-    ck_assert_int_eq(pwrite(fd, f->data, used, 0), (ssize_t)used);
-    ck_assert_int_eq(ftruncate(fd, (off_t)f->size), 0);
+    if (f->used > 0)
+        ck_assert_int_eq(pwrite(fd, f->data, f->used, 0), (ssize_t)f->used);
+    if (f->size > f->used)
+        ck_assert_int_eq(ftruncate(fd, (off_t)f->size), 0);
     close(fd);
+}
+
+/* A rename of which both sides are there leaves two names of one file. */
+static void fill_dir(const char *dir, int node, char (*made)[PATH])
+{
+    char path[PATH];
+
+    for (int i = 0; i < guess.nentries; i++) {
+        const struct entry *e = &guess.entry[i];
+        if (e->node < 0 || e->dir != node)
+            continue;
+        snprintf(path, sizeof path, "%s/%s", dir, e->name);
+        if (guess.file[e->node].is_dir) {
+            ck_assert(mkdir(path, 0700) == 0 || errno == EEXIST);
+            fill_dir(path, e->node, made);
+        } else if (made[e->node][0] != '\0') {
+            ck_assert_int_eq(link(made[e->node], path), 0);
+        } else {
+            write_file(path, &guess.file[e->node]);
+            memcpy(made[e->node], path, PATH);
+        }
+    }
+}
+
+static void compose(size_t count, size_t way)
+{
+    advance(count);
+    guess_from_sure();
+    for (size_t i = 0; i < sure.npending; i++) {
+        struct fate fate = fate_of(way, i);
+        apply(&guess, &sure.pending[i], &fate);
+    }
+}
+
+static void write_disk(const char *dir)
+{
+    static char made[MODEL_NODES][PATH];
+
+    empty_dir(dir);
+    for (int i = 0; i < MODEL_NODES; i++)
+        made[i][0] = '\0';
+    fill_dir(dir, 0, made);
 }
 
 bool model_build(size_t count, size_t way, const char *dir)
 {
-    advance(count);
-    copy_disk(&guess, &sure);
-    for (size_t i = 0; i < sure.npending; i++) {
-        struct fate fate = fate_of(way, i);
-        apply(sure.pending[i], &fate);
-    }
-    if (seen_before(count, way))
+    compose(count, way);
+    if (seen_before(count))
         return false;
-    empty_dir(dir);
-    for (int i = 0; i < guess.nentries; i++)
-        if (guess.entry[i].file >= 0)
-            write_file(dir, &guess.entry[i]);
+    write_disk(dir);
     return true;
+}
+
+void model_rebuild(size_t count, size_t way, const char *dir)
+{
+    compose(count, way);
+    write_disk(dir);
 }
 
 static int no_sync(int fd)

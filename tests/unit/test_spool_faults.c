@@ -67,11 +67,8 @@ static void setup(void)
 
 static void start(void)
 {
-    char segments[300];
-
-    snprintf(segments, sizeof segments, "%s/segments", k->dir);
     model_fail = fail_nth;
-    model_start(segments);
+    model_start(k->dir);
 }
 
 static void teardown(void)

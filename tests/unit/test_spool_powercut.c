@@ -141,13 +141,15 @@ static void open_writer(struct spool_writer **w)
     phase = IDLE;
 }
 
-/* 1: each sync fails; 2: from the first sync on nothing works any more. */
+/* 1: each sync fails; 2: killed before its first sync. */
 static int fail_sync(const struct model_op *op)
 {
     static bool dead;
 
     dead = fail_sync_in == 2 && (dead || op->kind == MODEL_SYNC);
-    return dead || (fail_sync_in == 1 && op->kind == MODEL_SYNC) ? EIO : 0;
+    if (dead)
+        return MODEL_KILLED;
+    return fail_sync_in == 1 && op->kind == MODEL_SYNC ? EIO : 0;
 }
 
 /* kill -9 in the middle of a commit: records are written, nothing more. */
@@ -246,13 +248,11 @@ static void crash(void)
 static void workload(void)
 {
     struct err e;
-    char segments[300];
 
     forget_promises();
     k = kit_new(NULL);
-    snprintf(segments, sizeof segments, "%s/segments", k->dir);
     model_fail = fail_sync;
-    model_start(segments);
+    model_start(k->dir);
     ck_assert_msg(spool_store_open(&k->s, k->dir, &e) == 0, "%s", e.text);
     serve_a_while();
     serve_much();
@@ -410,16 +410,13 @@ static void judge(void)
 
 static void cut_everywhere(size_t from, bool thorough, bool stop_at_fault)
 {
-    char segments[300];
-
     after = kit_new(NULL);
-    snprintf(segments, sizeof segments, "%s/segments", after->dir);
     faults = judged = 0;
     model_fast_calls();
     for (now_count = from; now_count <= model_count(); now_count++) {
         size_t ways = model_ways(now_count, thorough);
         for (now_way = 0; now_way < ways; now_way++) {
-            if (model_build(now_count, now_way, segments))
+            if (model_build(now_count, now_way, after->dir))
                 judge();
             if (faults > 0 && stop_at_fault)
                 goto out;
@@ -484,7 +481,7 @@ static bool leave_out(const struct model_op *op)
         (op->kind == MODEL_SYNC && op->data_only != lies[lie].data_only))
         return false;
     if (lies[lie].room != ANY &&
-        model_has_room(op->file) != (lies[lie].room == ROOM))
+        model_has_room(op->node) != (lies[lie].room == ROOM))
         return false;
     if (lie_calls++ == 0)
         lie_from = model_count();
