@@ -50,7 +50,9 @@ struct box {
     struct box_batch *batch;
     char name[BOX_NAME_MAX + 1];
     bool known;          /* Maildir: is there and is safe */
-    bool made;           /* by us, and that is not yet durable */
+    bool made;           /* mbox: by us, and nothing is in it yet */
+    bool durable;        /* its entries are: we have synced them */
+    ino_t ino;           /* mbox: of which that is known */
     int fd, lock_fd;     /* mbox, while locked */
     off_t old_size, end; /* mbox */
     unsigned missing;    /* mbox: line ends that the old content lacks */
@@ -66,6 +68,7 @@ struct box_batch {
     size_t ncopies, nopen, nlocked;
     unsigned long counter; /* for names */
     bool dir_synced;       /* mail_dir itself, in this turn */
+    bool top_durable;      /* and its own entry, and those above */
     struct outfile_memory *memory;
     char path[BOX_PATH_MAX]; /* answer of box_path() */
 };
@@ -83,10 +86,9 @@ void box_dir(char out[BOX_PATH_MAX], const struct box *k);
  * have put it there to read the mail. */
 bool box_owner_ok(const struct box *k, uid_t owner);
 
-/* Make mail_dir itself, durable all the way up. */
-int box_make_top(const struct box_batch *b, struct err *e);
-
-/* Make the entry of a new mailbox in mail_dir durable. */
+/* Make the entry of a mailbox in mail_dir durable, and mail_dir's own, all
+ * the way up.  Whoever uses a mailbox for the first time does so: who made it
+ * may have been killed before, or may be about to. */
 int box_sync_entry(struct box *k, struct err *e);
 
 /* Unlink for good; tries again, for the sake of leaving no trace. */

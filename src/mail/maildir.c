@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/os.h"
 #include "mail/trace.h"
 
 #include <dirent.h>
@@ -51,9 +52,7 @@ static int want_dir(struct box *k, const char *path, struct err *e)
 
     if (rc <= 0)
         return rc;
-    if (fs_mkdir(path, 0700) == 0)
-        k->made = true;
-    else if (errno != EEXIST) /* another process was faster */
+    if (fs_mkdir(path, 0700) != 0 && errno != EEXIST) /* another was faster */
         return err_set(e, ERR_TEMP, errno, "make directory %s", path);
     return check_dir(k, path, e) == 0
                ? 0
@@ -92,7 +91,7 @@ static int prepare(struct box *k, struct err *e)
     if (k->known)
         return 0;
     if (check_dir(k, k->batch->dir, &ignored) == 1 &&
-        box_make_top(k->batch, e) != 0)
+        os_mkdirs(k->batch->dir, 0711, e) != 0)
         return -1;
     box_dir(path, k);
     if (want_dir(k, path, e) != 0)
@@ -104,6 +103,7 @@ static int prepare(struct box *k, struct err *e)
     }
     sweep(k);
     k->known = true;
+    k->durable = false;
     return 0;
 }
 
@@ -278,7 +278,7 @@ void maildir_publish(struct box *k)
     unsigned moved = 0;
     struct err e;
 
-    if (k->made && box_sync_entry(k, &e) != 0)
+    if (!k->durable && box_sync_entry(k, &e) != 0)
         refuse_all(k, &e);
     for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
         if (copy_of(l)->state == COPY_SYNCED) {

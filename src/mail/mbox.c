@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/os.h"
 #include "mail/dotlock.h"
 #include "mail/trace.h"
 
@@ -77,6 +78,8 @@ static int open_file(struct box *k, const char *path, struct err *e)
     if (fstat(k->fd, &st) != 0)
         return err_set(e, ERR_TEMP, errno, "look at %s", path);
     k->old_size = k->end = st.st_size;
+    k->durable = k->durable && !k->made && k->ino == st.st_ino;
+    k->ino = st.st_ino;
     return 0;
 }
 
@@ -127,7 +130,8 @@ static int lock(struct box *k, struct err *e)
         return err_set(e, ERR_TEMP, 0, "too many mailboxes in one turn");
     lock_path(path, k);
     k->lock_fd = dotlock_take(path, e);
-    if (k->lock_fd < 0 && e->sys == ENOENT && box_make_top(k->batch, e) == 0)
+    if (k->lock_fd < 0 && e->sys == ENOENT &&
+        os_mkdirs(k->batch->dir, 0711, e) == 0)
         k->lock_fd = dotlock_take(path, e);
     if (k->lock_fd < 0)
         return -1;
@@ -302,8 +306,8 @@ void mbox_publish(struct box *k)
     if (k->fd < 0)
         return;
     take_out_aborted(k);
-    if (k->made && k->end > 0 && box_sync_entry(k, &e) != 0) {
-        cut(k, 0);
+    if (!k->durable && k->end > k->old_size && box_sync_entry(k, &e) != 0) {
+        cut(k, k->old_size);
         box_fail_all(k, &e);
     }
     for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
