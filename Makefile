@@ -120,6 +120,13 @@ crash_short: $(PROGRAM)
 	MTA=$(abspath $(PROGRAM)) /usr/bin/python3 tests/crash/crash.py \
 	    --messages 3000 --kills 25 --pause 0.3
 
+# Lives with power cuts in them, see tests/unit/power.h.
+POWERCUT_SECONDS ?= 600
+POWERCUT_SEED    ?= $(shell date +%s)
+powercut: $(UNIT_RUN)
+	CK_FORK=no CK_RUN_SUITE=powercut POWERCUT_SECONDS=$(POWERCUT_SECONDS) \
+	    POWERCUT_SEED=$(POWERCUT_SEED) $(UNIT_RUN)
+
 # --- measuring --------------------------------------------------------------
 
 bench: $(PROGRAM) $(BENCH)
@@ -162,6 +169,7 @@ help:
 	@echo "make test_units test_memory test_system test_style   one part"
 	@echo "make fuzz         fuzz every parser (FUZZ_SECONDS=3600 each)"
 	@echo "make crash        kill -9 any process, hundreds of times"
+	@echo "make powercut     cut the power in a model (POWERCUT_SECONDS=600)"
 	@echo "make bench        compare with Postfix"
 	@echo "make report       the design as a PDF, in build/report/"
 	@echo "make install      PREFIX=/usr/local DESTDIR="
@@ -171,5 +179,5 @@ help:
 -include $(OBJS:.o=.d) $(UNIT_OBJS:.o=.d) $(BUILD)/mta.d
 -include tests/fuzz/fuzz.mk
 
-.PHONY: all bench clean crash crash_short help install report run test_memory test_style \
+.PHONY: all bench clean crash crash_short help install powercut report run test_memory test_style \
         test_system test_units tests

@@ -1,0 +1,144 @@
+/* test_powercut.c - lives with power cuts in them (power.h), and proof that
+ * they would notice a missing sync.
+ *
+ * POWERCUT_SECONDS=600 goes on with new lives for that long, POWERCUT_SEED=7
+ * lives that life. */
+#include "power.h"
+
+#include "disk_model.h"
+
+#include <check.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { LIVES = 12, LIVES_SHORT = 1, LIVES_OF_A_LIE = 100 };
+
+static void teardown(void)
+{
+    model_stop();
+    model_fail = NULL;
+    model_lie = NULL;
+    model_free();
+}
+
+static struct life life_of(uint64_t seed)
+{
+    return (struct life){ .seed = seed,
+                          .epochs = 3,
+                          .disks = 25,
+                          .quiet = seed % 4 == 0,
+                          .kind = seed % 3 == 1 ? BOX_MBOX : BOX_MAILDIR };
+}
+
+static void add(struct life *sum, const struct life *l)
+{
+    sum->calls += l->calls;
+    sum->judged += l->judged;
+    sum->kills += l->kills;
+    sum->failed_calls += l->failed_calls;
+    sum->sent += l->sent;
+    sum->recoveries += l->recoveries;
+    memcpy(sum->fault, l->fault, sizeof sum->fault);
+}
+
+static void print(const struct life *sum, unsigned long long lives)
+{
+    printf("powercut: %llu lives, %zu messages, %zu calls, %zu failed, "
+           "%zu kills, %zu starts of the sender, %zu disks: no fault\n",
+           lives, sum->sent, sum->calls, sum->failed_calls, sum->kills,
+           sum->recoveries, sum->judged);
+    fflush(stdout);
+}
+
+static unsigned long long number_of(const char *name,
+                                    unsigned long long otherwise)
+{
+    const char *text = getenv(name);
+
+    return text == NULL ? otherwise : strtoull(text, NULL, 10);
+}
+
+START_TEST(nothing_is_lost)
+{
+    unsigned long long seconds = number_of("POWERCUT_SECONDS", 0);
+    unsigned long long lives = getenv("MTA_TEST_SHORT") ? LIVES_SHORT : LIVES;
+    unsigned long long seed = number_of("POWERCUT_SEED", 0), n = 0;
+    time_t end = time(NULL) + (time_t)seconds;
+    struct life sum = { 0 };
+
+    if (getenv("POWERCUT_SEED") != NULL && seconds == 0)
+        lives = 1;
+    for (; seconds > 0 ? time(NULL) < end : n < lives; n++) {
+        struct life l = life_of(seed + n);
+        life_run(&l);
+        add(&sum, &l);
+        ck_assert_msg(sum.fault[0] == '\0', "%s", sum.fault);
+        if (seconds > 0 && n % 100 == 99)
+            print(&sum, n + 1);
+    }
+    print(&sum, n);
+    ck_assert_uint_gt(sum.judged, 0);
+}
+END_TEST
+
+/* --- syncs that are left out ---------------------------------------------- */
+
+static const struct lie {
+    const char *name;
+    enum box_kind kind;
+    enum model_kind call;
+    const char *path; /* a pattern */
+} lies[] = {
+    { "segments", BOX_MAILDIR, MODEL_SYNC, "queue/segments/*" },
+    { "entries of segments", BOX_MAILDIR, MODEL_SYNC_DIR, "queue/segments" },
+    { "copies", BOX_MAILDIR, MODEL_SYNC, "mail/*/tmp/*" },
+    { "entries of copies", BOX_MAILDIR, MODEL_SYNC_DIR, "mail/*/new" },
+    { "new, of a Maildir", BOX_MAILDIR, MODEL_SYNC_DIR, "mail/*" },
+    { "entries of Maildirs", BOX_MAILDIR, MODEL_SYNC_DIR, "mail" },
+    { "the entry of mail_dir", BOX_MAILDIR, MODEL_SYNC_DIR, "" },
+    { "mbox files", BOX_MBOX, MODEL_SYNC, "mail/*" },
+    { "entries of mbox files", BOX_MBOX, MODEL_SYNC_DIR, "mail" },
+};
+static const struct lie *lie;
+
+static bool leave_out(const struct model_op *op)
+{
+    return op->kind == lie->call &&
+           fnmatch(lie->path, model_path(op->node), FNM_PATHNAME) == 0;
+}
+
+START_TEST(a_missing_sync_is_noticed)
+{
+    struct life l = { .fault = "" };
+
+    lie = &lies[_i];
+    model_lie = leave_out;
+    for (unsigned i = 0; i < LIVES_OF_A_LIE && l.fault[0] == '\0'; i++) {
+        l = life_of(i);
+        l.quiet = true;
+        l.kind = lie->kind;
+        life_run(&l);
+    }
+    ck_assert_msg(l.fault[0] != '\0', "no sync of %s, and nothing is lost",
+                  lie->name);
+    printf("no sync of %s: %s\n", lie->name, l.fault);
+}
+END_TEST
+
+Suite *powercut_suite(void);
+Suite *powercut_suite(void)
+{
+    Suite *s = suite_create("powercut");
+    TCase *t = tcase_create("powercut");
+
+    tcase_add_checked_fixture(t, NULL, teardown);
+    tcase_set_timeout(t, 0);
+    tcase_add_test(t, nothing_is_lost);
+    tcase_add_loop_test(t, a_missing_sync_is_noticed, 0,
+                        (int)(sizeof lies / sizeof lies[0]));
+    suite_add_tcase(s, t);
+    return s;
+}
