@@ -50,13 +50,13 @@ class Session:
         return text
 
     def data(self):
-        body = b""
+        body = bytearray()
         while True:
             line = self.file.readline()
             if not line:
                 return None
             if line == b".\r\n":
-                return body
+                return bytes(body)
             body += line[1:] if line.startswith(b".") else line
 
     def take(self):
