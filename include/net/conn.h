@@ -104,8 +104,9 @@ void conn_consume(struct conn *c, size_t n);
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);
 
-/* Queue output; false, with nothing queued, when no blocks are left (the
- * owner closes).  Never calls the owner: errors wait for conn_flush_all(). */
+/* Queue output.  False, with nothing queued, when no blocks are left: what
+ * was to follow would be taken for this, so the conn fails (ENOBUFS).  Never
+ * calls the owner: errors wait for conn_flush_all(). */
 bool conn_write(struct conn *c, const void *data, size_t n);
 bool conn_writes(struct conn *c, const char *cstr);
 size_t conn_output_waiting(const struct conn *c);

@@ -38,7 +38,7 @@ static void broken(struct conn *c)
     int why = c->error;
 
     chain_clear(&c->out, c->env->blocks);
-    if (!c->closing && !c->eof && !c->paused && !c->starved)
+    if (why != ENOBUFS && !c->closing && !c->eof && !c->paused && !c->starved)
         conn_read(c);
     if (conn_is_open(c) && !c->failed)
         conn_fail(c, why);
@@ -79,7 +79,8 @@ void conn_flush_all(struct conn_env *env)
     list_splice(&batch, &env->dirty);
     while ((l = list_pop(&batch)) != NULL) {
         struct conn *c = LIST_ENTRY(l, struct conn, dirty);
-        if (!c->blocked || !(c->io.want & LOOP_WRITE)) /* else: it is watched */
+        /* Blocked and watched: on_ready() will. */
+        if (!c->blocked || !(c->io.want & LOOP_WRITE) || c->error != 0)
             conn_flush(c);
     }
     conn_feed_starved(env);
@@ -112,8 +113,10 @@ bool conn_write(struct conn *c, const void *data, size_t n)
     if (!chain_add(&c->out, blocks, data, n)) {
         try_now(c); /* may free some */
         conn_mark_dirty(c);
-        if (!chain_add(&c->out, blocks, data, n))
+        if (!chain_add(&c->out, blocks, data, n)) {
+            c->error = c->error == 0 ? ENOBUFS : c->error;
             return false;
+        }
     }
     if (c->out.n >= CONN_HIGH) {
         c->drained_owed = true;
