@@ -63,6 +63,8 @@ struct session {
 
     unsigned char state, was; /* was: before the event in hand */
     bool feeding, out_failed, conn_failed, more, stopping;
+    bool more_input; /* behind the reply in hand */
+    bool garbled;    /* its replies do not fit our commands */
     struct smtp_reply reply;
     struct smtp_ext ext;
     struct session_end end;

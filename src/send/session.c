@@ -236,6 +236,7 @@ static bool take_line(struct session *s)
     if (got == SMTP_REPLY_BROKEN)
         feed(s, E_BROKEN);
     if (got == SMTP_REPLY_DONE) {
+        s->more_input = conn_input(&s->conn).n > 0;
         feed(s, event_of_reply(&s->reply));
         smtp_reply_clear(&s->reply);
     }

@@ -29,6 +29,14 @@ static bool none_accepted(const void *ctx)
     return s->accepted == 0;
 }
 
+/* It answers what it cannot have read yet. */
+static bool is_early(const void *ctx)
+{
+    const struct session *s = ctx;
+
+    return s->more_input;
+}
+
 static bool has_job(const void *ctx)
 {
     return tr_next(ctx) != NULL;
@@ -261,18 +269,40 @@ static void lose_421(void *ctx, unsigned char *post)
 
 static void lose_broken(void *ctx, unsigned char *post)
 {
+    struct session *s = ctx;
+
     (void)post;
-    lose(ctx, "broken reply");
+    s->garbled = true;
+    lose(s, "broken reply");
 }
 
+static void lose_early(void *ctx, unsigned char *post)
+{
+    struct session *s = ctx;
+
+    (void)post;
+    s->garbled = true;
+    lose(s, "a reply ahead of its command");
+}
+
+/* A reply that cannot belong to the command it should: who knows to which
+ * ones those before it belonged. */
 static void lose_order(void *ctx, unsigned char *post)
 {
     struct session *s = ctx;
     char what[40];
 
     (void)post;
+    s->garbled = true;
     snprintf(what, sizeof what, "unexpected reply %d", s->reply.code);
     lose(s, what);
+}
+
+/* 354 in its place, for a message that has no recipient by our count. */
+static void lose_message(void *ctx, unsigned char *post)
+{
+    (void)post;
+    lose(ctx, "unexpected reply 354");
 }
 
 static void lose_closed(void *ctx, unsigned char *post)
@@ -368,8 +398,10 @@ static const struct fsm_row rows[] = {
     FSM_ROW(S_RCPT,  E_RCPTS,      some_taken,    say_data,          S_DATA),
     FSM_ROW(S_RCPT,  E_RCPTS,      NULL,          say_rset,          S_RSET),
 
+    FSM_ROW(S_DATA,  E_3XX,        is_early,      lose_early,        S_END),
     FSM_ROW(S_DATA,  E_3XX,        some_taken,    start_body,        S_BODY),
     FSM_ROW(S_DATA,  E_3XX,        none_accepted, say_dot,           S_VOID),
+    FSM_ROW(S_DATA,  E_3XX,        NULL,          lose_message,      S_END),
     FSM_ROW(S_DATA,  E_4XX,        NULL,          refuse_data,       S_RSET),
     FSM_ROW(S_DATA,  E_5XX,        NULL,          refuse_data,       S_RSET),
 

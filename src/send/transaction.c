@@ -377,6 +377,13 @@ void tr_finish(struct session *s)
         give_back(s, j);
 }
 
+/* Replies that do not fit the commands may have been given to the wrong
+ * recipients: what they refused for good is then only put off. */
+static bool is_doubtful(const struct session *s, const struct job_rcpt *r)
+{
+    return s->garbled && r->answer.verdict == VERDICT_FAILED;
+}
+
 /* The session is lost.  What the peer was asked and answered in part counts
  * as tried; what it never answered to goes back as it came. */
 static void abandon_current(struct session *s)
@@ -385,7 +392,8 @@ static void abandon_current(struct session *s)
 
     for (size_t i = 0; s->answered && i < j->nrcpt; i++) {
         struct job_rcpt *r = &j->rcpt[i];
-        if (r->answer.verdict == VERDICT_NONE && r->step != STEP_LEFT)
+        if ((r->answer.verdict == VERDICT_NONE && r->step != STEP_LEFT) ||
+            is_doubtful(s, r))
             r->answer = s->end.why;
     }
     s->cur = NULL;
