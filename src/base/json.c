@@ -34,6 +34,26 @@ size_t utf8_length(const char *s, size_t n)
     return len;
 }
 
+static unsigned long code_of(const unsigned char *p, size_t len)
+{
+    unsigned long code = len == 1 ? p[0] : p[0] & (0x7fu >> len);
+
+    for (size_t i = 1; i < len; i++)
+        code = code << 6 | (p[i] & 0x3fu);
+    return code;
+}
+
+unsigned utf8_control(const char *p, size_t len)
+{
+    unsigned long c = code_of((const unsigned char *)p, len);
+    bool control =
+        c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029;
+    bool turns = c == 0x200e || c == 0x200f || c == 0x61c ||
+                 (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+
+    return control || turns ? (unsigned)c : UTF8_NO_CONTROL;
+}
+
 static void put_ascii(FILE *out, unsigned char c)
 {
     switch (c) {
@@ -57,6 +77,8 @@ void json_string(FILE *out, struct span s)
         size_t len = utf8_length(s.p, s.n);
         if (len == 1)
             put_ascii(out, (unsigned char)s.p[0]);
+        else if (len > 1 && utf8_control(s.p, len) != UTF8_NO_CONTROL)
+            fprintf(out, "\\u%04x", utf8_control(s.p, len));
         else if (len > 1)
             fwrite(s.p, 1, len, out);
         else

@@ -79,9 +79,14 @@ static int print_json(struct printing *p, struct err *e)
 /* Octets from the network must not steer a terminal. */
 static void put_plain(FILE *out, struct span s)
 {
-    for (size_t i = 0; i < s.n; i++)
-        putc((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f ? '?' : s.p[i],
-             out);
+    for (size_t n; s.n > 0; s.p += n, s.n -= n) {
+        n = utf8_length(s.p, s.n);
+        if (n > 0 && utf8_control(s.p, n) == UTF8_NO_CONTROL)
+            fwrite(s.p, 1, n, out);
+        else
+            putc('?', out);
+        n = n == 0 ? 1 : n;
+    }
 }
 
 static void put_when(FILE *out, uint64_t wall_us)

@@ -16,15 +16,6 @@ static bool is_plain(unsigned char c)
     return c > ' ' && c < 0x7f && c != '"' && c != '\\' && c != '=';
 }
 
-/* Controls of Unicode that some reader takes for the end of a line: C1 (NEL
- * among them) and the separators U+2028 and U+2029. */
-static bool is_wide_control(const char *p, size_t len)
-{
-    return (len == 2 && p[0] == '\xc2' && (unsigned char)p[1] < 0xa0) ||
-           (len == 3 && memcmp(p, "\xe2\x80", 2) == 0 &&
-            (p[2] == '\xa8' || p[2] == '\xa9'));
-}
-
 static void add_hex(struct buf *b, unsigned value, int digits)
 {
     for (int shift = 4 * (digits - 1); shift >= 0; shift -= 4)
@@ -64,8 +55,7 @@ static void add_escaped(struct buf *b, enum log_format f, const char *p,
         add_hex(b,
                 len == 0   ? 0xfffd
                 : len == 1 ? u[0]
-                : len == 2 ? u[1]
-                           : 0x2000u + (u[2] & 0x3fu),
+                           : utf8_control(p, len),
                 4);
     }
 }
@@ -78,7 +68,7 @@ static void add_quoted(struct buf *b, enum log_format f, struct span s)
     while (run < s.n) {
         size_t len = utf8_length(s.p + run, s.n - run);
         unsigned char c = (unsigned char)s.p[run];
-        bool stands = len > 1 ? !is_wide_control(s.p + run, len)
+        bool stands = len > 1 ? utf8_control(s.p + run, len) == UTF8_NO_CONTROL
                               : len == 1 && c >= ' ' && c != 0x7f && c != '"' &&
                                     c != '\\';
         if (stands) {

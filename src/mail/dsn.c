@@ -55,8 +55,8 @@ static void harmless(char out[VALUE_MAX], const char *text, bool utf8)
         if (n == 0 || (n > 1 && !utf8)) {
             buf_addc(&b, '?');
             n = n == 0 ? 1 : n;
-        } else if (n == 1) {
-            buf_addc(&b, (unsigned char)*p < ' ' || *p == 0x7f ? ' ' : *p);
+        } else if (utf8_control(p, n) != UTF8_NO_CONTROL) {
+            buf_addc(&b, ' ');
         } else {
             buf_add(&b, p, n);
         }

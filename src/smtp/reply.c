@@ -60,18 +60,18 @@ static void add_text(struct smtp_reply *r, struct span text)
     if (text.n > 0 && n > 0 && n + 1 < sizeof r->text)
         r->text[n++] = ' ';
     while (text.n > 0) {
-        unsigned char c = (unsigned char)text.p[0];
-        size_t len = c < ' ' || c == 0x7f ? 0 : utf8_length(text.p, text.n);
+        size_t len = utf8_length(text.p, text.n), takes = len == 0 ? 1 : len;
+        if (len > 0 && utf8_control(text.p, len) != UTF8_NO_CONTROL)
+            len = 0;
         if (n + (len == 0 ? 1 : len) >= sizeof r->text)
             break;
         if (len == 0)
             r->text[n] = '?';
         else
             memcpy(r->text + n, text.p, len);
-        len = len == 0 ? 1 : len;
-        n += len;
-        text.p += len;
-        text.n -= len;
+        n += len == 0 ? 1 : len;
+        text.p += takes;
+        text.n -= takes;
     }
     r->text[n] = '\0';
 }

@@ -62,6 +62,9 @@ static const struct {
     { "line separator", { LS("a", "\xe2\x80\xa8\xe2\x80\xa9"), END },
       " a=\"\\xe2\\x80\\xa8\\xe2\\x80\\xa9\"",
       ",\"a\":\"\\u2028\\u2029\"" },
+    { "turned text", { LS("a", "\xe2\x80\xae\xe2\x81\xa6\xd8\x9c"), END },
+      " a=\"\\xe2\\x80\\xae\\xe2\\x81\\xa6\\xd8\\x9c\"",
+      ",\"a\":\"\\u202e\\u2066\\u061c\"" },
 };
 /* clang-format on */
 
