@@ -14,6 +14,7 @@ serve_action say_hello, say_helo_first, say_ok, say_bye, say_help;
 serve_action say_no_vrfy, say_off, say_unknown, say_garbled, say_sequence;
 serve_action say_timeout, say_stopping, say_too_many_errors;
 serve_action say_no_rcpt, say_nested_mail, say_bad_helo, say_bare_lf;
+serve_action say_not_smtp;
 serve_action reset, hold, hang_up;
 serve_action check_sender, say_sender_ok, check_rcpt, say_rcpt_ok;
 serve_action open_body, say_go_ahead, refuse_body, submit;

@@ -29,6 +29,7 @@ enum draft_fault {
     DRAFT_TOO_BIG,
     DRAFT_NO_ROOM,
     DRAFT_BARE_NEWLINE,
+    DRAFT_NUL_DOT,
     DRAFT_LOOPS
 };
 

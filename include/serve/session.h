@@ -72,6 +72,7 @@ struct serve_session {
     unsigned char state, rdns; /* rdns: enum fcrdns_status */
     bool esmtp, trusted, held, skipping, rcpt_refused, dead;
     unsigned short errors, messages;
+    unsigned short refused; /* since the last message accepted; reply.c */
 };
 
 extern const struct fsm serve_session_fsm;

@@ -13,6 +13,7 @@ struct smtp_dot_decoder {
     unsigned char state;   /* 0: at the start of a line */
     bool ended;            /* the final dot was seen */
     bool bare_cr, bare_lf; /* a CR without LF, an LF without CR was seen */
+    bool nul_dot;          /* a line began with NUL and a dot */
     bool normalize;        /* set by the caller: turn bare CR and bare LF into
                             CRLF (they still do not end a message) */
     bool long_line;        /* a text line beyond 998 octets was seen */
@@ -21,7 +22,7 @@ struct smtp_dot_decoder {
 
 #define SMTP_DOT_DECODER_INIT                                                  \
     {                                                                          \
-        0, false, false, false, false, false, 0                                \
+        0, false, false, false, false, false, false, 0                         \
     }
 
 /* Decode from in[0..n); out must have room for 2 * n + 2 bytes.  Returns the

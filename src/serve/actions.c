@@ -151,6 +151,14 @@ void say_bare_lf(void *ctx, unsigned char *post)
                  "Lines end in CRLF, not in LF; closing");
 }
 
+/* Who begins like this speaks something else: a browser that a page made
+ * talk to us, say, whose form holds commands further down. */
+void say_not_smtp(void *ctx, unsigned char *post)
+{
+    (void)post;
+    serve_refuse(ctx, 500, "5.5.1", "", "This is SMTP; closing");
+}
+
 void say_sequence(void *ctx, unsigned char *post)
 {
     complain(ctx, post, 503, "5.5.1", "Bad sequence of commands");
@@ -168,8 +176,9 @@ bool all_rcpt_refused(const void *ctx)
 
 void say_no_rcpt(void *ctx, unsigned char *post)
 {
-    (void)post;
     serve_refuse(ctx, 554, "5.5.1", "DATA", "No valid recipients");
+    if (serve_refused_enough(ctx))
+        *post = E_TOO_MANY_ERRORS;
 }
 
 void say_timeout(void *ctx, unsigned char *post)
@@ -303,7 +312,7 @@ bool body_has_fault(const void *ctx)
 {
     const struct draft *d = ((const struct serve_session *)ctx)->draft;
 
-    return d->fault != DRAFT_FINE ||
+    return d->fault != DRAFT_FINE || d->dot.nul_dot ||
            ((d->dot.bare_cr || d->dot.bare_lf) && !d->dot.normalize);
 }
 
@@ -311,7 +320,8 @@ void refuse_body(void *ctx, unsigned char *post)
 {
     struct serve_session *s = ctx;
 
-    (void)post;
+    if (s->draft->fault == DRAFT_FINE && s->draft->dot.nul_dot)
+        s->draft->fault = DRAFT_NUL_DOT;
     switch (s->draft->fault) {
     case DRAFT_TOO_BIG:
         serve_refuse(s, 552, "5.3.4", "body", "Message too big");
@@ -322,6 +332,10 @@ void refuse_body(void *ctx, unsigned char *post)
     case DRAFT_LOOPS:
         serve_refuse(s, 554, "5.4.6", "body", "Too many hops: mail loop");
         break;
+    case DRAFT_NUL_DOT:
+        serve_refuse(s, 550, "5.6.0", "body",
+                     "A line begins with NUL and a dot");
+        break;
     case DRAFT_FINE:
     case DRAFT_BARE_NEWLINE:
         serve_refuse(s, 550, "5.5.2", "body",
@@ -329,6 +343,8 @@ void refuse_body(void *ctx, unsigned char *post)
         break;
     }
     draft_free(&s->draft);
+    if (serve_refused_enough(s))
+        *post = E_TOO_MANY_ERRORS;
 }
 
 void submit(void *ctx, unsigned char *post)
@@ -345,6 +361,7 @@ static void accepted(struct serve_session *s, const char *how)
     char id[MSG_ID_TEXT];
 
     s->messages++;
+    s->refused = 0;
     msg_id_text(id, s->draft->id);
     serve_reply(s, 250, "2.0.0", "Ok: %s as %s", how, id);
 }

@@ -109,32 +109,47 @@ static bool has_room(struct serve_session *s, uint64_t size)
     return false;
 }
 
-void check_sender(void *ctx, unsigned char *post)
+static bool take_sender(struct serve_session *s)
 {
-    struct serve_session *s = ctx;
     struct mail_params p = { 0, 0 };
     struct smtp_address a;
     struct args args;
 
     if (!take_args(s, "FROM:", &args))
-        return;
+        return false;
     for (size_t i = 0; i < args.nparam; i++)
         if (!take_mail_param(s, &args.param[i], &p))
-            return;
+            return false;
     if (!sender_is_fine(s, args.path, p.flags, &a) || !has_room(s, p.size))
-        return;
+        return false;
     s->draft = draft_new(s->worker->env.blocks, store_writer(s->worker->store),
                          a.text, &s->worker->ndrafts);
     if (s->draft == NULL) {
         serve_refuse(s, 452, "4.3.1", "MAIL", "Out of memory, try later");
-        return;
+        return false;
     }
     memcpy(s->draft->sid, s->sid, sizeof s->sid);
     s->draft->flags = p.flags;
     s->draft->max_size = (uint64_t)s->worker->conf->serve.max_message_size;
     s->draft->reserve = 2 * (size_t)s->worker->conf->serve.max_clients;
     s->rcpt_refused = false;
-    *post = E_ACCEPTED;
+    return true;
+}
+
+/* Whoever guesses addresses, or fills the log, is sent away in the end. */
+static void judge(const struct serve_session *s, bool fine, unsigned char *post)
+{
+    if (fine)
+        *post = E_ACCEPTED;
+    else if (serve_refused_enough(s))
+        *post = E_TOO_MANY_ERRORS;
+}
+
+void check_sender(void *ctx, unsigned char *post)
+{
+    struct serve_session *s = ctx;
+
+    judge(s, take_sender(s), post);
 }
 
 void say_sender_ok(void *ctx, unsigned char *post)
@@ -281,6 +296,7 @@ void check_rcpt(void *ctx, unsigned char *post)
     bool fine = take_args(s, "TO:", &args) && params_are_known(s, &args) &&
                 rcpt_is_fine(s, args.path, &a) &&
                 (is_ours(s, &a) ? take_local(s, &a) : take_remote(s, &a));
+    judge(s, fine, post);
     if (!fine) {
         s->rcpt_refused = true;
         return;
@@ -288,7 +304,6 @@ void check_rcpt(void *ctx, unsigned char *post)
     s->draft->nrcpt++;
     if (!span_copy(s->draft->only_rcpt, sizeof s->draft->only_rcpt, a.text))
         s->draft->only_rcpt[0] = '\0';
-    *post = E_ACCEPTED;
 }
 
 void say_rcpt_ok(void *ctx, unsigned char *post)

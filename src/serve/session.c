@@ -129,12 +129,13 @@ static size_t overlong(struct serve_session *s, struct span in)
 {
     const char *lf = memchr(in.p, '\n', in.n);
 
-    if (lf == NULL) { /* drop what is here; its end will be another error */
+    if (lf == NULL) { /* drop what is here, but a CR that the LF may need */
         s->skipping = true;
-        return in.n;
+        return in.n - (in.p[in.n - 1] == '\r');
     }
     s->skipping = false;
-    serve_session_feed(s, E_GARBLED);
+    bool bare = lf == in.p || lf[-1] != '\r';
+    serve_session_feed(s, bare ? E_BARE_LF : E_GARBLED);
     return (size_t)(lf - in.p) + 1;
 }
 

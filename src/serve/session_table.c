@@ -21,6 +21,7 @@ static const struct fsm_row rows[] = {
     /*      in         on                 only if           do                   then */
     FSM_ROW(S_GREETED, E_MAIL,            NULL,             say_helo_first,      FSM_ANY),
     FSM_ROW(S_GREETED, E_RSET,            NULL,             say_ok,              FSM_ANY),
+    FSM_ROW(S_GREETED, E_UNKNOWN,         NULL,             say_not_smtp,        S_END),
 
     FSM_ROW(S_READY,   E_MAIL,            NULL,             check_sender,        FSM_ANY),
     FSM_ROW(S_READY,   E_ACCEPTED,        NULL,             say_sender_ok,       S_MAIL),

@@ -3,7 +3,15 @@
 #include <string.h>
 
 /* States of the decoder: what was just seen. */
-enum { LINE_START, IN_LINE, AFTER_CR, AFTER_DOT, AFTER_DOT_CR };
+enum {
+    LINE_START,
+    IN_LINE,
+    AFTER_CR,
+    AFTER_LF, /* a lone one */
+    AFTER_DOT,
+    AFTER_DOT_CR,
+    AFTER_NUL /* nothing but NULs since the line began */
+};
 
 static void count_line(struct smtp_dot_decoder *d, size_t n)
 {
@@ -55,6 +63,26 @@ static size_t run_length(const char *p, const char *end, const char **lf)
     return cr == NULL ? run : (size_t)(cr - p);
 }
 
+/* At the start of a line a dot and a NUL are not. */
+static bool is_ordinary(const struct smtp_dot_decoder *d, char c)
+{
+    return d->state == IN_LINE ||
+           (d->state == LINE_START && c != '.' && c != '\0');
+}
+
+/* The state behind c, an octet of the text.  NULs at the start of a line are
+ * watched, for a reader that drops them: a dot behind them would be its first
+ * octet.  A lone LF begins no line, but is made one when normalized. */
+static unsigned char behind(const struct smtp_dot_decoder *d, char c)
+{
+    switch (c) {
+    case '\r': return AFTER_CR;
+    case '\n': return AFTER_LF;
+    case '\0': return d->state == IN_LINE ? IN_LINE : AFTER_NUL;
+    default: return IN_LINE;
+    }
+}
+
 /* One octet that the run of ordinary ones does not cover. */
 static char *special(struct smtp_dot_decoder *d, char c, char *to)
 {
@@ -68,7 +96,6 @@ static char *special(struct smtp_dot_decoder *d, char c, char *to)
             return to;
         }
         to = bare_cr(d, to);
-        d->state = IN_LINE;
         break; /* c is looked at again, as part of the line */
     case AFTER_DOT_CR:
         if (c == '\n') {
@@ -77,29 +104,26 @@ static char *special(struct smtp_dot_decoder *d, char c, char *to)
         }
         /* ".CR" and not LF: the dot was stuffing all the same. */
         to = bare_cr(d, to);
-        d->state = IN_LINE;
         break;
     case AFTER_DOT:
         if (c == '\r') {
             d->state = AFTER_DOT_CR;
             return to;
         }
-        d->state = IN_LINE;
         break;
     case LINE_START:
         if (c == '.') {
             d->state = AFTER_DOT;
             return to;
         }
-        d->state = IN_LINE;
         break;
+    case AFTER_NUL: d->nul_dot = d->nul_dot || c == '.'; break;
     default: break;
     }
-    if (c == '\r')
-        d->state = AFTER_CR;
-    else if (c == '\n')
-        to = bare_lf(d, to); /* still IN_LINE: no line begins after it */
-    else {
+    d->state = behind(d, c);
+    if (c == '\n')
+        return bare_lf(d, to);
+    if (c != '\r') {
         *to++ = c;
         count_line(d, 1);
     }
@@ -114,7 +138,7 @@ size_t smtp_dot_decode(struct smtp_dot_decoder *d, const char *in, size_t n,
     size_t i = 0;
 
     while (i < n && !d->ended) {
-        if (d->state == IN_LINE || (d->state == LINE_START && in[i] != '.')) {
+        if (is_ordinary(d, in[i])) {
             size_t run = run_length(in + i, in + n, &lf);
             memcpy(to, in + i, run);
             to += run;

@@ -173,6 +173,51 @@ def test_bare_lf_command_ends_the_session(server):
         assert c.reply()[0] == 0
 
 
+@pytest.mark.parametrize("tail", ["", "\r", "x\r\ny"])
+def test_bare_lf_behind_an_endless_line_too(server, tail):
+    """What is too long to be a command is still not ended by a lone LF."""
+    with server.raw() as c:
+        c.say("EHLO client.test")
+        c.send("X" * 70000 + tail + "\nRSET\r\n")
+        if tail == "\r":  # that was CRLF
+            assert code_of(c.reply()) == (500, "5.5.2")
+            assert c.reply()[0] == 250
+        else:
+            codes = [c.reply()[0] for _ in range(tail.count("\n") + 2)]
+            assert codes == [500] * (tail.count("\n") + 1) + [0]
+
+
+def test_browser_is_sent_away(server):
+    """A page can make it post to us; its form holds commands."""
+    with server.raw() as c:
+        c.send("POST / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+               "EHLO x\r\nMAIL FROM:<a@client.test>\r\n")
+        assert code_of(c.reply()) == (500, "5.5.1")
+        assert c.reply()[0] == 0
+
+
+def test_guessing_addresses_has_an_end(mta):
+    """A stranger's refusals are counted until a message is accepted; those
+    that mean 'later' hardly count."""
+    m = mta("serve", {"serve.relay_networks": ["192.0.2.0/24"],
+                      "serve.max_recipients": 5})
+    with m.raw() as c:
+        c.say("EHLO client.test")
+        c.say("MAIL FROM:<a@client.test>")
+        for _ in range(60):
+            assert c.say("RCPT TO:<x@elsewhere.test>")[0] == 550
+        for i in range(200):
+            assert c.say("RCPT TO:<u@here.test>")[0] in (250, 452)
+        c.say("DATA")
+        assert c.say("Subject: x\r\n\r\nx\r\n.")[0] == 250
+        c.say("MAIL FROM:<a@client.test>")
+        for i in range(99):
+            assert c.say("RCPT TO:<x@elsewhere.test>")[0] == 550
+        assert c.say("DATA")[0] == 554
+        assert code_of(c.reply()) == (421, "4.7.0")
+        assert c.reply()[0] == 0
+
+
 def test_too_many_errors(mta):
     m = mta("serve", {"serve.max_errors": 3})
     with m.raw() as c:
@@ -265,12 +310,8 @@ def test_only_crlf_dot_crlf_ends_a_message(server, end):
                "DATA\r\nSubject: two\r\n\r\nsmuggled\r\n.\r\n")
         got = c.reply()
         assert c.say("RSET")[0] == 250  # exactly one answer came
-    if "\x00" in end:
-        assert got[0] == 250
-        assert len(server.mailbox("victim")) == before + 1
-    else:
-        assert code_of(got) == (550, "5.5.2")
-        assert len(server.mailbox("victim")) == before
+    assert code_of(got) == (550, "5.6.0" if "\x00" in end else "5.5.2")
+    assert len(server.mailbox("victim")) == before
 
 
 def test_bare_newlines_normalized_for_relay_networks(mta):

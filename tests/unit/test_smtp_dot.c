@@ -236,6 +236,45 @@ START_TEST(pipelined_command_is_left)
 }
 END_TEST
 
+/* clang-format off */
+static const struct {
+    const char *name, *in;
+    size_t n;
+    bool seen;
+} nuls[] = {
+#define NUL(name, text, seen) { name, text, sizeof text - 1, seen }
+    NUL("CRLF NUL dot", "a\r\n\0.\r\n", true),
+    NUL("first line", "\0.\r\n", true),
+    NUL("more NULs", "a\r\n\0\0\0.x\r\n", true),
+    NUL("stuffed, then NUL, dot", "a\r\n.\0.\r\n", true),
+    NUL("behind a lone LF", "a\n\0.\r\n", true),
+    NUL("behind a lone CR", "a\r\0.\r\n", true),
+    NUL("behind dot CR", "a\r\n.\r\0.\r\n", true),
+    NUL("NUL alone", "a\r\n\0\r\nb\r\n", false),
+    NUL("NUL, text, dot", "a\r\n\0x.\r\n", false),
+    NUL("in the line", "ab\0.\r\n", false),
+    NUL("dot, NUL", "a\r\n..\0\r\n", false),
+#undef NUL
+};
+/* clang-format on */
+
+START_TEST(nul_before_dot)
+{
+    for (size_t piece = 1; piece < 16; piece++) {
+        struct smtp_dot_decoder d = SMTP_DOT_DECODER_INIT;
+        char out[64];
+        size_t used, n = nuls[_i].n, put_out = 0;
+        for (size_t at = 0; at < n; at += used)
+            put_out +=
+                smtp_dot_decode(&d, nuls[_i].in + at,
+                                n - at < piece ? n - at : piece, &used, out);
+        ck_assert_msg(d.nul_dot == nuls[_i].seen && !d.ended,
+                      "%s in pieces of %zu", nuls[_i].name, piece);
+        ck_assert_uint_ge(put_out, n - 2);
+    }
+}
+END_TEST
+
 static const struct {
     const char *name;
     size_t run;
@@ -358,6 +397,7 @@ Suite *smtp_dot_suite(void)
     tcase_add_loop_test(t, all_beginnings, 0, 9);
     tcase_add_loop_test(t, named, 0, sizeof cases / sizeof cases[0]);
     tcase_add_test(t, pipelined_command_is_left);
+    tcase_add_loop_test(t, nul_before_dot, 0, sizeof nuls / sizeof nuls[0]);
     tcase_add_loop_test(t, long_lines, 0, sizeof lengths / sizeof lengths[0]);
     tcase_add_loop_test(t, encoder, 0, sizeof encoded / sizeof encoded[0]);
     tcase_add_loop_test(t, round_trip, 0, 9);
