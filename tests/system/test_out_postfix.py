@@ -65,7 +65,8 @@ def stored(p):
 @needs_root
 def test_bodies_reach_postfix_byte_for_byte(mta, far):
     with DnsServer({"far.test": "@ MX 10 mx\nmx A 127.0.0.1"}) as dns:
-        m = mta("run", {"dns.servers": [dns.address], "send.port": far.port})
+        m = mta("run", {"dns.servers": [dns.address], "send.port": far.port,
+                        "send.session_linger": "60s"})
         with m.smtp() as s:
             for name, body in BODIES.items():
                 s.sendmail("a@here.test", ["box@far.test"],
