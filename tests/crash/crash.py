@@ -42,7 +42,7 @@ WEIGHTS = [30, 30, 30, 8, 2]
 
 
 def make(token, size, chance):
-    body = b"%08x" % chance.getrandbits(32) * (size // 72 + 1)
+    body = b"%08x" % chance.getrandbits(32) * (size // 8 + 1)
     text = b"".join(body[i:i + 72] + b"\r\n" for i in range(0, size, 72))
     digest = hashlib.sha256(text).hexdigest().encode()
     return (b"Subject: %s\r\nX-Sum: %s\r\n\r\n" % (token.encode(), digest)
