@@ -126,6 +126,20 @@ POWERCUT_SEED    ?= $(shell date +%s)
 powercut: $(UNIT_RUN)
 	CK_FORK=no CK_RUN_SUITE=powercut POWERCUT_SECONDS=$(POWERCUT_SECONDS) \
 	    POWERCUT_SEED=$(POWERCUT_SEED) $(UNIT_RUN)
+# Every call that can fail, failed in turn; FAULTS_FLAGS="--part sender".
+FAULTS := $(BUILD)/faults/shim.so
+
+$(FAULTS): tests/faults/shim.c tests/faults/calls.h
+	@mkdir -p $(@D)
+	$(CC) -shared -fPIC -O2 -g -Wall -Wextra -o $@ $<
+
+faults: $(PROGRAM) $(FAULTS)
+	MTA=$(abspath $(PROGRAM)) /usr/bin/python3 tests/faults/faults.py \
+	    --shim $(abspath $(FAULTS)) $(FAULTS_FLAGS)
+
+faults_short: FAULTS_FLAGS = --seconds 3 --part worker sender collector \
+    worker-start sender-start master-start
+faults_short: faults
 
 # --- measuring --------------------------------------------------------------
 
@@ -170,6 +184,7 @@ help:
 	@echo "make fuzz         fuzz every parser (FUZZ_SECONDS=3600 each)"
 	@echo "make crash        kill -9 any process, hundreds of times"
 	@echo "make powercut     cut the power in a model (POWERCUT_SECONDS=600)"
+	@echo "make faults       fail every call that can fail, one after the other"
 	@echo "make bench        compare with Postfix"
 	@echo "make report       the design as a PDF, in build/report/"
 	@echo "make install      PREFIX=/usr/local DESTDIR="
@@ -179,5 +194,6 @@ help:
 -include $(OBJS:.o=.d) $(UNIT_OBJS:.o=.d) $(BUILD)/mta.d
 -include tests/fuzz/fuzz.mk
 
-.PHONY: all bench clean crash crash_short help install powercut report run test_memory test_style \
-        test_system test_units tests
+.PHONY: all bench clean crash crash_short faults faults_short help install \
+        powercut report run test_memory test_style test_system test_units \
+        tests

@@ -63,6 +63,7 @@ part "units under valgrind" make -s -j"$jobs" test_memory
 part "units with sanitizers" make -s -j"$jobs" SAN=address,undefined test_units
 part "system" make -s -j"$jobs" test_system
 part "crash, short" make -s crash_short
+part "faults, short" make -s faults_short
 part "fuzz, short" make -s -j"$jobs" fuzz_short
 
 printf '\n%d passed, %d failed, %d skipped\n' $passed $failed $skipped

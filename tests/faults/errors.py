@@ -1,0 +1,63 @@
+"""Which errors each call is given: those that mean something different to the
+one who called; and those that last, such as a full disk."""
+
+from errno import (EACCES, EADDRINUSE, EAGAIN, ECHILD, ECONNABORTED,
+                   ECONNREFUSED, ECONNRESET, EINTR, EIO, EMFILE, ENETUNREACH,
+                   ENFILE, ENOBUFS, ENOENT, ENOLCK, ENOMEM, ENOSPC, ENOSYS,
+                   EPERM, EPIPE, ETIMEDOUT)
+
+from page import SHORT
+
+ONCE = {
+    "malloc": [ENOMEM], "calloc": [ENOMEM], "realloc": [ENOMEM],
+    "open": [EMFILE, ENOENT, EACCES, ENOSPC, EINTR],
+    "close": [EIO, EINTR],
+    "fopen": [EMFILE], "opendir": [ENFILE], "readdir": [EIO],
+    "read": [EIO, EINTR, SHORT], "pread": [EIO, EINTR, SHORT],
+    "write": [ENOSPC, EIO, EINTR, SHORT],
+    "pwritev": [ENOSPC, EIO, EINTR, SHORT],
+    "fsync": [EIO, ENOSPC], "fdatasync": [EIO, ENOSPC],
+    "posix_fallocate": [ENOSPC, EINTR], "ftruncate": [EIO, EINTR],
+    "rename": [ENOSPC, EIO], "link": [ENOSPC, EPERM], "unlink": [EIO],
+    "mkdir": [ENOSPC, EACCES], "mkfifo": [ENOSPC, EPERM],
+    "flock": [ENOLCK, EINTR],
+    "stat": [EACCES, ENOMEM], "lstat": [EACCES], "fstat": [EIO],
+    "statvfs": [EIO, EINTR], "access": [EACCES],
+    "chown": [EPERM], "lchown": [EPERM], "fchown": [EPERM],
+    "fcntl": [EMFILE, ENOLCK], "pipe": [EMFILE], "mmap": [ENOMEM],
+    "mlock": [ENOMEM],
+    "socket": [EMFILE, ENOBUFS], "bind": [EADDRINUSE, EACCES],
+    "listen": [EADDRINUSE],
+    "accept": [EMFILE, ECONNABORTED, EINTR, ENOMEM, EPERM],
+    "connect": [ECONNREFUSED, ENETUNREACH, ETIMEDOUT, EINTR],
+    "setsockopt": [ENOBUFS], "getsockopt": [ENOBUFS],
+    "getsockname": [ENOBUFS],
+    "recv": [ECONNRESET, EINTR, EAGAIN, ENOMEM, SHORT],
+    "send": [EPIPE, ENOBUFS, EINTR, SHORT],
+    "sendmsg": [EPIPE, ENOBUFS, EINTR, EAGAIN, SHORT],
+    "shutdown": [ENOBUFS],
+    "select": [EINTR, ENOMEM], "pselect": [EINTR, ENOMEM],
+    "poll": [EINTR, ENOMEM],
+    "fork": [EAGAIN], "waitpid": [EINTR, ECHILD], "pthread_create": [EAGAIN],
+    "msgget": [ENOSPC, EACCES], "msgctl": [EPERM],
+    "msgsnd": [EAGAIN, EINTR, ENOMEM], "msgrcv": [EINTR, ENOMEM],
+    "shmget": [ENOSPC], "shmctl": [EPERM], "shmat": [ENOMEM],
+    "getpwnam": [EIO], "getpwnam_r": [EIO], "getpwuid": [EIO],
+    "getgrnam": [EIO],
+    "getaddrinfo": [EAGAIN], "getifaddrs": [ENOMEM],
+    "getrandom": [ENOSYS, EINTR], "gethostname": [EPERM],
+    "setuid": [EAGAIN], "setgid": [EPERM], "setgroups": [EPERM],
+    "initgroups": [ENOMEM], "getrlimit": [EPERM], "setrlimit": [EPERM],
+}
+
+# From the nth on, of all calls named.
+LASTING = {
+    "open": [ENOSPC, EMFILE], "pwritev": [ENOSPC, EIO], "write": [ENOSPC],
+    "fdatasync": [EIO], "fsync": [EIO], "posix_fallocate": [ENOSPC],
+    "rename": [ENOSPC], "mkdir": [ENOSPC], "socket": [EMFILE],
+    "accept": [EMFILE, ENFILE], "opendir": [EMFILE], "pipe": [EMFILE],
+    "fcntl": [EMFILE], "malloc": [ENOMEM], "calloc": [ENOMEM],
+    "fork": [EAGAIN], "pthread_create": [EAGAIN], "mmap": [ENOMEM],
+    "connect": [ENETUNREACH], "sendmsg": [EPIPE], "msgsnd": [EAGAIN],
+    "statvfs": [EIO], "select": [ENOMEM], "pselect": [ENOMEM],
+}

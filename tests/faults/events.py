@@ -1,0 +1,187 @@
+"""Faults while something happens to a running system: a process is killed and
+another takes its place, the settings are read again, the whole is started or
+told to stop."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+from errors import ONCE
+from page import FOREVER, name_of
+from rig import PATIENCE, Broken, Rig, harness
+from running import Running
+
+# Calls that a parent of many makes in all its life; so many are tried.
+MOST = 400
+
+
+def kill(role):
+    def event(rig):
+        pid = rig.roles()[role]
+        os.kill(pid, signal.SIGKILL)
+        harness.until("the %s is gone" % role, lambda: not
+                      harness.is_alive(pid), PATIENCE)
+    return event
+
+
+def reload(rig):
+    """Over when there is another sender, for that is what it does to it."""
+    before = rig.roles()["sender"]
+    os.kill(rig.process.pid, signal.SIGHUP)
+    harness.until("a sender with the new settings", lambda:
+                  rig.roles().get("sender", before) != before, PATIENCE)
+
+
+# name -> (whose calls, what happens)
+EVENTS = {
+    "worker-start": (("parent", "master"), kill("worker")),
+    "collector-start": (("parent", "supervisor"), kill("collector")),
+    "sender-start": (("parent", "supervisor"), kill("sender")),
+    "master-start": (("parent", "supervisor"), kill("master")),
+    "worker-dies": (("pid", "master"), kill("worker")),
+    "sender-dies": (("pid", "supervisor"), kill("sender")),
+    "collector-dies": (("pid", "supervisor"), kill("collector")),
+    "reload-supervisor": (("pid", "supervisor"), reload),
+    "reload-master": (("pid", "master"), reload),
+}
+
+
+class Events(Running):
+    """Something happens, a call fails meanwhile, then all must be well."""
+
+    def target(self, part):
+        (kind, role), _ = EVENTS[part]
+        return kind, self.rig.whole()[role]
+
+    def happen(self, part):
+        EVENTS[part][1](self.rig)
+        self.rig.whole()
+
+    def counts(self, part):
+        page = self.rig.page
+        page.arm(self.target(part))
+        self.happen(part)
+        self.rig.round()
+        page.disarm()
+        return page.counts()
+
+    def once(self, part, call, error, nth, waits):
+        rig = self.rig
+        rig.page.arm(self.target(part), call, error, nth)
+        self.happen(part)
+        rig.round()
+        rig.page.disarm()
+        self.report.note(part, call, rig.page)
+        return rig.page.hits > 0
+
+    def run(self, part):
+        self.sweep_all(part, part, self.once, ONCE)
+
+
+class Start(Running):
+    """The n-th call fails while all starts.  The whole comes up, or it ends
+    soon, with a status and a word on stderr."""
+
+    WHO = {"start-supervisor": "", "start-collector": "1",
+           "start-master": "2", "start-sender": "3", "start-worker": "2.1"}
+
+    def begin(self):
+        self.rig = Rig(self.outside, self.args.shim)
+        self.rig.forget()
+
+    def end(self, failed=False):
+        rig, self.rig = self.rig, None
+        if rig is not None:
+            rig.page.disarm()
+            rig.cleanup()
+
+    def up(self):
+        """Is it up?  False: it has ended instead, and said why."""
+        rig = self.rig
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            status = rig.process.poll()
+            if status is not None:
+                rig.process = None
+                if status <= 0:
+                    raise Broken("ended at the start with %d" % status)
+                if "mta" not in rig.news():
+                    raise Broken("ended with %d, without a word" % status)
+                return False
+            if len(rig.roles()) == 5:
+                with contextlib.suppress(OSError):
+                    harness.socket.create_connection(
+                        ("127.0.0.1", rig.port)).close()
+                    return True
+            time.sleep(0.005)
+        raise Broken("neither up nor ended: %s" % rig.roles())
+
+    def attempt(self, part, call, error, nth):
+        rig = self.rig
+        rig.text = ""
+        rig.page.arm(("path", self.WHO[part]), call, error, nth)
+        rig.start(wait=False)
+        if self.up():
+            rig.round()
+            self.over(rig)
+        rig.page.disarm()
+        if rig.kernel_objects():  # of one that ended; the next tidies up
+            rig.start()
+            rig.whole()
+            self.over(rig)
+        if rig.kernel_objects():
+            raise Broken("left in the kernel: %s" % rig.kernel_objects())
+
+    @staticmethod
+    def over(rig):
+        status = rig.stop()
+        if status != 0:
+            raise Broken("stopped with status %d" % status)
+
+    def once(self, part, call, error, nth, waits):
+        self.attempt(part, call, error, nth)
+        self.report.note(part, call, self.rig.page)
+        return self.rig.page.hits > 0
+
+    def counts(self, part):
+        self.attempt(part, None, 0, 1)
+        return self.rig.page.counts()
+
+    def settle(self, part, call):
+        pass
+
+    def run(self, part):
+        self.sweep_all(part, part, self.once, ONCE)
+
+
+class Stop(Start):
+    """The n-th call fails after SIGTERM.  All ends within its time."""
+
+    def attempt(self, part, call, error, nth):
+        rig = self.rig
+        rig.text = ""
+        rig.start()
+        role = part.partition("-")[2]
+        pid = rig.whole()[role]
+        rig.round()
+        rig.page.arm(("pid", pid), call, error, nth)
+        status = rig.stop()
+        rig.page.disarm()
+        if status != 0 and role == "supervisor" and call is None:
+            raise Broken("stopped with status %d" % status)
+        self.tidy(rig, call)
+
+    def tidy(self, rig, call):
+        """What a failed stop leaves, the next start and stop remove."""
+        if rig.kernel_objects() and call is not None:
+            rig.start()
+            rig.whole()
+            rig.stop()
+        if rig.kernel_objects():
+            raise Broken("left in the kernel: %s" % rig.kernel_objects())
+
+
+STOPS = ("stop-supervisor", "stop-collector", "stop-master", "stop-worker",
+         "stop-sender")

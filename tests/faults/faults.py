@@ -1,0 +1,68 @@
+#!/usr/bin/python3
+"""Fail every call that can fail, one after the other, and see what comes of it.
+
+usage: faults.py --shim SHIM.SO [--part NAME ...] [--call NAME ...]
+       [--first N] [--each N] [--seconds S [--seed N]] [--keep DIR]
+
+For each process of a running system, and for each call that it makes in a
+round of mail (rig.py), the first is failed, then the second, and so on to the
+last, with each errno that matters; then all from the nth on, of the kinds
+that last: a full disk, no descriptors, no memory.  The same while processes
+start and stop, and for the tools.  The oracle is Rig.judge() and
+Running.settle(): nothing is lost, clients are told the truth, the log says
+so, nothing leaks, all processes are there again.
+
+--seconds S takes a sample of each part for so long; --first N begins with the Nth, --each N takes every Nth only; --keep copies
+the evidence of a failure."""
+
+import argparse
+import os
+import random
+import signal
+import sys
+
+from events import EVENTS, STOPS, Events, Start, Stop
+from places import Places
+from rig import Outside, harness
+from running import Report, Running
+
+PARTS = dict.fromkeys(("worker", "sender", "collector", "worker-lasting",
+                       "sender-lasting", "collector-lasting"), Running)
+PARTS.update(dict.fromkeys(EVENTS, Events))
+PARTS.update(dict.fromkeys(Start.WHO, Start))
+PARTS.update(dict.fromkeys(STOPS, Stop))
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("--shim", required=True)
+    ap.add_argument("--part", nargs="*", default=list(PARTS))
+    ap.add_argument("--call", nargs="*")
+    ap.add_argument("--first", type=int, default=1)
+    ap.add_argument("--each", type=int, default=1)
+    ap.add_argument("--keep")
+    ap.add_argument("--seconds", type=float)
+    ap.add_argument("--seed", type=int,
+                    default=int(os.environ.get("FAULTS_SEED",
+                                               random.randrange(100000))))
+    args = ap.parse_args()
+    args.chance = random.Random(args.seed)
+    report = Report(Places(harness.MTA), args.keep)
+    with Outside() as outside:
+        for part in args.part:
+            running = PARTS[part](args, outside, report)
+            try:
+                running.run(part)
+            finally:
+                running.give_up()
+    tried = sum(report.tried.values())
+    print("%d failures injected at %d places, seed %d" % (
+        tried, len(report.hit), args.seed))
+    print("%d passed, %d failed" % (tried - len(report.broken),
+                                    len(report.broken)))
+    return 1 if report.broken else 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    sys.exit(main())

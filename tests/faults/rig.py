@@ -1,0 +1,324 @@
+"""A running system with something to fail in it, and who watches it.
+
+A round is what a few clients and a remote host do with it: messages small
+and large, to mailboxes, to the remote host and to both, one that bounces.
+Every message has a token and a checksum; a client that is not answered 250
+keeps its message and tries again, as RFC 5321 has it.  What a round must be
+like, whatever failed in it, is in Rig.judge()."""
+
+import collections
+import contextlib
+import glob
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+for sibling in ("system", "crash"):
+    sys.path.insert(0, os.path.join(os.path.dirname(HERE), sibling))
+
+import harness  # noqa: E402
+from crash import examine, make  # noqa: E402
+from dnsserver import DnsServer  # noqa: E402
+from page import Page  # noqa: E402
+from peer import Peer  # noqa: E402
+
+import random  # noqa: E402
+
+SPEED = 20  # the clock of what is tried, so that retries come soon
+PATIENCE = 20  # seconds; nothing may take longer
+LARGE = 300000  # octets: not kept in memory
+ZONES = {"far.test": "@ MX 10 mx\nmx A 127.0.0.1",
+         "127.in-addr.arpa": "2.0.0 PTR client.far.test.",
+         "client.far.test": "@ A 127.0.0.2"}
+
+Mail = collections.namedtuple("Mail", "token rcpts where source size")
+
+
+class Broken(Exception):
+    """A promise that was not kept."""
+
+
+class Outside:
+    """The remote host and the name server, for all systems of a run."""
+
+    def __enter__(self):
+        self.peer = Peer(answers={"RCPT": self.on_rcpt})
+        self.dns = DnsServer(ZONES)
+        self.dns.__enter__()
+        return self
+
+    def __exit__(self, *how):
+        self.peer.close()
+        self.dns.__exit__(*how)
+
+    @staticmethod
+    def on_rcpt(_, line):
+        return "550 5.1.1 no such user" if "<no@" in line else "250 2.1.5 ok"
+
+
+class Rig(harness.Mta):
+    def __init__(self, outside, shim, command="run", settings=None, flags=()):
+        self.outside, self.shim, self.serial = outside, shim, 0
+        self.attempts = collections.Counter()  # by their answers
+        self.duplicates = 0
+        self.read_to = {"log": 0, "stderr": 0}
+        self.text = ""  # of log and stderr, of this round
+        self.chance = random.Random(1)
+        self.history = set()  # what earlier rounds delivered
+        super().__init__(command, dict({
+            "dns.servers": [outside.dns.address],
+            "send.port": outside.peer.port,
+            "log.level": "info",
+            "serve.workers": 1,
+            "send.workers": 1,
+            "serve.rdns": "warn",
+            "serve.relay_networks": ["127.0.0.1/32"],
+            "serve.session_timeout": "10m",
+            "send.retry_min": "1s", "send.retry_max": "1s",
+        }, **(settings or {})), start=False, flags=flags)
+        self.page = Page(os.path.join(self.dir, "page"), SPEED)
+
+    def start(self, wait=True):
+        with open(self.stderr, "ab") as err:
+            self.process = subprocess.Popen(
+                [harness.MTA, self.command, "-c", self.conf] + self.flags,
+                stdin=subprocess.DEVNULL, stdout=err, stderr=err,
+                env=self.page.environment(self.shim))
+        if wait:
+            harness.connect("127.0.0.1", self.port).close()
+        return self
+
+    # --- what runs --------------------------------------------------------
+
+    def roles(self):
+        """role -> pid, of those that are there now."""
+        top = self.process.pid
+        found = {"supervisor": top}
+        for pid in harness.children_of(top):
+            below = harness.children_of(pid)
+            with contextlib.suppress(OSError):
+                if any(name.endswith("/log.lock") for name in open_files(pid)):
+                    found["collector"] = pid
+                elif len(os.listdir("/proc/%d/task" % pid)) > 1:
+                    found["sender"] = pid
+                elif below:
+                    found["master"], found["worker"] = pid, below[0]
+        return found
+
+    def whole(self):
+        want = {"run": 5, "serve": 4}[self.command]
+        return harness.until("all processes: %s" % self.roles(), lambda: (
+            lambda r: len(r) == want and r)(self.roles()), PATIENCE)
+
+    # --- a round ----------------------------------------------------------
+
+    def mails(self):
+        self.serial += 1
+        names = ["m%d-%s" % (self.serial, k) for k in "abcd"]
+        both = ("user1@here.test", "u@far.test")
+        return [Mail(names[0], both, ("local", "remote"), "127.0.0.1", 900),
+                Mail(names[1], ("no@far.test",), ("bounce",), "127.0.0.1",
+                     900),
+                Mail(names[2], ("user2@here.test",), ("local",), "127.0.0.2",
+                     3000),
+                Mail(names[3], both, ("local", "remote"), "127.0.0.1", LARGE)]
+
+    def attempt(self, mail, timeout=PATIENCE):
+        """Submit once: "250", the code of a refusal, "closed" or "silence".
+        Who hears one refusal asks for nothing more."""
+        answer = "closed"
+        try:
+            with contextlib.closing(socket.create_connection(
+                    ("127.0.0.1", self.port), timeout, (mail.source, 0))) as s:
+                answer = self.dialogue(s.makefile("rwb"), mail)
+        except socket.timeout:
+            answer = "silence"
+        except OSError:
+            pass
+        self.attempts[answer] += 1
+        return answer
+
+    def dialogue(self, link, mail):
+        body = make(mail.token, mail.size, self.chance)
+        said = [b"EHLO client.test", b"MAIL FROM:<back@here.test>"]
+        said += [b"RCPT TO:<%s>" % r.encode() for r in mail.rcpts]
+        said += [b"DATA", body + b"."]
+        want = b"220"
+        for line in said + [b"QUIT"]:
+            answer = reply(link)
+            if answer != want:
+                return answer.decode() or "closed"
+            want = b"354" if line == b"DATA" else b"250"
+            link.write(line + b"\r\n")
+            if line != b"QUIT":
+                link.flush()
+        with contextlib.suppress(OSError):  # it has its 250
+            link.flush()
+            reply(link)
+        return "250"
+
+    def submit(self, mail):
+        """Until it is taken."""
+        answers = []
+        end = time.monotonic() + PATIENCE
+        while not answers or answers[-1] != "250":
+            if time.monotonic() > end:
+                raise Broken("%s is not taken: %s" % (mail.token, answers))
+            answers.append(self.attempt(mail))
+            if answers[-1] not in ("250", "closed") and \
+                    answers[-1][0] != "4":
+                raise Broken("%s answered %s" % (mail.token, answers[-1]))
+            if answers[-1] != "250":
+                time.sleep(0.01)
+        return answers
+
+    def copies(self):
+        """(token, where) -> how many intact copies are there."""
+        found = collections.Counter()
+        for path in glob.glob(os.path.join(self.mail, "*", "new", "*")):
+            with contextlib.suppress(FileNotFoundError):
+                with open(path, "rb") as f:
+                    self.count(found, f.read(), path)
+        with self.outside.peer.lock:
+            messages = list(self.outside.peer.messages)
+        for m in messages:
+            token, intact = examine(m.data)
+            if not intact:
+                raise Broken("damaged at the remote host: %s" % token)
+            found[token, "remote"] += 1
+        return found
+
+    @staticmethod
+    def count(found, raw, path):
+        if b"\nAuto-Submitted:" in raw[:2000]:
+            token = re.search(rb"^Subject: (m\S+)\r?$", raw, re.M)
+            found[token and token.group(1).decode(), "bounce"] += 1
+            return
+        token, intact = examine(raw)
+        if not intact:
+            raise Broken("damaged in %s" % path)
+        found[token, "local"] += 1
+
+    def forget(self):
+        """Start the next round with empty mailboxes."""
+        for path in glob.glob(os.path.join(self.mail, "*", "new", "*")):
+            os.unlink(path)
+        with self.outside.peer.lock:
+            self.outside.peer.messages.clear()
+            self.outside.peer.sessions.clear()
+
+    def news(self):
+        """What log and stderr got since the last look."""
+        text = ""
+        for name, path in (("log", self.log), ("stderr", self.stderr)):
+            with contextlib.suppress(FileNotFoundError):
+                with open(path, "rb") as f:
+                    f.seek(self.read_to[name])
+                    raw = f.read()
+                    self.read_to[name] += len(raw)
+                    text += raw.decode("utf-8", "replace")
+        self.text += text
+        return self.text
+
+    def round(self):
+        """Submit, wait, judge."""
+        self.text = ""
+        mails = self.mails()
+        answers = [self.submit(m) for m in mails]
+        self.judge(mails, answers)
+        self.forget()
+
+    def judge(self, mails, answers, logged=True):
+        wanted = {(m.token, w) for m in mails for w in m.where}
+        end = time.monotonic() + PATIENCE
+        while wanted - set(self.copies()):
+            if time.monotonic() > end:
+                raise Broken("lost: %s" % sorted(wanted - set(self.copies())))
+            time.sleep(0.005)
+        found = self.copies()
+        strange = set(found) - wanted - self.history
+        self.history |= wanted
+        if strange:
+            raise Broken("nobody sent or may bounce: %s" % strange)
+        self.duplicates += sum(found.values()) - len(wanted)
+        if not logged:
+            return
+        for m, a in zip(mails, answers):
+            if a[0] != "250" and not re.search(r" (warn|error) |^mta: ",
+                                               self.news(), re.M):
+                harness.until("a line in the log about %s" % a, lambda: (
+                    re.search(r" (warn|error) |^mta: |serve.disconnect",
+                              self.news(), re.M)), PATIENCE)
+        harness.until("a line in the log for each message", lambda:
+                      self.news().count(" serve.accepted ") >= len(mails),
+                      PATIENCE)
+
+    # --- between rounds ---------------------------------------------------
+
+    def leftovers(self):
+        """Files that nobody needs any more."""
+        return glob.glob(os.path.join(self.mail, "*", "tmp", "*")) + \
+            glob.glob(os.path.join(self.mail, "*.lock")) + \
+            [p for p in glob.glob(os.path.join(self.queue, "segments", "*"))
+             if p.endswith((".new", ".bad"))] + \
+            glob.glob(os.path.join(self.queue, "run", "*.new"))
+
+    def descriptors(self):
+        """role -> what it has open, names of segments left out."""
+        return {role: collections.Counter(
+            re.sub(r"\[\d+\]|[0-9a-z]{12}\.(seg|new)| \(deleted\)", "*", name)
+            for name in open_files(pid)) for role, pid in self.roles().items()}
+
+    def memory(self):
+        """role -> KiB of its own."""
+        found = {}
+        for role, pid in self.roles().items():
+            with contextlib.suppress(OSError):
+                with open("/proc/%d/status" % pid) as f:
+                    found[role] = int(re.search(r"RssAnon:\s+(\d+)",
+                                                f.read()).group(1))
+        return found
+
+    def kernel_objects(self):
+        """Lines of ipcs with the key of this queue directory."""
+        found = []
+        with contextlib.suppress(FileNotFoundError):
+            with open(os.path.join(self.queue, "run", "log.key")) as f:
+                key = int(f.read().split()[0], 16)
+            for kind in ("msg", "shm"):
+                with open("/proc/sysvipc/" + kind) as f:
+                    found += [line for line in f.readlines()[1:]
+                              if int(line.split()[0]) == key]
+        return found
+
+    def cleanup(self):
+        for line in self.kernel_objects() if self.process is None else []:
+            raise Broken("left in the kernel: " + line)
+        super().cleanup()
+
+
+def reply(link):
+    """The code of the next reply, or b"" at the end."""
+    while True:
+        line = link.readline()
+        if line[3:4] != b"-":
+            return line[:3]
+
+
+def open_files(pid):
+    names = []
+    for link in glob.glob("/proc/%d/fd/*" % pid):
+        with contextlib.suppress(OSError):
+            names.append(os.readlink(link))
+    return names
+
+
+def copy_evidence(rig, to):
+    if to:
+        shutil.copytree(rig.dir, to, dirs_exist_ok=True,
+                        ignore=shutil.ignore_patterns("wake", "page"))

@@ -1,0 +1,213 @@
+"""A running system of which one process at a time is given faults."""
+
+import collections
+import contextlib
+import time
+
+from errors import LASTING, ONCE
+from page import FOREVER, name_of
+from rig import Broken, Rig, copy_evidence, harness
+
+UPKEEP = 0.3  # seconds in which the sender has synced and reclaimed
+HOLD = 0.1  # seconds that a lasting fault is tried, beside the clients' time
+IMPATIENCE = 0.2  # of clients during a lasting fault
+GROWTH_MAX = 4096  # KiB that a process may gain in a sweep of hundreds
+
+
+class Report:
+    """What was tried, and what went wrong."""
+
+    def __init__(self, places, keep):
+        self.places, self.keep = places, keep
+        self.tried = collections.Counter()  # (part, call) -> injections
+        self.hit = collections.Counter()  # (call, place) -> injections
+        self.broken = []
+
+    def note(self, part, call, page):
+        stack = page.stack()
+        if page.hits:
+            self.tried[part, call] += 1
+            self.hit[call, self.places.place(stack)] += 1
+
+    def wrong(self, what, page, error, rig=None):
+        where = self.places.story(page.stack()) or "no call failed"
+        self.broken.append(what)
+        print("BROKEN %s: %s\n    at %s" % (what, error, where), flush=True)
+        if rig is not None:
+            copy_evidence(rig, self.keep and "%s/%d" % (
+                self.keep, len(self.broken)))
+
+
+class Running:
+    """A system that goes on while one process of it is given faults."""
+
+    def __init__(self, args, outside, report):
+        self.args, self.outside, self.report = args, outside, report
+        self.rig = None
+
+    def begin(self):
+        self.rig = Rig(self.outside, self.args.shim)
+        self.rig.forget()
+        self.rig.start()
+        self.rig.whole()
+        for _ in range(5):
+            self.rig.round()
+        self.base = self.rig.descriptors()
+        self.memory = self.rig.memory()
+
+    def end(self, failed=False):
+        rig, self.rig = self.rig, None
+        if rig is None:
+            return
+        try:
+            if rig.stop() != 0 and not failed:
+                raise Broken("stopped with a status")
+        finally:
+            rig.page.disarm()
+            rig.cleanup()
+
+    def counts(self, role):
+        """How often each call is made in a round and the upkeep after it."""
+        page = self.rig.page
+        page.arm(("pid", self.rig.whole()[role]))
+        self.rig.round()
+        time.sleep(UPKEEP)
+        page.disarm()
+        return page.counts()
+
+    def once(self, role, call, error, nth, waits):
+        """One failure.  Was there such a call?"""
+        rig = self.rig
+        rig.page.arm(("pid", rig.whole()[role]), call, error, nth)
+        rig.round()
+        end = time.monotonic() + (UPKEEP if waits else 0)
+        while not rig.page.hits and time.monotonic() < end:
+            time.sleep(0.01)
+        rig.page.disarm()
+        self.report.note(role, call, rig.page)
+        return rig.page.hits > 0
+
+    def lasting(self, role, call, error, nth):
+        """From the nth on, for a while; then all is well again."""
+        rig = self.rig
+        rig.page.arm(("pid", rig.whole()[role]), call, error, nth, FOREVER)
+        mails = rig.mails()
+        answers = [self.try_once(m) for m in mails]
+        time.sleep(HOLD)
+        rig.page.disarm()
+        self.report.note(role, call, rig.page)
+        rig.text = ""
+        for m, a in zip(mails, answers):
+            if a != "250":
+                rig.submit(m)
+        rig.judge(mails, [["250"]] * len(mails), logged=False)
+        rig.forget()
+        return rig.page.hits > 0
+
+    def try_once(self, mail):
+        """A client that has little patience now."""
+        answer = self.rig.attempt(mail, IMPATIENCE)
+        if answer not in ("250", "closed", "silence") and answer[0] != "4":
+            raise Broken("%s answered %s" % (mail.token, answer))
+        return answer
+
+    def settle(self, part, call):
+        """What must be as it was before."""
+        rig = self.rig
+        rig.whole()
+        rig.round()
+        try:
+            harness.until("descriptors", lambda: not self.leaks(), 5)
+        except AssertionError:
+            raise Broken("descriptors leak: %s" % self.leaks())
+        if call not in ("unlink", "rename", "open", "sample") and rig.leftovers():
+            raise Broken("left over: %s" % rig.leftovers())
+        for role, kib in rig.memory().items():
+            if kib > self.memory.get(role, kib) + GROWTH_MAX:
+                raise Broken("%s grew from %d to %d KiB" % (
+                    role, self.memory[role], kib))
+
+    def leaks(self):
+        """Descriptors beyond those of the start; a few segments may come."""
+        found = {}
+        for role, have in self.rig.descriptors().items():
+            more = have - self.base.get(role, have)
+            few = {n: c for n, c in more.items()
+                   if "/segments/" not in n or c > 2}
+            if few:
+                found[role] = few
+        return found
+
+    def inject(self, role, call, error, how, nth, waits):
+        """One failure; a promise that it breaks ends this system."""
+        what = "%s %s %d %s%s" % (role, call, nth, name_of(error),
+                                  "" if how == self.once else " and on")
+        try:
+            if self.rig is None:
+                self.begin()
+            if how == self.once:
+                return self.once(role, call, error, nth, waits)
+            return self.lasting(role, call, error, nth)
+        except (Broken, AssertionError) as e:
+            self.report.note(role, call, self.rig.page)
+            self.report.wrong(what, self.rig.page, e, self.rig)
+            self.give_up()
+        return True
+
+    def sweep(self, role, call, error, how, n):
+        """All n calls, and those that come on top this time."""
+        tried = 0
+        for nth in range(self.args.first, n + 3, self.args.each):
+            hit = self.inject(role, call, error, how, nth, nth <= n)
+            if not hit and nth > n:
+                break
+            tried += hit
+        self.check(role, call)
+        return tried
+
+    def sample(self, role, how, table, counts):
+        """Some of all, as time allows."""
+        every = [(call, error, nth) for call in counts
+                 for error in table.get(call, ())
+                 for nth in range(1, counts[call] + 1)]
+        self.args.chance.shuffle(every)
+        end = time.monotonic() + self.args.seconds
+        while every and time.monotonic() < end:
+            call, error, nth = every.pop()
+            self.inject(role, call, error, how, nth, False)
+        self.check(role, "sample")
+
+    def check(self, role, call):
+        try:
+            if self.rig is not None:
+                self.settle(role, call)
+        except (Broken, AssertionError) as e:
+            self.report.wrong("%s %s, afterwards" % (role, call),
+                              self.rig.page, e, self.rig)
+            self.give_up()
+
+    def give_up(self):
+        with contextlib.suppress(Broken, AssertionError):
+            self.end(failed=True)
+
+    def sweep_all(self, part, role, how, table):
+        self.begin()
+        counts = self.counts(role)
+        if self.args.seconds:
+            self.sample(role, how, table, counts)
+        for call in sorted(counts if not self.args.seconds else ()):
+            if self.args.call and call not in self.args.call:
+                continue
+            for error in table.get(call, ()):
+                n = self.sweep(role, call, error, how, counts[call])
+                print("%-18s %-16s %-12s %3d" % (part, call, name_of(error),
+                                                 n), flush=True)
+        if self.rig is not None:
+            print("%s: answers %s, duplicates %d" % (
+                part, dict(self.rig.attempts), self.rig.duplicates))
+            self.end()
+
+    def run(self, part):
+        role, _, lasting = part.partition("-")
+        how, table = (self.lasting, LASTING) if lasting else (self.once, ONCE)
+        self.sweep_all(part, role, how, table)

@@ -1,0 +1,521 @@
+/* shim.c - preloaded into an ordinary mta: fails the calls it is told to.
+ *
+ *   LD_PRELOAD=build/faults/shim.so MTA_FAULTS=FILE mta run ...
+ *
+ * FILE is a page of memory that all processes of the tree and the driver
+ * (page.py) share; its layout is struct page below.  The driver names a
+ * process, a call and an errno there and sets `armed`; calls are counted from
+ * then on, so one running system serves for any number of failures.  What was
+ * called from where is recorded too: each place is known by the addresses in
+ * the program that led to it.
+ *
+ * With `speed`, the monotonic clock runs that many times faster and waits end
+ * that much earlier: a retry after seconds does not cost seconds. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <execinfo.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <ifaddrs.h>
+#include <limits.h>
+#include <link.h>
+#include <netdb.h>
+#include <poll.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/msg.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/select.h>
+#include <sys/shm.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CALL(name) CALL_##name,
+enum call {
+#include "calls.h"
+    NCALLS
+};
+#undef CALL
+
+enum { CALLS_MAX = 128, FRAMES = 8, SITES_MAX = 2048, PATH_LEN = 20 };
+enum target { BY_PID = 1, BY_PARENT, BY_PATH };
+enum { SHORT = -1 }; /* in place of an errno: do half of it */
+
+struct site {
+    uint32_t call, count;
+    uint64_t frame[FRAMES]; /* addresses in the program, innermost first */
+};
+
+/* Read by page.py: change both. */
+struct page {
+    uint32_t armed, target;
+    int32_t pid;         /* BY_PID; BY_PARENT: children born since arming */
+    char path[PATH_LEN]; /* BY_PATH: "2.1" is the second child's first */
+    uint32_t call, first, last; /* which calls fail, counted from 1 */
+    int32_t error;
+    uint32_t generation; /* of this arming */
+    uint32_t speed;
+    uint32_t seen, hits; /* calls of that kind; those failed */
+    int32_t hit_pid;
+    uint64_t hit[FRAMES]; /* where the first was */
+    uint32_t count[CALLS_MAX];
+    uint32_t nsites, lock;
+    struct site site[SITES_MAX];
+};
+
+static struct page *page;
+static uintptr_t base, end; /* of the program in memory */
+static char path[PATH_LEN]; /* of this process in the tree */
+static unsigned children, born;
+static __thread bool inside;
+
+/* --- what the program itself calls ---------------------------------------- */
+
+static void *look_up(void *cache, const char *name)
+{
+    void *fn;
+
+    memcpy(&fn, cache, sizeof fn);
+    if (fn == NULL) {
+        fn = dlsym(RTLD_NEXT, name);
+        memcpy(cache, &fn, sizeof fn);
+    }
+    return fn;
+}
+
+#define REAL(name) ((__typeof__(real_##name))look_up(&real_##name, #name))
+
+static int note_program(struct dl_phdr_info *info, size_t size, void *ctx)
+{
+    (void)size;
+    (void)ctx;
+    base = info->dlpi_addr;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        uintptr_t to =
+            base + info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_memsz;
+        if (info->dlpi_phdr[i].p_type == PT_LOAD && to > end)
+            end = to;
+    }
+    return 1; /* the first one is the program */
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    const char *file = getenv("MTA_FAULTS");
+    void *first[1];
+    int fd = file == NULL ? -1 : open(file, O_RDWR | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    struct page *p =
+        mmap(NULL, sizeof *p, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    if (p == MAP_FAILED)
+        return;
+    (void)backtrace(first, 1); /* loads what it needs, now */
+    dl_iterate_phdr(note_program, NULL);
+    born = p->generation;
+    page = p;
+}
+
+/* --- who, what, when ------------------------------------------------------ */
+
+static bool is_target(const struct page *p)
+{
+    switch (p->target) {
+    case BY_PID: return p->pid == getpid();
+    case BY_PARENT: return p->pid == getppid() && born == p->generation;
+    case BY_PATH: return strcmp(p->path, path) == 0;
+    default: return false;
+    }
+}
+
+static void note_site(struct page *p, enum call c, const uint64_t *frame)
+{
+    uint32_t i = 0;
+
+    for (int spin = 0; __atomic_exchange_n(&p->lock, 1, __ATOMIC_ACQUIRE);)
+        if (spin++ > 1000000)
+            return; /* its holder was killed */
+    while (i < p->nsites &&
+           (p->site[i].call != c ||
+            memcmp(p->site[i].frame, frame, sizeof p->site[i].frame) != 0))
+        i++;
+    if (i == p->nsites && i < SITES_MAX) {
+        p->site[i].call = c;
+        p->site[i].count = 0;
+        memcpy(p->site[i].frame, frame, sizeof p->site[i].frame);
+        p->nsites++;
+    }
+    if (i < p->nsites)
+        p->site[i].count++;
+    __atomic_store_n(&p->lock, 0, __ATOMIC_RELEASE);
+}
+
+static void note_stack(uint64_t *frame)
+{
+    void *all[32];
+    int n = backtrace(all, 32), out = 0;
+
+    memset(frame, 0, FRAMES * sizeof *frame);
+    for (int i = 0; i < n && out < FRAMES; i++)
+        if ((uintptr_t)all[i] >= base && (uintptr_t)all[i] < end)
+            frame[out++] = (uintptr_t)all[i] - base;
+}
+
+static int decide(struct page *p, enum call c)
+{
+    uint64_t frame[FRAMES];
+
+    note_stack(frame);
+    if (frame[0] == 0)
+        return 0; /* a library's own doing, such as its constructor */
+    __atomic_add_fetch(&p->count[c], 1, __ATOMIC_RELAXED);
+    note_site(p, c, frame);
+    if (c != p->call)
+        return 0;
+    uint32_t n = __atomic_add_fetch(&p->seen, 1, __ATOMIC_RELAXED);
+    if (n < p->first || n > p->last)
+        return 0;
+    if (__atomic_fetch_add(&p->hits, 1, __ATOMIC_RELAXED) == 0) {
+        p->hit_pid = getpid();
+        memcpy(p->hit, frame, sizeof frame);
+    }
+    return p->error;
+}
+
+/* 0: let it be done; SHORT; or the errno to fail with. */
+static int strike(enum call c)
+{
+    struct page *p = page;
+    int why = errno, rc = 0;
+
+    if (p == NULL || !__atomic_load_n(&p->armed, __ATOMIC_ACQUIRE) || inside ||
+        !is_target(p))
+        return 0;
+    inside = true;
+    rc = decide(p, c);
+    inside = false;
+    errno = rc > 0 ? rc : why;
+    return rc;
+}
+
+static size_t half(size_t n)
+{
+    return n > 1 ? n / 2 : n;
+}
+
+/* --- the calls ------------------------------------------------------------ */
+
+#define FAILING(type, name, params, args, failed)                              \
+    type name params                                                           \
+    {                                                                          \
+        static type(*real_##name) params;                                      \
+        if (strike(CALL_##name) > 0)                                           \
+            return failed;                                                     \
+        return REAL(name) args;                                                \
+    }
+
+/* Those that may do a part of what they are asked. */
+#define PARTIAL(name, params, args)                                            \
+    ssize_t name params                                                        \
+    {                                                                          \
+        static ssize_t(*real_##name) params;                                   \
+        int rc = strike(CALL_##name);                                          \
+        if (rc > 0)                                                            \
+            return -1;                                                         \
+        if (rc == SHORT)                                                       \
+            n = half(n);                                                       \
+        return REAL(name) args;                                                \
+    }
+
+/* The allocator is needed before dlsym() can be: a few bytes of our own. */
+static void *early(size_t n)
+{
+    static char room[4096] __attribute__((aligned(16)));
+    static size_t used;
+    char *p = room + used;
+
+    used += (n + 15) & ~(size_t)15;
+    return used <= sizeof room ? p : NULL;
+}
+
+#define ALLOCATING(name, params, args, size)                                   \
+    void *name params                                                          \
+    {                                                                          \
+        static void *(*real_##name)params;                                     \
+        static bool looking;                                                   \
+        if (real_##name == NULL) {                                             \
+            if (looking)                                                       \
+                return early(size);                                            \
+            looking = true;                                                    \
+            (void)REAL(name);                                                  \
+        }                                                                      \
+        return strike(CALL_##name) > 0 ? NULL : real_##name args;              \
+    }
+
+ALLOCATING(malloc, (size_t n), (n), n)
+ALLOCATING(calloc, (size_t k, size_t n), (k, n), k *n)
+ALLOCATING(realloc, (void *p, size_t n), (p, n), n)
+
+PARTIAL(read, (int fd, void *p, size_t n), (fd, p, n))
+PARTIAL(pread, (int fd, void *p, size_t n, off_t at), (fd, p, n, at))
+PARTIAL(write, (int fd, const void *p, size_t n), (fd, p, n))
+PARTIAL(recv, (int fd, void *p, size_t n, int flags), (fd, p, n, flags))
+PARTIAL(send, (int fd, const void *p, size_t n, int flags), (fd, p, n, flags))
+
+/* The first half of the vector, or of its only part. */
+static int halve(struct iovec *out, const struct iovec *v, size_t n)
+{
+    size_t parts = half(n);
+
+    memcpy(out, v, parts * sizeof *v);
+    if (n == 1)
+        out[0].iov_len = half(v->iov_len);
+    return (int)parts;
+}
+
+ssize_t pwritev(int fd, const struct iovec *v, int n, off_t at)
+{
+    static ssize_t (*real_pwritev)(int, const struct iovec *, int, off_t);
+    struct iovec part[IOV_MAX];
+    int rc = strike(CALL_pwritev);
+
+    if (rc > 0)
+        return -1;
+    if (rc == SHORT && n > 0) {
+        n = halve(part, v, (size_t)n);
+        v = part;
+    }
+    return REAL(pwritev)(fd, v, n, at);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+{
+    static ssize_t (*real_sendmsg)(int, const struct msghdr *, int);
+    struct iovec part[IOV_MAX];
+    struct msghdr less = *m;
+    int rc = strike(CALL_sendmsg);
+
+    if (rc > 0)
+        return -1;
+    if (rc == SHORT && m->msg_iovlen > 0) {
+        less.msg_iovlen = (size_t)halve(part, m->msg_iov, m->msg_iovlen);
+        less.msg_iov = part;
+    }
+    return REAL(sendmsg)(fd, &less, flags);
+}
+
+int open(const char *name, int flags, ...)
+{
+    static int (*real_open)(const char *, int, ...);
+    va_list ap;
+
+    va_start(ap, flags);
+    mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(ap, mode_t) : 0;
+    va_end(ap);
+    return strike(CALL_open) > 0 ? -1 : REAL(open)(name, flags, mode);
+}
+
+/* Gone in any case, as on Linux. */
+int close(int fd)
+{
+    static int (*real_close)(int);
+    int rc = strike(CALL_close), done = REAL(close)(fd);
+
+    if (rc <= 0)
+        return done;
+    errno = rc;
+    return -1;
+}
+
+int fcntl(int fd, int cmd, ...)
+{
+    static int (*real_fcntl)(int, int, ...);
+    va_list ap;
+
+    va_start(ap, cmd);
+    void *arg = va_arg(ap, void *);
+    va_end(ap);
+    return strike(CALL_fcntl) > 0 ? -1 : REAL(fcntl)(fd, cmd, arg);
+}
+
+/* clang-format off */
+FAILING(FILE *, fopen, (const char *p, const char *m), (p, m), NULL)
+FAILING(DIR *, opendir, (const char *p), (p), NULL)
+FAILING(struct dirent *, readdir, (DIR *d), (d), NULL)
+FAILING(int, fsync, (int fd), (fd), -1)
+FAILING(int, fdatasync, (int fd), (fd), -1)
+FAILING(int, posix_fallocate, (int fd, off_t at, off_t n), (fd, at, n), errno)
+FAILING(int, ftruncate, (int fd, off_t n), (fd, n), -1)
+FAILING(int, rename, (const char *a, const char *b), (a, b), -1)
+FAILING(int, link, (const char *a, const char *b), (a, b), -1)
+FAILING(int, unlink, (const char *p), (p), -1)
+FAILING(int, mkdir, (const char *p, mode_t m), (p, m), -1)
+FAILING(int, mkfifo, (const char *p, mode_t m), (p, m), -1)
+FAILING(int, flock, (int fd, int op), (fd, op), -1)
+FAILING(int, stat, (const char *p, struct stat *s), (p, s), -1)
+FAILING(int, lstat, (const char *p, struct stat *s), (p, s), -1)
+FAILING(int, fstat, (int fd, struct stat *s), (fd, s), -1)
+FAILING(int, statvfs, (const char *p, struct statvfs *s), (p, s), -1)
+FAILING(int, access, (const char *p, int m), (p, m), -1)
+FAILING(int, chown, (const char *p, uid_t u, gid_t g), (p, u, g), -1)
+FAILING(int, lchown, (const char *p, uid_t u, gid_t g), (p, u, g), -1)
+FAILING(int, fchown, (int fd, uid_t u, gid_t g), (fd, u, g), -1)
+FAILING(int, pipe, (int end[2]), (end), -1)
+FAILING(void *, mmap, (void *p, size_t n, int prot, int flags, int fd,
+                       off_t at), (p, n, prot, flags, fd, at), MAP_FAILED)
+FAILING(int, mlock, (const void *p, size_t n), (p, n), -1)
+FAILING(int, socket, (int d, int t, int p), (d, t, p), -1)
+FAILING(int, bind, (int fd, const struct sockaddr *a, socklen_t n),
+        (fd, a, n), -1)
+FAILING(int, listen, (int fd, int n), (fd, n), -1)
+FAILING(int, accept, (int fd, struct sockaddr *a, socklen_t *n),
+        (fd, a, n), -1)
+FAILING(int, connect, (int fd, const struct sockaddr *a, socklen_t n),
+        (fd, a, n), -1)
+FAILING(int, setsockopt, (int fd, int l, int o, const void *v, socklen_t n),
+        (fd, l, o, v, n), -1)
+FAILING(int, getsockopt, (int fd, int l, int o, void *v, socklen_t *n),
+        (fd, l, o, v, n), -1)
+FAILING(int, getsockname, (int fd, struct sockaddr *a, socklen_t *n),
+        (fd, a, n), -1)
+FAILING(int, shutdown, (int fd, int how), (fd, how), -1)
+FAILING(int, pthread_create, (pthread_t *t, const pthread_attr_t *a,
+                              void *(*fn)(void *), void *arg),
+        (t, a, fn, arg), errno)
+FAILING(pid_t, waitpid, (pid_t p, int *s, int o), (p, s, o), -1)
+FAILING(int, msgget, (key_t k, int f), (k, f), -1)
+FAILING(int, msgctl, (int id, int c, struct msqid_ds *d), (id, c, d), -1)
+FAILING(int, msgsnd, (int id, const void *p, size_t n, int f),
+        (id, p, n, f), -1)
+FAILING(ssize_t, msgrcv, (int id, void *p, size_t n, long t, int f),
+        (id, p, n, t, f), -1)
+FAILING(int, shmget, (key_t k, size_t n, int f), (k, n, f), -1)
+FAILING(int, shmctl, (int id, int c, struct shmid_ds *d), (id, c, d), -1)
+FAILING(void *, shmat, (int id, const void *p, int f), (id, p, f),
+        (void *)-1)
+FAILING(struct passwd *, getpwnam, (const char *n), (n), NULL)
+FAILING(int, getpwnam_r, (const char *n, struct passwd *p, char *b, size_t k,
+                          struct passwd **r), (n, p, b, k, r), errno)
+FAILING(struct passwd *, getpwuid, (uid_t u), (u), NULL)
+FAILING(struct group *, getgrnam, (const char *n), (n), NULL)
+FAILING(int, getaddrinfo, (const char *n, const char *s,
+                           const struct addrinfo *h, struct addrinfo **r),
+        (n, s, h, r), EAI_MEMORY)
+FAILING(int, getifaddrs, (struct ifaddrs **r), (r), -1)
+FAILING(ssize_t, getrandom, (void *p, size_t n, unsigned f), (p, n, f), -1)
+FAILING(int, gethostname, (char *p, size_t n), (p, n), -1)
+FAILING(int, setuid, (uid_t u), (u), -1)
+FAILING(int, setgid, (gid_t g), (g), -1)
+FAILING(int, setgroups, (size_t n, const gid_t *g), (n, g), -1)
+FAILING(int, initgroups, (const char *n, gid_t g), (n, g), -1)
+FAILING(int, getrlimit, (__rlimit_resource_t r, struct rlimit *l), (r, l), -1)
+FAILING(int, setrlimit, (__rlimit_resource_t r, const struct rlimit *l), (r, l), -1)
+/* clang-format on */
+
+pid_t fork(void)
+{
+    static pid_t (*real_fork)(void);
+    size_t n = strlen(path);
+
+    if (strike(CALL_fork) > 0)
+        return -1;
+    children++;
+    pid_t pid = REAL(fork)();
+    if (pid == 0) {
+        snprintf(path + n, sizeof path - n, "%s%u", n > 0 ? "." : "", children);
+        children = 0;
+        born = page == NULL ? 0 : page->generation;
+    }
+    return pid;
+}
+
+/* --- time ----------------------------------------------------------------- */
+
+static long long speed(void)
+{
+    return page == NULL || page->speed < 1 ? 1 : page->speed;
+}
+
+static struct timespec shorter(const struct timespec *t)
+{
+    long long ns = (t->tv_sec * 1000000000LL + t->tv_nsec) / speed();
+
+    return (struct timespec){ (time_t)(ns / 1000000000), ns % 1000000000 };
+}
+
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+    static int (*real_clock_gettime)(clockid_t, struct timespec *);
+    int rc = REAL(clock_gettime)(id, t);
+
+    if (rc != 0 || id != CLOCK_MONOTONIC || speed() == 1)
+        return rc;
+    long long ns = (t->tv_sec * 1000000000LL + t->tv_nsec) * speed();
+    *t = (struct timespec){ (time_t)(ns / 1000000000), ns % 1000000000 };
+    return 0;
+}
+
+int nanosleep(const struct timespec *t, struct timespec *rest)
+{
+    static int (*real_nanosleep)(const struct timespec *, struct timespec *);
+    struct timespec less = shorter(t);
+
+    return REAL(nanosleep)(&less, rest);
+}
+
+int poll(struct pollfd *p, nfds_t n, int ms)
+{
+    static int (*real_poll)(struct pollfd *, nfds_t, int);
+
+    if (strike(CALL_poll) > 0)
+        return -1;
+    return REAL(poll)(p, n, ms > 0 ? (int)((ms + speed() - 1) / speed()) : ms);
+}
+
+int select(int n, fd_set *r, fd_set *w, fd_set *x, struct timeval *t)
+{
+    static int (*real_select)(int, fd_set *, fd_set *, fd_set *,
+                              struct timeval *);
+
+    if (strike(CALL_select) > 0)
+        return -1;
+    if (t != NULL) {
+        struct timespec all = { t->tv_sec, t->tv_usec * 1000 };
+        struct timespec less = shorter(&all);
+        t->tv_sec = less.tv_sec;
+        t->tv_usec = less.tv_nsec / 1000;
+    }
+    return REAL(select)(n, r, w, x, t);
+}
+
+int pselect(int n, fd_set *r, fd_set *w, fd_set *x, const struct timespec *t,
+            const sigset_t *mask)
+{
+    static int (*real_pselect)(int, fd_set *, fd_set *, fd_set *,
+                               const struct timespec *, const sigset_t *);
+    struct timespec less;
+
+    if (strike(CALL_pselect) > 0)
+        return -1;
+    if (t != NULL)
+        less = shorter(t);
+    return REAL(pselect)(n, r, w, x, t == NULL ? NULL : &less, mask);
+}
