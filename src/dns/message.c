@@ -10,6 +10,8 @@
 
 enum {
     HEADER_BYTES = 12,
+    RECURSION_DESIRED = 1, /* in the third octet */
+    TYPE_CLASS_BYTES = 4,
     OPT_TYPE = 41,
     OPT_BYTES = 11,
     SCAN_MAX = 1024, /* records looked at in one section: bounds the work */
@@ -83,17 +85,23 @@ static void put_opt(unsigned char *p)
 int dns_message_query(unsigned char out[DNS_QUERY_BYTES],
                       const struct dns_question *q)
 {
-    struct __res_state state;
+    unsigned char *name = out + HEADER_BYTES;
 
-    /* Only the options are looked at; no file is read for them. */
-    memset(&state, 0, sizeof state);
-    state.options = RES_INIT | RES_RECURSE;
-    int n = res_nmkquery(&state, ns_o_query, q->name, ns_c_in, (int)q->type,
-                         NULL, 0, NULL, out, DNS_QUERY_BYTES - OPT_BYTES);
-    if (n < HEADER_BYTES)
-        return -1;
+    /* Not by res_nmkquery(): it allocates, and in glibc 2.36 it leaves a lock
+     * held for good when it cannot. */
+    memset(out, 0, HEADER_BYTES);
     out[0] = (unsigned char)(q->id >> 8);
     out[1] = (unsigned char)(q->id & 255);
+    out[2] = RECURSION_DESIRED;
+    out[5] = 1; /* QDCOUNT */
+    int n = dn_comp(q->name, name, NS_MAXCDNAME, NULL, NULL);
+    if (n < 0)
+        return -1;
+    name[n] = (unsigned char)((unsigned)q->type >> 8);
+    name[n + 1] = (unsigned char)((unsigned)q->type & 255);
+    name[n + 2] = 0;
+    name[n + 3] = ns_c_in;
+    n += HEADER_BYTES + TYPE_CLASS_BYTES;
     if (!q->edns)
         return n;
     put_opt(out + n);
