@@ -165,13 +165,11 @@ static long start_missing(struct master *m)
 
     for (unsigned i = 0; i < m->nworkers; i++) {
         struct child *c = &m->child[i];
+        if (c->pid == 0 && c->start_at <= now)
+            start_worker(m, i);
         if (c->pid != 0)
             continue;
-        if (c->start_at <= now) {
-            start_worker(m, i);
-            continue;
-        }
-        long wait = (long)(c->start_at - now);
+        long wait = (long)(c->start_at - now); /* also if fork() failed */
         next = next < 0 || wait < next ? wait : next;
     }
     return next;
