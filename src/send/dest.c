@@ -218,7 +218,8 @@ void dest_work(struct sched *s, struct dest *d)
         return;
     }
     bool known = d->hops != NULL || d->verdict != NULL;
-    if (known && d->kind != ROUTE_LOCAL && d->expires <= sched_seconds(s)) {
+    bool lasts = d->kind == ROUTE_LOCAL && d->hops != NULL;
+    if (known && !lasts && d->expires <= sched_seconds(s)) {
         free(d->verdict);
         d->verdict = NULL;
         known = false;

@@ -1,6 +1,8 @@
 /* lookup.c - find out where a destination is: DNS, tiers, lanes. */
 #include "send/sched.h"
 
+#include "log/log.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -82,6 +84,8 @@ static void no_memory(struct dest *d)
 
     answer_set(&a, VERDICT_NONE, "4.3.0", "no memory for a destination");
     set_verdict(d, &a);
+    LOG(LOG_WARN, "send.unreachable", LS("mx", d->host), LS("error", a.text),
+        LN("pause", VERDICT_SECONDS));
 }
 
 /* Has this host a route to that address?  Connecting a UDP socket sends
