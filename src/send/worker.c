@@ -6,6 +6,7 @@
 #include "send/session.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 
 /* Output of a session is at most CONN_HIGH and a piece of a body; input is
  * a part of one reply line. */
-enum { BLOCKS_PER_SESSION = 24 };
+enum { BLOCKS_PER_SESSION = 24, ASLEEP_AGAIN_MS = 20 };
 
 enum order { ORDER_RUN, ORDER_STOP, ORDER_KILL };
 
@@ -32,6 +33,7 @@ struct worker {
     /* of the main thread */
     int wake[2], back[2];
     struct list gathered;
+    bool asleep; /* a poke failed */
 
     /* of the worker's thread */
     struct loop *loop;
@@ -39,17 +41,20 @@ struct worker {
     struct conn_env conns;
     struct session_env env;
     struct list sessions, results;
+    bool unheard; /* a poke failed */
     enum order seen;
 };
 
-static void poke(int fd)
+/* EAGAIN: the pipe is full, so the other side will wake anyway.  False: it
+ * may sleep on, and must be poked again. */
+static bool poke(int fd)
 {
     ssize_t n;
 
     do
         n = write(fd, "", 1);
     while (n < 0 && errno == EINTR);
-    /* EAGAIN: the pipe is full, so the other side will wake anyway */
+    return n == 1 || errno == EAGAIN;
 }
 
 static void drain(int fd)
@@ -137,16 +142,18 @@ static void read_inbox(struct worker *w)
     w->seen = order;
 }
 
-static void hand_results(struct worker *w)
+/* False: main may not know of them yet. */
+static bool hand_results(struct worker *w)
 {
-    if (list_empty(&w->results))
-        return;
+    if (list_empty(&w->results) && !w->unheard)
+        return true;
     pthread_mutex_lock(&w->lock);
     bool first = list_empty(&w->outbox);
     list_splice(&w->outbox, &w->results);
     pthread_mutex_unlock(&w->lock);
-    if (first)
-        poke(w->back[1]);
+    if (first || w->unheard)
+        w->unheard = !poke(w->back[1]);
+    return !w->unheard;
 }
 
 static void give_up(struct worker *w, const struct err *e)
@@ -166,8 +173,8 @@ static void *run(void *arg)
     for (;;) {
         read_inbox(w);
         conn_flush_all(&w->conns);
-        hand_results(w);
-        bool quiet = log_flush();
+        bool quiet = hand_results(w);
+        quiet &= log_flush();
         if (w->seen == ORDER_KILL)
             break;
         if (loop_turn(w->loop, quiet ? -1 : 100, &e) < 0) {
@@ -249,14 +256,14 @@ void worker_give(struct worker *w, struct note *n)
 
 void worker_hand_over(struct worker *w)
 {
-    if (list_empty(&w->gathered))
+    if (list_empty(&w->gathered) && !w->asleep)
         return;
     pthread_mutex_lock(&w->lock);
     bool first = list_empty(&w->inbox);
     list_splice(&w->inbox, &w->gathered);
     pthread_mutex_unlock(&w->lock);
-    if (first)
-        poke(w->wake[1]);
+    if (first || w->asleep)
+        w->asleep = !poke(w->wake[1]);
 }
 
 int worker_fd(const struct worker *w)
@@ -279,7 +286,7 @@ void worker_hurry(struct worker *w, bool on)
     w->hurry = on;
     pthread_mutex_unlock(&w->lock);
     if (changed)
-        poke(w->wake[1]);
+        w->asleep |= !poke(w->wake[1]);
 }
 
 static void command(struct worker *w, enum order order)
@@ -287,7 +294,7 @@ static void command(struct worker *w, enum order order)
     pthread_mutex_lock(&w->lock);
     w->order = order;
     pthread_mutex_unlock(&w->lock);
-    poke(w->wake[1]);
+    w->asleep |= !poke(w->wake[1]);
 }
 
 void worker_stop(struct worker *w)
@@ -301,6 +308,10 @@ void worker_join(struct worker *w)
         return;
     worker_hand_over(w);
     command(w, ORDER_KILL);
+    while (w->asleep) {
+        (void)poll(NULL, 0, ASLEEP_AGAIN_MS);
+        w->asleep = !poke(w->wake[1]);
+    }
     pthread_join(w->thread, NULL);
     w->joined = true;
     list_splice(&w->outbox, &w->inbox); /* if it gave up before */
