@@ -25,7 +25,7 @@ struct rcpt {
     struct rcpt *next; /* of the message, by slot */
     struct message *msg;
     struct dest *dest;
-    uint32_t when; /* of the next attempt */
+    uint32_t when; /* of the next attempt; before it is placed: seconds left */
     uint32_t slot;
     uint16_t attempts;
     uint8_t state;
@@ -36,7 +36,8 @@ struct message {
     struct rcpt *rcpts;   /* those not finished */
     struct message *next; /* among those not yet loaded */
     uint32_t expires;
-    uint16_t settling; /* jobs whose notices are to be written */
-    uint8_t warned;    /* the sender knows of the delay */
+    uint16_t settling;  /* jobs whose notices are to be written */
+    uint8_t warned;     /* the sender knows of the delay */
+    uint8_t unreadable; /* so far, and the log says so */
 };
 #endif

@@ -72,24 +72,35 @@ static int on_field(void *ctx, enum spool_field type, struct span content)
     return 0;
 }
 
-/* In what state the slot says it is. */
-static void place(struct sched *s, struct rcpt *r,
-                  const struct spool_slot *slot)
+/* What its slot says; nothing is done about it yet. */
+static int read_state(struct sched *s, struct rcpt *r, struct err *e)
 {
+    struct spool_slot slot;
+
+    if (spool_slot_get(s->store, &r->msg->item, r->slot, &slot, e) != 0)
+        return -1;
     r->attempts =
-        (uint16_t)(slot->attempts < UINT16_MAX ? slot->attempts : UINT16_MAX);
-    r->msg->warned |= slot->warned;
-    if (slot->state == SPOOL_HELD)
+        (uint16_t)(slot.attempts < UINT16_MAX ? slot.attempts : UINT16_MAX);
+    r->msg->warned |= slot.warned;
+    if (slot.state == SPOOL_HELD)
         r->state = RCPT_HELD;
-    if (slot->state != SPOOL_PENDING)
-        return;
-    s->pending++;
-    uint32_t left =
-        retry_left(slot->next_attempt, clock_wall_us(), s->rule.max);
-    if (left > 0)
-        outcome_later(s, r, left);
-    else
-        dest_add(r);
+    if (slot.state != SPOOL_PENDING)
+        return 0;
+    r->when = retry_left(slot.next_attempt, clock_wall_us(), s->rule.max);
+    r->state = r->when > 0 ? RCPT_WAITS : RCPT_DUE;
+    return 0;
+}
+
+static void place(struct sched *s, struct message *m)
+{
+    for (struct rcpt *r = m->rcpts; r != NULL; r = r->next) {
+        s->pending += r->state == RCPT_DUE || r->state == RCPT_WAITS;
+        if (r->state == RCPT_DUE)
+            dest_add(r);
+        else if (r->state == RCPT_WAITS)
+            outcome_later(s, r, r->when);
+    }
+    message_sweep(s, m);
 }
 
 static void unload(struct sched *s, struct message *m)
@@ -111,37 +122,27 @@ static int read_message(struct sched *s, struct message *m, struct err *e)
     if (rc == 0 && l.n != m->item.rec.nrcpt)
         rc = err_set(e, ERR_PERM, 0, "%u recipients in an envelope for %u",
                      (unsigned)l.n, (unsigned)m->item.rec.nrcpt);
+    for (struct rcpt *r = m->rcpts; r != NULL && rc == 0; r = r->next)
+        rc = read_state(s, r, e);
     return rc;
 }
 
-static void complain(const struct message *m, const struct err *e)
+/* Once, however often it is tried. */
+static void complain(struct message *m, const struct err *e)
 {
     char id[MSG_ID_TEXT];
 
+    if (m->unreadable)
+        return;
+    m->unreadable = 1;
     msg_id_text(id, m->item.rec.id);
     LOG(LOG_ERROR, "send.unreadable", LS("id", id), LS("error", e->text));
 }
 
-/* A recipient whose slot cannot be read is neither tried nor given up. */
-static void place_all(struct sched *s, struct message *m)
-{
-    struct spool_slot slot;
-    struct err e;
-
-    for (struct rcpt *r = m->rcpts; r != NULL; r = r->next) {
-        if (spool_slot_get(s->store, &m->item, r->slot, &slot, &e) == 0) {
-            place(s, r, &slot);
-            continue;
-        }
-        complain(m, &e);
-        r->state = RCPT_HELD;
-    }
-    message_sweep(s, m);
-}
-
-/* A message that cannot be read stays in the queue and in the log: a person
- * must look.  Without recipients it costs nothing more.  One for which there
- * is no memory comes again at the next scan. */
+/* One for which there is no memory comes again at the next scan, and so does
+ * one that the disk does not give us now.  What makes no sense stays in the
+ * queue and in the log: a person must look.  Without recipients it costs
+ * nothing more. */
 static void load_fresh(struct sched *s)
 {
     struct message *m, *later = NULL;
@@ -152,13 +153,13 @@ static void load_fresh(struct sched *s)
         m->next = NULL;
         int rc = read_message(s, m, &e);
         if (rc == 0) {
-            place_all(s, m);
+            place(s, m);
             continue;
         }
         unload(s, m);
-        if (rc < 0) {
+        if (rc < 0)
             complain(m, &e);
-        } else {
+        if (rc > 0 || e.kind == ERR_TEMP) {
             m->next = later;
             later = m;
         }
