@@ -1,8 +1,8 @@
 # mta - GNU make.  `make help` lists the targets.
 #
 # Every .c file below src/ is part of the program; nothing is listed by hand.
-# Objects and generated files go to build/ (build/san for SAN=...), never into
-# the sources.
+# Objects and generated files go to build/ (build/san-... for SAN=...), never
+# into the sources.
 
 VERSION  := 0.1.0
 CC       ?= cc
@@ -10,7 +10,8 @@ PREFIX   ?= /usr/local
 DESTDIR  ?=
 SAN      ?=
 
-BUILD    := build$(if $(SAN),/san)
+comma    := ,
+BUILD    := build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 PROGRAM  := $(if $(SAN),$(BUILD)/mta,mta)
 
 PKGS     := libconfig libidn2
@@ -74,10 +75,11 @@ test_units: $(UNIT_RUN)
 test_memory: $(UNIT_RUN)
 	tests/tools/suites.sh valgrind $(UNIT_RUN)
 
-# Against the built binary and real counterparts.  The sanitized variant:
-# make test_system SAN=address,undefined.
+# Against the built binary and real counterparts.  With sanitizers:
+# make test_system SAN=address,undefined.  SYSTEM selects: files, -k, ...
 PYTEST ?= /usr/bin/python3 -m pytest
 JOBS   ?= 4
+SYSTEM ?= tests/system
 TOOLS  := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
 
 $(BUILD)/tools/%: tests/tools/%.c $(LIB)
@@ -93,7 +95,12 @@ $(BUILD)/bench/%: tests/bench/%.c
 test_system: $(PROGRAM) $(TOOLS) $(BENCH)
 	MTA=$(abspath $(PROGRAM)) TOOLS=$(abspath $(BUILD)/tools) \
 	    BENCH=$(abspath $(BUILD)/bench) \
-	    $(PYTEST) -q -p no:cacheprovider -n $(JOBS) tests/system
+	    $(PYTEST) -q -p no:cacheprovider -n $(JOBS) $(SYSTEM)
+
+# The sender, which alone has threads, with ThreadSanitizer.
+test_threads:
+	$(MAKE) --no-print-directory SAN=thread test_system \
+	    SYSTEM="tests/system/test_send_*.py"
 
 test_style: $(PROGRAM)
 	tests/tools/style.py
@@ -189,11 +196,11 @@ help:
 	@echo "make report       the design as a PDF, in build/report/"
 	@echo "make install      PREFIX=/usr/local DESTDIR="
 	@echo "make clean        remove what was built"
-	@echo "SAN=address,undefined builds into build/san/; CC=clang works"
+	@echo "SAN=address,undefined or SAN=thread builds into build/san-.../; CC=clang works"
 
 -include $(OBJS:.o=.d) $(UNIT_OBJS:.o=.d) $(BUILD)/mta.d
 -include tests/fuzz/fuzz.mk
 
 .PHONY: all bench clean crash crash_short faults faults_short help install \
-        powercut report run test_memory test_style test_system test_units \
-        tests
+        powercut report run test_memory test_style test_system test_threads \
+        test_units tests

@@ -1,4 +1,5 @@
-"""Fixtures: `mta` makes as many systems as a test asks for and cleans up."""
+"""Fixtures: `mta` makes as many systems as a test asks for and cleans up;
+`reports` looks at what sanitizers and valgrind said after each test."""
 
 import os
 import sys
@@ -8,10 +9,35 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import Mta  # noqa: E402  (the path must be set first)
+from reports import Reports  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: waits long for something that "
+                            "takes its time; begun first")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture(scope="session")
+def all_reports():
+    r = Reports()
+    os.environ.update(r.environment())
+    yield r
+    r.remove()
+
+
+@pytest.fixture(autouse=True)
+def reports(all_reports):
+    yield
+    said = all_reports.take()
+    assert not said, said
 
 
 @pytest.fixture
-def mta(request):
+def mta(request, reports):
     made = []
 
     def make(*args, **kwargs):

@@ -62,6 +62,9 @@ part "units" make -s -j"$jobs" test_units
 part "units under valgrind" make -s -j"$jobs" test_memory
 part "units with sanitizers" make -s -j"$jobs" SAN=address,undefined test_units
 part "system" make -s -j"$jobs" test_system
+part "system with sanitizers" make -s -j"$jobs" SAN=address,undefined \
+    test_system
+part "threads with a sanitizer" make -s -j"$jobs" test_threads
 part "crash, short" make -s crash_short
 part "faults, short" make -s faults_short
 part "fuzz, short" make -s -j"$jobs" fuzz_short
