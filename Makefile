@@ -125,7 +125,7 @@ crash: $(PROGRAM)
 
 crash_short: $(PROGRAM)
 	MTA=$(abspath $(PROGRAM)) /usr/bin/python3 tests/crash/crash.py \
-	    --messages 3000 --kills 25 --pause 0.3
+	    --messages 1000 --kills 30 --pause 0.3
 
 # Lives with power cuts in them, see tests/unit/power.h.
 POWERCUT_SECONDS ?= 600
