@@ -39,6 +39,11 @@ size_t os_want_fds(size_t n);
 /* A signal handler without SA_RESTART; SIG_IGN and SIG_DFL work too. */
 void os_signal(int signo, void (*handler)(int));
 
+/* Signals that mean nothing to a server shall not end it, whoever sends them:
+ * ignore them, in the children too.  SIGXFSZ: writing beyond a limit is then
+ * an error like a full disk. */
+void os_ignore_strays(void);
+
 /* fork(), for a child that serves its parent: it gets SIGTERM when the parent
  * dies.  The parent's handlers are not its own: until it has some, SIGTERM
  * and SIGINT end it, SIGHUP and SIGUSR1 are ignored.  No signal is lost in

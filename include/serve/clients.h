@@ -23,6 +23,9 @@ void clients_open_row(struct clients *c, unsigned row);
 void clients_retire_row(struct clients *c, unsigned row);
 void clients_clear_row(struct clients *c, unsigned row);
 
+/* May the worker take new clients? */
+bool clients_takes(const struct clients *c, unsigned row);
+
 void clients_add(struct clients *c, unsigned row, const struct addr *a);
 void clients_remove(struct clients *c, unsigned row, const struct addr *a);
 unsigned clients_of(const struct clients *c, const struct addr *a);

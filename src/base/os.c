@@ -194,6 +194,15 @@ void os_signal(int signo, void (*handler)(int))
     sigaction(signo, &sa, NULL);
 }
 
+void os_ignore_strays(void)
+{
+    static const int strays[] = { SIGPIPE, SIGALRM, SIGVTALRM, SIGPROF,
+                                  SIGPOLL, SIGUSR1, SIGUSR2,   SIGXFSZ };
+
+    for (size_t i = 0; i < sizeof strays / sizeof strays[0]; i++)
+        os_signal(strays[i], SIG_IGN);
+}
+
 static void forget_handlers(void)
 {
     os_signal(SIGTERM, SIG_DFL);

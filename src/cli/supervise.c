@@ -218,6 +218,7 @@ int supervise(const struct service *s, size_t n)
     }
     for (size_t i = 0; i < n; i++)
         r[i].service = &s[i];
+    os_ignore_strays();
     handle_signals(on_signal);
     while (!got_stop && status < 0) {
         long next = start_missing(r, n);

@@ -69,6 +69,11 @@ void clients_clear_row(struct clients *c, unsigned row)
         c->row[row].count[i] = 0;
 }
 
+bool clients_takes(const struct clients *c, unsigned row)
+{
+    return c->head[row].takes;
+}
+
 static unsigned bucket_of(const struct addr *a)
 {
     return (unsigned)(addr_hash_host(a) % BUCKETS);

@@ -144,8 +144,9 @@ static void stop_listening(struct worker *w)
     w->retired = true;
 }
 
-/* SIGUSR2: no new clients, those who are there finish in peace.  SIGTERM:
- * they finish the transaction in hand. */
+/* SIGUSR2: no new clients, those who are there finish in peace; if the master
+ * means it, or else anybody's signal would make us deaf for as long as a
+ * client stays.  SIGTERM: they finish the transaction in hand. */
 static void on_stop(struct loop_io *io, unsigned ready)
 {
     struct worker *w = LOOP_ENTRY(io, struct worker, signal_io);
@@ -155,7 +156,8 @@ static void on_stop(struct loop_io *io, unsigned ready)
     (void)ready;
     while (read(io->fd, drain, sizeof drain) > 0)
         ;
-    stop_listening(w);
+    if (got_stop || !clients_takes(w->shared->clients, w->row))
+        stop_listening(w);
     if (!got_stop || w->stopping)
         return;
     w->stopping = true;
@@ -309,6 +311,7 @@ static int open_signals(struct worker *w, struct err *e)
     os_signal(SIGHUP, SIG_IGN);
     os_signal(SIGPIPE, SIG_IGN);
     os_signal(SIGCHLD, SIG_DFL);
+    (void)!write(stop_pipe[1], "", 1); /* SIGUSR2 may have come before */
     w->signal_io.fd = stop_pipe[0];
     w->signal_io.fn = on_stop;
     return loop_watch(w->loop, &w->signal_io, LOOP_READ, e);

@@ -1,7 +1,6 @@
 """The process tree (R8, R9, C1, C5): start, stop, reload, children that are
 killed, privileges, names of the program, installation."""
 
-import glob
 import os
 import pwd
 import re
@@ -14,74 +13,13 @@ import time
 
 import pytest
 
-from harness import (DEADLINE, MTA, ROOT, Mta, Raw, children_of, free_port,
-                     is_alive, tree_of, until)
+from harness import (DEADLINE, MTA, ROOT, Raw, free_port, is_alive, tree_of,
+                     until)
+from processes import (find, send_one, service, sysv_key, sysv_objects,
+                       workers)
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 SOON = 8  # seconds; an orderly stop takes far less, a forced one far more
-
-
-def sysv_key(m):
-    """Under this key the system has its message queue and shared memory."""
-    with open(m.queue + "/run/log.key") as f:
-        return int(f.read().split()[0], 16)
-
-
-def sysv_objects(key):
-    """What exists under the key: as ipcs -q and ipcs -m show it."""
-    found = []
-    for kind in ("msg", "shm"):
-        with open("/proc/sysvipc/" + kind) as f:
-            found += [kind for line in f.readlines()[1:]
-                      if int(line.split()[0]) & 0xffffffff == key]
-    return found
-
-
-def service(m, name):
-    """The pid of a child of the supervisor, by what it alone has open."""
-    for pid in children_of(m.process.pid):
-        links = []
-        for fd in glob.glob("/proc/%d/fd/*" % pid):
-            try:
-                links.append(os.readlink(fd))
-            except OSError:
-                pass
-        if name == "log" and m.log in links:
-            return pid
-        if name == "serve" and children_of(pid):
-            return pid
-        if name == "send" and os.path.isdir("/proc/%d/task" % pid) and \
-                len(os.listdir("/proc/%d/task" % pid)) > 1:
-            return pid
-    return None
-
-
-def find(m, name):
-    return until("service " + name, lambda: service(m, name))
-
-
-def workers(m):
-    """All of them, ready: they have been seen to serve or wait."""
-    n = m.settings["serve.workers"]
-
-    def all_there():
-        pid = service(m, "serve")
-        kids = children_of(pid) if pid else []
-        return kids if len(kids) == n else None
-    return until("%d workers" % n, all_there)
-
-
-def send_one(m, user="ann", client=None):
-    c = client or m.raw()
-    c.say("EHLO client.test")
-    assert c.say("MAIL FROM:<a@client.test>")[0] == 250
-    assert c.say("RCPT TO:<%s@here.test>" % user)[0] == 250
-    assert c.say("DATA")[0] == 354
-    code, words = c.say("Subject: x\r\n\r\nx\r\n.")
-    assert code == 250, words
-    if client is None:
-        c.close()
-    return words[0].split()[-1]
 
 
 # --- start and stop ---------------------------------------------------------

@@ -1,0 +1,99 @@
+"""Who is who in a running system, and what it holds."""
+
+import glob
+import os
+
+from harness import children_of, until
+
+
+def sysv_key(m):
+    """Under this key the system has its message queue and shared memory."""
+    with open(m.queue + "/run/log.key") as f:
+        return int(f.read().split()[0], 16)
+
+
+def sysv_objects(key):
+    """What exists under the key: as ipcs -q and ipcs -m show it."""
+    found = []
+    for kind in ("msg", "shm"):
+        with open("/proc/sysvipc/" + kind) as f:
+            found += [kind for line in f.readlines()[1:]
+                      if int(line.split()[0]) & 0xffffffff == key]
+    return found
+
+
+def service(m, name):
+    """The pid of a child of the supervisor, by what it alone has open."""
+    for pid in children_of(m.process.pid):
+        links = []
+        for fd in glob.glob("/proc/%d/fd/*" % pid):
+            try:
+                links.append(os.readlink(fd))
+            except OSError:
+                pass
+        if name == "log" and m.log in links:
+            return pid
+        if name == "serve" and children_of(pid):
+            return pid
+        if name == "send" and os.path.isdir("/proc/%d/task" % pid) and \
+                len(os.listdir("/proc/%d/task" % pid)) > 1:
+            return pid
+    return None
+
+
+def find(m, name):
+    return until("service " + name, lambda: service(m, name))
+
+
+def workers(m):
+    """All of them, ready: they have been seen to serve or wait."""
+    n = m.settings["serve.workers"]
+
+    def all_there():
+        pid = service(m, "serve")
+        kids = children_of(pid) if pid else []
+        return kids if len(kids) == n else None
+    return until("%d workers" % n, all_there)
+
+
+def send_one(m, user="ann", client=None):
+    c = client or m.raw()
+    c.say("EHLO client.test")
+    assert c.say("MAIL FROM:<a@client.test>")[0] == 250
+    assert c.say("RCPT TO:<%s@here.test>" % user)[0] == 250
+    assert c.say("DATA")[0] == 354
+    code, words = c.say("Subject: x\r\n\r\nx\r\n.")
+    assert code == 250, words
+    if client is None:
+        c.close()
+    return words[0].split()[-1]
+
+
+def roles(m):
+    """name -> pids, of all that runs just now."""
+    found = {"supervisor": [m.process.pid]}
+    for name in ("log", "serve", "send"):
+        pid = service(m, name)
+        if pid:
+            found[name] = [pid]
+    if "serve" in found:
+        found["worker"] = children_of(found["serve"][0])
+    return {name: pids for name, pids in found.items() if pids}
+
+
+def owner(m, client):
+    """The worker that has accepted that client; None: nobody yet."""
+    port = client.getsockname()[1]
+    with open("/proc/net/tcp") as f:
+        rows = [line.split() for line in f.readlines()[1:]]
+    here = ":%04X" % m.port
+    inodes = {"socket:[%s]" % r[9] for r in rows
+              if r[1].endswith(here) and r[2].endswith(":%04X" % port)}
+    for pid in roles(m).get("worker", []):
+        for fd in glob.glob("/proc/%d/fd/*" % pid):
+            try:
+                if os.readlink(fd) in inodes:
+                    return pid
+            except OSError:
+                pass
+    return None

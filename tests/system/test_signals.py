@@ -1,0 +1,296 @@
+"""Signals at any moment, and processes that hang: nobody else is harmed,
+nothing is lost, and a stop ends in bounded time."""
+
+import contextlib
+import os
+import random
+import select
+import signal
+import socket
+import time
+
+import pytest
+
+import traffic
+from dnsserver import DnsServer
+from harness import is_alive, tree_of, until
+from peer import Peer
+from processes import find, owner, roles, send_one, sysv_key, sysv_objects, \
+    workers
+
+HARMLESS = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE,
+            signal.SIGCHLD, signal.SIGALRM, signal.SIGWINCH, signal.SIGURG,
+            signal.SIGSTOP]
+FORCED = 50  # seconds; a service is killed after 45
+
+
+def send_signal(pid, signo):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signo)
+
+
+@pytest.fixture
+def sink():
+    s = traffic.Sink()
+    s.start()
+    s.ready.wait()
+    return s
+
+
+@pytest.fixture
+def dns():
+    with DnsServer(traffic.zones()) as d:
+        yield d
+
+
+def loaded(mta, sink, dns, **more):
+    return mta("run", {"dns.servers": [dns.address], "send.port": sink.port,
+                       "log.level": "info", "send.retry_max": "1s", **more})
+
+
+def begin(m, seed, n=3, pause=0.02):
+    clients = [traffic.Client(m, i, seed, traffic.ALL, pause)
+               for i in range(n)]
+    for c in clients:
+        c.start()
+    return clients
+
+
+def end(clients):
+    for c in clients:
+        c.enough.set()
+    for c in clients:
+        c.join()
+
+
+def settle(m, clients, sink):
+    """Let all mail arrive, stop, count."""
+    end(clients)
+    until("queue empty", lambda: m.queued() == [], 60)
+    assert m.stop() == 0
+    a = traffic.Account(m, clients, sink)
+    print(a)
+    assert not a.lost and not a.damaged and not a.unlogged
+    assert a.by["server"] == a.by["sender"] == 0
+    assert a.by["client"] <= a.unknown
+    return a
+
+
+# --- signals ----------------------------------------------------------------
+
+def disturb(pid, signo, chance):
+    send_signal(pid, signo)
+    if signo == signal.SIGSTOP:
+        time.sleep(chance.random() * 0.05)  # a hang of random length
+        send_signal(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_storm_of_signals(mta, sink, dns, seed):
+    """Whoever gets them: nobody dies, no client notices."""
+    m = loaded(mta, sink, dns)
+    workers(m)
+    find(m, "send")
+    first, seen = roles(m), set()
+    chance = random.Random(seed)
+    clients = begin(m, seed)
+    for _ in range(250):
+        now = roles(m)
+        seen.update(p for pids in now.values() for p in pids)
+        name = chance.choice(sorted(now))
+        disturb(chance.choice(now[name]), chance.choice(HARMLESS), chance)
+        time.sleep(chance.random() * 0.02)  # a random moment
+    assert all(roles(m)[x] == first[x] for x in ("supervisor", "serve", "log"))
+    key = sysv_key(m)
+    a = settle(m, clients, sink)
+    assert a.unknown == 0 and len(a.acked) > 100
+    assert m.events("serve.worker", state="died") == []
+    assert m.errors() == ""
+    assert not any(is_alive(p) for p in seen)
+    assert sysv_objects(key) == []
+
+
+# What is sent to the supervisor, one after the other.
+STOPS = [[signal.SIGTERM], [signal.SIGINT],
+         [signal.SIGTERM, signal.SIGTERM], [signal.SIGTERM, signal.SIGINT],
+         [signal.SIGHUP, signal.SIGTERM], [signal.SIGTERM, signal.SIGHUP],
+         [signal.SIGHUP, signal.SIGHUP, signal.SIGINT, signal.SIGTERM]]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_stop_at_any_moment_loses_nothing(mta, sink, dns, seed):
+    m = loaded(mta, sink, dns)
+    chance = random.Random(seed)
+    clients = begin(m, seed)
+    for i in range(2 * len(STOPS)):
+        key = None
+        if m.process is None:
+            m.start(wait=False)
+        # From within the start to some time after it.
+        time.sleep(chance.random() * chance.choice([0.02, 0.1, 0.4]))
+        with contextlib.suppress(OSError, IndexError):
+            key = sysv_key(m)
+        family = tree_of(m.process.pid)
+        stops = STOPS[i % len(STOPS)]
+        for signo in stops[:-1]:
+            m.kill(signo)
+            time.sleep(chance.random() * 0.03)  # within the reload or stop
+            family += tree_of(m.process.pid)
+        status = m.stop(stops[-1])
+        # Before the first handler is set up the default ends it.
+        assert status in (0, -stops[0], -stops[-1])
+        until("all gone", lambda: not any(is_alive(p) for p in family))
+        assert key is None or sysv_objects(key) == []
+    m.start()
+    settle(m, clients, sink)
+    assert m.errors() == ""
+
+
+# --- a worker that hangs ----------------------------------------------------
+
+def crowd(m, n):
+    """n connections, all begun at once."""
+    socks = []
+    for _ in range(n):
+        s = socket.socket()
+        s.setblocking(False)
+        s.connect_ex(("127.0.0.1", m.port))
+        socks.append(s)
+    return socks
+
+
+def greeted(socks, within):
+    """Those of whom the server has said something by then."""
+    done, by = set(), time.monotonic() + within
+    while True:
+        waiting = [s for s in socks if s not in done]
+        left = max(0, by - time.monotonic())
+        ready, _, _ = select.select(waiting, [], [], left)
+        done.update(s for s in ready if s.recv(3, socket.MSG_PEEK) == b"220")
+        if left == 0 or len(done) == len(socks):
+            return done
+
+
+@pytest.mark.parametrize("hangs", ["before they come", "while they come"])
+def test_a_stuck_worker_takes_no_client_along(mta, hangs):
+    """There is one listening socket for all workers: whom the stuck one has
+    not yet accepted, another one will.  (With a socket for each, as
+    SO_REUSEPORT makes them, it would keep every second client.)"""
+    m = mta("run", {"serve.relay_networks": ["127.0.0.0/8"]})
+    stuck = workers(m)[0]
+    if hangs == "before they come":
+        send_signal(stuck, signal.SIGSTOP)
+    socks = crowd(m, 150)
+    send_signal(stuck, signal.SIGSTOP)
+    try:
+        until("all others greeted", lambda: all(
+            owner(m, s) == stuck
+            for s in set(socks) - greeted(socks, 1)), 5)
+        if hangs == "before they come":
+            assert len(greeted(socks, 0)) == len(socks)
+        for _ in range(20):  # nor later
+            start = time.monotonic()
+            send_one(m)
+            assert time.monotonic() - start < 2
+    finally:
+        send_signal(stuck, signal.SIGCONT)
+    assert len(greeted(socks, 5)) == len(socks)
+    for s in socks:
+        s.close()
+
+
+def test_clients_of_a_stuck_worker_only_wait(mta):
+    m = mta("run")
+    held = {}
+    while len(held) < 2:  # until each worker has one
+        c = m.raw()
+        c.say("EHLO client.test")
+        held.setdefault(owner(m, c.sock), c)
+    (stuck, waiting), (_, other) = held.items()
+    send_signal(stuck, signal.SIGSTOP)
+    try:
+        waiting.send("MAIL FROM:<a@client.test>\r\n")
+        send_one(m, "bob", other)
+        assert select.select([waiting.sock], [], [], 0) == ([], [], [])
+    finally:
+        send_signal(stuck, signal.SIGCONT)
+    assert waiting.reply()[0] == 250
+    waiting.say("RSET")
+    send_one(m, "ann", waiting)
+    assert len(m.mailbox("ann")) == len(m.mailbox("bob")) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [("worker", "send"), ("log",)])
+def test_a_stop_ends_stuck_processes(mta, sink, dns, names):
+    """What was under way is done after the next start."""
+    m = loaded(mta, sink, dns)
+    workers(m)
+    find(m, "send")
+    clients = begin(m, 0)
+    until("mail", lambda: all(len(c.acked) > 5 for c in clients))
+    now = roles(m)
+    family = tree_of(m.process.pid)
+    for name in names:
+        send_signal(now[name][0], signal.SIGSTOP)
+    m.kill(signal.SIGTERM)
+    assert m.process.wait(FORCED) == 0
+    until("all gone", lambda: not any(is_alive(p) for p in family))
+    m.process = None
+    end(clients)
+    m.start()
+    until("queue empty", lambda: m.queued() == [], 60)
+    assert m.stop() == 0
+    a = traffic.Account(m, clients, sink)
+    print(a)
+    assert not a.lost and not a.damaged and not a.unlogged
+    assert a.by["server"] == 0 and a.by["client"] <= a.unknown
+
+
+# --- others that hang -------------------------------------------------------
+
+def test_a_stuck_collector_loses_no_line(mta, sink, dns):
+    """It delays mail when the queue of lines is full, and no longer."""
+    m = loaded(mta, sink, dns)
+    stuck = find(m, "log")
+    workers(m)
+    send_signal(stuck, signal.SIGSTOP)
+    clients = begin(m, 0, pause=0)
+
+    def acked():
+        return sum(len(c.acked) for c in clients)
+    try:
+        until("mail", lambda: acked() > 20)
+        assert not m.events("serve.accepted")
+    finally:
+        send_signal(stuck, signal.SIGCONT)
+    before = acked()
+    until("more", lambda: acked() > before + 200)
+    a = settle(m, clients, sink)
+    ids = [e["id"] for e in m.events("serve.accepted")]
+    assert len(ids) == len(set(ids)) and a.unknown == 0
+    assert m.errors() == ""
+
+
+@pytest.mark.parametrize("silent", ["GREETING", "EHLO", "RCPT", "DOT"])
+def test_a_stuck_peer_stops_no_other_lane(mta, silent):
+    """One thread has all lanes."""
+    def say_nothing(session, line):
+        session.file.read()  # until it hangs up
+        return None
+    zones = {"stuck.test": "@ A 127.0.0.1", "x.test": "@ A 127.0.0.2",
+             "y.test": "@ A 127.0.0.3"}
+    with Peer(answers={silent: say_nothing}) as stuck, \
+            Peer("127.0.0.2", stuck.port) as x, \
+            Peer("127.0.0.3", stuck.port) as y, DnsServer(zones) as dns:
+        m = mta("run", {"dns.servers": [dns.address], "send.workers": 1,
+                        "send.port": stuck.port})
+        with m.smtp() as s:
+            for i in range(40):
+                s.sendmail("a@src.test", ["u@stuck.test", "u@x.test",
+                                          "u@y.test"],
+                           b"Subject: %d\r\n\r\nhi\r\n" % i)
+        until("others", lambda: len(x.messages) == len(y.messages) == 40, 10)
+        assert stuck.most == 1 and not stuck.messages
+        assert {r["address"] for q in m.queued() for r in q["recipients"]
+                if r["state"] != "delivered"} == {"u@stuck.test"}
