@@ -1,134 +1,165 @@
 #!/usr/bin/python3
-"""Compare mta with its peers in one run; print ratios, not just rates.
+"""Compare mta with its peers in one run.
 
-usage: bench.py [--rounds N] [--messages N] [--size OCTETS] [--dir DIR]
-                [--json FILE] [--no-strace]
+usage: bench.py [--only ROW,ROW] [--peers PEER,PEER] [--rounds N]
+                [--messages N] [--seconds S] [--no-syncs] [--quick] [--write]
+                [--list] [--json FILE] [--dir DIR] [--gib N]
 
-For each number of connections the peers take turns, round after round, so
-that a machine whose speed drifts treats them alike.  Figures are the median
-and (minimum - maximum) of the rounds.  CPU is that of all processes of the
-peer, taken from /proc, ended children included; syncs per message are
-counted with strace in a run of their own, because strace costs time.
+A row is one kind of work (--list names them).  In each round all peers take
+turns, each started anew with an empty queue, so a machine whose speed drifts
+treats them alike.  Figures are median (least - most) of the rounds; CPU is
+that of all processes of a peer; syncs are counted with strace in a run of
+their own.  --write puts the tables into docs/bench.md.
+
+Needs root: it makes namespaces and a file system of its own, which end with
+it (see place.py).
 """
 
 import argparse
 import json
 import os
-import re
-import statistics
 import subprocess
 import sys
 import tempfile
 
-from peers import MtaPeer, PostfixPeer
-import harness
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "system")]
 
-LOAD = os.path.join(harness.ROOT, "build", "bench", "load")
+import place  # noqa: E402
+import rows_accept  # noqa: E402
+import tools  # noqa: E402
+from peer_exim import Exim  # noqa: E402
+from peer_opensmtpd import OpenSmtpd  # noqa: E402
+from peer_postfix import Postfix  # noqa: E402
+from peers import Mta  # noqa: E402
+from report import Report  # noqa: E402
+from row import Plan  # noqa: E402
 
-
-def load(port, conns, messages, size, keep=True):
-    cmd = [LOAD, "-a", "127.0.0.1:%d" % port, "-c", str(conns), "-n",
-           str(messages), "-s", str(size), "-t", "user%d@elsewhere.test"]
-    done = subprocess.run(cmd + (["-k"] if keep else []),
-                          stdout=subprocess.PIPE, check=False)
-    return json.loads(done.stdout)
-
-
-def one(peer, conns, messages, size, keep):
-    before = peer.cpu()
-    result = load(peer.port, conns, messages, size, keep)
-    used = peer.cpu() - before
-    result["cpu_us"] = used * 1e6 / max(1, result["messages"])
-    return result
+ROWS = rows_accept.ROWS + rows_accept.MAILDIR
+PEERS = [Mta, Postfix, Exim, OpenSmtpd]
 
 
-def count_syncs(peer, conns, messages, size):
-    """fsync and its kin per message, counted with strace."""
-    out = os.path.join(peer.dir, "strace")
-    args = ["strace", "-f", "-qq", "-e",
-            "trace=fsync,fdatasync,syncfs,sync_file_range,msync", "-o", out]
-    for pid in peer.pids():
-        args += ["-p", str(pid)]
-    tracer = subprocess.Popen(args, stderr=subprocess.DEVNULL)
-    harness.until("strace attached", lambda: all(
-        "TracerPid:\t0" not in open("/proc/%d/status" % p).read()
-        for p in peer.pids()))
-    result = load(peer.port, conns, messages, size)
-    tracer.terminate()
-    tracer.wait()
-    with open(out) as f:
-        calls = len(re.findall(r"(?:sync|sync_file_range)\([0-9]", f.read()))
-    return calls / max(1, result["messages"])
+class Bench:
+    def __init__(self, args, where, peers):
+        self.args, self.place, self.peers = args, where, peers
+        self.plan = Plan(args.seconds, args.messages)
+
+    def peer(self, cls, row, tuned=True):
+        return cls(self.place, row.mode, tuned, **row.more)
+
+    def attempt(self, name, row, work):
+        """One result, or None: a peer that fails does not end the run."""
+        try:
+            return work()
+        except (AssertionError, OSError, ValueError,
+                subprocess.SubprocessError) as e:
+            print("bench: %s, %s: %s" % (row.name, name, e), flush=True)
+            return None
+
+    def one(self, cls, row, env, tuned=True):
+        def work():
+            with self.peer(cls, row, tuned) as p:
+                return row.measure(p, env, self.plan)
+        return self.attempt(cls.name, row, work)
+
+    def syncs(self, cls, row, env):
+        def work():
+            with self.peer(cls, row) as p:
+                return {"syncs": row.measure_syncs(p, env)}
+        return self.attempt(cls.name, row, work)
+
+    def row(self, row):
+        who = [c for c in self.peers if c.name in row.who]
+        results = {c.name: [] for c in who}
+        with row.surroundings() as env:
+            for _ in range(row.rounds or self.args.rounds):
+                for cls in who:
+                    got = self.one(cls, row, env)
+                    results[cls.name] += [got] if got else []
+            for cls in who:
+                if row.syncs and not self.args.no_syncs:
+                    got = self.syncs(cls, row, env)
+                    results[cls.name] += [got] if got else []
+            for cls in who:
+                if cls.name in row.untuned:
+                    got = self.one(cls, row, env, tuned=False)
+                    results[cls.title + ", as packaged"] = [got] if got else []
+        return results
 
 
-def spread(values, digits=0):
-    return "%.*f (%.*f-%.*f)" % (digits, statistics.median(values), digits,
-                                 min(values), digits, max(values))
+def ceilings():
+    """What the generator and the sink can do with nobody between them."""
+    lines = []
+    with tools.Sink("127.0.0.1", port=2525):
+        for text, conns, more in (
+                ("20 connections, one message each", 20, {"keep": False}),
+                ("1 kept", 1, {}), ("100 kept", 100, {}),
+                ("100 kept, pipelining", 100, {"pipeline": True})):
+            said = tools.load(2525, conns, 20000, **more)
+            lines.append("ceiling of the generator, 1 KiB, %s, into a sink: "
+                         "%.0f a second, %.0f µs of its own CPU each" % (
+                             text, said["rate"], said["own_cpu_us"]))
+    return lines
 
 
-def file_system(path):
-    done = subprocess.run(["df", "--output=source,fstype", path],
-                          stdout=subprocess.PIPE, text=True, check=False)
-    return done.stdout.splitlines()[-1]
-
-
-def measure(peers, conns, args):
-    rounds = {p.name: [] for p in peers}
-    for _ in range(args.rounds):
-        for p in peers:
-            messages = args.messages if conns > 1 else args.messages // 5
-            rounds[p.name].append(one(p, conns, messages, args.size, True))
-    return rounds
-
-
-def report(conns, rounds, syncs):
-    base = statistics.median(r["rate"] for r in rounds["postfix"])
-    for name, results in rounds.items():
-        rate = [r["rate"] for r in results]
-        print("| %3d | %-8s | %-26s | %-20s | %5.0f | %6.0f | %-5s | %5.1fx |"
-              % (conns, name, spread(rate),
-                 spread([r["cpu_us"] for r in results]),
-                 statistics.median(r["p50_us"] for r in results),
-                 statistics.median(r["p99_us"] for r in results),
-                 "-" if name not in syncs else "%.3f" % syncs[name],
-                 statistics.median(rate) / base))
-    sys.stdout.flush()
+def arguments():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("--only", help="rows, by name or the start of it")
+    ap.add_argument("--peers", help="of mta,postfix,exim,opensmtpd")
+    ap.add_argument("--rounds", type=int, default=5)
+    ap.add_argument("--messages", type=int)
+    ap.add_argument("--seconds", type=float, default=2.0)
+    ap.add_argument("--no-syncs", action="store_true")
+    ap.add_argument("--quick", action="store_true",
+                    help="short rounds, no rows that fill queues")
+    ap.add_argument("--write", action="store_true")
+    ap.add_argument("--list", action="store_true")
+    ap.add_argument("--json")
+    ap.add_argument("--dir", default=tempfile.gettempdir())
+    ap.add_argument("--gib", type=int, default=4)
+    args = ap.parse_args()
+    if args.quick:
+        args.rounds, args.seconds, args.gib = 2, 0.5, 1
+    wanted = args.only.split(",") if args.only else [""]
+    args.rows = [r for r in ROWS if any(
+        r.name == w or r.name.startswith(w) and w not in
+        [x.name for x in ROWS] for w in wanted)
+        and not (args.quick and r.slow)]
+    wanted = args.peers.split(",") if args.peers else [p.name for p in PEERS]
+    args.peers = [p for p in PEERS if p.name in wanted]
+    return args
 
 
 def main():
-    ap = argparse.ArgumentParser()
-    ap.add_argument("--rounds", type=int, default=5)
-    ap.add_argument("--messages", type=int, default=5000)
-    ap.add_argument("--size", type=int, default=4096)
-    ap.add_argument("--dir", default=tempfile.gettempdir())
-    ap.add_argument("--json")
-    ap.add_argument("--no-strace", action="store_true")
-    args = ap.parse_args()
-    print("%d octets a message, connections kept, %d messages a round, %d "
-          "rounds, on %s\n" % (args.size, args.messages, args.rounds,
-                               file_system(args.dir)))
-    print("| con | peer     | messages/s                 | CPU us/message   "
-          "    | p50us | p99 us | syncs | ratio  |")
-    print("|----:|----------|----------------------------|------------------"
-          "----|------:|-------:|-------|-------:|")
-    peers = [MtaPeer(args.dir), PostfixPeer(args.dir)]
-    everything = {}
+    args = arguments()
+    if args.list:
+        for r in ROWS:
+            print("%-14s %s" % (r.name, r.title))
+        return
+    place.enter([os.path.abspath(__file__)] + sys.argv[1:])
+    peers = [p for p in args.peers if p.version()]
+    where = place.Place(args.dir, args.gib)
     try:
-        for p in peers:
-            p.start()
-        for conns in (1, 20, 100):
-            rounds = measure(peers, conns, args)
-            syncs = {} if args.no_strace else {
-                p.name: count_syncs(p, conns, 500 if conns == 1 else 2000,
-                                    args.size) for p in peers}
-            report(conns, rounds, syncs)
-            everything[conns] = {"rounds": rounds, "syncs": syncs}
+        facts = place.facts(where)
+        facts["servers"] = ", ".join(
+            "%s %s" % (p.title, p.version()) for p in peers)
+        facts["rounds"] = "%d of about %g s" % (args.rounds, args.seconds)
+        report = Report(facts, {p.name: p.title for p in peers}, args.rounds)
+        report.ceilings = ceilings()
+        print("\n".join(report.ceilings), flush=True)
+        bench = Bench(args, where, peers)
+        for row in args.rows:
+            results = bench.row(row)
+            report.add(row, results)
+            print(report.one(row, results), flush=True)
+            if args.json:
+                with open(args.json, "w") as f:
+                    json.dump({r.name: res for r, res in report.rows}, f,
+                              indent=1)
+        if args.write:
+            report.write()
     finally:
-        for p in peers:
-            p.stop()
-    if args.json:
-        with open(args.json, "w") as f:
-            json.dump(everything, f, indent=1)
+        where.close()
 
 
 if __name__ == "__main__":

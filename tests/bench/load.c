@@ -1,16 +1,21 @@
 /* load.c - an SMTP load generator that is not the bottleneck.
  *
- *   load -a 127.0.0.1:2525 -c 100 -n 20000 -s 4096 [-k] [-p] [-f FROM]
- *        [-t TO] [-T seconds]
+ *   load -a 127.0.0.1:2525 -c 100 -n 20000 -s 1024 [-k] [-p] [-r 100]
+ *        [-f FROM] [-t TO] [-u USERS] [-T seconds]
  *
  * -c connections at once, -n messages in all, -s octets of body, -k keep
  * each connection for many messages (else one message a connection), -p
- * pipeline (MAIL RCPT DATA in one write, the next group with the end of the
- * body), -t may hold one %d, replaced by the number of the message.  One
- * process, epoll, one buffer of the whole dialogue: about 2 us of CPU for a
- * message.  Prints one line of JSON: messages, seconds, rate, errors, p50
- * and p99 of the time from the dot to its answer in us, own CPU us per
- * message. */
+ * pipeline (one write holds the end of a message and MAIL, RCPT and DATA of
+ * the next, so a message costs one round trip), -r recipients a message.  In
+ * -t, %d is the number of the message (with -u: modulo USERS) and %r that of
+ * the recipient.  Each message carries its number, so all differ.
+ *
+ * Kept connections are opened a few at a time, for a peer may have a short
+ * backlog, and the clock starts when all have said EHLO; it stops with the
+ * last answer.  One process, epoll, whole dialogue in one buffer: what it costs is the
+ * system calls.  Prints one line of JSON: messages, seconds, rate, errors,
+ * p50 and p99 of the time from the dot to its answer in us, own CPU us per
+ * message, and CLOCK_MONOTONIC at the start. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,13 +29,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum step { BANNER, EHLO, MAIL, RCPT, DATA, DOT, QUIT };
+enum step { BANNER, EHLO, GROUP, DATA, DOT, QUIT };
 
 struct client {
     int fd;
     enum step step;
-    int number; /* of its message */
-    unsigned waiting; /* replies of a pipelined group still to come */
+    int number;       /* of its message */
+    int next_number;  /* of the one whose commands are under way, or -1 */
+    unsigned waiting; /* replies to MAIL and RCPT still to come */
     double dot_at;
     size_t n;
     char in[4096];
@@ -39,12 +45,19 @@ struct client {
 static const char *host = "127.0.0.1", *from = "sender@client.test";
 static const char *to = "user@here.test";
 static int port = 2525, nconn = 20, total = 1000, keep, pipeline;
+static int rcpts = 1, users;
 static size_t size = 4096;
 static double limit = 120;
 
-static char *body;
-static size_t body_n;
-static int ep, started, done, errors, alive;
+enum { DIGITS = 9, RAMP = 4 };
+
+static char *body, *group, mail[300];
+static size_t body_n, number_at;
+static int ep, started, done, errors;
+static int dialled, waiting; /* -k, before the clock starts: connections that
+                                were begun, and those that are ready */
+static double begin;
+static struct client *clients;
 static float *latency;
 
 static double now(void)
@@ -55,11 +68,13 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* A body and, behind it, room for the commands of the next message. */
 static void make_body(void)
 {
-    body = malloc(size + 1024);
-    int n = sprintf(body, "From: <%s>\r\nTo: <%s>\r\nSubject: load\r\n\r\n",
-                    from, to);
+    body = malloc(size + 4096 + (size_t)rcpts * 300);
+    number_at = (size_t)sprintf(body, "From: <%s>\r\nX-Number: ", from);
+    int n = sprintf(body, "From: <%s>\r\nX-Number: %0*d\r\nSubject: load"
+                          "\r\n\r\n", from, DIGITS, 0);
     size_t at = (size_t)n;
     while (at < size) {
         size_t line = size - at < 74 ? size - at : 74;
@@ -70,6 +85,12 @@ static void make_body(void)
     }
     memcpy(body + at, ".\r\n", 3);
     body_n = at + 3;
+}
+
+static void number_body(int number)
+{
+    for (size_t i = DIGITS; i-- > 0; number /= 10)
+        body[number_at + i] = (char)('0' + number % 10);
 }
 
 /* The dialogue is small beside the socket's buffer; wait in the rare case. */
@@ -101,38 +122,70 @@ static int say(struct client *c, const char *text)
     return put(c, text, strlen(text));
 }
 
-static int envelope(char *out, size_t room, int number)
+static char *put_number(char *at, unsigned n)
 {
-    char rcpt[300];
+    char digits[12];
+    size_t k = sizeof digits;
 
-    snprintf(rcpt, sizeof rcpt, to, number);
-    return snprintf(out, room,
-                    "MAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n", from, rcpt);
+    do
+        digits[--k] = (char)('0' + n % 10);
+    while ((n /= 10) > 0);
+    memcpy(at, digits + k, sizeof digits - k);
+    return at + (sizeof digits - k);
+}
+
+static char *put_text(char *at, const char *text)
+{
+    size_t n = strlen(text);
+
+    memcpy(at, text, n);
+    return at + n;
+}
+
+static char *put_rcpt(char *at, int number, int rcpt)
+{
+    at = put_text(at, "RCPT TO:<");
+    for (const char *p = to; *p != '\0'; p++)
+        if (p[0] == '%' && p[1] == 'd') {
+            at = put_number(at, (unsigned)(users > 0 ? number % users
+                                                     : number));
+            p++;
+        } else if (p[0] == '%' && p[1] == 'r') {
+            at = put_number(at, (unsigned)rcpt);
+            p++;
+        } else {
+            *at++ = *p;
+        }
+    return put_text(at, ">\r\n");
+}
+
+/* MAIL, all RCPT and DATA; returns their length. */
+static size_t envelope(char *out, int number)
+{
+    char *at = put_text(out, mail);
+
+    for (int i = 0; i < rcpts; i++)
+        at = put_rcpt(at, number, i);
+    return (size_t)(put_text(at, "DATA\r\n") - out);
 }
 
 static int next_message(struct client *c)
 {
-    char text[1024];
-
     if (started >= total)
         return -1;
     c->number = started++;
-    if (pipeline) {
-        envelope(text, sizeof text, c->number);
-        c->step = DATA;
-        c->waiting = 3;
-    } else {
-        snprintf(text, sizeof text, "MAIL FROM:<%s>\r\n", from);
-        c->step = MAIL;
-    }
-    return say(c, text);
+    c->waiting = 1 + (unsigned)rcpts;
+    c->step = GROUP;
+    if (!pipeline)
+        return say(c, mail);
+    return put(c, group, envelope(group, c->number));
 }
 
 static int dial(struct client *c)
 {
     struct sockaddr_in a = { .sin_family = AF_INET };
     struct epoll_event ev = { .events = EPOLLIN, .data.ptr = c };
-    int one = 1;
+    int one = 1, room = (int)body_n * 2 + 65536;
 
     a.sin_port = htons((unsigned short)port);
     inet_pton(AF_INET, host, &a.sin_addr);
@@ -140,6 +193,10 @@ static int dial(struct client *c)
     if (c->fd < 0)
         return -1;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    /* A whole message fits, so we never wait for one connection while
+     * others have something to say. */
+    if (setsockopt(c->fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room) != 0)
+        setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
     if (connect(c->fd, (struct sockaddr *)&a, sizeof a) != 0 &&
         errno != EINPROGRESS) {
         close(c->fd);
@@ -147,7 +204,6 @@ static int dial(struct client *c)
     }
     c->step = BANNER;
     c->n = 0;
-    alive++;
     return epoll_ctl(ep, EPOLL_CTL_ADD, c->fd, &ev);
 }
 
@@ -155,7 +211,6 @@ static void end(struct client *c)
 {
     close(c->fd);
     c->fd = -1;
-    alive--;
     if (started < total && dial(c) != 0)
         errors++;
 }
@@ -164,13 +219,32 @@ static void fail(struct client *c, const char *reply)
 {
     if (errors++ < 3)
         fprintf(stderr, "load: step %d: %.100s\n", (int)c->step, reply);
-    done++;
+    if (c->step >= GROUP)
+        done++;
     end(c);
+}
+
+/* A kept connection has said EHLO: open another, or let all begin. */
+static void one_is_ready(void)
+{
+    if (dialled < nconn && dial(&clients[dialled++]) != 0)
+        errors++;
+    if (++waiting < nconn)
+        return;
+    begin = now();
+    for (int i = 0; i < nconn; i++)
+        if (next_message(&clients[i]) != 0)
+            break;
 }
 
 static int after_dot(struct client *c)
 {
     latency[done++] = (float)((now() - c->dot_at) * 1e6);
+    if (pipeline && c->next_number >= 0) { /* already on its way */
+        c->number = c->next_number;
+        c->step = GROUP;
+        return 0;
+    }
     if (keep && started < total)
         return next_message(c);
     c->step = QUIT;
@@ -179,30 +253,45 @@ static int after_dot(struct client *c)
 
 static int send_body(struct client *c)
 {
-    if (put(c, body, body_n) != 0)
+    size_t n = body_n;
+
+    number_body(c->number);
+    c->next_number = -1;
+    if (pipeline && keep && started < total) {
+        c->next_number = started++;
+        c->waiting = 1 + (unsigned)rcpts;
+        n += envelope(body + n, c->next_number);
+    }
+    if (put(c, body, n) != 0)
         return -1;
     c->step = DOT;
     c->dot_at = now();
     return 0;
 }
 
+/* A reply to MAIL or RCPT. */
+static int envelope_reply(struct client *c)
+{
+    if (--c->waiting == 0) {
+        c->step = DATA;
+        return pipeline ? 0 : say(c, "DATA\r\n");
+    }
+    if (pipeline)
+        return 0;
+    char *end = put_rcpt(group, c->number, rcpts - (int)c->waiting);
+    return put(c, group, (size_t)(end - group));
+}
+
 static int step_on(struct client *c, int code)
 {
-    char text[400];
-
-    if (c->step == DATA && pipeline && --c->waiting > 0)
-        return code == 250 ? 0 : -1;
     switch (c->step) {
     case BANNER: c->step = EHLO; return say(c, "EHLO client.test\r\n");
-    case EHLO: return next_message(c);
-    case MAIL: {
-        char rcpt[300];
-        snprintf(rcpt, sizeof rcpt, to, c->number);
-        snprintf(text, sizeof text, "RCPT TO:<%s>\r\n", rcpt);
-        c->step = RCPT;
-        return say(c, text);
-    }
-    case RCPT: c->step = DATA; return say(c, "DATA\r\n");
+    case EHLO:
+        if (!keep || waiting >= nconn) /* or it replaces one that failed */
+            return next_message(c);
+        one_is_ready();
+        return 0;
+    case GROUP: return code == 250 ? envelope_reply(c) : -1;
     case DATA: return code == 354 ? send_body(c) : -1;
     case DOT: return code == 250 ? after_dot(c) : -1;
     case QUIT: break;
@@ -263,7 +352,7 @@ static void options(int argc, char **argv)
 {
     int o;
 
-    while ((o = getopt(argc, argv, "a:c:n:s:f:t:T:kp")) != -1)
+    while ((o = getopt(argc, argv, "a:c:n:r:s:f:t:T:u:kp")) != -1)
         switch (o) {
         case 'a': {
             char *colon = strrchr(optarg, ':');
@@ -276,6 +365,8 @@ static void options(int argc, char **argv)
         }
         case 'c': nconn = atoi(optarg); break;
         case 'n': total = atoi(optarg); break;
+        case 'r': rcpts = atoi(optarg); break;
+        case 'u': users = atoi(optarg); break;
         case 's': size = (size_t)atol(optarg); break;
         case 'f': from = optarg; break;
         case 't': to = optarg; break;
@@ -286,7 +377,7 @@ static void options(int argc, char **argv)
         }
 }
 
-static void report(double seconds)
+static void report(double begin, double seconds)
 {
     struct rusage u;
 
@@ -296,10 +387,11 @@ static void report(double seconds)
     int ok = done - errors > 0 ? done - errors : 0;
     qsort(latency, (size_t)done, sizeof *latency, by_size);
     printf("{\"messages\":%d,\"seconds\":%.3f,\"rate\":%.1f,\"errors\":%d,"
-           "\"p50_us\":%.0f,\"p99_us\":%.0f,\"own_cpu_us\":%.1f}\n",
+           "\"p50_us\":%.0f,\"p99_us\":%.0f,\"own_cpu_us\":%.1f,"
+           "\"begin\":%.6f}\n",
            ok, seconds, ok / seconds, errors,
            (double)latency[done / 2], (double)latency[done * 99 / 100],
-           done > 0 ? cpu * 1e6 / done : 0.0);
+           done > 0 ? cpu * 1e6 / done : 0.0, begin);
 }
 
 int main(int argc, char **argv)
@@ -307,19 +399,23 @@ int main(int argc, char **argv)
     struct epoll_event ev[256];
 
     options(argc, argv);
+    snprintf(mail, sizeof mail, "MAIL FROM:<%s>\r\n", from);
+    group = malloc(1024 + (size_t)rcpts * 300);
     make_body();
     latency = calloc((size_t)total + 1, sizeof *latency);
-    struct client *c = calloc((size_t)nconn, sizeof *c);
+    if (nconn > total)
+        nconn = total;
+    clients = calloc((size_t)nconn, sizeof *clients);
     ep = epoll_create1(0);
-    double begin = now();
-    for (int i = 0; i < nconn && i < total; i++)
-        if (dial(&c[i]) != 0)
+    double start = begin = now();
+    for (int i = 0; i < (keep ? (nconn < RAMP ? nconn : RAMP) : nconn); i++)
+        if (dial(&clients[dialled++]) != 0)
             errors++;
-    while (alive > 0 && now() - begin < limit) {
+    while (done < total && now() - start < limit) {
         int n = epoll_wait(ep, ev, 256, 1000);
         for (int i = 0; i < n; i++)
             on_input(ev[i].data.ptr);
     }
-    report(now() - begin);
+    report(begin, now() - begin);
     return errors == 0 && done >= total ? 0 : 1;
 }

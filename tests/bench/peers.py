@@ -1,100 +1,147 @@
-"""Mail servers to measure, each in a root of its own, on a free port.
+"""Servers to measure, each in a directory of its own on the same file system.
 
-A peer starts, says where it listens, tells the CPU time that all its
-processes have used (children that ended included), and stops.  All accept
-for the same recipients, store durably, look nothing up and hold delivery.
+All listen on the same port, one after another; accept mail for any
+recipient; store durably; look nothing up; write their log at its default
+level.  What becomes of accepted mail is the mode:
+
+    hold     it stays in the queue, untouched
+    maildir  it goes into a Maildir of each of a hundred users
+    relay    all of it goes to one next hop
+    mx       it goes to the MX of each domain, by DNS
+    stuck    the next hop refuses, so it stays and is tried again much later
+
+"tuned" takes settings that suit the work; without, those of the package.
 """
 
 import os
 import shutil
-import signal
 import subprocess
-import sys
-import tempfile
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
+import account
+import harness
 
-import harness  # noqa: E402
-from postfix import Postfix  # noqa: E402
-
-TICK = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_of(pid):
-    """CPU seconds of a process and of its children that were waited for."""
-    try:
-        with open("/proc/%d/stat" % pid) as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
-    return sum(int(x) for x in fields[11:15]) / TICK
+PORT = 2525
+NEXT_HOP = "127.0.0.2"  # of mode relay; port 25
+NOBODY = "127.0.0.9"    # nothing listens there: mode stuck
+USERS = 100             # of mode maildir: user0 to user99
 
 
 class Peer:
-    name = "?"
+    name = title = "?"
+    started_by = None  # the process that start() began, if it stays
 
-    def __init__(self, base):
-        self.dir = tempfile.mkdtemp(prefix=self.name + "-", dir=base)
-        os.chmod(self.dir, 0o755)
-        self.port = harness.free_port()
+    def __init__(self, place, mode, tuned=True, **more):
+        """more: workers= and limit= (connections) for some."""
+        self.place, self.mode, self.tuned, self.more = place, mode, tuned, more
+        self.port = PORT
+        self.next_hop = NOBODY if mode == "stuck" else NEXT_HOP
+        self.dir = place.room(self.name)
+        self.group = account.Group(self.name)
 
-    def cpu(self):
-        return sum(cpu_of(p) for p in harness.tree_of(self.pid()))
+    def spawn(self, *cmd, **options):
+        return subprocess.Popen(cmd, preexec_fn=self.group.enter,
+                                stdin=subprocess.DEVNULL, **options)
 
-    def pids(self):
-        return harness.tree_of(self.pid())
+    def run(self, *cmd, **options):
+        """A command of the peer's own that ends; its CPU counts."""
+        return subprocess.run(cmd, preexec_fn=self.group.enter, check=True,
+                              stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, **options)
 
     def wait(self):
-        harness.connect("127.0.0.1", self.port).close()
+        try:
+            with harness.Raw("127.0.0.1", self.port):
+                pass
+        except AssertionError:
+            raise AssertionError("%s did not start: %s" % (
+                self.name, self.complaint()))
+
+    def complaint(self):
+        done = subprocess.run(["tail", "-n", "20", self.log()], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return done.stdout
+
+    def syncs(self, work):
+        return account.count_syncs(self.group,
+                                   os.path.join(self.place.top, "strace"),
+                                   work)
+
+    def ready(self):
+        """start() and wait until a client is greeted."""
+        self.prepare()
+        self.start()
+        self.wait()
+        return self
+
+    def prepare(self):
+        """Write the settings."""
 
     def cleanup(self):
+        """Undo what prepare() mounted."""
+
+    def close(self):
+        self.group.kill()
+        if self.started_by is not None:
+            self.started_by.wait()
+        self.cleanup()
         shutil.rmtree(self.dir, ignore_errors=True)
 
+    def __enter__(self):
+        try:
+            return self.ready()
+        except BaseException:
+            self.close()
+            raise
 
-class MtaPeer(Peer):
-    name = "mta"
+    def __exit__(self, *_):
+        self.close()
+
+
+class Mta(Peer):
+    name, title = "mta", "mta"
+
+    @staticmethod
+    def version():
+        return subprocess.run([harness.MTA, "version"], text=True, check=True,
+                              stdout=subprocess.PIPE).stdout.split()[-1]
+
+    def log(self):
+        return self.dir + "/log"
+
+    def settings(self):
+        serve = ['listen = ["127.0.0.1:%d"];' % self.port, 'rdns = "off";',
+                 'users = "any";', 'mail_dir = "%s/mail";' % self.dir,
+                 'local_domains = ["localhost", "local.test"];',
+                 'aliases = "";']
+        send = ['tls = "none";', 'retry_min = "10d";', 'retry_max = "10d";']
+        dns = []
+        if "workers" in self.more:
+            serve.append("workers = %d;" % self.more["workers"])
+        if self.mode == "mx":
+            dns.append('servers = ["127.0.0.53"];')
+        else:
+            hop = self.more.get("next_hop", self.next_hop)
+            send.append('relay_host = "[%s]:25";' % hop)
+        return serve, send, dns
+
+    def prepare(self):
+        os.mkdir(self.dir + "/mail")
+        serve, send, dns = self.settings()
+        with open(self.dir + "/mta.conf", "w") as f:
+            f.write('hostname = "mx.here.test";\nqueue_dir = "%s/queue";\n'
+                    'log = { file = "%s"; };\nserve = { %s };\nsend = { %s };'
+                    '\ndns = { %s };\n' % (self.dir, self.log(),
+                                           " ".join(serve), " ".join(send),
+                                           " ".join(dns)))
 
     def start(self):
-        conf = os.path.join(self.dir, "mta.conf")
-        with open(conf, "w") as f:
-            f.write("""
-hostname = "mx.here.test";
-queue_dir = "%(d)s/queue";
-log = { file = "%(d)s/log"; };
-serve = { listen = ["127.0.0.1:%(p)d"]; rdns = "off"; users = "any";
-          mail_dir = "%(d)s/mail"; local_domains = ["localhost"]; };
-""" % {"d": self.dir, "p": self.port})
-        os.mkdir(os.path.join(self.dir, "mail"))
-        self.process = subprocess.Popen([harness.MTA, "serve", "-c", conf])
-        self.wait()
-
-    def pid(self):
-        return self.process.pid
+        command = "serve" if self.mode == "hold" else "run"
+        self.started_by = self.spawn(harness.MTA, command, "-c",
+                                     self.dir + "/mta.conf")
 
     def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
-        self.cleanup()
+        self.started_by.terminate()
+        self.started_by.wait()
 
-
-class PostfixPeer(Peer):
-    name = "postfix"
-
-    def __init__(self, base):
-        self.postfix = Postfix("""
-mydestination = localhost
-smtpd_end_of_data_restrictions = check_client_access static:HOLD
-default_process_limit = 200
-""", base=base)
-        self.dir, self.port = self.postfix.dir, self.postfix.port
-
-    def start(self):
-        self.postfix.start()
-
-    def pid(self):
-        return self.postfix.master
-
-    def stop(self):
-        self.postfix.stop()
+    def list_queue(self):
+        return [harness.MTA, "queue", "list", "-c", self.dir + "/mta.conf"]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# packages.sh build|test|report|fuzz ... - install the Debian packages that a
+# packages.sh build|test|report|fuzz|bench ... - install the Debian packages that a
 # target needs, if any is missing.  Silent and quick when all are there.
 set -eu
 
@@ -9,6 +9,11 @@ test="$build check valgrind clang clang-format graphviz python3 python3-pytest p
       dnsmasq-base strace iproute2 procps util-linux mandoc"
 report="$build groff graphviz ghostscript poppler-utils"
 fuzz="$build clang libclang-rt-14-dev"
+# The peers' libraries; tests/bench/unpack.sh fetches Exim and OpenSMTPD,
+# which cannot be installed beside Postfix.
+bench="$build python3 postfix knot strace iproute2 util-linux e2fsprogs mount
+       libdb5.3 libevent-2.1-7 libgnutls-dane0 libgnutls30 libidn12 libidn2-0
+       libnsl2 libpam0g libpcre2-8-0 libssl3 zlib1g"
 
 want=""
 for set in "$@"; do
@@ -17,6 +22,7 @@ for set in "$@"; do
     test) want="$want $test" ;;
     report) want="$want $report" ;;
     fuzz) want="$want $fuzz" ;;
+    bench) want="$want $bench" ;;
     *) echo "packages.sh: unknown set '$set'" >&2; exit 64 ;;
     esac
 done

@@ -1,0 +1,133 @@
+"""Where a run happens: namespaces of its own and a file system of its own.
+
+The benchmark runs in its own namespaces: of the network (ports and
+addresses are ours, nothing leaves the machine), of mounts (a file system on
+a loop device, resolv.conf of our own) and of processes.  So whatever ends
+it, even kill -9, nothing is left but an empty directory.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import harness
+
+INSIDE = "MTA_BENCH_INSIDE"
+DNS = "127.0.0.53"
+
+
+def enter(argv):
+    """Start this program again inside; returns when we are inside."""
+    if os.environ.get(INSIDE):
+        return
+    if os.geteuid() != 0:
+        sys.exit("bench: only root may run the peers")
+    # The shell is process 1 and collects orphans.
+    script = 'ip link set lo up; "$@"; exit $?'
+    os.environ[INSIDE] = "1"
+    os.execvp("unshare", ["unshare", "--net", "--mount", "--pid", "--fork",
+                          "--kill-child", "--mount-proc", "sh", "-c", script,
+                          "sh", sys.executable] + argv)
+
+
+def run(*cmd):
+    return subprocess.run(cmd, check=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True).stdout.strip()
+
+
+class Place:
+    def __init__(self, base, gib):
+        self.top = tempfile.mkdtemp(prefix="mta-bench-", dir=base)
+        self.dir = os.path.join(self.top, "fs")
+        os.mkdir(self.dir)
+        os.chmod(self.top, 0o755)
+        self.mounted = False
+        try:
+            self.mount(gib)
+        except (subprocess.CalledProcessError, OSError) as e:
+            print("bench: no loop device (%s): using the directory's own "
+                  "file system" % str(getattr(e, "output", e)).strip())
+        self.resolv_conf()
+
+    def mount(self, gib):
+        """A journaled ext4 whose blocks are all written once, so that no
+        write of a peer is an allocation in the file below."""
+        image = os.path.join(self.top, "image")
+        try:
+            run("dd", "if=/dev/zero", "of=" + image, "bs=4M",
+                "count=%d" % (gib * 256), "oflag=direct", "status=none")
+            run("mkfs.ext4", "-q", "-E",
+                "lazy_itable_init=0,lazy_journal_init=0", image)
+            loop = run("losetup", "--direct-io=on", "-f", "--show", image)
+            try:
+                run("mount", "-o", "noatime", loop, self.dir)
+                self.mounted = True
+            finally:
+                run("losetup", "-d", loop)  # for good once it is unmounted
+            with open("/sys/block/%s/loop/dio" % os.path.basename(loop)) as f:
+                self.direct = f.read().strip() == "1"
+        finally:
+            if os.path.exists(image):
+                os.unlink(image)  # the loop device holds it
+        os.chmod(self.dir, 0o755)
+
+    def resolv_conf(self):
+        """All peers ask our own name server, if any is running."""
+        own = os.path.join(self.top, "resolv.conf")
+        with open(own, "w") as f:
+            f.write("nameserver %s\n" % DNS)
+        run("mount", "--bind", own, os.path.realpath("/etc/resolv.conf"))
+
+    def room(self, name):
+        """A new directory for a server."""
+        path = tempfile.mkdtemp(prefix=name + "-", dir=self.dir)
+        os.chmod(path, 0o755)
+        return path
+
+    def describe(self):
+        if self.mounted:
+            return "ext4 with its journal on a loop device, %s" % (
+                "direct I/O" if self.direct else "buffered (no direct I/O)")
+        out = run("df", "--output=fstype", self.dir).splitlines()[-1]
+        return "%s, the directory's own (no loop device)" % out
+
+    def close(self):
+        if self.mounted:
+            subprocess.run(["umount", "-l", self.dir], check=False)
+        shutil.rmtree(self.top, ignore_errors=True)
+
+
+def processor():
+    with open("/proc/cpuinfo") as f:
+        for line in f:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def commit():
+    def git(*args):
+        return subprocess.run(["git", "-C", harness.ROOT, *args],
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              text=True, check=False).stdout.strip()
+    changed = git("status", "--porcelain", "--untracked-files=no", "--",
+                  "src", "include", "mta.c", "tests/bench", "Makefile")
+    return (git("rev-parse", "--short=12", "HEAD") or "unknown") + (
+        " with changes" if changed else "")
+
+
+def facts(place):
+    """What the header of a report says of the machine."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "machine": "%d cores (%s), %.0f GiB" % (
+            os.cpu_count(), processor(), memory / 2**30),
+        "kernel": platform.release(),
+        "file system": place.describe(),
+        "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
+        "commit": commit(),
+    }

@@ -1,0 +1,189 @@
+"""Tables: one after each row while a run goes on, all of them at the end."""
+
+import os
+import statistics
+
+import harness
+
+DOC = os.path.join(harness.ROOT, "docs", "bench.md")
+BEGIN, END = "<!-- written by make bench: begin -->", "<!-- end -->"
+
+
+def values(results, key):
+    return [r[key] for r in results if r.get(key) is not None]
+
+
+def middle(results, key):
+    found = values(results, key)
+    return statistics.median(found) if found else None
+
+
+def number(x, digits):
+    text = "%.*f" % (digits, x)
+    whole, _, rest = text.partition(".")
+    sign, whole = ("-", whole[1:]) if whole[0] == "-" else ("", whole)
+    groups = []
+    while whole:
+        groups.insert(0, whole[-3:])
+        whole = whole[:-3]
+    return sign + ",".join(groups) + ("." + rest if rest else "")
+
+
+def spread(results, key, digits=0):
+    """median (least–most)"""
+    found = values(results, key)
+    if not found:
+        return "–"
+    text = number(statistics.median(found), digits)
+    if len(found) > 1:
+        text += " (%s–%s)" % (number(min(found), digits),
+                              number(max(found), digits))
+    return text
+
+
+def best_peer(results, key="rate"):
+    rates = [middle(r, key) for name, r in results.items()
+             if name != "mta" and middle(r, key) is not None]
+    return max(rates) if rates else None
+
+
+class Report:
+    def __init__(self, facts, titles, rounds):
+        self.facts, self.titles, self.rounds = facts, titles, rounds
+        self.rows = []    # (row, {peer: [results of rounds]})
+        self.ceilings = []
+
+    def add(self, row, results):
+        self.rows.append((row, results))
+
+    def results_of(self, name):
+        return next((r for row, r in self.rows if row.name == name), None)
+
+    # --- goals -----------------------------------------------------------
+
+    def figure(self, row, results, goal):
+        if goal.key not in ("x_postfix", "x_best"):
+            return middle(results.get("mta", []), goal.key)
+        others = results if goal.against is None else \
+            self.results_of(goal.against) or {}
+        own = middle(results.get("mta", []), "rate")
+        other = middle(others.get("postfix", []), "rate") \
+            if goal.key == "x_postfix" else best_peer(others)
+        return own / other if own and other else None
+
+    def verdict(self, row, results, goal):
+        value = self.figure(row, results, goal)
+        if value is None:
+            return "not measured"
+        shown = "%.3g" % value if value < 1000 else "%.0f" % value
+        unit = "×" if goal.key.startswith("x_") else " " + goal.unit
+        if goal.sense == "==":
+            return "%s: **%s**" % (shown + unit, "reached" if
+                                   value == goal.limit else "not reached")
+        if goal.reached(value):
+            return "%s%s: reached" % (shown, unit)
+        off = abs(value / goal.limit - 1) * 100
+        return "%s%s: **not reached**, %.0f %% off" % (shown, unit, off)
+
+    def goals_text(self, row):
+        return "; ".join(str(g) for g in row.goals) or "–"
+
+    def verdicts(self, row, results):
+        if "mta" not in results:
+            return "–"
+        return "; ".join(self.verdict(row, results, g)
+                         for g in row.goals) or "–"
+
+    # --- tables ----------------------------------------------------------
+
+    def rate_lines(self, row, results):
+        postfix = middle(results.get("postfix", []), "rate")
+        best = best_peer(results)
+        for name, r in results.items():
+            own = middle(r, "rate")
+            yield [self.titles.get(name, name), spread(r, "rate"),
+                   spread(r, "cpu_us"), spread(r, "p50_ms", 2),
+                   spread(r, "p99_ms", 2), spread(r, "syncs", 3),
+                   spread(r, "sockets"),
+                   "%.2f" % (own / best) if own and best else "–",
+                   "%.2f" % (own / postfix) if own and postfix else "–"]
+
+    RATE_HEAD = ["server", "per second", "CPU µs each", "p50 ms", "p99 ms",
+                 "syncs each", "sockets", "× best peer", "× Postfix"]
+
+    def rate_table(self, row, results):
+        lines = ["", "**%s** (`%s`)" % (row.title, row.name), ""]
+        lines += table(self.RATE_HEAD, self.rate_lines(row, results))
+        lines += ["", "To reach: %s. %s." % (self.goals_text(row),
+                                            self.verdicts(row, results))]
+        return lines
+
+    def value_lines(self, row, results):
+        for key, what, unit, digits in row.shows:
+            goals = [g for g in row.goals if g.key == key]
+            cells = [spread(results.get(p, []), key, digits)
+                     for p in self.titles]
+            yield ["%s: %s%s" % (row.title, what, ", " + unit if unit else "")]\
+                + cells + ["; ".join(map(str, goals)) or "–",
+                           "; ".join(self.verdict(row, results, g)
+                                     for g in goals) or "–"]
+
+    def value_head(self):
+        return ["what"] + list(self.titles.values()) + ["to reach", "verdict"]
+
+    def one(self, row, results):
+        """What is printed when a row is done."""
+        if row.shows:
+            return "\n".join([""] + table(self.value_head(),
+                                          self.value_lines(row, results)))
+        return "\n".join(self.rate_table(row, results))
+
+    def summary(self):
+        head = ["row", "mta", "Postfix", "best peer", "to reach", "verdict"]
+        lines = []
+        for row, results in self.rows:
+            if row.shows:
+                continue
+            best = best_peer(results)
+            lines.append([row.title, spread(results.get("mta", []), "rate"),
+                          spread(results.get("postfix", []), "rate"),
+                          number(best, 0) if best else "–",
+                          self.goals_text(row), self.verdicts(row, results)])
+        return table(head, lines) if lines else []
+
+    def text(self):
+        out = ["", "Measured by `make bench`:", ""]
+        out += ["- %s: %s" % item for item in self.facts.items()]
+        out += ["- %s" % c for c in self.ceilings]
+        out += ["", "## What was to be reached", "",
+                "Messages (recipients where it says so) per second, median "
+                "(least–most) of the rounds.", ""] + self.summary()
+        section = None
+        for row, results in self.rows:
+            if row.section != section:
+                section = row.section
+                out += ["", "## " + section, ""]
+                if row.shows:
+                    out += table(self.value_head(), [
+                        line for r, res in self.rows
+                        if r.section == section and r.shows
+                        for line in self.value_lines(r, res)])
+            if not row.shows:
+                out += self.rate_table(row, results)
+        return "\n".join(out) + "\n"
+
+    def write(self):
+        with open(DOC) as f:
+            text = f.read()
+        before, found, rest = text.partition(BEGIN)
+        if not found:
+            raise SystemExit("bench: no marks in " + DOC)
+        after = rest.partition(END)[2]
+        with open(DOC, "w") as f:
+            f.write(before + BEGIN + "\n" + self.text() + "\n" + END + after)
+
+
+def table(head, lines):
+    return ["| " + " | ".join(head) + " |",
+            "|" + "---|" + "--:|" * (len(head) - 1)] + \
+        ["| " + " | ".join(cells) + " |" for cells in lines]

@@ -1,0 +1,20 @@
+#!/bin/sh
+# unpack.sh DIR - fetch Exim and OpenSMTPD from Debian and unpack them below
+# DIR, beside the packages.  They cannot be installed beside Postfix: each
+# provides mail-transport-agent and conflicts with the others.
+set -eu
+
+dir=$1
+[ -e "$dir/done" ] && exit 0
+rm -rf "$dir"
+mkdir -p "$dir/exim" "$dir/opensmtpd"
+cd "$dir"
+apt-get download -qq exim4-daemon-light exim4-base opensmtpd
+for p in exim4-*.deb; do
+    dpkg -x "$p" exim
+done
+dpkg -x opensmtpd_*.deb opensmtpd
+# What its postinst would do; 992 is "opensmtpq" in the root it runs in.
+chgrp 992 opensmtpd/usr/sbin/smtpctl
+chmod 2755 opensmtpd/usr/sbin/smtpctl
+touch done
