@@ -54,6 +54,7 @@ static struct {
     char dir[256], other[256];
     struct conf conf;
     struct pool *blocks;
+    unsigned ndrafts;
     struct actor actor[ACTORS];
     struct actor *running; /* whose calls these are */
     struct worker worker[WORKERS];
@@ -164,7 +165,7 @@ static struct draft *make_draft(struct worker *w, uint32_t number, bool solo)
     struct err e;
 
     letter_sender(text, number);
-    struct draft *d = draft_new(me.blocks, writer, span_of(text));
+    struct draft *d = draft_new(me.blocks, writer, span_of(text), &me.ndrafts);
     ck_assert_ptr_nonnull(d);
     for (unsigned r = 0; r < l->nrcpt; r++) {
         letter_rcpt(text, r);
