@@ -14,6 +14,7 @@ int net_listen(const struct addr *at, int backlog, struct err *e);
 /* One waiting client.  Returns the descriptor, non-blocking, close-on-exec
  * and without delay of small segments, in one system call; -1 with errno
  * EAGAIN when none waits, EMFILE/ENFILE when descriptors are out (the client
- * stays in the backlog), other errors are of that client alone.  A descriptor >= FD_SETSIZE is closed: errno EMFILE. */
+ * stays in the backlog), other errors are of that client alone.  A descriptor
+ * >= FD_SETSIZE is closed: errno EMFILE. */
 int net_accept(int listen_fd, struct addr *peer);
 #endif
