@@ -116,6 +116,61 @@ START_TEST(a_turn_of_all_kinds)
 }
 END_TEST
 
+static struct {
+    uint64_t octets;
+    unsigned syncs;
+} counted;
+
+static ssize_t count_pwritev(int fd, const struct iovec *v, int n, off_t at)
+{
+    for (int i = 0; i < n; i++)
+        counted.octets += v[i].iov_len;
+    return fs_system.pwritev(fd, v, n, at);
+}
+
+static int count_fdatasync(int fd)
+{
+    counted.syncs++;
+    return fs_system.fdatasync(fd);
+}
+
+/* Zeros go ahead of the records, so that the turns to come sync blocks which
+ * are in use already; large turns do without. */
+static const struct {
+    const char *name;
+    size_t size;
+    unsigned messages;
+    uint64_t least, most; /* octets written */
+} turns[] = {
+    { "the first fills ahead", 1000, 1, 1 << 20, 1100 * 1024 },
+    { "the next needs not", 1000, 1, 1000, 2000 },
+    { "many share a sync", 1000, 30, 30000, 50000 },
+    { "one beyond what is filled", 250000, 4, 1000000, 1100 * 1024 },
+    { "a small one behind it", 1000, 1, 1 << 20, 1100 * 1024 },
+};
+
+START_TEST(zeros_go_ahead)
+{
+    struct fs_ops ops = fs_system;
+
+    ops.pwritev = count_pwritev;
+    ops.fdatasync = count_fdatasync;
+    open_writer(SPOOL_SEGMENT_SIZE);
+    fs_replace(&ops);
+    for (size_t i = 0; i < sizeof turns / sizeof turns[0]; i++) {
+        counted.octets = counted.syncs = 0;
+        for (uint32_t m = 0; m < turns[i].messages; m++)
+            kit_add(k, k->w, (uint32_t)(i * 40 + m), turns[i].size, NULL);
+        commit();
+        ck_assert_msg(counted.octets >= turns[i].least &&
+                          counted.octets <= turns[i].most,
+                      "%s: %llu octets", turns[i].name,
+                      (unsigned long long)counted.octets);
+        ck_assert_uint_eq(counted.syncs, 1);
+    }
+}
+END_TEST
+
 START_TEST(marks_are_remembered)
 {
     struct spool_slot slot;
@@ -425,6 +480,7 @@ Suite *spool_queue_suite(void)
     tcase_add_loop_test(t, round_trip, 0,
                         (int)(sizeof sizes / sizeof sizes[0]));
     tcase_add_test(t, a_turn_of_all_kinds);
+    tcase_add_test(t, zeros_go_ahead);
     tcase_add_test(t, marks_are_remembered);
     tcase_add_test(t, ids_never_repeat);
     tcase_add_test(t, rollback_leaves_nothing);
