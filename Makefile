@@ -44,7 +44,7 @@ $(LIB): $(OBJS)
 
 # accept4(), which POSIX has only since 2024: saves four calls a connection.
 $(BUILD)/src/net/listen.o: CPPFLAGS += -D_GNU_SOURCE
-# sync_file_range(), as a hint: one commit of the journal for many files.
+# syncfs() and sync_file_range(): one commit of the journal for many files.
 $(BUILD)/src/base/fs.o: CPPFLAGS += -D_GNU_SOURCE
 
 $(BUILD)/%.o: %.c Makefile

@@ -22,6 +22,7 @@ struct fs_ops {
     int (*truncate)(int fd, off_t size);
     int (*fdatasync)(int fd);
     int (*fsync)(int fd);
+    int (*syncfs)(int fd);
     int (*rename)(const char *from, const char *to);
     int (*link)(const char *from, const char *to);
     int (*unlink)(const char *path);
@@ -44,6 +45,11 @@ int fs_allocate(int fd, off_t size);
 int fs_truncate(int fd, off_t size);
 int fs_fdatasync(int fd);
 int fs_fsync(int fd);
+
+/* fsync() for all files and directories of the file system that fd is on; it
+ * hears of every failure since fd was opened.  ENOSYS where the system has no
+ * such call, or one that does not report failures (Linux before 5.8). */
+int fs_syncfs(int fd);
 
 /* Start to write the file to the disk, without waiting and without promise:
  * when many files are to be synced, all of them are on their way when the

@@ -53,6 +53,8 @@ struct box {
     bool made;           /* mbox: by us, and nothing is in it yet */
     bool durable;        /* its entries are: we have synced them */
     ino_t ino;           /* mbox: of which that is known */
+    dev_t dev;           /* Maildir: where its new is */
+    unsigned moved;      /* Maildir: copies that are in new since this turn */
     int fd, lock_fd;     /* mbox, while locked */
     off_t old_size, end; /* mbox */
     unsigned missing;    /* mbox: line ends that the old content lacks */
@@ -69,6 +71,7 @@ struct box_batch {
     unsigned long counter; /* for names */
     bool dir_synced;       /* mail_dir itself, in this turn */
     bool top_durable;      /* and its own entry, and those above */
+    uint64_t alone_until;  /* ms: no sync of the whole file system before */
     struct outfile_memory *memory;
     char path[BOX_PATH_MAX]; /* answer of box_path() */
 };

@@ -3,9 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 static int sys_open(const char *path, int flags, mode_t mode)
@@ -21,6 +25,29 @@ static int sys_allocate(int fd, off_t size)
     return rc == 0 ? 0 : -1;
 }
 
+static bool syncfs_reports;
+
+static void look_at_kernel(void)
+{
+    struct utsname u;
+    int major = 0, minor = 0;
+
+    if (uname(&u) == 0 && strcmp(u.sysname, "Linux") == 0 &&
+        sscanf(u.release, "%d.%d", &major, &minor) == 2)
+        syncfs_reports = major > 5 || (major == 5 && minor >= 8);
+}
+
+static int sys_syncfs(int fd)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, look_at_kernel);
+    if (syncfs_reports)
+        return syncfs(fd);
+    errno = ENOSYS;
+    return -1;
+}
+
 const struct fs_ops fs_system = {
     .open = sys_open,
     .close = close,
@@ -31,6 +58,7 @@ const struct fs_ops fs_system = {
     .truncate = ftruncate,
     .fdatasync = fdatasync,
     .fsync = fsync,
+    .syncfs = sys_syncfs,
     .rename = rename,
     .link = link,
     .unlink = unlink,
@@ -100,6 +128,11 @@ int fs_fdatasync(int fd)
 int fs_fsync(int fd)
 {
     AGAIN(int, ops->fsync(fd));
+}
+
+int fs_syncfs(int fd)
+{
+    AGAIN(int, ops->syncfs(fd));
 }
 
 void fs_start_sync(int fd)

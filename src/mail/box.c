@@ -233,12 +233,9 @@ struct box_copy *box_add(struct box_batch *b, const struct box_message *m,
 
 void box_sync(struct box_batch *b)
 {
-    if (b->nopen > 1)
-        for (struct list *l = b->open.next; l != &b->open; l = l->next)
-            fs_start_sync(LIST_ENTRY(l, struct box_copy, of_open)->fd);
-    while (!list_empty(&b->open))
-        maildir_sync(LIST_ENTRY(b->open.next, struct box_copy, of_open));
-    if (b->kind == BOX_MBOX)
+    if (b->kind == BOX_MAILDIR)
+        maildir_sync_turn(b);
+    else
         for (struct list *l = b->turn.next; l != &b->turn; l = l->next)
             mbox_sync(LIST_ENTRY(l, struct box, of_turn));
 }
@@ -246,13 +243,11 @@ void box_sync(struct box_batch *b)
 static void publish_boxes(struct box_batch *b)
 {
     b->dir_synced = false;
-    for (struct list *l = b->turn.next; l != &b->turn; l = l->next) {
-        struct box *k = LIST_ENTRY(l, struct box, of_turn);
-        if (b->kind == BOX_MBOX)
-            mbox_publish(k);
-        else
-            maildir_publish(k);
-    }
+    if (b->kind == BOX_MAILDIR)
+        maildir_publish_turn(b);
+    else
+        for (struct list *l = b->turn.next; l != &b->turn; l = l->next)
+            mbox_publish(LIST_ENTRY(l, struct box, of_turn));
 }
 
 void box_publish(struct box_batch *b)
@@ -310,7 +305,8 @@ void box_reset(struct box_batch *b)
         for (c = k->copies.next; c != &k->copies; c = c->next)
             box_abort(LIST_ENTRY(c, struct box_copy, of_box));
     }
-    publish_boxes(b); /* unlocks what was aborted */
+    if (b->kind == BOX_MBOX)
+        publish_boxes(b); /* unlocks what was aborted */
     while ((l = list_pop(&b->turn)) != NULL)
         while ((c = list_pop(&LIST_ENTRY(l, struct box, of_turn)->copies))) {
             free(LIST_ENTRY(c, struct box_copy, of_box)->head);

@@ -30,7 +30,8 @@ void maildir_path(char out[BOX_PATH_MAX], const struct box_copy *c)
 
 /* There, a directory and not a link, and of an owner we trust with mail.
  * 1: not there. */
-static int check_dir(const struct box *k, const char *path, struct err *e)
+static int check_dir(const struct box *k, const char *path, dev_t *dev,
+                     struct err *e)
 {
     struct stat st;
 
@@ -43,18 +44,19 @@ static int check_dir(const struct box *k, const char *path, struct err *e)
     if (!box_owner_ok(k, st.st_uid))
         return err_set(e, ERR_PERM, 0, "%s belongs to uid %ld", path,
                        (long)st.st_uid);
+    *dev = st.st_dev;
     return 0;
 }
 
 static int want_dir(struct box *k, const char *path, struct err *e)
 {
-    int rc = check_dir(k, path, e);
+    int rc = check_dir(k, path, &k->dev, e);
 
     if (rc <= 0)
         return rc;
     if (fs_mkdir(path, 0700) != 0 && errno != EEXIST) /* another was faster */
         return err_set(e, ERR_TEMP, errno, "make directory %s", path);
-    return check_dir(k, path, e) == 0
+    return check_dir(k, path, &k->dev, e) == 0
                ? 0
                : err_set(e, ERR_TEMP, 0, "make directory %s", path);
 }
@@ -84,13 +86,14 @@ static void sweep(const struct box *k)
 /* Once per process and mailbox, and again when it turns out to be gone. */
 static int prepare(struct box *k, struct err *e)
 {
-    static const char *const subs[] = { "tmp", "new", "cur" };
+    static const char *const subs[] = { "tmp", "cur", "new" };
     char path[BOX_PATH_MAX];
     struct err ignored;
+    dev_t any;
 
     if (k->known)
         return 0;
-    if (check_dir(k, k->batch->dir, &ignored) == 1 &&
+    if (check_dir(k, k->batch->dir, &any, &ignored) == 1 &&
         os_mkdirs(k->batch->dir, 0711, e) != 0)
         return -1;
     box_dir(path, k);
@@ -205,19 +208,26 @@ static void remove_draft(struct box_copy *c)
     box_unlink(path);
 }
 
+void maildir_synced(struct box_copy *c, const struct err *e)
+{
+    if (e == NULL) {
+        close_draft(c);
+        c->state = COPY_SYNCED;
+    } else {
+        remove_draft(c);
+        box_fail(c, e);
+    }
+}
+
 void maildir_sync(struct box_copy *c)
 {
     struct err e;
+    int rc = fs_fsync(c->fd);
 
-    if (fs_fsync(c->fd) != 0) {
+    if (rc != 0)
         err_set(&e, ERR_TEMP, errno, "sync tmp/%s for %s", c->name,
                 c->box->name);
-        remove_draft(c);
-        box_fail(c, &e);
-        return;
-    }
-    close_draft(c);
-    c->state = COPY_SYNCED;
+    maildir_synced(c, rc == 0 ? NULL : &e);
 }
 
 void maildir_abort(struct box_copy *c)
@@ -250,17 +260,8 @@ static struct box_copy *copy_of(struct list *l)
     return LIST_ENTRY(l, struct box_copy, of_box);
 }
 
-static void refuse_all(struct box *k, const struct err *e)
-{
-    for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
-        if (box_copy_open(copy_of(l))) {
-            remove_draft(copy_of(l));
-            box_fail(copy_of(l), e);
-        }
-}
-
 /* We must not own what we are about to refuse. */
-static void take_back(struct box *k, const struct err *e)
+void maildir_take_back(struct box *k, const struct err *e)
 {
     char path[BOX_PATH_MAX];
 
@@ -272,22 +273,26 @@ static void take_back(struct box *k, const struct err *e)
         }
 }
 
-void maildir_publish(struct box *k)
+void maildir_move(struct box *k)
 {
-    char path[BOX_PATH_MAX];
-    unsigned moved = 0;
-    struct err e;
-
-    if (!k->durable && box_sync_entry(k, &e) != 0)
-        refuse_all(k, &e);
+    k->moved = 0;
     for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
         if (copy_of(l)->state == COPY_SYNCED) {
             move(copy_of(l));
-            moved += copy_of(l)->state == COPY_DONE;
+            k->moved += copy_of(l)->state == COPY_DONE;
         }
+}
+
+void maildir_settle(struct box *k)
+{
+    char path[BOX_PATH_MAX];
+    struct err e;
+
     sub_path(path, k, "new", "");
-    if (moved > 0 && fs_sync_dir(path) != 0) {
+    if (!k->durable && box_sync_entry(k, &e) != 0) {
+        maildir_take_back(k, &e);
+    } else if (fs_sync_dir(path) != 0) {
         err_set(&e, ERR_TEMP, errno, "sync %s", path);
-        take_back(k, &e);
+        maildir_take_back(k, &e);
     }
 }

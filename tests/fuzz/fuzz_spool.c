@@ -50,7 +50,7 @@ static void prepare(void)
     struct err e;
 
     ops = fs_system;
-    ops.fsync = ops.fdatasync = no_sync;
+    ops.fsync = ops.fdatasync = ops.syncfs = no_sync;
     fs_replace(&ops);
     snprintf(dir, sizeof dir, "%s/fuzz-spool-XXXXXX",
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");

@@ -560,6 +560,6 @@ void model_fast_calls(void)
     static struct fs_ops ops;
 
     ops = fs_system;
-    ops.fsync = ops.fdatasync = no_sync;
+    ops.fsync = ops.fdatasync = ops.syncfs = no_sync;
     fs_replace(&ops);
 }

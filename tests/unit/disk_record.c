@@ -27,7 +27,8 @@ static struct {
     int nnodes;
     struct {
         ino_t ino;
-        bool room;
+        bool room, is_dir;
+        bool dirty; /* changed since it was synced */
         char path[2 * MODEL_NAME];
     } node[MODEL_NODES];
 } rec;
@@ -65,7 +66,8 @@ static int add_node(const char *path)
     ck_assert_int_lt(rec.nnodes, MODEL_NODES);
     ck_assert_int_eq(lstat(path, &st), 0);
     rec.node[rec.nnodes].ino = st.st_ino;
-    rec.node[rec.nnodes].room = false;
+    rec.node[rec.nnodes].room = rec.node[rec.nnodes].dirty = false;
+    rec.node[rec.nnodes].is_dir = S_ISDIR(st.st_mode);
     snprintf(rec.node[rec.nnodes].path, sizeof rec.node[0].path, "%s",
              path[skip] == '/' ? path + skip + 1 : "");
     return rec.nnodes++;
@@ -107,8 +109,14 @@ static int forbidden(const struct model_op *op)
 
 static void note(const struct model_op *op)
 {
+    bool sync = op->kind == MODEL_SYNC || op->kind == MODEL_SYNC_DIR;
+    const int touched[] = { op->node, op->dir, op->to_dir };
+
     ck_assert_uint_lt(rec.n, MODEL_OPS);
     rec.op[rec.n++] = *op;
+    for (size_t i = 0; i < sizeof touched / sizeof touched[0]; i++)
+        if (touched[i] >= 0)
+            rec.node[touched[i]].dirty = !sync;
 }
 
 static int r_open(const char *path, int flags, mode_t mode)
@@ -226,19 +234,13 @@ static int r_truncate(int fd, off_t size)
     return r_size(fd, size, false);
 }
 
-static int r_sync(int fd, bool data_only)
+static int sync_node(int node, bool data_only)
 {
-    struct model_op op = { .kind = MODEL_SYNC,
-                           .node = node_of_fd(fd),
-                           .dir = -1,
-                           .to_dir = -1,
-                           .data_only = data_only };
-    struct stat st;
+    struct model_op op = {
+        .node = node, .dir = -1, .to_dir = -1, .data_only = data_only
+    };
 
-    if (op.node < 0)
-        return 0;
-    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
-        op.kind = MODEL_SYNC_DIR;
+    op.kind = rec.node[node].is_dir ? MODEL_SYNC_DIR : MODEL_SYNC;
     int why = model_fail == NULL ? 0 : model_fail(&op);
     if (why > 0)
         op.kind = MODEL_SYNC_FAILED;
@@ -247,6 +249,25 @@ static int r_sync(int fd, bool data_only)
         note(&op);
     errno = why == MODEL_KILLED ? EIO : why;
     return why > 0 || why == MODEL_KILLED ? -1 : 0;
+}
+
+static int r_sync(int fd, bool data_only)
+{
+    int node = node_of_fd(fd);
+
+    return node < 0 ? 0 : sync_node(node, data_only);
+}
+
+/* One after the other: a power cut may come in between. */
+static int r_syncfs(int fd)
+{
+    int rc = 0;
+
+    (void)fd;
+    for (int i = 0; i < rec.nnodes && rc == 0; i++)
+        if (rec.node[i].dirty)
+            rc = sync_node(i, false);
+    return rc;
 }
 
 static int r_fdatasync(int fd)
@@ -358,6 +379,7 @@ void model_start(const char *root)
     ops.truncate = r_truncate;
     ops.fdatasync = r_fdatasync;
     ops.fsync = r_fsync;
+    ops.syncfs = r_syncfs;
     ops.rename = r_rename;
     ops.unlink = r_unlink;
     ops.link = r_link;

@@ -142,6 +142,7 @@ static const struct fs_ops saboteur = {
     .truncate = bad_fd_size,
     .fdatasync = bad_fd,
     .fsync = bad_fd,
+    .syncfs = bad_fd,
     .rename = bad_paths,
     .link = bad_paths,
     .unlink = bad_unlink,
