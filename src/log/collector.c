@@ -256,9 +256,12 @@ static int finish_pending(struct collector *c, struct err *e)
     bool goes_on = c->out.regular && c->taken.page->placed &&
                    c->done > c->taken.page->skip;
     size_t left = c->n - c->done;
+    /* The end of the line where that one stopped is coming.  What the page
+     * says stays true: it must not speak of half a line without a place. */
     if (goes_on)
-        c->out.torn = false; /* the end of that line is coming */
-    pending_skip(&c->taken, c->done);
+        c->out.torn = false;
+    else
+        pending_skip(&c->taken, c->done);
     if (finish_batch(c, e) != 0)
         return -1;
     pending_clear(&c->taken);

@@ -168,6 +168,35 @@ START_TEST(survives_kill_in_write)
 }
 END_TEST
 
+/* A collector that finds half a line and is killed before it writes the rest
+ * leaves the next one what it needs to know: where the batch began. */
+START_TEST(survives_kill_in_recovery)
+{
+    struct log_queue q = LOG_QUEUE_NONE;
+    struct fs_ops ops = fs_system;
+    const struct lines l = { 0, 0, 100, 100, 30 };
+    struct pending p;
+    struct err e;
+
+    ops.write = killing_write;
+    ck_assert_int_eq(rig_wait(rig_write(&rig, &l)), 0);
+    killer.at_call = 2;
+    killer.part = 0.505;
+    rig_wait(rig_collect(&rig, &ops));
+    killer.at_call = 1;
+    killer.part = 0.0;
+    rig_wait(rig_collect(&rig, &ops));
+    ck_assert_int_eq(log_queue_attach(&q, rig.dir, LOG_COLLECTOR, &e), 0);
+    ck_assert_int_eq(pending_open(&p, &q, &e), 0);
+    ck_assert_int_gt(p.page->slot[0].length, 0);
+    ck_assert_uint_eq(p.page->skip, 0);
+    ck_assert_uint_eq(p.page->placed, 1);
+    pending_close(&p, false);
+    ck_assert_int_eq(rig_end(rig_collect(&rig, NULL), SIGTERM), 0);
+    rig_check_once(ONLY(&rig), 1, l.last);
+}
+END_TEST
+
 /* The same from outside, at any moment, with many writers. */
 START_TEST(survives_kills_at_any_moment)
 {
@@ -486,6 +515,7 @@ Suite *log_collector_suite(void)
     tcase_add_test(t, bad_file_is_an_error);
     tcase_add_test(t, mends_torn_end);
     tcase_add_loop_test(t, survives_kill_in_write, 0, COUNT(kill_cases));
+    tcase_add_test(t, survives_kill_in_recovery);
     tcase_add_test(t, survives_kills_at_any_moment);
     tcase_add_test(t, strange_memory_is_replaced);
     tcase_add_loop_test(t, survives_full_disk, 0, COUNT(full_cases));
