@@ -21,7 +21,7 @@ from processes import find, owner, roles, send_one, sysv_key, sysv_objects, \
 HARMLESS = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE,
             signal.SIGCHLD, signal.SIGALRM, signal.SIGWINCH, signal.SIGURG,
             signal.SIGSTOP]
-FORCED = 50  # seconds; a service is killed after 45
+FORCED = 60  # seconds; a service is killed after 45
 
 
 def send_signal(pid, signo):
@@ -184,17 +184,16 @@ def test_a_stuck_worker_takes_no_client_along(mta, hangs):
     send_signal(stuck, signal.SIGSTOP)
     try:
         until("all others greeted", lambda: all(
-            owner(m, s) == stuck
-            for s in set(socks) - greeted(socks, 1)), 5)
+            owner(m, s) == stuck for s in set(socks) - greeted(socks, 1)))
         if hangs == "before they come":
             assert len(greeted(socks, 0)) == len(socks)
         for _ in range(20):  # nor later
             start = time.monotonic()
             send_one(m)
-            assert time.monotonic() - start < 2
+            assert time.monotonic() - start < 10
     finally:
         send_signal(stuck, signal.SIGCONT)
-    assert len(greeted(socks, 5)) == len(socks)
+    assert len(greeted(socks, 20)) == len(socks)
     for s in socks:
         s.close()
 
@@ -290,7 +289,7 @@ def test_a_stuck_peer_stops_no_other_lane(mta, silent):
                 s.sendmail("a@src.test", ["u@stuck.test", "u@x.test",
                                           "u@y.test"],
                            b"Subject: %d\r\n\r\nhi\r\n" % i)
-        until("others", lambda: len(x.messages) == len(y.messages) == 40, 10)
+        until("others", lambda: len(x.messages) == len(y.messages) == 40)
         assert stuck.most == 1 and not stuck.messages
         assert {r["address"] for q in m.queued() for r in q["recipients"]
                 if r["state"] != "delivered"} == {"u@stuck.test"}
