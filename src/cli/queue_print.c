@@ -12,6 +12,7 @@ struct printing {
     const struct spool_view *view;
     const struct queue_style *style;
     uint32_t index; /* of the next recipient */
+    struct err *e;
 };
 
 static const char *const states[] = { "pending", "delivered", "failed", "held",
@@ -45,7 +46,6 @@ static int json_field(void *ctx, enum spool_field type, struct span s)
     struct printing *p = ctx;
     FILE *out = p->style->out;
     struct spool_slot slot;
-    struct err e;
 
     if (type == SPOOL_F_SENDER) {
         fputs(",\"sender\":", out);
@@ -53,8 +53,8 @@ static int json_field(void *ctx, enum spool_field type, struct span s)
         fprintf(out, ",\"size\":%" PRIu64 ",\"recipients\":[",
                 p->view->rec->body_size);
     } else if (type == SPOOL_F_RCPT) {
-        if (spool_view_slot(p->view, p->index, &slot, &e) != 0)
-            return 1;
+        if (spool_view_slot(p->view, p->index, &slot, p->e) != 0)
+            return -1;
         json_rcpt(out, s, &slot, p->index == 0);
         p->index++;
     }
@@ -144,15 +144,14 @@ static int text_field(void *ctx, enum spool_field type, struct span s)
 {
     struct printing *p = ctx;
     struct spool_slot slot;
-    struct err e;
 
     if (type == SPOOL_F_SENDER) {
         putc('<', p->style->out);
         put_plain(p->style->out, s);
         fputs(">\n", p->style->out);
     } else if (type == SPOOL_F_RCPT) {
-        if (spool_view_slot(p->view, p->index++, &slot, &e) != 0)
-            return 1;
+        if (spool_view_slot(p->view, p->index++, &slot, p->e) != 0)
+            return -1;
         if (p->style->all_recipients || slot.state == SPOOL_PENDING ||
             slot.state == SPOOL_HELD)
             text_rcpt(p, s, &slot);
@@ -184,7 +183,7 @@ static int print_text(struct printing *p, struct err *e)
 int queue_print(const struct spool_view *v, const struct queue_style *style,
                 struct err *e)
 {
-    struct printing p = { .view = v, .style = style };
+    struct printing p = { .view = v, .style = style, .e = e };
 
     return style->json ? print_json(&p, e) : print_text(&p, e);
 }
