@@ -57,6 +57,7 @@ struct sched {
     uint64_t jobs_out;
     uint64_t start_ms;
     bool stopping, dirty, finished_some, scan_now;
+    bool scan_failed; /* there may be mail that nobody has seen yet */
 };
 
 /* Seconds since the start plus one, monotonic; 0 is never a time. */

@@ -256,6 +256,11 @@ static int turn(struct sender *x, struct err *e)
 
 /* --- the whole ------------------------------------------------------------*/
 
+static bool mail_remains(const struct sched *s)
+{
+    return s->pending > 0 || s->scan_failed || intake_has_fresh(s);
+}
+
 static bool is_over(struct sender *x)
 {
     const struct send_options *o = x->o;
@@ -268,7 +273,7 @@ static bool is_over(struct sender *x)
         return true;
     if (is_busy(&x->s))
         return false;
-    return o->once || (o->drain && x->s.pending == 0);
+    return o->once || (o->drain && !mail_remains(&x->s));
 }
 
 /* Let sessions finish what they have in hand, then end them. */
@@ -325,7 +330,7 @@ static int run(struct sender *x, const struct conf *c,
     rc = work_until_over(x, e);
     LOG(LOG_INFO, "send.stop", LN("pending", x->s.pending));
     if (rc == 0)
-        rc = x->s.pending > 0 ? 1 : 0;
+        rc = mail_remains(&x->s) ? 1 : 0;
 out:
     x->s.stopping = true;
     end_workers(x);

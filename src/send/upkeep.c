@@ -81,7 +81,8 @@ static void scan(struct upkeep *u, struct sched *s, uint64_t now)
 
     u->scanned = now;
     s->scan_now = false;
-    if (intake_scan(s, &e) != 0)
+    s->scan_failed = intake_scan(s, &e) != 0;
+    if (s->scan_failed)
         log_err(LOG_ERROR, "send.scan", &e);
     dest_sweep(s);
 }
