@@ -49,6 +49,7 @@ struct worker {
     unsigned nsessions, ndrafts;
     unsigned gathered;                 /* turns since the store has work */
     bool listening, retired, stopping; /* stopping: retired as well */
+    bool starved; /* there was no descriptor for the last client */
 };
 
 /* Serve until SIGTERM (or the master's death), or after SIGUSR2 until the

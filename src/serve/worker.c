@@ -93,6 +93,17 @@ static bool full(const struct worker *w)
     return w->nsessions >= max && clients_room(w->shared->clients, max);
 }
 
+/* Said once, however long it lasts. */
+static void be_starved(struct worker *w)
+{
+    if (!w->starved)
+        LOG(LOG_ERROR, "serve.refused",
+            LS("error", "out of descriptors or memory"));
+    w->starved = true;
+    listen_to_all(w, false);
+    loop_timer_set(w->loop, &w->accept_again, DEAF_MS);
+}
+
 static void on_client(struct loop_io *io, unsigned ready)
 {
     struct worker *w = LOOP_ENTRY(io, struct listener, io)->worker;
@@ -107,15 +118,14 @@ static void on_client(struct loop_io *io, unsigned ready)
         }
         int fd = net_accept(io->fd, &peer);
         if (fd >= 0) {
+            w->starved = false;
             take_client(w, fd, &peer);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
             errno == ENOBUFS) {
-            LOG(LOG_ERROR, "serve.refused",
-                LS("error", "out of descriptors or memory"));
-            listen_to_all(w, false);
-            loop_timer_set(w->loop, &w->accept_again, DEAF_MS);
+            be_starved(w);
+            return;
         }
         if (errno != ECONNABORTED && errno != EINTR && errno != EPROTO)
             return;

@@ -1,0 +1,329 @@
+"""A disk that is really full, a file system without inodes, a process without
+descriptors: clients are told to come again, nothing that had its 250 is lost,
+nobody spins, and all goes on when there is room again."""
+
+import contextlib
+import errno
+import glob
+import hashlib
+import os
+import re
+import resource
+import subprocess
+import threading
+import time
+
+import pytest
+
+from dnsserver import DnsServer
+from harness import Mta, Raw, children_of, until
+from peer import Peer
+
+DISK = "size=200m,nr_inodes=2000"
+LARGE = 400000  # octets; not kept in memory
+
+
+@contextlib.contextmanager
+def small_disk(settings=None, options=DISK):
+    """An mta all of whose files are on a small file system of their own."""
+    m = Mta("run", dict({"serve.workers": 1}, **(settings or {})), start=False)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none",
+                           m.dir], stderr=subprocess.PIPE)
+    if done.returncode != 0:
+        m.cleanup()
+        pytest.skip("cannot mount: " + done.stderr.decode().strip())
+    m.stderr = m.dir + ".stderr"  # not on that disk
+    os.mkdir(m.mail)
+    m.write_conf()
+    try:
+        m.start()
+        yield m
+        m.stop()
+    except BaseException:
+        print(m.errors())
+        raise
+    finally:
+        with contextlib.suppress(AssertionError):
+            m.stop()
+        subprocess.run(["umount", "-l", m.dir], check=True)
+        m.cleanup()
+        os.unlink(m.stderr)
+
+
+class Ballast:
+    """What fills the disk: bytes, or empty files."""
+
+    def __init__(self, m):
+        self.path = os.path.join(m.dir, "ballast")
+        self.names = []
+
+    def fill(self):
+        with open(self.path, "ab", 0) as f:
+            for piece in (1 << 20, 4096):
+                with contextlib.suppress(OSError):
+                    while True:
+                        f.write(b"x" * piece)
+
+    def fill_inodes(self):
+        try:
+            while True:
+                name = "%s.%d" % (self.path, len(self.names))
+                os.close(os.open(name, os.O_CREAT | os.O_WRONLY))
+                self.names.append(name)
+        except OSError as e:
+            assert e.errno == errno.ENOSPC
+
+    def drop(self):
+        for name in self.names + [self.path]:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+        self.names = []
+
+
+def text_of(token, size=1000):
+    line = hashlib.sha256(token.encode()).hexdigest()
+    return "Subject: %s\r\n\r\n" % token + \
+        (line + "\r\n") * (size // len(line) + 1)
+
+
+def begin(m, rcpts):
+    """A client behind its 354, or the code that it got instead."""
+    c = m.raw()
+    for line in ["EHLO client.test", "MAIL FROM:<a@here.test>"] + \
+            ["RCPT TO:<%s>" % r for r in rcpts] + ["DATA"]:
+        code = c.say(line)[0]
+        if code not in (250, 354):
+            c.close()
+            return None, code
+    return c, 354
+
+
+def finish(c, token, size=1000):
+    with c:
+        c.send(text_of(token, size))
+        return c.say(".")[0]
+
+
+def submit(m, token, rcpts, size=1000):
+    c, code = begin(m, rcpts)
+    return code if c is None else finish(c, token, size)
+
+
+def delivered(m, user):
+    """The tokens in a mailbox, each message whole."""
+    found = []
+    for raw in m.mailbox(user):
+        token = re.search(rb"^Subject: (\S+)$", raw, re.M).group(1).decode()
+        whole = text_of(token, LARGE if "large" in token else 1000)
+        assert raw.endswith(whole.replace("\r\n", "\n").encode()), token
+        found.append(token)
+    return found
+
+
+def queued_tokens(m):
+    """Of the messages that are whole in the queue."""
+    found = set()
+    for path in glob.glob(os.path.join(m.queue, "segments", "*.seg")):
+        with open(path, "rb") as f:
+            raw = f.read()
+        for token in re.findall(rb"\nSubject: (\S+)\r\n", raw):
+            token = token.decode()
+            size = LARGE if "large" in token else 1000
+            if text_of(token, size).encode() in raw:
+                found.add(token)
+    return found
+
+
+class Flow(threading.Thread):
+    """A client that sends one message after the other; codes and tokens."""
+
+    def __init__(self, m, name, rcpts):
+        super().__init__(daemon=True)
+        self.m, self.name_, self.rcpts = m, name, rcpts
+        self.acked, self.codes, self.over = [], {}, False
+
+    def run(self):
+        n = 0
+        while not self.over:
+            n += 1
+            token = "%s-%d" % (self.name_, n)
+            size = LARGE if n % 25 == 24 else 1000
+            token += "-large" if size == LARGE else ""
+            code = submit(self.m, token, self.rcpts, size)
+            self.codes[code] = self.codes.get(code, 0) + 1
+            time.sleep(0.01)  # its pace: the disk is filled by another
+            if code == 250:
+                self.acked.append(token)
+
+
+def seen(flows, code, more=5):
+    """Wait until each of them has that answer some more times."""
+    before = [f.codes.get(code, 0) for f in flows]
+    until("%d for all" % code, lambda: all(
+        f.codes.get(code, 0) >= b + more for f, b in zip(flows, before)))
+
+
+@pytest.mark.parametrize("what", ["fill", "fill_inodes"])
+def test_disk_fills_while_mail_flows(what):
+    with small_disk({"log.level": "info"}) as m:
+        flows = [Flow(m, "local", ["user@here.test"]),
+                 Flow(m, "queue", ["u@far.test"])]
+        ballast = Ballast(m)
+        for f in flows:
+            f.start()
+        seen(flows, 250)
+        getattr(ballast, what)()
+        seen(flows, 452)
+        ballast.drop()
+        seen(flows, 250)
+        for f in flows:
+            f.over = True
+        for f in flows:
+            f.join()
+            assert set(f.codes) <= {250, 451, 452}, f.codes
+        assert set(flows[0].acked) <= set(delivered(m, "user"))
+        assert len(m.queued()) >= len(flows[1].acked)
+        assert set(flows[1].acked) <= queued_tokens(m)
+        # whatever was said while the log's disk was full is there now
+        total = sum(len(f.acked) for f in flows)
+        until("all lines", lambda: len(m.events("serve.accepted")) >= total)
+        assert m.events("serve.reject", code=452)
+
+
+@pytest.mark.parametrize("size", [1000, LARGE])
+@pytest.mark.parametrize("what", ["fill", "fill_inodes"])
+def test_disk_is_full_at_the_dot(what, size):
+    """A turn that fits into its preallocated segment is stored all the same;
+    a mailbox needs room, and the client keeps what finds none."""
+    with small_disk() as m:
+        token = "late-large" if size == LARGE else "late"
+        assert submit(m, "first", ["user@here.test"]) == 250
+        ballast = Ballast(m)
+        local, _ = begin(m, ["user@here.test"])
+        remote, _ = begin(m, ["u@far.test"])
+        getattr(ballast, what)()
+        assert finish(local, token, size) in (451, 452)
+        code = finish(remote, token, size)
+        assert code in (250, 451, 452)
+        if size < LARGE:
+            assert code == 250
+        assert delivered(m, "user") == ["first"]
+        assert len(m.queued()) == (code == 250)
+        ballast.drop()
+        until("room again", lambda: submit(
+            m, token, ["user@here.test"], size) == 250)
+        assert sorted(delivered(m, "user")) == ["first", token]
+        assert os.listdir(os.path.join(m.mail, "user", "tmp")) == []
+
+
+def test_disk_is_full_for_the_sender():
+    """The marks of what was sent have their place since the message came; a
+    bounce waits for room, and the message with it."""
+    with Peer(answers={"RCPT": lambda s, line: "550 5.1.1 no"
+                       if "<no@" in line else "250 ok"}) as mx, \
+            DnsServer({"far.test": "@ MX 10 mx\nmx A 127.0.0.1"}) as dns, \
+            small_disk({"dns.servers": [dns.address], "send.port": mx.port,
+                        "send.retry_min": "1s", "send.retry_max": "1s"}) as m:
+        assert submit(m, "before", ["u@far.test"]) == 250
+        until("the first", lambda: len(mx.messages) == 1)
+        clients = [begin(m, [r])[0] for r in ("u@far.test", "no@far.test")]
+        ballast = Ballast(m)
+        ballast.fill()
+        assert [finish(c, "t%d" % i) for i, c in enumerate(clients)] == \
+            [250, 250]
+        until("the second", lambda: len(mx.messages) == 2)
+        until("refused", lambda: any("<no@" in line for lines in mx.lines()
+                                     for line in lines))
+        ballast.drop()
+        until("the bounce", lambda: len(m.mailbox("a")) == 1, 100)
+        until("empty", lambda: m.queued() == [], 100)
+        assert len(mx.messages) == 2  # nothing was sent twice
+
+
+# --- descriptors ------------------------------------------------------------
+
+
+def seconds_of(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        ticks = f.read().rsplit(")", 1)[1].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
+def limit(pid, spare):
+    """No numbers beyond those in use and a few."""
+    used = [int(fd) for fd in os.listdir("/proc/%d/fd" % pid)]
+    free = next(n for n in range(1024) if len(
+        set(range(n)) - set(used)) == spare)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE,
+                     (free, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
+
+
+def unlimit(pid):
+    hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def worker_of(m):
+    serve = until("workers", lambda: [p for p in children_of(m.process.pid)
+                                      if children_of(p)])[0]
+    return children_of(serve)[0]
+
+
+def greets(m):
+    c = Raw("127.0.0.1", m.port, greet=False)
+    c.sock.settimeout(0.2)
+    try:
+        return c if c.reply()[0] == 220 else None
+    except OSError:
+        c.close()
+        return None
+
+
+def test_no_descriptors_for_clients(mta):
+    m = mta("serve", {"serve.workers": 1})
+    worker = worker_of(m)
+    until("the first client has left", lambda: m.events("serve.disconnect"))
+    limit(worker, 3)
+    inside = [m.raw() for _ in range(3)]
+    outside = Raw("127.0.0.1", m.port, greet=False)
+    until("a line about it", lambda: m.events("serve.refused"))
+    begin_cpu, begin_at = seconds_of(worker), time.monotonic()
+    # those who are in are served meanwhile, though not their mail
+    while time.monotonic() < begin_at + 1:
+        assert inside[0].say("RSET")[0] == 250
+        time.sleep(0.05)  # a client's pace
+    assert seconds_of(worker) - begin_cpu < 0.3
+    assert inside[0].say("EHLO x")[0] == 250
+    assert inside[0].say("MAIL FROM:<a@here.test>")[0] == 250
+    assert inside[0].say("RCPT TO:<u@here.test>")[0] == 250
+    assert inside[0].say("DATA")[0] == 354
+    inside[0].send("Subject: none left\r\n\r\nx\r\n")
+    assert inside[0].say(".")[0] == 451
+    for c in inside:
+        c.close()
+    assert outside.reply()[0] == 220  # it has waited in the backlog
+    outside.close()
+    assert submit(m, "after", ["user@here.test"]) == 250
+    assert len(m.events("serve.refused")) == 1
+    assert worker_of(m) == worker
+
+
+def test_no_descriptors_for_the_sender(mta):
+    with Peer() as mx, DnsServer(
+            {"far.test": "@ MX 10 mx\nmx A 127.0.0.1"}) as dns:
+        m = mta("run", {"dns.servers": [dns.address], "send.port": mx.port,
+                        "send.retry_min": "1s", "send.retry_max": "1s"})
+        assert submit(m, "before", ["u@far.test"]) == 250
+        until("the first", lambda: len(mx.messages) == 1)
+        sender = [p for p in children_of(m.process.pid)
+                  if len(os.listdir("/proc/%d/task" % p)) > 1][0]
+        until("the session is over", lambda: m.events("send.disconnect"))
+        limit(sender, 0)
+        assert submit(m, "after", ["u@far.test"]) == 250
+        begin_cpu, begin_at = seconds_of(sender), time.monotonic()
+        until("a second", lambda: time.monotonic() > begin_at + 1)
+        assert seconds_of(sender) - begin_cpu < 0.3
+        assert not m.events("send.bounced")
+        unlimit(sender)
+        until("the second", lambda: len(mx.messages) == 2, 100)
+        assert not m.events("send.bounced")
