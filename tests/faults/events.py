@@ -5,16 +5,11 @@ told to stop."""
 import contextlib
 import os
 import signal
-import subprocess
 import time
 
 from errors import ONCE
-from page import FOREVER, name_of
 from rig import PATIENCE, Broken, Rig, harness
 from running import Running
-
-# Calls that a parent of many makes in all its life; so many are tried.
-MOST = 400
 
 
 def kill(role):
@@ -27,11 +22,13 @@ def kill(role):
 
 
 def reload(rig):
-    """Over when there is another sender, for that is what it does to it."""
+    """Over when there is another sender, for that is what it does to it, or
+    when it was refused."""
     before = rig.roles()["sender"]
     os.kill(rig.process.pid, signal.SIGHUP)
     harness.until("a sender with the new settings", lambda:
-                  rig.roles().get("sender", before) != before, PATIENCE)
+                  rig.roles().get("sender", before) != before or
+                  "the settings stay" in rig.news(), PATIENCE)
 
 
 # name -> (whose calls, what happens)
@@ -97,18 +94,24 @@ class Start(Running):
             rig.page.disarm()
             rig.cleanup()
 
+    def has_ended(self):
+        """It may, if it says why."""
+        status = self.rig.process.poll()
+        if status is None:
+            return False
+        self.rig.process = None
+        if status <= 0:
+            raise Broken("ended at the start with %d" % status)
+        if "mta" not in self.rig.news():
+            raise Broken("ended with %d, without a word" % status)
+        return True
+
     def up(self):
-        """Is it up?  False: it has ended instead, and said why."""
+        """Is it up?  False: it has ended instead."""
         rig = self.rig
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            status = rig.process.poll()
-            if status is not None:
-                rig.process = None
-                if status <= 0:
-                    raise Broken("ended at the start with %d" % status)
-                if "mta" not in rig.news():
-                    raise Broken("ended with %d, without a word" % status)
+            if self.has_ended():
                 return False
             if len(rig.roles()) == 5:
                 with contextlib.suppress(OSError):
@@ -118,14 +121,24 @@ class Start(Running):
             time.sleep(0.005)
         raise Broken("neither up nor ended: %s" % rig.roles())
 
+    def work(self):
+        """A round, unless a service that had just begun ends the whole."""
+        try:
+            self.rig.round()
+        except Broken:
+            if not self.has_ended():
+                raise
+            self.rig.forget()
+            return
+        self.over(self.rig)
+
     def attempt(self, part, call, error, nth):
         rig = self.rig
         rig.text = ""
         rig.page.arm(("path", self.WHO[part]), call, error, nth)
         rig.start(wait=False)
         if self.up():
-            rig.round()
-            self.over(rig)
+            self.work()
         rig.page.disarm()
         if rig.kernel_objects():  # of one that ended; the next tidies up
             rig.start()

@@ -25,12 +25,15 @@ from events import EVENTS, STOPS, Events, Start, Stop
 from places import Places
 from rig import Outside, harness
 from running import Report, Running
+from tools import TOOLS, Once, Tools
 
 PARTS = dict.fromkeys(("worker", "sender", "collector", "worker-lasting",
                        "sender-lasting", "collector-lasting"), Running)
 PARTS.update(dict.fromkeys(EVENTS, Events))
 PARTS.update(dict.fromkeys(Start.WHO, Start))
 PARTS.update(dict.fromkeys(STOPS, Stop))
+PARTS.update(dict.fromkeys(TOOLS, Tools))
+PARTS.update(dict.fromkeys(("once", "once-parent"), Once))
 
 
 def main():

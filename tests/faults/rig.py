@@ -168,7 +168,8 @@ class Rig(harness.Mta):
         end = time.monotonic() + PATIENCE
         while not answers or answers[-1] != "250":
             if time.monotonic() > end:
-                raise Broken("%s is not taken: %s" % (mail.token, answers))
+                raise Broken("%s is not taken: %s ..." % (mail.token,
+                                                          answers[:9]))
             answers.append(self.attempt(mail))
             if answers[-1] not in ("250", "closed") and \
                     answers[-1][0] != "4":

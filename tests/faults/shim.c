@@ -81,6 +81,7 @@ struct page {
 
 static struct page *page;
 static uintptr_t base, end; /* of the program in memory */
+static uintptr_t spared, spared_end;
 static char path[PATH_LEN]; /* of this process in the tree */
 static unsigned children, born;
 static __thread bool inside;
@@ -101,18 +102,33 @@ static void *look_up(void *cache, const char *name)
 
 #define REAL(name) ((__typeof__(real_##name))look_up(&real_##name, #name))
 
-static int note_program(struct dl_phdr_info *info, size_t size, void *ctx)
+static uintptr_t end_of(const struct dl_phdr_info *info)
+{
+    uintptr_t last = 0;
+
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *h = &info->dlpi_phdr[i];
+        uintptr_t to = info->dlpi_addr + h->p_vaddr + h->p_memsz;
+        if (h->p_type == PT_LOAD && to > last)
+            last = to;
+    }
+    return last;
+}
+
+/* The first is the program.  libconfig 1.5 does not look at what malloc()
+ * gives it; that is not ours to prove again. */
+static int note_objects(struct dl_phdr_info *info, size_t size, void *ctx)
 {
     (void)size;
     (void)ctx;
-    base = info->dlpi_addr;
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        uintptr_t to =
-            base + info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_memsz;
-        if (info->dlpi_phdr[i].p_type == PT_LOAD && to > end)
-            end = to;
+    if (end == 0) {
+        base = info->dlpi_addr;
+        end = end_of(info);
+    } else if (strstr(info->dlpi_name, "/libconfig.so") != NULL) {
+        spared = info->dlpi_addr;
+        spared_end = end_of(info);
     }
-    return 1; /* the first one is the program */
+    return 0;
 }
 
 __attribute__((constructor)) static void begin(void)
@@ -129,7 +145,7 @@ __attribute__((constructor)) static void begin(void)
     if (p == MAP_FAILED)
         return;
     (void)backtrace(first, 1); /* loads what it needs, now */
-    dl_iterate_phdr(note_program, NULL);
+    dl_iterate_phdr(note_objects, NULL);
     born = p->generation;
     page = p;
 }
@@ -168,24 +184,29 @@ static void note_site(struct page *p, enum call c, const uint64_t *frame)
     __atomic_store_n(&p->lock, 0, __ATOMIC_RELEASE);
 }
 
-static void note_stack(uint64_t *frame)
+/* False: not for us to fail. */
+static bool note_stack(uint64_t *frame)
 {
     void *all[32];
     int n = backtrace(all, 32), out = 0;
 
     memset(frame, 0, FRAMES * sizeof *frame);
-    for (int i = 0; i < n && out < FRAMES; i++)
-        if ((uintptr_t)all[i] >= base && (uintptr_t)all[i] < end)
-            frame[out++] = (uintptr_t)all[i] - base;
+    for (int i = 0; i < n && out < FRAMES; i++) {
+        uintptr_t at = (uintptr_t)all[i];
+        if (at >= base && at < end)
+            frame[out++] = at - base;
+        else if (out == 0 && at >= spared && at < spared_end)
+            return false;
+    }
+    return out > 0; /* or it is a library's own doing, as it is loaded */
 }
 
 static int decide(struct page *p, enum call c)
 {
     uint64_t frame[FRAMES];
 
-    note_stack(frame);
-    if (frame[0] == 0)
-        return 0; /* a library's own doing, such as its constructor */
+    if (!note_stack(frame))
+        return 0;
     __atomic_add_fetch(&p->count[c], 1, __ATOMIC_RELAXED);
     note_site(p, c, frame);
     if (c != p->call)
