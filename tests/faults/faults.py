@@ -2,7 +2,8 @@
 """Fail every call that can fail, one after the other, and see what comes of it.
 
 usage: faults.py --shim SHIM.SO [--part NAME ...] [--call NAME ...]
-       [--first N] [--each N] [--seconds S [--seed N]] [--keep DIR]
+       [--first N] [--each N] [--seconds S [--seed N]]
+       [--keep DIR] [--record FILE]
 
 For each process of a running system, and for each call that it makes in a
 round of mail (rig.py), the first is failed, then the second, and so on to the
@@ -13,7 +14,8 @@ Running.settle(): nothing is lost, clients are told the truth, the log says
 so, nothing leaks, all processes are there again.
 
 --seconds S takes a sample of each part for so long; --first N begins with the Nth, --each N takes every Nth only; --keep copies
-the evidence of a failure."""
+the evidence of a failure, --record writes down what was tried, for
+table.py."""
 
 import argparse
 import os
@@ -44,13 +46,14 @@ def main():
     ap.add_argument("--first", type=int, default=1)
     ap.add_argument("--each", type=int, default=1)
     ap.add_argument("--keep")
+    ap.add_argument("--record")
     ap.add_argument("--seconds", type=float)
     ap.add_argument("--seed", type=int,
                     default=int(os.environ.get("FAULTS_SEED",
                                                random.randrange(100000))))
     args = ap.parse_args()
     args.chance = random.Random(args.seed)
-    report = Report(Places(harness.MTA), args.keep)
+    report = Report(Places(harness.MTA), args.keep, args.record)
     with Outside() as outside:
         for part in args.part:
             running = PARTS[part](args, outside, report)
@@ -58,10 +61,9 @@ def main():
                 running.run(part)
             finally:
                 running.give_up()
-    tried = sum(report.tried.values())
     print("%d failures injected at %d places, seed %d" % (
-        tried, len(report.hit), args.seed))
-    print("%d passed, %d failed" % (tried - len(report.broken),
+        report.tried, len(report.hit), args.seed))
+    print("%d passed, %d failed" % (report.tried - len(report.broken),
                                     len(report.broken)))
     return 1 if report.broken else 0
 

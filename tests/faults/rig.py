@@ -18,14 +18,13 @@ import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-for sibling in ("system", "crash"):
-    sys.path.insert(0, os.path.join(os.path.dirname(HERE), sibling))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "system"))
 
 import harness  # noqa: E402
-from crash import examine, make  # noqa: E402
 from dnsserver import DnsServer  # noqa: E402
 from page import Page  # noqa: E402
 from peer import Peer  # noqa: E402
+from traffic import compose, examine  # noqa: E402
 
 import random  # noqa: E402
 
@@ -144,7 +143,7 @@ class Rig(harness.Mta):
         return answer
 
     def dialogue(self, link, mail):
-        body = make(mail.token, mail.size, self.chance)
+        body = compose(mail.token, 1, mail.size, self.chance)
         said = [b"EHLO client.test", b"MAIL FROM:<back@here.test>"]
         said += [b"RCPT TO:<%s>" % r.encode() for r in mail.rcpts]
         said += [b"DATA", body + b"."]
@@ -188,10 +187,10 @@ class Rig(harness.Mta):
         with self.outside.peer.lock:
             messages = list(self.outside.peer.messages)
         for m in messages:
-            token, intact = examine(m.data)
-            if not intact:
-                raise Broken("damaged at the remote host: %s" % token)
-            found[token, "remote"] += 1
+            key = examine(m.data)
+            if key is None:
+                raise Broken("damaged at the remote host: %s" % m)
+            found[key[0], "remote"] += 1
         return found
 
     @staticmethod
@@ -200,10 +199,10 @@ class Rig(harness.Mta):
             token = re.search(rb"^Subject: (m\S+)\r?$", raw, re.M)
             found[token and token.group(1).decode(), "bounce"] += 1
             return
-        token, intact = examine(raw)
-        if not intact:
+        key = examine(raw)
+        if key is None:
             raise Broken("damaged in %s" % path)
-        found[token, "local"] += 1
+        found[key[0], "local"] += 1
 
     def forget(self):
         """Start the next round with empty mailboxes."""

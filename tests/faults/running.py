@@ -1,7 +1,8 @@
 """A running system of which one process at a time is given faults."""
 
-import collections
 import contextlib
+import json
+import os
 import time
 
 from errors import LASTING, ONCE
@@ -11,23 +12,30 @@ from rig import Broken, Rig, copy_evidence, harness
 UPKEEP = 0.3  # seconds in which the sender has synced and reclaimed
 HOLD = 0.1  # seconds that a lasting fault is tried, beside the clients' time
 IMPATIENCE = 0.2  # of clients during a lasting fault
+BUSY_MAX = 0.7  # of a CPU, with waits that are so much shorter
 GROWTH_MAX = 4096  # KiB that a process may gain in a sweep of hundreds
 
 
 class Report:
-    """What was tried, and what went wrong."""
+    """What was tried, and what went wrong; also a line of JSON for each, for
+    table.py."""
 
-    def __init__(self, places, keep):
+    def __init__(self, places, keep, record):
         self.places, self.keep = places, keep
-        self.tried = collections.Counter()  # (part, call) -> injections
-        self.hit = collections.Counter()  # (call, place) -> injections
-        self.broken = []
+        self.record = open(record, "a") if record else None
+        self.tried, self.hit, self.broken = 0, set(), []
 
     def note(self, part, call, page):
-        stack = page.stack()
-        if page.hits:
-            self.tried[part, call] += 1
-            self.hit[call, self.places.place(stack)] += 1
+        if not page.hits:
+            return
+        place = self.places.place(page.stack())
+        self.tried += 1
+        self.hit.add((call, place))
+        if self.record:
+            json.dump([part, call, hex(place), self.places.text(place)],
+                      self.record)
+            self.record.write("\n")
+            self.record.flush()
 
     def wrong(self, what, page, error, rig=None):
         where = self.places.story(page.stack()) or "no call failed"
@@ -36,6 +44,16 @@ class Report:
         if rig is not None:
             copy_evidence(rig, self.keep and "%s/%d" % (
                 self.keep, len(self.broken)))
+
+
+def seconds_of(pid):
+    """CPU of a process; nothing, once it is gone."""
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            ticks = f.read().rsplit(")", 1)[1].split()[11:13]
+    except FileNotFoundError:
+        return 0
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 class Running:
@@ -90,12 +108,17 @@ class Running:
     def lasting(self, role, call, error, nth):
         """From the nth on, for a while; then all is well again."""
         rig = self.rig
-        rig.page.arm(("pid", rig.whole()[role]), call, error, nth, FOREVER)
+        pid = rig.whole()[role]
+        rig.page.arm(("pid", pid), call, error, nth, FOREVER)
+        begin, used = time.monotonic(), seconds_of(pid)
         mails = rig.mails()
         answers = [self.try_once(m) for m in mails]
         time.sleep(HOLD)
+        took, used = time.monotonic() - begin, seconds_of(pid) - used
         rig.page.disarm()
         self.report.note(role, call, rig.page)
+        if used > BUSY_MAX * took:
+            raise Broken("spins: %.2f s of CPU in %.2f s" % (used, took))
         rig.text = ""
         for m, a in zip(mails, answers):
             if a != "250":
