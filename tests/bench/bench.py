@@ -27,6 +27,8 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "system")]
 
 import place  # noqa: E402
 import rows_accept  # noqa: E402
+import rows_relay  # noqa: E402
+import rows_state  # noqa: E402
 import tools  # noqa: E402
 from peer_exim import Exim  # noqa: E402
 from peer_opensmtpd import OpenSmtpd  # noqa: E402
@@ -35,7 +37,8 @@ from peers import Mta  # noqa: E402
 from report import Report  # noqa: E402
 from row import Plan  # noqa: E402
 
-ROWS = rows_accept.ROWS + rows_accept.MAILDIR
+ROWS = rows_accept.ROWS + rows_accept.MAILDIR + rows_relay.ROWS + \
+    rows_state.ROWS
 PEERS = [Mta, Postfix, Exim, OpenSmtpd]
 
 
@@ -83,7 +86,7 @@ class Bench:
             for cls in who:
                 if cls.name in row.untuned:
                     got = self.one(cls, row, env, tuned=False)
-                    results[cls.title + ", as packaged"] = [got] if got else []
+                    results[cls.name + ":untuned"] = [got] if got else []
         return results
 
 

@@ -1,12 +1,13 @@
 /* idle.c - open many connections at once and hold them.
  *
- *   idle -a 127.0.0.1:2525 -c 1000 [-T seconds] [-e]
+ *   idle -a 127.0.0.1:2525 -c 1000 [-T seconds] [-e] [-w window]
  *
  * Prints a line of JSON when all are greeted or -T seconds (10) are over:
  * how many were, and after how long the median, the 99th percentile and the
  * last of them, in ms, counted from the first connect().  Then holds them
  * until SIGTERM or until standard input ends.  -e says EHLO, too, and waits
- * for its answer: sessions that have done something. */
+ * for its answer: sessions that have done something.  -w opens them so many
+ * at a time rather than all at once. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,7 +22,7 @@
 #include <unistd.h>
 
 static struct sockaddr_in there;
-static int count = 1000, ep, greeted, failed;
+static int count = 1000, window, ep, dialled, greeted, failed;
 static double limit = 10, begin, *when;
 static bool hello;
 static bool *said; /* by descriptor: EHLO is on its way */
@@ -52,6 +53,7 @@ static void dial(void)
         fatal("connect");
     ev.data.fd = fd;
     epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev);
+    dialled++;
 }
 
 static void on_input(int fd)
@@ -71,13 +73,15 @@ static void on_input(int fd)
         when[greeted++] = now() - begin;
         epoll_ctl(ep, EPOLL_CTL_DEL, fd, NULL);
     }
+    while (dialled < count && dialled - greeted - failed < window)
+        dial();
 }
 
 static void options(int argc, char **argv)
 {
     int o;
 
-    while ((o = getopt(argc, argv, "a:c:T:e")) != -1)
+    while ((o = getopt(argc, argv, "a:c:T:w:e")) != -1)
         switch (o) {
         case 'a': {
             char *colon = strrchr(optarg, ':');
@@ -91,6 +95,7 @@ static void options(int argc, char **argv)
         }
         case 'c': count = atoi(optarg); break;
         case 'T': limit = atof(optarg); break;
+        case 'w': window = atoi(optarg); break;
         case 'e': hello = true; break;
         default: exit(64);
         }
@@ -118,7 +123,9 @@ int main(int argc, char **argv)
     if (when == NULL || said == NULL)
         fatal("memory");
     begin = now();
-    for (int i = 0; i < count; i++)
+    if (window == 0)
+        window = count;
+    while (dialled < count && dialled < window)
         dial();
     while (greeted + failed < count && now() - begin < limit) {
         int n = epoll_wait(ep, ev, 256, 100);

@@ -86,8 +86,7 @@ class Exim(Rooted):
         }.get(self.mode, (NEXT_HOP, OUT))
         names = {"port": self.port,
                  "queue_only": "true" if self.mode == "hold" else "false",
-                 "router": router % {"hop": self.more.get("next_hop",
-                                                          self.next_hop)},
+                 "router": router % {"hop": self.next_hop},
                  "transport": transport}
         self.write("/etc/exim4/exim4.conf", MAIN % names)
         self.write("/etc/users", "".join("user%d: 1\n" % i

@@ -50,9 +50,8 @@ class OpenSmtpd(Rooted):
         return self.dir + "/log"
 
     def configure(self):
-        hop = self.more.get("next_hop", self.next_hop)
         action = ACTIONS.get(self.mode, 'action "it" relay host smtp://%s:25'
-                             % hop)
+                             % self.next_hop)
         out = self.mode in ("relay", "mx")
         self.write("/etc/smtpd.conf", CONF % {
             "port": self.port, "action": action,

@@ -31,12 +31,18 @@ class Peer:
     started_by = None  # the process that start() began, if it stays
 
     def __init__(self, place, mode, tuned=True, **more):
-        """more: workers= and limit= (connections) for some."""
+        """more: settings of a single peer, as workers= and routes= of mta;
+        next_hop=, limit= (connections at once) for those that need it."""
         self.place, self.mode, self.tuned, self.more = place, mode, tuned, more
         self.port = PORT
-        self.next_hop = NOBODY if mode == "stuck" else NEXT_HOP
         self.dir = place.room(self.name)
         self.group = account.Group(self.name)
+
+    @property
+    def next_hop(self):
+        """Where mail goes in modes relay and stuck."""
+        return NOBODY if self.mode == "stuck" else \
+            self.more.get("next_hop", NEXT_HOP)
 
     def spawn(self, *cmd, **options):
         return subprocess.Popen(cmd, preexec_fn=self.group.enter,
@@ -115,17 +121,21 @@ class Mta(Peer):
                  'aliases = "";']
         send = ['tls = "none";', 'retry_min = "10d";', 'retry_max = "10d";']
         dns = []
-        if "workers" in self.more:
-            serve.append("workers = %d;" % self.more["workers"])
+        for key in ("workers", "max_clients"):
+            if key in self.more:
+                serve.append("%s = %d;" % (key, self.more[key]))
+        if "routes" in self.more:
+            send.append('routes = [ "%s" ];' % '", "'.join(
+                self.more["routes"]))
         if self.mode == "mx":
             dns.append('servers = ["127.0.0.53"];')
         else:
-            hop = self.more.get("next_hop", self.next_hop)
+            hop = self.next_hop
             send.append('relay_host = "[%s]:25";' % hop)
         return serve, send, dns
 
     def prepare(self):
-        os.mkdir(self.dir + "/mail")
+        os.makedirs(self.dir + "/mail", exist_ok=True)
         serve, send, dns = self.settings()
         with open(self.dir + "/mta.conf", "w") as f:
             f.write('hostname = "mx.here.test";\nqueue_dir = "%s/queue";\n'
@@ -135,6 +145,8 @@ class Mta(Peer):
                                            " ".join(dns)))
 
     def start(self):
+        """The mode may have changed since prepare()."""
+        self.prepare()
         command = "serve" if self.mode == "hold" else "run"
         self.started_by = self.spawn(harness.MTA, command, "-c",
                                      self.dir + "/mta.conf")

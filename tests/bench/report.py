@@ -41,10 +41,12 @@ def spread(results, key, digits=0):
     return text
 
 
-def best_peer(results, key="rate"):
-    rates = [middle(r, key) for name, r in results.items()
-             if name != "mta" and middle(r, key) is not None]
-    return max(rates) if rates else None
+def best_peer(results, start=""):
+    """The best rate of the peers whose name starts so, whatever their
+    settings."""
+    rates = [middle(r, "rate") for name, r in results.items()
+             if name != "mta" and name.startswith(start)]
+    return max((r for r in rates if r), default=None)
 
 
 class Report:
@@ -67,8 +69,8 @@ class Report:
         others = results if goal.against is None else \
             self.results_of(goal.against) or {}
         own = middle(results.get("mta", []), "rate")
-        other = middle(others.get("postfix", []), "rate") \
-            if goal.key == "x_postfix" else best_peer(others)
+        other = best_peer(others, "postfix" if goal.key == "x_postfix"
+                          else "")
         return own / other if own and other else None
 
     def verdict(self, row, results, goal):
@@ -76,10 +78,11 @@ class Report:
         if value is None:
             return "not measured"
         shown = "%.3g" % value if value < 1000 else "%.0f" % value
-        unit = "×" if goal.key.startswith("x_") else " " + goal.unit
+        unit = "×" if goal.key.startswith("x_") else \
+            " " * bool(goal.unit) + goal.unit
         if goal.sense == "==":
-            return "%s: **%s**" % (shown + unit, "reached" if
-                                   value == goal.limit else "not reached")
+            return "%s%s: %s" % (shown, unit, "reached" if value == goal.limit
+                                 else "**not reached**")
         if goal.reached(value):
             return "%s%s: reached" % (shown, unit)
         off = abs(value / goal.limit - 1) * 100
@@ -94,14 +97,19 @@ class Report:
         return "; ".join(self.verdict(row, results, g)
                          for g in row.goals) or "–"
 
+    def title(self, name):
+        """Of a key of results: a peer, or a peer ":untuned"."""
+        name, _, untuned = name.partition(":")
+        return self.titles[name] + ", as packaged" * bool(untuned)
+
     # --- tables ----------------------------------------------------------
 
     def rate_lines(self, row, results):
-        postfix = middle(results.get("postfix", []), "rate")
+        postfix = best_peer(results, "postfix")
         best = best_peer(results)
         for name, r in results.items():
             own = middle(r, "rate")
-            yield [self.titles.get(name, name), spread(r, "rate"),
+            yield [self.title(name), spread(r, "rate"),
                    spread(r, "cpu_us"), spread(r, "p50_ms", 2),
                    spread(r, "p99_ms", 2), spread(r, "syncs", 3),
                    spread(r, "sockets"),

@@ -534,15 +534,16 @@ int main(int argc, char **argv)
     struct epoll_event ev[256];
     sigset_t shut, open;
 
-    raise_limit();
-    ep = epoll_create1(0);
-    options(argc, argv);
+    /* Before we listen: who can connect may ask. */
     sigfillset(&shut);
     sigprocmask(SIG_SETMASK, &shut, &open);
     sigaction(SIGUSR1, &sa, NULL);
     sigaction(SIGUSR2, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);
+    raise_limit();
+    ep = epoll_create1(0);
+    options(argc, argv);
     while (!stop && (leave_after == 0 || count.messages < leave_after ||
                      wait_head != NULL)) {
         int n = wait_for_work(ev, 256, &open);
