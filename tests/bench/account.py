@@ -14,6 +14,7 @@ import subprocess
 import harness
 
 V1 = "/sys/fs/cgroup/cpuacct"
+TICK = os.sysconf("SC_CLK_TCK")
 V2 = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
 
 
@@ -26,9 +27,32 @@ def hierarchy():
     raise SystemExit("bench: no control groups to count CPU time with")
 
 
+class Others:
+    """What the machine does meanwhile that is none of ours: such figures
+    are worth little if it is much."""
+
+    def __init__(self):
+        self.own = Group("bench")
+        self.own.enter()
+        self.start = self.stat()
+
+    @staticmethod
+    def stat():
+        with open("/proc/stat") as f:
+            ticks = [int(x) for x in f.readline().split()[1:9]]
+        everything = sum(ticks) / TICK
+        return everything - (ticks[3] + ticks[4]) / TICK, everything
+
+    def share(self):
+        """Of the CPU time of all cores so far."""
+        busy, everything = (b - a for a, b in zip(self.start, self.stat()))
+        return max(0, busy - self.own.cpu() - Group.used) / everything
+
+
 class Group:
     """A control group; processes that enter() and all they start."""
     made = 0
+    used = 0  # seconds of CPU of all that are gone
 
     def __init__(self, name):
         Group.made += 1
@@ -67,6 +91,7 @@ class Group:
             self.signal(signal.SIGKILL)
             return not self.pids()
         harness.until("processes gone", gone)
+        Group.used += self.cpu()
         os.rmdir(self.dir)
 
     def memory(self, pids=None):

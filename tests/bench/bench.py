@@ -25,6 +25,7 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "system")]
 
+import account  # noqa: E402
 import place  # noqa: E402
 import rows_accept  # noqa: E402
 import rows_relay  # noqa: E402
@@ -111,7 +112,7 @@ def arguments():
     ap.add_argument("--peers", help="of mta,postfix,exim,opensmtpd")
     ap.add_argument("--rounds", type=int, default=5)
     ap.add_argument("--messages", type=int)
-    ap.add_argument("--seconds", type=float, default=2.0)
+    ap.add_argument("--seconds", type=float, default=1.5)
     ap.add_argument("--no-syncs", action="store_true")
     ap.add_argument("--quick", action="store_true",
                     help="short rounds, no rows that fill queues")
@@ -141,6 +142,7 @@ def main():
         return
     place.enter([os.path.abspath(__file__)] + sys.argv[1:])
     peers = [p for p in args.peers if p.version()]
+    others = account.Others()
     where = place.Place(args.dir, args.gib)
     try:
         facts = place.facts(where)
@@ -159,6 +161,9 @@ def main():
                 with open(args.json, "w") as f:
                     json.dump({r.name: res for r, res in report.rows}, f,
                               indent=1)
+            facts["other programs"] = "%.0f %% of the machine's CPU time " \
+                "went to them meanwhile" % (others.share() * 100)
+        print("\nother programs: " + facts["other programs"])
         if args.write:
             report.write()
     finally:

@@ -60,7 +60,8 @@ class Place:
         try:
             run("dd", "if=/dev/zero", "of=" + image, "bs=4M",
                 "count=%d" % (gib * 256), "oflag=direct", "status=none")
-            run("mkfs.ext4", "-q", "-E",
+            # Some peers make three files of a message: many inodes.
+            run("mkfs.ext4", "-q", "-i", "4096", "-E",
                 "lazy_itable_init=0,lazy_journal_init=0", image)
             loop = run("losetup", "--direct-io=on", "-f", "--show", image)
             try:

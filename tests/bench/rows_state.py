@@ -30,6 +30,7 @@ def greeted(port, limit=120):
 class Idle(Row):
     name, section, mode = "idle-1000", "Idle and crowded", "hold"
     title, more = "1,000 idle connections", {"limit": 1200}
+    rounds = 3
     shows = [("kib", "private memory each", "KiB", 2),
              ("held", "connections that were greeted", "", 0)]
     goals = [Goal("kib", "<=", 1, "KiB"), Goal("held", ">=", 1000, "")]
@@ -38,6 +39,7 @@ class Idle(Row):
         tools.load(peer.port, 20, 200)
         quiet(peer.group, share=0.2)
         before, _ = peer.group.memory()
+        # A few at a time: for those with room for five that wait.
         with tools.idle(peer.port, 1000, "-e", "-w", "4",
                         seconds=60) as said:
             quiet(peer.group, share=0.2)
@@ -49,6 +51,7 @@ class Idle(Row):
 class Burst(Row):
     name, section, mode = "burst-1000", "Idle and crowded", "hold"
     title, more = "1,000 connections at once", {"limit": 1200}
+    rounds = 3
     shows = [("held", "greeted within 10 s", "", 0),
              ("last", "the last of them after", "ms", 0)]
     goals = [Goal("held", ">=", 1000, ""), Goal("last", "<=", 1000, "ms")]
@@ -98,7 +101,7 @@ class Rest(Row):
 
 def time_list(peer):
     took = []
-    for _ in range(3):
+    while len(took) < 3 and sum(took) < 5:
         begin = time.monotonic()
         subprocess.run(peer.list_queue(), check=True,
                        stdout=subprocess.DEVNULL)
