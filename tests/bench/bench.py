@@ -91,7 +91,7 @@ class Bench:
         return results
 
 
-def ceilings():
+def ceilings(n):
     """What the generator and the sink can do with nobody between them."""
     lines = []
     with tools.Sink("127.0.0.1", port=2525):
@@ -99,7 +99,7 @@ def ceilings():
                 ("20 connections, one message each", 20, {"keep": False}),
                 ("1 kept", 1, {}), ("100 kept", 100, {}),
                 ("100 kept, pipelining", 100, {"pipeline": True})):
-            said = tools.load(2525, conns, 20000, **more)
+            said = tools.load(2525, conns, n, **more)
             lines.append("ceiling of the generator, 1 KiB, %s, into a sink: "
                          "%.0f a second, %.0f µs of its own CPU each" % (
                              text, said["rate"], said["own_cpu_us"]))
@@ -120,7 +120,8 @@ def arguments():
     ap.add_argument("--list", action="store_true")
     ap.add_argument("--json")
     ap.add_argument("--dir", default=tempfile.gettempdir())
-    ap.add_argument("--gib", type=int, default=4)
+    ap.add_argument("--gib", type=int, default=4,
+                    help="of the file system; 0: that of --dir")
     args = ap.parse_args()
     if args.quick:
         args.rounds, args.seconds, args.gib = 2, 0.5, 1
@@ -150,7 +151,7 @@ def main():
             "%s %s" % (p.title, p.version()) for p in peers)
         facts["rounds"] = "%d of about %g s" % (args.rounds, args.seconds)
         report = Report(facts, {p.name: p.title for p in peers}, args.rounds)
-        report.ceilings = ceilings()
+        report.ceilings = ceilings(args.messages or 20000)
         print("\n".join(report.ceilings), flush=True)
         bench = Bench(args, where, peers)
         for row in args.rows:

@@ -47,7 +47,8 @@ class Place:
         os.chmod(self.top, 0o755)
         self.mounted = False
         try:
-            self.mount(gib)
+            if gib > 0:
+                self.mount(gib)
         except (subprocess.CalledProcessError, OSError) as e:
             print("bench: no loop device (%s): using the directory's own "
                   "file system" % str(getattr(e, "output", e)).strip())
@@ -94,7 +95,7 @@ class Place:
             return "ext4 with its journal on a loop device, %s" % (
                 "direct I/O" if self.direct else "buffered (no direct I/O)")
         out = run("df", "--output=fstype", self.dir).splitlines()[-1]
-        return "%s, the directory's own (no loop device)" % out
+        return out + ", the directory's own (no loop device)"
 
     def close(self):
         if self.mounted:

@@ -62,6 +62,31 @@ def test_load_through_mta_to_sink(flags):
         assert seen["most_open"] == 1
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may measure")
+def test_bench_measures(tmp_path):
+    """The comparison itself, a few messages of two of its rows."""
+    out = tmp_path / "out.json"
+    done = subprocess.run(
+        ["/usr/bin/python3",
+         os.path.join(harness.ROOT, "tests", "bench", "bench.py"),
+         "--only", "kept-20,relay-one", "--peers", "mta", "--rounds", "1",
+         "--messages", "60", "--gib", "0", "--dir", str(tmp_path),
+         "--json", str(out)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        timeout=harness.DEADLINE * 4)
+    if "unshare" in done.stdout:
+        pytest.skip("no namespaces here: " + done.stdout)
+    assert done.returncode == 0, done.stdout
+    rows = json.loads(out.read_text())
+    for name in ("kept-20", "relay-one"):
+        first = rows[name]["mta"][0]
+        assert first["messages"] == 60
+        assert first["rate"] > 0 and first["cpu_us"] > 0
+    assert first["sockets"] == 1 and first["extra"] == 0
+    assert 0 < rows["kept-20"]["mta"][1]["syncs"] <= 1.1
+    assert os.listdir(tmp_path) == ["out.json"]
+
+
 def test_sink_takes_chunks():
     """Several BDAT in flight, an empty last one, dots and line ends in
     chunks that mean nothing there."""
