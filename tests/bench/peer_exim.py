@@ -89,7 +89,7 @@ class Exim(Rooted):
                  "router": router % {"hop": self.next_hop},
                  "transport": transport}
         self.write("/etc/exim4/exim4.conf", MAIN % names)
-        self.write("/etc/users", "".join("user%d: 1\n" % i
+        self.write("/etc/users", "".join("user%d: user%d\n" % (i, i)
                                          for i in range(USERS)))
         for d in ("spool", "log"):
             path = self.root + "/var/%s/exim4" % d

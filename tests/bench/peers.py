@@ -39,6 +39,11 @@ class Peer:
         self.group = account.Group(self.name)
 
     @property
+    def mail(self):
+        """Where the mailboxes are."""
+        return self.dir + "/mail"
+
+    @property
     def next_hop(self):
         """Where mail goes in modes relay and stuck."""
         return NOBODY if self.mode == "stuck" else \
@@ -135,7 +140,7 @@ class Mta(Peer):
         return serve, send, dns
 
     def prepare(self):
-        os.makedirs(self.dir + "/mail", exist_ok=True)
+        os.makedirs(self.mail, exist_ok=True)
         serve, send, dns = self.settings()
         with open(self.dir + "/mta.conf", "w") as f:
             f.write('hostname = "mx.here.test";\nqueue_dir = "%s/queue";\n'

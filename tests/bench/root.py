@@ -38,6 +38,10 @@ class Rooted(Peer):
     def root(self):
         return self.dir + "/root"
 
+    @property
+    def mail(self):
+        return self.root + "/var/mail"
+
     def make_etc(self):
         etc = self.root + "/etc"
         os.makedirs(etc)
