@@ -10,7 +10,10 @@
 #include "send/worker.h"
 
 enum {
-    LANE_WINDOW = 16 /* jobs given ahead, so that its pipe never runs dry */
+    /* given ahead, so that its pipe never runs dry: jobs, and recipients
+     * (one job more may begin below that) */
+    LANE_WINDOW = 64,
+    LANE_RCPTS = 256
 };
 
 struct sched;
@@ -26,6 +29,7 @@ struct lane {
     struct worker *worker;
     unsigned refs;       /* hops */
     unsigned out;        /* jobs given and not back */
+    size_t out_rcpts;    /* of these */
     bool ended;          /* the session is over; jobs are on their way back */
     unsigned failures;   /* in a row */
     uint64_t down_until; /* ms of the loop */
@@ -50,7 +54,7 @@ bool lane_has_room(const struct sched *s, const struct lane *l);
 bool lane_is_open(const struct lane *l);
 void lane_wait(struct sched *s, struct hop *h); /* for room, or a session */
 int lane_give(struct sched *s, struct lane *l, struct job *j, struct err *e);
-void lane_job_back(struct sched *s, struct lane *l);
+void lane_job_back(struct sched *s, struct lane *l, size_t nrcpt);
 void lane_ended(struct sched *s, struct lane *l);
 void lane_flush(struct sched *s);
 struct lane *lane_new_local(struct sched *s, struct worker *w);

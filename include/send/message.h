@@ -26,15 +26,14 @@ struct rcpt {
     struct message *msg;
     struct dest *dest;
     uint32_t when; /* of the next attempt; before it is placed: seconds left */
-    uint32_t slot;
-    uint16_t attempts;
-    uint8_t state;
+    unsigned slot : 16, attempts : 12, state : 4;
 };
+enum { RCPT_ATTEMPTS_MAX = 4095 };
 
 struct message {
     struct spool_item item;
     struct rcpt *rcpts;   /* those not finished */
-    struct message *next; /* among those not yet loaded */
+    struct message *next; /* among those that could not be read */
     uint32_t expires;
     uint16_t settling;  /* jobs whose notices are to be written */
     uint8_t warned;     /* the sender knows of the delay */

@@ -43,7 +43,7 @@ struct sched {
     struct pool *messages, *rcpts, *blocks;
     struct map dests, lanes;
     struct calendar calendar;
-    struct message *fresh;  /* found, not yet loaded */
+    struct message *unread; /* the disk did not give them */
     struct list ready;      /* dests with something to do now */
     struct list unresolved; /* dests that wait for a free query */
     struct list idle;       /* dests without recipients, oldest first */
@@ -65,7 +65,6 @@ uint32_t sched_seconds(const struct sched *s);
 
 /* intake.c */
 int intake_scan(struct sched *s, struct err *e);
-bool intake_has_fresh(const struct sched *s);
 void rcpt_release(struct sched *s, struct rcpt *r);     /* mark it gone */
 void message_sweep(struct sched *s, struct message *m); /* drop the gone */
 

@@ -19,6 +19,9 @@ struct upkeep {
  * be done without them goes on. */
 void upkeep_turn(struct upkeep *u, struct sched *s);
 
+/* ms to wait before a scan that somebody asked for. */
+uint64_t upkeep_scan_pause(const struct upkeep *u, const struct sched *s);
+
 /* ms until upkeep_turn() has something to do. */
 uint64_t upkeep_wait(const struct upkeep *u, const struct sched *s);
 #endif

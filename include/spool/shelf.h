@@ -60,6 +60,7 @@ struct spool_store {
     size_t narrived;
     struct spool_copies copies;
     struct spool_walk walk;
+    struct spool_walk ahead; /* what was read of items' envelopes */
 };
 
 struct spool_segment *spool_shelf_find(struct spool_store *s, uint64_t id);

@@ -36,21 +36,40 @@ void spool_store_close(struct spool_store **s); /* syncs marks first */
  * spool_store_scan() then, and at start, and every few seconds. */
 int spool_store_wake_fd(const struct spool_store *s);
 
+/* One record where it stands: for those who just met it, and for tools. */
+struct spool_walk;
+struct spool_view {
+    const struct spool_record *rec;
+    int fd; /* of the segment, for spool_view_* and the body */
+    uint64_t at;
+    const struct spool_walk *walk; /* has read some of it already, or NULL */
+};
+int spool_view_slot(const struct spool_view *v, uint32_t index,
+                    struct spool_slot *slot, struct err *e);
+/* Call fn for each field of the envelope in order (see spool_field).  Stops
+ * when fn returns non-zero and returns that; -1 with *e on failure. */
+typedef int spool_field_fn(void *ctx, enum spool_field type,
+                           struct span content);
+int spool_view_envelope(const struct spool_view *v, spool_field_fn *fn,
+                        void *ctx, struct err *e);
+struct body spool_view_body(const struct spool_view *v);
+
 /* For each record that is new since the last scan and has a recipient that
  * is pending or held: found() gets it, with place for the owner to answer:
  * the item that will represent it, or NULL when memory is out (the scan ends
  * and a later one goes on with this record).  Older generations of an id
- * never show.  found() calls nothing of the store.  -1: a segment cannot be
- * read; all others were looked at. */
+ * never show.  found() calls nothing of the store but spool_view_*, which
+ * costs little now.  -1: a segment cannot be read; all others were looked
+ * at. */
 typedef struct spool_item *spool_found_fn(void *ctx,
-                                          const struct spool_record *rec);
+                                          const struct spool_view *v);
 int spool_store_scan(struct spool_store *s, spool_found_fn *found, void *ctx,
                      struct err *e);
 
-/* Call each field of the envelope in order (see spool_field).  Stops when fn
- * returns non-zero and returns that; -1 with *e on failure. */
-typedef int spool_field_fn(void *ctx, enum spool_field type,
-                           struct span content);
+/* As spool_view_envelope().  Cheap for items next to each other.  A view is
+ * good until the next call for another item. */
+int spool_item_view(struct spool_store *s, const struct spool_item *it,
+                    struct spool_view *v, struct err *e);
 int spool_item_envelope(struct spool_store *s, const struct spool_item *it,
                         spool_field_fn *fn, void *ctx, struct err *e);
 
@@ -86,20 +105,10 @@ struct spool_usage {
 void spool_store_usage(const struct spool_store *s, struct spool_usage *u);
 
 /* For tools: look at every record of the queue without a lock, while others
- * work or nobody does.  fn gets a reader for envelope and slots. */
-struct spool_view {
-    const struct spool_record *rec;
-    int fd; /* of the segment, for spool_view_* and the body */
-    uint64_t at;
-};
+ * work or nobody does. */
 typedef int spool_view_fn(void *ctx, const struct spool_view *v);
 /* 0; what fn returned when non-zero; -1 with *e.  Records without a pending
  * or held recipient are shown only with `all`. */
 int spool_look(const char *queue_dir, bool all, spool_view_fn *fn, void *ctx,
                struct err *e);
-int spool_view_slot(const struct spool_view *v, uint32_t index,
-                    struct spool_slot *slot, struct err *e);
-int spool_view_envelope(const struct spool_view *v, spool_field_fn *fn,
-                        void *ctx, struct err *e);
-struct body spool_view_body(const struct spool_view *v);
 #endif

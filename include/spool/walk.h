@@ -28,9 +28,16 @@ void spool_walk_start(struct spool_walk *w, int fd, uint64_t segment,
 int spool_walk_next(struct spool_walk *w, struct spool_record *r, uint64_t *at,
                     struct err *e);
 
-/* n bytes (at most 4096) at that offset, inside w; NULL with *e. */
+/* n bytes (at most SPOOL_WINDOW) at that offset, inside w; NULL with *e. */
 const unsigned char *spool_walk_bytes(struct spool_walk *w, uint64_t at,
                                       size_t n, struct err *e);
+/* The same if they are in the buffer already, else NULL. */
+const unsigned char *spool_walk_peek(const struct spool_walk *w, uint64_t at,
+                                     uint64_t n);
+/* Be ready to peek at n bytes there: reads on a whole window when the last
+ * ones were shortly before.  What fails is only not read. */
+void spool_walk_ahead(struct spool_walk *w, int fd, uint64_t segment,
+                      const uint64_t place[2], uint64_t end);
 
 /* Has the record just shown a recipient that is pending or held?  1, 0, -1. */
 int spool_walk_waits(struct spool_walk *w, const struct spool_record *r,

@@ -12,33 +12,16 @@ uint32_t sched_seconds(const struct sched *s)
     return (uint32_t)((loop_now(s->loop) - s->start_ms) / 1000) + 1;
 }
 
-static struct spool_item *on_found(void *ctx, const struct spool_record *rec)
-{
-    struct sched *s = ctx;
-    uint64_t now = clock_wall_us();
-
-    if (pool_left(s->rcpts) < rec->nrcpt)
-        return NULL; /* shown again, when others are done */
-    struct message *m = pool_get(s->messages);
-    if (m == NULL)
-        return NULL;
-    memset(m, 0, sizeof *m);
-    uint64_t age = now > rec->arrival ? (now - rec->arrival) / 1000000u : 0;
-    m->expires =
-        sched_seconds(s) +
-        (age < s->rule.lifetime ? s->rule.lifetime - (uint32_t)age : 0);
-    m->next = s->fresh;
-    s->fresh = m;
-    return &m->item;
-}
-
 /* --- recipients -----------------------------------------------------------*/
 
 struct load {
     struct sched *s;
+    const struct spool_view *v;
     struct message *m;
     struct rcpt **tail;
+    uint64_t now; /* wall clock, us */
     uint32_t n;
+    struct err *e;
 };
 
 static struct span domain_of(struct span address)
@@ -52,55 +35,63 @@ static struct span domain_of(struct span address)
     return why == SMTP_ADDRESS_OK ? a.domain : SPAN_LIT(" ");
 }
 
+static struct rcpt *new_rcpt(struct load *l, struct span address)
+{
+    struct rcpt *r = pool_get(l->s->rcpts);
+    struct dest *d = r == NULL ? NULL : dest_for(l->s, domain_of(address));
+
+    if (d == NULL) {
+        pool_put(l->s->rcpts, r);
+        return NULL;
+    }
+    *r = (struct rcpt){ .msg = l->m, .dest = d };
+    *l->tail = r;
+    l->tail = &r->next;
+    return r;
+}
+
+/* 0; 1: no memory; -1 with *e. */
+static int add_rcpt(struct load *l, uint32_t index, struct span address)
+{
+    struct spool_slot slot;
+
+    if (spool_view_slot(l->v, index, &slot, l->e) != 0)
+        return -1;
+    l->m->warned |= slot.warned;
+    if (slot.state != SPOOL_PENDING && slot.state != SPOOL_HELD)
+        return 0;
+    struct rcpt *r = new_rcpt(l, address);
+    if (r == NULL)
+        return 1;
+    r->slot = index & UINT16_MAX; /* SPOOL_RCPT_MAX fits */
+    r->attempts = (slot.attempts < RCPT_ATTEMPTS_MAX ? slot.attempts
+                                                     : RCPT_ATTEMPTS_MAX) &
+                  RCPT_ATTEMPTS_MAX;
+    r->state = slot.state == SPOOL_HELD ? RCPT_HELD : RCPT_WAITS;
+    r->when = retry_left(slot.next_attempt, l->now, l->s->rule.max);
+    return 0;
+}
+
 static int on_field(void *ctx, enum spool_field type, struct span content)
 {
     struct load *l = ctx;
 
-    if (type != SPOOL_F_RCPT)
+    if (type != SPOOL_F_RCPT || l->n++ >= l->v->rec->nrcpt)
         return 0;
-    struct rcpt *r = pool_get(l->s->rcpts);
-    struct dest *d = r == NULL ? NULL : dest_for(l->s, domain_of(content));
-    if (d == NULL) {
-        pool_put(l->s->rcpts, r);
-        return 1;
-    }
-    *r = (struct rcpt){
-        .msg = l->m, .dest = d, .slot = l->n++, .state = RCPT_GONE
-    };
-    *l->tail = r;
-    l->tail = &r->next;
-    return 0;
-}
-
-/* What its slot says; nothing is done about it yet. */
-static int read_state(struct sched *s, struct rcpt *r, struct err *e)
-{
-    struct spool_slot slot;
-
-    if (spool_slot_get(s->store, &r->msg->item, r->slot, &slot, e) != 0)
-        return -1;
-    r->attempts =
-        (uint16_t)(slot.attempts < UINT16_MAX ? slot.attempts : UINT16_MAX);
-    r->msg->warned |= slot.warned;
-    if (slot.state == SPOOL_HELD)
-        r->state = RCPT_HELD;
-    if (slot.state != SPOOL_PENDING)
-        return 0;
-    r->when = retry_left(slot.next_attempt, clock_wall_us(), s->rule.max);
-    r->state = r->when > 0 ? RCPT_WAITS : RCPT_DUE;
-    return 0;
+    return add_rcpt(l, l->n - 1, content);
 }
 
 static void place(struct sched *s, struct message *m)
 {
     for (struct rcpt *r = m->rcpts; r != NULL; r = r->next) {
-        s->pending += r->state == RCPT_DUE || r->state == RCPT_WAITS;
-        if (r->state == RCPT_DUE)
-            dest_add(r);
-        else if (r->state == RCPT_WAITS)
+        if (r->state == RCPT_HELD)
+            continue;
+        s->pending++;
+        if (r->when > 0)
             outcome_later(s, r, r->when);
+        else
+            dest_add(r);
     }
-    message_sweep(s, m);
 }
 
 static void unload(struct sched *s, struct message *m)
@@ -113,71 +104,102 @@ static void unload(struct sched *s, struct message *m)
     m->rcpts = NULL;
 }
 
-/* 0: loaded; 1: no memory now; -1 with *e. */
-static int read_message(struct sched *s, struct message *m, struct err *e)
-{
-    struct load l = { s, m, &m->rcpts, 0 };
-
-    int rc = spool_item_envelope(s->store, &m->item, on_field, &l, e);
-    if (rc == 0 && l.n != m->item.rec.nrcpt)
-        rc = err_set(e, ERR_PERM, 0, "%u recipients in an envelope for %u",
-                     (unsigned)l.n, (unsigned)m->item.rec.nrcpt);
-    for (struct rcpt *r = m->rcpts; r != NULL && rc == 0; r = r->next)
-        rc = read_state(s, r, e);
-    return rc;
-}
-
 /* Once, however often it is tried. */
-static void complain(struct message *m, const struct err *e)
+static void complain(struct message *m, const struct spool_record *rec,
+                     const struct err *e)
 {
     char id[MSG_ID_TEXT];
 
     if (m->unreadable)
         return;
     m->unreadable = 1;
-    msg_id_text(id, m->item.rec.id);
+    msg_id_text(id, rec->id);
     LOG(LOG_ERROR, "send.unreadable", LS("id", id), LS("error", e->text));
 }
 
-/* One for which there is no memory comes again at the next scan, and so does
- * one that the disk does not give us now.  What makes no sense stays in the
- * queue and in the log: a person must look.  Without recipients it costs
- * nothing more. */
-static void load_fresh(struct sched *s)
+/* 0: loaded; 1: no memory now; -1 with *e. */
+static int load(struct sched *s, struct message *m, const struct spool_view *v,
+                struct err *e)
 {
-    struct message *m, *later = NULL;
+    struct load l = { s, v, m, &m->rcpts, clock_wall_us(), 0, e };
+    int rc = spool_view_envelope(v, on_field, &l, e);
+
+    if (rc == 0 && l.n != v->rec->nrcpt)
+        rc = err_set(e, ERR_PERM, 0, "%u recipients in an envelope for %u",
+                     (unsigned)l.n, (unsigned)v->rec->nrcpt);
+    if (rc == 0) {
+        place(s, m);
+        return 0;
+    }
+    unload(s, m);
+    if (rc < 0)
+        complain(m, v->rec, e);
+    return rc;
+}
+
+static uint32_t expiry(const struct sched *s, const struct spool_record *rec)
+{
+    uint64_t now = clock_wall_us();
+    uint64_t age = now > rec->arrival ? (now - rec->arrival) / 1000000u : 0;
+
+    return sched_seconds(s) +
+           (age < s->rule.lifetime ? s->rule.lifetime - (uint32_t)age : 0);
+}
+
+static void again(struct sched *s, struct message *m)
+{
+    m->next = s->unread;
+    s->unread = m;
+}
+
+/* What the disk does not give us now comes again at the next scan.  What
+ * makes no sense stays in the queue and in the log: a person must look.
+ * Without recipients it costs nothing more.  One for which there is no
+ * memory is shown to us again, when others are done. */
+static struct spool_item *on_found(void *ctx, const struct spool_view *v)
+{
+    struct sched *s = ctx;
     struct err e;
 
-    while ((m = s->fresh) != NULL) {
-        s->fresh = m->next;
-        m->next = NULL;
-        int rc = read_message(s, m, &e);
-        if (rc == 0) {
-            place(s, m);
-            continue;
-        }
-        unload(s, m);
-        if (rc < 0)
-            complain(m, &e);
-        if (rc > 0 || e.kind == ERR_TEMP) {
-            m->next = later;
-            later = m;
-        }
+    if (pool_left(s->rcpts) < v->rec->nrcpt)
+        return NULL;
+    struct message *m = pool_get(s->messages);
+    if (m == NULL)
+        return NULL;
+    memset(m, 0, sizeof *m);
+    m->expires = expiry(s, v->rec);
+    int rc = load(s, m, v, &e);
+    if (rc > 0) {
+        pool_put(s->messages, m);
+        return NULL;
     }
-    s->fresh = later;
+    if (rc < 0 && e.kind == ERR_TEMP)
+        again(s, m);
+    return &m->item;
+}
+
+static void load_unread(struct sched *s)
+{
+    struct message *m = s->unread, *next;
+    struct spool_view v;
+    struct err e;
+
+    for (s->unread = NULL; m != NULL; m = next) {
+        next = m->next;
+        int rc = spool_item_view(s->store, &m->item, &v, &e);
+        if (rc == 0)
+            rc = load(s, m, &v, &e);
+        if (rc > 0 || (rc < 0 && e.kind == ERR_TEMP))
+            again(s, m);
+        else if (rc == 0)
+            message_sweep(s, m);
+    }
 }
 
 int intake_scan(struct sched *s, struct err *e)
 {
-    if (spool_store_scan(s->store, on_found, s, e) != 0)
-        return -1;
-    load_fresh(s);
-    return 0;
-}
-
-bool intake_has_fresh(const struct sched *s)
-{
-    return s->fresh != NULL;
+    load_unread(s);
+    return spool_store_scan(s->store, on_found, s, e);
 }
 
 /* --- the end of a recipient -----------------------------------------------*/

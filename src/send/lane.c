@@ -92,7 +92,8 @@ bool lane_is_open(const struct lane *l)
 
 bool lane_has_room(const struct sched *s, const struct lane *l)
 {
-    if (l->out >= LANE_WINDOW || l->ended || s->stopping)
+    if (l->out >= LANE_WINDOW || l->out_rcpts >= LANE_RCPTS || l->ended ||
+        s->stopping)
         return false;
     return lane_is_open(l) || s->open_sessions < SCHED_SESSIONS_MAX;
 }
@@ -128,6 +129,7 @@ int lane_give(struct sched *s, struct lane *l, struct job *j, struct err *e)
         addr_port_text(j->address, &l->peer);
     j->session = l->session;
     l->out++;
+    l->out_rcpts += j->nrcpt;
     s->jobs_out++;
     worker_give(l->worker, &j->note);
     return 0;
@@ -204,9 +206,10 @@ static void reap(struct sched *s, struct lane *l)
     open_next(s);
 }
 
-void lane_job_back(struct sched *s, struct lane *l)
+void lane_job_back(struct sched *s, struct lane *l, size_t nrcpt)
 {
     l->out--;
+    l->out_rcpts -= nrcpt;
     s->jobs_out--;
     if (l->ended && l->out == 0)
         reap(s, l);

@@ -104,6 +104,12 @@ static bool wants(const struct job *j, const struct job_rcpt *jr,
 
 /* --- one recipient --------------------------------------------------------*/
 
+static void count_attempt(struct rcpt *r)
+{
+    if (r->attempts < RCPT_ATTEMPTS_MAX)
+        r->attempts++;
+}
+
 static void finish(struct sched *s, struct job_rcpt *jr)
 {
     if (jr->notice == NOTICE_NONE)
@@ -114,7 +120,7 @@ static void finish(struct sched *s, struct job_rcpt *jr)
 
 static void be_delivered(struct sched *s, struct job *j, struct job_rcpt *jr)
 {
-    jr->rcpt->attempts++;
+    count_attempt(jr->rcpt);
     if (jr->forward != NULL) {
         jr->notice = NOTICE_FORWARD; /* the mark waits for the copy */
     } else {
@@ -166,8 +172,7 @@ static void be_deferred(struct sched *s, struct job *j, struct job_rcpt *jr)
 /* The last answer stays the reason; only the status tells that time is up. */
 static void be_tried(struct sched *s, struct job *j, struct job_rcpt *jr)
 {
-    if (jr->rcpt->attempts < UINT16_MAX)
-        jr->rcpt->attempts++;
+    count_attempt(jr->rcpt);
     if (jr->answer.verdict == VERDICT_DEFERRED &&
         sched_seconds(s) >= j->msg->expires) {
         jr->answer.verdict = VERDICT_FAILED;
@@ -209,6 +214,7 @@ void outcome_apply(struct sched *s, struct job *j)
 {
     struct lane *lane =
         j->session != NULL || j->note.kind == NOTE_JOB ? j->lane : NULL;
+    size_t nrcpt = j->nrcpt;
     bool notices = false;
 
     for (size_t i = 0; i < j->nrcpt; i++) {
@@ -222,7 +228,7 @@ void outcome_apply(struct sched *s, struct job *j)
         dispose(s, j);
     }
     if (lane != NULL)
-        lane_job_back(s, lane);
+        lane_job_back(s, lane, nrcpt);
 }
 
 /* --- notices --------------------------------------------------------------*/

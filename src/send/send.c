@@ -26,6 +26,7 @@ struct sender {
     struct sched s;
     struct upkeep upkeep;
     struct loop_io wake;
+    struct loop_timer pause; /* between being woken and the scan */
     struct back back[SCHED_WORKERS_MAX + 1];
     const struct send_options *o;
     uint64_t started, stop_by; /* ms of the loop */
@@ -85,10 +86,28 @@ static void on_back(struct loop_io *io, unsigned ready)
         take_note(b->sched, LIST_ENTRY(l, struct note, link));
 }
 
+/* Servers under load wake us at every commit.  A scan that serves many of
+ * them costs no more than one that serves one. */
 static void on_wake(struct loop_io *io, unsigned ready)
 {
+    struct sender *x = LOOP_ENTRY(io, struct sender, wake);
+
+    uint64_t pause = upkeep_scan_pause(&x->upkeep, &x->s);
+
     (void)ready;
-    LOOP_ENTRY(io, struct sender, wake)->s.scan_now = true;
+    x->s.scan_now = pause == 0;
+    if (x->s.scan_now)
+        return;
+    (void)loop_watch(x->s.loop, io, 0, NULL);
+    loop_timer_set(x->s.loop, &x->pause, pause);
+}
+
+static void on_pause_over(struct loop_timer *t)
+{
+    struct sender *x = LOOP_ENTRY(t, struct sender, pause);
+
+    x->s.scan_now = true;
+    (void)loop_watch(x->s.loop, &x->wake, LOOP_READ, NULL); /* fd fits */
 }
 
 /* --- threads --------------------------------------------------------------*/
@@ -314,6 +333,7 @@ static int watch_queue(struct sender *x, struct err *e)
     if (fd < 0)
         return 0; /* the scan every few seconds must do */
     x->wake = (struct loop_io){ .fd = fd, .fn = on_wake };
+    x->pause.fn = on_pause_over;
     return loop_watch(x->s.loop, &x->wake, LOOP_READ, e);
 }
 

@@ -7,7 +7,8 @@
 #include <string.h>
 
 enum {
-    SCAN_MS = 5000, /* the server wakes us; this is for lost wake-ups */
+    SCAN_MS = 5000,    /* the server wakes us; this is for lost wake-ups */
+    SCAN_PAUSE_MS = 5, /* from one scan to the next */
     SYNC_MS = 1000,
     RECLAIM_MS = 3000,
     DEST_BUCKETS = 64 * 1024,
@@ -137,6 +138,11 @@ static uint64_t left(uint64_t last, uint64_t every, uint64_t now)
 static uint64_t least(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
+}
+
+uint64_t upkeep_scan_pause(const struct upkeep *u, const struct sched *s)
+{
+    return left(u->scanned, SCAN_PAUSE_MS, loop_now(s->loop));
 }
 
 uint64_t upkeep_wait(const struct upkeep *u, const struct sched *s)

@@ -25,21 +25,28 @@ void spool_item_remove(struct spool_store *s, struct spool_item *it)
     it->segment = NULL;
 }
 
-static int view_of(struct spool_store *s, const struct spool_item *it,
-                   struct spool_view *v, struct err *e)
+int spool_item_view(struct spool_store *s, const struct spool_item *it,
+                    struct spool_view *v, struct err *e)
 {
-    *v = (struct spool_view){ &it->rec, spool_shelf_fd(s, it->segment, e),
-                              it->at };
+    *v = (struct spool_view){ .rec = &it->rec,
+                              .fd = spool_shelf_fd(s, it->segment, e),
+                              .at = it->at };
     return v->fd < 0 ? -1 : 0;
 }
 
 int spool_item_envelope(struct spool_store *s, const struct spool_item *it,
                         spool_field_fn *fn, void *ctx, struct err *e)
 {
+    const struct spool_segment *g = it->segment;
     struct spool_view v;
 
-    return view_of(s, it, &v, e) != 0 ? -1
-                                      : spool_view_envelope(&v, fn, ctx, e);
+    if (spool_item_view(s, it, &v, e) != 0)
+        return -1;
+    const uint64_t place[2] = { it->at + spool_envelope_at(&it->rec),
+                                it->rec.envelope_size };
+    spool_walk_ahead(&s->ahead, v.fd, g->id, place, g->end);
+    v.walk = &s->ahead;
+    return spool_view_envelope(&v, fn, ctx, e);
 }
 
 int spool_item_pin(struct spool_store *s, struct spool_item *it,
@@ -47,7 +54,7 @@ int spool_item_pin(struct spool_store *s, struct spool_item *it,
 {
     struct spool_view v;
 
-    if (view_of(s, it, &v, e) != 0)
+    if (spool_item_view(s, it, &v, e) != 0)
         return -1;
     *body = spool_view_body(&v);
     it->segment->pins++;
@@ -65,8 +72,9 @@ int spool_slot_get(struct spool_store *s, const struct spool_item *it,
 {
     struct spool_view v;
 
-    return view_of(s, it, &v, e) != 0 ? -1
-                                      : spool_view_slot(&v, index, slot, e);
+    return spool_item_view(s, it, &v, e) != 0
+               ? -1
+               : spool_view_slot(&v, index, slot, e);
 }
 
 int spool_slot_put(struct spool_store *s, struct spool_item *it, uint32_t index,

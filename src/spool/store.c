@@ -145,7 +145,8 @@ static int consider(struct looking *k, struct spool_segment *g,
     int waits = spool_walk_waits(&s->walk, r, at, k->e);
     if (waits <= 0)
         return waits;
-    struct spool_item *it = k->found(k->ctx, r);
+    const struct spool_view v = { r, g->fd, at, &s->walk };
+    struct spool_item *it = k->found(k->ctx, &v);
     if (it == NULL)
         return 1;
     it->rec = *r;

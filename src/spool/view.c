@@ -56,7 +56,7 @@ static int wanted(struct look *k, const struct spool_record *r, uint64_t at,
 static int show(struct look *k, const struct spool_record *r, uint64_t at,
                 struct err *e)
 {
-    struct spool_view v = { r, k->walk.fd, at };
+    struct spool_view v = { r, k->walk.fd, at, &k->walk };
 
     if (k->fn != NULL)
         return k->fn(k->ctx, &v);
@@ -147,44 +147,75 @@ int spool_look(const char *queue_dir, bool all, spool_view_fn *fn, void *ctx,
 int spool_view_slot(const struct spool_view *v, uint32_t index,
                     struct spool_slot *slot, struct err *e)
 {
+    uint64_t at = v->at + spool_slot_at(index);
+    const unsigned char *seen =
+        v->walk == NULL ? NULL : spool_walk_peek(v->walk, at, SPOOL_SLOT);
     unsigned char in[SPOOL_SLOT];
 
     if (index >= v->rec->nrcpt)
         return err_set(e, ERR_BUG, 0, "recipient %u of %u", (unsigned)index,
                        (unsigned)v->rec->nrcpt);
-    if (fs_pread_all(v->fd, in, sizeof in,
-                     (off_t)(v->at + spool_slot_at(index))) != 0)
+    if (seen == NULL && fs_pread_all(v->fd, in, sizeof in, (off_t)at) != 0)
         return err_set(e, ERR_TEMP, errno, "read a recipient");
-    spool_slot_decode(slot, index, in);
+    spool_slot_decode(slot, index, seen != NULL ? seen : in);
     return 0;
 }
 
+/* Give fn all whole fields of *rest. */
+static int each_field(struct span *rest, spool_field_fn *fn, void *ctx)
+{
+    enum spool_field type;
+    struct span content;
+    int rc = 0;
+
+    while (rc == 0 && spool_field_next(rest, &type, &content))
+        rc = fn(ctx, type, content);
+    return rc;
+}
+
+static int malformed(struct err *e)
+{
+    return err_set(e, ERR_PERM, 0, "an envelope is malformed");
+}
+
 /* Through a window that holds the longest field: envelopes may be large. */
-int spool_view_envelope(const struct spool_view *v, spool_field_fn *fn,
-                        void *ctx, struct err *e)
+static int read_envelope(const struct spool_view *v, spool_field_fn *fn,
+                         void *ctx, struct err *e)
 {
     char window[SPOOL_FIELD_HEAD + SPOOL_FIELD_MAX];
     uint64_t at = v->at + spool_envelope_at(v->rec);
     uint64_t left = v->rec->envelope_size;
-    enum spool_field type;
-    struct span content;
 
     while (left > 0) {
         size_t n = left < sizeof window ? (size_t)left : sizeof window;
         if (fs_pread_all(v->fd, window, n, (off_t)at) != 0)
             return err_set(e, ERR_TEMP, errno, "read an envelope");
         struct span rest = { window, n };
-        while (spool_field_next(&rest, &type, &content)) {
-            int rc = fn(ctx, type, content);
-            if (rc != 0)
-                return rc;
-        }
+        int rc = each_field(&rest, fn, ctx);
+        if (rc != 0)
+            return rc;
         if (rest.n == n)
-            return err_set(e, ERR_PERM, 0, "an envelope is malformed");
+            return malformed(e);
         at += n - rest.n;
         left -= n - rest.n;
     }
     return 0;
+}
+
+int spool_view_envelope(const struct spool_view *v, spool_field_fn *fn,
+                        void *ctx, struct err *e)
+{
+    const unsigned char *seen =
+        v->walk == NULL
+            ? NULL
+            : spool_walk_peek(v->walk, v->at + spool_envelope_at(v->rec),
+                              v->rec->envelope_size);
+
+    if (seen == NULL)
+        return read_envelope(v, fn, ctx, e);
+    struct span rest = { (const char *)seen, v->rec->envelope_size };
+    int rc = each_field(&rest, fn, ctx);
+    return rc == 0 && rest.n > 0 ? malformed(e) : rc;
 }
 
 struct body spool_view_body(const struct spool_view *v)

@@ -26,6 +26,7 @@ static int fill(struct spool_walk *w, uint64_t at, size_t least, struct err *e)
 {
     size_t want = w->last <= NEAR ? sizeof w->buf : PIECE, n = 0;
 
+    want = want < least ? least : want;
     if (want > w->end - at)
         want = (size_t)(w->end - at);
     w->from = at;
@@ -49,9 +50,32 @@ const unsigned char *spool_walk_bytes(struct spool_walk *w, uint64_t at,
         err_set(e, ERR_TEMP, EIO, "a segment is cut short");
         return NULL;
     }
-    if ((at < w->from || at + n > w->from + w->n) && fill(w, at, n, e) != 0)
+    if (spool_walk_peek(w, at, n) == NULL && fill(w, at, n, e) != 0)
         return NULL;
     return w->buf + (at - w->from);
+}
+
+const unsigned char *spool_walk_peek(const struct spool_walk *w, uint64_t at,
+                                     uint64_t n)
+{
+    if (at < w->from || at - w->from > w->n || n > w->n - (at - w->from))
+        return NULL;
+    return w->buf + (at - w->from);
+}
+
+void spool_walk_ahead(struct spool_walk *w, int fd, uint64_t segment,
+                      const uint64_t place[2], uint64_t end)
+{
+    uint64_t at = place[0], n = place[1];
+    bool same = w->segment == segment;
+
+    if (same && spool_walk_peek(w, at, n) != NULL)
+        return;
+    bool onward = same && at >= w->from && at - w->from <= 2 * SPOOL_WINDOW;
+    spool_walk_start(w, fd, segment, at, end);
+    w->last = onward ? 0 : SIZE_MAX;
+    if (n <= SPOOL_WINDOW)
+        (void)spool_walk_bytes(w, at, (size_t)n, NULL);
 }
 
 int spool_walk_next(struct spool_walk *w, struct spool_record *r, uint64_t *at,

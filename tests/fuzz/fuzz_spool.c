@@ -103,10 +103,10 @@ static int on_view(void *ctx, const struct spool_view *v)
     return 0;
 }
 
-static struct spool_item *on_found(void *ctx, const struct spool_record *rec)
+static struct spool_item *on_found(void *ctx, const struct spool_view *v)
 {
     (void)ctx;
-    MUST(rec->length <= MOST);
+    MUST(v->rec->length <= MOST);
     return nitems < ITEMS ? &items[nitems++] : NULL;
 }
 

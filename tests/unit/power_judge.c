@@ -37,10 +37,10 @@ static void complain(const char *fmt, ...)
 
 /* --- the queue --------------------------------------------------------------- */
 
-static struct spool_item *on_found(void *ctx, const struct spool_record *rec)
+static struct spool_item *on_found(void *ctx, const struct spool_view *v)
 {
     (void)ctx;
-    (void)rec;
+    (void)v;
     return now.nitems < 2 * LETTERS ? &now.item[now.nitems++] : NULL;
 }
 
@@ -103,7 +103,7 @@ static void open_and_scan(bool faults)
             continue;
         }
         struct spool_segment *pinned = it->segment;
-        struct spool_view v = { &it->rec, body.fd, it->at };
+        struct spool_view v = { &it->rec, body.fd, it->at, NULL };
         count_record(&v, true);
         spool_item_unpin(s, pinned);
     }

@@ -251,10 +251,10 @@ static void step_worker(int a)
 
 /* --- the sender -------------------------------------------------------------------- */
 
-static struct spool_item *on_found(void *ctx, const struct spool_record *rec)
+static struct spool_item *on_found(void *ctx, const struct spool_view *v)
 {
     (void)ctx;
-    (void)rec;
+    (void)v;
     for (size_t i = 0; i < ITEMS; i++)
         if (!me.item[i].used) {
             me.item[i].used = true;
@@ -277,7 +277,7 @@ static void look_around(void)
             spool_item_pin(me.store, &it->item, &body, &e) != 0)
             continue;
         struct spool_segment *pinned = it->item.segment;
-        struct spool_view v = { &it->item.rec, body.fd, it->item.at };
+        struct spool_view v = { &it->item.rec, body.fd, it->item.at, NULL };
         ck_assert_int_eq(letter_read(&it->rec, &v, true), 0);
         it->known = true;
         spool_item_unpin(me.store, pinned);

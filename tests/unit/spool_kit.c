@@ -269,11 +269,11 @@ int kit_check(const struct spool_view *v, uint32_t *number)
     return 0;
 }
 
-static struct spool_item *on_found(void *ctx, const struct spool_record *rec)
+static struct spool_item *on_found(void *ctx, const struct spool_view *v)
 {
     struct kit *k = ctx;
 
-    (void)rec;
+    (void)v;
     for (size_t i = 0; i < KIT_MESSAGES; i++)
         if (!k->found[i].used) {
             k->found[i].used = true;
@@ -297,7 +297,7 @@ size_t kit_scan(struct kit *k)
         struct spool_item *it = &k->found[i].item;
         ck_assert_int_eq(spool_item_pin(k->s, it, &body, &e), 0);
         struct spool_segment *pinned = it->segment;
-        struct spool_view v = { &it->rec, body.fd, it->at };
+        struct spool_view v = { &it->rec, body.fd, it->at, NULL };
         ck_assert_msg(kit_check(&v, &k->found[i].number) == 0,
                       "a record that nobody wrote");
         spool_item_unpin(k->s, pinned);

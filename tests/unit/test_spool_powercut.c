@@ -298,10 +298,10 @@ static int on_look(void *ctx, const struct spool_view *v)
     return 0;
 }
 
-static struct spool_item *on_found(void *ctx, const struct spool_record *rec)
+static struct spool_item *on_found(void *ctx, const struct spool_view *v)
 {
     (void)ctx;
-    (void)rec;
+    (void)v;
     return nitems < 2 * KIT_MESSAGES ? &items[nitems++] : NULL;
 }
 
@@ -339,7 +339,7 @@ static void judge_item(struct spool_item *it, size_t *present)
         return;
     }
     struct spool_segment *pinned = it->segment;
-    struct spool_view v = { &it->rec, body.fd, it->at };
+    struct spool_view v = { &it->rec, body.fd, it->at, NULL };
     if (kit_check(&v, &number) != 0) {
         complain("half a message", 0);
     } else {

@@ -322,7 +322,7 @@ START_TEST(a_moved_body_stays_readable)
     struct spool_item *it = kit_find(k, 2);
     ck_assert_int_eq(spool_item_pin(k->s, it, &body, &e), 0);
     struct spool_segment *pinned = it->segment;
-    struct spool_view v = { &it->rec, body.fd, it->at };
+    struct spool_view v = { &it->rec, body.fd, it->at, NULL };
     ck_assert_int_eq(spool_store_reclaim(k->s, k->w, &e), 0);
     ck_assert_ptr_ne(it->segment, pinned);
     ck_assert_uint_eq(it->rec.generation, 1);
@@ -332,7 +332,7 @@ START_TEST(a_moved_body_stays_readable)
     ck_assert_int_eq(kit_check(&v, &number), 0);
     spool_item_unpin(k->s, pinned);
     ck_assert_int_eq(spool_item_pin(k->s, it, &body, &e), 0);
-    struct spool_view moved = { &it->rec, body.fd, it->at };
+    struct spool_view moved = { &it->rec, body.fd, it->at, NULL };
     ck_assert_int_eq(kit_check(&moved, &number), 0);
     spool_item_unpin(k->s, it->segment);
     kit_scan(k);
@@ -369,10 +369,10 @@ END_TEST
 static struct spool_item some[8];
 static size_t nsome, room_for;
 
-static struct spool_item *take_some(void *ctx, const struct spool_record *rec)
+static struct spool_item *take_some(void *ctx, const struct spool_view *v)
 {
     (void)ctx;
-    (void)rec;
+    (void)v;
     return nsome < room_for ? &some[nsome++] : NULL;
 }
 
