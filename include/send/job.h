@@ -94,6 +94,7 @@ struct job {
     bool sender_utf8;
     bool dsn_passed; /* the peer has taken over the duty to notify */
     char sid[SESSION_ID_TEXT];
+    unsigned said; /* RCPTs of the transaction under way, of the session */
     size_t nrcpt;
     struct job_rcpt rcpt[];
 };

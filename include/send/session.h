@@ -35,9 +35,10 @@ void session_free(struct session **s); /* accepts NULL; leaves NULL */
 
 void session_start(struct session *s, const struct session_env *env);
 void session_give(struct session *s, struct job *j);
-void session_hurry(struct session *s); /* end it if it only lingers */
-void session_stop(struct session *s);  /* finish what is in hand, then QUIT */
-void session_kill(struct session *s);  /* end it now */
+bool session_has_more(const struct session *s); /* jobs not yet begun */
+void session_hurry(struct session *s);          /* end it if it only lingers */
+void session_stop(struct session *s); /* finish what is in hand, then QUIT */
+void session_kill(struct session *s); /* end it now */
 
 /* How it ended: valid after ended(). */
 struct session_end {

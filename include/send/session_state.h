@@ -20,7 +20,8 @@ enum session_state {
     S_DATA,
     S_BODY,
     S_DOT,
-    S_VOID, /* 354 came though no recipient was taken: a dot, and no more */
+    S_CHUNK, /* BDAT LAST */
+    S_VOID,  /* 354 came though no recipient was taken: a dot, and no more */
     S_RSET,
     S_QUIT,
     S_END,
@@ -71,14 +72,18 @@ struct session {
     unsigned messages; /* transactions begun */
 
     struct list jobs;         /* waiting */
-    struct job *cur, *ahead;  /* ahead: its commands are said already */
-    unsigned said_ahead;      /* its RCPTs */
+    struct job *cur;          /* to which the next reply belongs */
+    struct list ahead;        /* behind it: their commands are said already */
+    struct job *sending;      /* of them all the last one, whose chunk is not
+                                 yet queued to its end; NULL: none */
     size_t asking;            /* where to look for the next reply's recipient */
     unsigned said, waiting;   /* RCPTs of cur said; replies to them to come */
     unsigned accepted, taken; /* of those: 2xx; 2xx and still wanted */
     bool piped;               /* all commands of cur are said */
     bool answered;            /* the peer has answered to one of them */
-    bool full; /* it wants no more recipients in this transaction */
+    bool full;      /* it wants no more recipients in this transaction */
+    bool unsettled; /* it refused a chunk; no MAIL was taken since */
+    bool displaced; /* so it did not take cur's MAIL: cur has no answer */
     struct smtp_dot_encoder dot;
     uint64_t body_at;
 };
@@ -88,15 +93,24 @@ void session_log_connect(const struct session *s);
 const char *session_doing(unsigned state);
 void session_lose_closed(struct session *s); /* says why */
 
-/* transaction.c: writing commands and bodies, keeping answers. */
+/* transaction.c: writing commands, keeping answers; transfer.c: bodies. */
 void tr_say(struct session *s, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-struct job *tr_next(const struct session *s); /* to be begun; NULL: none */
+bool tr_chunks(const struct session *s); /* by BDAT, not by DATA */
+void tr_put(struct session *s, const char *p, size_t n);
+void tr_say_envelope(struct session *s, struct job *j); /* MAIL, all RCPT */
+struct job *tr_pop(struct list *jobs);
+void tr_await(struct session *s, struct job *j); /* its MAIL is answered next */
+struct job *tr_next(const struct session *s);    /* to be begun; NULL: none */
 bool tr_has_misfits(const struct session *s, const struct job *j);
 void tr_refuse_misfits(struct session *s, struct job *j);
 void tr_begin(struct session *s);       /* MAIL, or with PIPELINING all */
 void tr_begin_ahead(struct session *s); /* the same for the job behind cur */
 void tr_take_ahead(struct session *s);  /* cur is answered: go on to ahead */
+/* With BDAT (RFC 3030), whenever something may be said: as many messages as
+ * there are, commands and bodies, until the output is full.  FSM_QUIET, or
+ * E_UNREADABLE for the body of s->sending. */
+unsigned char tr_pump(struct session *s);
 bool tr_more_rcpts(const struct session *s);
 void tr_say_rcpt(struct session *s);  /* one more */
 void tr_note_mail(struct session *s); /* MAIL was refused */

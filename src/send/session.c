@@ -26,6 +26,8 @@ static const struct {
     [S_BODY]  = { 180, "sending the message" },
     [S_DOT]   = { 600, "waiting for the reply to the end of the message; "
                        "it may have been delivered" },
+    [S_CHUNK] = { 600, "waiting for the reply to the end of the message; "
+                       "it may have been delivered" },
     [S_VOID]  = { 600, "waiting for the reply to the end of nothing" },
     [S_RSET]  = { 300, "waiting for the reply to RSET" },
     [S_QUIT]  = {   5, "leaving" },
@@ -62,6 +64,7 @@ struct session *session_new(const struct addr *peer, const char *host)
     s->state = s->was = S_DIAL;
     s->again.fn = on_again;
     list_init(&s->jobs);
+    list_init(&s->ahead);
     smtp_reply_clear(&s->reply);
     return s;
 }
@@ -289,6 +292,11 @@ void session_give(struct session *s, struct job *j)
     }
     list_push(&s->jobs, &j->note.link);
     feed(s, E_JOB);
+}
+
+bool session_has_more(const struct session *s)
+{
+    return !list_empty(&s->jobs);
 }
 
 void session_hurry(struct session *s)

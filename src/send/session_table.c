@@ -3,7 +3,11 @@
  *
  * Replies come in the order of commands, so the state is the reply that is
  * due next, also when more commands are under way.  STARTTLS and AUTH will be
- * states between S_EHLO and S_IDLE, BDAT one beside S_DATA. */
+ * states between S_EHLO and S_IDLE.
+ *
+ * With BDAT (RFC 3030) whole messages are under way one behind the other, and
+ * what is said next depends on no reply: `pump` says it whenever there is
+ * room, in each state of a transaction. */
 #include "send/session_state.h"
 
 /* --- guards: only look ----------------------------------------------------*/
@@ -42,6 +46,11 @@ static bool has_job(const void *ctx)
     return tr_next(ctx) != NULL;
 }
 
+static bool may_chunk(const void *ctx)
+{
+    return tr_chunks(ctx) && has_job(ctx);
+}
+
 static bool is_misfit(const void *ctx)
 {
     const struct job *j = tr_next(ctx);
@@ -53,7 +62,36 @@ static bool has_ahead(const void *ctx)
 {
     const struct session *s = ctx;
 
-    return s->ahead != NULL;
+    return !list_empty(&s->ahead);
+}
+
+static bool is_chunked(const void *ctx)
+{
+    return tr_chunks(ctx);
+}
+
+/* The last byte of the message that is answered has not left us. */
+static bool is_sending(const void *ctx)
+{
+    const struct session *s = ctx;
+
+    return s->sending != NULL && s->sending == s->cur;
+}
+
+/* It refused a chunk, and does not take what followed for a new message
+ * (RFC 3030 leaves open whether a failure ends the transaction). */
+static bool is_displaced(const void *ctx)
+{
+    const struct session *s = ctx;
+
+    return s->unsettled && s->reply.code == 503;
+}
+
+static bool was_displaced(const void *ctx)
+{
+    const struct session *s = ctx;
+
+    return s->displaced;
 }
 
 /* The commands of the next message may share a write with the end of this
@@ -62,7 +100,7 @@ static bool may_go_ahead(const void *ctx)
 {
     const struct session *s = ctx;
 
-    return (s->ext.bits & SMTP_EXT_PIPELINING) != 0 && s->ahead == NULL &&
+    return (s->ext.bits & SMTP_EXT_PIPELINING) != 0 && !has_ahead(s) &&
            !s->full && has_job(s) && !is_misfit(s) && !tr_has_remainder(s);
 }
 
@@ -114,6 +152,11 @@ static void begin(void *ctx, unsigned char *post)
     tr_begin(ctx);
 }
 
+static void pump(void *ctx, unsigned char *post)
+{
+    *post = tr_pump(ctx);
+}
+
 static void say_rcpt(void *ctx, unsigned char *post)
 {
     struct session *s = ctx;
@@ -129,6 +172,16 @@ static void go_on(void *ctx, unsigned char *post)
 
     (void)post;
     s->answered = true;
+    s->unsettled = s->displaced = false;
+}
+
+/* Not an answer to this message: it goes again, behind a RSET. */
+static void displace(void *ctx, unsigned char *post)
+{
+    struct session *s = ctx;
+
+    (void)post;
+    s->displaced = true;
 }
 
 static void refuse_all(void *ctx, unsigned char *post)
@@ -233,6 +286,41 @@ static void finish_take_ahead(void *ctx, unsigned char *post)
     tr_take_ahead(s);
 }
 
+static void end_chunk(struct session *s)
+{
+    tr_note_rest(s);
+    s->end.delivered += s->reply.code < 300 && s->taken > 0;
+    s->unsettled |= s->reply.code >= 400;
+}
+
+static void end_chunk_next(void *ctx, unsigned char *post)
+{
+    struct session *s = ctx;
+    bool doubt = s->displaced;
+
+    end_chunk(s);
+    tr_finish(s);
+    tr_take_ahead(s);
+    s->displaced = doubt; /* so is all that was said after it */
+    *post = tr_pump(s);
+}
+
+static void end_chunk_idle(void *ctx, unsigned char *post)
+{
+    end_chunk(ctx);
+    tr_finish(ctx);
+    next_job(ctx, post);
+}
+
+static void end_chunk_rset(void *ctx, unsigned char *post)
+{
+    struct session *s = ctx;
+
+    end_chunk(s);
+    s->displaced = s->unsettled = false;
+    say_rset(s, post);
+}
+
 static void finish_void(void *ctx, unsigned char *post)
 {
     tr_finish(ctx);
@@ -325,6 +413,8 @@ static void lose_body(void *ctx, unsigned char *post)
     s->end.fault = s->end.local = true;
     answer_set(&s->end.why, VERDICT_DEFERRED, "4.3.0",
                "the message could not be read from the queue");
+    if (s->sending != NULL) /* the peer may not have come so far */
+        job_answer_all(s->sending, &s->end.why);
 }
 
 static void be_killed(void *ctx, unsigned char *post)
@@ -376,6 +466,7 @@ static const struct fsm_row rows[] = {
     FSM_ROW(S_HELO,  E_STOP,       NULL,          NULL,              S_END),
 
     FSM_ROW(S_IDLE,  E_JOB,        is_misfit,     refuse_misfits,    S_IDLE),
+    FSM_ROW(S_IDLE,  E_JOB,        may_chunk,     pump,              S_MAIL),
     FSM_ROW(S_IDLE,  E_JOB,        has_job,       begin,             S_MAIL),
     FSM_ROW(S_IDLE,  E_JOB,        NULL,          next_job,          S_IDLE),
     FSM_ROW(S_IDLE,  E_STOP,       NULL,          say_quit,          S_QUIT),
@@ -388,15 +479,39 @@ static const struct fsm_row rows[] = {
     FSM_ROW(S_MAIL,  E_2XX,        NULL,          say_rcpt,          S_RCPT),
     FSM_ROW(S_MAIL,  E_4XX,        is_piped,      refuse_all,        S_RCPT),
     FSM_ROW(S_MAIL,  E_4XX,        NULL,          refuse_message,    S_IDLE),
+    FSM_ROW(S_MAIL,  E_5XX,        is_displaced,  displace,          S_RCPT),
     FSM_ROW(S_MAIL,  E_5XX,        is_piped,      refuse_all,        S_RCPT),
     FSM_ROW(S_MAIL,  E_5XX,        NULL,          refuse_message,    S_IDLE),
 
     FSM_ROW(S_RCPT,  E_2XX,        NULL,          note_rcpt,         S_RCPT),
     FSM_ROW(S_RCPT,  E_4XX,        NULL,          note_rcpt,         S_RCPT),
     FSM_ROW(S_RCPT,  E_5XX,        NULL,          note_rcpt,         S_RCPT),
+    FSM_ROW(S_RCPT,  E_RCPTS,      is_chunked,    NULL,              S_CHUNK),
     FSM_ROW(S_RCPT,  E_RCPTS,      is_piped,      NULL,              S_DATA),
     FSM_ROW(S_RCPT,  E_RCPTS,      some_taken,    say_data,          S_DATA),
     FSM_ROW(S_RCPT,  E_RCPTS,      NULL,          say_rset,          S_RSET),
+
+    FSM_ROW(S_CHUNK, E_2XX,        is_sending,    lose_order,        S_END),
+    FSM_ROW(S_CHUNK, E_4XX,        is_sending,    refuse_early,      S_END),
+    FSM_ROW(S_CHUNK, E_5XX,        is_sending,    refuse_early,      S_END),
+    FSM_ROW(S_CHUNK, E_2XX,        has_ahead,     end_chunk_next,    S_MAIL),
+    FSM_ROW(S_CHUNK, E_4XX,        has_ahead,     end_chunk_next,    S_MAIL),
+    FSM_ROW(S_CHUNK, E_5XX,        has_ahead,     end_chunk_next,    S_MAIL),
+    FSM_ROW(S_CHUNK, E_2XX,        was_displaced, end_chunk_rset,    S_RSET),
+    FSM_ROW(S_CHUNK, E_2XX,        NULL,          end_chunk_idle,    S_IDLE),
+    FSM_ROW(S_CHUNK, E_4XX,        NULL,          end_chunk_rset,    S_RSET),
+    FSM_ROW(S_CHUNK, E_5XX,        NULL,          end_chunk_rset,    S_RSET),
+
+    /* one message behind the other, while replies come */
+    FSM_ROW(S_MAIL,  E_ROOM,       is_chunked,    pump,              S_MAIL),
+    FSM_ROW(S_RCPT,  E_ROOM,       is_chunked,    pump,              S_RCPT),
+    FSM_ROW(S_CHUNK, E_ROOM,       is_chunked,    pump,              S_CHUNK),
+    FSM_ROW(S_MAIL,  E_JOB,        is_chunked,    pump,              S_MAIL),
+    FSM_ROW(S_RCPT,  E_JOB,        is_chunked,    pump,              S_RCPT),
+    FSM_ROW(S_CHUNK, E_JOB,        is_chunked,    pump,              S_CHUNK),
+    FSM_ROW(S_MAIL,  E_UNREADABLE, NULL,          lose_body,         S_END),
+    FSM_ROW(S_RCPT,  E_UNREADABLE, NULL,          lose_body,         S_END),
+    FSM_ROW(S_CHUNK, E_UNREADABLE, NULL,          lose_body,         S_END),
 
     FSM_ROW(S_DATA,  E_3XX,        is_early,      lose_early,        S_END),
     FSM_ROW(S_DATA,  E_3XX,        some_taken,    start_body,        S_BODY),
@@ -455,7 +570,7 @@ static const struct fsm_row rows[] = {
 
 static const char *const states[S_COUNT] = {
     "DIAL", "GREET", "EHLO", "HELO", "IDLE", "MAIL", "RCPT", "DATA", "BODY",
-    "DOT",  "VOID",  "RSET", "QUIT", "END",
+    "DOT",  "CHUNK", "VOID",  "RSET", "QUIT", "END",
 };
 
 static const char *const events[E_COUNT] = {

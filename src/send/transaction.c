@@ -10,9 +10,9 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { COMMAND_MAX = 2048, BODY_PIECE = 8192, TURN_PIECES = 32 };
+enum { COMMAND_MAX = 2048 };
 
-static void put(struct session *s, const char *p, size_t n)
+void tr_put(struct session *s, const char *p, size_t n)
 {
     if (!conn_write(&s->conn, p, n))
         s->out_failed = true;
@@ -31,7 +31,7 @@ void tr_say(struct session *s, const char *fmt, ...)
         return;
     }
     memcpy(line + n, "\r\n", 2);
-    put(s, line, (size_t)n + 2);
+    tr_put(s, line, (size_t)n + 2);
 }
 
 static bool has(const struct session *s, unsigned ext)
@@ -44,7 +44,7 @@ struct job *tr_next(const struct session *s)
     unsigned limit = s->ext.limit_mail; /* RFC 9422 MAILMAX */
 
     if (s->stopping || list_empty(&s->jobs) ||
-        (limit > 0 && s->messages + (s->ahead != NULL) >= limit))
+        (limit > 0 && s->messages >= limit))
         return NULL;
     struct note *n = LIST_ENTRY(s->jobs.next, struct note, link);
     return LIST_ENTRY(n, struct job, note);
@@ -66,6 +66,11 @@ static bool is_misfit(const struct session *s, const struct job *j,
 {
     return is_open(r) && (is_too_big(s, j) || ((j->sender_utf8 || r->utf8) &&
                                                !has(s, SMTP_EXT_SMTPUTF8)));
+}
+
+bool tr_chunks(const struct session *s)
+{
+    return has(s, SMTP_EXT_CHUNKING) && has(s, SMTP_EXT_PIPELINING);
 }
 
 bool tr_has_misfits(const struct session *s, const struct job *j)
@@ -160,61 +165,70 @@ bool tr_has_remainder(const struct session *s)
     return next_open(s->cur) != NULL;
 }
 
-/* RFC 2920: DATA ends the group; nothing may follow it before its reply. */
-static unsigned say_group(struct session *s, struct job *j)
+void tr_say_envelope(struct session *s, struct job *j)
 {
-    unsigned n = 0, limit = rcpt_limit(s);
+    unsigned limit = rcpt_limit(s);
 
+    s->messages++;
+    j->said = 0;
     say_mail(s, j);
-    for (size_t i = 0; i < j->nrcpt && n < limit; i++)
+    for (size_t i = 0; i < j->nrcpt && j->said < limit; i++)
         if (is_open(&j->rcpt[i])) {
             say_one_rcpt(s, &j->rcpt[i]);
-            n++;
+            j->said++;
         }
-    tr_say(s, "DATA");
-    return n;
 }
 
-static void reset(struct session *s, struct job *j, unsigned said)
+/* RFC 2920: DATA ends the group; nothing may follow it before its reply. */
+static void say_group(struct session *s, struct job *j)
+{
+    tr_say_envelope(s, j);
+    tr_say(s, "DATA");
+}
+
+void tr_await(struct session *s, struct job *j)
 {
     s->cur = j;
-    s->said = s->waiting = said;
+    s->said = s->waiting = j->said;
     s->accepted = s->taken = 0;
-    s->answered = s->full = false;
+    s->answered = s->full = s->displaced = false;
     s->asking = 0;
-    s->messages++;
 }
 
-static struct job *pop(struct session *s)
+struct job *tr_pop(struct list *jobs)
 {
-    struct note *n = LIST_ENTRY(list_pop(&s->jobs), struct note, link);
+    struct note *n = LIST_ENTRY(list_pop(jobs), struct note, link);
 
     return LIST_ENTRY(n, struct job, note);
 }
 
 void tr_begin(struct session *s)
 {
-    struct job *j = pop(s);
+    struct job *j = tr_pop(&s->jobs);
 
-    reset(s, j, 0);
     s->piped = has(s, SMTP_EXT_PIPELINING);
-    if (s->piped)
-        s->said = s->waiting = say_group(s, j);
-    else
+    j->said = 0;
+    if (s->piped) {
+        say_group(s, j);
+    } else {
+        s->messages++;
         say_mail(s, j);
+    }
+    tr_await(s, j);
 }
 
 void tr_begin_ahead(struct session *s)
 {
-    s->ahead = pop(s);
-    s->said_ahead = say_group(s, s->ahead);
+    struct job *j = tr_pop(&s->jobs);
+
+    say_group(s, j);
+    list_push(&s->ahead, &j->note.link);
 }
 
 void tr_take_ahead(struct session *s)
 {
-    reset(s, s->ahead, s->said_ahead);
-    s->ahead = NULL;
     s->piped = true;
+    tr_await(s, tr_pop(&s->ahead));
 }
 
 bool tr_more_rcpts(const struct session *s)
@@ -273,6 +287,8 @@ static void judge_rcpt(struct session *s, struct job_rcpt *r)
     } else if (s->reply.code < 300) {
         r->step = STEP_TAKEN;
         s->taken++;
+    } else if (s->displaced) {
+        r->step = STEP_LEFT;
     } else if (is_full(s)) {
         r->step = STEP_LEFT;
         s->full = true;
@@ -304,48 +320,12 @@ void tr_note_rest(struct session *s)
         struct job_rcpt *r = &s->cur->rcpt[i];
         if (r->step != STEP_TAKEN)
             continue;
-        tr_take_answer(s, &r->answer);
         r->step = STEP_DONE;
+        if (s->displaced && s->reply.code >= 400)
+            r->step = STEP_LEFT;
+        else
+            tr_take_answer(s, &r->answer);
     }
-}
-
-/* --- the body -------------------------------------------------------------*/
-
-void tr_start_body(struct session *s)
-{
-    s->dot = (struct smtp_dot_encoder)SMTP_DOT_ENCODER_INIT;
-    s->body_at = 0;
-}
-
-/* A bounded number of pieces, so that one fast peer with one huge message
- * does not keep the worker from its other sessions. */
-unsigned char tr_send_body(struct session *s)
-{
-    char raw[BODY_PIECE], coded[2 * BODY_PIECE];
-    const struct body *b = &s->cur->body;
-
-    for (int i = 0; i < TURN_PIECES; i++) {
-        if (s->body_at == b->size)
-            return E_SENT;
-        if (conn_output_waiting(&s->conn) >= CONN_HIGH || s->out_failed)
-            return FSM_QUIET;
-        uint64_t left = b->size - s->body_at;
-        size_t want = left < sizeof raw ? (size_t)left : sizeof raw;
-        ssize_t n = body_read(b, s->body_at, raw, want);
-        if (n <= 0)
-            return E_UNREADABLE;
-        put(s, coded, smtp_dot_encode(&s->dot, raw, (size_t)n, coded));
-        s->body_at += (uint64_t)n;
-    }
-    s->more = true;
-    return FSM_QUIET;
-}
-
-void tr_end_body(struct session *s)
-{
-    char end[5];
-
-    put(s, end, smtp_dot_finish(&s->dot, end));
 }
 
 /* --- the end --------------------------------------------------------------*/
@@ -404,9 +384,8 @@ void tr_abandon(struct session *s)
 {
     if (s->cur != NULL)
         abandon_current(s);
-    if (s->ahead != NULL)
-        give_back(s, s->ahead);
-    s->ahead = NULL;
+    while (!list_empty(&s->ahead))
+        give_back(s, tr_pop(&s->ahead));
     while (!list_empty(&s->jobs))
-        give_back(s, pop(s));
+        give_back(s, tr_pop(&s->jobs));
 }

@@ -16,6 +16,10 @@
  * a part of one reply line. */
 enum { BLOCKS_PER_SESSION = 24, ASLEEP_AGAIN_MS = 20 };
 
+/* Results travel together: nobody waits for one but the log and, once the
+ * main thread has it, the next job in line. */
+enum { RESULTS_MAX = 32, RESULTS_MS = 5 };
+
 enum order { ORDER_RUN, ORDER_STOP, ORDER_KILL };
 
 struct worker {
@@ -41,6 +45,9 @@ struct worker {
     struct conn_env conns;
     struct session_env env;
     struct list sessions, results;
+    unsigned nresults;
+    bool wanted; /* a session has nothing left to do */
+    struct loop_timer late;
     bool unheard; /* a poke failed */
     enum order seen;
 };
@@ -75,11 +82,20 @@ static void on_wake(struct loop_io *io, unsigned ready)
     drain(io->fd);
 }
 
+static void on_late(struct loop_timer *t)
+{
+    LOOP_ENTRY(t, struct worker, late)->wanted = true;
+}
+
 static void on_done(void *ctx, struct job *j)
 {
     struct worker *w = ctx;
 
     list_push(&w->results, &j->note.link);
+    w->nresults++;
+    w->wanted |= w->nresults >= RESULTS_MAX || !session_has_more(j->session);
+    if (w->nresults == 1)
+        loop_timer_set(w->loop, &w->late, RESULTS_MS);
 }
 
 static void on_ended(void *ctx, struct session *s)
@@ -89,6 +105,7 @@ static void on_ended(void *ctx, struct session *s)
 
     list_remove(&n->link);
     list_push(&w->results, &n->link);
+    w->wanted = true;
 }
 
 static struct session *session_at(struct list *l)
@@ -132,6 +149,7 @@ static void read_inbox(struct worker *w)
     if (w->boxes != NULL && !list_empty(&notes)) {
         boxes_deliver(w->boxes, &notes);
         list_splice(&w->results, &notes);
+        w->wanted = true;
     }
     while ((l = list_pop(&notes)) != NULL)
         take_note(w, LIST_ENTRY(l, struct note, link));
@@ -145,8 +163,11 @@ static void read_inbox(struct worker *w)
 /* False: main may not know of them yet. */
 static bool hand_results(struct worker *w)
 {
-    if (list_empty(&w->results) && !w->unheard)
+    if ((!w->wanted || list_empty(&w->results)) && !w->unheard)
         return true;
+    w->wanted = false;
+    w->nresults = 0;
+    loop_timer_clear(w->loop, &w->late);
     pthread_mutex_lock(&w->lock);
     bool first = list_empty(&w->outbox);
     list_splice(&w->outbox, &w->results);
@@ -222,6 +243,7 @@ static struct worker *new_worker(const struct worker_options *o)
                                    .done = on_done,
                                    .ended = on_ended,
                                    .ctx = w };
+    w->late.fn = on_late;
     pthread_mutex_init(&w->lock, NULL);
     return w;
 }

@@ -3,6 +3,7 @@
  * The peer is a child process on loopback that follows a script of lines:
  *   "S text"  say it      "C text"  expect exactly this line
  *   "D"       expect the lines of the message as the test made it
+ *   "B"       expect the same as the last chunk of BDAT
  *   "X"       close       "H"       say nothing more, wait for the client
  * What the client makes of it is one word per recipient: + delivered,
  * ~ deferred, ! failed, 0 not tried, with the code; messages end in ";". */
@@ -24,6 +25,7 @@ enum { LINES_MAX = 80, JOBS_MAX = 4 };
 
 #define EHLO "S 220 hello", "C EHLO me.test"
 #define PLAIN EHLO, "S 250 hi"
+#define CHUNKS EHLO, "S 250-hi", "S 250-PIPELINING", "S 250 CHUNKING"
 #define PIPE EHLO, "S 250-hi", "S 250 PIPELINING"
 #define MAIL "C MAIL FROM:<a@b.test>"
 #define R0 "C RCPT TO:<r0@x.test>"
@@ -74,6 +76,74 @@ static const struct dialogue {
     { "all refused, 354 all the same", 1, 1, "!550;", false, 0,
       { PIPE, MAIL, R0, "C DATA", OK, "S 550 no", GO, "C .", "S 554 none",
         QUIT } },
+    /* with BDAT messages follow each other and their answers come when they
+     * come */
+    { "chunked", 1, 2, "+250 +250;", false, 1,
+      { CHUNKS, MAIL, R0, R1, "B", OK, OK, OK, OK, QUIT } },
+    { "chunked, three under way", 3, 1, "+250;+250;+250;", false, 3,
+      { CHUNKS, MAIL, R0, "B", MAIL, R0, "B", MAIL, R0, "B", OK, OK, OK, OK,
+        OK, OK, OK, OK, OK, QUIT } },
+    { "chunked, no pipelining: DATA", 1, 1, "+250;", false, 1,
+      { EHLO, "S 250-hi", "S 250 CHUNKING", MAIL, OK, R0, OK, "C DATA", GO,
+        "D", OK, QUIT } },
+    { "chunked, SIZE said, no BINARYMIME claimed", 1, 1, "+250;", false, 1,
+      { EHLO, "S 250-hi", "S 250-PIPELINING", "S 250-BINARYMIME",
+        "S 250-SIZE 1000", "S 250 CHUNKING", "C MAIL FROM:<a@b.test> SIZE=21",
+        R0, "B", OK, OK, OK, QUIT } },
+    { "chunked, one RCPT refused", 2, 2, "!550 +250;+250 ~450;", false, 2,
+      { CHUNKS, MAIL, R0, R1, "B", MAIL, R0, R1, "B", OK, "S 550 no", OK, OK,
+        OK, OK, "S 450 later", OK, QUIT } },
+    { "chunked, all RCPT refused, the next is fine", 2, 1, "!550;+250;",
+      false, 1,
+      { CHUNKS, MAIL, R0, "B", MAIL, R0, "B", OK, "S 550 no", "S 503 no", OK,
+        OK, OK, QUIT } },
+    { "chunked, all RCPT refused: RSET", 1, 1, "!550;", false, 0,
+      { CHUNKS, MAIL, R0, "B", OK, "S 550 no", "S 503 no", "C RSET", OK,
+        QUIT } },
+    { "chunked, all RCPT refused, BDAT accepted", 1, 1, "!550;", false, 0,
+      { CHUNKS, MAIL, R0, "B", OK, "S 550 no", OK, QUIT } },
+    { "chunked, the peer is displaced by a refusal", 3, 1,
+      "!550;+250;+250;", false, 2,
+      { CHUNKS, MAIL, R0, "B", MAIL, R0, "B", MAIL, R0, "B", OK, "S 550 no",
+        "S 503 no", "S 503 nested", "S 503 no", "S 503 no", "S 503 nested",
+        "S 503 no", "S 503 no", "C RSET", OK, MAIL, R0, "B", MAIL, R0, "B",
+        OK, OK, OK, OK, OK, OK, QUIT } },
+    { "chunked, displaced and delivered all the same", 2, 1, "!550;+250;",
+      false, 1,
+      { CHUNKS, MAIL, R0, "B", MAIL, R0, "B", OK, "S 550 no", "S 503 no",
+        "S 503 nested", OK, OK, "C RSET", OK, QUIT } },
+    { "chunked, 503 to MAIL without a refusal is an answer", 1, 1, "!503;",
+      false, 0,
+      { CHUNKS, MAIL, R0, "B", "S 503 no", "S 503 no", "S 503 no", "C RSET",
+        OK, QUIT } },
+    { "chunked, MAIL refused", 2, 1, "~451;+250;", false, 1,
+      { CHUNKS, MAIL, R0, "B", MAIL, R0, "B", "S 451 later", "S 503 no",
+        "S 503 no", OK, OK, OK, QUIT } },
+    { "chunked, BDAT LAST refused", 3, 1, "+250;!554;~451;", false, 1,
+      { CHUNKS, MAIL, R0, "B", MAIL, R0, "B", MAIL, R0, "B", OK, OK, OK, OK,
+        OK, "S 554 spam", OK, OK, "S 451 later", "C RSET", OK, QUIT } },
+    { "chunked, too many recipients: the rest at once", 1, 2, "+250 +250;",
+      false, 2,
+      { CHUNKS, MAIL, R0, R1, "B", OK, OK, "S 452 too many", OK, MAIL, R1,
+        "B", OK, OK, OK, QUIT } },
+    { "chunked, LIMITS MAILMAX", 3, 1, "+250;+250;00;", false, 2,
+      { EHLO, "S 250-hi", "S 250-PIPELINING", "S 250-LIMITS MAILMAX=2",
+        "S 250 CHUNKING", MAIL, R0, "B", MAIL, R0, "B", OK, OK, OK, OK, OK,
+        OK, QUIT } },
+    { "chunked, 421 in the middle", 3, 1, "+250;~421;00;", true, 1,
+      { CHUNKS, MAIL, R0, "B", MAIL, R0, "B", MAIL, R0, "B", OK, OK, OK, OK,
+        "S 421 enough" } },
+    { "chunked, 421 to BDAT LAST", 2, 1, "~421;00;", true, 0,
+      { CHUNKS, MAIL, R0, "B", MAIL, R0, "B", OK, OK, "S 421 enough" } },
+    { "chunked, closed with two under way", 4, 1, "+250;+250;~0;00;", true, 2,
+      { CHUNKS, MAIL, R0, "B", MAIL, R0, "B", MAIL, R0, "B", MAIL, R0, "B",
+        OK, OK, OK, OK, OK, OK, OK, OK, "X" } },
+    { "chunked, closed before any answer", 3, 1, "00;00;00;", true, 0,
+      { CHUNKS, MAIL, R0, "B", MAIL, R0, "X" } },
+    { "chunked, 354 is no answer to BDAT", 2, 1, "~0;00;", true, 0,
+      { CHUNKS, MAIL, R0, "B", MAIL, R0, "B", OK, OK, GO, "H" } },
+    { "chunked, silence", 2, 1, "~0;00;", true, 0,
+      { CHUNKS, MAIL, R0, "B", MAIL, R0, "B", OK, "H" } },
     { "MAIL refused", 2, 1, "~451;+250;", false, 1,
       { PLAIN, MAIL, "S 451 later", MAIL, OK, R0, OK, "C DATA", GO, "D", OK,
         QUIT } },
@@ -202,6 +272,13 @@ static void expect_line(FILE *f, const char *name, const char *want)
         fail_peer(name, want, line);
 }
 
+static void expect_text(FILE *in, const char *name)
+{
+    expect_line(in, name, "Subject: x");
+    expect_line(in, name, "");
+    expect_line(in, name, "hello");
+}
+
 static void play_line(FILE *in, FILE *out, const char *name, const char *line)
 {
     switch (line[0]) {
@@ -212,17 +289,20 @@ static void play_line(FILE *in, FILE *out, const char *name, const char *line)
         break;
     case 'D':
         fflush(out);
-        expect_line(in, name, "Subject: x");
-        expect_line(in, name, "");
-        expect_line(in, name, "hello");
+        expect_text(in, name);
         expect_line(in, name, ".");
+        break;
+    case 'B':
+        fflush(out);
+        expect_line(in, name, "BDAT 21 LAST");
+        expect_text(in, name);
         break;
     case 'H':
         fflush(out);
         while (getc(in) != EOF)
             ;
         break;
-    default: _exit(0);
+    default: fflush(out); _exit(0);
     }
 }
 
