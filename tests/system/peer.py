@@ -5,7 +5,7 @@
         until("mail", lambda: mx.messages)
 
 It keeps what it gets and counts its connections.  To misbehave it is given
-answers: a dict from a verb (GREETING EHLO HELO MAIL RCPT DATA DOT RSET QUIT)
+answers: a dict from a verb (GREETING EHLO HELO MAIL RCPT DATA DOT BDAT RSET QUIT)
 to a reply "451 later", to a list of replies that are used up one by one, to
 None (close without a word) or to a function (session, line) -> reply.
 """
@@ -17,7 +17,8 @@ from harness import free_port
 
 DEFAULTS = {"GREETING": "220 peer.test ESMTP", "HELO": "250 peer.test",
             "MAIL": "250 2.1.0 ok", "RCPT": "250 2.1.5 ok",
-            "DATA": "354 go", "DOT": "250 2.0.0 taken", "RSET": "250 ok",
+            "DATA": "354 go", "DOT": "250 2.0.0 taken",
+            "BDAT": "250 2.0.0 taken", "RSET": "250 ok",
             "QUIT": "221 bye"}
 
 
@@ -42,7 +43,8 @@ class Session:
     def reply(self, verb, line=""):
         """Say what the test wants; False: close."""
         text = self.peer.answer(verb, self, line)
-        if verb == "DATA" and not self.rcpts and text and text[0] == "3":
+        if (verb in ("DATA", "BDAT") and not self.rcpts and text
+                and text[0] in "23"):
             text = "554 5.5.1 no valid recipients"
         if text is None:
             return None
@@ -59,20 +61,28 @@ class Session:
                 return bytes(body)
             body += line[1:] if line.startswith(b".") else line
 
-    def take(self):
-        data = self.data()
+    def chunk(self, line):
+        """RFC 3030; the whole text in one chunk, as mta sends it."""
+        size = int(line.split()[1])
+        assert line.split()[2:] == ["LAST"], line
+        data = self.file.read(size)
+        return data if len(data) == size else None
+
+    def take(self, verb, data):
         if data is None:
             return False
-        text = self.reply("DOT")
+        text = self.reply(verb, data)
         if text is not None and text[0] == "2":
             self.messages += 1
             self.peer.keep(Message(self.sender, self.rcpts, data,
                                    self.number))
         self.sender, self.rcpts = None, []
-        return text is not None
+        return text is not None and not text.startswith("421")
 
     def command(self, line):
         verb = line.split(" ", 1)[0].split(":", 1)[0].upper()
+        if verb == "BDAT" and "CHUNKING" in self.peer.extensions:
+            return self.take(verb, self.chunk(line))
         text = self.reply(verb, line)
         if text is None:
             return False
@@ -83,7 +93,7 @@ class Session:
         elif verb == "RSET":
             self.sender, self.rcpts = None, []
         elif verb == "DATA" and text[0] == "3":
-            return self.take()
+            return self.take("DOT", self.data())
         return verb != "QUIT" and not text.startswith("421")
 
     def run(self):

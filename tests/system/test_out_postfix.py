@@ -28,8 +28,8 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0,
                                 reason="Postfix must be started by root")
 
 
-@pytest.fixture
-def far():
+@pytest.fixture(params=["chunking", "data"])
+def far(request):
     """A Postfix that keeps mail for far.test in Maildirs."""
     who = pwd.getpwnam("nobody")
     p = Postfix()
@@ -46,7 +46,10 @@ virtual_uid_maps = static:%d
 virtual_gid_maps = static:%d
 virtual_mailbox_limit = 0
 message_size_limit = 0
-""" % (mail, who.pw_uid, who.pw_gid)
+smtpd_discard_ehlo_keywords = %s
+""" % (mail, who.pw_uid, who.pw_gid,
+       "chunking" if request.param == "data" else "")
+    p.verb = "bdat" if request.param == "chunking" else "data"
     with p:
         yield p
 
@@ -78,6 +81,8 @@ def test_bodies_reach_postfix_byte_for_byte(mta, far):
         assert stored(far)[name] == body.replace(b"\r\n", b"\n"), name
     # One session carried them all.
     assert far.log().count(": connect from") == 2  # and the harness's look
+    until("its summary", lambda: " %s=%d" % (far.verb, len(BODIES)) in
+          far.log())
 
 
 @needs_root
