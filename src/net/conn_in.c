@@ -62,6 +62,8 @@ void conn_consume(struct conn *c, size_t n)
 {
     if (n > c->shown.n)
         n = c->shown.n;
+    if (n == 0) /* it may be closed by now, with nothing to show */
+        return;
     c->shown.p += n;
     c->shown.n -= n;
     if (c->in.n > 0)
