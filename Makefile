@@ -69,7 +69,7 @@ $(UNIT_RUN): $(UNIT_OBJS) $(LIB)
 	$(CC) $(LDFLAGS) -o $@ $(UNIT_OBJS) $(LIB) \
 	    $(shell pkg-config --libs check) $(LDLIBS)
 
-test_units: $(UNIT_RUN)
+test_units: $(UNIT_RUN) fuzz_replay
 	tests/tools/suites.sh plain $(UNIT_RUN)
 
 test_memory: $(UNIT_RUN)

@@ -1,10 +1,11 @@
 # fuzz.mk - libFuzzer targets.  Every tests/fuzz/fuzz_NAME.c is one: it defines
 # LLVMFuzzerTestOneInput() and may call anything below src/.  Its seeds are in
 # tests/fuzz/corpus/NAME/; what a run finds grows in build/fuzz/corpus/NAME/,
-# and an input that breaks something is kept as build/fuzz/NAME-crash-*.
+# and an input that breaks something is kept as build/fuzz/NAME-crash-*: once
+# the fault is gone it goes into the seeds.
 
 FUZZ_SECONDS       ?= 3600
-FUZZ_SHORT_SECONDS ?= 5
+FUZZ_SHORT_SECONDS ?= 4
 FUZZ_CC            ?= clang
 FUZZ_BUILD         := build/fuzz
 FUZZ_NAMES  := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -20,6 +21,9 @@ $(FUZZ_BUILD)/src/%.o: src/%.c Makefile tests/fuzz/fuzz.mk
 	$(FUZZ_CC) $(CPPFLAGS) $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $< \
 	    -fsanitize=fuzzer-no-link,address,undefined
 
+$(FUZZ_BUILD)/src/net/listen.o $(FUZZ_BUILD)/src/base/fs.o: \
+    CPPFLAGS += -D_GNU_SOURCE
+
 $(FUZZ_LIB): $(FUZZ_OBJS)
 	@rm -f $@
 	ar rcs $@ $(FUZZ_OBJS)
@@ -31,7 +35,7 @@ $(FUZZ_RUN): $(FUZZ_BUILD)/%: tests/fuzz/fuzz_%.c $(FUZZ_LIB)
 # Every input found so far is tried again first.  A target is silent while
 # all is well; the log of the one that fails is shown.
 define FUZZ_ALL
-@for name in $(FUZZ_NAMES); do \
+@sum=0; for name in $(FUZZ_NAMES); do \
     corpus=$(FUZZ_BUILD)/corpus/$$name log=$(FUZZ_BUILD)/$$name.log; \
     seeds=tests/fuzz/corpus/$$name; [ -d $$seeds ] || seeds=; \
     mkdir -p $$corpus; \
@@ -39,9 +43,10 @@ define FUZZ_ALL
         -artifact_prefix=$(FUZZ_BUILD)/$$name- -print_final_stats=1 \
         $$corpus $$seeds > $$log 2>&1 || \
         { cat $$log; echo "fuzz: $$name failed"; exit 1; }; \
-    echo "fuzz: $$name: $$(sed -n \
-        's/^stat::number_of_executed_units: *//p' $$log) inputs, no fault"; \
-done
+    n=$$(sed -n 's/^stat::number_of_executed_units: *//p' $$log); \
+    sum=$$((sum + n)); \
+    echo "fuzz: $$name: $$n inputs, no fault"; \
+done; echo "fuzz: $(words $(FUZZ_NAMES)) targets, $$sum inputs, no fault"
 endef
 
 fuzz_build: $(FUZZ_RUN)
@@ -54,6 +59,20 @@ fuzz:
 fuzz_short: $(FUZZ_RUN)
 	$(call FUZZ_ALL,$(FUZZ_SHORT_SECONDS))
 
--include $(FUZZ_OBJS:.o=.d) $(FUZZ_RUN:%=%.d)
+# Seeds, and every input that once broke something, without libFuzzer: with
+# any compiler, and as a part of the unit tests.
+REPLAY := $(FUZZ_NAMES:%=$(BUILD)/replay/%)
 
-.PHONY: fuzz fuzz_build fuzz_short
+$(REPLAY): $(BUILD)/replay/%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ \
+	    $< tests/fuzz/replay.c $(LIB) $(LDLIBS)
+
+fuzz_replay: $(REPLAY)
+	@for name in $(FUZZ_NAMES); do \
+	    $(BUILD)/replay/$$name tests/fuzz/corpus/$$name || exit 1; \
+	done
+
+-include $(FUZZ_OBJS:.o=.d) $(FUZZ_RUN:%=%.d) $(REPLAY:%=%.d)
+
+.PHONY: fuzz fuzz_build fuzz_replay fuzz_short

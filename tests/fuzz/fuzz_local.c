@@ -1,0 +1,140 @@
+/* fuzz_local.c - the files of aliases and users, and who gets mail by them.
+ *
+ * The input is a file of users, a NUL, a file of aliases, a NUL, and an
+ * address that is looked up, as are the names in both files. */
+#include "fuzz.h"
+
+#include "base/fs.h"
+#include "mail/alias.h"
+#include "mail/box.h"
+#include "mail/local.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+enum { TARGETS = 1000 };
+
+static char dir[64], users[96], aliases[96], source[112];
+static struct {
+    char *name[TARGETS];
+    size_t n;
+} got;
+
+static void remove_files(void)
+{
+    unlink(users);
+    unlink(aliases);
+    rmdir(dir);
+}
+
+static void prepare(void)
+{
+    snprintf(dir, sizeof dir, "%s/fuzz-local-XXXXXX",
+             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    MUST(mkdtemp(dir) != NULL);
+    snprintf(users, sizeof users, "%s/users", dir);
+    snprintf(aliases, sizeof aliases, "%s/aliases", dir);
+    snprintf(source, sizeof source, "file:%s", users);
+    atexit(remove_files);
+}
+
+static void write_file(const char *path, struct span s)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    MUST(fd >= 0 && write(fd, s.p, s.n) == (ssize_t)s.n);
+    close(fd);
+}
+
+static int on_target(void *ctx, const struct local_target *t)
+{
+    const struct local *l = ctx;
+    const char *at = strrchr(t->name, '@');
+
+    MUST(got.n < TARGETS);
+    if (t->kind == LOCAL_MAILBOX)
+        MUST(box_name_valid(span_of(t->name)));
+    else
+        MUST(at != NULL && at > t->name && at[1] != '\0' &&
+             !local_has_domain(l, span_of(at + 1)));
+    for (size_t i = 0; i < got.n; i++)
+        MUST(strcmp(got.name[i], t->name) != 0); /* each is named once */
+    got.name[got.n++] = strdup(t->name);
+    return 0;
+}
+
+static void forget(void)
+{
+    while (got.n > 0)
+        free(got.name[--got.n]);
+}
+
+/* A user without an alias gets his mail; case does not matter. */
+static void resolve(struct local *l, struct span name)
+{
+    enum local_verdict v, upper;
+    char *copy = exact_copy((const uint8_t *)name.p, name.n);
+    size_t n;
+
+    v = local_resolve(l, name, span_of("here.test"), on_target, l);
+    MUST((v == LOCAL_OK) == (got.n > 0) || v == LOCAL_STOPPED);
+    n = got.n;
+    forget();
+    for (size_t i = 0; i < name.n; i++)
+        if (copy[i] >= 'a' && copy[i] <= 'z')
+            copy[i] = (char)(copy[i] - 'a' + 'A');
+    upper = local_resolve(l, (struct span){ copy, name.n },
+                          span_of("HERE.test"), on_target, l);
+    MUST(upper == v && got.n == n);
+    forget();
+    free(copy);
+}
+
+/* Everything in a file that could be a name. */
+static void resolve_words(struct local *l, struct span s)
+{
+    unsigned words = 0;
+
+    for (size_t i = 0, n; i < s.n && words < 16; i += n + 1, words++) {
+        for (n = 0; i + n < s.n && strchr(":, \n\r\t@\"", s.p[i + n]) == NULL;)
+            n++;
+        if (n > 0)
+            resolve(l, (struct span){ s.p + i, n });
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    static const char *const domains[] = { "here.test", "localhost" };
+    struct local_options o = { .hostname = "here.test",
+                               .domains = domains,
+                               .ndomains = 2,
+                               .users = source,
+                               .aliases = aliases,
+                               .delimiter = "+-" };
+    struct local *l = NULL;
+    struct err e = { ERR_NONE, 0, "" };
+
+    if (dir[0] == '\0')
+        prepare();
+    char *copy = exact_copy(data, n);
+    struct span whole = { copy, n }, u = whole;
+    u.n = span_find(whole, '\0');
+    size_t used = u.n < n ? u.n + 1 : n;
+    struct span rest = { copy + used, n - used }, a = rest;
+    a.n = span_find(rest, '\0');
+    used = a.n < rest.n ? a.n + 1 : rest.n;
+    write_file(users, u);
+    write_file(aliases, a);
+    if (local_open(&l, &o, &e) == 0) {
+        resolve(l, (struct span){ rest.p + used, rest.n - used });
+        resolve(l, span_of("postmaster"));
+        resolve_words(l, u);
+        resolve_words(l, a);
+        local_close(&l);
+    } else {
+        MUST(e.kind == ERR_USAGE && e.text[0] != '\0' && l == NULL);
+    }
+    free(copy);
+    return 0;
+}
