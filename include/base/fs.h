@@ -68,4 +68,8 @@ int fs_pwritev_all(int fd, struct iovec *v, int n, off_t at); /* eats v */
 int fs_write_all(int fd, const void *p, size_t n);
 int fs_pread_all(int fd, void *p, size_t n, off_t at); /* EOF: errno EIO */
 int fs_sync_dir(const char *path);                     /* open, fsync, close */
+/* The directories above path, up to the root (of a relative path: up to the
+ * current one).  path must not end in a slash.  Those that refuse because
+ * they are not ours, or on a read-only disk, are left out. */
+int fs_sync_above(const char *path);
 #endif

@@ -246,3 +246,31 @@ int fs_sync_dir(const char *path)
     errno = why;
     return rc;
 }
+
+/* What may say no because it is not ours, or cannot change. */
+static bool not_ours(int why)
+{
+    return why == EACCES || why == EPERM || why == EROFS || why == EINVAL;
+}
+
+int fs_sync_above(const char *path)
+{
+    char above[PATH_MAX];
+    size_t n = strlen(path);
+
+    if (n >= sizeof above) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(above, path, n + 1);
+    while (strcmp(above, "/") != 0 && strcmp(above, ".") != 0) {
+        char *slash = strrchr(above, '/');
+        if (slash == NULL)
+            snprintf(above, sizeof above, ".");
+        else
+            slash[slash == above] = '\0';
+        if (fs_sync_dir(above) != 0 && !not_ours(errno))
+            return -1;
+    }
+    return 0;
+}

@@ -134,22 +134,6 @@ bool box_owner_ok(const struct box *k, uid_t owner)
     return pw != NULL && pw->pw_uid == owner;
 }
 
-static int sync_above(struct box_batch *b, struct err *e)
-{
-    char path[BOX_DIR_MAX];
-
-    snprintf(path, sizeof path, "%s", b->dir);
-    for (char *slash; (slash = strrchr(path, '/')) != NULL;) {
-        slash[slash == path] = '\0';
-        if (fs_sync_dir(path) != 0 && errno != EACCES)
-            return err_set(e, ERR_TEMP, errno, "sync %s", path);
-        if (slash == path)
-            break;
-    }
-    b->top_durable = true;
-    return 0;
-}
-
 int box_sync_entry(struct box *k, struct err *e)
 {
     char path[BOX_PATH_MAX];
@@ -160,9 +144,9 @@ int box_sync_entry(struct box *k, struct err *e)
         return err_set(e, ERR_TEMP, errno, "sync %s", path);
     if (!b->dir_synced && fs_sync_dir(b->dir) != 0)
         return err_set(e, ERR_TEMP, errno, "sync %s", b->dir);
-    if (!b->top_durable && sync_above(b, e) != 0)
-        return -1;
-    b->dir_synced = true;
+    if (!b->top_durable && fs_sync_above(b->dir) != 0)
+        return err_set(e, ERR_TEMP, errno, "sync above %s", b->dir);
+    b->dir_synced = b->top_durable = true;
     k->durable = true;
     return 0;
 }

@@ -36,16 +36,12 @@ static int make_wake(const char *path, uid_t uid, gid_t gid, struct err *e)
     return own(path, uid, gid, e);
 }
 
-/* The directory above and the queue's own are synced: without their entries
- * no sync of a segment would be worth anything.  The one above is not ours,
- * so it may refuse. */
+/* The queue's own directory and all above are synced: without their entries
+ * no sync of a segment would be worth anything. */
 static int sync_above(const char *queue_dir, struct err *e)
 {
-    char above[SPOOL_PATH];
-
-    if (!os_path(above, sizeof above, queue_dir, ".."))
-        return err_set(e, ERR_USAGE, ENAMETOOLONG, "queue directory");
-    fs_sync_dir(above);
+    if (fs_sync_above(queue_dir) != 0)
+        return err_set(e, ERR_TEMP, errno, "sync above %s", queue_dir);
     return spool_dir_sync(queue_dir, e);
 }
 

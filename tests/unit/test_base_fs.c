@@ -413,6 +413,28 @@ START_TEST(sync_dir)
 }
 END_TEST
 
+START_TEST(sync_above)
+{
+    fs_replace(&saboteur);
+    ck_assert_int_eq(fs_sync_above("/tmp/a"), 0); /* it need not be there */
+    ck_assert_int_eq(plan.syncs, 2);              /* /tmp and / */
+    ck_assert_int_eq(fs_sync_above("a"), 0);
+    ck_assert_int_eq(plan.syncs, 3);
+    ck_assert_int_eq(fs_sync_above("/"), 0);
+    ck_assert_int_eq(plan.syncs, 3);
+    ck_assert_int_eq(fs_sync_above("/tmp/mta-no-such-directory/a"), -1);
+    ck_assert_int_eq(errno, ENOENT);
+    plan.fail_with = EACCES;
+    ck_assert_int_eq(fs_sync_above("/tmp/a"), 0);
+    ck_assert_int_eq(plan.syncs, 5);
+    plan.fail_with = EIO;
+    ck_assert_int_eq(fs_sync_above("/tmp/a"), -1);
+    ck_assert_int_eq(errno, EIO);
+    ck_assert_int_eq(plan.closes, plan.syncs);
+    fs_replace(NULL);
+}
+END_TEST
+
 START_TEST(real_calls)
 {
     char other[80];
@@ -458,6 +480,7 @@ Suite *base_fs_suite(void)
     tcase_add_test(t, many_vectors);
     tcase_add_test(t, short_reads);
     tcase_add_test(t, sync_dir);
+    tcase_add_test(t, sync_above);
     tcase_add_test(t, real_calls);
     suite_add_tcase(s, t);
     return s;
