@@ -195,13 +195,6 @@ static int dir_of(const struct pending *p)
     return p->part == HERE ? op->dir : p->part == THERE ? op->to_dir : -1;
 }
 
-static const char *name_of(const struct pending *p)
-{
-    const struct model_op *op = model_op(p->op);
-
-    return p->part == THERE ? op->to : op->name;
-}
-
 /* fdatasync() need not write a size that only shrank: nobody needs it to get
  * at data. */
 static bool mere_shrink(size_t i)
@@ -236,11 +229,7 @@ static bool hides(const struct pending *done, struct pending *p)
 {
     const struct model_op *op = model_op(p->op), *by = model_op(done->op);
 
-    if (p->part != DATA || done->part != DATA)
-        return p->part != DATA && done->part != DATA &&
-               dir_of(p) == dir_of(done) &&
-               strcmp(name_of(p), name_of(done)) == 0;
-    if (op->node != by->node)
+    if (done->part != DATA || op->node != by->node)
         return false;
     if (by->kind == MODEL_WRITE)
         return op->kind == MODEL_WRITE && op->at < by->at + by->n &&
@@ -285,10 +274,13 @@ static void absorb(const struct model_op *sync)
     sure.npending = kept;
 }
 
+/* Only data: a file system that cannot write its directories stops, and no
+ * later sync succeeds. */
 static void doom(const struct model_op *sync)
 {
     for (size_t i = 0; i < sure.npending; i++)
-        sure.pending[i].doomed |= covers(sync, i);
+        sure.pending[i].doomed |=
+            sure.pending[i].part == DATA && covers(sync, i);
     sure.doomed = true;
 }
 

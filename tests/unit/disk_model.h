@@ -5,8 +5,8 @@
  * made, builds the directory as a power cut at that moment may leave it
  * (disk_model.c): what was synced is there; what was not may be there, or
  * not, or in part (sectors of 512 octets), in any order; entries of each
- * directory likewise, and a rename may be half done.  What a sync that failed
- * did not write stays unsure for good, whatever is synced after it. */
+ * directory likewise, and a rename may be half done.  Data that a
+ * failed sync did not write stays unsure for good, whatever is synced later. */
 #ifndef MTA_TESTS_DISK_MODEL_H
 #define MTA_TESTS_DISK_MODEL_H
 
