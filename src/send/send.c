@@ -277,7 +277,7 @@ static int turn(struct sender *x, struct err *e)
 
 static bool mail_remains(const struct sched *s)
 {
-    return s->pending > 0 || s->scan_failed || intake_has_fresh(s);
+    return s->pending > 0 || s->scan_failed || s->unread != NULL;
 }
 
 static bool is_over(struct sender *x)
