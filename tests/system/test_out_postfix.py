@@ -81,6 +81,7 @@ def test_bodies_reach_postfix_byte_for_byte(mta, far):
         assert stored(far)[name] == body.replace(b"\r\n", b"\n"), name
     # One session carried them all.
     assert far.log().count(": connect from") == 2  # and the harness's look
+    m.stop()  # QUIT, without waiting for more mail
     until("its summary", lambda: " %s=%d" % (far.verb, len(BODIES)) in
           far.log())
 
