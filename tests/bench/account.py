@@ -51,13 +51,14 @@ class Others:
 
 class Group:
     """A control group; processes that enter() and all they start."""
+    run = "mta-bench"  # the run that it belongs to
     made = 0
     used = 0  # seconds of CPU of all that are gone
 
     def __init__(self, name):
         Group.made += 1
-        self.dir = os.path.join(hierarchy(), "mta-bench-%s-%d-%d" % (
-            name, os.stat("/proc/self/ns/pid").st_ino, Group.made))
+        self.dir = os.path.join(hierarchy(), "%s-%d-%s" % (
+            Group.run, Group.made, name))
         os.mkdir(self.dir)
 
     def enter(self):
@@ -118,6 +119,18 @@ class Group:
             with open("/proc/%d/cmdline" % pid, "rb") as f:
                 found[pid] = f.read().replace(b"\0", b" ").decode().strip()
         return found
+
+
+def clear(run):
+    """Remove the groups of a run whose processes are ending."""
+    def gone():
+        for path in glob.glob(os.path.join(hierarchy(), run + "-*")):
+            try:
+                os.rmdir(path)
+            except OSError:
+                return False
+        return True
+    harness.until("control groups gone", gone)
 
 
 SYNCS = "fsync,fdatasync,syncfs,sync_file_range,msync,sync"

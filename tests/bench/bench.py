@@ -145,34 +145,32 @@ def main():
         for r in ROWS:
             print("%-14s %s" % (r.name, r.title))
         return
-    place.enter([os.path.abspath(__file__)] + sys.argv[1:])
+    place.enter([os.path.abspath(__file__)] + sys.argv[1:], args.dir)
+    account.Group.run = os.path.basename(os.environ[place.TOP])
     peers = [p for p in args.peers if p.version()]
     others = account.Others()
-    where = place.Place(args.dir, args.gib)
-    try:
-        facts = place.facts(where)
-        facts["servers"] = ", ".join(
-            "%s %s" % (p.title, p.version()) for p in peers)
-        facts["rounds"] = "%d of about %g s" % (args.rounds, args.seconds)
-        report = Report(facts, {p.name: p.title for p in peers}, args.rounds)
-        report.ceilings = ceilings(args.messages or 20000)
-        print("\n".join(report.ceilings), flush=True)
-        bench = Bench(args, where, peers)
-        for row in args.rows:
-            results = bench.row(row)
-            report.add(row, results)
-            print(report.one(row, results), flush=True)
-            if args.json:
-                with open(args.json, "w") as f:
-                    json.dump({r.name: res for r, res in report.rows}, f,
-                              indent=1)
-            facts["other programs"] = "%.0f %% of the machine's CPU time " \
-                "went to them meanwhile" % (others.share() * 100)
-        print("\nother programs: " + facts["other programs"])
-        if args.write:
-            report.write()
-    finally:
-        where.close()
+    where = place.Place(args.gib)
+    facts = place.facts(where)
+    facts["servers"] = ", ".join(
+        "%s %s" % (p.title, p.version()) for p in peers)
+    facts["rounds"] = "%d of about %g s" % (args.rounds, args.seconds)
+    report = Report(facts, {p.name: p.title for p in peers}, args.rounds)
+    report.ceilings = ceilings(args.messages or 20000)
+    print("\n".join(report.ceilings), flush=True)
+    bench = Bench(args, where, peers)
+    for row in args.rows:
+        results = bench.row(row)
+        report.add(row, results)
+        print(report.one(row, results), flush=True)
+        if args.json:
+            with open(args.json, "w") as f:
+                json.dump({r.name: res for r, res in report.rows}, f,
+                          indent=1)
+        facts["other programs"] = "%.0f %% of the machine's CPU time " \
+            "went to them meanwhile" % (others.share() * 100)
+    print("\nother programs: " + facts["other programs"])
+    if args.write:
+        report.write()
 
 
 if __name__ == "__main__":

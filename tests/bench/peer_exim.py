@@ -98,7 +98,9 @@ class Exim(Rooted):
         os.chmod(self.root + "/var/mail", 0o1777)
 
     def start(self):
-        self.started_by = self.spawn(*self.inside("/usr/sbin/exim4", "-bdf"))
+        with open(self.dir + "/stderr", "ab") as f:
+            self.started_by = self.spawn(
+                *self.inside("/usr/sbin/exim4", "-bdf"), stdout=f, stderr=f)
 
     def list_queue(self):
         return self.inside("/usr/sbin/exim4", "-bp")

@@ -3,35 +3,47 @@
 The benchmark runs in its own namespaces: of the network (ports and
 addresses are ours, nothing leaves the machine), of mounts (a file system on
 a loop device, resolv.conf of our own) and of processes.  So whatever ends
-it, even kill -9, nothing is left but an empty directory.
+it, nothing goes on, and the process that waits outside clears the rest away.
 """
 
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 
+import account
 import harness
 
-INSIDE = "MTA_BENCH_INSIDE"
+TOP = "MTA_BENCH_TOP"  # in the environment: our directory, once inside
 DNS = "127.0.0.53"
 
 
-def enter(argv):
+def enter(argv, base):
     """Start this program again inside; returns when we are inside."""
-    if os.environ.get(INSIDE):
+    if os.environ.get(TOP):
         return
     if os.geteuid() != 0:
         sys.exit("bench: only root may run the peers")
+    top = tempfile.mkdtemp(prefix="mta-bench-", dir=base)
     # The shell is process 1 and collects orphans.
     script = 'ip link set lo up; "$@"; exit $?'
-    os.environ[INSIDE] = "1"
-    os.execvp("unshare", ["unshare", "--net", "--mount", "--pid", "--fork",
-                          "--kill-child", "--mount-proc", "sh", "-c", script,
-                          "sh", sys.executable] + argv)
+    inside = subprocess.Popen(
+        ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child",
+         "--mount-proc", "sh", "-c", script, "sh", sys.executable] + argv,
+        env=dict(os.environ, **{TOP: top}))
+    # unshare itself ignores milder signals; its child dies with it.
+    signal.signal(signal.SIGTERM, lambda *_: inside.kill())
+    signal.signal(signal.SIGINT, lambda *_: inside.kill())
+    try:
+        status = inside.wait()
+    finally:
+        account.clear(os.path.basename(top))
+        shutil.rmtree(top, ignore_errors=True)
+    sys.exit(status if status >= 0 else 128 - status)
 
 
 def run(*cmd):
@@ -40,8 +52,8 @@ def run(*cmd):
 
 
 class Place:
-    def __init__(self, base, gib):
-        self.top = tempfile.mkdtemp(prefix="mta-bench-", dir=base)
+    def __init__(self, gib):
+        self.top = os.environ[TOP]
         self.dir = os.path.join(self.top, "fs")
         os.mkdir(self.dir)
         os.chmod(self.top, 0o755)
@@ -96,11 +108,6 @@ class Place:
                 "direct I/O" if self.direct else "buffered (no direct I/O)")
         out = run("df", "--output=fstype", self.dir).splitlines()[-1]
         return out + ", the directory's own (no loop device)"
-
-    def close(self):
-        if self.mounted:
-            subprocess.run(["umount", "-l", self.dir], check=False)
-        shutil.rmtree(self.top, ignore_errors=True)
 
 
 def processor():
