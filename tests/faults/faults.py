@@ -30,7 +30,8 @@ from running import Report, Running
 from tools import TOOLS, Once, Tools
 
 PARTS = dict.fromkeys(("worker", "sender", "collector", "worker-lasting",
-                       "sender-lasting", "collector-lasting"), Running)
+                       "sender-lasting", "collector-lasting",
+                       "worker-mbox", "sender-mbox"), Running)
 PARTS.update(dict.fromkeys(EVENTS, Events))
 PARTS.update(dict.fromkeys(Start.WHO, Start))
 PARTS.update(dict.fromkeys(STOPS, Stop))

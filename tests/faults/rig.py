@@ -81,6 +81,14 @@ class Rig(harness.Mta):
             "send.retry_min": "1s", "send.retry_max": "1s",
         }, **(settings or {})), start=False, flags=flags)
         self.page = Page(os.path.join(self.dir, "page"), SPEED)
+        for name, text in (("aliases", "two: user2\n"),
+                           ("users", "user1\nuser2\nback\n")):
+            with open(os.path.join(self.dir, name), "w") as f:
+                f.write(text)
+        self.settings["serve.aliases"] = os.path.join(self.dir, "aliases")
+        self.settings["serve.users"] = "file:" + os.path.join(self.dir,
+                                                              "users")
+        self.write_conf()
 
     def start(self, wait=True):
         with open(self.stderr, "ab") as err:
@@ -123,7 +131,7 @@ class Rig(harness.Mta):
         return [Mail(names[0], both, ("local", "remote"), "127.0.0.1", 900),
                 Mail(names[1], ("no@far.test",), ("bounce",), "127.0.0.1",
                      900),
-                Mail(names[2], ("user2@here.test",), ("local",), "127.0.0.2",
+                Mail(names[2], ("two@here.test",), ("local",), "127.0.0.2",
                      3000),
                 Mail(names[3], both, ("local", "remote"), "127.0.0.1", LARGE)]
 
@@ -177,13 +185,25 @@ class Rig(harness.Mta):
                 time.sleep(0.01)
         return answers
 
+    def boxes(self):
+        """(path, message) of Maildirs; (None, message) of each mbox, where
+        one may be seen as it is written."""
+        for path in glob.glob(os.path.join(self.mail, "*", "new", "*")) + \
+                glob.glob(os.path.join(self.mail, "*")):
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                with open(path, "rb") as f:
+                    raw = f.read()
+                if raw.startswith(b"From "):
+                    for part in (b"\n" + raw[:-1]).split(b"\nFrom ")[1:]:
+                        yield None, part.partition(b"\n")[2]
+                elif path.count("/") > self.mail.count("/") + 1:
+                    yield path, raw
+
     def copies(self):
         """(token, where) -> how many intact copies are there."""
         found = collections.Counter()
-        for path in glob.glob(os.path.join(self.mail, "*", "new", "*")):
-            with contextlib.suppress(FileNotFoundError):
-                with open(path, "rb") as f:
-                    self.count(found, f.read(), path)
+        for path, raw in self.boxes():
+            self.count(found, raw, path)
         with self.outside.peer.lock:
             messages = list(self.outside.peer.messages)
         for m in messages:
@@ -200,14 +220,18 @@ class Rig(harness.Mta):
             found[token and token.group(1).decode(), "bounce"] += 1
             return
         key = examine(raw)
-        if key is None:
+        if key is None and path is not None:
             raise Broken("damaged in %s" % path)
-        found[key[0], "local"] += 1
+        if key is not None:
+            found[key[0], "local"] += 1
 
     def forget(self):
         """Start the next round with empty mailboxes."""
-        for path in glob.glob(os.path.join(self.mail, "*", "new", "*")):
-            os.unlink(path)
+        for path in glob.glob(os.path.join(self.mail, "*", "new", "*")) + \
+                glob.glob(os.path.join(self.mail, "*")):
+            with contextlib.suppress(IsADirectoryError, FileNotFoundError):
+                if not path.endswith(".lock"):
+                    os.unlink(path)
         with self.outside.peer.lock:
             self.outside.peer.messages.clear()
             self.outside.peer.sessions.clear()

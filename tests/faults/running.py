@@ -61,10 +61,10 @@ class Running:
 
     def __init__(self, args, outside, report):
         self.args, self.outside, self.report = args, outside, report
-        self.rig = None
+        self.rig, self.settings = None, {}
 
     def begin(self):
-        self.rig = Rig(self.outside, self.args.shim)
+        self.rig = Rig(self.outside, self.args.shim, settings=self.settings)
         self.rig.forget()
         self.rig.start()
         self.rig.whole()
@@ -231,6 +231,9 @@ class Running:
             self.end()
 
     def run(self, part):
-        role, _, lasting = part.partition("-")
-        how, table = (self.lasting, LASTING) if lasting else (self.once, ONCE)
+        role, _, kind = part.partition("-")
+        if kind == "mbox":
+            self.settings = {"serve.mailbox": "mbox"}
+        how, table = (self.lasting, LASTING) if kind == "lasting" else \
+            (self.once, ONCE)
         self.sweep_all(part, role, how, table)

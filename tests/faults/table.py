@@ -21,9 +21,9 @@ COLUMNS = collections.OrderedDict((
     ("master", ("start-master", "stop-master", "master-start", "worker-dies",
                 "reload-master")),
     ("worker", ("worker", "worker-lasting", "worker-start", "start-worker",
-                "stop-worker")),
+                "stop-worker", "worker-mbox")),
     ("sender", ("sender", "sender-lasting", "sender-start", "start-sender",
-                "stop-sender", "once")),
+                "stop-sender", "once", "sender-mbox")),
     ("tools", ("queue-list", "queue-json", "queue-show", "queue-cat",
                "log-id", "config-show", "config-check"))))
 
