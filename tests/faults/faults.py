@@ -13,9 +13,10 @@ start and stop, and for the tools.  The oracle is Rig.judge() and
 Running.settle(): nothing is lost, clients are told the truth, the log says
 so, nothing leaks, all processes are there again.
 
---seconds S takes a sample of each part for so long; --first N begins with the Nth, --each N takes every Nth only; --keep copies
-the evidence of a failure, --record writes down what was tried, for
-table.py."""
+--seconds S takes a sample of each part for so long;
+--first N begins with the Nth call, --each N takes every Nth only; --keep
+copies the evidence of what went wrong, --record writes down what was tried,
+for table.py."""
 
 import argparse
 import os
@@ -23,7 +24,7 @@ import random
 import signal
 import sys
 
-from events import EVENTS, STOPS, Events, Start, Stop
+from events import EVENTS, STOPS, Drop, Events, Start, Stop
 from places import Places
 from rig import Outside, harness
 from running import Report, Running
@@ -34,6 +35,7 @@ PARTS = dict.fromkeys(("worker", "sender", "collector", "worker-lasting",
                        "worker-mbox", "sender-mbox"), Running)
 PARTS.update(dict.fromkeys(EVENTS, Events))
 PARTS.update(dict.fromkeys(Start.WHO, Start))
+PARTS.update(dict.fromkeys(Drop.WHO, Drop))
 PARTS.update(dict.fromkeys(STOPS, Stop))
 PARTS.update(dict.fromkeys(TOOLS, Tools))
 PARTS.update(dict.fromkeys(("once", "once-parent"), Once))

@@ -29,7 +29,7 @@ from traffic import compose, examine  # noqa: E402
 import random  # noqa: E402
 
 SPEED = 20  # the clock of what is tried, so that retries come soon
-PATIENCE = 20  # seconds; nothing may take longer
+PATIENCE = 45  # seconds; nothing may take longer, on a busy machine
 LARGE = 300000  # octets: not kept in memory
 ZONES = {"far.test": "@ MX 10 mx\nmx A 127.0.0.1",
          "127.in-addr.arpa": "2.0.0 PTR client.far.test.",
@@ -77,7 +77,7 @@ class Rig(harness.Mta):
             "send.workers": 1,
             "serve.rdns": "warn",
             "serve.relay_networks": ["127.0.0.1/32"],
-            "serve.session_timeout": "10m",
+            "serve.session_timeout": "1h",
             "send.retry_min": "1s", "send.retry_max": "1s",
         }, **(settings or {})), start=False, flags=flags)
         self.page = Page(os.path.join(self.dir, "page"), SPEED)
@@ -270,6 +270,8 @@ class Rig(harness.Mta):
         if strange:
             raise Broken("nobody sent or may bounce: %s" % strange)
         self.duplicates += sum(found.values()) - len(wanted)
+        if re.search("Sanitizer|runtime error:", self.news()):
+            raise Broken("the sanitizers say: " + self.text[-3000:])
         if not logged:
             return
         for m, a in zip(mails, answers):

@@ -14,15 +14,15 @@ from places import Places
 
 # How parts of a run are shown.
 COLUMNS = collections.OrderedDict((
-    ("supervisor", ("start-supervisor", "stop-supervisor", "sender-dies",
+    ("supervisor", ("start-supervisor", "drop-supervisor", "stop-supervisor", "sender-dies",
                     "collector-dies", "reload-supervisor", "once-parent")),
     ("collector", ("collector", "collector-lasting", "collector-start",
-                   "start-collector", "stop-collector")),
-    ("master", ("start-master", "stop-master", "master-start", "worker-dies",
+                   "start-collector", "drop-collector", "stop-collector")),
+    ("master", ("start-master", "drop-master", "stop-master", "master-start", "worker-dies",
                 "reload-master")),
     ("worker", ("worker", "worker-lasting", "worker-start", "start-worker",
                 "stop-worker", "worker-mbox")),
-    ("sender", ("sender", "sender-lasting", "sender-start", "start-sender",
+    ("sender", ("sender", "sender-lasting", "sender-start", "start-sender", "drop-sender",
                 "stop-sender", "once", "sender-mbox")),
     ("tools", ("queue-list", "queue-json", "queue-show", "queue-cat",
                "log-id", "config-show", "config-check"))))
