@@ -201,15 +201,28 @@ void spool_file_remove(struct spool_file *f, enum spool_kind kind)
 
 /* --- reading -------------------------------------------------------------- */
 
+/* As much as there is.  The rest is zeros: a file too short is broken, which
+ * is no error here. */
+static int read_head(int fd, unsigned char *in, size_t n)
+{
+    ssize_t got;
+
+    memset(in, 0, n);
+    for (size_t at = 0; at < n; at += (size_t)got) {
+        got = fs_pread(fd, in + at, n - at, (off_t)at);
+        if (got <= 0)
+            return (int)got;
+    }
+    return 0;
+}
+
 int spool_header_read(int fd, struct spool_segment_header *h,
                       enum spool_check *check)
 {
     unsigned char in[SPOOL_STATE_AT + SPOOL_STATE];
 
     for (int i = 0; i < 8; i++) {
-        memset(in, 0, sizeof in);
-        /* a file too short has the rest as zeros: broken, not an error */
-        if (fs_pread(fd, in, sizeof in, 0) < 0)
+        if (read_head(fd, in, sizeof in) != 0)
             return -1;
         *check = spool_segment_header_decode(h, in);
         if (*check != SPOOL_STATELESS)
