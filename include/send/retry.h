@@ -18,6 +18,12 @@ uint32_t retry_delay(const struct retry_rule *r, unsigned attempts,
  * never more than `most` seconds. */
 uint32_t retry_left(uint64_t until_us, uint64_t now_us, uint32_t most);
 
+/* For how many seconds a message has been tried: since its arrival by the
+ * wall clock, but no longer than so many attempts can have taken.  So time
+ * during which nobody tried, or that a clock jumped over, does not count. */
+uint32_t retry_age(const struct retry_rule *r, unsigned attempts,
+                   uint64_t arrival_us, uint64_t now_us);
+
 /* Seconds for which a peer that could not be reached is left alone. */
 uint32_t retry_backoff(const struct retry_rule *r, unsigned failures);
 #endif

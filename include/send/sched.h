@@ -65,7 +65,9 @@ uint32_t sched_seconds(const struct sched *s);
 
 /* intake.c */
 int intake_scan(struct sched *s, struct err *e);
-void rcpt_release(struct sched *s, struct rcpt *r);     /* mark it gone */
+void rcpt_release(struct sched *s, struct rcpt *r); /* mark it gone */
+uint32_t message_left(const struct sched *s,
+                      const struct message *m);         /* seconds */
 void message_sweep(struct sched *s, struct message *m); /* drop the gone */
 
 /* dispatch.c */

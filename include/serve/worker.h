@@ -20,6 +20,7 @@ struct serve_shared {
     int listen_fd[LISTEN_MAX];
     size_t nlisten;
     struct clients *clients;
+    unsigned descriptors; /* that a process may have */
 };
 
 struct listener {
@@ -59,6 +60,10 @@ void worker_main(const struct serve_shared *shared, unsigned row)
 
 /* Would a worker start with these settings?  Reads the files they name. */
 int worker_check(const struct conf *c, struct err *e);
+
+/* Clients that one worker can take: serve.max_clients, or what descriptors
+ * allow, for its files must find some too. */
+unsigned worker_room(const struct serve_shared *shared);
 
 bool worker_trusts(const struct worker *w, const struct addr *peer);
 #endif

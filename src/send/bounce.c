@@ -141,7 +141,7 @@ static int write_notice(struct sched *s, struct batch *b, struct group *g,
     d->envid = j->envid;
     d->arrival = j->arrival;
     d->now = m.arrival;
-    d->expires = j->arrival + s->rule.lifetime * 1000000ull;
+    d->expires = m.arrival + message_left(s, j->msg) * 1000000ull;
     d->original = j->body.size > 0 ? &j->body : &nothing;
     d->return_full = j->ret != NULL &&
                      span_is_nocase(span_of(j->ret), "FULL") &&

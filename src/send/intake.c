@@ -7,6 +7,13 @@
 
 #include <string.h>
 
+uint32_t message_left(const struct sched *s, const struct message *m)
+{
+    uint32_t now = sched_seconds(s);
+
+    return m->expires > now ? m->expires - now : 0;
+}
+
 uint32_t sched_seconds(const struct sched *s)
 {
     return (uint32_t)((loop_now(s->loop) - s->start_ms) / 1000) + 1;
@@ -81,6 +88,19 @@ static int on_field(void *ctx, enum spool_field type, struct span content)
     return add_rcpt(l, l->n - 1, content);
 }
 
+/* From here on the monotonic clock alone decides when it is given up. */
+static void set_end(struct sched *s, struct message *m, uint64_t arrival)
+{
+    unsigned attempts = 0;
+
+    for (const struct rcpt *r = m->rcpts; r != NULL; r = r->next)
+        if (r->state != RCPT_GONE && r->attempts > attempts)
+            attempts = r->attempts;
+    uint32_t age = retry_age(&s->rule, attempts, arrival, clock_wall_us());
+    m->expires = sched_seconds(s) +
+                 (age < s->rule.lifetime ? s->rule.lifetime - age : 0);
+}
+
 static void place(struct sched *s, struct message *m)
 {
     for (struct rcpt *r = m->rcpts; r != NULL; r = r->next) {
@@ -128,6 +148,7 @@ static int load(struct sched *s, struct message *m, const struct spool_view *v,
         rc = err_set(e, ERR_PERM, 0, "%u recipients in an envelope for %u",
                      (unsigned)l.n, (unsigned)v->rec->nrcpt);
     if (rc == 0) {
+        set_end(s, m, v->rec->arrival);
         place(s, m);
         return 0;
     }
@@ -135,15 +156,6 @@ static int load(struct sched *s, struct message *m, const struct spool_view *v,
     if (rc < 0)
         complain(m, v->rec, e);
     return rc;
-}
-
-static uint32_t expiry(const struct sched *s, const struct spool_record *rec)
-{
-    uint64_t now = clock_wall_us();
-    uint64_t age = now > rec->arrival ? (now - rec->arrival) / 1000000u : 0;
-
-    return sched_seconds(s) +
-           (age < s->rule.lifetime ? s->rule.lifetime - (uint32_t)age : 0);
 }
 
 static void again(struct sched *s, struct message *m)
@@ -167,7 +179,6 @@ static struct spool_item *on_found(void *ctx, const struct spool_view *v)
     if (m == NULL)
         return NULL;
     memset(m, 0, sizeof *m);
-    m->expires = expiry(s, v->rec);
     int rc = load(s, m, v, &e);
     if (rc > 0) {
         pool_put(s->messages, m);

@@ -145,8 +145,7 @@ static void be_failed(struct sched *s, struct job *j, struct job_rcpt *jr)
 
 static uint32_t age_of(const struct sched *s, const struct message *m)
 {
-    uint32_t left =
-        m->expires > sched_seconds(s) ? m->expires - sched_seconds(s) : 0;
+    uint32_t left = message_left(s, m);
 
     return left < s->rule.lifetime ? s->rule.lifetime - left : 0;
 }

@@ -29,6 +29,29 @@ uint32_t retry_left(uint64_t until_us, uint64_t now_us, uint32_t most)
     return left < most ? (uint32_t)left : most;
 }
 
+/* The waits after so many attempts, each as long as chance may make it. */
+static uint64_t longest_waits(const struct retry_rule *r, unsigned attempts)
+{
+    uint64_t sum = 0, d = r->min < r->max ? r->min : r->max;
+
+    for (; attempts > 0 && d < r->max; attempts--) {
+        sum += d;
+        d = doubled((uint32_t)d, r->max, 1);
+    }
+    sum += d * attempts;
+    return sum + sum / 4;
+}
+
+uint32_t retry_age(const struct retry_rule *r, unsigned attempts,
+                   uint64_t arrival_us, uint64_t now_us)
+{
+    uint64_t most = longest_waits(r, attempts);
+    uint64_t age = now_us > arrival_us ? (now_us - arrival_us) / 1000000u : 0;
+
+    age = age < most ? age : most;
+    return age < UINT32_MAX ? (uint32_t)age : UINT32_MAX;
+}
+
 /* Never slower than the messages' own retries, else a short retry_min would
  * only find the door closed. */
 uint32_t retry_backoff(const struct retry_rule *r, unsigned failures)

@@ -273,7 +273,7 @@ static int set_up(struct master *m, struct err *e)
     uid_t uid;
     gid_t gid;
 
-    os_want_fds(4096);
+    m->shared.descriptors = (unsigned)os_want_fds(4096);
     if (os_pipe(wake) != 0)
         return err_set(e, ERR_TEMP, errno, "pipe");
     catch_signals(); /* before anybody can see that we are there */
@@ -295,6 +295,10 @@ static void run(struct master *m)
     for (size_t i = 0; i < m->shared.conf->serve.listen.n; i++)
         LOG(LOG_INFO, "serve.listen",
             LS("address", m->shared.conf->serve.listen.item[i]));
+    if (worker_room(&m->shared) < m->shared.conf->serve.max_clients)
+        LOG(LOG_WARN, "serve.limits",
+            LN("max_clients", worker_room(&m->shared)),
+            LN("descriptors", m->shared.descriptors));
     while (!got_stop) {
         if (got_reload)
             reload(m);

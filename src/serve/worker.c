@@ -18,7 +18,8 @@ enum {
     LAST_WORDS_MS = 1000, /* of those who only have to read a 421 */
     GATHER_TURNS = 4,     /* and not beyond so many messages: */
     GATHER_ENOUGH = 16,
-    DEAF_MS = 100 /* out of descriptors: look again */
+    DEAF_MS = 100, /* out of descriptors: look again */
+    OWN_FDS = 64   /* for the spool, mailboxes, DNS, the log */
 };
 
 static int stop_pipe[2] = { -1, -1 };
@@ -41,6 +42,16 @@ bool worker_trusts(const struct worker *w, const struct addr *peer)
         if (net_cidr_has(&w->relay[i], peer))
             return true;
     return false;
+}
+
+/* With very few descriptors the clients get half of them. */
+unsigned worker_room(const struct serve_shared *shared)
+{
+    unsigned max = (unsigned)shared->conf->serve.max_clients;
+    unsigned fds = shared->descriptors;
+    unsigned room = fds > 2 * OWN_FDS ? fds - OWN_FDS : fds / 2;
+
+    return max < room ? max : room;
 }
 
 /* --- accepting ------------------------------------------------------- */
@@ -74,7 +85,7 @@ static void take_client(struct worker *w, int fd, const struct addr *peer)
 {
     const struct conf *c = w->conf;
 
-    if (w->nsessions >= (unsigned long long)c->serve.max_clients)
+    if (w->nsessions >= worker_room(w->shared))
         turn_away(fd, peer, "Too many connections, try later");
     else if (!worker_trusts(w, peer) &&
              clients_of(w->shared->clients, peer) >=
@@ -88,7 +99,7 @@ static void take_client(struct worker *w, int fd, const struct addr *peer)
  * backlog for them; when nobody has, tell it so. */
 static bool full(const struct worker *w)
 {
-    unsigned max = (unsigned)w->conf->serve.max_clients;
+    unsigned max = worker_room(w->shared);
 
     return w->nsessions >= max && clients_room(w->shared->clients, max);
 }

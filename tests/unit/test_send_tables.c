@@ -81,6 +81,32 @@ START_TEST(left_is_clamped)
 }
 END_TEST
 
+static const struct {
+    const char *name;
+    unsigned attempts;
+    uint64_t arrival, now; /* seconds */
+    uint32_t age;
+} ages[] = {
+    { "new", 0, 1000, 1000, 0 },
+    { "tried three times in two hours", 3, 1000, 8200, 2625 },
+    { "as it should be", 40, 1000, 433000, 432000 },
+    { "the clock went forward by ten days", 2, 1000, 865000, 1125 },
+    { "never tried while the host was off for a week", 0, 1000, 605800, 0 },
+    { "the clock went back", 40, 1000000, 1000, 0 },
+    { "tried by hand again and again", 5000, 1000, 4600, 3600 },
+    { "more than the counter holds", 65535, 0, 9000000000000, 1179545625 },
+};
+
+START_TEST(age_is_of_attempts)
+{
+    struct retry_rule r = { 300, 14400, 432000 };
+    uint32_t n = retry_age(&r, ages[_i].attempts, ages[_i].arrival * 1000000,
+                           ages[_i].now * 1000000);
+
+    ck_assert_msg(n == ages[_i].age, "%s: %u", ages[_i].name, (unsigned)n);
+}
+END_TEST
+
 START_TEST(backoff_grows)
 {
     struct retry_rule slow = { 300, 14400, 1 }, fast = { 1, 2, 1 };
@@ -331,6 +357,7 @@ Suite *send_tables_suite(void)
     tcase_add_test(t, table_is_connected);
     LOOP(t, delay_is_within, delays);
     LOOP(t, left_is_clamped, lefts);
+    LOOP(t, age_is_of_attempts, ages);
     tcase_add_test(t, backoff_grows);
     LOOP(t, route_is, routes);
     LOOP(t, tiers_are, tiers);
