@@ -79,7 +79,8 @@ int conn_open(struct conn *c, struct conn_env *env, int fd, conn_fn *fn,
 int conn_dial(struct conn *c, struct conn_env *env, const struct addr *to,
               conn_fn *fn, struct err *e);
 
-/* Close at once; unwritten output is dropped, no event follows.  A conn may
+/* Close at once; unwritten output is dropped, and the connection is reset if
+ * there was any; no event follows.  A conn may
  * be closed inside its own fn, but its memory must stay until loop_turn() or
  * conn_flush_all() has returned: owners collect the dead and free them at the
  * end of the turn.  Closing a closed conn does nothing. */

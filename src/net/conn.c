@@ -199,11 +199,22 @@ bool conn_is_open(const struct conn *c)
     return c->env != NULL && c->io.fd >= 0;
 }
 
+/* A peer that does not read must not keep the system's memory busy for
+ * minutes after the close, nor take half of our words for all of them. */
+static void drop_sent(struct conn *c)
+{
+    struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+
+    (void)setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+}
+
 void conn_close(struct conn *c)
 {
     if (!conn_is_open(c))
         return;
     conn_forget_input(c);
+    if (c->out.n > 0)
+        drop_sent(c);
     chain_clear(&c->out, c->env->blocks);
     list_remove(&c->dirty);
     loop_timer_clear(c->env->loop, &c->timer);

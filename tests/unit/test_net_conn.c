@@ -619,6 +619,26 @@ START_TEST(output_outlives_end_of_input)
 }
 END_TEST
 
+/* What the system has of it is dropped too, and the peer hears of it. */
+START_TEST(close_with_output_resets)
+{
+    static char big[3 * CHAIN_DATA];
+    char text[64];
+
+    open_tcp(&a);
+    while (!a.c.blocked) {
+        ck_assert(conn_write(&a.c, big, sizeof big));
+        conn_flush_all(&env);
+    }
+    conn_close(&a.c);
+    ssize_t n;
+    while ((n = read(a.peer, text, sizeof text)) > 0)
+        ;
+    ck_assert_int_eq((int)n, -1);
+    ck_assert_int_eq(errno, ECONNRESET);
+}
+END_TEST
+
 START_TEST(peer_that_stays_is_left)
 {
     open_tcp(&a);
@@ -964,6 +984,7 @@ Suite *net_conn_suite(void)
     tcase_add_test(t, half_close);
     tcase_add_test(t, last_words_arrive);
     tcase_add_test(t, output_outlives_end_of_input);
+    tcase_add_test(t, close_with_output_resets);
     tcase_add_test(t, peer_that_stays_is_left);
     tcase_add_test(t, peer_resets);
     tcase_add_test(t, failed_write_shows_last_words);
