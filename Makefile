@@ -80,7 +80,8 @@ test_memory: $(UNIT_RUN)
 PYTEST ?= /usr/bin/python3 -m pytest
 JOBS   ?= 4
 SYSTEM ?= tests/system
-TOOLS  := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
+TOOLS  := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c)) \
+          $(BUILD)/tools/timeshift.so
 
 $(BUILD)/tools/%: tests/tools/%.c $(LIB)
 	@mkdir -p $(@D)
@@ -92,10 +93,23 @@ $(BUILD)/bench/%: tests/bench/%.c
 	@mkdir -p $(@D)
 	$(CC) -O2 -g -Wall -Wextra -o $@ $<
 
+# To be preloaded; without the sanitizers, which the program brings.
+$(BUILD)/tools/timeshift.so: tests/system/timeshift.c
+	@mkdir -p $(@D)
+	$(CC) -O2 -g -Wall -Wextra -shared -fPIC -o $@ $< -ldl
+
 test_system: $(PROGRAM) $(TOOLS) $(BENCH)
 	MTA=$(abspath $(PROGRAM)) TOOLS=$(abspath $(BUILD)/tools) \
 	    BENCH=$(abspath $(BUILD)/bench) \
 	    $(PYTEST) -q -p no:cacheprovider -n $(JOBS) $(SYSTEM)
+
+# Smuggling at random for longer; HOSTILE_SEED repeats a run.
+HOSTILE_CASES ?= 50000
+hostile:
+	HOSTILE_CASES=$(HOSTILE_CASES) $(MAKE) --no-print-directory test_system \
+	    SYSTEM="-s -k at_random tests/system/test_smuggling.py" JOBS=0
+	$(MAKE) --no-print-directory test_system \
+	    SYSTEM="tests/system/test_hostile_*.py tests/system/test_clock.py"
 
 # The sender, which alone has threads, with ThreadSanitizer.
 test_threads:
@@ -202,6 +216,7 @@ help:
 	@echo "make tests        install what is missing, run every test"
 	@echo "make test_units test_memory test_system test_style   one part"
 	@echo "make fuzz         fuzz every parser (FUZZ_SECONDS=3600 each)"
+	@echo "make hostile      smuggling at random, peers that do not behave"
 	@echo "make crash        kill -9 any process, hundreds of times"
 	@echo "make powercut     cut the power in a model (POWERCUT_SECONDS=600)"
 	@echo "make faults       fail every call that can fail, one after the other"
@@ -216,5 +231,5 @@ help:
 -include tests/fuzz/fuzz.mk
 
 .PHONY: all bench bench-quick clean crash crash_short faults faults_short \
-        help install powercut report run test_memory test_style test_system \
+        help hostile install powercut report run test_memory test_style test_system \
         test_threads test_units tests
