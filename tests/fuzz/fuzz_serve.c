@@ -127,7 +127,7 @@ static void prepare(void)
     signal(SIGPIPE, SIG_IGN);
     log_style((enum log_level)(LOG_ERROR + 1), LOG_TEXT);
     ops = fs_system;
-    ops.fsync = ops.fdatasync = no_sync;
+    ops.fsync = ops.fdatasync = ops.syncfs = no_sync;
     ops.allocate = no_room;
     fs_replace(&ops);
     make_dirs();
