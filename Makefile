@@ -97,11 +97,29 @@ $(BUILD)/bench/%: tests/bench/%.c
 $(BUILD)/tools/timeshift.so: tests/system/timeshift.c
 	@mkdir -p $(@D)
 	$(CC) -O2 -g -Wall -Wextra -shared -fPIC -o $@ $< -ldl
+RUN_SYSTEM = TOOLS=$(abspath $(BUILD)/tools) BENCH=$(abspath $(BUILD)/bench) \
+	    $(PYTEST) -q -p no:cacheprovider -n $(JOBS)
 
 test_system: $(PROGRAM) $(TOOLS) $(BENCH)
-	MTA=$(abspath $(PROGRAM)) TOOLS=$(abspath $(BUILD)/tools) \
-	    BENCH=$(abspath $(BUILD)/bench) \
-	    $(PYTEST) -q -p no:cacheprovider -n $(JOBS) $(SYSTEM)
+	MTA=$(abspath $(PROGRAM)) $(RUN_SYSTEM) $(SYSTEM)
+
+# The program under valgrind, in tests that between them come through most of
+# it: commands, bodies in memory and on disk, mailboxes, lanes, notices, a
+# queue that is read again, reload and stop.
+MEMORY_TESTS := test_pipelined_transaction or test_too_many_errors or \
+    test_disconnect_in_every_state or test_maildir_layout or \
+    test_mbox_after_a_torn_message or test_one_id_everywhere or \
+    test_each_recipient_has_its_own_fate or \
+    test_notice_follows_an_alias or test_once_and_drain or \
+    test_recipients_of_one_message or test_retry_survives_a_restart or \
+    test_reload_for_new_sessions_only or test_reload_of_the_sender or \
+    test_stop_during_data or test_pipelined_commands_wait or \
+    (test_bodies_arrive_byte_for_byte and extensions1)
+
+test_system_memory: $(PROGRAM) $(TOOLS) $(BENCH)
+	TEST_DEADLINE=120 VALGRIND_MTA=$(abspath $(PROGRAM)) \
+	    MTA=$(abspath tests/tools/under_valgrind.sh) \
+	    $(RUN_SYSTEM) -k '$(MEMORY_TESTS)' tests/system
 
 # Smuggling at random for longer; HOSTILE_SEED repeats a run.
 HOSTILE_CASES ?= 50000
@@ -214,7 +232,8 @@ help:
 	@echo "make              build ./mta"
 	@echo "make run          install what is missing, build, start a system to try"
 	@echo "make tests        install what is missing, run every test"
-	@echo "make test_units test_memory test_system test_style   one part"
+	@echo "make test_units test_memory test_system test_style   one part;"
+	@echo "                  test_system_memory: under valgrind, test_threads: TSan"
 	@echo "make fuzz         fuzz every parser (FUZZ_SECONDS=3600 each)"
 	@echo "make hostile      smuggling at random, peers that do not behave"
 	@echo "make crash        kill -9 any process, hundreds of times"
@@ -233,3 +252,5 @@ help:
 .PHONY: all bench bench-quick clean crash crash_short faults faults_short \
         help hostile install powercut report run test_memory test_style test_system \
         test_threads test_units tests
+        help install powercut report run test_memory test_style test_system \
+        test_system_memory test_threads test_units tests

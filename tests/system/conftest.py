@@ -26,7 +26,9 @@ def all_reports():
     r = Reports()
     os.environ.update(r.environment())
     yield r
+    said = r.take()  # of a server that many tests have shared
     r.remove()
+    assert not said, said
 
 
 @pytest.fixture(autouse=True)

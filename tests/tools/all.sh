@@ -64,6 +64,7 @@ part "units with sanitizers" make -s -j"$jobs" SAN=address,undefined test_units
 part "system" make -s -j"$jobs" test_system
 part "system with sanitizers" make -s -j"$jobs" SAN=address,undefined \
     test_system
+part "system under valgrind" make -s -j"$jobs" test_system_memory
 part "threads with a sanitizer" make -s -j"$jobs" test_threads
 part "crash, short" make -s crash_short
 part "faults, short" make -s faults_short
