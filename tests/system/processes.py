@@ -35,10 +35,16 @@ def service(m, name):
             return pid
         if name == "serve" and children_of(pid):
             return pid
-        if name == "send" and os.path.isdir("/proc/%d/task" % pid) and \
-                len(os.listdir("/proc/%d/task" % pid)) > 1:
+        if name == "send" and threads(pid) > 1:
             return pid
     return None
+
+
+def threads(pid):
+    try:
+        return len(os.listdir("/proc/%d/task" % pid))
+    except FileNotFoundError:  # it has just ended
+        return 0
 
 
 def find(m, name):
