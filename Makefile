@@ -97,6 +97,7 @@ $(BUILD)/bench/%: tests/bench/%.c
 $(BUILD)/tools/timeshift.so: tests/system/timeshift.c
 	@mkdir -p $(@D)
 	$(CC) -O2 -g -Wall -Wextra -shared -fPIC -o $@ $< -ldl
+
 RUN_SYSTEM = TOOLS=$(abspath $(BUILD)/tools) BENCH=$(abspath $(BUILD)/bench) \
 	    $(PYTEST) -q -p no:cacheprovider -n $(JOBS)
 
@@ -250,7 +251,5 @@ help:
 -include tests/fuzz/fuzz.mk
 
 .PHONY: all bench bench-quick clean crash crash_short faults faults_short \
-        help hostile install powercut report run test_memory test_style test_system \
-        test_threads test_units tests
-        help install powercut report run test_memory test_style test_system \
-        test_system_memory test_threads test_units tests
+        help hostile install powercut report run test_memory test_style \
+        test_system test_system_memory test_threads test_units tests
