@@ -175,16 +175,16 @@ def test_name_server_is_silent(dns):
     """Require: 450, for the next time may be better.  Warn: taken, after a
     short wait.  A relay network does not wait at all."""
     require = system(dns, "require", dns__timeout="1s")
-    warn = system(dns, "warn", dns__timeout="1s")
-    trusted = system(dns, "require", dns__timeout="1s",
+    warn = system(dns, "warn", dns__timeout="10s")
+    trusted = system(dns, "require", dns__timeout="10s",
                      serve__relay_networks=["127.0.0.2/32"])
     with require, warn, trusted:
         dns.pause()
         try:
             assert rcpt(trusted, "127.0.0.2")[0] == 250
-            assert rcpt(trusted, "127.0.0.2")[2] < 1
+            assert rcpt(trusted, "127.0.0.2")[2] < 5
             code, _, took = rcpt(warn, "127.0.0.2")
-            assert code == 250 and took < 3.5
+            assert code == 250 and took < 10
             assert received_name(warn, "ann") == "unknown"
             with From("127.0.0.2", require.port) as waiting:
                 waiting.send("EHLO client.test\r\nMAIL FROM:<>\r\n"
