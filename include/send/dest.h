@@ -30,6 +30,14 @@ struct dest {
     char host[];
 };
 
+/* Domains met lately, and where they lead. */
+enum { DEST_MEMOS = 256 };
+struct dest_memo {
+    struct dest *dest; /* NULL: empty */
+    uint8_t n;
+    char domain[55];
+};
+
 /* For one more recipient; dest_forget() when that is over.  NULL: no memory. */
 struct dest *dest_for(struct sched *s, struct span domain);
 void dest_add(struct rcpt *r);                        /* it is due now */

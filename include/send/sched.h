@@ -42,6 +42,7 @@ struct sched {
     struct spool_writer *writer;
     struct pool *messages, *rcpts, *blocks;
     struct map dests, lanes;
+    struct dest_memo memo[DEST_MEMOS];
     struct calendar calendar;
     struct message *unread; /* the disk did not give them */
     struct list ready;      /* dests with something to do now */

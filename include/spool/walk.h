@@ -16,7 +16,7 @@ struct spool_walk {
     uint64_t at, end; /* of the next record; nothing is read beyond end */
     bool broken;      /* stopped before end: no header there */
     uint64_t from;    /* what of the file is in buf */
-    size_t n, last;   /* last: length of the record before */
+    size_t n, last;   /* last: body of the record before */
     unsigned char buf[SPOOL_WINDOW];
 };
 

@@ -76,16 +76,33 @@ static int print_json(struct printing *p, struct err *e)
 
 /* --- for people ------------------------------------------------------ */
 
+static size_t plain_length(struct span s)
+{
+    size_t n = 0, len;
+
+    while (n < s.n && (len = utf8_length(s.p + n, s.n - n)) > 0 &&
+           utf8_control(s.p + n, len) == UTF8_NO_CONTROL)
+        n += len;
+    return n;
+}
+
+static struct span after(struct span s, size_t n)
+{
+    return (struct span){ s.p + n, s.n - n };
+}
+
 /* Octets from the network must not steer a terminal. */
 static void put_plain(FILE *out, struct span s)
 {
-    for (size_t n; s.n > 0; s.p += n, s.n -= n) {
+    for (;;) {
+        size_t n = plain_length(s);
+        fwrite(s.p, 1, n, out);
+        s = after(s, n);
+        if (s.n == 0)
+            return;
+        putc('?', out);
         n = utf8_length(s.p, s.n);
-        if (n > 0 && utf8_control(s.p, n) == UTF8_NO_CONTROL)
-            fwrite(s.p, 1, n, out);
-        else
-            putc('?', out);
-        n = n == 0 ? 1 : n;
+        s = after(s, n == 0 ? 1 : n);
     }
 }
 

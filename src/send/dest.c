@@ -50,17 +50,52 @@ static struct dest *make(struct sched *s, const struct route *r, uint64_t hash)
     return d;
 }
 
-struct dest *dest_for(struct sched *s, struct span domain)
+/* Mail for one domain seldom comes alone, and its way is worth remembering:
+ * finding it costs more than all else that is done to load a recipient. */
+static struct dest_memo *memo_for(struct sched *s, struct span domain)
+{
+    uint32_t h = 2166136261u; /* FNV-1a: a clash costs a search, no more */
+
+    if (domain.n > sizeof s->memo[0].domain)
+        return NULL;
+    for (size_t i = 0; i < domain.n; i++)
+        h = (h ^ (unsigned char)domain.p[i]) * 16777619u;
+    return &s->memo[(h ^ h >> 16) % DEST_MEMOS];
+}
+
+static bool memo_is(const struct dest_memo *m, struct span domain)
+{
+    return m != NULL && m->dest != NULL && m->n == domain.n &&
+           memcmp(m->domain, domain.p, domain.n) == 0;
+}
+
+static void memo_set(struct dest_memo *m, struct span domain, struct dest *d)
+{
+    if (m == NULL)
+        return;
+    m->dest = d;
+    m->n = (uint8_t)domain.n;
+    memcpy(m->domain, domain.p, domain.n);
+}
+
+static struct dest *look_for(struct sched *s, struct span domain)
 {
     struct route r;
 
     route_find(&r, s->conf, domain, local_has_domain(s->local, domain));
     uint64_t hash = hash_of(&r);
     struct dest *d = find(s, &r, hash);
-    if (d == NULL)
-        d = make(s, &r, hash);
+    return d != NULL ? d : make(s, &r, hash);
+}
+
+struct dest *dest_for(struct sched *s, struct span domain)
+{
+    struct dest_memo *m = memo_for(s, domain);
+    struct dest *d = memo_is(m, domain) ? m->dest : look_for(s, domain);
+
     if (d == NULL)
         return NULL;
+    memo_set(m, domain, d);
     d->nrcpt++;
     if (d->idle_since != 0)
         list_remove(&d->turn);
@@ -249,6 +284,7 @@ void dest_forget(struct dest *d)
 
 static void free_dest(struct sched *s, struct dest *d)
 {
+    memset(s->memo, 0, sizeof s->memo);
     list_remove(&d->turn);
     mx_cancel(d->query);
     dest_drop_hops(s, d);

@@ -19,8 +19,8 @@ void spool_walk_start(struct spool_walk *w, int fd, uint64_t segment,
     w->n = w->last = 0;
 }
 
-/* Fill the buffer from `at`: as much as is useful.  Small records stand near
- * each other and one read serves many; behind a large one only its own
+/* Fill the buffer from `at`: as much as is useful.  Small messages stand near
+ * each other and one read serves many; behind a large body only the next
  * header and slots are wanted. */
 static int fill(struct spool_walk *w, uint64_t at, size_t least, struct err *e)
 {
@@ -94,7 +94,7 @@ int spool_walk_next(struct spool_walk *w, struct spool_record *r, uint64_t *at,
     }
     *at = w->at;
     w->at += r->length;
-    w->last = r->length < SIZE_MAX ? (size_t)r->length : SIZE_MAX;
+    w->last = r->body_size < SIZE_MAX ? (size_t)r->body_size : SIZE_MAX;
     return 1;
 }
 
