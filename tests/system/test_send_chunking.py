@@ -113,7 +113,8 @@ def test_refusals_hit_only_their_message(relay):
         s.sendmail("bad@src.test", ["7@x.test"], b"Subject: n7\r\n\r\n")
     assert once(m).returncode == 75
     assert sorted(numbers(p)) == [0, 4, 5, 6]
-    assert p.messages[-1].rcpts == ["RCPT TO:<76@x.test>"]
+    # In any order: the server's workers have segments of their own.
+    assert ["RCPT TO:<76@x.test>"] in [x.rcpts for x in p.messages]
     assert len(p.sessions) == 1
     bounced = sorted(e["to"] for e in m.events("send.bounced")
                      if e["to"].endswith("@x.test"))
