@@ -1,5 +1,5 @@
 /* power_life.c - what happens in a life: workers, a sender, faults, cuts. */
-#include "power.h"
+#include "power_life.h"
 
 #include "disk_model.h"
 #include "spool_kit.h"
@@ -23,8 +23,7 @@ enum {
     ACTORS,
     TURN = 3,
     STEPS = 14,
-    DISKS = 64,
-    ITEMS = 256
+    DISKS = 64
 };
 
 /* A process.  Its calls fail or end when its luck says so. */
@@ -42,47 +41,34 @@ struct worker {
     } turn[TURN];
     size_t nturn;
 };
-struct item {
-    struct spool_item item; /* first */
-    bool used, known;
-    struct record rec;
-};
 
+struct life_stage stage;
 static struct {
-    struct life *life;
-    uint64_t random;
     char dir[256], other[256];
-    struct conf conf;
-    struct pool *blocks;
     unsigned ndrafts;
     struct actor actor[ACTORS];
     struct actor *running; /* whose calls these are */
     struct worker worker[WORKERS];
-    struct spool_store *store;
-    struct spool_writer *writer;
-    struct box_batch *boxes;
-    struct item item[ITEMS];
-    bool faults;    /* some call has failed */
     unsigned epoch; /* the first is 0 */
 } me;
 
-static uint64_t draw(void)
+uint64_t life_draw(void)
 {
-    uint64_t x = me.random += 0x9e3779b97f4a7c15u;
+    uint64_t x = stage.random += 0x9e3779b97f4a7c15u;
 
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
     x = (x ^ x >> 27) * 0x94d049bb133111ebu;
     return x ^ x >> 31;
 }
 
-static unsigned below(unsigned limit)
+unsigned life_below(unsigned limit)
 {
-    return (unsigned)(draw() % limit);
+    return (unsigned)(life_draw() % limit);
 }
 
-static bool chance(unsigned one_in)
+bool life_chance(unsigned one_in)
 {
-    return below(one_in) == 0;
+    return life_below(one_in) == 0;
 }
 
 /* --- processes ----------------------------------------------------------------- */
@@ -97,10 +83,10 @@ static int strike(struct actor *a)
         return 0;
     if (a->misfortune == MODEL_KILLED) {
         a->killed = true;
-        me.life->kills++;
+        stage.life->kills++;
     } else {
-        me.faults = true;
-        me.life->failed_calls++;
+        stage.faults = true;
+        stage.life->failed_calls++;
     }
     return a->misfortune;
 }
@@ -111,8 +97,8 @@ static int on_call(const struct model_op *op)
     struct actor *mine = me.running;
 
     (void)op;
-    if (mine != NULL && !mine->killed && chance(20)) {
-        int a = (int)below(ACTORS);
+    if (mine != NULL && !mine->killed && life_chance(20)) {
+        int a = (int)life_below(ACTORS);
         if (!me.actor[a].busy)
             step_of(a);
         me.running = mine;
@@ -125,13 +111,13 @@ static void try_luck(struct actor *a)
     static const int errors[] = { EIO, ENOSPC, EIO, MODEL_SHORT };
 
     a->luck = 0;
-    if (me.life->quiet)
+    if (stage.life->quiet)
         return;
-    if (chance(12)) {
-        a->luck = 1 + (int)below(16);
-        a->misfortune = errors[below(4)];
-    } else if (chance(14)) {
-        a->luck = 1 + (int)below(24);
+    if (life_chance(12)) {
+        a->luck = 1 + (int)life_below(16);
+        a->misfortune = errors[life_below(4)];
+    } else if (life_chance(14)) {
+        a->luck = 1 + (int)life_below(24);
         a->misfortune = MODEL_KILLED;
     }
 }
@@ -165,7 +151,8 @@ static struct draft *make_draft(struct worker *w, uint32_t number, bool solo)
     struct err e;
 
     letter_sender(text, number);
-    struct draft *d = draft_new(me.blocks, writer, span_of(text), &me.ndrafts);
+    struct draft *d =
+        draft_new(stage.blocks, writer, span_of(text), &me.ndrafts);
     ck_assert_ptr_nonnull(d);
     for (unsigned r = 0; r < l->nrcpt; r++) {
         letter_rcpt(text, r);
@@ -178,7 +165,7 @@ static struct draft *make_draft(struct worker *w, uint32_t number, bool solo)
     if (spool_writer_new_id(writer, &d->id, &e) != 0)
         draft_free(&d);
     if (d != NULL && solo)
-        d->reserve = pool_left(me.blocks); /* no room in memory */
+        d->reserve = pool_left(stage.blocks); /* no room in memory */
     for (uint32_t at = 0; d != NULL && at < l->size; at += sizeof piece) {
         uint32_t n = l->size - at < sizeof piece ? l->size - at : sizeof piece;
         letter_body(number, at, piece, n);
@@ -190,19 +177,21 @@ static struct draft *make_draft(struct worker *w, uint32_t number, bool solo)
 /* Data comes, in turn with that of others. */
 static void receive(struct worker *w)
 {
-    unsigned nremote = below(4), nlocal = below(4);
+    unsigned nremote = life_below(4), nlocal = life_below(4);
 
     if (nremote + nlocal == 0)
         nremote = 1;
     if (nletters == LETTERS)
         return;
-    uint32_t number = letter_new(chance(4) ? below(LETTER_SIZE) : below(900),
-                                 nremote, nlocal);
+    uint32_t number =
+        letter_new(life_chance(4) ? life_below(LETTER_SIZE) : life_below(900),
+                   nremote, nlocal);
     letters[number].begun = model_count();
-    struct draft *d = make_draft(w, number, chance(5));
+    struct draft *d = make_draft(w, number, life_chance(5));
     if (d == NULL)
         return;
-    if (d->fault != DRAFT_FINE || chance(30)) { /* refused, or it hung up */
+    if (d->fault != DRAFT_FINE ||
+        life_chance(30)) { /* refused, or it hung up */
         draft_free(&d);
         return;
     }
@@ -236,265 +225,18 @@ static void step_worker(int a)
     struct err e;
 
     if (w->store == NULL) {
-        if (store_open(&w->store, &me.conf, me.blocks, on_stored, &e) == 0)
+        if (store_open(&w->store, &stage.conf, stage.blocks, on_stored, &e) ==
+            0)
             make_small(store_writer(w->store));
-    } else if (chance(20)) {
+    } else if (life_chance(20)) {
         leave(w);
     } else {
-        for (unsigned n = 1 + below(TURN); n > 0; n--)
+        for (unsigned n = 1 + life_below(TURN); n > 0; n--)
             receive(w);
         commit(w);
     }
     if (me.actor[a].killed)
         leave(w);
-}
-
-/* --- the sender -------------------------------------------------------------------- */
-
-static struct spool_item *on_found(void *ctx, const struct spool_view *v)
-{
-    (void)ctx;
-    (void)v;
-    for (size_t i = 0; i < ITEMS; i++)
-        if (!me.item[i].used) {
-            me.item[i].used = true;
-            me.item[i].known = false;
-            return &me.item[i].item;
-        }
-    return NULL;
-}
-
-static void look_around(void)
-{
-    struct body body;
-    struct err e;
-
-    me.store->look = true;
-    (void)spool_store_scan(me.store, on_found, NULL, &e);
-    for (size_t i = 0; i < ITEMS; i++) {
-        struct item *it = &me.item[i];
-        if (!it->used || it->known ||
-            spool_item_pin(me.store, &it->item, &body, &e) != 0)
-            continue;
-        struct spool_segment *pinned = it->item.segment;
-        struct spool_view v = { &it->item.rec, body.fd, it->item.at, NULL };
-        ck_assert_int_eq(letter_read(&it->rec, &v, true), 0);
-        it->known = true;
-        spool_item_unpin(me.store, pinned);
-    }
-}
-
-static struct item *any_item(void)
-{
-    unsigned at = below(ITEMS);
-
-    for (unsigned i = 0; i < ITEMS; i++, at++)
-        if (me.item[at % ITEMS].used && me.item[at % ITEMS].known)
-            return &me.item[at % ITEMS];
-    return NULL;
-}
-
-static struct promise *promise_of(const struct item *it, unsigned slot)
-{
-    return &letters[it->rec.number].rcpt[it->rec.rcpt[slot]];
-}
-
-static enum spool_state state_of(const struct promise *p)
-{
-    return p->nmarks > 0 ? p->mark[p->nmarks - 1].state : p->start;
-}
-
-static void put_mark(struct item *it, unsigned slot, enum spool_state state)
-{
-    struct promise *p = promise_of(it, slot);
-    struct spool_slot s = { .state = state, .attempts = 1, .code = 250 };
-    struct err e;
-
-    if (p->nmarks == LETTER_MARKS)
-        return;
-    p->mark[p->nmarks] = (struct mark){ model_count(), NEVER, state };
-    if (spool_slot_put(me.store, &it->item, slot, &s, &e) == 0)
-        p->nmarks++;
-}
-
-static bool is_over(const struct item *it)
-{
-    for (unsigned i = 0; i < it->rec.n; i++)
-        if (!state_is_final(state_of(promise_of(it, i))))
-            return false;
-    return true;
-}
-
-/* Into mailboxes, as for mail that waited in the queue. */
-static void deliver(struct item *it)
-{
-    struct box_message m = { .user = NULL };
-    char sender[64], rcpt[64];
-    struct box_copy *copy[LETTER_RCPTS] = { NULL };
-    struct err e;
-
-    if (spool_item_pin(me.store, &it->item, &m.body, &e) != 0)
-        return;
-    struct spool_segment *pinned = it->item.segment;
-    letter_sender(sender, it->rec.number);
-    m.reverse_path = span_of(sender);
-    for (unsigned i = 0; i < it->rec.n; i++) {
-        struct promise *p = promise_of(it, i);
-        unsigned r = it->rec.rcpt[i];
-        if (!letter_is_local(it->rec.number, r) ||
-            state_is_final(state_of(p)) || p->ntried == LETTER_TRIES)
-            continue;
-        letter_rcpt(rcpt, r);
-        m.user = letter_box(it->rec.number, r);
-        m.delivered_to = span_of(rcpt);
-        p->tried[p->ntried++] = model_count();
-        copy[i] = box_add(me.boxes, &m, &e);
-    }
-    box_publish(me.boxes);
-    for (unsigned i = 0; i < it->rec.n; i++)
-        if (copy[i] != NULL && box_status(copy[i], &e) == 0)
-            put_mark(it, i, SPOOL_DELIVERED);
-    box_reset(me.boxes);
-    spool_item_unpin(me.store, pinned);
-}
-
-static void mark_remote(struct item *it)
-{
-    static const enum spool_state states[] = { SPOOL_DELIVERED, SPOOL_FAILED,
-                                               SPOOL_HELD, SPOOL_PENDING };
-    unsigned slot = below(it->rec.n);
-    bool local = letter_is_local(it->rec.number, it->rec.rcpt[slot]);
-    struct promise *p = promise_of(it, slot);
-
-    if (p->nmarks + 1 < LETTER_MARKS && !state_is_final(state_of(p)))
-        put_mark(it, slot, states[local ? 2 + below(2) : below(4)]);
-}
-
-static void finish(struct item *it)
-{
-    deliver(it);
-    for (unsigned i = 0; i < it->rec.n; i++)
-        if (!letter_is_local(it->rec.number, it->rec.rcpt[i]) &&
-            !state_is_final(state_of(promise_of(it, i))))
-            put_mark(it, i, SPOOL_DELIVERED);
-    if (is_over(it)) {
-        spool_item_done(me.store, &it->item);
-        it->used = false;
-    }
-}
-
-/* After a sync that failed nobody knows what its marks are worth; docs:
- * a mark that is lost is a duplicate. */
-static void sync_marks(void)
-{
-    struct err e;
-    size_t when = spool_store_sync(me.store, &e) == 0 && !me.faults
-                      ? model_count()
-                      : NEVER;
-
-    for (size_t i = 0; i < nletters && !me.actor[SENDER].killed; i++)
-        for (unsigned r = 0; r < letters[i].nrcpt; r++) {
-            struct promise *p = &letters[i].rcpt[r];
-            for (size_t m = 0; m < p->nmarks; m++)
-                if (p->mark[m].synced == NEVER)
-                    p->mark[m].synced = when;
-        }
-}
-
-static void reclaim(void)
-{
-    struct err e;
-
-    while (spool_store_reclaim(me.store, me.writer, &e) > 0)
-        ;
-}
-
-/* A notice: the sender's own mail. */
-static void write_notice(void)
-{
-    struct chain envelope = CHAIN_INIT, body = CHAIN_INIT;
-    struct spool_message m = { .arrival = 1, .flags = SPOOL_BOUNCE };
-    char text[LETTER_SIZE];
-    unsigned char head[SPOOL_FIELD_HEAD];
-    struct err e;
-
-    if (nletters == LETTERS)
-        return;
-    uint32_t number = letter_new(below(1200), 1 + below(3), 0);
-    struct letter *l = &letters[number];
-    l->begun = model_count();
-    letter_sender(text, number);
-    spool_field_head(head, SPOOL_F_SENDER, strlen(text));
-    chain_add(&envelope, me.blocks, head, sizeof head);
-    chain_adds(&envelope, me.blocks, text);
-    for (unsigned r = 0; r < l->nrcpt; r++) {
-        letter_rcpt(text, r);
-        spool_field_head(head, SPOOL_F_RCPT, strlen(text));
-        chain_add(&envelope, me.blocks, head, sizeof head);
-        chain_adds(&envelope, me.blocks, text);
-    }
-    letter_body(number, 0, text, l->size);
-    chain_add(&body, me.blocks, text, l->size);
-    m.nrcpt = l->nrcpt;
-    m.envelope = &envelope;
-    if (spool_writer_new_id(me.writer, &m.id, &e) == 0 &&
-        spool_writer_add(me.writer, &m, &body, &e) == 0 &&
-        spool_writer_commit(me.writer, &e) == 0 && !me.actor[SENDER].killed)
-        promise_kept_from(number, model_count());
-    else
-        spool_writer_rollback(me.writer);
-    chain_clear(&envelope, me.blocks);
-    chain_clear(&body, me.blocks);
-}
-
-static void end_sender(void)
-{
-    box_batch_free(&me.boxes);
-    spool_writer_close(&me.writer);
-    spool_store_close(&me.store);
-    memset(me.item, 0, sizeof me.item);
-}
-
-static void begin_sender(void)
-{
-    struct box_options o = { .mail_dir = me.conf.serve.mail_dir,
-                             .kind = me.life->kind,
-                             .hostname = "host",
-                             .max_copies = 64 };
-    struct err e;
-
-    me.life->recoveries++;
-    if (spool_store_open(&me.store, me.conf.queue_dir, &e) != 0 ||
-        spool_writer_open_sized(&me.writer, me.conf.queue_dir, SEGMENT, &e) !=
-            0 ||
-        box_batch_new(&me.boxes, &o, &e) != 0)
-        end_sender();
-}
-
-static void step_sender(void)
-{
-    if (me.store == NULL) {
-        begin_sender();
-    } else {
-        struct item *it = any_item();
-        unsigned what = below(20);
-        if (what < 5 || (it == NULL && what < 14))
-            look_around();
-        else if (what < 8)
-            mark_remote(it);
-        else if (what < 14)
-            finish(it);
-        else if (what < 16)
-            sync_marks();
-        else if (what < 18)
-            reclaim();
-        else if (what < 19)
-            write_notice();
-        else if (chance(3))
-            end_sender();
-    }
-    if (me.actor[SENDER].killed)
-        end_sender();
 }
 
 /* --- a life ---------------------------------------------------------------------------- */
@@ -507,7 +249,7 @@ static void step_of(int a)
     me.running = actor;
     try_luck(actor);
     if (a == SENDER)
-        step_sender();
+        sender_step(&actor->killed);
     else
         step_worker(a);
     actor->luck = 0;
@@ -549,7 +291,7 @@ static void stop_all(void)
         me.running = &me.actor[a];
         me.running->killed = true;
         if (a == SENDER)
-            end_sender();
+            sender_end();
         else
             leave(&me.worker[a]);
         me.running->killed = false;
@@ -559,15 +301,15 @@ static void stop_all(void)
 
 static void look_at(struct verdict *v, size_t cut, size_t way)
 {
-    judge(v, me.other, cut, me.life->kind, me.faults);
-    me.life->judged++;
-    if (!v->failed || me.life->fault[0] != '\0')
+    judge(v, me.other, cut, stage.life->kind, stage.faults);
+    stage.life->judged++;
+    if (!v->failed || stage.life->fault[0] != '\0')
         return;
     if (getenv("POWERCUT_PRINT") != NULL)
         model_print(stdout);
-    snprintf(me.life->fault, sizeof me.life->fault,
+    snprintf(stage.life->fault, sizeof stage.life->fault,
              "%s (seed %llu, epoch %u, after call %zu of %zu, way %zu)", v->why,
-             (unsigned long long)me.life->seed, me.epoch, cut, model_count(),
+             (unsigned long long)stage.life->seed, me.epoch, cut, model_count(),
              way);
 }
 
@@ -578,7 +320,7 @@ static void draw_cuts(size_t cut[], unsigned n)
     size_t all = model_count() + 1, early = all < 40 ? all : 40;
 
     for (unsigned i = 0; i < n; i++) {
-        size_t c = draw() % (chance(3) ? early : all);
+        size_t c = life_draw() % (life_chance(3) ? early : all);
         unsigned at = i;
         for (; at > 0 && cut[at - 1] > c; at--)
             cut[at] = cut[at - 1];
@@ -590,22 +332,22 @@ static void draw_cuts(size_t cut[], unsigned n)
 static void cut_power(void)
 {
     static struct verdict v;
-    size_t cut[DISKS], way = 0, n = me.life->disks;
+    size_t cut[DISKS], way = 0, n = stage.life->disks;
 
     model_fast_calls();
-    draw_cuts(cut, me.life->disks);
-    for (size_t i = 0; i < n && me.life->fault[0] == '\0'; i++) {
-        way = draw() % model_ways(cut[i], true);
+    draw_cuts(cut, stage.life->disks);
+    for (size_t i = 0; i < n && stage.life->fault[0] == '\0'; i++) {
+        way = life_draw() % model_ways(cut[i], true);
         if (model_build(cut[i], way, me.other))
             look_at(&v, cut[i], way);
     }
-    size_t last = cut[n - 1 - below(4)];
-    way = draw() % model_ways(last, true);
+    size_t last = cut[n - 1 - life_below(4)];
+    way = life_draw() % model_ways(last, true);
     model_rebuild(last, way, me.other);
     look_at(&v, last, way);
     model_rebuild(last, way, me.dir);
     settle(&v, last);
-    me.life->calls += model_count();
+    stage.life->calls += model_count();
 }
 
 static void live_epoch(void)
@@ -613,7 +355,7 @@ static void live_epoch(void)
     model_fail = on_call;
     model_start(me.dir);
     for (unsigned i = 0; i < STEPS; i++)
-        step_of((int)(chance(3) ? (unsigned)SENDER : below(ACTORS)));
+        step_of((int)(life_chance(3) ? (unsigned)SENDER : life_below(ACTORS)));
     stop_all();
     model_fail = NULL;
     cut_power();
@@ -636,25 +378,27 @@ static void make_dir(char out[256], const char *name)
 void life_run(struct life *l)
 {
     memset(&me, 0, sizeof me);
+    memset(&stage, 0, sizeof stage);
     memset(letters, 0, sizeof letters);
     nletters = 0;
-    me.life = l;
-    me.random = l->seed;
-    me.blocks = chain_pool_new(8192);
+    stage.life = l;
+    stage.random = l->seed;
+    stage.blocks = chain_pool_new(8192);
     make_dir(me.dir, "life");
     make_dir(me.other, "judge");
-    me.conf.serve.mailbox = l->kind == BOX_MBOX ? CONF_MBOX : CONF_MAILDIR;
-    snprintf(me.conf.hostname, sizeof me.conf.hostname, "host");
-    snprintf(me.conf.queue_dir, sizeof me.conf.queue_dir, "%s/queue", me.dir);
-    snprintf(me.conf.serve.mail_dir, sizeof me.conf.serve.mail_dir, "%s/mail",
+    stage.conf.serve.mailbox = l->kind == BOX_MBOX ? CONF_MBOX : CONF_MAILDIR;
+    snprintf(stage.conf.hostname, sizeof stage.conf.hostname, "host");
+    snprintf(stage.conf.queue_dir, sizeof stage.conf.queue_dir, "%s/queue",
              me.dir);
+    snprintf(stage.conf.serve.mail_dir, sizeof stage.conf.serve.mail_dir,
+             "%s/mail", me.dir);
     log_style((enum log_level)(LOG_ERROR + 1), LOG_TEXT);
     for (; me.epoch < l->epochs && l->fault[0] == '\0'; me.epoch++)
         live_epoch();
     model_stop();
     model_free();
     l->sent += nletters;
-    pool_free(&me.blocks);
+    pool_free(&stage.blocks);
     kit_remove_tree(me.dir);
     kit_remove_tree(me.other);
 }
