@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { PIECE = 8192, TEXT_LINE_MAX = 998, FOLD_AT = 900 };
+enum { PIECE = 8192, TEXT_LINE_MAX = 998, FOLD_AT = 900, UTF8_MAX = 4 };
 
 /* --- the way out ------------------------------------------------------ */
 
@@ -98,8 +98,9 @@ static void end_line(struct lines *l)
 
 static void put_octet(struct lines *l, char c)
 {
-    /* Not inside of a UTF-8 sequence. */
-    if (l->column >= FOLD_AT && ((unsigned char)c & 0xc0) != 0x80) {
+    /* Not inside of a UTF-8 sequence; but what is longer is none. */
+    if (l->column >= FOLD_AT && (((unsigned char)c & 0xc0) != 0x80 ||
+                                 l->column >= FOLD_AT + UTF8_MAX)) {
         end_line(l);
         dsn_put(l->o, " ", 1);
         l->column = 1;
