@@ -88,7 +88,7 @@ void serve_session_stop(struct serve_session *s);
 void serve_session_stored(struct draft *d, enum store_result r,
                           const struct err *e);
 
-/* At the end of the turn in which it died. */
+/* At the end of the turn in which it died; when the worker ends. */
 void serve_session_free(struct serve_session *s);
 
 /* For actions: feed an event through the table. */

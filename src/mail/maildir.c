@@ -61,6 +61,8 @@ static int want_dir(struct box *k, const char *path, struct err *e)
                : err_set(e, ERR_TEMP, 0, "make directory %s", path);
 }
 
+/* By the directory itself, not by its name: whose mailbox it is could put a
+ * link in its place and have us remove files elsewhere. */
 static void sweep(const struct box *k)
 {
     char path[BOX_PATH_MAX];
@@ -69,17 +71,17 @@ static void sweep(const struct box *k)
     struct stat st;
 
     sub_path(path, k, "tmp", "");
-    DIR *d = opendir(path);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (d == NULL && fd >= 0)
+        close(fd);
     if (d == NULL)
         return; /* a courtesy; nothing depends on it */
-    for (int n = 0; n < SWEEP_MAX && (entry = readdir(d)) != NULL; n++) {
-        if (entry->d_name[0] == '.' || strlen(entry->d_name) >= BOX_FILE_MAX)
-            continue;
-        sub_path(path, k, "tmp", entry->d_name);
-        if (lstat(path, &st) == 0 && S_ISREG(st.st_mode) &&
-            now - st.st_mtime > MAILDIR_TMP_AGE)
-            fs_unlink(path);
-    }
+    for (int n = 0; n < SWEEP_MAX && (entry = readdir(d)) != NULL; n++)
+        if (entry->d_name[0] != '.' &&
+            fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(st.st_mode) && now - st.st_mtime > MAILDIR_TMP_AGE)
+            (void)unlinkat(fd, entry->d_name, 0);
     closedir(d);
 }
 

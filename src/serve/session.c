@@ -69,6 +69,7 @@ static void end(struct serve_session *s)
 
 void serve_session_free(struct serve_session *s)
 {
+    let_go_of_draft(s); /* the store may have it, and lets go of it later */
     free(s->helo);
     free(s->client_name);
     free(s);

@@ -379,7 +379,6 @@ static void worker_close(struct worker *w)
     while ((l = list_pop(&w->sessions)) != NULL) {
         struct serve_session *s = LIST_ENTRY(l, struct serve_session, link);
         conn_close(&s->conn);
-        draft_free(&s->draft);
         serve_session_free(s);
     }
     bury_dead(w);
