@@ -2,6 +2,7 @@
 `reports` looks at what sanitizers and valgrind said after each test."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -13,6 +14,10 @@ from reports import Reports  # noqa: E402
 
 
 def pytest_configure(config):
+    # Who starts us in the background has us ignore SIGINT, and so would what
+    # we start, until it has a handler of its own.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "slow: waits long for something that "
                             "takes its time; begun first")
 
