@@ -6,6 +6,8 @@
 #ifndef MTA_SMTP_DOT_H
 #define MTA_SMTP_DOT_H
 
+#include "base/span.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -25,11 +27,13 @@ struct smtp_dot_decoder {
         0, false, false, false, false, false, false, 0                         \
     }
 
-/* Decode from in[0..n); out must have room for 2 * n + 2 bytes.  Returns the
- * bytes put out; *used is how much input was taken: all of it, or up to and
- * with the end of data. */
-size_t smtp_dot_decode(struct smtp_dot_decoder *d, const char *in, size_t n,
-                       size_t *used, char *out);
+/* Decode from the beginning of in[0..n), n > 0; *used is how much was taken:
+ * at least one octet before the end of data, none after it, and maybe not
+ * all, so call again with the rest.  Returns what it stands for: most often
+ * that very piece of the input, else text in out, which has room for
+ * 2 * n + 2 bytes. */
+struct span smtp_dot_decode(struct smtp_dot_decoder *d, const char *in,
+                            size_t n, size_t *used, char *out);
 
 struct smtp_dot_encoder {
     bool line_started, last_cr;

@@ -167,9 +167,10 @@ static size_t take_body(struct serve_session *s, struct span in)
 {
     struct worker *w = s->worker;
     size_t used;
-    size_t n = smtp_dot_decode(&s->draft->dot, in.p, in.n, &used, w->decoded);
+    struct span text =
+        smtp_dot_decode(&s->draft->dot, in.p, in.n, &used, w->decoded);
 
-    draft_take(s->draft, w->decoded, n);
+    draft_take(s->draft, text.p, text.n);
     if (s->draft->dot.ended)
         serve_session_feed(s, E_DOT);
     return used;

@@ -130,29 +130,64 @@ static char *special(struct smtp_dot_decoder *d, char c, char *to)
     return to;
 }
 
-size_t smtp_dot_decode(struct smtp_dot_decoder *d, const char *in, size_t n,
-                       size_t *used, char *out)
+/* How much of the text stands for itself, octet for octet: lines that end in
+ * CRLF and begin with neither dot nor NUL, and the beginning of one more. */
+static size_t plain_length(struct smtp_dot_decoder *d, const char *in, size_t n)
+{
+    const char *lf = NULL;
+    size_t i = 0;
+
+    while (i < n && is_ordinary(d, in[i])) {
+        size_t run = run_length(in + i, in + n, &lf);
+        count_line(d, run);
+        i += run;
+        if (run > 0)
+            d->state = IN_LINE;
+        if (n - i < 2 || in[i] != '\r' || in[i + 1] != '\n')
+            break;
+        i += 2;
+        d->state = LINE_START;
+        d->line = 0;
+    }
+    return i;
+}
+
+/* What is not plain, up to the end of a line. */
+static struct span rewrite(struct smtp_dot_decoder *d, const char *in, size_t n,
+                           size_t *used, char *out)
 {
     const char *lf = NULL;
     char *to = out;
     size_t i = 0;
 
-    while (i < n && !d->ended) {
-        if (is_ordinary(d, in[i])) {
-            size_t run = run_length(in + i, in + n, &lf);
+    do {
+        size_t run =
+            is_ordinary(d, in[i]) ? run_length(in + i, in + n, &lf) : 0;
+        if (run > 0) {
             memcpy(to, in + i, run);
             to += run;
             i += run;
             count_line(d, run);
-            if (run > 0)
-                d->state = IN_LINE;
-            if (i == n)
-                break;
+            d->state = IN_LINE;
+        } else {
+            to = special(d, in[i++], to);
         }
-        to = special(d, in[i++], to);
-    }
+    } while (i < n && !d->ended && d->state != LINE_START);
     *used = i;
-    return (size_t)(to - out);
+    return (struct span){ out, (size_t)(to - out) };
+}
+
+struct span smtp_dot_decode(struct smtp_dot_decoder *d, const char *in,
+                            size_t n, size_t *used, char *out)
+{
+    if (n == 0 || d->ended) {
+        *used = 0;
+        return (struct span){ out, 0 };
+    }
+    *used = plain_length(d, in, n);
+    if (*used > 0)
+        return (struct span){ in, *used };
+    return rewrite(d, in, n, used, out);
 }
 
 size_t smtp_dot_encode(struct smtp_dot_encoder *s, const char *in, size_t n,

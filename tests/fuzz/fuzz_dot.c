@@ -21,10 +21,10 @@ static struct result decode(struct span in, size_t piece, bool normalize)
         char *from = exact_copy((const uint8_t *)in.p + r.used, n);
         char *to = malloc(2 * n + 2);
         MUST(to != NULL);
-        size_t put = smtp_dot_decode(&r.d, from, n, &used, to);
-        MUST(put <= 2 * n + 2 && (used == n || r.d.ended));
-        memcpy(r.out + r.n, to, put);
-        r.n += put;
+        struct span text = smtp_dot_decode(&r.d, from, n, &used, to);
+        MUST(text.n <= 2 * n + 2 && used > 0 && used <= n);
+        memcpy(r.out + r.n, text.p, text.n);
+        r.n += text.n;
         r.used += used;
         free(from);
         free(to);
