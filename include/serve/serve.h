@@ -14,9 +14,10 @@
 /* Fill *c anew; -1 with *e leaves the old configuration in force. */
 typedef int serve_reload_fn(void *ctx, struct conf *c, struct err *e);
 
-/* Run as the master until told to stop.  Listening addresses, user and group
- * are those of the first configuration: a reload keeps the sockets.  Returns
- * 0, or -1 with *e when it could not start. */
+/* Run as the master until told to stop.  The queue directory is made
+ * (spool_make_dirs()).  Listening addresses, user and group are those of the
+ * first configuration: a reload keeps the sockets.  Returns 0, or -1 with *e
+ * when it could not start. */
 int serve_run(const struct conf *c, serve_reload_fn *reload, void *ctx,
               struct err *e);
 #endif

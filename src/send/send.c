@@ -370,12 +370,8 @@ static int become_ourselves(const struct conf *c, struct err *e)
 {
     static const enum log_level levels[] = { LOG_DEBUG, LOG_INFO, LOG_WARN,
                                              LOG_ERROR };
-    uid_t uid;
-    gid_t gid;
 
-    if (os_find_ids(c->user, c->group, &uid, &gid, e) != 0 ||
-        spool_make_dirs(c->queue_dir, uid, gid, e) != 0 ||
-        os_drop_privileges(c->user, c->group, e) != 0)
+    if (os_drop_privileges(c->user, c->group, e) != 0)
         return -1;
     os_want_fds(WANT_FDS);
     return log_open(c->queue_dir, levels[c->log.level],

@@ -270,16 +270,12 @@ static void catch_signals(void)
 static int set_up(struct master *m, struct err *e)
 {
     const struct conf *c = m->shared.conf;
-    uid_t uid;
-    gid_t gid;
 
     m->shared.descriptors = (unsigned)os_want_fds(4096);
     if (os_pipe(wake) != 0)
         return err_set(e, ERR_TEMP, errno, "pipe");
     catch_signals(); /* before anybody can see that we are there */
     if (open_sockets(m, e) != 0 ||
-        os_find_ids(c->user, c->group, &uid, &gid, e) != 0 ||
-        spool_make_dirs(c->queue_dir, uid, gid, e) != 0 ||
         clients_new(&m->shared.clients, WORKERS_MAX + RETIRED_MAX, e) != 0 ||
         os_drop_privileges(c->user, c->group, e) != 0 ||
         worker_check(c, e) != 0)

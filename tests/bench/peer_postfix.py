@@ -43,13 +43,13 @@ smtp_connection_cache_destinations = %(hop)s
 class Server(postfix.Postfix):
     """Started inside of a control group."""
 
-    def __init__(self, group, settings, base):
+    def __init__(self, become, settings, base):
         super().__init__(settings, base=base)
-        self.group = group
+        self.become = become
 
     def run(self, verb):
         subprocess.run(["postfix", "-c", self.dir + "/etc", verb], check=True,
-                       preexec_fn=self.group.enter, stdout=subprocess.DEVNULL,
+                       preexec_fn=self.become, stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL)
 
 
@@ -81,7 +81,7 @@ class Postfix(Peer):
     def prepare(self):
         os.mkdir(self.dir + "/mail")
         os.chown(self.dir + "/mail", 8, 8)
-        self.server = Server(self.group, self.settings(), self.dir)
+        self.server = Server(self.become, self.settings(), self.dir)
         self.port = self.server.port
 
     def start(self):

@@ -92,8 +92,7 @@ class Rest(Row):
         quiet(peer.group, share=0.2)
         private, _ = peer.group.memory()
         peer.stop()
-        begin = time.monotonic()
-        peer.start()
+        begin = peer.start_timed()
         greeted(peer.port)
         return {"mib": private / 2**20,
                 "start": (time.monotonic() - begin) * MS}
@@ -136,8 +135,7 @@ class Full(Row):
             quiet(peer.group, least=3, most=120)
         took = time_list(peer)
         peer.stop()
-        begin = time.monotonic()
-        peer.start()
+        begin = peer.start_timed()
         greeted(peer.port)
         start = time.monotonic() - begin
         _, since = quiet(peer.group, most=60)
@@ -175,8 +173,7 @@ class Million(Row):
         self.settle(peer)
         peer.stop()
         sink.reset()
-        begin = time.monotonic()
-        peer.start()
+        begin = peer.start_timed()
         greeted(peer.port)
         start = time.monotonic() - begin
         tools.load(peer.port, 1, 1, to="user@fresh.test")
