@@ -113,6 +113,7 @@ class Peer:
             self.started_by.wait()
         self.cleanup()
         shutil.rmtree(self.dir, ignore_errors=True)
+        os.sync()  # or who comes next pays for what this one left behind
 
     def __enter__(self):
         try:
