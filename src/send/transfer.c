@@ -6,7 +6,11 @@
  * piece and an envelope; bodies stay in the queue until then. */
 #include "send/session_state.h"
 
-enum { BODY_PIECE = 8192, TURN_PIECES = 32 };
+enum {
+    BODY_PIECE = 8192,
+    TURN_PIECES = 32,
+    CHUNKS_AT_FIRST = 4 /* messages under way, and one more for each taken */
+};
 
 /* --- by DATA: dots are doubled, a dot is the end --------------------------*/
 
@@ -54,11 +58,25 @@ static bool is_full(struct session *s)
     return conn_output_waiting(&s->conn) >= CONN_HIGH || s->out_failed;
 }
 
+/* Some hosts close after every few messages, and what is under way then was
+ * sent in vain: so it begins with few, and doubles with each round trip. */
+static bool may_begin(const struct session *s)
+{
+    unsigned under_way = s->cur != NULL;
+
+    for (const struct list *l = s->ahead.next; l != &s->ahead; l = l->next)
+        under_way++;
+    return under_way < CHUNKS_AT_FIRST + s->end.delivered;
+}
+
 /* False: nothing is left that may be said now.  While the peer is in doubt
  * about where it stands nothing new begins. */
 static bool begin_chunk(struct session *s)
 {
     struct job *j;
+
+    if (!may_begin(s))
+        return false;
 
     while ((j = tr_next(s)) != NULL && tr_has_misfits(s, j))
         tr_refuse_misfits(s, j);
