@@ -748,6 +748,65 @@ START_TEST(order_of_calls)
 }
 END_TEST
 
+static int syncfs_slow(int fd)
+{
+    struct timespec t = { 0, 550 * 1000 * 1000 };
+
+    (void)fails('S');
+    while (nanosleep(&t, &t) != 0)
+        ;
+    return fs_system.syncfs(fd);
+}
+
+static int syncfs_missing(int fd)
+{
+    (void)fd;
+    (void)fails('S');
+    errno = ENOSYS;
+    return -1;
+}
+
+/* Where a sync of the whole file system takes long or does not exist, the
+ * next turns sync their files one by one. */
+static const struct {
+    const char *name;
+    int (*syncfs)(int fd);
+    const char *sync;
+} unwelcome[] = {
+    { "slow", syncfs_slow, "Sccc" },
+    { "missing", syncfs_missing, "Sscscsc" },
+};
+
+START_TEST(syncfs_is_left_alone)
+{
+    struct box_batch *b = open_batch(BOX_MAILDIR);
+    struct fs_ops ops = saboteur;
+    struct chain c;
+    struct err e;
+    struct box_message m = message(&c, "hi\r\n");
+
+    ops.syncfs = unwelcome[_i].syncfs;
+    for (int turn = 0; turn < 3; turn++) {
+        struct box_copy *copy[3];
+        watch(0, false);
+        fs_replace(&ops);
+        for (int i = 0; i < 3; i++)
+            copy[i] = box_add(b, &m, &e);
+        watch(0, false);
+        fs_replace(&ops);
+        box_sync(b);
+        ck_assert_msg(
+            strcmp(calls, turn == 0 ? unwelcome[_i].sync : "scscsc") == 0,
+            "%s, turn %d: %s", unwelcome[_i].name, turn, calls);
+        box_publish(b);
+        for (int i = 0; i < 3; i++)
+            ck_assert(copy[i] != NULL && box_status(copy[i], &e) == 0);
+        box_reset(b);
+    }
+    box_batch_free(&b);
+}
+END_TEST
+
 /* What is in the mailboxes, by a word of each message. */
 static int seen[8], strays;
 
@@ -941,6 +1000,7 @@ Suite *mail_box_suite(void)
     tcase_add_test(t, sweep_of_tmp);
     tcase_add_test(t, mail_dir_is_made);
     tcase_add_loop_test(t, order_of_calls, 0, COUNT(orders));
+    tcase_add_loop_test(t, syncfs_is_left_alone, 0, COUNT(unwelcome));
     tcase_add_loop_test(t, any_call_fails_once, 0, 2);
     tcase_add_loop_test(t, all_calls_fail_from_one_on, 0, 2);
     suite_add_tcase(s, t);

@@ -171,6 +171,31 @@ START_TEST(zeros_go_ahead)
 }
 END_TEST
 
+static ssize_t pread_short(int fd, void *p, size_t n, off_t at)
+{
+    return fs_system.pread(fd, p, n < 7 ? n : 7, at);
+}
+
+/* A read may give less than was asked for, and is no sign of damage. */
+START_TEST(short_reads)
+{
+    struct fs_ops ops = fs_system;
+
+    open_writer(KIT_SEGMENT);
+    for (uint32_t i = 0; i < 4; i++)
+        kit_add(k, k->w, i, 1000, NULL);
+    commit();
+    spool_writer_close(&k->w);
+    ops.pread = pread_short;
+    fs_replace(&ops);
+    open_store();
+    kit_scan(k);
+    ck_assert_uint_eq(k->nfound, 4);
+    for (uint32_t i = 0; i < 4; i++)
+        ck_assert(kit_find(k, i) != NULL);
+}
+END_TEST
+
 START_TEST(marks_are_remembered)
 {
     struct spool_slot slot;
@@ -481,6 +506,7 @@ Suite *spool_queue_suite(void)
                         (int)(sizeof sizes / sizeof sizes[0]));
     tcase_add_test(t, a_turn_of_all_kinds);
     tcase_add_test(t, zeros_go_ahead);
+    tcase_add_test(t, short_reads);
     tcase_add_test(t, marks_are_remembered);
     tcase_add_test(t, ids_never_repeat);
     tcase_add_test(t, rollback_leaves_nothing);
