@@ -42,11 +42,22 @@ def spread(results, key, digits=0):
 
 
 def best_peer(results, start=""):
-    """The best rate of the peers whose name starts so, whatever their
+    """The results of the fastest peer whose name starts so, whatever its
     settings."""
-    rates = [middle(r, "rate") for name, r in results.items()
-             if name != "mta" and name.startswith(start)]
-    return max((r for r in rates if r), default=None)
+    peers = [r for name, r in results.items() if name != "mta" and
+             name.startswith(start) and middle(r, "rate")]
+    return max(peers, key=lambda r: middle(r, "rate"), default=[])
+
+
+def ratio(ours, theirs, key="rate"):
+    """The middle of the rounds' ratios: what was measured side by side is
+    compared, for the machine itself is fast and slow by turns."""
+    ours, theirs = values(ours, key), values(theirs, key)
+    if not ours or not theirs:
+        return None
+    if len(ours) != len(theirs):
+        return statistics.median(ours) / statistics.median(theirs)
+    return statistics.median(a / b for a, b in zip(ours, theirs))
 
 
 class Report:
@@ -68,10 +79,20 @@ class Report:
             return middle(results.get("mta", []), goal.key)
         others = results if goal.against is None else \
             self.results_of(goal.against) or {}
-        own = middle(results.get("mta", []), "rate")
-        other = best_peer(others, "postfix" if goal.key == "x_postfix"
-                          else "")
-        return own / other if own and other else None
+        return ratio(results.get("mta", []),
+                     best_peer(others, "postfix" if goal.key == "x_postfix"
+                               else ""))
+
+    def in_postfix(self, results, goal):
+        """A limit in microseconds by the yardstick of another machine."""
+        share = goal.yard and ratio(results.get("mta", []),
+                                    best_peer(results, "postfix"), "cpu_us")
+        if not share:
+            return ""
+        return " (%.1f %% of Postfix's, %.1f %% asked: %s)" % (
+            share * 100, goal.limit / goal.yard * 100,
+            "reached" if share <= goal.limit / goal.yard
+            else "**not reached**")
 
     def verdict(self, row, results, goal):
         value = self.figure(row, results, goal)
@@ -86,7 +107,8 @@ class Report:
         if goal.reached(value):
             return "%s%s: reached" % (shown, unit)
         off = abs(value / goal.limit - 1) * 100
-        return "%s%s: **not reached**, %.0f %% off" % (shown, unit, off)
+        return "%s%s: **not reached**, %.0f %% off%s" % (
+            shown, unit, off, self.in_postfix(results, goal))
 
     def goals_text(self, row):
         return "; ".join(str(g) for g in row.goals) or "–"
@@ -108,13 +130,12 @@ class Report:
         postfix = best_peer(results, "postfix")
         best = best_peer(results)
         for name, r in results.items():
-            own = middle(r, "rate")
+            shares = ["%.2f" % x if x else "–" for x in
+                      (ratio(r, best), ratio(r, postfix))]
             yield [self.title(name), spread(r, "rate"),
                    spread(r, "cpu_us"), spread(r, "p50_ms", 2),
                    spread(r, "p99_ms", 2), spread(r, "syncs", 3),
-                   spread(r, "sockets"),
-                   "%.2f" % (own / best) if own and best else "–",
-                   "%.2f" % (own / postfix) if own and postfix else "–"]
+                   spread(r, "sockets")] + shares
 
     RATE_HEAD = ["server", "per second", "CPU µs each", "p50 ms", "p99 ms",
                  "syncs each", "sockets", "× best peer", "× Postfix"]
@@ -152,7 +173,7 @@ class Report:
         for row, results in self.rows:
             if row.shows:
                 continue
-            best = best_peer(results)
+            best = middle(best_peer(results), "rate")
             lines.append([row.title, spread(results.get("mta", []), "rate"),
                           spread(results.get("postfix", []), "rate"),
                           number(best, 0) if best else "–",

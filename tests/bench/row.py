@@ -14,11 +14,12 @@ ALL = ("mta", "postfix", "exim", "opensmtpd")
 class Goal:
     """What mta must reach: the figure `key`, in `unit`, not above or not
     below `limit`.  Keys "x_postfix" and "x_best" are ratios of rates; with
-    `against`, to the rate in that row."""
+    `against`, to the rate in that row.  `yard`: what Postfix needed on the
+    machine for which the limit was set."""
 
-    def __init__(self, key, sense, limit, unit="", against=None):
+    def __init__(self, key, sense, limit, unit="", against=None, yard=None):
         self.key, self.sense, self.limit = key, sense, limit
-        self.unit, self.against = unit, against
+        self.unit, self.against, self.yard = unit, against, yard
 
     def reached(self, value):
         return value <= self.limit if self.sense == "<=" else \
