@@ -48,9 +48,13 @@ struct worker {
     struct loop_timer accept_again;
     struct list sessions, dead;
     unsigned nsessions, ndrafts;
-    unsigned gathered;                 /* turns since the store has work */
+    unsigned gathered;      /* turns since the store has work */
+    unsigned gathered_from; /* messages it had at the first of them */
+    unsigned vain;          /* commits in a row that got none by waiting */
     bool listening, retired, stopping; /* stopping: retired as well */
-    bool starved; /* there was no descriptor for the last client */
+    bool starved;       /* there was no descriptor for the last client */
+    unsigned looks;     /* in a row at a client that is left to other workers */
+    uint64_t last_look; /* ms */
 };
 
 /* Serve until SIGTERM (or the master's death), or after SIGUSR2 until the

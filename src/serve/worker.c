@@ -18,8 +18,12 @@ enum {
     LAST_WORDS_MS = 1000, /* of those who only have to read a 421 */
     GATHER_TURNS = 4,     /* and not beyond so many messages: */
     GATHER_ENOUGH = 16,
-    DEAF_MS = 100, /* out of descriptors: look again */
-    OWN_FDS = 64   /* for the spool, mailboxes, DNS, the log */
+    GATHER_MS = 1,  /* the wait of each of these turns, unless */
+    VAIN = 8,       /* commits in a row got nothing by it; then */
+    VAIN_MOST = 64, /* after so many it is tried again */
+    DEAF_MS = 100,  /* out of descriptors, or full: look again */
+    LOOKS = 10,     /* before those are sent away whom nobody else takes */
+    OWN_FDS = 64    /* for the spool, mailboxes, DNS, the log */
 };
 
 static int stop_pipe[2] = { -1, -1 };
@@ -96,12 +100,19 @@ static void take_client(struct worker *w, int fd, const struct addr *peer)
 }
 
 /* With a full house the others may have room: then leave the client in the
- * backlog for them; when nobody has, tell it so. */
-static bool full(const struct worker *w)
+ * backlog for them.  When nobody has, tell it so; also when again and again
+ * somebody waits there, for then those with room must be stuck. */
+static bool leave_to_others(struct worker *w)
 {
     unsigned max = worker_room(w->shared);
+    uint64_t now = loop_now(w->loop);
 
-    return w->nsessions >= max && clients_room(w->shared->clients, max);
+    if (w->nsessions < max || !clients_room(w->shared->clients, max))
+        return false;
+    if (now > w->last_look + 2 * DEAF_MS)
+        w->looks = 0;
+    w->last_look = now;
+    return w->looks++ < LOOKS;
 }
 
 /* Said once, however long it lasts. */
@@ -122,7 +133,7 @@ static void on_client(struct loop_io *io, unsigned ready)
 
     (void)ready;
     for (int i = 0; i < ACCEPT_PER_TURN; i++) {
-        if (full(w)) {
+        if (leave_to_others(w)) {
             listen_to_all(w, false);
             loop_timer_set(w->loop, &w->accept_again, DEAF_MS);
             return;
@@ -223,17 +234,28 @@ static bool time_to_go(const struct worker *w, uint64_t *stop_by, bool *silent)
 }
 
 /* A sync costs as much as ten messages, however many it serves.  While other
- * transactions are under way and their input keeps coming, a few more turns
- * bring more messages to the same sync; with nothing to read, or nobody else
- * in a transaction, it is done at once. */
+ * transactions are under way a few more turns, each with a short wait for
+ * input, bring more messages to the same sync; when nothing comes, or nobody
+ * else is in a transaction, it is done at once.  Among clients who take their
+ * time that wait would only slow down the others, so it is left out when it
+ * was in vain. */
 static bool gather_more(struct worker *w)
 {
     unsigned n = store_waiting(w->store);
-    bool more = n > 0 && n < GATHER_ENOUGH && n < w->ndrafts && !w->stopping &&
-                w->gathered < GATHER_TURNS && loop_nready(w->loop) > 0;
 
-    w->gathered = more ? w->gathered + 1 : 0;
-    return more;
+    if (n > 0 && n < GATHER_ENOUGH && n < w->ndrafts && !w->stopping &&
+        w->gathered < GATHER_TURNS && loop_nready(w->loop) > 0) {
+        if (w->gathered++ == 0)
+            w->gathered_from = n;
+        return true;
+    }
+    if (w->gathered > 0) {
+        w->vain = n > w->gathered_from ? 0 : w->vain + 1;
+        if (w->vain == VAIN_MOST)
+            w->vain = VAIN - 1;
+    }
+    w->gathered = 0;
+    return false;
 }
 
 static void commit(struct worker *w)
@@ -249,7 +271,9 @@ static void commit(struct worker *w)
 
 static int wait_ms(const struct worker *w)
 {
-    return w->gathered > 0 ? 0 : w->stopping ? 100 : -1;
+    if (w->gathered > 0)
+        return w->vain < VAIN ? GATHER_MS : 0;
+    return w->stopping ? 100 : -1;
 }
 
 static void serve(struct worker *w)

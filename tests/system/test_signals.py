@@ -198,6 +198,29 @@ def test_a_stuck_worker_takes_no_client_along(mta, hangs):
         s.close()
 
 
+def first_word(m):
+    with socket.create_connection(("127.0.0.1", m.port), timeout=30) as s:
+        return s.recv(3)
+
+
+def test_nobody_waits_for_the_room_of_a_stuck_worker(mta):
+    """All others are full, and only the stuck one has room: a client hears
+    421 instead of waiting for it."""
+    m = mta("run", {"serve.workers": 2, "serve.max_clients": 3})
+    stuck = workers(m)[0]
+    send_signal(stuck, signal.SIGSTOP)
+    try:
+        inside = [m.raw() for _ in range(3)]
+        assert all(owner(m, c.sock) != stuck for c in inside)
+        assert first_word(m) == b"421"
+    finally:
+        send_signal(stuck, signal.SIGCONT)
+    until("greeted by the one that had been stuck",
+          lambda: first_word(m) == b"220")
+    for c in inside:
+        c.close()
+
+
 def test_clients_of_a_stuck_worker_only_wait(mta):
     m = mta("run")
     held = {}
