@@ -30,7 +30,9 @@ def enter(argv, base):
         sys.exit("bench: only root may run the peers")
     top = tempfile.mkdtemp(prefix="mta-bench-", dir=base)
     # The shell is process 1 and collects orphans.
-    script = 'ip link set lo up; "$@"; exit $?'
+    # OpenSMTPD's resolver wants an address that is not 127.0.0.1.
+    script = ('ip link set lo up; ip addr add 192.0.2.1/32 dev lo; '
+              '"$@"; exit $?')
     inside = subprocess.Popen(
         ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child",
          "--mount-proc", "sh", "-c", script, "sh", sys.executable] + argv,
