@@ -185,8 +185,10 @@ def test_killed_collector_is_replaced_and_no_line_is_missing(mta):
     for i in range(60):
         ids.append(send_one(m))
         if i % 15 == 7:
-            pid = until("a collector", lambda: (
-                lambda p: p if p not in killed else None)(service(m, "log")))
+            # One that has said so: who is killed at birth leaves no line.
+            pid = until("a collector", lambda: next(
+                (p for p in (int(e["pid"]) for e in m.events("log.start"))
+                 if p not in killed), None))
             os.kill(pid, signal.SIGKILL)
             killed.add(pid)
     assert len(killed) == 4
