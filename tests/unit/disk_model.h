@@ -64,6 +64,8 @@ const char *model_path(int node);
  * process, that come first.  NULL: never. */
 enum { MODEL_SHORT = -1, MODEL_KILLED = -2 };
 extern int (*model_fail)(const struct model_op *op);
+/* The process that makes the calls, 0 to 31: each hears of a failed sync. */
+extern unsigned model_who;
 /* Asked for each sync: true, it is made but not recorded. */
 extern bool (*model_lie)(const struct model_op *op);
 

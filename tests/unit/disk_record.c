@@ -16,6 +16,7 @@
 enum { PATH = 512 };
 
 int (*model_fail)(const struct model_op *op);
+unsigned model_who;
 bool (*model_lie)(const struct model_op *op);
 
 static struct {
@@ -28,9 +29,11 @@ static struct {
     struct {
         ino_t ino;
         bool room, is_dir;
-        bool dirty; /* changed since it was synced */
+        bool dirty;       /* changed since it was synced */
+        unsigned unheard; /* who did not hear yet of a failed syncfs() */
         char path[2 * MODEL_NAME];
     } node[MODEL_NODES];
+    unsigned unheard; /* who has not, of the file system as a whole */
 } rec;
 
 /* --- nodes ---------------------------------------------------------------- */
@@ -67,6 +70,7 @@ static int add_node(const char *path)
     ck_assert_int_eq(lstat(path, &st), 0);
     rec.node[rec.nnodes].ino = st.st_ino;
     rec.node[rec.nnodes].room = rec.node[rec.nnodes].dirty = false;
+    rec.node[rec.nnodes].unheard = 0;
     rec.node[rec.nnodes].is_dir = S_ISDIR(st.st_mode);
     snprintf(rec.node[rec.nnodes].path, sizeof rec.node[0].path, "%s",
              path[skip] == '/' ? path + skip + 1 : "");
@@ -234,7 +238,18 @@ static int r_truncate(int fd, off_t size)
     return r_size(fd, size, false);
 }
 
-static int sync_node(int node, bool data_only)
+/* What could not be written is told once to each who has the file open, by
+ * the next sync of his, whoever tried to write it (Linux, errseq_t). */
+static bool hears(unsigned *unheard)
+{
+    unsigned me = 1u << model_who;
+    bool has = (*unheard & me) != 0;
+
+    *unheard &= ~me;
+    return has;
+}
+
+static int sync_node(int node, bool data_only, bool together)
 {
     struct model_op op = {
         .node = node, .dir = -1, .to_dir = -1, .data_only = data_only
@@ -242,8 +257,12 @@ static int sync_node(int node, bool data_only)
 
     op.kind = rec.node[node].is_dir ? MODEL_SYNC_DIR : MODEL_SYNC;
     int why = model_fail == NULL ? 0 : model_fail(&op);
+    if (why == 0 && !together && hears(&rec.node[node].unheard))
+        why = EIO;
     if (why > 0)
         op.kind = MODEL_SYNC_FAILED;
+    if (why > 0 && together)
+        rec.node[node].unheard = rec.unheard = ~0u;
     if (why != MODEL_KILLED &&
         (why > 0 || model_lie == NULL || !model_lie(&op)))
         note(&op);
@@ -255,7 +274,7 @@ static int r_sync(int fd, bool data_only)
 {
     int node = node_of_fd(fd);
 
-    return node < 0 ? 0 : sync_node(node, data_only);
+    return node < 0 ? 0 : sync_node(node, data_only, false);
 }
 
 /* One after the other: a power cut may come in between. */
@@ -266,8 +285,11 @@ static int r_syncfs(int fd)
     (void)fd;
     for (int i = 0; i < rec.nnodes && rc == 0; i++)
         if (rec.node[i].dirty)
-            rc = sync_node(i, false);
-    return rc;
+            rc = sync_node(i, false, true);
+    if (!hears(&rec.unheard) || rc != 0)
+        return rc;
+    errno = EIO;
+    return -1;
 }
 
 static int r_fdatasync(int fd)
@@ -399,6 +421,7 @@ void model_free(void)
         free(rec.base[i].data);
     rec.n = rec.nbase = 0;
     rec.nnodes = 0;
+    rec.unheard = 0;
 }
 
 size_t model_count(void)

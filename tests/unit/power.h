@@ -30,6 +30,7 @@ enum {
     SEGMENT = 24 * 1024
 };
 #define NEVER SIZE_MAX
+#define ORPHAN (SIZE_MAX - 1) /* never, and nobody will see to it */
 
 /* --- messages and promises; times are numbers of calls of this epoch ------- */
 

@@ -91,6 +91,12 @@ static int strike(struct actor *a)
     return a->misfortune;
 }
 
+static void become(struct actor *a)
+{
+    me.running = a;
+    model_who = a == NULL ? 0 : (unsigned)(a - me.actor);
+}
+
 /* Before any call another process may come first. */
 static int on_call(const struct model_op *op)
 {
@@ -101,7 +107,7 @@ static int on_call(const struct model_op *op)
         int a = (int)life_below(ACTORS);
         if (!me.actor[a].busy)
             step_of(a);
-        me.running = mine;
+        become(mine);
     }
     return mine == NULL ? 0 : strike(mine);
 }
@@ -246,7 +252,7 @@ static void step_of(int a)
     struct actor *actor = &me.actor[a];
 
     actor->busy = true;
-    me.running = actor;
+    become(actor);
     try_luck(actor);
     if (a == SENDER)
         sender_step(&actor->killed);
@@ -254,7 +260,7 @@ static void step_of(int a)
         step_worker(a);
     actor->luck = 0;
     actor->killed = actor->busy = false;
-    me.running = NULL;
+    become(NULL);
 }
 
 /* What the disk held becomes what was promised. */
@@ -288,7 +294,7 @@ static void settle(const struct verdict *v, size_t cut)
 static void stop_all(void)
 {
     for (int a = 0; a < ACTORS; a++) {
-        me.running = &me.actor[a];
+        become(&me.actor[a]);
         me.running->killed = true;
         if (a == SENDER)
             sender_end();
@@ -296,7 +302,7 @@ static void stop_all(void)
             leave(&me.worker[a]);
         me.running->killed = false;
     }
-    me.running = NULL;
+    become(NULL);
 }
 
 static void look_at(struct verdict *v, size_t cut, size_t way)

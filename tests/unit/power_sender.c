@@ -222,8 +222,23 @@ static void write_notice(void)
     chain_clear(&body, stage.blocks);
 }
 
+/* Nobody syncs for one who was killed: his last marks may come to the disk by
+ * themselves, or be lost with the power. */
+static void orphan_marks(void)
+{
+    for (size_t i = 0; i < nletters; i++)
+        for (unsigned r = 0; r < letters[i].nrcpt; r++) {
+            struct promise *p = &letters[i].rcpt[r];
+            for (size_t m = 0; m < p->nmarks; m++)
+                if (p->mark[m].synced == NEVER)
+                    p->mark[m].synced = ORPHAN;
+        }
+}
+
 void sender_end(void)
 {
+    if (self.killed != NULL && *self.killed)
+        orphan_marks();
     box_batch_free(&self.boxes);
     spool_writer_close(&self.writer);
     spool_store_close(&self.store);
