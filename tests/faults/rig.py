@@ -253,13 +253,16 @@ class Rig(harness.Mta):
         """Submit, wait, judge."""
         self.text = ""
         mails = self.mails()
+        # From here on, for the whole may end before all are submitted, and
+        # what was taken comes when it is started again.
+        self.history |= {(m.token, w) for m in mails for w in m.where}
         answers = [self.submit(m) for m in mails]
         self.judge(mails, answers)
         self.forget()
 
     def judge(self, mails, answers, logged=True):
         wanted = {(m.token, w) for m in mails for w in m.where}
-        self.history |= wanted  # late, too, if the whole ends meanwhile
+        self.history |= wanted
         end = time.monotonic() + PATIENCE
         while wanted - set(self.copies()):
             if time.monotonic() > end:
