@@ -77,7 +77,6 @@ static bool begin_chunk(struct session *s)
 
     if (!may_begin(s))
         return false;
-
     while ((j = tr_next(s)) != NULL && tr_has_misfits(s, j))
         tr_refuse_misfits(s, j);
     if (j == NULL || s->displaced)

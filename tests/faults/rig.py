@@ -68,7 +68,7 @@ class Rig(harness.Mta):
         self.read_to = {"log": 0, "stderr": 0}
         self.text = ""  # of log and stderr, of this round
         self.chance = random.Random(1)
-        self.history = set()  # what earlier rounds delivered
+        self.history = set()  # what may be delivered
         super().__init__(command, dict({
             "dns.servers": [outside.dns.address],
             "send.port": outside.peer.port,
@@ -128,12 +128,16 @@ class Rig(harness.Mta):
         self.serial += 1
         names = ["m%d-%s" % (self.serial, k) for k in "abcd"]
         both = ("user1@here.test", "u@far.test")
-        return [Mail(names[0], both, ("local", "remote"), "127.0.0.1", 900),
+        made = [Mail(names[0], both, ("local", "remote"), "127.0.0.1", 900),
                 Mail(names[1], ("no@far.test",), ("bounce",), "127.0.0.1",
                      900),
                 Mail(names[2], ("two@here.test",), ("local",), "127.0.0.2",
                      3000),
                 Mail(names[3], both, ("local", "remote"), "127.0.0.1", LARGE)]
+        # From here on, for the whole may end before all are submitted, and
+        # what was taken comes when it is started again.
+        self.history |= {(m.token, w) for m in made for w in m.where}
+        return made
 
     def attempt(self, mail, timeout=PATIENCE):
         """Submit once: "250", the code of a refusal, "closed" or "silence".
@@ -253,16 +257,12 @@ class Rig(harness.Mta):
         """Submit, wait, judge."""
         self.text = ""
         mails = self.mails()
-        # From here on, for the whole may end before all are submitted, and
-        # what was taken comes when it is started again.
-        self.history |= {(m.token, w) for m in mails for w in m.where}
         answers = [self.submit(m) for m in mails]
         self.judge(mails, answers)
         self.forget()
 
     def judge(self, mails, answers, logged=True):
         wanted = {(m.token, w) for m in mails for w in m.where}
-        self.history |= wanted
         end = time.monotonic() + PATIENCE
         while wanted - set(self.copies()):
             if time.monotonic() > end:

@@ -60,9 +60,10 @@ def verbs(session):
 
 
 def serve_silently(listener, got):
-    """Greet, then answer to nothing until the texts of a wave are here."""
+    """Greet, then answer to nothing until the texts of a wave are here, and
+    no others: without a buffer, what came too early is still in the socket."""
     sock, _ = listener.accept()
-    with sock, sock.makefile("rb") as f:
+    with sock, sock.makefile("rb", buffering=0) as f:
         sock.sendall(b"220 hi\r\n")
         f.readline()
         sock.sendall(b"250-hi\r\n250-PIPELINING\r\n250-BINARYMIME\r\n"
@@ -70,7 +71,10 @@ def serve_silently(listener, got):
         for wave in WAVES:
             for _ in range(wave):
                 got.append([f.readline() for _ in range(3)])
-                got[-1].append(f.read(int(got[-1][2].split()[1])))
+                got[-1].append(sock.recv(int(got[-1][2].split()[1]),
+                                         socket.MSG_WAITALL))
+            with pytest.raises(BlockingIOError):
+                sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
             sock.sendall(b"250 ok\r\n" * 3 * wave)
         assert f.readline() == b"QUIT\r\n"
         sock.sendall(b"221 bye\r\n")

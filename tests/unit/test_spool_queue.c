@@ -180,6 +180,7 @@ static ssize_t pread_short(int fd, void *p, size_t n, off_t at)
 START_TEST(short_reads)
 {
     struct fs_ops ops = fs_system;
+    struct spool_usage u;
 
     open_writer(KIT_SEGMENT);
     for (uint32_t i = 0; i < 4; i++)
@@ -193,6 +194,8 @@ START_TEST(short_reads)
     ck_assert_uint_eq(k->nfound, 4);
     for (uint32_t i = 0; i < 4; i++)
         ck_assert(kit_find(k, i) != NULL);
+    spool_store_usage(k->s, &u);
+    ck_assert_uint_eq(u.damaged, 0); /* or it ends as .bad */
 }
 END_TEST
 
