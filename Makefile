@@ -98,10 +98,17 @@ $(BUILD)/tools/timeshift.so: tests/system/timeshift.c
 	@mkdir -p $(@D)
 	$(CC) -O2 -g -Wall -Wextra -shared -fPIC -o $@ $< -ldl
 
-RUN_SYSTEM = TOOLS=$(abspath $(BUILD)/tools) BENCH=$(abspath $(BUILD)/bench) \
-	    $(PYTEST) -q -p no:cacheprovider -n $(JOBS)
+# To be preloaded too: fails the calls that it is told to.
+FAULTS := $(BUILD)/faults/shim.so
 
-test_system: $(PROGRAM) $(TOOLS) $(BENCH)
+$(FAULTS): tests/faults/shim.c tests/faults/calls.h
+	@mkdir -p $(@D)
+	$(CC) -shared -fPIC -O2 -g -Wall -Wextra -o $@ $<
+
+RUN_SYSTEM = TOOLS=$(abspath $(BUILD)/tools) BENCH=$(abspath $(BUILD)/bench) \
+	    FAULTS=$(abspath $(FAULTS)) $(PYTEST) -q -p no:cacheprovider -n $(JOBS)
+
+test_system: $(PROGRAM) $(TOOLS) $(BENCH) $(FAULTS)
 	MTA=$(abspath $(PROGRAM)) $(RUN_SYSTEM) $(SYSTEM)
 
 # The program under valgrind, in tests that between them come through most of
@@ -117,7 +124,7 @@ MEMORY_TESTS := test_pipelined_transaction or test_too_many_errors or \
     test_stop_during_data or test_pipelined_commands_wait or \
     (test_bodies_arrive_byte_for_byte and extensions1)
 
-test_system_memory: $(PROGRAM) $(TOOLS) $(BENCH)
+test_system_memory: $(PROGRAM) $(TOOLS) $(BENCH) $(FAULTS)
 	TEST_DEADLINE=120 VALGRIND_MTA=$(abspath $(PROGRAM)) \
 	    MTA=$(abspath tests/tools/under_valgrind.sh) \
 	    $(RUN_SYSTEM) -k '$(MEMORY_TESTS)' tests/system
@@ -168,12 +175,6 @@ powercut: $(UNIT_RUN)
 	    POWERCUT_SEED=$(POWERCUT_SEED) $(UNIT_RUN)
 # Every call that can fail, failed in turn: an hour.  FAULTS_FLAGS='--part
 # sender' takes a part; SAN=address FAULTS_FLAGS='--seconds 60' a sample.
-FAULTS := $(BUILD)/faults/shim.so
-
-$(FAULTS): tests/faults/shim.c tests/faults/calls.h
-	@mkdir -p $(@D)
-	$(CC) -shared -fPIC -O2 -g -Wall -Wextra -o $@ $<
-
 # The shim stands before the sanitizers' allocator, whose quarantine would look
 # like a leak.
 FAULTS_ENV := ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0:quarantine_size_mb=1

@@ -135,6 +135,13 @@ class Raw:
         self.close()
 
 
+def preloaded(library):
+    """What makes a program begin with it; also one built with sanitizers,
+    before whose own library it stands then."""
+    asan = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+    return {"LD_PRELOAD": library, "ASAN_OPTIONS": asan.lstrip(":")}
+
+
 class Clock:
     """Clocks of an Mta(env=clock.env) that the test moves (timeshift.c)."""
 
@@ -142,11 +149,8 @@ class Clock:
         fd, self.path = tempfile.mkstemp(prefix="mta-clock-")
         os.close(fd)
         self.set(0, speed)
-        # the library stands before that of the sanitizers
-        asan = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
-        self.env = {"LD_PRELOAD": os.path.join(TOOLS, "timeshift.so"),
-                    "TIMESHIFT_FILE": self.path,
-                    "ASAN_OPTIONS": asan.lstrip(":")}
+        self.env = {"TIMESHIFT_FILE": self.path,
+                    **preloaded(os.path.join(TOOLS, "timeshift.so"))}
 
     def set(self, days, speed=None):
         with open(self.path, "r+b") as f:

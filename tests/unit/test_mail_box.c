@@ -561,6 +561,37 @@ START_TEST(sweep_of_tmp)
 }
 END_TEST
 
+/* Whose mailbox it is puts a link in the place of tmp, after we looked. */
+static int mkdir_and_link(const char *path, mode_t mode)
+{
+    int rc = fs_system.mkdir(path, mode);
+
+    ck_assert_str_eq(path, path_of("joe/new"));
+    ck_assert(rename(path_of("joe/tmp"), path_of("joe/was")) == 0);
+    ck_assert(symlink(path_of("else"), path_of("joe/tmp")) == 0);
+    return rc;
+}
+
+START_TEST(sweep_of_a_link)
+{
+    struct timespec t[2] = { { time(NULL) - 40 * 3600, 0 },
+                             { time(NULL) - 40 * 3600, 0 } };
+    struct fs_ops ops = fs_system;
+    struct err e;
+
+    ck_assert(try_add(BOX_MAILDIR, "joe", &e) == 0);
+    ck_assert(mkdir(path_of("else"), 0700) == 0);
+    close(open(path_of("else/old"), O_CREAT | O_WRONLY, 0600));
+    ck_assert(utimensat(AT_FDCWD, path_of("else/old"), t, 0) == 0);
+    nftw(path_of("joe/new"), remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    ops.mkdir = mkdir_and_link;
+    fs_replace(&ops);
+    (void)try_add(BOX_MAILDIR, "joe", &e);
+    ck_assert(access(path_of("joe/was"), F_OK) == 0); /* the trick was done */
+    ck_assert(access(path_of("else/old"), F_OK) == 0);
+}
+END_TEST
+
 START_TEST(mail_dir_is_made)
 {
     struct err e;
@@ -998,6 +1029,7 @@ Suite *mail_box_suite(void)
     tcase_add_test(t, removed_before_publish);
     tcase_add_test(t, more_than_max_copies);
     tcase_add_test(t, sweep_of_tmp);
+    tcase_add_test(t, sweep_of_a_link);
     tcase_add_test(t, mail_dir_is_made);
     tcase_add_loop_test(t, order_of_calls, 0, COUNT(orders));
     tcase_add_loop_test(t, syncfs_is_left_alone, 0, COUNT(unwelcome));
