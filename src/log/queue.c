@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,10 +20,12 @@
 enum {
     WANT_BYTES = 1 << 20, /* asked for; the default of the system is 16 KiB */
     KEY_TEXT_MAX = 64,
-    RACES_MAX = 100 /* a queue that vanishes between two looks at it */
+    RACES_MAX = 100, /* a queue that vanishes between two looks at it */
+    AGAIN_MS = 10,
+    STRANGERS_MS = 2000 /* how long they may take to end */
 };
 
-enum found { FOUND, NEED_NEW_KEY, FAILED };
+enum found { FOUND, NEED_NEW_KEY, BEING_REMOVED, STRANGERS, FAILED };
 
 /* The directory run/, and what we know about it. */
 struct place {
@@ -83,7 +86,12 @@ static int look_at(struct place *p, const char *queue_dir, struct err *e)
     if (stat(p->run, &p->st) != 0)
         return err_set(e, ERR_TEMP, errno, "stat %s", p->run);
     /* Without /proc there are no containers to tell apart either. */
-    p->ipc_namespace = stat("/proc/self/ns/ipc", &ns) == 0 ? ns.st_ino : 0;
+    if (stat("/proc/self/ns/ipc", &ns) == 0)
+        p->ipc_namespace = ns.st_ino;
+    else if (errno == ENOENT)
+        p->ipc_namespace = 0;
+    else
+        return err_set(e, ERR_TEMP, errno, "stat /proc/self/ns/ipc");
     return 0;
 }
 
@@ -196,44 +204,41 @@ static enum found open_by_key(struct log_queue *q, key_t key, int flags,
     return FAILED;
 }
 
-/* Is anybody but us attached, or collecting?  May lose our shared lock for a
- * moment, which does not matter while nothing is attached. */
-static bool others_here(const struct log_queue *q, const struct place *p)
+static bool is_locked(const struct place *p, const char *name, int operation)
 {
-    int fd = q->writers_fd;
+    int fd = log_run_open(p->queue_dir, name, NULL);
+    bool locked = fd >= 0 && fs_lock(fd, operation | LOCK_NB) != 0;
 
-    if (fd < 0) /* the collector: a second one is kept out by its lock */
-        fd = log_run_open(p->queue_dir, "log.writers", NULL);
-    bool busy = fd >= 0 && fs_lock(fd, LOCK_EX | LOCK_NB) != 0;
-    if (q->writers_fd >= 0)
-        (void)fs_lock(fd, LOCK_SH);
-    else if (fd >= 0)
-        close(fd);
-    if (busy || q->writers_fd < 0)
-        return busy;
-    fd = log_run_open(p->queue_dir, "log.lock", NULL);
-    busy = fd >= 0 && fs_lock(fd, LOCK_SH | LOCK_NB) != 0;
     if (fd >= 0)
         close(fd);
-    return busy;
+    return locked;
 }
 
-static enum found open_known(struct log_queue *q, const struct place *p,
-                             struct err *e)
+/* Is anybody attached to the queue of a key that is not ours, or collecting
+ * from it?  A second collector is kept out by its lock. */
+static bool others_here(const struct place *p, enum log_role role)
 {
-    unsigned long long ns = 0;
-    key_t key;
+    return is_locked(p, "log.writers", LOCK_EX) ||
+           (role == LOG_WRITER && is_locked(p, "log.lock", LOCK_SH));
+}
 
-    if (!read_key(p, &key, &ns))
-        return NEED_NEW_KEY;
-    if (ns == p->ipc_namespace)
-        return open_by_key(q, key, 0, p, e);
-    /* The key of another container.  Over, if nobody there is alive. */
-    if (!others_here(q, p))
-        return NEED_NEW_KEY;
-    err_set(e, ERR_PERM, 0,
-            "%s is in use by processes of another IPC namespace", p->queue_dir);
-    return FAILED;
+/* Before the queue is looked for: a collector that is about to remove it has
+ * the lock for a moment. */
+static enum found be_a_writer(struct log_queue *q, const struct place *p,
+                              struct err *e)
+{
+    if (q->writers_fd >= 0)
+        return FOUND;
+    q->writers_fd = log_run_open(p->queue_dir, "log.writers", e);
+    if (q->writers_fd < 0)
+        return FAILED;
+    if (fs_lock(q->writers_fd, LOCK_SH | LOCK_NB) == 0)
+        return FOUND;
+    enum found f = errno == EWOULDBLOCK ? BEING_REMOVED : FAILED;
+    err_set(e, ERR_TEMP, errno, "lock %s/log.writers", p->run);
+    close(q->writers_fd);
+    q->writers_fd = -1;
+    return f;
 }
 
 static enum found make_new(struct log_queue *q, const struct place *p,
@@ -257,52 +262,68 @@ static enum found make_new(struct log_queue *q, const struct place *p,
     return FAILED;
 }
 
-/* Several starters may come here at once: one makes the key, the others find
- * it when it is their turn. */
 static enum found find_or_make(struct log_queue *q, const struct place *p,
-                               struct err *e)
+                               enum log_role role, struct err *e)
+{
+    unsigned long long ns = 0;
+    key_t key;
+    bool known = read_key(p, &key, &ns);
+    enum found f = FOUND;
+
+    if (known && ns != p->ipc_namespace) {
+        /* The key of another container.  Over, if nobody there is alive. */
+        if (q->writers_fd >= 0 || others_here(p, role)) {
+            err_set(e, ERR_PERM, 0,
+                    "%s is in use by processes of another IPC namespace",
+                    p->queue_dir);
+            return STRANGERS;
+        }
+        known = false;
+    }
+    if (role == LOG_WRITER)
+        f = be_a_writer(q, p, e);
+    if (f == FOUND)
+        f = known ? open_by_key(q, key, 0, p, e) : NEED_NEW_KEY;
+    return f == NEED_NEW_KEY ? make_new(q, p, e) : f;
+}
+
+/* One starter at a time: what it finds nobody changes meanwhile, and the next
+ * ones find what it made. */
+static enum found take_turn(struct log_queue *q, const struct place *p,
+                            enum log_role role, struct err *e)
 {
     int fd = log_run_open(p->queue_dir, "log.key.lock", e);
     enum found f = FAILED;
 
     if (fd < 0)
         return FAILED;
-    if (fs_lock(fd, LOCK_EX) != 0) {
+    if (fs_lock(fd, LOCK_EX) == 0)
+        f = find_or_make(q, p, role, e);
+    else
         err_set(e, ERR_TEMP, errno, "lock %s", p->key_file);
-        goto out;
-    }
-    f = open_known(q, p, e);
-    if (f == NEED_NEW_KEY)
-        f = make_new(q, p, e);
-out:
     close(fd);
     return f;
 }
 
+/* Strangers may be about to end; and a collector of our own that has its lock
+ * but not yet its turn looks like one. */
 int log_queue_attach(struct log_queue *q, const char *queue_dir,
                      enum log_role role, struct err *e)
 {
     struct place p;
+    enum found f = FAILED;
 
     q->id = -1;
-    if (look_at(&p, queue_dir, e) != 0)
-        goto fail;
-    if (role == LOG_WRITER && q->writers_fd < 0) {
-        q->writers_fd = log_run_open(queue_dir, "log.writers", e);
-        if (q->writers_fd < 0)
-            goto fail;
-        /* Waits while a collector removes the queue: a moment. */
-        if (fs_lock(q->writers_fd, LOCK_SH) != 0) {
-            err_set(e, ERR_TEMP, errno, "lock %s/log.writers", p.run);
-            goto fail;
+    if (look_at(&p, queue_dir, e) == 0)
+        for (int patience = STRANGERS_MS; patience > 0;) {
+            f = take_turn(q, &p, role, e);
+            if (f != STRANGERS && f != BEING_REMOVED)
+                break;
+            (void)poll(NULL, 0, AGAIN_MS);
+            patience -= f == STRANGERS ? AGAIN_MS : 0;
         }
-    }
-    enum found f = open_known(q, &p, e);
-    if (f == NEED_NEW_KEY)
-        f = find_or_make(q, &p, e);
     if (f == FOUND)
         return 0;
-fail:
     log_queue_detach(q);
     return -1;
 }
