@@ -1,7 +1,8 @@
 /* base/rnd.h - random numbers that a peer cannot guess.
  *
  * From the kernel, fetched in small batches; each process and thread has
- * its own batch, thrown away after fork(). */
+ * its own batch, thrown away after fork().  A process to which the kernel
+ * gives none ends. */
 #ifndef MTA_BASE_RND_H
 #define MTA_BASE_RND_H
 

@@ -35,7 +35,7 @@ struct message {
     struct rcpt *rcpts;   /* those not finished */
     struct message *next; /* among those that could not be read */
     uint32_t expires;
-    uint16_t settling;  /* jobs whose notices are to be written */
+    uint16_t settling;  /* notices and marks that are to be written */
     uint8_t warned;     /* the sender knows of the delay */
     uint8_t unreadable; /* so far, and the log says so */
 };

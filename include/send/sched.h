@@ -6,6 +6,7 @@
  *   lane.c      a peer: its session, its window of jobs, its bad times
  *   dispatch.c  message and recipients -> job
  *   outcome.c   answers -> slots, log, calendar
+ *   mark.c      slots -> queue
  *   bounce.c    notices to senders */
 #ifndef MTA_SEND_SCHED_H
 #define MTA_SEND_SCHED_H
@@ -29,6 +30,7 @@ enum {
     SCHED_RCPTS_MAX = 8 * 1000 * 1000,
     SCHED_SESSIONS_MAX = 640, /* with DNS and the queue below FD_SETSIZE */
     SCHED_RESOLVING_MAX = 64,
+    SCHED_MARKS_MAX = 10000, /* owed to a disk that does not take them */
 };
 
 struct sched {
@@ -40,7 +42,7 @@ struct sched {
     struct local *local;
     struct spool_store *store;
     struct spool_writer *writer;
-    struct pool *messages, *rcpts, *blocks;
+    struct pool *messages, *rcpts, *blocks, *marks;
     struct map dests, lanes;
     struct dest_memo memo[DEST_MEMOS];
     struct calendar calendar;
@@ -54,11 +56,12 @@ struct sched {
     struct worker *worker[SCHED_WORKERS_MAX + 1]; /* the last: mailboxes */
     unsigned nworkers;                            /* without it */
     struct list notices; /* jobs whose senders are owed something */
+    struct list owed;    /* marks that could not be written */
     uint64_t pending;    /* recipients to be tried, now or later */
     uint64_t jobs_out;
     uint64_t start_ms;
     bool stopping, dirty, finished_some, scan_now;
-    bool scan_failed; /* there may be mail that nobody has seen yet */
+    bool unseen; /* the last scan left out mail: no memory, or a bad disk */
 };
 
 /* Seconds since the start plus one, monotonic; 0 is never a time. */
@@ -87,6 +90,13 @@ void outcome_later(struct sched *s, struct rcpt *r, uint32_t seconds);
 /* From bounce.c, takes the job: its notices are durable (bounce: the id of
  * the message that tells of failures), or, with NULL, could not be written. */
 void outcome_settled(struct sched *s, struct job *j, const char *bounce);
+
+/* mark.c */
+struct pool *mark_pool(void);
+/* Write the state of a recipient into its slot; what fails is in the log. */
+void mark_put(struct sched *s, struct message *m, uint32_t index,
+              const struct spool_slot *slot);
+void mark_again(struct sched *s); /* those that failed, up to the next */
 
 /* bounce.c */
 void bounce_flush(struct sched *s);

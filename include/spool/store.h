@@ -57,10 +57,10 @@ struct body spool_view_body(const struct spool_view *v);
 /* For each record that is new since the last scan and has a recipient that
  * is pending or held: found() gets it, with place for the owner to answer:
  * the item that will represent it, or NULL when memory is out (the scan ends
- * and a later one goes on with this record).  Older generations of an id
- * never show.  found() calls nothing of the store but spool_view_*, which
- * costs little now.  -1: a segment cannot be read; all others were looked
- * at. */
+ * with 1, and a later one goes on with this record).  Older generations of
+ * an id never show.  found() calls nothing of the store but spool_view_*,
+ * which costs little now.  -1: a segment cannot be read; all others were
+ * looked at. */
 typedef struct spool_item *spool_found_fn(void *ctx,
                                           const struct spool_view *v);
 int spool_store_scan(struct spool_store *s, spool_found_fn *found, void *ctx,

@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/types.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 /* One batch for each thread: no lock, and no thread sees another's bytes. */
@@ -22,10 +24,19 @@ static void in_child(void)
     batch.left = 0;
 }
 
+/* Ids and ports must not become guessable. */
+static void give_up(const char *what, int why)
+{
+    fprintf(stderr, "mta: no random numbers: %s: %s\n", what, strerror(why));
+    _exit(EX_OSERR);
+}
+
 static void watch_forks(void)
 {
-    if (pthread_atfork(NULL, NULL, in_child) != 0)
-        _exit(70);
+    int why = pthread_atfork(NULL, NULL, in_child);
+
+    if (why != 0)
+        give_up("pthread_atfork", why);
 }
 
 static void from_kernel(unsigned char *out, size_t n)
@@ -35,7 +46,7 @@ static void from_kernel(unsigned char *out, size_t n)
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
-            _exit(70); /* ids and ports must not become guessable */
+            give_up("getrandom", errno);
         out += got;
         n -= (size_t)got;
     }

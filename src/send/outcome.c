@@ -25,7 +25,6 @@ static void put_slot(struct sched *s, struct job *j, struct job_rcpt *jr,
 {
     const struct answer *a = &jr->answer;
     struct spool_slot slot = { .state = state };
-    struct err e;
 
     slot.attempts = jr->rcpt->attempts;
     slot.last_attempt = clock_wall_us();
@@ -39,9 +38,7 @@ static void put_slot(struct sched *s, struct job *j, struct job_rcpt *jr,
     snprintf(slot.host, sizeof slot.host, "%s", j->host);
     snprintf(slot.reply, sizeof slot.reply, "%.*s", (int)sizeof slot.reply - 1,
              a->text);
-    s->dirty = true;
-    if (spool_slot_put(s->store, &j->msg->item, jr->rcpt->slot, &slot, &e) != 0)
-        log_err(LOG_ERROR, "send.slot", &e);
+    mark_put(s, j->msg, jr->rcpt->slot, &slot);
 }
 
 static void say(const char *event, enum log_level level, const struct job *j,
@@ -241,9 +238,7 @@ static void warned(struct sched *s, struct message *m, struct rcpt *r)
     if (spool_slot_get(s->store, &m->item, r->slot, &slot, &e) != 0)
         return;
     slot.warned = true;
-    s->dirty = true;
-    if (spool_slot_put(s->store, &m->item, r->slot, &slot, &e) != 0)
-        log_err(LOG_ERROR, "send.slot", &e);
+    mark_put(s, m, r->slot, &slot);
 }
 
 static void settle(struct sched *s, struct job *j, struct job_rcpt *jr,

@@ -277,7 +277,8 @@ static int turn(struct sender *x, struct err *e)
 
 static bool mail_remains(const struct sched *s)
 {
-    return s->pending > 0 || s->scan_failed || s->unread != NULL;
+    return s->pending > 0 || s->unseen || s->unread != NULL ||
+           !list_empty(&s->owed);
 }
 
 static bool is_over(struct sender *x)
@@ -349,15 +350,18 @@ static int run(struct sender *x, const struct conf *c,
         goto out;
     rc = work_until_over(x, e);
     LOG(LOG_INFO, "send.stop", LN("pending", x->s.pending));
-    if (rc == 0)
-        rc = mail_remains(&x->s) ? 1 : 0;
 out:
     x->s.stopping = true;
     end_workers(x);
     if (x->s.writer != NULL)
         bounce_flush(&x->s);
-    if (x->s.store != NULL && spool_store_sync(x->s.store, &late) != 0)
-        log_err(LOG_ERROR, "send.sync", &late);
+    if (x->s.store != NULL) {
+        mark_again(&x->s);
+        if (spool_store_sync(x->s.store, &late) != 0)
+            log_err(LOG_ERROR, "send.sync", &late);
+    }
+    if (rc == 0 && mail_remains(&x->s))
+        rc = 1;
     if (x->s.local_lane != NULL)
         lane_put(&x->s, x->s.local_lane);
     free_workers(x);

@@ -23,8 +23,9 @@ static int make_memory(struct sched *s, struct err *e)
     s->messages = pool_new(sizeof(struct message), SCHED_MESSAGES_MAX);
     s->rcpts = pool_new(sizeof(struct rcpt), SCHED_RCPTS_MAX);
     s->blocks = chain_pool_new(NOTICE_BLOCKS);
+    s->marks = mark_pool();
     if (s->messages == NULL || s->rcpts == NULL || s->blocks == NULL ||
-        map_init(&s->dests, DEST_BUCKETS) != 0 ||
+        s->marks == NULL || map_init(&s->dests, DEST_BUCKETS) != 0 ||
         map_init(&s->lanes, LANE_BUCKETS) != 0)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for the sender");
     return 0;
@@ -43,6 +44,7 @@ int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
     list_init(&s->idle);
     list_init(&s->opening);
     list_init(&s->notices);
+    list_init(&s->owed);
     if (loop_new(&s->loop, wait_mask, e) != 0)
         return -1;
     s->start_ms = loop_now(s->loop);
@@ -71,6 +73,7 @@ void sched_close(struct sched *s)
     pool_free(&s->messages);
     pool_free(&s->rcpts);
     pool_free(&s->blocks);
+    pool_free(&s->marks);
     loop_free(&s->loop);
 }
 
@@ -82,8 +85,9 @@ static void scan(struct upkeep *u, struct sched *s, uint64_t now)
 
     u->scanned = now;
     s->scan_now = false;
-    s->scan_failed = intake_scan(s, &e) != 0;
-    if (s->scan_failed)
+    int rc = intake_scan(s, &e);
+    s->unseen = rc != 0;
+    if (rc < 0)
         log_err(LOG_ERROR, "send.scan", &e);
     dest_sweep(s);
 }
@@ -93,7 +97,8 @@ static void sync_marks(struct upkeep *u, struct sched *s, uint64_t now)
     struct err e;
 
     u->synced = now;
-    s->dirty = false;
+    mark_again(s);
+    s->dirty = !list_empty(&s->owed);
     if (spool_store_sync(s->store, &e) != 0) {
         log_err(LOG_ERROR, "send.sync", &e);
         s->dirty = true; /* again in a second */

@@ -250,5 +250,5 @@ int spool_store_scan(struct spool_store *s, spool_found_fn *found, void *ctx,
         s->settled = true;
         spool_copies_free(&s->copies);
     }
-    return now < 0 ? -1 : rc;
+    return now != 0 ? now : rc;
 }

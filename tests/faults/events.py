@@ -57,6 +57,11 @@ class Events(Running):
         EVENTS[part][1](self.rig)
         self.rig.whole()
 
+    def left_over(self):
+        """Who is killed leaves the segment that it was making behind; the
+        sender removes it in an hour."""
+        return [p for p in super().left_over() if not p.endswith(".new")]
+
     def counts(self, part):
         page = self.rig.page
         page.arm(self.target(part))

@@ -143,12 +143,16 @@ class Running:
             harness.until("descriptors", lambda: not self.leaks(), 5)
         except AssertionError:
             raise Broken("descriptors leak: %s" % self.leaks())
-        if call not in ("unlink", "rename", "open", "sample") and rig.leftovers():
-            raise Broken("left over: %s" % rig.leftovers())
+        left = self.left_over()
+        if call not in ("unlink", "rename", "open", "sample") and left:
+            raise Broken("left over: %s" % left)
         for role, kib in rig.memory().items():
             if kib > self.memory.get(role, kib) + GROWTH_MAX:
                 raise Broken("%s grew from %d to %d KiB" % (
                     role, self.memory[role], kib))
+
+    def left_over(self):
+        return self.rig.leftovers()
 
     def leaks(self):
         """Descriptors beyond those of the start; a few segments may come."""

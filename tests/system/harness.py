@@ -241,9 +241,10 @@ class Mta:
                 raise AssertionError("mta did not start: " + self.errors())
         return self
 
-    def tool(self, *args, check=True, input=None):
+    def tool(self, *args, check=True, input=None, env=None):
         """Run another mta command with the same configuration."""
         done = subprocess.run([MTA, args[0], *args[1:], "-c", self.conf],
+                              env=dict(os.environ, **(env or {})),
                               input=input, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, timeout=DEADLINE * 4)
         if check and done.returncode != 0:

@@ -1,19 +1,28 @@
-"""Failures that need several clients at once, by the library of tests/faults;
-all that one client at a time comes through is failed by `make faults`."""
+"""Some failures of calls that deserve a test of their own, by the library of
+tests/faults: those that need several clients at once, and those that once were
+handled wrongly.  `make faults` fails all others."""
 
 import errno
 import os
 import sys
 
+import pytest
+
+from dnsserver import DnsServer
 from harness import ROOT, preloaded, until
+from peer import Peer
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "faults"))
 
-from page import Page  # noqa: E402
+from page import FOREVER, Page  # noqa: E402
 
 SHIM = os.environ.get("FAULTS", os.path.join(ROOT, "build", "faults",
                                              "shim.so"))
 DATA = ("EHLO c.test", "MAIL FROM:<a@x.test>", "RCPT TO:<joe@here.test>")
+
+
+def faulty(page):
+    return {**preloaded(SHIM), "MTA_FAULTS": page.path}
 
 
 def in_data(m):
@@ -38,8 +47,7 @@ def test_select_fails_before_a_commit(mta, tmp_path):
     order: nobody was told 250, and the message comes once, when it is sent
     again."""
     page = Page(str(tmp_path / "page"))
-    m = mta("serve", {"serve.workers": 1},
-            env={**preloaded(SHIM), "MTA_FAULTS": page.path})
+    m = mta("serve", {"serve.workers": 1}, env=faulty(page))
     worker = int(until("a worker", lambda: m.events(
         "serve.worker", state="started"))[0]["pid"])
     with in_data(m) as one, in_data(m):
@@ -56,3 +64,50 @@ def test_select_fails_before_a_commit(mta, tmp_path):
         assert again.reply()[0] == 250
     assert [b"Subject: again\n" in t for t in m.mailbox("joe")] == [True]
     assert m.stop() == 0
+
+
+# The last of the writes that fail, the status of `send --once`.
+MARKS = {"once": (2, 0), "for good": (FOREVER, 75)}
+
+
+@pytest.mark.parametrize("how", MARKS)
+def test_the_disk_takes_no_marks(mta, tmp_path, how):
+    """The remote host has the message, but the queue cannot be told: that is
+    tried again until the end.  If it works no more, the status says that mail
+    is left, and so it is."""
+    last, status = MARKS[how]
+    page = Page(str(tmp_path / "page"))
+    with Peer() as p, DnsServer({"far.test": "@ A 127.0.0.1"}) as dns:
+        m = mta("serve", {"dns.servers": [dns.address], "send.port": p.port,
+                          "serve.relay_networks": ["127.0.0.1/32"]})
+        with m.smtp() as c:
+            c.sendmail("a@x.test", ["u@far.test"], b"Subject: s\r\n\r\nhi\r\n")
+        page.arm(("path", "1"), "pwritev", errno.EIO, 2, last)
+        done = m.tool("send", "--once", check=False, env=faulty(page))
+        page.disarm()
+        assert page.hits >= 1
+        until("the log tells", lambda: m.events("send.slot"))
+        assert done.returncode == status
+        assert len(m.queued()) == (1 if status else 0)
+        assert m.tool("send", "--once").returncode == 0
+        assert len(p.messages) == (2 if status else 1)
+        assert m.queued() == []
+
+
+@pytest.mark.parametrize("call", ["malloc", "calloc"])
+def test_no_memory_for_what_waits(mta, tmp_path, call):
+    """Mail that a scan of the queue had no memory for is not forgotten in the
+    status: wherever the one failure hits, 0 means that all is done."""
+    page = Page(str(tmp_path / "page"))
+    with Peer() as p, DnsServer({"far.test": "@ A 127.0.0.1"}) as dns:
+        m = mta("serve", {"dns.servers": [dns.address], "send.port": p.port,
+                          "serve.relay_networks": ["127.0.0.1/32"]})
+        for nth in range(30, 70):
+            if not m.queued():
+                with m.smtp() as c:
+                    c.sendmail("a@x.test", ["u@far.test"], b"hi\r\n")
+            page.arm(("path", "1"), call, errno.ENOMEM, nth)
+            done = m.tool("send", "--once", check=False, env=faulty(page))
+            page.disarm()
+            assert done.returncode != 0 or m.queued() == []
+            assert done.returncode in (0, 75) or done.stderr
