@@ -186,8 +186,8 @@ static enum found open_by_key(struct log_queue *q, key_t key, int flags,
         if (id < 0)
             break;
         if (msgctl(id, IPC_STAT, &ds) != 0) {
-            if (errno == EACCES || errno == EPERM)
-                return NEED_NEW_KEY;
+            if (errno != EINVAL && errno != EIDRM)
+                break;
             continue; /* removed since msgget() */
         }
         if (!log_ipc_ours(&ds.msg_perm, p->st.st_uid))

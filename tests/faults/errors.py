@@ -12,11 +12,13 @@ ONCE = {
     "malloc": [ENOMEM], "calloc": [ENOMEM], "realloc": [ENOMEM],
     "open": [EMFILE, ENOENT, EACCES, ENOSPC, EINTR],
     "close": [EIO, EINTR],
-    "fopen": [EMFILE], "opendir": [ENFILE], "readdir": [EIO],
+    "fopen": [EMFILE], "opendir": [ENFILE], "fdopendir": [ENOMEM],
+    "readdir": [EIO], "getcwd": [ENOENT],
     "read": [EIO, EINTR, SHORT], "pread": [EIO, EINTR, SHORT],
     "write": [ENOSPC, EIO, EINTR, SHORT],
     "pwritev": [ENOSPC, EIO, EINTR, SHORT],
     "fsync": [EIO, ENOSPC], "fdatasync": [EIO, ENOSPC],
+    "syncfs": [EIO, ENOSYS], "fstatat": [EACCES], "unlinkat": [EACCES],
     "posix_fallocate": [ENOSPC, EINTR], "ftruncate": [EIO, EINTR],
     "rename": [ENOSPC, EIO], "link": [ENOSPC, EPERM], "unlink": [EIO],
     "mkdir": [ENOSPC, EACCES], "mkfifo": [ENOSPC, EPERM],
@@ -28,6 +30,7 @@ ONCE = {
     "mlock": [ENOMEM],
     "socket": [EMFILE, ENOBUFS], "bind": [EADDRINUSE, EACCES],
     "listen": [EADDRINUSE],
+    "accept4": [EMFILE, ECONNABORTED, EINTR, ENOMEM, EPERM, ENOSYS],
     "accept": [EMFILE, ECONNABORTED, EINTR, ENOMEM, EPERM],
     "connect": [ECONNREFUSED, ENETUNREACH, ETIMEDOUT, EINTR],
     "setsockopt": [ENOBUFS], "getsockopt": [ENOBUFS],
@@ -50,12 +53,18 @@ ONCE = {
     "initgroups": [ENOMEM], "getrlimit": [EPERM], "setrlimit": [EPERM],
 }
 
+# What fails next, while a failure is dealt with.
+THEN = [("close", EIO), ("unlink", EIO), ("ftruncate", EIO), ("fsync", EIO),
+        ("pwritev", EIO), ("write", ENOSPC), ("rename", EIO), ("open", EMFILE),
+        ("flock", ENOLCK), ("malloc", ENOMEM), ("msgsnd", EAGAIN),
+        ("fdatasync", EIO)]
+
 # From the nth on, of all calls named.
 LASTING = {
     "open": [ENOSPC, EMFILE], "pwritev": [ENOSPC, EIO], "write": [ENOSPC],
     "fdatasync": [EIO], "fsync": [EIO], "posix_fallocate": [ENOSPC],
     "rename": [ENOSPC], "mkdir": [ENOSPC], "socket": [EMFILE],
-    "accept": [EMFILE, ENFILE], "opendir": [EMFILE], "pipe": [EMFILE],
+    "accept4": [EMFILE, ENFILE], "opendir": [EMFILE], "pipe": [EMFILE],
     "fcntl": [EMFILE], "malloc": [ENOMEM], "calloc": [ENOMEM],
     "fork": [EAGAIN], "pthread_create": [EAGAIN], "mmap": [ENOMEM],
     "connect": [ENETUNREACH], "sendmsg": [EPIPE], "msgsnd": [EAGAIN],

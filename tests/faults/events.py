@@ -4,6 +4,7 @@ told to stop."""
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import time
@@ -11,6 +12,7 @@ import time
 from errors import ONCE
 from rig import PATIENCE, Broken, Rig, harness
 from running import Running
+from scenes import Late, fresh, new_queue, wreck
 
 
 def kill(role):
@@ -138,12 +140,18 @@ class Start(Running):
             return
         self.over(self.rig)
 
+    def prepare(self):
+        """What is there before; returns mail that must come."""
+        return []
+
     def attempt(self, part, call, error, nth):
         rig = self.rig
         rig.text = ""
+        old = self.prepare()
         rig.page.arm(("path", self.WHO[part]), call, error, nth)
         rig.start(wait=False)
         if self.up():
+            rig.judge(old, [], logged=False)
             self.work()
         rig.page.disarm()
         if rig.kernel_objects():  # of one that ended; the next tidies up
@@ -155,8 +163,9 @@ class Start(Running):
 
     @staticmethod
     def over(rig):
+        """The failure may come as late as this."""
         status = rig.stop()
-        if status != 0:
+        if status != 0 and not (rig.page.hits and "mta" in rig.news()):
             raise Broken("stopped with status %d" % status)
 
     def once(self, part, call, error, nth, waits):
@@ -164,9 +173,12 @@ class Start(Running):
         self.report.note(part, call, self.rig.page)
         return self.rig.page.hits > 0
 
+    CALLS = tuple(ONCE)
+
     def counts(self, part):
         self.attempt(part, None, 0, 1)
-        return self.rig.page.counts()
+        return {call: n for call, n in self.rig.page.counts().items()
+                if call in self.CALLS}
 
     def settle(self, part, call):
         pass
@@ -175,25 +187,74 @@ class Start(Running):
         self.sweep_all(part, part, self.once, ONCE)
 
 
+class Fresh(Start):
+    """What is there only once is made again, and few descriptors at first;
+    only the calls that have to do with it."""
+
+    CALLS = ("open", "flock", "mkdir", "mkfifo", "lchown", "pwritev", "fsync",
+             "ftruncate", "rename", "msgget", "msgctl", "shmget", "shmctl",
+             "getrlimit", "setrlimit")
+    WHO = {"fresh-" + part.partition("-")[2]: path
+           for part, path in Start.WHO.items()}
+
+    def begin(self):
+        super().begin()
+        self.rig.limit = lambda: resource.setrlimit(
+            resource.RLIMIT_NOFILE,
+            (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+    def prepare(self):
+        fresh(self.rig)
+        return []
+
+
+class Wreck(Start):
+    """All were killed before, with mail in every state; the calls with which
+    the queue is read and mended."""
+
+    CALLS = ("malloc", "calloc", "open", "close", "readdir", "pread",
+             "pwritev", "fsync", "fdatasync", "ftruncate", "rename", "unlink",
+             "flock", "stat", "fstat", "shmctl")
+    WHO = {"wreck-" + part.partition("-")[2]: path
+           for part, path in Start.WHO.items()}
+
+    def begin(self):
+        self.rig = Rig(self.outside, self.args.shim, scene=Late())
+        self.rig.forget()
+
+    def prepare(self):
+        return wreck(self.rig)
+
+
 class Drop(Start):
     """The same for a system that begins as root and becomes somebody else;
     only the calls that have to do with it."""
 
     WHO = {"drop-supervisor": "", "drop-collector": "1", "drop-master": "2",
            "drop-sender": "3"}
-    CALLS = ("chown", "lchown", "fchown", "getpwnam", "getgrnam", "setuid",
-             "setgid", "initgroups", "setgroups", "msgctl", "shmctl")
+    CALLS = ("chown", "lchown", "fchown", "getpwnam", "getpwuid", "getgrnam",
+             "setuid", "setgid", "initgroups", "setgroups", "msgctl",
+             "shmctl")
+
+    SETTINGS = {"user": "nobody", "group": "nogroup"}
 
     def begin(self):
-        self.rig = Rig(self.outside, self.args.shim,
-                       settings={"user": "nobody", "group": "nogroup"})
+        self.rig = Rig(self.outside, self.args.shim, settings=self.SETTINGS)
         self.rig.forget()
         os.chmod(self.rig.dir, 0o755)
         shutil.chown(self.rig.mail, "nobody")
 
-    def counts(self, part):
-        counts = super().counts(part)
-        return {call: counts[call] for call in self.CALLS if call in counts}
+    def prepare(self):
+        new_queue(self.rig)
+        return []
+
+
+class DropUid(Drop):
+    """To somebody without a name."""
+
+    WHO = {"uid-" + part.partition("-")[2]: path
+           for part, path in Drop.WHO.items()}
+    SETTINGS = {"user": "65534", "group": "65534"}
 
 
 class Stop(Start):

@@ -24,18 +24,26 @@ import random
 import signal
 import sys
 
-from events import EVENTS, STOPS, Drop, Events, Start, Stop
+from events import (EVENTS, STOPS, Drop, DropUid, Events, Fresh, Start, Stop,
+                    Wreck)
 from places import Places
 from rig import Outside, harness
-from running import Report, Running
+from running import Report, Running, Twice
 from tools import TOOLS, Once, Tools
 
 PARTS = dict.fromkeys(("worker", "sender", "collector", "worker-lasting",
                        "sender-lasting", "collector-lasting",
-                       "worker-mbox", "sender-mbox"), Running)
+                       "worker-mbox", "sender-mbox", "worker-locks",
+                       "worker-retry", "sender-retry", "worker-names",
+                       "worker-crowd", "sender-wide", "sender-reclaim",
+                       "collector-rotate"), Running)
+PARTS.update(dict.fromkeys(("worker-twice", "sender-twice", "collector-twice",
+                            "worker-locks-twice", "sender-retry-twice",
+                            "sender-reclaim-twice", "sender-wide-twice",
+                            "collector-rotate-twice"), Twice))
 PARTS.update(dict.fromkeys(EVENTS, Events))
-PARTS.update(dict.fromkeys(Start.WHO, Start))
-PARTS.update(dict.fromkeys(Drop.WHO, Drop))
+for kind in (Start, Fresh, Wreck, Drop, DropUid):
+    PARTS.update(dict.fromkeys(kind.WHO, kind))
 PARTS.update(dict.fromkeys(STOPS, Stop))
 PARTS.update(dict.fromkeys(TOOLS, Tools))
 PARTS.update(dict.fromkeys(("once", "once-parent"), Once))

@@ -31,7 +31,9 @@ import random  # noqa: E402
 SPEED = 20  # the clock of what is tried, so that retries come soon
 PATIENCE = 45  # seconds; nothing may take longer, on a busy machine
 LARGE = 300000  # octets: not kept in memory
+MANY = "\n".join("@ 0 MX 20 %s%d" % ("m" * 50, i) for i in range(40))
 ZONES = {"far.test": "@ MX 10 mx\nmx A 127.0.0.1",
+         "wide.test": "@ 0 MX 10 mx\nmx 0 A 127.0.0.1\nmx 0 AAAA ::1\n" + MANY,
          "127.in-addr.arpa": "2.0.0 PTR client.far.test.",
          "client.far.test": "@ A 127.0.0.2"}
 
@@ -42,12 +44,32 @@ class Broken(Exception):
     """A promise that was not kept."""
 
 
+class Scene:
+    """What a round is like; others are in scenes.py."""
+
+    settings = {}
+    domain = "far.test"  # of the remote host
+    gone = "no@far.test"  # who bounces
+    users = ("user1", "user2", "back")
+
+    def before(self, rig):
+        pass
+
+    def more(self, name):
+        """Further messages of a round."""
+        return []
+
+    def after(self, rig):
+        """All is submitted, but perhaps not delivered."""
+
+
 class Outside:
     """The remote host and the name server, for all systems of a run."""
 
     def __enter__(self):
         self.peer = Peer(answers={"RCPT": self.on_rcpt})
         self.dns = DnsServer(ZONES)
+        self.late = False  # mail for late@ has to wait
         self.dns.__enter__()
         return self
 
@@ -55,14 +77,18 @@ class Outside:
         self.peer.close()
         self.dns.__exit__(*how)
 
-    @staticmethod
-    def on_rcpt(_, line):
+    def on_rcpt(self, _, line):
+        if self.late and "<late@" in line:
+            return "450 4.2.0 later"
         return "550 5.1.1 no such user" if "<no@" in line else "250 2.1.5 ok"
 
 
 class Rig(harness.Mta):
-    def __init__(self, outside, shim, command="run", settings=None, flags=()):
+    def __init__(self, outside, shim, command="run", settings=None, scene=None):
+        """settings: more of them; scene: see scenes.py."""
+        scene = scene or Scene()
         self.outside, self.shim, self.serial = outside, shim, 0
+        self.scene = scene
         self.attempts = collections.Counter()  # by their answers
         self.duplicates = 0
         self.read_to = {"log": 0, "stderr": 0}
@@ -79,23 +105,25 @@ class Rig(harness.Mta):
             "serve.relay_networks": ["127.0.0.1/32"],
             "serve.session_timeout": "1h",
             "send.retry_min": "1s", "send.retry_max": "1s",
-        }, **(settings or {})), start=False, flags=flags)
+        }, **(settings or {}), **scene.settings),
+            start=False)
         self.page = Page(os.path.join(self.dir, "page"), SPEED)
-        for name, text in (("aliases", "two: user2\n"),
-                           ("users", "user1\nuser2\nback\n")):
+        for name, text in (("aliases", "two: %s\n" % scene.users[1]),
+                           ("users", "\n".join(scene.users) + "\n")):
             with open(os.path.join(self.dir, name), "w") as f:
                 f.write(text)
         self.settings["serve.aliases"] = os.path.join(self.dir, "aliases")
-        self.settings["serve.users"] = "file:" + os.path.join(self.dir,
-                                                              "users")
+        if "serve.users" not in scene.settings:
+            self.settings["serve.users"] = "file:" + os.path.join(
+                self.dir, "users")
         self.write_conf()
 
     def start(self, wait=True):
         with open(self.stderr, "ab") as err:
             self.process = subprocess.Popen(
-                [harness.MTA, self.command, "-c", self.conf] + self.flags,
+                [harness.MTA, self.command, "-c", self.conf],
                 stdin=subprocess.DEVNULL, stdout=err, stderr=err,
-                env=self.page.environment(self.shim))
+                preexec_fn=self.limit, env=self.page.environment(self.shim))
         if wait:
             harness.connect("127.0.0.1", self.port).close()
         return self
@@ -126,14 +154,15 @@ class Rig(harness.Mta):
 
     def mails(self):
         self.serial += 1
-        names = ["m%d-%s" % (self.serial, k) for k in "abcd"]
-        both = ("user1@here.test", "u@far.test")
+        names = ["m%d-%s" % (self.serial, k) for k in "abcde"]
+        scene = self.scene
+        both = (scene.users[0] + "@here.test", "u@" + scene.domain)
         made = [Mail(names[0], both, ("local", "remote"), "127.0.0.1", 900),
-                Mail(names[1], ("no@far.test",), ("bounce",), "127.0.0.1",
-                     900),
+                Mail(names[1], (scene.gone,), ("bounce",), "127.0.0.1", 900),
                 Mail(names[2], ("two@here.test",), ("local",), "127.0.0.2",
                      3000),
                 Mail(names[3], both, ("local", "remote"), "127.0.0.1", LARGE)]
+        made += scene.more(names[4])
         # From here on, for the whole may end before all are submitted, and
         # what was taken comes when it is started again.
         self.history |= {(m.token, w) for m in made for w in m.where}
@@ -156,7 +185,8 @@ class Rig(harness.Mta):
 
     def dialogue(self, link, mail):
         body = compose(mail.token, 1, mail.size, self.chance)
-        said = [b"EHLO client.test", b"MAIL FROM:<back@here.test>"]
+        said = [b"EHLO client.test",
+                b"MAIL FROM:<%s@here.test>" % self.scene.users[2].encode()]
         said += [b"RCPT TO:<%s>" % r.encode() for r in mail.rcpts]
         said += [b"DATA", body + b"."]
         want = b"220"
@@ -256,8 +286,10 @@ class Rig(harness.Mta):
     def round(self):
         """Submit, wait, judge."""
         self.text = ""
+        self.scene.before(self)
         mails = self.mails()
         answers = [self.submit(m) for m in mails]
+        self.scene.after(self)
         self.judge(mails, answers)
         self.forget()
 

@@ -5,9 +5,10 @@ import json
 import os
 import time
 
-from errors import LASTING, ONCE
+from errors import LASTING, ONCE, THEN
 from page import FOREVER, name_of
-from rig import Broken, Rig, copy_evidence, harness
+from rig import Broken, Rig, Scene, copy_evidence, harness
+from scenes import SCENES
 
 UPKEEP = 0.3  # seconds in which the sender has synced and reclaimed
 HOLD = 0.1  # seconds that a lasting fault is tried, beside the clients' time
@@ -26,9 +27,11 @@ class Report:
         self.tried, self.hit, self.broken = 0, set(), []
 
     def note(self, part, call, page):
-        if not page.hits:
-            return
-        place = self.places.place(page.stack())
+        if page.hits:
+            self.note_place(part, call, page.stack())
+
+    def note_place(self, part, call, stack):
+        place = self.places.place(stack)
         self.tried += 1
         self.hit.add((call, place))
         if self.record:
@@ -39,6 +42,8 @@ class Report:
 
     def wrong(self, what, page, error, rig=None):
         where = self.places.story(page.stack()) or "no call failed"
+        if page.then_hits:
+            where += "\n    then at " + self.places.story(page.then_stack())
         self.broken.append(what)
         print("BROKEN %s: %s\n    at %s" % (what, error, where), flush=True)
         if rig is not None:
@@ -61,10 +66,10 @@ class Running:
 
     def __init__(self, args, outside, report):
         self.args, self.outside, self.report = args, outside, report
-        self.rig, self.settings = None, {}
+        self.rig, self.scene = None, Scene()
 
     def begin(self):
-        self.rig = Rig(self.outside, self.args.shim, settings=self.settings)
+        self.rig = Rig(self.outside, self.args.shim, scene=self.scene)
         self.rig.forget()
         self.rig.start()
         self.rig.whole()
@@ -235,9 +240,68 @@ class Running:
             self.end()
 
     def run(self, part):
+        """ROLE, ROLE-lasting, ROLE-SCENE"""
         role, _, kind = part.partition("-")
-        if kind == "mbox":
-            self.settings = {"serve.mailbox": "mbox"}
+        if kind in SCENES:
+            self.scene = SCENES[kind]()
         how, table = (self.lasting, LASTING) if kind == "lasting" else \
             (self.once, ONCE)
         self.sweep_all(part, role, how, table)
+
+
+class Twice(Running):
+    """Every place once, and what is done about it fails as well."""
+
+    def both(self, role, call, only, then):
+        page = self.rig.page
+        page.arm(("pid", self.rig.whole()[role]), call, ONCE[call][0],
+                 only=only, then=then)
+        self.rig.round()
+        end = time.monotonic() + UPKEEP
+        while not page.hits and time.monotonic() < end:
+            time.sleep(0.01)
+        page.disarm()
+        if page.then_hits:
+            self.report.note(role, call, page)
+            self.report.note_place(role, then[0], page.then_stack())
+
+    def attempt(self, role, call, only, then):
+        try:
+            if self.rig is None:
+                self.begin()
+            self.both(role, call, only, then)
+        except (Broken, AssertionError) as e:
+            self.report.wrong("%s %s, then %s" % (role, call, then[0]),
+                              self.rig.page, e, self.rig)
+            self.give_up()
+
+    def places(self, role):
+        """(call, addresses) of one way to each place."""
+        self.counts(role)
+        found = {}
+        for call, frames, _ in self.rig.page.sites():
+            if call in ONCE:
+                found[call, self.report.places.place(frames)] = frames
+        return [(call, frames) for (call, _), frames in sorted(found.items())]
+
+    def run(self, part):
+        """ROLE-twice, ROLE-SCENE-twice"""
+        role, *kinds = part.split("-")
+        if kinds[0] in SCENES:
+            self.scene = SCENES[kinds[0]]()
+        self.begin()
+        every = [(place, then) for place in self.places(role)
+                 for then in THEN]
+        if self.args.seconds:
+            self.args.chance.shuffle(every)
+        start, before = time.monotonic(), self.report.tried
+        for (call, frames), then in every:
+            if self.args.seconds and \
+                    time.monotonic() - start > self.args.seconds:
+                break
+            self.attempt(role, call, frames, then)
+        self.check(role, "sample")
+        print("%-18s %d failures" % (part, self.report.tried - before),
+              flush=True)
+        if self.rig is not None:
+            self.end()

@@ -7,7 +7,9 @@
  * process, a call and an errno there and sets `armed`; calls are counted from
  * then on, so one running system serves for any number of failures.  What was
  * called from where is recorded too: each place is known by the addresses in
- * the program that led to it.
+ * the program that led to it, and one such place alone can be failed.  So that
+ * what is done about a failure can fail too, the next call of another kind in
+ * the same thread is failed on top of it.
  *
  * With `speed`, the monotonic clock runs that many times faster and waits end
  * that much earlier: a retry after seconds does not cost seconds. */
@@ -77,6 +79,10 @@ struct page {
     uint32_t count[CALLS_MAX];
     uint32_t nsites, lock;
     struct site site[SITES_MAX];
+    uint64_t only[FRAMES];    /* the place whose calls fail; 0: any */
+    uint64_t then_at[FRAMES]; /* where the second was */
+    uint32_t then, then_hits; /* the call that fails next */
+    int32_t then_error;
 };
 
 static struct page *page;
@@ -85,6 +91,7 @@ static uintptr_t spared, spared_end;
 static char path[PATH_LEN]; /* of this process in the tree */
 static unsigned children, born;
 static __thread bool inside;
+static __thread uint32_t struck; /* the arming in which a call of ours failed */
 
 /* --- what the program itself calls ---------------------------------------- */
 
@@ -209,7 +216,13 @@ static int decide(struct page *p, enum call c)
         return 0;
     __atomic_add_fetch(&p->count[c], 1, __ATOMIC_RELAXED);
     note_site(p, c, frame);
-    if (c != p->call)
+    if (c == p->then && struck == p->generation &&
+        __atomic_fetch_add(&p->then_hits, 1, __ATOMIC_RELAXED) == 0) {
+        memcpy(p->then_at, frame, sizeof frame);
+        return p->then_error;
+    }
+    if (c != p->call ||
+        (p->only[0] != 0 && memcmp(p->only, frame, sizeof frame) != 0))
         return 0;
     uint32_t n = __atomic_add_fetch(&p->seen, 1, __ATOMIC_RELAXED);
     if (n < p->first || n > p->last)
@@ -218,6 +231,7 @@ static int decide(struct page *p, enum call c)
         p->hit_pid = getpid();
         memcpy(p->hit, frame, sizeof frame);
     }
+    struck = p->generation;
     return p->error;
 }
 
@@ -380,7 +394,13 @@ int fcntl(int fd, int cmd, ...)
 /* clang-format off */
 FAILING(FILE *, fopen, (const char *p, const char *m), (p, m), NULL)
 FAILING(DIR *, opendir, (const char *p), (p), NULL)
+FAILING(DIR *, fdopendir, (int fd), (fd), NULL)
 FAILING(struct dirent *, readdir, (DIR *d), (d), NULL)
+FAILING(char *, getcwd, (char *p, size_t n), (p, n), NULL)
+FAILING(int, syncfs, (int fd), (fd), -1)
+FAILING(int, fstatat, (int fd, const char *p, struct stat *s, int f),
+        (fd, p, s, f), -1)
+FAILING(int, unlinkat, (int fd, const char *p, int f), (fd, p, f), -1)
 FAILING(int, fsync, (int fd), (fd), -1)
 FAILING(int, fdatasync, (int fd), (fd), -1)
 FAILING(int, posix_fallocate, (int fd, off_t at, off_t n), (fd, at, n), errno)
@@ -409,6 +429,8 @@ FAILING(int, bind, (int fd, const struct sockaddr *a, socklen_t n),
 FAILING(int, listen, (int fd, int n), (fd, n), -1)
 FAILING(int, accept, (int fd, struct sockaddr *a, socklen_t *n),
         (fd, a, n), -1)
+FAILING(int, accept4, (int fd, struct sockaddr *a, socklen_t *n, int f),
+        (fd, a, n, f), -1)
 FAILING(int, connect, (int fd, const struct sockaddr *a, socklen_t n),
         (fd, a, n), -1)
 FAILING(int, setsockopt, (int fd, int l, int o, const void *v, socklen_t n),
@@ -437,9 +459,6 @@ FAILING(int, getpwnam_r, (const char *n, struct passwd *p, char *b, size_t k,
                           struct passwd **r), (n, p, b, k, r), errno)
 FAILING(struct passwd *, getpwuid, (uid_t u), (u), NULL)
 FAILING(struct group *, getgrnam, (const char *n), (n), NULL)
-FAILING(int, getaddrinfo, (const char *n, const char *s,
-                           const struct addrinfo *h, struct addrinfo **r),
-        (n, s, h, r), EAI_MEMORY)
 FAILING(int, getifaddrs, (struct ifaddrs **r), (r), -1)
 FAILING(ssize_t, getrandom, (void *p, size_t n, unsigned f), (p, n, f), -1)
 FAILING(int, gethostname, (char *p, size_t n), (p, n), -1)
@@ -450,6 +469,21 @@ FAILING(int, initgroups, (const char *n, gid_t g), (n, g), -1)
 FAILING(int, getrlimit, (__rlimit_resource_t r, struct rlimit *l), (r, l), -1)
 FAILING(int, setrlimit, (__rlimit_resource_t r, const struct rlimit *l), (r, l), -1)
 /* clang-format on */
+
+/* What it allocates itself the system does not always look at. */
+int getaddrinfo(const char *n, const char *s, const struct addrinfo *h,
+                struct addrinfo **r)
+{
+    static int (*real_getaddrinfo)(const char *, const char *,
+                                   const struct addrinfo *, struct addrinfo **);
+
+    if (strike(CALL_getaddrinfo) > 0)
+        return EAI_MEMORY;
+    inside = true;
+    int rc = REAL(getaddrinfo)(n, s, h, r);
+    inside = false;
+    return rc;
+}
 
 pid_t fork(void)
 {
