@@ -95,19 +95,26 @@ static int look_at(struct place *p, const char *queue_dir, struct err *e)
     return 0;
 }
 
-static bool read_key(const struct place *p, key_t *key,
-                     unsigned long long *ipc_namespace)
+/* 1; 0: there is none, or no valid one; -1 with *e: it cannot be read now, and
+ * others may be using it. */
+static int read_key(const struct place *p, key_t *key,
+                    unsigned long long *ipc_namespace, struct err *e)
 {
     char text[KEY_TEXT_MAX] = "";
     unsigned number = 0;
     int fd = fs_open(p->key_file, O_RDONLY | O_NOFOLLOW, 0);
 
-    if (fd < 0)
-        return false;
-    ssize_t n = fs_pread(fd, text, sizeof text - 1, 0);
-    fs_close(fd);
-    if (n <= 0 || sscanf(text, "%x %llu\n", &number, ipc_namespace) != 2)
-        return false;
+    if (fd < 0 && (errno == ENOENT || errno == ELOOP))
+        return 0;
+    ssize_t n = fd < 0 ? -1 : fs_pread(fd, text, sizeof text - 1, 0);
+    if (n < 0)
+        err_set(e, ERR_TEMP, errno, "read %s", p->key_file);
+    if (fd >= 0)
+        fs_close(fd);
+    if (n < 0)
+        return -1;
+    if (sscanf(text, "%x %llu\n", &number, ipc_namespace) != 2)
+        return 0;
     *key = (key_t)number;
     return *key != IPC_PRIVATE;
 }
@@ -267,9 +274,11 @@ static enum found find_or_make(struct log_queue *q, const struct place *p,
 {
     unsigned long long ns = 0;
     key_t key;
-    bool known = read_key(p, &key, &ns);
+    int known = read_key(p, &key, &ns, e);
     enum found f = FOUND;
 
+    if (known < 0)
+        return FAILED;
     if (known && ns != p->ipc_namespace) {
         /* The key of another container.  Over, if nobody there is alive. */
         if (q->writers_fd >= 0 || others_here(p, role)) {
@@ -278,7 +287,7 @@ static enum found find_or_make(struct log_queue *q, const struct place *p,
                     p->queue_dir);
             return STRANGERS;
         }
-        known = false;
+        known = 0;
     }
     if (role == LOG_WRITER)
         f = be_a_writer(q, p, e);

@@ -50,7 +50,9 @@ int alias_read_text(char **text, size_t *n, const char *path, struct err *e)
 
     *text = NULL;
     if (fd < 0 || fstat(fd, &st) != 0) {
-        err_set(e, ERR_USAGE, errno, "open %s", path);
+        bool passes = errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+                      errno == EINTR || errno == EIO;
+        err_set(e, passes ? ERR_TEMP : ERR_USAGE, errno, "open %s", path);
         goto out;
     }
     if (!S_ISREG(st.st_mode) || st.st_size > ALIAS_FILE_MAX) {

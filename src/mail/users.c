@@ -142,9 +142,8 @@ void users_close(struct users **up)
     *up = NULL;
 }
 
-/* Not found is told apart from a directory service that is down: the first
- * refuses mail for good.  The list of "not found" is that of getpwnam(3). */
-static enum user_found in_passwd(const char *name)
+/* The list of "not found" is that of getpwnam(3). */
+static enum user_found ask_passwd(const char *name)
 {
     char memory[16 * 1024];
     struct passwd pw, *found = NULL;
@@ -158,6 +157,19 @@ static enum user_found in_passwd(const char *name)
     return rc == 0 || rc == ENOENT || rc == ESRCH || rc == EBADF || rc == EPERM
                ? USER_NO
                : USER_TEMP;
+}
+
+/* Not found is told apart from a directory that cannot be read now: the first
+ * refuses mail for good.  The C library says "not found" also when it has no
+ * descriptor or no memory to look; then it does not find root either, or finds
+ * the name at the second try. */
+static enum user_found in_passwd(const char *name)
+{
+    enum user_found u = ask_passwd(name);
+
+    if (u != USER_NO)
+        return u;
+    return ask_passwd("root") == USER_YES ? ask_passwd(name) : USER_TEMP;
 }
 
 static bool in_file(const struct users *u, const char *name, struct span domain)

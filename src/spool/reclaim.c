@@ -31,6 +31,17 @@ static struct spool_segment *choose(struct spool_store *s)
     return NULL;
 }
 
+/* Those that could not be removed when their last message was done. */
+static void settle_again(struct spool_store *s)
+{
+    for (struct list *l = s->all.next, *next; l != &s->all; l = next) {
+        struct spool_segment *g = LIST_ENTRY(l, struct spool_segment, link);
+        next = l->next;
+        if (g->pins == 0)
+            spool_shelf_settle(s, g);
+    }
+}
+
 static void pick(struct step *t)
 {
     for (struct list *l = t->from->items.next;
@@ -112,6 +123,7 @@ int spool_store_reclaim(struct spool_store *s, struct spool_writer *w,
 
     if (!list_empty(&w->turn) || !list_empty(&w->solos))
         return 1;
+    settle_again(s);
     struct spool_segment *from = choose(s);
     if (from == NULL)
         return 0;

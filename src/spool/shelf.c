@@ -151,7 +151,7 @@ static bool unlink_segment(struct spool_store *s, struct spool_segment *g)
     spool_path(aside, s->dir, g->id, SPOOL_BAD);
     int rc = g->damaged ? fs_rename(path, aside) : fs_unlink(path);
     if (rc != 0 && errno != ENOENT)
-        return false; /* it is tried again at the next start */
+        return false; /* reclaim tries again */
     s->nbad += g->damaged;
     s->dir_dirty = true;
     return true;

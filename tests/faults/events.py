@@ -129,14 +129,21 @@ class Start(Running):
             time.sleep(0.005)
         raise Broken("neither up nor ended: %s" % rig.roles())
 
+    def old_arrives(self):
+        if self.old:
+            self.rig.judge(self.old, [], logged=False)
+        self.old = []
+
     def work(self):
         """A round, unless a service that had just begun ends the whole."""
         try:
+            self.old_arrives()
             self.rig.round()
         except Broken:
             if not self.has_ended():
                 raise
-            self.rig.forget()
+            if not self.old:
+                self.rig.forget()
             return
         self.over(self.rig)
 
@@ -147,13 +154,17 @@ class Start(Running):
     def attempt(self, part, call, error, nth):
         rig = self.rig
         rig.text = ""
-        old = self.prepare()
+        self.old = self.prepare()
         rig.page.arm(("path", self.WHO[part]), call, error, nth)
         rig.start(wait=False)
         if self.up():
-            rig.judge(old, [], logged=False)
             self.work()
         rig.page.disarm()
+        if self.old:  # it was given up
+            rig.start()
+            rig.whole()
+            self.old_arrives()
+            self.over(rig)
         if rig.kernel_objects():  # of one that ended; the next tidies up
             rig.start()
             rig.whole()

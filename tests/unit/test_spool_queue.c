@@ -369,6 +369,37 @@ START_TEST(a_moved_body_stays_readable)
 }
 END_TEST
 
+static int unlink_fails(const char *path)
+{
+    (void)path;
+    errno = EIO;
+    return -1;
+}
+
+START_TEST(what_could_not_be_removed_goes_later)
+{
+    struct fs_ops ops = fs_system;
+    struct err e;
+
+    open_store();
+    open_writer(KIT_SEGMENT);
+    for (uint32_t i = 0; i < 4; i++)
+        kit_add_solo(k, k->w, i, 100);
+    commit();
+    ck_assert_uint_eq(kit_scan(k), 4);
+    size_t before = kit_files(k, ".seg"), fds = kit_open_fds();
+    ops.unlink = unlink_fails;
+    fs_replace(&ops);
+    for (uint32_t i = 0; i < 4; i++)
+        kit_finish(k, i);
+    fs_replace(NULL);
+    ck_assert_uint_eq(kit_files(k, ".seg"), before);
+    ck_assert_int_eq(spool_store_reclaim(k->s, k->w, &e), 0);
+    ck_assert_uint_eq(kit_files(k, ".seg"), before - 4);
+    ck_assert_uint_le(kit_open_fds(), fds);
+}
+END_TEST
+
 START_TEST(what_has_rotted_is_not_moved)
 {
     struct err e;
@@ -517,6 +548,7 @@ Suite *spool_queue_suite(void)
     tcase_add_test(t, one_sender_at_a_time);
     tcase_add_test(t, reclaim_moves_survivors);
     tcase_add_test(t, a_moved_body_stays_readable);
+    tcase_add_test(t, what_could_not_be_removed_goes_later);
     tcase_add_test(t, what_has_rotted_is_not_moved);
     tcase_add_test(t, a_scan_goes_on_where_memory_ended);
     tcase_add_test(t, descriptors_are_bounded);
