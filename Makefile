@@ -184,7 +184,8 @@ faults: $(PROGRAM) $(FAULTS)
 	    tests/faults/faults.py --shim $(abspath $(FAULTS)) $(FAULTS_FLAGS)
 
 faults_short: FAULTS_FLAGS = --seconds 3 --part worker sender collector \
-    worker-start sender-start master-start
+    worker-start sender-start master-start worker-names sender-reclaim \
+    worker-twice sender-twice
 faults_short: faults
 
 # --- measuring --------------------------------------------------------------
@@ -200,6 +201,12 @@ bench: $(PROGRAM) $(BENCH)
 bench-quick: $(PROGRAM) $(BENCH)
 	@tests/tools/packages.sh bench
 	$(BENCH_PY) --quick --peers mta,postfix $(BENCH_FLAGS)
+
+# Where the CPU time of a message goes; ROWS='kept-100 relay-one'.
+ROWS ?= one-20 one-100 kept-20 kept-100
+bench-profile: $(PROGRAM) $(BENCH)
+	@tests/tools/packages.sh bench
+	tests/bench/profile.py $(ROWS)
 
 # --- living with it ---------------------------------------------------------
 
@@ -243,6 +250,7 @@ help:
 	@echo "make faults       fail every call that can fail, one after the other"
 	@echo "make bench        compare with Postfix, Exim and OpenSMTPD (40 minutes)"
 	@echo "make bench-quick  compare with Postfix (3 minutes)"
+	@echo "make bench-profile  where the CPU time of a message goes, by system call"
 	@echo "make report       the design as a PDF, in build/report/"
 	@echo "make install      PREFIX=/usr/local DESTDIR="
 	@echo "make clean        remove what was built"
@@ -251,6 +259,6 @@ help:
 -include $(OBJS:.o=.d) $(UNIT_OBJS:.o=.d) $(BUILD)/mta.d
 -include tests/fuzz/fuzz.mk
 
-.PHONY: all bench bench-quick clean crash crash_short faults faults_short \
+.PHONY: all bench bench-profile bench-quick clean crash crash_short faults faults_short \
         help hostile install powercut report run test_memory test_style \
         test_system test_system_memory test_threads test_units tests

@@ -13,7 +13,7 @@ fuzz="$build clang libclang-rt-14-dev"
 # which cannot be installed beside Postfix.
 bench="$build python3 postfix knot strace iproute2 util-linux e2fsprogs mount
        libdb5.3 libevent-2.1-7 libgnutls-dane0 libgnutls30 libidn12 libidn2-0
-       libnsl2 libpam0g libpcre2-8-0 libssl3 zlib1g"
+       libnsl2 libpam0g libpcre2-8-0 libssl3 linux-perf zlib1g"
 
 want=""
 for set in "$@"; do
