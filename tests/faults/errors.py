@@ -53,6 +53,10 @@ ONCE = {
     "initgroups": [ENOMEM], "getrlimit": [EPERM], "setrlimit": [EPERM],
 }
 
+# To tell a process that log.key is not there, or its queue somebody else's,
+# while others use both, is no failure but a lie.
+HONEST = dict(ONCE, open=[EMFILE, EACCES, ENOSPC, EINTR], msgget=[ENOSPC])
+
 # What fails next, while a failure is dealt with.
 THEN = [("close", EIO), ("unlink", EIO), ("ftruncate", EIO), ("fsync", EIO),
         ("pwritev", EIO), ("write", ENOSPC), ("rename", EIO), ("open", EMFILE),

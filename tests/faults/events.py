@@ -9,9 +9,7 @@ import shutil
 import signal
 import time
 
-from errno import EACCES, EINTR, EMFILE, ENOSPC
-
-from errors import ONCE
+from errors import HONEST, ONCE
 from rig import PATIENCE, Broken, Rig, harness
 from running import Running
 from scenes import Late, fresh, new_queue, wreck
@@ -202,10 +200,9 @@ class Start(Running):
 
 class Fresh(Start):
     """What is there only once is made again, and few descriptors at first;
-    only the calls that have to do with it.  That log.key is not there, or its
-    queue somebody else's, while others use both, is no failure but a lie."""
+    only the calls that have to do with it."""
 
-    ERRORS = dict(ONCE, open=[EMFILE, EACCES, ENOSPC, EINTR], msgget=[ENOSPC])
+    ERRORS = HONEST
     CALLS = ("open", "flock", "mkdir", "mkfifo", "lchown", "pwritev", "fsync",
              "ftruncate", "rename", "msgget", "msgctl", "shmget", "shmctl",
              "getrlimit", "setrlimit")

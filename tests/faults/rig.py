@@ -345,6 +345,11 @@ class Rig(harness.Mta):
                                                 f.read()).group(1))
         return found
 
+    def key(self):
+        """Of the message queue of the log."""
+        with open(os.path.join(self.queue, "run", "log.key")) as f:
+            return f.read()
+
     def kernel_objects(self):
         """Lines of ipcs with the key of this queue directory."""
         found = []

@@ -11,7 +11,7 @@ import time
 
 from errno import ENOENT
 
-from errors import ONCE
+from errors import HONEST, ONCE
 from page import Page
 from rig import PATIENCE, SPEED, Broken, Rig, harness
 from running import Running
@@ -158,6 +158,7 @@ class Once(Running):
         self.rig.whole()
         self.rig.page = Page(os.path.join(self.rig.dir, "page.once"), SPEED)
         self.base, self.memory = self.rig.descriptors(), self.rig.memory()
+        self.key = self.rig.key()
 
     def send(self):
         return subprocess.run(
@@ -180,6 +181,8 @@ class Once(Running):
         finally:
             self.rig.page.disarm()
         self.look_at(done)
+        if rig.key() != self.key:
+            raise Broken("another message queue, away from the collector")
         end = time.monotonic() + PATIENCE
         while rig.queued() and time.monotonic() < end:
             self.send()
@@ -207,7 +210,7 @@ class Once(Running):
         pass
 
     def run(self, part):
-        self.sweep_all(part, part, self.once, ONCE)
+        self.sweep_all(part, part, self.once, HONEST)
 
 
 TOOLS = ("queue-list", "queue-json", "queue-show", "queue-cat", "log-id",
