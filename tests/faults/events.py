@@ -209,6 +209,11 @@ class Fresh(Start):
     WHO = {"fresh-" + part.partition("-")[2]: path
            for part, path in Start.WHO.items()}
 
+    def counts(self, part):
+        """Whoever comes first makes it: another one each time."""
+        counts = super().counts(part)
+        return {call: max(3, counts.get(call, 0)) for call in self.CALLS}
+
     def begin(self):
         super().begin()
         self.rig.limit = lambda: resource.setrlimit(

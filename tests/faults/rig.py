@@ -31,9 +31,9 @@ import random  # noqa: E402
 SPEED = 20  # the clock of what is tried, so that retries come soon
 PATIENCE = 45  # seconds; nothing may take longer, on a busy machine
 LARGE = 300000  # octets: not kept in memory
-MANY = "\n".join("@ 0 MX 20 %s%d" % ("m" * 50, i) for i in range(40))
+MANY = "\n".join("* 0 MX 20 %s%d" % ("m" * 50, i) for i in range(40))
 ZONES = {"far.test": "@ MX 10 mx\nmx A 127.0.0.1",
-         "wide.test": "@ 0 MX 10 mx\nmx 0 A 127.0.0.1\nmx 0 AAAA ::1\n" + MANY,
+         "wide.test": "* 0 MX 10 mx\nmx 0 A 127.0.0.1\nmx 0 AAAA ::1\n" + MANY,
          "127.in-addr.arpa": "2.0.0 PTR client.far.test.",
          "client.far.test": "@ A 127.0.0.2"}
 

@@ -2,6 +2,7 @@
 through code that an ordinary round never sees."""
 
 import contextlib
+import glob
 import os
 import pwd
 import shutil
@@ -13,6 +14,13 @@ from rig import Mail, Scene, harness
 
 DEAD = 4194305  # no pid: larger than the system's largest
 HOUR = 3600
+
+
+def size_of(path):
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        return 0
 
 
 class Mbox(Scene):
@@ -64,10 +72,15 @@ class Names(Scene):
 
 
 class Wide(Scene):
-    """An answer of DNS that takes TCP, a host with IPv6, and a domain that is
-    not there: the answer about it is our own."""
+    """In each round a new domain: its answer takes TCP, and its host has IPv6;
+    and another that is not there: the answer about it is our own."""
 
-    domain, gone = "wide.test", "no@gone.test"
+    serial = 0
+
+    def before(self, rig):
+        self.serial += 1
+        self.domain = "w%d.wide.test" % self.serial
+        self.gone = "no@g%d.gone.test" % self.serial
 
 
 class Crowd(Scene):
@@ -97,7 +110,9 @@ class Reclaim(Late):
 
     @staticmethod
     def segments(rig):
-        return set(os.listdir(os.path.join(rig.queue, "segments")))
+        """Those of many messages."""
+        return {path for path in glob.glob(os.path.join(
+            rig.queue, "segments", "*.seg")) if size_of(path) > 2**20}
 
     def before(self, rig):
         rig.outside.late = True
@@ -106,8 +121,8 @@ class Reclaim(Late):
         before = self.segments(rig)
         os.kill(rig.roles()["worker"], signal.SIGKILL)
         with contextlib.suppress(AssertionError):
-            harness.until("a segment less", lambda:
-                          before - self.segments(rig), 1)
+            harness.until("a segment less", lambda: not before.issubset(
+                self.segments(rig)), 1)
         rig.outside.late = False
 
 
