@@ -67,6 +67,7 @@ struct conn {
     bool drained_owed; /* output was high; CONN_DRAINED is to come */
     bool blocked;      /* the socket takes no more now */
     bool starved, resumed;
+    bool parted; /* conn_part() */
 };
 
 /* Take over a connected descriptor that is non-blocking, as those of
@@ -92,6 +93,10 @@ bool conn_is_open(const struct conn *c);
  * words away from it.  CONN_EOF or CONN_FAILED tells when it is over;
  * CONN_TIMEOUT by the deadline set, else by CONN_LINGER_MS. */
 void conn_close_after_output(struct conn *c);
+
+/* The same for a peer that has said its last words, and nothing behind them:
+ * over as soon as ours are written, without a wait for its end. */
+void conn_part(struct conn *c);
 
 /* All bytes received and not consumed, in one piece; valid until the next
  * call on this conn or conn_input() on another of the loop.  It may be asked

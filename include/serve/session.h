@@ -71,6 +71,7 @@ struct serve_session {
     char sid[SESSION_ID_TEXT];
     unsigned char state, rdns; /* rdns: enum fcrdns_status */
     bool esmtp, trusted, held, skipping, rcpt_refused, dead;
+    bool bye; /* QUIT was the last that it sent */
     unsigned short errors, messages;
     unsigned short refused; /* since the last message accepted; reply.c */
 };

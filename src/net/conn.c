@@ -223,6 +223,12 @@ void conn_close(struct conn *c)
     c->io.fd = -1;
 }
 
+void conn_part(struct conn *c)
+{
+    c->parted = true;
+    conn_close_after_output(c);
+}
+
 void conn_close_after_output(struct conn *c)
 {
     if (!conn_is_open(c) || c->closing || c->failed)

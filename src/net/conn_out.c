@@ -46,7 +46,7 @@ static void broken(struct conn *c)
 
 static void end_output(struct conn *c)
 {
-    if (c->eof)
+    if (c->eof || c->parted)
         c->fn(c, CONN_EOF); /* both sides are done */
     else if (shutdown(c->io.fd, SHUT_WR) != 0 && errno != ENOTCONN)
         conn_fail(c, errno);

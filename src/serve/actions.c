@@ -107,8 +107,10 @@ void say_help(void *ctx, unsigned char *post)
 void say_bye(void *ctx, unsigned char *post)
 {
     struct serve_session *s = ctx;
+    struct span in = conn_input(&s->conn);
 
     (void)post;
+    s->bye = in.n < CONN_SCRATCH && span_find(in, '\n') + 1 == in.n;
     serve_reply(s, 221, "2.0.0", "%s closing", s->worker->conf->hostname);
 }
 

@@ -64,7 +64,10 @@ static void end(struct serve_session *s)
     /* Half a minute for our last words to get out. */
     conn_set_timeout(&s->conn, 30);
     conn_resume(&s->conn);
-    conn_close_after_output(&s->conn);
+    if (s->bye)
+        conn_part(&s->conn);
+    else
+        conn_close_after_output(&s->conn);
 }
 
 void serve_session_free(struct serve_session *s)

@@ -573,6 +573,22 @@ START_TEST(half_close)
 }
 END_TEST
 
+START_TEST(parting_waits_for_nothing)
+{
+    char got[32];
+
+    open_tcp(&a);
+    say(&a, "QUIT\r\n");
+    expect(&a, "I", "input");
+    ck_assert(conn_writes(&a.c, "221 bye\r\n"));
+    conn_part(&a.c);
+    expect(&a, "IE", "over, though the peer is there");
+    conn_close(&a.c);
+    ck_assert_int_eq(hear(&a, got, sizeof got, false), 9);
+    ck_assert_str_eq(got, "221 bye\r\n");
+}
+END_TEST
+
 /* The peer is still talking; a plain close() would reset the connection and
  * take our last words from it. */
 START_TEST(last_words_arrive)
@@ -982,6 +998,7 @@ Suite *net_conn_suite(void)
     tcase_add_test(t, deadline_survives_resume);
     tcase_add_test(t, deadline_passed_before_resume);
     tcase_add_test(t, half_close);
+    tcase_add_test(t, parting_waits_for_nothing);
     tcase_add_test(t, last_words_arrive);
     tcase_add_test(t, output_outlives_end_of_input);
     tcase_add_test(t, close_with_output_resets);
