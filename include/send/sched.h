@@ -60,6 +60,7 @@ struct sched {
     uint64_t pending;    /* recipients to be tried, now or later */
     uint64_t jobs_out;
     uint64_t start_ms;
+    uint64_t until; /* mail that arrived later waits (wall clock); 0: none */
     bool stopping, dirty, finished_some, scan_now;
     bool unseen; /* the last scan left out mail: no memory, or a bad disk */
 };

@@ -57,6 +57,14 @@ static struct rcpt *new_rcpt(struct load *l, struct span address)
     return r;
 }
 
+/* Under load a sender that works once would never end; its own notices are
+ * bounded by what it tries. */
+static bool is_too_late(const struct sched *s, const struct spool_record *r)
+{
+    return s->until > 0 && r->arrival > s->until &&
+           (r->flags & SPOOL_BOUNCE) == 0;
+}
+
 /* 0; 1: no memory; -1 with *e. */
 static int add_rcpt(struct load *l, uint32_t index, struct span address)
 {
@@ -76,6 +84,8 @@ static int add_rcpt(struct load *l, uint32_t index, struct span address)
                   RCPT_ATTEMPTS_MAX;
     r->state = slot.state == SPOOL_HELD ? RCPT_HELD : RCPT_WAITS;
     r->when = retry_left(slot.next_attempt, l->now, l->s->rule.max);
+    if (r->when == 0 && is_too_late(l->s, l->v->rec))
+        r->when = 1;
     return 0;
 }
 

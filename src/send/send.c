@@ -1,6 +1,7 @@
 /* send.c - the sender's process: set-up, threads, signals, the main loop. */
 #include "send/send.h"
 
+#include "base/clock.h"
 #include "base/os.h"
 #include "log/log.h"
 #include "send/session.h"
@@ -263,7 +264,8 @@ static int turn(struct sender *x, struct err *e)
         got_flush = 0;
         flush_queue(s);
     }
-    look_at_calendar(s);
+    if (!x->o->once)
+        look_at_calendar(s);
     upkeep_turn(&x->upkeep, s);
     work(s);
     bounce_flush(s);
@@ -316,6 +318,8 @@ static int work_until_over(struct sender *x, struct err *e)
 {
     x->started = loop_now(x->s.loop);
     x->s.scan_now = true;
+    if (x->o->once)
+        x->s.until = clock_wall_us();
     LOG(LOG_INFO, "send.start", LN("workers", x->s.nworkers));
     if (turn(x, e) != 0)
         return -1;
