@@ -36,6 +36,10 @@ int os_find_ids(const char *user, const char *group, uid_t *uid, gid_t *gid,
  * limit allows; returns the limit that now holds. */
 size_t os_want_fds(size_t n);
 
+/* Is that errno one of a system that is short of descriptors or memory?  It
+ * passes, and nobody else is to blame. */
+bool os_is_short(int why);
+
 /* A signal handler without SA_RESTART; SIG_IGN and SIG_DFL work too. */
 void os_signal(int signo, void (*handler)(int));
 

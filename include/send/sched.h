@@ -60,9 +60,9 @@ struct sched {
     uint64_t pending;    /* recipients to be tried, now or later */
     uint64_t jobs_out;
     uint64_t start_ms;
-    uint64_t until; /* mail that arrived later waits (wall clock); 0: none */
     bool stopping, dirty, finished_some, scan_now;
-    bool unseen; /* the last scan left out mail: no memory, or a bad disk */
+    bool no_more; /* mail that a scan finds from now on waits; but notices */
+    bool unseen;  /* the last scan left out mail: no memory, or a bad disk */
 };
 
 /* Seconds since the start plus one, monotonic; 0 is never a time. */

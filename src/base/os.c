@@ -170,6 +170,11 @@ int os_drop_privileges(const char *user, const char *group, struct err *e)
     return rc;
 }
 
+bool os_is_short(int why)
+{
+    return why == EMFILE || why == ENFILE || why == ENOMEM || why == ENOBUFS;
+}
+
 size_t os_want_fds(size_t n)
 {
     struct rlimit lim;

@@ -1,5 +1,6 @@
 #include "dns/look.h"
 
+#include "base/os.h"
 #include "base/rnd.h"
 
 #include <errno.h>
@@ -195,10 +196,7 @@ static void try_failed(struct look *l, const char *what, enum blame blame)
 /* Ours to solve, by waiting: the server has done nothing wrong. */
 static enum blame blame_for(int sys)
 {
-    bool ours = sys == 0 || sys == EMFILE || sys == ENFILE || sys == ENOMEM ||
-                sys == ENOBUFS;
-
-    return ours ? NOT_SERVER : SERVER_NO_ANSWER;
+    return sys == 0 || os_is_short(sys) ? NOT_SERVER : SERVER_NO_ANSWER;
 }
 
 static void cannot_ask(struct look *l, const struct err *e)

@@ -1,5 +1,6 @@
 #include "mail/alias.h"
 
+#include "base/os.h"
 #include "base/pool.h"
 
 #include <errno.h>
@@ -50,8 +51,7 @@ int alias_read_text(char **text, size_t *n, const char *path, struct err *e)
 
     *text = NULL;
     if (fd < 0 || fstat(fd, &st) != 0) {
-        bool passes = errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
-                      errno == EINTR || errno == EIO;
+        bool passes = os_is_short(errno) || errno == EIO;
         err_set(e, passes ? ERR_TEMP : ERR_USAGE, errno, "open %s", path);
         goto out;
     }

@@ -61,8 +61,7 @@ static struct rcpt *new_rcpt(struct load *l, struct span address)
  * bounded by what it tries. */
 static bool is_too_late(const struct sched *s, const struct spool_record *r)
 {
-    return s->until > 0 && r->arrival > s->until &&
-           (r->flags & SPOOL_BOUNCE) == 0;
+    return s->no_more && (r->flags & SPOOL_BOUNCE) == 0;
 }
 
 /* 0; 1: no memory; -1 with *e. */

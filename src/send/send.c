@@ -1,7 +1,6 @@
 /* send.c - the sender's process: set-up, threads, signals, the main loop. */
 #include "send/send.h"
 
-#include "base/clock.h"
 #include "base/os.h"
 #include "log/log.h"
 #include "send/session.h"
@@ -248,7 +247,8 @@ static int wait_ms(struct sender *x)
 
     if (!list_empty(&s->ready))
         return 0;
-    ms = ms < next ? ms : next;
+    if (!x->o->once && next < ms)
+        ms = next;
     if (x->stopping && ms > 100)
         ms = 100;
     return (int)(ms < 60000 ? ms : 60000);
@@ -318,11 +318,10 @@ static int work_until_over(struct sender *x, struct err *e)
 {
     x->started = loop_now(x->s.loop);
     x->s.scan_now = true;
-    if (x->o->once)
-        x->s.until = clock_wall_us();
     LOG(LOG_INFO, "send.start", LN("workers", x->s.nworkers));
     if (turn(x, e) != 0)
         return -1;
+    x->s.no_more = x->o->once;
     if (x->o->drain)
         flush_queue(&x->s);
     while (!is_over(x))

@@ -2,6 +2,7 @@
 #include "send/session_state.h"
 
 #include "base/clock.h"
+#include "base/os.h"
 #include "log/log.h"
 
 #include <errno.h>
@@ -278,8 +279,7 @@ void session_start(struct session *s, const struct session_env *env)
     }
     s->state = S_END;
     s->end.fault = true;
-    s->end.local = e.sys == 0 || e.sys == EMFILE || e.sys == ENFILE ||
-                   e.sys == ENOMEM || e.sys == ENOBUFS;
+    s->end.local = e.sys == 0 || os_is_short(e.sys);
     answer_set(&s->end.why, VERDICT_DEFERRED, "4.4.1", "%.200s", e.text);
     wind_up(s);
 }

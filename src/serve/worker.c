@@ -144,8 +144,7 @@ static void on_client(struct loop_io *io, unsigned ready)
             take_client(w, fd, &peer);
             continue;
         }
-        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
-            errno == ENOBUFS) {
+        if (os_is_short(errno)) {
             be_starved(w);
             return;
         }

@@ -354,6 +354,30 @@ def test_once_and_drain(mta, dns, peers):
     assert m.tool("send", "--once").returncode == 0
 
 
+def test_once_takes_no_mail_that_arrives(mta, dns, peers):
+    """Each message that leaves brings another one, while the session with a
+    slow host lasts: they wait, or it would never end."""
+    def another(*_):
+        submit(m, ["u@x.test"])
+        return "250 2.0.0 taken"
+
+    def slow(*_):
+        end = time.monotonic() + 1
+        while len(p.messages) < 3 and time.monotonic() < end:
+            time.sleep(0.01)
+        return "250 2.0.0 taken"
+    p = peers("127.0.0.1", answers={"DOT": another})
+    q = peers("127.0.0.2", p.port, answers={"DOT": slow})
+    d = dns({"x.test": "@ A 127.0.0.1", "slow.test": "@ A 127.0.0.2"})
+    m = mta("serve", settings={"dns.servers": [d.address],
+                               "send.port": p.port})
+    submit(m, ["u@slow.test"])
+    submit(m, ["u@x.test"])
+    assert m.tool("send", "--once", check=False).returncode == 75
+    assert (len(p.messages), len(q.messages)) == (1, 1)
+    assert len(m.queued()) == 1
+
+
 def test_drain_gives_up_in_time(mta, dns, peers):
     p = peers("127.0.0.1", answers={"RCPT": "450 later"})
     d = dns({"x.test": "@ A 127.0.0.1"})
