@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { PENDING_SLOTS = 8, PENDING_MAX = PENDING_SLOTS * LOG_MESSAGE_MAX };
+enum { PENDING_SLOTS = 32, PENDING_MAX = PENDING_SLOTS * LOG_MESSAGE_MAX };
 
 /* The slots in use come first; in the first unused one length is 0 (or no
  * length at all, when it is that of a wake-up).  Their texts, one behind the

@@ -42,6 +42,7 @@ struct collector {
     uint64_t leave_at;    /* 0: not stopping */
     uint64_t stuck_since; /* 0: the file takes what it gets */
     char fault[200];
+    bool more;            /* the queue may hold more than what was taken last */
     size_t n, done, last; /* last: length of the batch written before */
     char batch[PENDING_MAX];
 };
@@ -303,13 +304,13 @@ static int find_queue_again(struct collector *c, struct err *e)
  * 0 after a signal. */
 static int take(struct collector *c, int flags, struct err *e)
 {
-    int got = receive(c, 0, flags);
+    int got = receive(c, 0, flags), i = 1;
 
     if (got < 0)
         return find_queue_again(c, e);
-    for (int i = 1; got > 0 && i < PENDING_SLOTS; i++)
-        if (receive(c, i, IPC_NOWAIT) <= 0)
-            break; /* a lost queue shows again next time */
+    while (got > 0 && i < PENDING_SLOTS && receive(c, i, IPC_NOWAIT) > 0)
+        i++; /* a lost queue shows again next time */
+    c->more = i == PENDING_SLOTS;
     return got;
 }
 
@@ -368,10 +369,12 @@ static int leave(struct collector *c, struct err *e)
 
 /* Under load many writers hand over a little, many times a millisecond, and
  * each time we would take the processor from them.  Lines wait as safely in
- * the queue, which has room for a millisecond of a busy server. */
-static void let_some_gather(size_t taken)
+ * the queue, which has room for a millisecond of a busy server; but not while
+ * there is more in it than one batch took, or it would fill up and its writers
+ * wait for us. */
+static void let_some_gather(const struct collector *c)
 {
-    if (taken < GATHER_BELOW)
+    if (!c->more && c->last < GATHER_BELOW)
         pause_ms(GATHER_MS);
 }
 
@@ -388,7 +391,7 @@ static int run(struct collector *c, struct err *e)
         if (got > 0 && write_out(c, e) != 0)
             return -1;
         if (got > 0)
-            let_some_gather(c->last);
+            let_some_gather(c);
     }
     return leave(c, e);
 }

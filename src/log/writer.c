@@ -21,6 +21,8 @@ enum {
     LOOK_EVERY_MS = 1000,    /* for a collector, while waiting */
     CLOSE_WITHIN_MS = 5000,  /* then the rest goes to stderr */
     STDERR_WITHIN_MS = 1000, /* for a reader of our stderr that stalls */
+    PAUSE_NS = 50000,        /* before a full queue is tried again; doubled */
+    PAUSE_MOST_NS = 1000000, /* up to this, within which it is mostly emptied */
     LOST_MAX = 3             /* queues that vanish in one turn */
 };
 
@@ -76,19 +78,16 @@ static size_t whole_lines(const char *p, size_t n, size_t max)
 
 enum sent { SENT, QUEUE_FULL, QUEUE_LOST };
 
-static enum sent send_one(void)
+static size_t first_line(const char *p, size_t n)
+{
+    return (size_t)((const char *)memchr(p, '\n', n) + 1 - p);
+}
+
+static enum sent send_bytes(const char *lines, size_t n)
 {
     static struct log_message m; /* under the lock */
-    const char *lines = w.bytes + w.from;
-    size_t n = whole_lines(lines, w.n, w.q.max);
     int rc;
 
-    if (n == 0) { /* the system's limit was lowered below one line */
-        n = (size_t)((const char *)memchr(lines, '\n', w.n) + 1 - lines);
-        to_stderr(lines, n);
-        drop(n);
-        return SENT;
-    }
     m.length = (long)n;
     memcpy(m.text, lines, n);
     do
@@ -98,6 +97,23 @@ static enum sent send_one(void)
         return errno == EAGAIN || errno == ENOMEM ? QUEUE_FULL : QUEUE_LOST;
     drop(n);
     return SENT;
+}
+
+/* A queue that is nearly full takes a line at a time: processes with little
+ * to say would otherwise get all the room before one with much finds enough
+ * for it. */
+static enum sent send_some(void)
+{
+    const char *lines = w.bytes + w.from;
+    size_t n = whole_lines(lines, w.n, w.q.max), line = first_line(lines, w.n);
+
+    if (n == 0) { /* the system's limit was lowered below one line */
+        to_stderr(lines, line);
+        drop(line);
+        return SENT;
+    }
+    enum sent rc = send_bytes(lines, n);
+    return rc == QUEUE_FULL && line < n ? send_bytes(lines, line) : rc;
 }
 
 static int attach(const char *dir, struct err *e)
@@ -129,7 +145,7 @@ static bool hand_over(void)
             drop(w.n);
             break;
         }
-        switch (send_one()) {
+        switch (send_some()) {
         case SENT: break;
         case QUEUE_FULL: return false;
         case QUEUE_LOST: /* removed by somebody: the lines are still ours */
@@ -157,7 +173,7 @@ static void wait_begin(struct wait *t)
 {
     t->since = clock_mono_ms();
     t->look_at = t->since + LOOK_EVERY_MS;
-    t->pause_ns = 50000;
+    t->pause_ns = PAUSE_NS;
     t->told = false;
 }
 
@@ -184,7 +200,7 @@ static uint64_t wait_more(struct wait *t)
     struct timespec pause = { 0, t->pause_ns };
 
     nanosleep(&pause, NULL);
-    if (t->pause_ns < 20000000)
+    if (t->pause_ns < PAUSE_MOST_NS)
         t->pause_ns *= 2;
     uint64_t now = clock_mono_ms();
     if (!t->told && now >= t->look_at) {

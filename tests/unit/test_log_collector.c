@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ipc.h>
+#include <sys/mman.h>
 #include <sys/msg.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -432,6 +434,49 @@ START_TEST(writes_to_slow_pipe)
 }
 END_TEST
 
+/* --- keeping up ------------------------------------------------------ */
+
+/* How often the collector had been put to sleep at each of its writes. */
+static struct {
+    int n;
+    long sleeps[64];
+} * seen;
+
+static ssize_t counting_write(int fd, const void *p, size_t n)
+{
+    struct rusage u;
+
+    if (fd > STDERR_FILENO && seen->n < 64) {
+        getrusage(RUSAGE_SELF, &u);
+        seen->sleeps[seen->n++] = u.ru_nvcsw;
+    }
+    return write(fd, p, n);
+}
+
+/* It lets some gather when it has taken all there is, and never while more
+ * waits: a queue that fills up stops those who write to it. */
+START_TEST(pauses_only_when_all_is_taken)
+{
+    enum { BATCHES = 7, LINES = BATCHES * PENDING_SLOTS };
+    const struct lines l = { 0, 0, LINES, 1, 0 };
+    struct fs_ops ops = fs_system;
+
+    seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE,
+                MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(seen, MAP_FAILED);
+    rig_queue(&rig, 16384);
+    ck_assert_int_eq(rig_wait(rig_write(&rig, &l)), 0);
+    ops.write = counting_write;
+    pid_t c = rig_collect(&rig, &ops);
+    RIG_UNTIL(seen->n >= 1 + BATCHES);
+    ck_assert_int_eq(rig_end(c, SIGTERM), 0);
+    rig_check_once(ONLY(&rig), 1, LINES);
+    /* The first and the last write say that it starts and stops. */
+    ck_assert_int_lt(seen->sleeps[BATCHES] - seen->sleeps[1], BATCHES / 2);
+    munmap(seen, sizeof *seen);
+}
+END_TEST
+
 /* --- stopping -------------------------------------------------------- */
 
 /* While a writer is attached the queue stays, and what it still says. */
@@ -523,6 +568,7 @@ Suite *log_collector_suite(void)
     tcase_add_test(t, reopens_on_sighup);
     tcase_add_test(t, reopens_when_idle);
     tcase_add_test(t, moves_from_full_disk);
+    tcase_add_test(t, pauses_only_when_all_is_taken);
     suite_add_tcase(s, t);
     suite_add_tcase(s, stopping());
     return s;

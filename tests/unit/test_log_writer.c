@@ -137,6 +137,42 @@ START_TEST(flush_does_not_wait)
 }
 END_TEST
 
+static int leave_room(int queue, size_t room)
+{
+    static struct log_message m = { .length = 1 };
+    struct msqid_ds ds;
+    const struct lines three = { 0, 0, 3, 0, 1000 };
+
+    if (open_here() != 0 || msgctl(queue, IPC_STAT, &ds) != 0)
+        return 1;
+    for (size_t left = ds.msg_qbytes - room, n; left > 0; left -= n) {
+        n = left < sizeof m.text ? left : sizeof m.text;
+        memset(m.text, '\n', n);
+        if (msgsnd(queue, &m, n, IPC_NOWAIT) != 0)
+            return 2;
+    }
+    rig_write_here(&three);
+    bool empty = log_flush();
+    if (msgctl(queue, IPC_STAT, &ds) != 0)
+        return 3;
+    return empty ? 4 : 10 + (int)ds.msg_qnum;
+}
+
+static int room_for_one(void)
+{
+    return leave_room(rig_queue(&rig, 16384), 1200);
+}
+
+/* It need not wait for room for all of them. */
+START_TEST(little_room_is_used)
+{
+    int status = rig_wait(run(room_for_one));
+
+    ck_assert(WIFEXITED(status));
+    ck_assert_int_eq(WEXITSTATUS(status), 10 + 2 + 1); /* ours is the third */
+}
+END_TEST
+
 /* Buffer and queue are full and nobody reads: wait, and say so. */
 START_TEST(waits_when_all_is_full)
 {
@@ -417,6 +453,7 @@ Suite *log_writer_suite(void)
     tcase_add_test(t, without_queue_to_stderr);
     tcase_add_test(t, lost_queue_to_stderr);
     tcase_add_test(t, flush_does_not_wait);
+    tcase_add_test(t, little_room_is_used);
     tcase_add_test(t, waits_when_all_is_full);
     tcase_add_test(t, close_gives_rest_to_stderr);
     tcase_add_loop_test(t, finds_queue_again, 0, COUNT(taken_away));
