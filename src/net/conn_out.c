@@ -5,18 +5,24 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#ifndef MSG_MORE
+#define MSG_MORE 0 /* not in POSIX */
+#endif
+
 enum { VECTORS = 16 }; /* about CONN_HIGH bytes a call */
 
 /* -1 with c->error. */
 static int write_some(struct conn *c)
 {
     struct iovec v[VECTORS];
+    /* The last words leave together with the end that follows at once. */
+    int flags = MSG_NOSIGNAL | (c->parted ? MSG_MORE : 0);
 
     c->blocked = false;
     while (c->out.n > 0) {
         struct msghdr m = { .msg_iov = v };
         m.msg_iovlen = (size_t)chain_iov(&c->out, 0, v, VECTORS);
-        ssize_t done = sendmsg(c->io.fd, &m, MSG_NOSIGNAL);
+        ssize_t done = sendmsg(c->io.fd, &m, flags);
         if (done < 0 && errno == EINTR)
             continue;
         if (done < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {

@@ -257,10 +257,13 @@ static bool gather_more(struct worker *w)
     return false;
 }
 
+/* Who does not wait for the disk is answered before, and writes on while this
+ * process waits for it. */
 static void commit(struct worker *w)
 {
     if (store_waiting(w->store) == 0)
         return;
+    conn_flush_all(&w->env);
     store_commit(w->store);
     /* What the log says of a message is out of this process before its
      * client is answered: a kill leaves no mail without a line, and while

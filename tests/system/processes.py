@@ -1,9 +1,14 @@
 """Who is who in a running system, and what it holds."""
 
+import ctypes
+import errno
 import glob
 import os
+import struct
 
 from harness import children_of, until
+
+IPC_NOWAIT = 0o4000
 
 
 def sysv_key(m):
@@ -20,6 +25,18 @@ def sysv_objects(key):
             found += [kind for line in f.readlines()[1:]
                       if int(line.split()[0]) & 0xffffffff == key]
     return found
+
+
+def fill_queue(m):
+    """Nothing more fits into the message queue of the log."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    queue = libc.msgget(ctypes.c_int32(sysv_key(m)), 0)
+    assert queue >= 0
+    for n in (1024, 1):
+        message = struct.pack("l", n) + b"\n" * n
+        while libc.msgsnd(queue, message, n, IPC_NOWAIT) == 0:
+            pass
+    assert ctypes.get_errno() == errno.EAGAIN
 
 
 def service(m, name):
@@ -45,6 +62,12 @@ def threads(pid):
         return len(os.listdir("/proc/%d/task" % pid))
     except FileNotFoundError:  # it has just ended
         return 0
+
+
+def state_of(pid):
+    """A letter, as ps shows it."""
+    with open("/proc/%d/stat" % pid) as f:
+        return f.read().rsplit(")", 1)[1].split()[0]
 
 
 def find(m, name):

@@ -165,6 +165,18 @@ def test_pipelined_transaction(server):
     assert len(server.mailbox("p")) == 2
 
 
+@pytest.mark.parametrize("before", ["", "RSET\r\n", "NOOP\r\n" * 3])
+@pytest.mark.parametrize("behind", ["", "x", "RSET\r\n", "QUIT\r\n",
+                                    "RSET\r\n" * 20000])
+def test_quit_with_more_behind_it(server, before, behind):
+    """221 arrives, and then the end: no reset takes it away."""
+    with server.raw() as c:
+        c.say("EHLO client.test")
+        c.send(before + "QUIT\r\n" + behind)
+        codes = [c.reply()[0] for _ in range(before.count("\n") + 2)]
+        assert codes[-2:] == [221, 0]
+
+
 def test_bare_lf_command_ends_the_session(server):
     with server.raw() as c:
         c.say("EHLO client.test")

@@ -15,8 +15,8 @@ import traffic
 from dnsserver import DnsServer
 from harness import is_alive, tree_of, until
 from peer import Peer
-from processes import find, owner, roles, send_one, sysv_key, sysv_objects, \
-    workers
+from processes import fill_queue, find, owner, roles, send_one, state_of, \
+    sysv_key, sysv_objects, workers
 
 HARMLESS = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE,
             signal.SIGCHLD, signal.SIGALRM, signal.SIGWINCH, signal.SIGURG,
@@ -292,6 +292,31 @@ def test_a_stuck_collector_loses_no_line(mta, sink, dns):
     ids = [e["id"] for e in m.events("serve.accepted")]
     assert len(ids) == len(set(ids)) and a.unknown == 0
     assert m.errors() == ""
+
+
+def test_who_waits_for_nothing_is_answered_before(mta):
+    """While a worker waits for something on behalf of one client (here the
+    log, which takes no more), the others have their answers already."""
+    m = mta("run", {"serve.workers": 1})
+    worker, stuck = workers(m)[0], find(m, "log")
+    with m.raw() as one, m.raw() as other:
+        for line in ("EHLO c.test", "MAIL FROM:<a@x.test>",
+                     "RCPT TO:<joe@here.test>", "DATA"):
+            assert one.say(line)[0] in (250, 354)
+        send_signal(stuck, signal.SIGSTOP)
+        try:
+            fill_queue(m)
+            send_signal(worker, signal.SIGSTOP)  # both in the same turn
+            until("it stands", lambda: state_of(worker) == "T")
+            one.send("Subject: s\r\n\r\nhi\r\n.\r\n")
+            other.send("EHLO d.test\r\n")
+            send_signal(worker, signal.SIGCONT)
+            assert other.reply()[0] == 250
+            assert not select.select([one.sock], [], [], 0.5)[0]
+        finally:
+            send_signal(worker, signal.SIGCONT)
+            send_signal(stuck, signal.SIGCONT)
+        assert one.reply()[0] == 250
 
 
 @pytest.mark.parametrize("silent", ["GREETING", "EHLO", "RCPT", "DOT"])
