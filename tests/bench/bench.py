@@ -62,6 +62,8 @@ class Bench:
 
     def one(self, cls, row, env, tuned=True):
         def work():
+            if row.alone:
+                place.new_network()
             with self.peer(cls, row, tuned) as p:
                 return row.measure(p, env, self.plan)
         return self.attempt(cls.name, row, work)

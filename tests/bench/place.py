@@ -6,6 +6,7 @@ a loop device, resolv.conf of our own) and of processes.  So whatever ends
 it, nothing goes on, and the process that waits outside clears the rest away.
 """
 
+import ctypes
 import os
 import platform
 import shutil
@@ -20,6 +21,10 @@ import harness
 
 TOP = "MTA_BENCH_TOP"  # in the environment: our directory, once inside
 DNS = "127.0.0.53"
+CLONE_NEWNET = 0x40000000
+
+# OpenSMTPD's resolver wants an address that is not 127.0.0.1.
+LOOPBACK = "ip link set lo up; ip addr add 192.0.2.1/32 dev lo"
 
 
 def enter(argv, base):
@@ -30,9 +35,7 @@ def enter(argv, base):
         sys.exit("bench: only root may run the peers")
     top = tempfile.mkdtemp(prefix="mta-bench-", dir=base)
     # The shell is process 1 and collects orphans.
-    # OpenSMTPD's resolver wants an address that is not 127.0.0.1.
-    script = ('ip link set lo up; ip addr add 192.0.2.1/32 dev lo; '
-              '"$@"; exit $?')
+    script = LOOPBACK + '; "$@"; exit $?'
     inside = subprocess.Popen(
         ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child",
          "--mount-proc", "sh", "-c", script, "sh", sys.executable] + argv,
@@ -46,6 +49,16 @@ def enter(argv, base):
         account.clear(os.path.basename(top))
         shutil.rmtree(top, ignore_errors=True)
     sys.exit(status if status >= 0 else 128 - status)
+
+
+def new_network():
+    """For this process and whom it starts from here on.  Connections that
+    have ended hold their ports for a minute (TIME_WAIT); without this, those
+    of one server would be in the way of the next."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "a new network namespace")
+    run("sh", "-e", "-c", LOOPBACK)
 
 
 def run(*cmd):

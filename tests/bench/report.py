@@ -134,11 +134,13 @@ class Report:
                       (ratio(r, best), ratio(r, postfix))]
             yield [self.title(name), spread(r, "rate"),
                    spread(r, "cpu_us"), spread(r, "p50_ms", 2),
-                   spread(r, "p99_ms", 2), spread(r, "syncs", 3),
+                   spread(r, "p99_ms", 2), spread(r, "most_ms", 0),
+                   spread(r, "syncs", 3),
                    spread(r, "sockets")] + shares
 
     RATE_HEAD = ["server", "per second", "CPU µs each", "p50 ms", "p99 ms",
-                 "syncs each", "sockets", "× best peer", "× Postfix"]
+                 "most ms", "syncs each", "sockets", "× best peer",
+                 "× Postfix"]
 
     def rate_table(self, row, results):
         lines = ["", "**%s** (`%s`)" % (row.title, row.name), ""]

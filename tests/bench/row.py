@@ -40,6 +40,8 @@ class Row:
     goals = ()
     slow = False    # left out by --quick
     rounds = None   # None: as many as were asked for
+    alone = False   # nothing but the peer and the generator: with
+                    # surroundings() they could not have a new network
     syncs = False   # count them in a run of their own?
     shows = ()      # (key, what it is, unit, digits) of a row of values
     more = {}       # settings for the peer: see peers.py

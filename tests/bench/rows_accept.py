@@ -10,7 +10,7 @@ from row import Goal, Row, quiet
 
 
 class Accept(Row):
-    section, mode, syncs = "Accepting", "hold", True
+    section, mode, syncs, alone = "Accepting", "hold", True, True
 
     def __init__(self, name, conns, kib, keep, pipeline=False, goals=(),
                  **over):
@@ -39,7 +39,9 @@ class Accept(Row):
         said = self.load(peer, n)
         after, _ = quiet(peer.group)
         return {"rate": said["rate"], "p50_ms": said["p50_us"] / 1e3,
-                "p99_ms": said["p99_us"] / 1e3, "messages": said["messages"],
+                "p99_ms": said["p99_us"] / 1e3,
+                "most_ms": said["most_us"] / 1e3,
+                "messages": said["messages"],
                 "cpu_us": (after - before) * 1e6 / max(1, said["messages"]),
                 "load_us": said["own_cpu_us"]}
 
