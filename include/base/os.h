@@ -15,6 +15,11 @@ int os_cloexec(int fd);
 /* A pipe, both ends close-on-exec and non-blocking.  0, or -1 with errno. */
 int os_pipe(int end[2]);
 
+/* A byte for whoever waits at the other end of such a pipe.  False: it may
+ * sleep on, and must be poked again.  And all such bytes, to be forgotten. */
+bool os_poke(int fd);
+void os_drain(int fd);
+
 /* dir "/" name; false when it does not fit.  An empty name gives dir. */
 bool os_path(char *out, size_t size, const char *dir, const char *name);
 

@@ -45,6 +45,27 @@ int os_pipe(int end[2])
     return 0;
 }
 
+/* EAGAIN: the pipe is full, so the other side will wake anyway. */
+bool os_poke(int fd)
+{
+    ssize_t n;
+
+    do
+        n = write(fd, "", 1);
+    while (n < 0 && errno == EINTR);
+    return n == 1 || errno == EAGAIN;
+}
+
+void os_drain(int fd)
+{
+    char bytes[64];
+    ssize_t n;
+
+    do
+        n = read(fd, bytes, sizeof bytes);
+    while (n == sizeof bytes || (n < 0 && errno == EINTR));
+}
+
 bool os_path(char *out, size_t size, const char *dir, const char *name)
 {
     int n = snprintf(out, size, "%s%s%s", dir, *name == '\0' ? "" : "/", name);

@@ -122,14 +122,12 @@ static int reap(struct running *r, size_t n)
 static void wait_for_signal(long ms)
 {
     struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
-    char drain[16];
     fd_set set;
 
     FD_ZERO(&set);
     FD_SET(wake[0], &set);
     if (select(wake[0] + 1, &set, NULL, NULL, ms < 0 ? NULL : &tv) > 0)
-        while (read(wake[0], drain, sizeof drain) > 0)
-            ;
+        os_drain(wake[0]);
 }
 
 static long start_missing(struct running *r, size_t n)

@@ -52,34 +52,12 @@ struct worker {
     enum order seen;
 };
 
-/* EAGAIN: the pipe is full, so the other side will wake anyway.  False: it
- * may sleep on, and must be poked again. */
-static bool poke(int fd)
-{
-    ssize_t n;
-
-    do
-        n = write(fd, "", 1);
-    while (n < 0 && errno == EINTR);
-    return n == 1 || errno == EAGAIN;
-}
-
-static void drain(int fd)
-{
-    char bytes[64];
-    ssize_t n;
-
-    do
-        n = read(fd, bytes, sizeof bytes);
-    while (n == sizeof bytes || (n < 0 && errno == EINTR));
-}
-
 /* --- the thread -----------------------------------------------------------*/
 
 static void on_wake(struct loop_io *io, unsigned ready)
 {
     (void)ready;
-    drain(io->fd);
+    os_drain(io->fd);
 }
 
 static void on_late(struct loop_timer *t)
@@ -173,7 +151,7 @@ static bool hand_results(struct worker *w)
     list_splice(&w->outbox, &w->results);
     pthread_mutex_unlock(&w->lock);
     if (first || w->unheard)
-        w->unheard = !poke(w->back[1]);
+        w->unheard = !os_poke(w->back[1]);
     return !w->unheard;
 }
 
@@ -183,7 +161,7 @@ static void give_up(struct worker *w, const struct err *e)
     w->failed = true;
     w->why = *e;
     pthread_mutex_unlock(&w->lock);
-    poke(w->back[1]);
+    os_poke(w->back[1]);
 }
 
 static void *run(void *arg)
@@ -285,7 +263,7 @@ void worker_hand_over(struct worker *w)
     list_splice(&w->inbox, &w->gathered);
     pthread_mutex_unlock(&w->lock);
     if (first || w->asleep)
-        w->asleep = !poke(w->wake[1]);
+        w->asleep = !os_poke(w->wake[1]);
 }
 
 int worker_fd(const struct worker *w)
@@ -295,7 +273,7 @@ int worker_fd(const struct worker *w)
 
 void worker_take(struct worker *w, struct list *to)
 {
-    drain(w->back[0]);
+    os_drain(w->back[0]);
     pthread_mutex_lock(&w->lock);
     list_splice(to, &w->outbox);
     pthread_mutex_unlock(&w->lock);
@@ -308,7 +286,7 @@ void worker_hurry(struct worker *w, bool on)
     w->hurry = on;
     pthread_mutex_unlock(&w->lock);
     if (changed)
-        w->asleep |= !poke(w->wake[1]);
+        w->asleep |= !os_poke(w->wake[1]);
 }
 
 static void command(struct worker *w, enum order order)
@@ -316,7 +294,7 @@ static void command(struct worker *w, enum order order)
     pthread_mutex_lock(&w->lock);
     w->order = order;
     pthread_mutex_unlock(&w->lock);
-    w->asleep |= !poke(w->wake[1]);
+    w->asleep |= !os_poke(w->wake[1]);
 }
 
 void worker_stop(struct worker *w)
@@ -332,7 +310,7 @@ void worker_join(struct worker *w)
     command(w, ORDER_KILL);
     while (w->asleep) {
         (void)poll(NULL, 0, ASLEEP_AGAIN_MS);
-        w->asleep = !poke(w->wake[1]);
+        w->asleep = !os_poke(w->wake[1]);
     }
     pthread_join(w->thread, NULL);
     w->joined = true;

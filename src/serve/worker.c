@@ -182,11 +182,9 @@ static void on_stop(struct loop_io *io, unsigned ready)
 {
     struct worker *w = LOOP_ENTRY(io, struct worker, signal_io);
     struct list *l, *next;
-    char drain[16];
 
     (void)ready;
-    while (read(io->fd, drain, sizeof drain) > 0)
-        ;
+    os_drain(io->fd);
     if (got_stop || !clients_takes(w->shared->clients, w->row))
         stop_listening(w);
     if (!got_stop || w->stopping)
