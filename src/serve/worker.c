@@ -16,7 +16,7 @@ enum {
     BODY_BLOCKS = 8192,   /* 32 MiB of bodies in memory; more go to solos */
     STOP_WITHIN_MS = 30000,
     LAST_WORDS_MS = 1000, /* of those who only have to read a 421 */
-    GATHER_TURNS = 4,     /* and not beyond so many messages: */
+    GATHER_TURNS = 6,     /* and not beyond so many messages: */
     GATHER_ENOUGH = 16,
     GATHER_MS = 1,  /* the wait of each of these turns, unless */
     VAIN = 8,       /* commits in a row got nothing by it; then */
