@@ -121,7 +121,7 @@ def arguments():
     ap.add_argument("--seconds", type=float, default=1.5)
     ap.add_argument("--no-syncs", action="store_true")
     ap.add_argument("--quick", action="store_true",
-                    help="short rounds, no rows that fill queues")
+                    help="short rounds, no rows that take long")
     ap.add_argument("--write", action="store_true")
     ap.add_argument("--list", action="store_true")
     ap.add_argument("--json")

@@ -60,7 +60,9 @@ class Scene:
         return []
 
     def after(self, rig):
-        """All is submitted, but perhaps not delivered."""
+        """All is submitted, but perhaps not delivered.  Mail that it submits
+        itself, and how that was answered."""
+        return []
 
 
 class Outside:
@@ -163,10 +165,13 @@ class Rig(harness.Mta):
                      3000),
                 Mail(names[3], both, ("local", "remote"), "127.0.0.1", LARGE)]
         made += scene.more(names[4])
-        # From here on, for the whole may end before all are submitted, and
-        # what was taken comes when it is started again.
-        self.history |= {(m.token, w) for m in made for w in m.where}
+        self.expect(made)
         return made
+
+    def expect(self, mails):
+        """From here on, for the whole may end before all are submitted, and
+        what was taken comes when it is started again."""
+        self.history |= {(m.token, w) for m in mails for w in m.where}
 
     def attempt(self, mail, timeout=PATIENCE):
         """Submit once: "250", the code of a refusal, "closed" or "silence".
@@ -289,7 +294,9 @@ class Rig(harness.Mta):
         self.scene.before(self)
         mails = self.mails()
         answers = [self.submit(m) for m in mails]
-        self.scene.after(self)
+        for mail, answer in self.scene.after(self):
+            mails.append(mail)
+            answers.append(answer)
         self.judge(mails, answers)
         self.forget()
 

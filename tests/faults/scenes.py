@@ -120,10 +120,16 @@ class Reclaim(Late):
     def after(self, rig):
         before = self.segments(rig)
         os.kill(rig.roles()["worker"], signal.SIGKILL)
+        # It looks what it can reclaim when mail has gone.
+        last = Mail("m%d-f" % rig.serial, ("u@" + self.domain,), ("remote",),
+                    "127.0.0.1", 900)
+        rig.expect([last])
+        answers = rig.submit(last)
         with contextlib.suppress(AssertionError):
             harness.until("a segment less", lambda: not before.issubset(
                 self.segments(rig)), 1)
         rig.outside.late = False
+        return [(last, answers)]
 
 
 class Rotate(Scene):
