@@ -82,7 +82,8 @@ class Events(Running):
         return rig.page.hits > 0
 
     def run(self, part):
-        self.sweep_all(part, part, self.once, ONCE)
+        others_stay = part.endswith("-start")
+        self.sweep_all(part, part, self.once, HONEST if others_stay else ONCE)
 
 
 class Start(Running):
