@@ -95,7 +95,8 @@ bool conn_is_open(const struct conn *c);
 void conn_close_after_output(struct conn *c);
 
 /* The same for a peer that has said its last words, and nothing behind them:
- * over as soon as ours are written, without a wait for its end. */
+ * over as soon as ours are written, without a wait for its end.  They leave
+ * with the conn_close() that answers CONN_EOF. */
 void conn_part(struct conn *c);
 
 /* All bytes received and not consumed, in one piece; valid until the next

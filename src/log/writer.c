@@ -22,7 +22,7 @@ enum {
     CLOSE_WITHIN_MS = 5000,  /* then the rest goes to stderr */
     STDERR_WITHIN_MS = 1000, /* for a reader of our stderr that stalls */
     PAUSE_NS = 50000,        /* before a full queue is tried again; doubled */
-    PAUSE_MOST_NS = 1000000, /* up to this, within which it is mostly emptied */
+    PAUSE_MOST_NS = 800000,  /* up to this: a collector needs a millisecond */
     LOST_MAX = 3             /* queues that vanish in one turn */
 };
 

@@ -1,5 +1,6 @@
 #include "mail/alias.h"
 
+#include "base/fs.h"
 #include "base/os.h"
 #include "base/pool.h"
 
@@ -47,7 +48,7 @@ static int read_all(int fd, char *to, size_t n)
 int alias_read_text(char **text, size_t *n, const char *path, struct err *e)
 {
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = -1;
+    int fd = fs_open(path, O_RDONLY, 0), rc = -1;
 
     *text = NULL;
     if (fd < 0 || fstat(fd, &st) != 0) {

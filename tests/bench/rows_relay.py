@@ -137,7 +137,7 @@ class LongLine(Row):
 class SlowHop(Row):
     """A host that takes 100 ms over each answer, alone and beside others."""
     name, section, mode = "slow", "Sending, special cases", "mx"
-    slow = True  # 30 and 120 messages, at ten a second
+    slow = True
     title = "next hops that take 100 ms over each final answer"
     who, rounds = ("mta",), 3
     shows = [
