@@ -7,6 +7,7 @@ it, nothing goes on, and the process that waits outside clears the rest away.
 """
 
 import ctypes
+import mmap
 import os
 import platform
 import shutil
@@ -59,6 +60,19 @@ def new_network():
     if libc.unshare(CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "a new network namespace")
     run("sh", "-e", "-c", LOOPBACK)
+
+
+def back_memory(octets):
+    """Take so much memory from the host and free it at once, for what comes
+    now.  From a virtual machine the host takes back what has been free for
+    some seconds; to get a page anew costs several times what it costs to fill
+    it, and whoever writes most pays most."""
+    huge = 2 << 20
+    size = -(-octets // huge) * huge
+    with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as m:
+        m.madvise(mmap.MADV_HUGEPAGE)
+        for page in range(0, size, mmap.PAGESIZE):
+            m[page] = 1
 
 
 def run(*cmd):
