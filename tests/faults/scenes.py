@@ -50,6 +50,7 @@ class Retry(Mbox):
     def after(self, rig):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.lock)
+        return []
 
 
 class Names(Scene):

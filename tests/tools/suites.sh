@@ -4,8 +4,6 @@
 #
 # Under valgrind there is no fork between runner and test (CK_FORK=no), so
 # that leaks of a test are seen; a failing check then ends its suite.
-# log.collector stays out of it: it is about killing processes at any moment,
-# which valgrind slows down a hundredfold; sanitizers run it.
 set -u
 how=$1 unit=$2
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,10 +11,9 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 # Check's four seconds are short for a test that waits for a busy machine.
 export CK_DEFAULT_TIMEOUT="${CK_DEFAULT_TIMEOUT:-60}"
-run="" leave_out="-"
+run=""
 if [ "$how" = valgrind ]; then
     export CK_FORK=no MTA_TEST_SHORT=1
-    leave_out=log.collector
     run="timeout -k 5 300 valgrind -q --leak-check=full --error-exitcode=99
          --errors-for-leak-kinds=definite,indirect,possible
          --suppressions=$here/valgrind.supp"
@@ -25,9 +22,9 @@ export unit dir run
 
 # The long ones first, so that none is left to run alone at the end.
 {
-    printf '%s\n' spool_crash log.writer spool_powercut spool_faults
+    printf '%s\n' spool_crash log.collector log.writer spool_powercut spool_faults
     grep -ho 'suite_create("[^"]*"' "$here"/../unit/*.c | cut -d'"' -f2
-} | awk '!seen[$0]++' | grep -vx -- "$leave_out" |
+} | awk '!seen[$0]++' |
     xargs -P "$(nproc)" -n 1 sh -c '
         CK_RUN_SUITE=$1 $run "$unit" > "$dir/$1.out" 2>&1
         echo $? > "$dir/$1.status"' sh
