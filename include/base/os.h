@@ -16,9 +16,12 @@ int os_cloexec(int fd);
 int os_pipe(int end[2]);
 
 /* A byte for whoever waits at the other end of such a pipe.  False: it may
- * sleep on, and must be poked again.  And all such bytes, to be forgotten. */
+ * sleep on, and must be poked again.  And all such bytes, to be forgotten; and
+ * to wait for one, for ms or, where that is negative, for as long as it takes:
+ * a signal ends it, too. */
 bool os_poke(int fd);
 void os_drain(int fd);
+void os_await(int fd, long ms);
 
 /* dir "/" name; false when it does not fit.  An empty name gives dir. */
 bool os_path(char *out, size_t size, const char *dir, const char *name);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/select.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -64,6 +65,17 @@ void os_drain(int fd)
     do
         n = read(fd, bytes, sizeof bytes);
     while (n == sizeof bytes || (n < 0 && errno == EINTR));
+}
+
+void os_await(int fd, long ms)
+{
+    struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+    fd_set set;
+
+    FD_ZERO(&set);
+    FD_SET(fd, &set);
+    if (select(fd + 1, &set, NULL, NULL, ms < 0 ? NULL : &tv) > 0)
+        os_drain(fd);
 }
 
 bool os_path(char *out, size_t size, const char *dir, const char *name)

@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/select.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -119,17 +118,6 @@ static int reap(struct running *r, size_t n)
     return end;
 }
 
-static void wait_for_signal(long ms)
-{
-    struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
-    fd_set set;
-
-    FD_ZERO(&set);
-    FD_SET(wake[0], &set);
-    if (select(wake[0] + 1, &set, NULL, NULL, ms < 0 ? NULL : &tv) > 0)
-        os_drain(wake[0]);
-}
-
 static long start_missing(struct running *r, size_t n)
 {
     uint64_t now = clock_mono_ms();
@@ -166,7 +154,7 @@ static void stop(struct running *r, size_t n, bool last, uint64_t within)
     while (tell(r, n, last, 0) > 0) {
         if (clock_mono_ms() >= until)
             tell(r, n, last, SIGKILL);
-        wait_for_signal(100);
+        os_await(wake[0], 100);
         reap(r, n);
     }
 }
@@ -220,7 +208,7 @@ int supervise(const struct service *s, size_t n)
     handle_signals(on_signal);
     while (!got_stop && status < 0) {
         long next = start_missing(r, n);
-        wait_for_signal(next);
+        os_await(wake[0], next);
         pass_on(r, n);
         status = reap(r, n);
     }

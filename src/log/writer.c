@@ -16,14 +16,15 @@
 
 enum {
     BUFFER = 64 * 1024,
-    ATTACH_AGAIN_MS = 1000,  /* with no queue: how often to look for one */
-    NOTICE_AFTER_MS = 3000,  /* a full queue and nobody who reads it */
-    LOOK_EVERY_MS = 1000,    /* for a collector, while waiting */
-    CLOSE_WITHIN_MS = 5000,  /* then the rest goes to stderr */
-    STDERR_WITHIN_MS = 1000, /* for a reader of our stderr that stalls */
-    PAUSE_NS = 50000,        /* before a full queue is tried again; doubled */
-    PAUSE_MOST_NS = 800000,  /* up to this: a collector needs a millisecond */
-    LOST_MAX = 3             /* queues that vanish in one turn */
+    ATTACH_AGAIN_MS = 1000,    /* with no queue: how often to look for one */
+    NOTICE_AFTER_MS = 3000,    /* a full queue and nobody who reads it */
+    LOOK_EVERY_MS = 1000,      /* for a collector, from then on */
+    CLOSE_WITHIN_MS = 5000,    /* then the rest goes to stderr */
+    STDERR_WITHIN_MS = 1000,   /* for a reader of our stderr that stalls */
+    PAUSE_NS = 50000,          /* before a full queue is tried again; doubled */
+    PAUSE_MOST_NS = 800000,    /* up to this: a collector needs a millisecond */
+    PAUSE_STUCK_NS = 20000000, /* once it needs so much longer */
+    LOST_MAX = 3               /* queues that vanish in one turn */
 };
 
 static struct {
@@ -172,7 +173,7 @@ struct wait {
 static void wait_begin(struct wait *t)
 {
     t->since = clock_mono_ms();
-    t->look_at = t->since + LOOK_EVERY_MS;
+    t->look_at = 0;
     t->pause_ns = PAUSE_NS;
     t->told = false;
 }
@@ -203,9 +204,12 @@ static uint64_t wait_more(struct wait *t)
     if (t->pause_ns < PAUSE_MOST_NS)
         t->pause_ns *= 2;
     uint64_t now = clock_mono_ms();
-    if (!t->told && now >= t->look_at) {
+    bool stuck = now - t->since >= NOTICE_AFTER_MS;
+    if (stuck)
+        t->pause_ns = PAUSE_STUCK_NS;
+    if (stuck && !t->told && now >= t->look_at) {
         t->look_at = now + LOOK_EVERY_MS;
-        if (now - t->since >= NOTICE_AFTER_MS && !log_collector_alive(w.dir)) {
+        if (!log_collector_alive(w.dir)) {
             t->told = true;
             say_waiting(now - t->since);
         }

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/select.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -193,17 +192,6 @@ static unsigned signal_all(const struct master *m, int signo)
            tell(m->old, RETIRED_MAX, signo);
 }
 
-static void wait_for_signal(long ms)
-{
-    struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
-    fd_set set;
-
-    FD_ZERO(&set);
-    FD_SET(wake[0], &set);
-    if (select(wake[0] + 1, &set, NULL, NULL, ms < 0 ? NULL : &tv) > 0)
-        os_drain(wake[0]);
-}
-
 /* It takes no new clients.  If there is no place for it, the one that has
  * been retired longest has had its time. */
 static void retire(struct master *m, struct child *c)
@@ -251,7 +239,7 @@ static void stop(struct master *m)
     while (signal_all(m, 0) > 0) {
         if (clock_mono_ms() >= until)
             signal_all(m, SIGKILL);
-        wait_for_signal(200);
+        os_await(wake[0], 200);
         reap(m);
     }
 }
@@ -300,7 +288,7 @@ static void run(struct master *m)
         long next = start_missing(m);
         log_flush();
         if (!got_stop && !got_reload)
-            wait_for_signal(next);
+            os_await(wake[0], next);
     }
     LOG(LOG_INFO, "serve.stop", LN("workers", m->nworkers));
     log_flush();

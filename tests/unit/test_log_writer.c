@@ -5,6 +5,7 @@
 
 #include <check.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -173,7 +174,23 @@ START_TEST(little_room_is_used)
 }
 END_TEST
 
-/* Buffer and queue are full and nobody reads: wait, and say so. */
+/* How often a process has gone to sleep. */
+static long sleeps_of(pid_t pid)
+{
+    char path[64], line[256];
+    long n = -1;
+
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *f = fopen(path, "r");
+    while (f != NULL && n < 0 && fgets(line, sizeof line, f) != NULL)
+        (void)sscanf(line, "voluntary_ctxt_switches: %ld", &n);
+    if (f != NULL)
+        fclose(f);
+    return n;
+}
+
+/* Buffer and queue are full and nobody reads: wait, and say so, and wake up
+ * a few times a second to look. */
 START_TEST(waits_when_all_is_full)
 {
     const struct lines l = { 0, 0, 5000, 10, 30 };
@@ -182,6 +199,10 @@ START_TEST(waits_when_all_is_full)
     pid_t w = rig_write(&rig, &l);
     RIG_UNTIL(rig_contains(rig.errors, "error log.waiting "));
     ck_assert(!rig_over(w));
+    long before = sleeps_of(w);
+    (void)poll(NULL, 0, 500); /* the interval that is measured */
+    ck_assert_int_ge(before, 0);
+    ck_assert_int_lt(sleeps_of(w) - before, 100);
     pid_t c = rig_collect(&rig, NULL);
     ck_assert_int_eq(rig_wait(w), 0);
     ck_assert_int_eq(rig_end(c, SIGTERM), 0);

@@ -1,7 +1,10 @@
 /* test_mail_local.c - users, aliases and what addresses stand for. */
+#include "base/fs.h"
 #include "mail/local.h"
 
 #include <check.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -306,6 +309,54 @@ START_TEST(missing_files)
 }
 END_TEST
 
+static struct {
+    int times, error;
+} trouble;
+
+static int failing_open(const char *path, int flags, mode_t mode)
+{
+    if (trouble.times-- > 0) {
+        errno = trouble.error;
+        return -1;
+    }
+    return open(path, flags, mode);
+}
+
+static const struct {
+    const char *name;
+    int times, error;
+    enum err_kind kind;
+} trouble_cases[] = {
+    { "a signal comes in between", 2, EINTR, ERR_NONE },
+    { "no descriptor is left", 1, EMFILE, ERR_TEMP },
+    { "a bad disk", 1, EIO, ERR_TEMP },
+    { "not ours to read", 1, EACCES, ERR_USAGE },
+};
+
+/* What passes is not held against the settings. */
+START_TEST(trouble_with_files)
+{
+    struct local_options o = {
+        .hostname = "h", .users = "any", .aliases = alias_path, .delimiter = ""
+    };
+    struct fs_ops ops = fs_system;
+    struct local *l = NULL;
+    struct err e = { ERR_NONE, 0, "" };
+
+    ops.open = failing_open;
+    fs_replace(&ops);
+    trouble.times = trouble_cases[_i].times;
+    trouble.error = trouble_cases[_i].error;
+    int rc = local_open(&l, &o, &e);
+    fs_replace(NULL);
+    ck_assert_msg((rc == 0) == (trouble_cases[_i].kind == ERR_NONE), "%s: %s",
+                  trouble_cases[_i].name, e.text);
+    ck_assert_msg(e.kind == trouble_cases[_i].kind, "%s: %s",
+                  trouble_cases[_i].name, e.text);
+    local_close(&l);
+}
+END_TEST
+
 #define COUNT(a) (int)(sizeof(a) / sizeof((a)[0]))
 
 Suite *mail_local_suite(void);
@@ -321,6 +372,7 @@ Suite *mail_local_suite(void)
     tcase_add_test(t, our_domains);
     tcase_add_loop_test(t, bad_files, 0, COUNT(bad_cases));
     tcase_add_test(t, missing_files);
+    tcase_add_loop_test(t, trouble_with_files, 0, COUNT(trouble_cases));
     suite_add_tcase(s, t);
     return s;
 }
