@@ -23,6 +23,13 @@ bool os_poke(int fd);
 void os_drain(int fd);
 void os_await(int fd, long ms);
 
+/* Do nothing for so many us, or until a signal comes. */
+void os_pause(long us);
+
+/* Who starts right behind a SIGKILL meets locks and ports of what is just
+ * being cleared away; so long it tries again, every OS_AGAIN_US. */
+enum { OS_PATIENCE_MS = 1000, OS_AGAIN_US = 10000 };
+
 /* dir "/" name; false when it does not fit.  An empty name gives dir. */
 bool os_path(char *out, size_t size, const char *dir, const char *name);
 

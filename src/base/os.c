@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 int os_nonblock(int fd)
@@ -76,6 +77,13 @@ void os_await(int fd, long ms)
     FD_SET(fd, &set);
     if (select(fd + 1, &set, NULL, NULL, ms < 0 ? NULL : &tv) > 0)
         os_drain(fd);
+}
+
+void os_pause(long us)
+{
+    struct timespec t = { us / 1000000, us % 1000000 * 1000 };
+
+    nanosleep(&t, NULL);
 }
 
 bool os_path(char *out, size_t size, const char *dir, const char *name)

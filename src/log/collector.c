@@ -19,16 +19,14 @@
 #include <unistd.h>
 
 enum {
-    LOCK_TRIES = 20, /* a look at the lock holds it for a moment */
-    LOCK_AGAIN_MS = 10,
     FAULT_AGAIN_MS = 1000,
     /* How long to wait for writers that are stopping too.  SIGINT comes from
      * a terminal, to all of us at once, and the server finishes its
      * transactions first. */
     TERM_LINGER_MS = 5000,
     INT_LINGER_MS = 60000,
-    LINGER_POLL_MS = 50,
-    GATHER_MS = 1,
+    LINGER_POLL_US = 50000,
+    GATHER_US = 1000,
     GATHER_BELOW = LOG_MESSAGE_MAX
 };
 
@@ -103,11 +101,6 @@ static bool stopping(struct collector *c)
 static bool must_leave(struct collector *c)
 {
     return stopping(c) && clock_mono_ms() >= c->leave_at;
-}
-
-static void pause_ms(int ms)
-{
-    (void)poll(NULL, 0, ms);
 }
 
 /* --- events of our own ----------------------------------------------- */
@@ -199,7 +192,7 @@ static int after_fault(struct collector *c, int why, struct err *e)
     } else {
         note_fault(c, why);
         if (why != EPIPE && why != EBADF && !got_hup && !must_leave(c))
-            pause_ms(FAULT_AGAIN_MS);
+            os_pause(FAULT_AGAIN_MS * 1000L);
     }
     if (why == EPIPE || why == EBADF || must_leave(c))
         return err_set(e, ERR_TEMP, why, "write to log file %s", c->file);
@@ -363,7 +356,7 @@ static int leave(struct collector *c, struct err *e)
             return 0;
         if (must_leave(c))
             return SAY(c, e, LOG_INFO, "log.stop", LN("pid", getpid()));
-        pause_ms(LINGER_POLL_MS);
+        os_pause(LINGER_POLL_US);
     }
 }
 
@@ -375,7 +368,7 @@ static int leave(struct collector *c, struct err *e)
 static void let_some_gather(const struct collector *c)
 {
     if (!c->more && c->last < GATHER_BELOW)
-        pause_ms(GATHER_MS);
+        os_pause(GATHER_US);
 }
 
 static int run(struct collector *c, struct err *e)
@@ -401,18 +394,21 @@ static int take_lock(struct collector *c, struct err *e)
     c->lock_fd = log_run_open(c->queue_dir, "log.lock", e);
     if (c->lock_fd < 0)
         return -1;
-    for (int i = 0; i < LOCK_TRIES; i++) {
-        if (fs_lock(c->lock_fd, LOCK_EX | LOCK_NB) == 0)
-            return 0;
+    uint64_t until = clock_mono_ms() + OS_PATIENCE_MS;
+    while (fs_lock(c->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK)
             return err_set(e, ERR_TEMP, errno, "lock log.lock in %s",
                            c->queue_dir);
-        pause_ms(LOCK_AGAIN_MS);
+        if (clock_mono_ms() >= until) {
+            err_set(e, ERR_TEMP, 0, "another collector serves %s",
+                    c->queue_dir);
+            if (e != NULL)
+                e->sys = EWOULDBLOCK; /* said in better words */
+            return -1;
+        }
+        os_pause(OS_AGAIN_US);
     }
-    err_set(e, ERR_TEMP, 0, "another collector serves %s", c->queue_dir);
-    if (e != NULL)
-        e->sys = EWOULDBLOCK; /* said in better words */
-    return -1;
+    return 0;
 }
 
 int log_collect(const char *queue_dir, const char *file, struct err *e)

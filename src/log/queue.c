@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -328,7 +327,7 @@ int log_queue_attach(struct log_queue *q, const char *queue_dir,
             f = take_turn(q, &p, role, e);
             if (f != STRANGERS && f != BEING_REMOVED)
                 break;
-            (void)poll(NULL, 0, AGAIN_MS);
+            os_pause(AGAIN_MS * 1000L);
             patience -= f == STRANGERS ? AGAIN_MS : 0;
         }
     if (f == FOUND)

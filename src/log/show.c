@@ -1,11 +1,11 @@
 /* show.c - print lines of a log file. */
 #include "base/fs.h"
+#include "base/os.h"
 #include "log/collector.h"
 #include "log/find.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,7 +14,7 @@
 enum {
     PART = 64 * 1024, /* longer lines, which are not ours, come in pieces */
     TAIL_LINES = 10,
-    FOLLOW_MS = 200
+    FOLLOW_US = 200000
 };
 
 struct show {
@@ -107,7 +107,7 @@ static int follow_on(struct show *s, struct err *e)
 {
     struct stat here, named;
 
-    (void)poll(NULL, 0, FOLLOW_MS);
+    os_pause(FOLLOW_US);
     if (fstat(s->fd, &here) != 0)
         return err_set(e, ERR_TEMP, errno, "stat %s", s->file);
     if (here.st_size < s->at) {

@@ -1,5 +1,6 @@
 /* writer.c - the events of this process, on their way to the collector. */
 #include "base/clock.h"
+#include "base/os.h"
 #include "log/collector.h"
 #include "log/format.h"
 #include "log/queue.h"
@@ -11,20 +12,19 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/msg.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
     BUFFER = 64 * 1024,
-    ATTACH_AGAIN_MS = 1000,    /* with no queue: how often to look for one */
-    NOTICE_AFTER_MS = 3000,    /* a full queue and nobody who reads it */
-    LOOK_EVERY_MS = 1000,      /* for a collector, from then on */
-    CLOSE_WITHIN_MS = 5000,    /* then the rest goes to stderr */
-    STDERR_WITHIN_MS = 1000,   /* for a reader of our stderr that stalls */
-    PAUSE_NS = 50000,          /* before a full queue is tried again; doubled */
-    PAUSE_MOST_NS = 800000,    /* up to this: a collector needs a millisecond */
-    PAUSE_STUCK_NS = 20000000, /* once it needs so much longer */
-    LOST_MAX = 3               /* queues that vanish in one turn */
+    ATTACH_AGAIN_MS = 1000,  /* with no queue: how often to look for one */
+    NOTICE_AFTER_MS = 3000,  /* a full queue and nobody who reads it */
+    LOOK_EVERY_MS = 1000,    /* for a collector, from then on */
+    CLOSE_WITHIN_MS = 5000,  /* then the rest goes to stderr */
+    STDERR_WITHIN_MS = 1000, /* for a reader of our stderr that stalls */
+    PAUSE_US = 50,           /* before a full queue is tried again; doubled */
+    PAUSE_MOST_US = 800,     /* up to this: a collector needs a millisecond */
+    PAUSE_STUCK_US = 20000,  /* once it needs so much longer */
+    LOST_MAX = 3             /* queues that vanish in one turn */
 };
 
 static struct {
@@ -166,7 +166,7 @@ static bool hand_over(void)
  * lives empties it within a millisecond. */
 struct wait {
     uint64_t since, look_at;
-    long pause_ns;
+    long pause_us;
     bool told;
 };
 
@@ -174,7 +174,7 @@ static void wait_begin(struct wait *t)
 {
     t->since = clock_mono_ms();
     t->look_at = 0;
-    t->pause_ns = PAUSE_NS;
+    t->pause_us = PAUSE_US;
     t->told = false;
 }
 
@@ -198,15 +198,13 @@ static void say_waiting(uint64_t ms)
 /* Without the lock.  Returns how long it has been. */
 static uint64_t wait_more(struct wait *t)
 {
-    struct timespec pause = { 0, t->pause_ns };
-
-    nanosleep(&pause, NULL);
-    if (t->pause_ns < PAUSE_MOST_NS)
-        t->pause_ns *= 2;
+    os_pause(t->pause_us);
+    if (t->pause_us < PAUSE_MOST_US)
+        t->pause_us *= 2;
     uint64_t now = clock_mono_ms();
     bool stuck = now - t->since >= NOTICE_AFTER_MS;
     if (stuck)
-        t->pause_ns = PAUSE_STUCK_NS;
+        t->pause_us = PAUSE_STUCK_US;
     if (stuck && !t->told && now >= t->look_at) {
         t->look_at = now + LOOK_EVERY_MS;
         if (!log_collector_alive(w.dir)) {

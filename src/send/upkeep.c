@@ -1,5 +1,7 @@
 #include "send/upkeep.h"
 
+#include "base/clock.h"
+#include "base/os.h"
 #include "log/log.h"
 #include "send/self.h"
 
@@ -31,6 +33,18 @@ static int make_memory(struct sched *s, struct err *e)
     return 0;
 }
 
+static int open_store(struct sched *s, struct err *e)
+{
+    const char *dir = s->conf->queue_dir;
+    uint64_t until = clock_mono_ms() + OS_PATIENCE_MS;
+    int rc;
+
+    while ((rc = spool_store_open(&s->store, dir, e)) != 0 &&
+           e->sys == EWOULDBLOCK && clock_mono_ms() < until)
+        os_pause(OS_AGAIN_US);
+    return rc;
+}
+
 int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
                struct err *e)
 {
@@ -52,7 +66,7 @@ int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
     if (make_memory(s, e) != 0 || self_load(&s->self, c, e) != 0 ||
         local_open_conf(&s->local, s->conf, e) != 0 ||
         dns_open_conf(&s->dns, s->loop, s->conf, e) != 0 ||
-        spool_store_open(&s->store, c->queue_dir, e) != 0)
+        open_store(s, e) != 0)
         return -1;
     return spool_writer_open(&s->writer, c->queue_dir, e);
 }

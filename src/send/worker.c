@@ -6,7 +6,6 @@
 #include "send/session.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -14,7 +13,7 @@
 
 /* Output of a session is at most CONN_HIGH and a piece of a body; input is
  * a part of one reply line. */
-enum { BLOCKS_PER_SESSION = 24, ASLEEP_AGAIN_MS = 20 };
+enum { BLOCKS_PER_SESSION = 24, ASLEEP_AGAIN_US = 20000 };
 
 /* Results travel together: nobody waits for one but the log and, once the
  * main thread has it, the next job in line. */
@@ -309,7 +308,7 @@ void worker_join(struct worker *w)
     worker_hand_over(w);
     command(w, ORDER_KILL);
     while (w->asleep) {
-        (void)poll(NULL, 0, ASLEEP_AGAIN_MS);
+        os_pause(ASLEEP_AGAIN_US);
         w->asleep = !os_poke(w->wake[1]);
     }
     pthread_join(w->thread, NULL);

@@ -59,6 +59,17 @@ static void close_sockets(struct master *m)
     m->shared.nlisten = 0;
 }
 
+static int listen_at(const struct addr *a, struct err *e)
+{
+    uint64_t until = clock_mono_ms() + OS_PATIENCE_MS;
+    int fd;
+
+    while ((fd = net_listen(a, BACKLOG, e)) < 0 && e->sys == EADDRINUSE &&
+           clock_mono_ms() < until)
+        os_pause(OS_AGAIN_US);
+    return fd;
+}
+
 static int open_sockets(struct master *m, struct err *e)
 {
     const struct conf_list *l = &m->shared.conf->serve.listen;
@@ -72,7 +83,7 @@ static int open_sockets(struct master *m, struct err *e)
             err_prefix(e, "serve.listen");
             return -1;
         }
-        int fd = net_listen(&a, BACKLOG, e);
+        int fd = listen_at(&a, e);
         /* A host without IPv6 still serves its IPv4. */
         if (fd < 0 && e->sys == EAFNOSUPPORT && l->n > 1)
             continue;

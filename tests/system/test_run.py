@@ -1,6 +1,8 @@
 """The process tree (R8, R9, C1, C5): start, stop, reload, children that are
 killed, privileges, names of the program, installation."""
 
+import contextlib
+import fcntl
 import os
 import pwd
 import re
@@ -13,8 +15,8 @@ import time
 
 import pytest
 
-from harness import (DEADLINE, MTA, ROOT, Raw, free_port, is_alive, tree_of,
-                     until)
+from harness import (DEADLINE, MTA, ROOT, Raw, connect, free_port, is_alive,
+                     tree_of, until)
 from processes import (find, send_one, service, sysv_key, sysv_objects,
                        workers)
 
@@ -132,6 +134,30 @@ def test_port_in_use(mta, command):
     said = m.errors()
     assert "127.0.0.1:%d" % m.port in said and "in use" in said
     assert len(said.splitlines()) == 1
+
+
+def test_starts_while_the_killed_are_cleared_away(mta):
+    """The locks and the port of what was killed are free a moment later."""
+    m = mta("run")
+    locks = [os.path.join(m.queue, "run", name)
+             for name in ("log.lock", "sender.lock")]
+    until("both locks", lambda: all(map(os.path.exists, locks)))
+    assert m.stop() == 0
+    with contextlib.ExitStack() as held:
+        for lock in locks:
+            f = held.enter_context(open(lock))
+            fcntl.flock(f, fcntl.LOCK_EX)
+        s = held.enter_context(socket.socket())
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(("127.0.0.1", m.port))
+        s.listen()
+        m.start(wait=False)
+        with pytest.raises(subprocess.TimeoutExpired):
+            m.process.wait(0.3)  # the moment
+    connect("127.0.0.1", m.port).close()
+    send_one(m)
+    assert m.stop() == 0
+    assert m.errors() == ""
 
 
 def test_two_systems_side_by_side(mta):
