@@ -3,14 +3,12 @@
 #include "base/os.h"
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/services.h"
 #include "log/collector.h"
 #include "spool/writer.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 static int fail(const struct err *e)
 {
@@ -20,19 +18,6 @@ static int fail(const struct err *e)
                                  : EX_TEMPFAIL;
 }
 
-/* As root, make the file while we may, for the user we are about to be. */
-static void prepare_file(const char *file, uid_t uid, gid_t gid)
-{
-    if (geteuid() != 0 || strcmp(file, "-") == 0)
-        return;
-    int fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
-                  0640);
-    if (fd < 0)
-        return; /* the collector will say why */
-    (void)!fchown(fd, uid, gid);
-    close(fd);
-}
-
 static int collect(const struct conf *c)
 {
     struct err e;
@@ -40,13 +25,11 @@ static int collect(const struct conf *c)
     gid_t gid;
 
     if (os_find_ids(c->user, c->group, &uid, &gid, &e) != 0 ||
-        spool_make_dirs(c->queue_dir, uid, gid, &e) != 0)
+        spool_make_dirs(c->queue_dir, uid, gid, &e) != 0 ||
+        services_prepare_log(c, &e) != 0 ||
+        log_collect(c->queue_dir, c->log.file, &e) != 0)
         return fail(&e);
-    prepare_file(c->log.file, uid, gid);
-    if (os_drop_privileges(c->user, c->group, &e) != 0)
-        return fail(&e);
-    log_style((enum log_level)c->log.level, (enum log_format)c->log.format);
-    return log_collect(c->queue_dir, c->log.file, &e) == 0 ? EX_OK : fail(&e);
+    return EX_OK;
 }
 
 static int show(const struct conf *c, const char *id, const char *sid,

@@ -42,15 +42,22 @@ static void prepare_log_file(const struct conf *c)
     close(fd);
 }
 
+int services_prepare_log(const struct conf *c, struct err *e)
+{
+    prepare_log_file(c);
+    if (os_drop_privileges(c->user, c->group, e) != 0)
+        return -1;
+    log_style((enum log_level)c->log.level, (enum log_format)c->log.format);
+    return 0;
+}
+
 static int run_log(void *ctx)
 {
     const struct conf *c = &((struct services *)ctx)->options->conf;
     struct err e;
 
-    prepare_log_file(c);
-    if (os_drop_privileges(c->user, c->group, &e) != 0)
+    if (services_prepare_log(c, &e) != 0)
         return fail("log", &e);
-    log_style((enum log_level)c->log.level, (enum log_format)c->log.format);
     if (log_collect(c->queue_dir, c->log.file, &e) == 0)
         return EX_OK;
     /* Somebody else's collector was quicker: that one serves us too. */
