@@ -184,7 +184,8 @@ faults: $(PROGRAM) $(FAULTS)
 	    tests/faults/faults.py --shim $(abspath $(FAULTS)) $(FAULTS_FLAGS)
 
 faults_short: FAULTS_FLAGS = --seconds 3 --part worker sender collector \
-    worker-start sender-start master-start worker-names sender-reclaim \
+    worker-start sender-start master-start worker-names worker-boxes \
+    sender-reclaim sender-retry start-sender \
     worker-twice sender-twice
 faults_short: faults
 

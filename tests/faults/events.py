@@ -12,7 +12,7 @@ import time
 from errors import HONEST, ONCE
 from rig import PATIENCE, Broken, Rig, harness
 from running import Running
-from scenes import Late, fresh, new_queue, wreck
+from scenes import LateLarge, Reclaim, fresh, new_queue, wreck
 
 
 def kill(role):
@@ -95,6 +95,8 @@ class Start(Running):
 
     def begin(self):
         self.rig = Rig(self.outside, self.args.shim)
+        self.rig.settings["serve.listen"] += ["[::1]:%d" % self.rig.port]
+        self.rig.write_conf()
         self.rig.forget()
 
     def end(self, failed=False):
@@ -185,7 +187,7 @@ class Start(Running):
         self.report.note(part, call, self.rig.page)
         return self.rig.page.hits > 0
 
-    CALLS, ERRORS = tuple(ONCE), ONCE
+    CALLS, ERRORS = tuple(HONEST), HONEST
 
     def counts(self, part):
         self.attempt(part, None, 0, 1)
@@ -203,7 +205,6 @@ class Fresh(Start):
     """What is there only once is made again, and few descriptors at first;
     only the calls that have to do with it."""
 
-    ERRORS = HONEST
     CALLS = ("open", "flock", "mkdir", "mkfifo", "lchown", "pwritev", "fsync",
              "ftruncate", "rename", "msgget", "msgctl", "shmget", "shmctl",
              "getrlimit", "setrlimit")
@@ -236,12 +237,22 @@ class Wreck(Start):
     WHO = {"wreck-" + part.partition("-")[2]: path
            for part, path in Start.WHO.items()}
 
+    SCENE = LateLarge
+
     def begin(self):
-        self.rig = Rig(self.outside, self.args.shim, scene=Late())
+        self.rig = Rig(self.outside, self.args.shim, scene=self.SCENE())
         self.rig.forget()
 
     def prepare(self):
         return wreck(self.rig)
+
+
+class Copied(Wreck):
+    """With a copy that reclaim has made among it."""
+
+    WHO = {"copied-sender": "3"}
+    CALLS = ("malloc", "calloc", "pwritev")
+    SCENE = Reclaim
 
 
 class Drop(Start):
@@ -273,6 +284,33 @@ class DropUid(Drop):
     WHO = {"uid-" + part.partition("-")[2]: path
            for part, path in Drop.WHO.items()}
     SETTINGS = {"user": "65534", "group": "65534"}
+
+
+class DropLog(Drop):
+    """Its log file is made by root, for somebody else."""
+
+    WHO = {"log-collector": "1"}
+    CALLS = ("open", "close", "fchown")
+
+    def prepare(self):
+        super().prepare()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.rig.log)
+        self.rig.read_to["log"] = 0
+        return []
+
+
+class Resolv(Start):
+    """Name servers of the system, who are not asked: all goes to one host."""
+
+    WHO = {"resolv-sender": "3", "resolv-worker": "2.1"}
+    CALLS = ("fopen", "calloc")
+
+    def begin(self):
+        self.rig = Rig(self.outside, self.args.shim, settings={
+            "dns.servers": [], "serve.rdns": "off",
+            "send.relay_host": "[127.0.0.1]:%d" % self.outside.peer.port})
+        self.rig.forget()
 
 
 class Stop(Start):

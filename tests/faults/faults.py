@@ -24,8 +24,8 @@ import random
 import signal
 import sys
 
-from events import (EVENTS, STOPS, Drop, DropUid, Events, Fresh, Start, Stop,
-                    Wreck)
+from events import (EVENTS, STOPS, Copied, Drop, DropLog, DropUid, Events,
+                    Fresh, Resolv, Start, Stop, Wreck)
 from places import Places
 from rig import Outside, harness
 from running import Report, Running, Twice
@@ -35,14 +35,17 @@ PARTS = dict.fromkeys(("worker", "sender", "collector", "worker-lasting",
                        "sender-lasting", "collector-lasting",
                        "worker-mbox", "sender-mbox", "worker-locks",
                        "worker-retry", "sender-retry", "worker-names",
+                       "worker-boxes", "sender-boxes",
                        "worker-crowd", "sender-wide", "sender-reclaim",
                        "collector-rotate"), Running)
 PARTS.update(dict.fromkeys(("worker-twice", "sender-twice", "collector-twice",
+                            "worker-mbox-twice", "sender-mbox-twice",
+                            "worker-boxes-twice", "sender-boxes-twice",
                             "worker-locks-twice", "sender-retry-twice",
                             "sender-reclaim-twice", "sender-wide-twice",
                             "collector-rotate-twice"), Twice))
 PARTS.update(dict.fromkeys(EVENTS, Events))
-for kind in (Start, Fresh, Wreck, Drop, DropUid):
+for kind in (Start, Fresh, Wreck, Copied, Drop, DropUid, DropLog, Resolv):
     PARTS.update(dict.fromkeys(kind.WHO, kind))
 PARTS.update(dict.fromkeys(STOPS, Stop))
 PARTS.update(dict.fromkeys(TOOLS, Tools))

@@ -301,17 +301,18 @@ class Rig(harness.Mta):
         self.forget()
 
     def judge(self, mails, answers, logged=True):
-        wanted = {(m.token, w) for m in mails for w in m.where}
+        wanted = collections.Counter(
+            (m.token, w) for m in mails for w in m.where)
         end = time.monotonic() + PATIENCE
-        while wanted - set(self.copies()):
+        while wanted - self.copies():
             if time.monotonic() > end:
-                raise Broken("lost: %s" % sorted(wanted - set(self.copies())))
+                raise Broken("lost: %s" % sorted(wanted - self.copies()))
             time.sleep(0.005)
         found = self.copies()
         strange = set(found) - self.history
         if strange:
             raise Broken("nobody sent or may bounce: %s" % strange)
-        self.duplicates += sum(found.values()) - len(wanted)
+        self.duplicates += sum(found.values()) - sum(wanted.values())
         if re.search("Sanitizer|runtime error:", self.news()):
             raise Broken("the sanitizers say: " + self.text[-3000:])
         if not logged:

@@ -8,12 +8,14 @@ import pwd
 import shutil
 import signal
 import socket
+import struct
 import time
 
-from rig import Mail, Scene, harness
+from rig import LARGE, Mail, Scene, harness
 
 DEAD = 4194305  # no pid: larger than the system's largest
 HOUR = 3600
+HEADER, RECORD = 4096, 128  # octets of the headers of a segment, of a record
 
 
 def size_of(path):
@@ -72,6 +74,30 @@ class Names(Scene):
                      900)]
 
 
+class Boxes(Scene):
+    """Mailboxes that were never used, one of them with a leftover, and a
+    message for so many that they are made durable together."""
+
+    settings = {"serve.users": "any"}
+    serial = 0
+
+    def before(self, rig):
+        for name in os.listdir(rig.mail):
+            shutil.rmtree(os.path.join(rig.mail, name))
+        self.serial += 1
+        self.users = ("a%d" % self.serial, "user2", "b%d" % self.serial)
+        tmp = os.path.join(rig.mail, "c%d" % self.serial, "tmp")
+        os.makedirs(tmp, 0o700)
+        with open(os.path.join(tmp, "left"), "w"):
+            pass
+        os.utime(os.path.join(tmp, "left"), (time.time() - 72 * HOUR,) * 2)
+
+    def more(self, name):
+        rcpts = ["%s%d@here.test" % (c, self.serial) for c in "cdefg"]
+        return [Mail(name, tuple(rcpts), ("local",) * len(rcpts), "127.0.0.1",
+                     900)]
+
+
 class Wide(Scene):
     """In each round a new domain: its answer takes TCP, and its host has IPv6;
     and another that is not there: the answer about it is our own."""
@@ -105,6 +131,15 @@ class Late(Scene):
         return [Mail(name, ("late@far.test",), ("remote",), "127.0.0.1", 900)]
 
 
+class LateLarge(Late):
+    """And one in a segment of its own."""
+
+    def more(self, name):
+        large = Mail(name + "e", ("late@far.test",), ("remote",), "127.0.0.1",
+                     LARGE)
+        return super().more(name) + [large]
+
+
 class Reclaim(Late):
     """It waits among others that are done, in the segment of a worker that was
     killed: it is copied away."""
@@ -112,8 +147,8 @@ class Reclaim(Late):
     @staticmethod
     def segments(rig):
         """Those of many messages."""
-        return {path for path in glob.glob(os.path.join(
-            rig.queue, "segments", "*.seg")) if size_of(path) > 2**20}
+        return [path for path in glob.glob(os.path.join(
+            rig.queue, "segments", "*.seg")) if size_of(path) > 2**20]
 
     def before(self, rig):
         rig.outside.late = True
@@ -127,8 +162,8 @@ class Reclaim(Late):
         rig.expect([last])
         answers = rig.submit(last)
         with contextlib.suppress(AssertionError):
-            harness.until("a segment less", lambda: not before.issubset(
-                self.segments(rig)), 1)
+            harness.until("a segment less", lambda: not all(
+                map(os.path.exists, before)), 1)
         rig.outside.late = False
         return [(last, answers)]
 
@@ -147,7 +182,7 @@ class Rotate(Scene):
 
 
 SCENES = {"mbox": Mbox, "locks": Locks, "retry": Retry, "names": Names,
-          "wide": Wide, "crowd": Crowd, "reclaim": Reclaim, "rotate": Rotate}
+          "boxes": Boxes, "wide": Wide, "crowd": Crowd, "reclaim": Reclaim, "rotate": Rotate}
 
 
 # --- before a start: prepare(rig) ---------------------------------------------
@@ -161,6 +196,42 @@ def new_queue(rig):
     shutil.rmtree(rig.queue, ignore_errors=True)
 
 
+def crc32c(data):
+    crc = 0xffffffff
+    for octet in data:
+        crc ^= octet
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def records(raw):
+    """(where, length) of the records of a segment (docs/spool.md)."""
+    at = HEADER
+    while raw[at:at + 4] == b"\xa7msg":
+        length, = struct.unpack_from("<Q", raw, at + 8)
+        yield at, length
+        at += length
+
+
+def tear(path):
+    """Behind the last record one that did not get to the disk whole.  In the
+    segment of a large message it had got there, and has rotted since."""
+    with open(path, "r+b") as f:
+        raw = f.read()
+        found = list(records(raw))
+        if not found:
+            return
+        at, length = found[-1]
+        f.seek(at + length)
+        f.write(raw[at:at + RECORD + 64].ljust(length, b"\0"))
+        if length < LARGE:
+            return
+        state = struct.pack("<QI", at + 2 * length, 0)
+        f.seek(64)
+        f.write(state + struct.pack("<I", crc32c(raw[16:24] + state)))
+
+
 def wreck(rig):
     """All were killed at once, in the middle of things, and once before."""
     rig.outside.late = True
@@ -169,11 +240,14 @@ def wreck(rig):
     mails = rig.mails()
     for mail in mails:
         rig.submit(mail)
+    mails += [mail for mail, _ in rig.scene.after(rig)]
     for pid in harness.tree_of(rig.process.pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     rig.process.wait()
     rig.process = None
+    for path in glob.glob(os.path.join(rig.queue, "segments", "*.seg")):
+        tear(path)
     path = os.path.join(rig.queue, "segments", "0123456789ab.new")
     with open(path, "w"):
         os.utime(path, (time.time() - 2 * HOUR,) * 2)

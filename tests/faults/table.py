@@ -32,7 +32,7 @@ def main():
             for line in f:
                 part, call, place, _ = json.loads(line)
                 count[call, column_of(part)] += 1
-                reached.add((call, int(place, 16)))
+                reached.add((call, places.text(int(place, 16))))
     print("| call | " + " | ".join(COLUMNS) + " |")
     print("|---" * (len(COLUMNS) + 1) + "|")
     for call in sorted({c for c, _ in count}):
@@ -41,11 +41,12 @@ def main():
     print("| all | %s |" % " | ".join(
         str(sum(n for (_, c), n in count.items() if c == column))
         for column in COLUMNS))
-    static = set(places.static)
+    # The compiler makes several of one line of the source.
+    static = {(call, places.text(at)) for call, at in places.static}
     print("\n%d injections; %d of %d places" % (
         sum(count.values()), len(reached & static), len(static)))
     for call, place in sorted(static - reached):
-        print("not reached: %s in %s" % (call, places.text(place)))
+        print("not reached: %s in %s" % (call, place))
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ class Tools(Running):
                 "log-follow": ["log", "-f"],
                 "config-show": ["config", "--show"],
                 "config-env": ["config", "--show"],
+                "config-here": ["config", "--show"],
                 "config-check": ["config", "--check"]}[part]
 
     def call(self, part):
@@ -60,6 +61,8 @@ class Tools(Running):
             return self.follow(command, env)
         if part == "config-env":
             env.update(self.setting_in_a_file())
+        if part == "config-here":
+            env["MTA_LOG_FILE"] = "a/file"
         return subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, timeout=PATIENCE, env=env)
@@ -214,4 +217,5 @@ class Once(Running):
 
 
 TOOLS = ("queue-list", "queue-json", "queue-show", "queue-cat", "log-id",
-         "log-follow", "config-show", "config-env", "config-check")
+         "log-follow", "config-show", "config-env", "config-here",
+         "config-check")
