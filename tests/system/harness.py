@@ -4,6 +4,7 @@ Every test gets its own directory and free ports, waits by retrying with a
 deadline (never by sleeping a fixed time), and ends what it started by pid.
 """
 
+import collections
 import contextlib
 import errno
 import glob
@@ -49,13 +50,31 @@ def is_free(host, port):
     return True
 
 
+def reserve(port):
+    """Keep a port from the tests beside us, also while nobody listens there;
+    for as long as any test needs it, but not for ever."""
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        s.bind("\0mta-test-port-%d" % port)
+    except OSError:
+        s.close()
+        return False
+    if len(_reserved) == _reserved.maxlen:
+        _reserved.popleft().close()
+    _reserved.append(s)
+    return True
+
+
+_reserved = collections.deque(maxlen=200)
+
+
 def free_port(host="127.0.0.1"):
     """A TCP port nobody uses on that address nor on ::1.  It is below those
     that the system gives to clients, so that no connection of another test
     takes it before our server does."""
     while True:
         port = random.randrange(10000, 32000)
-        if is_free(host, port) and is_free("::1", port):
+        if reserve(port) and is_free(host, port) and is_free("::1", port):
             return port
 
 
