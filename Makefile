@@ -78,7 +78,7 @@ test_memory: $(UNIT_RUN)
 # Against the built binary and real counterparts.  With sanitizers:
 # make test_system SAN=address,undefined.  SYSTEM selects: files, -k, ...
 PYTEST ?= /usr/bin/python3 -m pytest
-JOBS   ?= 4
+JOBS   ?= 6
 SYSTEM ?= tests/system
 TOOLS  := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c)) \
           $(BUILD)/tools/timeshift.so

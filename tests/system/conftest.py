@@ -22,8 +22,20 @@ def pytest_configure(config):
                             "takes its time; begun first")
 
 
-def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+def pytest_collection_modifyitems(config, items):
+    """Each of n workers is first given a run of a quarter of its share: deal
+    the slow ones out among them, or one worker would have them all."""
+    n = getattr(config, "workerinput", {}).get("workercount", 1)
+    first = max(len(items) // (4 * n), 2)
+    slow = [i for i in items if i.get_closest_marker("slow")]
+    rest = [i for i in items if not i.get_closest_marker("slow")]
+    items.clear()
+    for worker in range(n):
+        own = slow[worker::n]
+        more = max(first - len(own), 0)
+        items += own + rest[:more]
+        rest = rest[more:]
+    items += rest
 
 
 @pytest.fixture(scope="session")
