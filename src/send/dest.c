@@ -218,8 +218,10 @@ static void give_lanes(struct sched *s, struct dest *d, int tier)
         if (d->hops->hop[i].tier != tier)
             list_remove(&d->hops->hop[i].wait);
     while (!list_empty(&d->due) && (l = choose(s, d, tier)) != NULL)
-        if (!dispatch_one(s, d, l))
-            break;
+        if (!dispatch_one(s, d, l)) {
+            dest_kick(d); /* there is room: nobody would call it */
+            return;
+        }
     if (list_empty(&d->due))
         dest_detach(d);
     for (size_t i = 0; i < d->hops->n && !list_empty(&d->due); i++)
