@@ -19,7 +19,8 @@ struct service service_serve(struct services *s);
 struct service service_send(struct services *s);
 
 /* In the process that is to be the collector: make its file, as root for the
- * user that it becomes.  0, or -1 with *e. */
+ * user that it then becomes, and set the style of its own lines.  0, or -1
+ * with *e. */
 int services_prepare_log(const struct conf *c, struct err *e);
 
 /* Make the queue directory, then supervise.  Returns the exit status. */

@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 enum {
-    YOUNG_MS = 2000, /* died younger: wait before the next start */
+    /* Died younger: wait before the next start. */
+    YOUNG_MS = 2000 + OS_PATIENCE_MS,
     AGAIN_MS = 1000,
     LAST_AGAIN_MS = 50, /* the collector: mail waits for it */
     STOP_WITHIN_MS = 45000,

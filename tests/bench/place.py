@@ -6,6 +6,7 @@ a loop device, resolv.conf of our own) and of processes.  So whatever ends
 it, nothing goes on, and the process that waits outside clears the rest away.
 """
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -70,7 +71,8 @@ def back_memory(octets):
     huge = 2 << 20
     size = -(-octets // huge) * huge
     with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as m:
-        m.madvise(mmap.MADV_HUGEPAGE)
+        with contextlib.suppress(OSError):  # a kernel without
+            m.madvise(mmap.MADV_HUGEPAGE)
         for page in range(0, size, mmap.PAGESIZE):
             m[page] = 1
 

@@ -36,8 +36,8 @@ class Accept(Row):
 
     def measure(self, peer, env, plan):
         n = plan.count(self.warm(peer), most=200000 // self.kib)
-        place.back_memory(2 * n * self.kib * 1024)  # pages of files, to fill
         before, _ = quiet(peer.group)
+        place.back_memory(2 * n * self.kib * 1024)  # pages of files, to fill
         said = self.load(peer, n)
         after, _ = quiet(peer.group)
         return {"rate": said["rate"], "p50_ms": said["p50_us"] / 1e3,

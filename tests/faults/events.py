@@ -95,8 +95,9 @@ class Start(Running):
 
     def begin(self):
         self.rig = Rig(self.outside, self.args.shim)
-        self.rig.settings["serve.listen"] += ["[::1]:%d" % self.rig.port]
-        self.rig.write_conf()
+        if harness.has_ipv6():
+            self.rig.settings["serve.listen"] += ["[::1]:%d" % self.rig.port]
+            self.rig.write_conf()
         self.rig.forget()
 
     def end(self, failed=False):

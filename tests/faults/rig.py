@@ -252,8 +252,7 @@ class Rig(harness.Mta):
             found[key[0], "remote"] += 1
         return found
 
-    @staticmethod
-    def count(found, raw, path):
+    def count(self, found, raw, path):
         if b"\nAuto-Submitted:" in raw[:2000]:
             token = re.search(rb"^Subject: (m\S+)\r?$", raw, re.M)
             found[token and token.group(1).decode(), "bounce"] += 1
@@ -261,8 +260,11 @@ class Rig(harness.Mta):
         key = examine(raw)
         if key is None and path is not None:
             raise Broken("damaged in %s" % path)
-        if key is not None:
-            found[key[0], "local"] += 1
+        if key is None:
+            return
+        box = "local/" + (path or "").removeprefix(self.mail + "/").split(
+            "/")[0]
+        found[key[0], box if (key[0], box) in self.history else "local"] += 1
 
     def forget(self):
         """Start the next round with empty mailboxes."""

@@ -68,6 +68,15 @@ def reserve(port):
 _reserved = collections.deque(maxlen=200)
 
 
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as s:
+            s.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def free_port(host="127.0.0.1"):
     """A TCP port nobody uses on that address nor on ::1.  It is below those
     that the system gives to clients, so that no connection of another test

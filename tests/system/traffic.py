@@ -25,7 +25,7 @@ import smtplib
 import threading
 import time
 
-from harness import is_free
+from harness import free_port
 
 SIZES = [300, 1000, 4000, 20000, 300000]  # the last goes to a solo segment
 WEIGHTS = [30, 30, 30, 8, 2]
@@ -80,17 +80,11 @@ class Sink(threading.Thread):
     def __init__(self, host="127.0.0.1", port=0, grey_tries=3):
         super().__init__(daemon=True)
         self.host, self.grey_tries = host, grey_tries
-        self.port = port or self.some_port()
+        self.port = port or free_port(host)
         self.got = collections.defaultdict(collections.Counter)
         self.tries = collections.Counter()
         self.damaged = 0
         self.ready = threading.Event()
-
-    def some_port(self):
-        while True:
-            port = random.randrange(10000, 32000)
-            if is_free(self.host, port):
-                return port
 
     def run(self):
         asyncio.run(self.main())

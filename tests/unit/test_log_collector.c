@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
@@ -84,6 +85,28 @@ START_TEST(second_collector_is_refused)
     ck_assert_int_eq(e.sys, EWOULDBLOCK);
     ck_assert_int_eq(rig_end(c, SIGTERM), 0);
     ck_assert(!log_collector_alive(rig.dir));
+}
+END_TEST
+
+/* Who was killed just now may keep the lock for a moment. */
+START_TEST(waits_for_the_lock)
+{
+    char path[128];
+    pid_t before = fork();
+
+    rig_path(path, &rig, "run/log.lock");
+    if (before == 0) {
+        int fd = open(path, O_RDWR | O_CREAT, 0600);
+        if (fd < 0 || flock(fd, LOCK_EX) != 0)
+            _exit(1);
+        (void)poll(NULL, 0, 500); /* the moment */
+        _exit(0);
+    }
+    RIG_UNTIL(log_collector_alive(rig.dir));
+    pid_t c = rig_collect(&rig, NULL);
+    RIG_UNTIL(rig_contains(rig.file, "log.start"));
+    ck_assert_int_eq(rig_wait(before), 0);
+    ck_assert_int_eq(rig_end(c, SIGTERM), 0);
 }
 END_TEST
 
@@ -218,7 +241,7 @@ START_TEST(survives_kills_at_any_moment)
         for (int ms = rand() % most_ms; ms > 0; ms--)
             rig_pause();
         rig_end(c, SIGKILL);
-        most_ms += rig_size(rig.file) == before;
+        most_ms = rig_size(rig.file) == before ? most_ms + 1 : 8;
         left = 0;
         for (int i = 0; i < WRITERS; i++)
             left += !rig_over(w[i]);
@@ -560,6 +583,7 @@ Suite *log_collector_suite(void)
     tcase_add_loop_test(t, collects, 0, COUNT(plain_cases));
     tcase_add_test(t, starts_after_the_writer);
     tcase_add_test(t, second_collector_is_refused);
+    tcase_add_test(t, waits_for_the_lock);
     tcase_add_test(t, bad_file_is_an_error);
     tcase_add_test(t, mends_torn_end);
     tcase_add_loop_test(t, survives_kill_in_write, 0, COUNT(kill_cases));

@@ -527,7 +527,7 @@ Suite *spool_crash_suite(void)
     tcase_add_loop_test(t, leftovers_go, 0,
                         (int)(sizeof leftovers / sizeof leftovers[0]));
     tcase_add_loop_test(t, killed_writers, 0,
-                        getenv("MTA_TEST_SHORT") != NULL ? 2 : 8);
+                        getenv("MTA_TEST_VALGRIND") != NULL ? 2 : 8);
     suite_add_tcase(s, t);
     return s;
 }
