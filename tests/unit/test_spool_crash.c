@@ -437,11 +437,11 @@ static pid_t start_writer(int n, int *in)
 
     ck_assert_int_eq(pipe(end), 0);
     pid_t pid = fork();
-    ck_assert_int_ge(pid, 0);
-    if (pid == 0) {
+    if (pid == 0) { /* who must not say anything to Check */
         close(end[0]);
         write_forever((uint32_t)n * PER_WRITER, end[1]);
     }
+    ck_assert_int_ge(pid, 0);
     close(end[1]);
     *in = end[0];
     return pid;
