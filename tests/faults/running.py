@@ -14,6 +14,7 @@ UPKEEP = 0.3  # seconds in which the sender has synced and reclaimed
 HOLD = 0.1  # seconds that a lasting fault is tried, beside the clients' time
 IMPATIENCE = 0.2  # of clients during a lasting fault
 BUSY_MAX = 0.7  # of a CPU, with waits that are so much shorter
+MISSED_MAX = 20  # in a row: so many calls are not made any more
 GROWTH_MAX = 4096  # KiB that a process may gain in a sweep of hundreds
 
 
@@ -187,13 +188,15 @@ class Running:
         return True
 
     def sweep(self, role, call, error, how, n):
-        """All n calls, and those that come on top this time."""
-        tried = 0
+        """All n calls, and those that come on top this time; fewer when it
+        does not come to so many, for example because it ended earlier."""
+        tried = missed = 0
         for nth in range(self.args.first, n + 3, self.args.each):
             hit = self.inject(role, call, error, how, nth, nth <= n)
-            if not hit and nth > n:
-                break
             tried += hit
+            missed = 0 if hit else missed + 1
+            if missed > 0 and nth > n or missed > MISSED_MAX:
+                break
         self.check(role, call)
         return tried
 
