@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* 0, or -1 with errno. */
@@ -27,8 +28,10 @@ void os_await(int fd, long ms);
 void os_pause(long us);
 
 /* Who starts right behind a SIGKILL meets locks and ports of what is just
- * being cleared away; so long it tries again, every OS_AGAIN_US. */
-enum { OS_PATIENCE_MS = 1000, OS_AGAIN_US = 10000 };
+ * being cleared away, and tries again for OS_PATIENCE_MS: true after a pause,
+ * false when that is over.  *until is 0 before the first time. */
+enum { OS_PATIENCE_MS = 1000 };
+bool os_again(uint64_t *until);
 
 /* dir "/" name; false when it does not fit.  An empty name gives dir. */
 bool os_path(char *out, size_t size, const char *dir, const char *name);

@@ -1,5 +1,6 @@
 #include "base/os.h"
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/span.h"
 
@@ -84,6 +85,18 @@ void os_pause(long us)
     struct timespec t = { us / 1000000, us % 1000000 * 1000 };
 
     nanosleep(&t, NULL);
+}
+
+bool os_again(uint64_t *until)
+{
+    uint64_t now = clock_mono_ms();
+
+    if (*until == 0)
+        *until = now + OS_PATIENCE_MS;
+    if (now >= *until)
+        return false;
+    os_pause(10000);
+    return true;
 }
 
 bool os_path(char *out, size_t size, const char *dir, const char *name)

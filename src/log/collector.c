@@ -394,19 +394,18 @@ static int take_lock(struct collector *c, struct err *e)
     c->lock_fd = log_run_open(c->queue_dir, "log.lock", e);
     if (c->lock_fd < 0)
         return -1;
-    uint64_t until = clock_mono_ms() + OS_PATIENCE_MS;
+    uint64_t until = 0;
     while (fs_lock(c->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK)
             return err_set(e, ERR_TEMP, errno, "lock log.lock in %s",
                            c->queue_dir);
-        if (clock_mono_ms() >= until) {
+        if (!os_again(&until)) {
             err_set(e, ERR_TEMP, 0, "another collector serves %s",
                     c->queue_dir);
             if (e != NULL)
                 e->sys = EWOULDBLOCK; /* said in better words */
             return -1;
         }
-        os_pause(OS_AGAIN_US);
     }
     return 0;
 }

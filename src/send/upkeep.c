@@ -1,6 +1,5 @@
 #include "send/upkeep.h"
 
-#include "base/clock.h"
 #include "base/os.h"
 #include "log/log.h"
 #include "send/self.h"
@@ -36,12 +35,12 @@ static int make_memory(struct sched *s, struct err *e)
 static int open_store(struct sched *s, struct err *e)
 {
     const char *dir = s->conf->queue_dir;
-    uint64_t until = clock_mono_ms() + OS_PATIENCE_MS;
+    uint64_t until = 0;
     int rc;
 
-    while ((rc = spool_store_open(&s->store, dir, e)) != 0 &&
-           e->sys == EWOULDBLOCK && clock_mono_ms() < until)
-        os_pause(OS_AGAIN_US);
+    do
+        rc = spool_store_open(&s->store, dir, e);
+    while (rc != 0 && e->sys == EWOULDBLOCK && os_again(&until));
     return rc;
 }
 

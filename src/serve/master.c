@@ -59,20 +59,20 @@ static void close_sockets(struct master *m)
     m->shared.nlisten = 0;
 }
 
-static int listen_at(const struct addr *a, uint64_t until, struct err *e)
+static int listen_at(const struct addr *a, uint64_t *until, struct err *e)
 {
     int fd;
 
-    while ((fd = net_listen(a, BACKLOG, e)) < 0 && e->sys == EADDRINUSE &&
-           clock_mono_ms() < until)
-        os_pause(OS_AGAIN_US);
+    do
+        fd = net_listen(a, BACKLOG, e);
+    while (fd < 0 && e->sys == EADDRINUSE && os_again(until));
     return fd;
 }
 
 static int open_sockets(struct master *m, struct err *e)
 {
     const struct conf_list *l = &m->shared.conf->serve.listen;
-    uint64_t until = clock_mono_ms() + OS_PATIENCE_MS;
+    uint64_t until = 0; /* one patience for all of them */
     struct addr a;
 
     if (l->n > LISTEN_MAX)
@@ -83,7 +83,7 @@ static int open_sockets(struct master *m, struct err *e)
             err_prefix(e, "serve.listen");
             return -1;
         }
-        int fd = listen_at(&a, until, e);
+        int fd = listen_at(&a, &until, e);
         /* A host without IPv6 still serves its IPv4. */
         if (fd < 0 && e->sys == EAFNOSUPPORT && l->n > 1)
             continue;
