@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "base/way.h"
 #include "config/conf.h"
 #include "dns/dns.h"
 #include "mail/local.h"
@@ -51,6 +52,7 @@ struct worker {
     unsigned gathered;      /* turns since the store has work */
     unsigned gathered_from; /* messages it had at the first of them */
     unsigned vain;          /* commits in a row that got none by waiting */
+    struct way way;         /* to the clients of this machine */
     bool listening, retired, stopping; /* stopping: retired as well */
     bool starved;       /* there was no descriptor for the last client */
     unsigned looks;     /* in a row at a client that is left to other workers */

@@ -285,6 +285,8 @@ static void serve(struct worker *w)
     while (!w->retired || !list_empty(&w->sessions)) {
         if (time_to_go(w, &stop_by, &silent))
             break;
+        if (w->nsessions > 1)
+            way_give(&w->way);
         if (loop_turn(w->loop, wait_ms(w), &e) < 0) {
             log_err(LOG_ERROR, "serve.loop", &e);
             break;
