@@ -216,8 +216,10 @@ START_TEST(survives_kill_in_recovery)
 }
 END_TEST
 
-/* The same from outside, at any moment, with many writers.  One that gets
- * nowhere in that time, as under valgrind, is given longer. */
+/* The same from outside, at any moment, with many writers.  A collector that
+ * gets nowhere in that time, as under valgrind, is given longer.  There, a
+ * writer may find no room for the last of its lines for five seconds; then it
+ * says them on stderr. */
 START_TEST(survives_kills_at_any_moment)
 {
     enum { WRITERS = 6, LINES = 4000 };
@@ -243,7 +245,9 @@ START_TEST(survives_kills_at_any_moment)
     for (int i = 0; i < WRITERS; i++)
         ck_assert_int_eq(rig_wait(w[i]), 0);
     ck_assert_int_eq(rig_end(rig_collect(&rig, NULL), SIGTERM), 0);
-    rig_check_once(ONLY(&rig), WRITERS, LINES);
+    bool slow = getenv("MTA_TEST_VALGRIND") != NULL;
+    const char *const files[] = { rig.file, slow ? rig.errors : NULL, NULL };
+    rig_check_once(files, WRITERS, LINES);
 }
 END_TEST
 
