@@ -70,6 +70,16 @@ def state_of(pid):
         return f.read().rsplit(")", 1)[1].split()[0]
 
 
+def catches(pid, signo):
+    """It has a handler for that signal."""
+    try:
+        with open("/proc/%d/status" % pid) as f:
+            mask = next(x for x in f if x.startswith("SigCgt")).split()[1]
+    except (FileNotFoundError, ProcessLookupError, StopIteration):
+        return False  # it has just ended
+    return int(mask, 16) >> (signo - 1) & 1 == 1
+
+
 def find(m, name):
     return until("service " + name, lambda: service(m, name))
 

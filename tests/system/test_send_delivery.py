@@ -1,6 +1,7 @@
 """`mta send` against mail hosts that a real DNS server names."""
 
 import email
+import fcntl
 import os
 import shutil
 import signal
@@ -10,8 +11,9 @@ import time
 import pytest
 
 from dnsserver import DnsServer
-from harness import DEADLINE, connect, free_port, until
+from harness import DEADLINE, children_of, connect, free_port, until
 from peer import Peer
+from processes import catches
 
 SINK = shutil.which("smtp-sink") or "/usr/sbin/smtp-sink"
 
@@ -275,6 +277,30 @@ def test_retry_survives_a_restart(mta, dns, peers):
     m.start()
     until("sender", lambda: len(m.events("send.start")) == 2)
     m.kill(signal.SIGUSR1)  # not before its time, but when told
+    until("delivered", lambda: p.messages)
+
+
+def sender_that_starts(m):
+    """The child that hears of SIGUSR1, while it waits for the queue."""
+    for pid in children_of(m.process.pid):
+        if catches(pid, signal.SIGUSR1) and not catches(pid, signal.SIGCHLD):
+            return pid
+    return None
+
+
+def test_told_before_it_has_read_the_queue(mta, dns, peers):
+    """SIGUSR1 at a start is for the messages that the start finds."""
+    p = peers("127.0.0.1", answers={"RCPT": "450 4.2.0 later"})
+    m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port,
+               send__retry_min="1h", send__retry_max="1h")
+    submit(m, ["u@x.test"])
+    until("in the queue", lambda: m.queued()[0]["recipients"][0]["attempts"])
+    m.stop()
+    p.answers.clear()
+    with open(os.path.join(m.queue, "run", "sender.lock")) as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        m.start(wait=False)
+        os.kill(until("sender", lambda: sender_that_starts(m)), signal.SIGUSR1)
     until("delivered", lambda: p.messages)
 
 
