@@ -260,12 +260,13 @@ static int turn(struct sender *x, struct err *e)
 
     if (loop_turn(s->loop, wait_ms(x), e) < 0 || check_workers(x, e) != 0)
         return -1;
-    if (got_flush)
+    bool flush = got_flush;
+    got_flush = 0;
+    if (flush)
         s->scan_now = true; /* what nobody has read yet is meant, too */
     upkeep_turn(&x->upkeep, s);
-    if (got_flush)
+    if (flush)
         flush_queue(s);
-    got_flush = 0; /* no signal comes but in loop_turn() */
     if (!x->o->once)
         look_at_calendar(s);
     work(s);

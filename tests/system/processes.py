@@ -70,14 +70,14 @@ def state_of(pid):
         return f.read().rsplit(")", 1)[1].split()[0]
 
 
-def catches(pid, signo):
-    """It has a handler for that signal."""
+def handled_by(pid):
+    """The signals for which it has handlers, all at one moment."""
     try:
         with open("/proc/%d/status" % pid) as f:
             mask = next(x for x in f if x.startswith("SigCgt")).split()[1]
     except (FileNotFoundError, ProcessLookupError, StopIteration):
-        return False  # it has just ended
-    return int(mask, 16) >> (signo - 1) & 1 == 1
+        return set()  # it has just ended
+    return {n for n in range(1, 65) if int(mask, 16) >> (n - 1) & 1}
 
 
 def find(m, name):

@@ -13,7 +13,7 @@ import pytest
 from dnsserver import DnsServer
 from harness import DEADLINE, children_of, connect, free_port, until
 from peer import Peer
-from processes import catches
+from processes import handled_by
 
 SINK = shutil.which("smtp-sink") or "/usr/sbin/smtp-sink"
 
@@ -281,9 +281,12 @@ def test_retry_survives_a_restart(mta, dns, peers):
 
 
 def sender_that_starts(m):
-    """The child that hears of SIGUSR1, while it waits for the queue."""
+    """The child that hears of SIGUSR1, while it waits for the queue.  One
+    just forked has handlers of its parent, also that for SIGCHLD."""
     for pid in children_of(m.process.pid):
-        if catches(pid, signal.SIGUSR1) and not catches(pid, signal.SIGCHLD):
+        caught = handled_by(pid)
+        if {signal.SIGTERM, signal.SIGUSR1} <= caught and \
+                signal.SIGCHLD not in caught:
             return pid
     return None
 
