@@ -36,11 +36,13 @@ def enter(argv, base):
     if os.geteuid() != 0:
         sys.exit("bench: only root may run the peers")
     top = tempfile.mkdtemp(prefix="mta-bench-", dir=base)
-    # The shell is process 1 and collects orphans.
+    # The shell is process 1 and collects orphans.  Queues and memory of
+    # servers that are killed end with the namespace.
     script = LOOPBACK + '; "$@"; exit $?'
     inside = subprocess.Popen(
-        ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child",
-         "--mount-proc", "sh", "-c", script, "sh", sys.executable] + argv,
+        ["unshare", "--net", "--mount", "--ipc", "--pid", "--fork",
+         "--kill-child", "--mount-proc", "sh", "-c", script, "sh",
+         sys.executable] + argv,
         env=dict(os.environ, **{TOP: top}))
     # unshare itself ignores milder signals; its child dies with it.
     signal.signal(signal.SIGTERM, lambda *_: inside.kill())
