@@ -45,6 +45,7 @@ $(LIB): $(OBJS)
 # accept4(), which POSIX has only since 2024: saves four calls a connection.
 $(BUILD)/src/net/listen.o: CPPFLAGS += -D_GNU_SOURCE
 # syncfs() and sync_file_range(): one commit of the journal for many files.
+# statx(): when a file was born.
 $(BUILD)/src/base/fs.o: CPPFLAGS += -D_GNU_SOURCE
 
 $(BUILD)/%.o: %.c Makefile

@@ -7,7 +7,9 @@
 #ifndef MTA_BASE_FS_H
 #define MTA_BASE_FS_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -72,4 +74,18 @@ int fs_sync_dir(const char *path);                     /* open, fsync, close */
  * current one).  path must not end in a slash.  Those that refuse because
  * they are not ours, or on a read-only disk, are left out. */
 int fs_sync_above(const char *path);
+
+/* Which file a name means.  Inode numbers are used again at once; when the
+ * file was born (to a tick of the clock, some ms) tells, where the file system
+ * keeps that. */
+struct fs_identity {
+    dev_t dev;
+    ino_t ino;
+    uint64_t born; /* ns since 1970; 0: not kept */
+};
+
+/* Is path, from the directory fd or AT_FDCWD, or fd itself with path "", what
+ * it was at the last call with *id?  At the first one, with *id all 0, it is
+ * not, nor when nobody can say; *id is then what it is now. */
+bool fs_is_same(struct fs_identity *id, int fd, const char *path);
 #endif

@@ -2,6 +2,7 @@
 #ifndef MTA_MAIL_BOXES_H
 #define MTA_MAIL_BOXES_H
 
+#include "base/fs.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/pool.h"
@@ -49,15 +50,15 @@ struct box {
     struct list copies;
     struct box_batch *batch;
     char name[BOX_NAME_MAX + 1];
-    bool known;          /* Maildir: is there and is safe */
-    bool made;           /* mbox: by us, and nothing is in it yet */
-    bool durable;        /* its entries are: we have synced them */
-    ino_t ino;           /* mbox: of which that is known */
-    dev_t dev;           /* Maildir: where its new is */
-    unsigned moved;      /* Maildir: copies that are in new since this turn */
-    int fd, lock_fd;     /* mbox, while locked */
-    off_t old_size, end; /* mbox */
-    unsigned missing;    /* mbox: line ends that the old content lacks */
+    bool known;            /* Maildir: is there and is safe */
+    bool made;             /* mbox: by us, and nothing is in it yet */
+    bool durable;          /* its entries are: we have synced them */
+    struct fs_identity id; /* of what is durable: new, or the mbox */
+    dev_t dev;             /* Maildir: where its new is */
+    unsigned moved;        /* Maildir: copies that are in new since this turn */
+    int fd, lock_fd;       /* mbox, while locked */
+    off_t old_size, end;   /* mbox */
+    unsigned missing;      /* mbox: line ends that the old content lacks */
 };
 
 struct box_batch {
@@ -68,10 +69,11 @@ struct box_batch {
     struct list turn; /* boxes with copies */
     struct list open; /* copies with a descriptor, oldest first */
     size_t ncopies, nopen, nlocked;
-    unsigned long counter; /* for names */
-    bool dir_synced;       /* mail_dir itself, in this turn */
-    bool top_durable;      /* and its own entry, and those above */
-    uint64_t alone_until;  /* ms: no sync of the whole file system before */
+    unsigned long counter;  /* for names */
+    bool dir_synced;        /* mail_dir itself, in this turn */
+    bool top_durable;       /* and its own entry, and those above */
+    struct fs_identity top; /* mail_dir, of which that is known */
+    uint64_t alone_until;   /* ms: no sync of the whole file system before */
     struct outfile_memory *memory;
     char path[BOX_PATH_MAX]; /* answer of box_path() */
 };

@@ -4,11 +4,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -273,4 +272,22 @@ int fs_sync_above(const char *path)
             return -1;
     }
     return 0;
+}
+
+bool fs_is_same(struct fs_identity *id, int fd, const char *path)
+{
+    struct fs_identity before = *id;
+    struct statx now;
+
+    *id = (struct fs_identity){ 0 };
+    if (statx(fd, path, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW,
+              STATX_INO | STATX_BTIME, &now) != 0)
+        return false;
+    id->dev = makedev(now.stx_dev_major, now.stx_dev_minor);
+    id->ino = now.stx_ino;
+    if ((now.stx_mask & STATX_BTIME) != 0)
+        id->born =
+            (uint64_t)now.stx_btime.tv_sec * 1000000000 + now.stx_btime.tv_nsec;
+    return before.ino != 0 && before.dev == id->dev && before.ino == id->ino &&
+           before.born == id->born;
 }

@@ -291,6 +291,8 @@ void maildir_settle(struct box *k)
     struct err e;
 
     sub_path(path, k, "new", "");
+    if (!fs_is_same(&k->id, AT_FDCWD, path))
+        k->durable = false; /* others may have made the mailbox anew */
     if (!k->durable && box_sync_entry(k, &e) != 0) {
         maildir_take_back(k, &e);
     } else if (fs_sync_dir(path) != 0) {

@@ -79,21 +79,24 @@ void maildir_sync_turn(struct box_batch *b)
 
 /* mail_dir and its file system, before the renames that are to be synced
  * through it.  -1: there are too few of them. */
-static int open_top(const struct box_batch *b, dev_t *dev)
+static int open_top(struct box_batch *b, dev_t *dev)
 {
     size_t boxes = 0;
-    struct stat st;
 
     for (struct list *l = b->turn.next; l != &b->turn; l = l->next)
         boxes++;
     if (boxes < TOGETHER)
         return -1;
     int fd = fs_open(b->dir, O_RDONLY | O_DIRECTORY, 0);
-    if (fd >= 0 && fstat(fd, &st) != 0) {
+    if (fd < 0)
+        return -1;
+    if (!fs_is_same(&b->top, fd, ""))
+        b->top_durable = false;
+    if (b->top.ino == 0) { /* nobody can say */
         fs_close(fd);
         return -1;
     }
-    *dev = fd < 0 ? 0 : st.st_dev;
+    *dev = b->top.dev;
     return fd;
 }
 
@@ -106,8 +109,7 @@ static void settle(struct box *k, enum together how, dev_t dev,
         return;
     if (how == FAILED && k->dev == dev) {
         maildir_take_back(k, e);
-    } else if (how == SYNCED && k->dev == dev &&
-               (k->durable || k->batch->top_durable)) {
+    } else if (how == SYNCED && k->dev == dev && k->batch->top_durable) {
         k->durable = true;
     } else {
         maildir_settle(k);

@@ -78,8 +78,8 @@ static int open_file(struct box *k, const char *path, struct err *e)
     if (fstat(k->fd, &st) != 0)
         return err_set(e, ERR_TEMP, errno, "look at %s", path);
     k->old_size = k->end = st.st_size;
-    k->durable = k->durable && !k->made && k->ino == st.st_ino;
-    k->ino = st.st_ino;
+    if (!fs_is_same(&k->id, k->fd, "") || k->made)
+        k->durable = false;
     return 0;
 }
 

@@ -55,7 +55,7 @@ PARTS.update(dict.fromkeys(("once", "once-parent"), Once))
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--shim", required=True)
-    ap.add_argument("--part", nargs="*", default=list(PARTS))
+    ap.add_argument("--part", nargs="*", default=list(PARTS), choices=PARTS)
     ap.add_argument("--call", nargs="*")
     ap.add_argument("--first", type=int, default=1)
     ap.add_argument("--each", type=int, default=1)

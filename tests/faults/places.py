@@ -18,7 +18,7 @@ WRAPPERS = {"fs_open": "open", "fs_close": "close", "fs_pwritev": "pwritev",
             "fs_fsync": "fsync", "fs_syncfs": "syncfs",
             "sys_syncfs": "syncfs", "fs_rename": "rename", "fs_link": "link",
             "fs_unlink": "unlink", "fs_mkdir": "mkdir", "fs_lock": "flock",
-            "fs_sync_dir": "fsync", "sys_open": "open",
+            "fs_sync_dir": "fsync", "fs_is_same": "statx", "sys_open": "open",
             "sys_allocate": "posix_fallocate"}
 # More than one call can fail in it.
 ALSO = {"fs_sync_dir": ("open", "close")}

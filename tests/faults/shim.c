@@ -400,6 +400,8 @@ FAILING(char *, getcwd, (char *p, size_t n), (p, n), NULL)
 FAILING(int, syncfs, (int fd), (fd), -1)
 FAILING(int, fstatat, (int fd, const char *p, struct stat *s, int f),
         (fd, p, s, f), -1)
+FAILING(int, statx, (int fd, const char *p, int f, unsigned m, struct statx *s),
+        (fd, p, f, m, s), -1)
 FAILING(int, unlinkat, (int fd, const char *p, int f), (fd, p, f), -1)
 FAILING(int, fsync, (int fd), (fd), -1)
 FAILING(int, fdatasync, (int fd), (fd), -1)

@@ -1,6 +1,8 @@
 /* test_base_fs.c - writing to the disk while somebody breaks it. */
 #include "base/fs.h"
 
+#include "base/clock.h"
+
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -463,6 +465,36 @@ START_TEST(real_calls)
 }
 END_TEST
 
+static void make_anew(void)
+{
+    close(fd);
+    unlink(path);
+    fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+}
+
+/* The same name, and often the same inode number. */
+START_TEST(identity)
+{
+    struct fs_identity id = { 0 };
+
+    ck_assert(!fs_is_same(&id, AT_FDCWD, path));
+    ck_assert(fs_is_same(&id, AT_FDCWD, path));
+    ck_assert_int_eq(write(fd, "x", 1), 1);
+    ck_assert(fs_is_same(&id, fd, ""));
+    /* Times of birth are those of the clock's last tick. */
+    struct fs_identity was = id;
+    uint64_t until = clock_mono_ms() + 1000;
+    do
+        make_anew();
+    while (fs_is_same(&id, AT_FDCWD, path) && clock_mono_ms() < until);
+    ck_assert(id.ino != was.ino || was.born == 0 || id.born > was.born);
+    ck_assert(fs_is_same(&id, AT_FDCWD, path));
+    unlink(path);
+    ck_assert(!fs_is_same(&id, AT_FDCWD, path));
+    ck_assert(!fs_is_same(&id, AT_FDCWD, path));
+}
+END_TEST
+
 Suite *base_fs_suite(void);
 Suite *base_fs_suite(void)
 {
@@ -482,6 +514,7 @@ Suite *base_fs_suite(void)
     tcase_add_test(t, sync_dir);
     tcase_add_test(t, sync_above);
     tcase_add_test(t, real_calls);
+    tcase_add_test(t, identity);
     suite_add_tcase(s, t);
     return s;
 }

@@ -779,6 +779,95 @@ START_TEST(order_of_calls)
 }
 END_TEST
 
+static const char *const users[] = { "joe", "ann", "bob" };
+
+/* One turn with a message for each of the first n.  calls: of its publish. */
+static void deliver_to(struct box_batch *b, size_t n)
+{
+    struct box_copy *copy[3];
+    struct chain c;
+    struct err e;
+    struct box_message m = message(&c, "hi\r\n");
+
+    for (size_t i = 0; i < n; i++) {
+        m.user = users[i];
+        copy[i] = box_add(b, &m, &e);
+    }
+    box_sync(b);
+    watch(0, false);
+    box_publish(b);
+    fs_replace(NULL);
+    for (size_t i = 0; i < n; i++)
+        ck_assert(copy[i] != NULL && box_status(copy[i], &e) == 0);
+    box_reset(b);
+}
+
+/* Another program puts another mailbox where ours was. */
+static void remake_box(enum box_kind kind)
+{
+    static const char *const parts[] = { "joe", "joe/tmp", "joe/cur",
+                                         "joe/new" };
+
+    ck_assert_int_eq(rename(path_of("joe"), path_of("old")), 0);
+    if (kind == BOX_MBOX)
+        ck_assert_int_eq(
+            close(open(path_of("joe"), O_WRONLY | O_CREAT | O_EXCL, 0600)), 0);
+    else
+        for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+            ck_assert_int_eq(mkdir(path_of(parts[i]), 0700), 0);
+}
+
+static void remake_dir(enum box_kind kind)
+{
+    char aside[sizeof dir + 4];
+
+    (void)kind;
+    snprintf(aside, sizeof aside, "%s.old", dir);
+    ck_assert_int_eq(rename(dir, aside), 0);
+    ck_assert_int_eq(mkdir(dir, 0700), 0);
+    ck_assert_int_eq(rename(aside, path_of("old")), 0);
+}
+
+/* What was made durable is another thing now. */
+static const struct {
+    const char *name;
+    enum box_kind kind;
+    size_t boxes;
+    void (*remake)(enum box_kind kind);
+    enum { ONLY_WHAT_IS_USUAL, MORE, ALL_AS_AT_FIRST } syncs;
+} remakes[] = {
+    { "Maildir", BOX_MAILDIR, 1, remake_box, MORE },
+    { "mbox", BOX_MBOX, 1, remake_box, MORE },
+    { "Maildir, by syncfs", BOX_MAILDIR, 3, remake_box, ONLY_WHAT_IS_USUAL },
+    { "mail_dir of Maildirs", BOX_MAILDIR, 1, remake_dir, ALL_AS_AT_FIRST },
+    { "mail_dir of mboxes", BOX_MBOX, 1, remake_dir, ALL_AS_AT_FIRST },
+    { "mail_dir, syncfs", BOX_MAILDIR, 3, remake_dir, ALL_AS_AT_FIRST },
+};
+
+START_TEST(remade_by_others)
+{
+    struct box_batch *b = open_batch(remakes[_i].kind);
+    char publish[4][sizeof calls];
+
+    for (int turn = 0; turn < 4; turn++) {
+        if (turn == 2)
+            remakes[_i].remake(remakes[_i].kind);
+        deliver_to(b, remakes[_i].boxes);
+        memcpy(publish[turn], calls, sizeof calls);
+    }
+    size_t first = strlen(publish[0]), usual = strlen(publish[1]);
+    size_t then = strlen(publish[2]);
+    ck_assert_uint_lt(usual, first);
+    ck_assert_str_eq(publish[3], publish[1]);
+    switch (remakes[_i].syncs) {
+    case ONLY_WHAT_IS_USUAL: ck_assert_uint_eq(then, usual); break;
+    case MORE: ck_assert_msg(then > usual && then < first, "%zu", then); break;
+    case ALL_AS_AT_FIRST: ck_assert_uint_eq(then, first); break;
+    }
+    box_batch_free(&b);
+}
+END_TEST
+
 static int syncfs_slow(int fd)
 {
     struct timespec t = { 0, 550 * 1000 * 1000 };
@@ -1032,6 +1121,7 @@ Suite *mail_box_suite(void)
     tcase_add_test(t, sweep_of_a_link);
     tcase_add_test(t, mail_dir_is_made);
     tcase_add_loop_test(t, order_of_calls, 0, COUNT(orders));
+    tcase_add_loop_test(t, remade_by_others, 0, COUNT(remakes));
     tcase_add_loop_test(t, syncfs_is_left_alone, 0, COUNT(unwelcome));
     tcase_add_loop_test(t, any_call_fails_once, 0, 2);
     tcase_add_loop_test(t, all_calls_fail_from_one_on, 0, 2);
