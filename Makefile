@@ -130,6 +130,10 @@ test_system_memory: $(PROGRAM) $(TOOLS) $(BENCH) $(FAULTS)
 	    MTA=$(abspath tests/tools/under_valgrind.sh) \
 	    $(RUN_SYSTEM) -k '$(MEMORY_TESTS)' tests/system
 
+# All of them, but for noise at random.
+memory: MEMORY_TESTS := not at_random
+memory: test_system_memory
+
 # Smuggling at random for longer; HOSTILE_SEED repeats a run.
 HOSTILE_CASES ?= 50000
 hostile:
@@ -245,6 +249,7 @@ help:
 	@echo "make tests        install what is missing, run every test"
 	@echo "make test_units test_memory test_system test_style   one part;"
 	@echo "                  test_system_memory: under valgrind, test_threads: TSan"
+	@echo "make memory       all system tests under valgrind (8 minutes)"
 	@echo "make fuzz         fuzz every parser (FUZZ_SECONDS=3600 each)"
 	@echo "make hostile      smuggling at random, peers that do not behave"
 	@echo "make crash        kill -9 any process, hundreds of times"
@@ -262,5 +267,5 @@ help:
 -include tests/fuzz/fuzz.mk
 
 .PHONY: all bench bench-profile bench-quick clean crash crash_short faults faults_short \
-        help hostile install powercut report run test_memory test_style \
+        help hostile install memory powercut report run test_memory test_style \
         test_system test_system_memory test_threads test_units tests

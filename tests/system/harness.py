@@ -25,6 +25,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
 MTA = os.environ.get("MTA", os.path.join(ROOT, "mta"))
 TOOLS = os.environ.get("TOOLS", os.path.join(ROOT, "build", "tools"))
 DEADLINE = float(os.environ.get("TEST_DEADLINE", "30"))
+UNDER_VALGRIND = "VALGRIND_MTA" in os.environ
 
 
 def until(what, check, deadline=DEADLINE):

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import glob
 import os
+import signal
 import struct
 
 from harness import children_of, until
@@ -85,12 +86,13 @@ def find(m, name):
 
 
 def workers(m):
-    """All of them, ready: they have been seen to serve or wait."""
+    """All of them, ready: they have their handlers, which come last."""
     n = m.settings["serve.workers"]
 
     def all_there():
         pid = service(m, "serve")
-        kids = children_of(pid) if pid else []
+        kids = [kid for kid in (children_of(pid) if pid else [])
+                if signal.SIGUSR2 in handled_by(kid)]
         return kids if len(kids) == n else None
     return until("%d workers" % n, all_there)
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from dnsserver import DnsServer
-from harness import ROOT, preloaded, until
+from harness import ROOT, UNDER_VALGRIND, preloaded, until
 from peer import Peer
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "faults"))
@@ -95,6 +95,7 @@ def test_the_disk_takes_no_marks(mta, tmp_path, how):
         assert m.queued() == []
 
 
+@pytest.mark.skipif(UNDER_VALGRIND, reason="its own malloc() is used")
 @pytest.mark.parametrize("call", ["malloc", "calloc"])
 def test_no_memory_for_what_waits(mta, tmp_path, call):
     """Mail that a scan of the queue had no memory for is not forgotten in the

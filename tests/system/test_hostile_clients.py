@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from harness import DEADLINE, MTA, Mta, children_of, until
+from harness import DEADLINE, MTA, UNDER_VALGRIND, Mta, children_of, until
 
 SANITIZED = "/san/" in MTA  # they keep what is freed
 STRANGERS = {"serve.relay_networks": ["192.0.2.0/24"]}
@@ -426,6 +426,7 @@ def test_more_than_one_address_may(new_watch):
     w.check()
 
 
+@pytest.mark.skipif(UNDER_VALGRIND, reason="it takes descriptors of its own")
 @pytest.mark.parametrize("limit", [40, 200])
 def test_no_descriptors_left(new_watch, limit):
     """Clients cannot take the descriptors that their mail needs."""

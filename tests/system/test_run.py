@@ -15,11 +15,12 @@ import time
 
 import pytest
 
-from harness import (DEADLINE, MTA, ROOT, Raw, connect, free_port, is_alive,
-                     tree_of, until)
+from harness import (DEADLINE, MTA, ROOT, UNDER_VALGRIND, Raw, connect,
+                     free_port, is_alive, tree_of, until)
 from processes import (find, send_one, service, sysv_key, sysv_objects,
                        workers)
 
+BY_NAME = pytest.mark.skipif(UNDER_VALGRIND, reason="its script has one name")
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 SOON = 8  # seconds; an orderly stop takes far less, a forced one far more
 
@@ -509,6 +510,7 @@ def links():
     shutil.rmtree(where)
 
 
+@BY_NAME
 @pytest.mark.parametrize("name", ["smtpd", "mta-serve"])
 def test_serves_by_its_name(mta, links, name):
     m = mta("serve", start=False)
@@ -518,6 +520,7 @@ def test_serves_by_its_name(mta, links, name):
     assert m.stop() == 0
 
 
+@BY_NAME
 def test_queue_by_its_name(mta, links):
     m = mta("serve")
     with m.smtp() as s:
