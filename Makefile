@@ -249,7 +249,7 @@ help:
 	@echo "make tests        install what is missing, run every test"
 	@echo "make test_units test_memory test_system test_style   one part;"
 	@echo "                  test_system_memory: under valgrind, test_threads: TSan"
-	@echo "make memory       all system tests under valgrind (8 minutes)"
+	@echo "make memory       all system tests under valgrind (5 minutes)"
 	@echo "make fuzz         fuzz every parser (FUZZ_SECONDS=3600 each)"
 	@echo "make hostile      smuggling at random, peers that do not behave"
 	@echo "make crash        kill -9 any process, hundreds of times"
