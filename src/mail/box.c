@@ -141,7 +141,7 @@ int box_sync_entry(struct box *k, struct err *e)
 
     box_dir(path, k);
     if (!fs_is_same(&b->top, AT_FDCWD, b->dir))
-        b->top_durable = false;
+        b->dir_synced = b->top_durable = false;
     if (b->kind == BOX_MAILDIR && fs_sync_dir(path) != 0)
         return err_set(e, ERR_TEMP, errno, "sync %s", path);
     if (!b->dir_synced && fs_sync_dir(b->dir) != 0)

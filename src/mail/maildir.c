@@ -293,7 +293,7 @@ void maildir_settle(struct box *k)
     sub_path(path, k, "new", "");
     if (!fs_is_same(&k->id, AT_FDCWD, path))
         k->durable = false; /* others may have made the mailbox anew */
-    if (!k->durable && box_sync_entry(k, &e) != 0) {
+    if (!(k->durable && k->batch->top_durable) && box_sync_entry(k, &e) != 0) {
         maildir_take_back(k, &e);
     } else if (fs_sync_dir(path) != 0) {
         err_set(&e, ERR_TEMP, errno, "sync %s", path);

@@ -78,7 +78,7 @@ void maildir_sync_turn(struct box_batch *b)
 }
 
 /* mail_dir and its file system, before the renames that are to be synced
- * through it.  -1: there are too few of them. */
+ * through it.  -1: there are too few of them, or it cannot be had. */
 static int open_top(struct box_batch *b, dev_t *dev)
 {
     size_t boxes = 0;

@@ -10,8 +10,7 @@ import time
 
 import pytest
 
-from harness import (MTA, UNDER_VALGRIND, Clock, Mta, children_of,
-                     until)
+from harness import MTA, UNDER_VALGRIND, Clock, Mta, children_of, until
 from peer import Peer, established
 
 VERBS = ["GREETING", "EHLO", "MAIL", "RCPT", "DATA", "DOT"]

@@ -828,6 +828,17 @@ static void remake_dir(enum box_kind kind)
     ck_assert_int_eq(rename(aside, path_of("old")), 0);
 }
 
+/* ... and puts the same mailboxes there. */
+static void move_boxes(enum box_kind kind)
+{
+    remake_dir(kind);
+    for (size_t i = 0; i < sizeof users / sizeof users[0]; i++) {
+        char old[16];
+        snprintf(old, sizeof old, "old/%s", users[i]);
+        ck_assert_int_eq(rename(path_of(old), path_of(users[i])), 0);
+    }
+}
+
 /* What was made durable is another thing now. */
 static const struct {
     const char *name;
@@ -842,6 +853,7 @@ static const struct {
     { "mail_dir of Maildirs", BOX_MAILDIR, 1, remake_dir, ALL_AS_AT_FIRST },
     { "mail_dir of mboxes", BOX_MBOX, 1, remake_dir, ALL_AS_AT_FIRST },
     { "mail_dir, syncfs", BOX_MAILDIR, 3, remake_dir, ALL_AS_AT_FIRST },
+    { "mailboxes moved, syncfs", BOX_MAILDIR, 3, move_boxes, ALL_AS_AT_FIRST },
 };
 
 START_TEST(remade_by_others)
