@@ -181,7 +181,7 @@ def verdict(killer, account):
         ("no message is damaged", account.damaged == 0),
         ("every accepted message is in the log", not account.unlogged),
         ("a client duplicates only what had no answer",
-         account.by["client"] <= 4 * account.unknown),
+         account.by["client"] <= account.unknown_copies),
         ("the sender duplicates only what it had in hand",
          account.by["sender"] <= IN_FLIGHT * hit_sender),
         ("the server duplicates nothing", account.by["server"] == 0),

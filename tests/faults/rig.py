@@ -24,6 +24,7 @@ import harness  # noqa: E402
 from dnsserver import DnsServer  # noqa: E402
 from page import Page  # noqa: E402
 from peer import Peer  # noqa: E402
+from processes import is_ready  # noqa: E402
 from traffic import compose, examine  # noqa: E402
 
 import random  # noqa: E402
@@ -149,8 +150,12 @@ class Rig(harness.Mta):
 
     def whole(self):
         want = {"run": 5, "serve": 4}[self.command]
-        return harness.until("all processes: %s" % self.roles(), lambda: (
-            lambda r: len(r) == want and r)(self.roles()), PATIENCE)
+
+        def all_there():
+            found = self.roles()
+            return len(found) == want and is_ready(found["worker"]) and found
+        return harness.until("all processes: %s" % self.roles(), all_there,
+                             PATIENCE)
 
     # --- a round ----------------------------------------------------------
 

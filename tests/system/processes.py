@@ -85,14 +85,19 @@ def find(m, name):
     return until("service " + name, lambda: service(m, name))
 
 
+def is_ready(worker):
+    """It has its handlers, which come last: all that it keeps is open."""
+    return signal.SIGUSR2 in handled_by(worker)
+
+
 def workers(m):
-    """All of them, ready: they have their handlers, which come last."""
+    """All of them, ready."""
     n = m.settings["serve.workers"]
 
     def all_there():
         pid = service(m, "serve")
         kids = [kid for kid in (children_of(pid) if pid else [])
-                if signal.SIGUSR2 in handled_by(kid)]
+                if is_ready(kid)]
         return kids if len(kids) == n else None
     return until("%d workers" % n, all_there)
 

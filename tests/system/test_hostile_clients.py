@@ -13,7 +13,8 @@ import time
 
 import pytest
 
-from harness import DEADLINE, MTA, UNDER_VALGRIND, Mta, children_of, until
+import processes
+from harness import DEADLINE, MTA, UNDER_VALGRIND, Mta, until
 
 SANITIZED = "/san/" in MTA  # they keep what is freed
 STRANGERS = {"serve.relay_networks": ["192.0.2.0/24"]}
@@ -31,8 +32,7 @@ class Watch:
         self.mta = Mta("serve", more, limit=limit)
         self.n = 0
         try:
-            until("workers", lambda: sum(
-                x.endswith(".seg") for x in self.links()) == workers)
+            self.workers = processes.workers(self.mta)
             self.honest()
             until("idle", lambda: self.sockets() == 0)
             self.base = self.descriptors()
@@ -40,14 +40,8 @@ class Watch:
             self.close()
             raise
 
-    def workers(self):
-        found = []
-        for p in children_of(self.mta.process.pid):
-            found += children_of(p)
-        return found
-
     def links(self):
-        for p in self.workers():
+        for p in self.workers:
             for fd in os.listdir("/proc/%d/fd" % p):
                 with contextlib.suppress(FileNotFoundError):
                     yield os.readlink("/proc/%d/fd/%s" % (p, fd))
@@ -55,7 +49,7 @@ class Watch:
     def sockets(self):
         """Connections; each worker has the listening socket too."""
         return sum(x.startswith("socket:") for x in self.links()) - len(
-            self.workers())
+            self.workers)
 
     def descriptors(self):
         return len(list(self.links()))
@@ -63,7 +57,7 @@ class Watch:
     def rss(self):
         """KiB of the largest worker"""
         found = 0
-        for p in self.workers():
+        for p in self.workers:
             with open("/proc/%d/status" % p) as f:
                 found = max([found] + [int(x.split()[1]) for x in f
                                        if x.startswith("VmRSS")])

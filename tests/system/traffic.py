@@ -155,12 +155,16 @@ class Client(threading.Thread):
         self.chance = random.Random("%d/%d" % (seed, number))
         self.acked = {}  # token -> (attempt, destinations, id)
         self.tried = collections.Counter()  # token -> attempts
+        self.where = {}  # token -> destinations
         self.smtp = None
         self.enough = threading.Event()
 
-    @property
     def unknown(self):
-        return sum(self.tried.values()) - len(self.acked)
+        """Attempts without an answer, and the copies they may have made: one
+        at each destination."""
+        n = {t: k - (t in self.acked) for t, k in self.tried.items()}
+        return sum(n.values()), sum(k * len(self.where[t])
+                                    for t, k in n.items())
 
     def connect(self):
         while self.smtp is None and not self.enough.is_set():
@@ -192,6 +196,7 @@ class Client(threading.Thread):
     def submit(self, token, where, size):
         """One attempt.  The addresses say whose they are to the Sink."""
         self.tried[token] += 1
+        self.where[token] = where
         attempt = self.tried[token]
         user = {"local": "user%d" % self.chance.randrange(5)}
         rcpts = ["%s@%s" % (user.get(w, "%s-%d" % (token, attempt)),
@@ -226,7 +231,8 @@ class Account:
     def __init__(self, m, clients, sink):
         self.damaged = sink.damaged
         self.acked = {t: a for c in clients for t, a in c.acked.items()}
-        self.unknown = sum(c.unknown for c in clients)
+        self.unknown, self.unknown_copies = (
+            sum(n) for n in zip(*(c.unknown() for c in clients)))
         at = dict(sink.got)
         at["local"], at["bad"] = self.mailboxes(m)
         self.lost = [(token, place)
