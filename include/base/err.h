@@ -7,6 +7,8 @@
 #ifndef MTA_BASE_ERR_H
 #define MTA_BASE_ERR_H
 
+#include <stdbool.h>
+
 enum err_kind {
     ERR_NONE,
     ERR_TEMP,  /* ours and passing: disk, memory, resolver */
@@ -26,6 +28,9 @@ struct err {
  * With sys != 0 its message is appended after ": ".  e may be NULL. */
 int err_set(struct err *e, enum err_kind kind, int sys, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* Has the disk, or the quota, no room? */
+bool err_is_full(const struct err *e);
 
 /* Put "what: " in front of the text of an error that is already set. */
 void err_prefix(struct err *e, const char *fmt, ...)

@@ -21,8 +21,8 @@ struct spool_writer {
     uint64_t at;           /* end of the records written; >= f.h.committed */
     uint64_t filled;       /* no block before it is written first by a turn */
     bool announced;        /* the sender was told of the file f */
-    uint64_t base;         /* of ids to come, and their number */
-    uint32_t n;
+    uint64_t base;         /* of ids to come: a segment that we claimed */
+    uint32_t n;            /* how many; > MSG_ID_N_MAX: a new base is due */
     struct list turn; /* records in memory, and how long they are together */
     uint64_t bytes;
     struct list solos, copies; /* of this turn */

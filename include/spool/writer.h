@@ -18,7 +18,8 @@ struct spool_writer; /* an open segment and what this turn added to it */
 int spool_make_dirs(const char *queue_dir, uid_t uid, gid_t gid, struct err *e);
 
 /* Opens a fresh segment (claimed by name, held by flock, preallocated, made
- * durable together with its directory entry).  Not before the fork: a child
+ * durable together with its directory entry); if the disk is full, the first
+ * message that finds room will.  Not before the fork: a child
  * that inherits a writer must not touch it. */
 int spool_writer_open(struct spool_writer **w, const char *queue_dir,
                       struct err *e);

@@ -1,5 +1,6 @@
 #include "base/err.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +23,11 @@ int err_set(struct err *e, enum err_kind kind, int sys, const char *fmt, ...)
         snprintf(e->text + n, sizeof e->text - (size_t)n, ": %s", why);
     }
     return -1;
+}
+
+bool err_is_full(const struct err *e)
+{
+    return e->sys == ENOSPC || e->sys == EDQUOT;
 }
 
 void err_prefix(struct err *e, const char *fmt, ...)

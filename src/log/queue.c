@@ -118,25 +118,55 @@ static int read_key(const struct place *p, key_t *key,
     return *key != IPC_PRIVATE;
 }
 
-/* Under the lock: no reader ever sees half of a key. */
-static int write_key(const struct place *p, key_t key, struct err *e)
+/* Whole or not at all: a starter killed here must not leave half of a key. */
+static int replace_key(const struct place *p, const char *text, size_t n,
+                       struct err *e)
 {
-    char text[KEY_TEXT_MAX], draft[PATH_MAX];
-    int n = snprintf(text, sizeof text, "%08x %llu\n", (unsigned)key,
-                     p->ipc_namespace);
+    char draft[PATH_MAX];
+    int rc = 0;
 
     if (!os_path(draft, sizeof draft, p->run, "log.key.new"))
         return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", p->run);
     int fd = log_run_open(p->queue_dir, "log.key.new", e);
     if (fd < 0)
         return -1;
-    if (fs_truncate(fd, 0) != 0 || fs_pwrite_all(fd, text, (size_t)n, 0) != 0 ||
+    if (fs_truncate(fd, 0) != 0 || fs_pwrite_all(fd, text, n, 0) != 0 ||
         fs_fsync(fd) != 0 || fs_rename(draft, p->key_file) != 0)
-        err_set(e, ERR_TEMP, errno, "write %s", p->key_file);
-    else
-        n = 0;
+        rc = err_set(e, ERR_TEMP, errno, "write %s", p->key_file);
     fs_close(fd);
-    return n == 0 ? 0 : -1;
+    return rc;
+}
+
+/* On a full disk a container must find its way from one life to the next:
+ * the old file has its block.  What a longer text leaves behind the line end
+ * is not read. */
+static int overwrite_key(const struct place *p, const char *text, size_t n,
+                         struct err *e)
+{
+    int fd = log_run_open(p->queue_dir, "log.key", e), rc = 0;
+
+    if (fd < 0)
+        return -1;
+    if (fs_pwrite_all(fd, text, n, 0) != 0 || fs_fsync(fd) != 0)
+        rc = err_set(e, ERR_TEMP, errno, "write %s", p->key_file);
+    fs_close(fd);
+    return rc;
+}
+
+/* Under the lock: no reader ever sees half of a key. */
+static int write_key(const struct place *p, key_t key, struct err *e)
+{
+    char text[KEY_TEXT_MAX];
+    size_t n = (size_t)snprintf(text, sizeof text, "%08x %llu\n", (unsigned)key,
+                                p->ipc_namespace);
+    struct err why;
+
+    if (replace_key(p, text, n, &why) == 0 ||
+        (err_is_full(&why) && overwrite_key(p, text, n, &why) == 0))
+        return 0;
+    if (e != NULL)
+        *e = why;
+    return -1;
 }
 
 /* Keys are no secret (ipcs shows them), so anybody may sit on ours. */

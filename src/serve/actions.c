@@ -284,15 +284,26 @@ static int add_origin(struct serve_session *s)
                : -1;
 }
 
+static bool give_id(struct draft *d)
+{
+    struct err e;
+
+    if (spool_writer_new_id(d->writer, &d->id, &e) == 0)
+        return true;
+    log_err(LOG_ERROR, "serve.spool", &e);
+    if (err_is_full(&e))
+        d->fault = DRAFT_NO_ROOM;
+    return false;
+}
+
 void open_body(void *ctx, unsigned char *post)
 {
     struct serve_session *s = ctx;
     struct draft *d = s->draft;
     char text[TRACE_MAX];
     struct buf trace = BUF_ON(text);
-    struct err e;
 
-    if (spool_writer_new_id(d->writer, &d->id, &e) != 0 || add_origin(s) != 0) {
+    if (!give_id(d) || add_origin(s) != 0) {
         *post = E_UNSTORED;
         return;
     }

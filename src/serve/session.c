@@ -334,7 +334,7 @@ void serve_session_stored(struct draft *d, enum store_result r,
 
     if (s == NULL)
         return;
-    if (r == STORE_FAILED && (why->sys == ENOSPC || why->sys == EDQUOT))
+    if (r == STORE_FAILED && err_is_full(why))
         d->fault = DRAFT_NO_ROOM;
     serve_session_feed(s, r == STORE_QUEUED      ? E_QUEUED
                           : r == STORE_DELIVERED ? E_DELIVERED

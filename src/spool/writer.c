@@ -44,6 +44,10 @@ static int start_segment(struct spool_writer *w, uint64_t size, struct err *e)
     }
     w->at = w->filled = w->f.h.committed;
     w->announced = false;
+    if (w->n > MSG_ID_N_MAX) { /* nobody else claimed that name */
+        w->base = w->f.h.id;
+        w->n = 0;
+    }
     return 0;
 }
 
@@ -91,6 +95,19 @@ int spool_writer_reserve(struct spool_writer *w, uint64_t n, struct err *e)
 
 /* --- life of the writer --------------------------------------------------- */
 
+/* On a full disk a writer begins without: what is in the queue can leave it
+ * all the same, and what comes is refused until there is room. */
+static int first_segment(struct spool_writer *w, struct err *e)
+{
+    struct err why;
+
+    if (start_segment(w, w->segment_size, &why) == 0 || err_is_full(&why))
+        return 0;
+    if (e != NULL)
+        *e = why;
+    return -1;
+}
+
 int spool_writer_open_sized(struct spool_writer **wp, const char *queue_dir,
                             uint64_t segment_size, struct err *e)
 {
@@ -101,6 +118,7 @@ int spool_writer_open_sized(struct spool_writer **wp, const char *queue_dir,
         return err_set(e, ERR_TEMP, 0, "no memory for a spool writer");
     w->f.fd = w->wake_fd = -1;
     w->segment_size = segment_size;
+    w->n = MSG_ID_N_MAX + 1; /* of no base yet */
     list_init(&w->turn);
     list_init(&w->solos);
     list_init(&w->copies);
@@ -111,9 +129,8 @@ int spool_writer_open_sized(struct spool_writer **wp, const char *queue_dir,
     }
     if (spool_segments_dir(w->dir, queue_dir, e) != 0 ||
         (w->wake_fd = spool_wake_open(queue_dir, e)) < 0 ||
-        start_segment(w, segment_size, e) != 0)
+        first_segment(w, e) != 0)
         goto out;
-    w->base = w->f.h.id;
     *wp = w;
     return 0;
 out:
@@ -142,8 +159,6 @@ void spool_writer_close(struct spool_writer **wp)
     *wp = NULL;
 }
 
-/* A base is the name of a segment that this writer claimed, so no other
- * writer has it. */
 int spool_writer_new_id(struct spool_writer *w, struct msg_id *id,
                         struct err *e)
 {
@@ -151,8 +166,6 @@ int spool_writer_new_id(struct spool_writer *w, struct msg_id *id,
         leave_segment(w);
         if (start_segment(w, w->segment_size, e) != 0)
             return -1;
-        w->base = w->f.h.id;
-        w->n = 0;
     }
     id->base = w->base;
     id->n = w->n++;

@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import resource
+import signal
 import subprocess
 import threading
 import time
@@ -16,7 +17,7 @@ import time
 import pytest
 
 from dnsserver import DnsServer
-from harness import Mta, Raw, children_of, until
+from harness import Mta, Raw, children_of, tree_of, until
 from peer import Peer
 
 DISK = "size=200m,nr_inodes=2000"
@@ -187,7 +188,7 @@ def test_disk_fills_while_mail_flows(what):
         # whatever was said while the log's disk was full is there now
         total = sum(len(f.acked) for f in flows)
         until("all lines", lambda: len(m.events("serve.accepted")) >= total)
-        assert m.events("serve.reject", code=452)
+        until("a refusal", lambda: m.events("serve.reject", code=452))
 
 
 @pytest.mark.parametrize("size", [1000, LARGE])
@@ -238,6 +239,46 @@ def test_disk_is_full_for_the_sender():
         until("the bounce", lambda: len(m.mailbox("a")) == 1, 100)
         until("empty", lambda: m.queued() == [], 100)
         assert len(mx.messages) == 2  # nothing was sent twice
+
+
+@pytest.mark.parametrize("end", ["stop", "kill", "container"])
+@pytest.mark.parametrize("what", ["fill", "fill_inodes"])
+def test_start_on_a_full_disk(what, end):
+    """What is in the queue leaves it, which may be what makes room again; new
+    mail is put off at MAIL, and taken when there is room."""
+    with Peer(answers={"RCPT": "450 4.2.0 later"}) as mx, \
+            DnsServer({"far.test": "@ MX 10 mx\nmx A 127.0.0.1"}) as dns, \
+            small_disk({"dns.servers": [dns.address], "send.port": mx.port,
+                        "send.retry_min": "1s", "send.retry_max": "1s"}) as m:
+        assert submit(m, "before", ["u@far.test"]) == 250
+        until("a try", lambda: any("RCPT" in line for lines in mx.lines()
+                                   for line in lines))
+        if end != "kill":
+            assert m.stop() == 0
+            if end == "container":  # the next one has other IPC objects
+                key = os.path.join(m.queue, "run", "log.key")
+                with open(key, "r+") as f:
+                    first = f.read().split()[0]
+                    f.seek(0)
+                    f.write(first + " 123456789012345678\n")
+        else:
+            for pid in tree_of(m.process.pid):
+                os.kill(pid, signal.SIGKILL)
+            m.process.wait()
+            m.process = None
+        ballast = Ballast(m)
+        getattr(ballast, what)()
+        mx.answers.clear()
+        m.start()
+        until("the message from the queue", lambda: len(mx.messages) == 1)
+        if end != "kill":  # what the killed had reserved is room again
+            assert submit(m, "during", ["user@here.test"]) == 452
+        ballast.drop()
+        for rcpt in ("user@here.test", "u@far.test"):
+            until("taken", lambda r=rcpt: submit(m, "after", [r]) == 250)
+        until("all is sent", lambda: len(mx.messages) == 2)
+        assert delivered(m, "user") == ["after"]
+        assert "starting it again" not in m.errors()
 
 
 # --- descriptors ------------------------------------------------------------

@@ -427,7 +427,7 @@ def test_no_descriptors_left(new_watch, limit):
     def few():
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     w = new_watch({"serve.command_timeout": "60s"}, limit=few, workers=1)
-    assert w.mta.events("serve.limits")
+    until("logged", lambda: w.mta.events("serve.limits"))
     with w.mta.raw() as early:
         others = crowd(w.mta, limit + 50)
         got = greetings(others, limit + 50)

@@ -157,6 +157,72 @@ START_TEST(writer_survives)
 }
 END_TEST
 
+/* --- a writer that finds no room for its first segment -------------------- */
+
+static const struct {
+    const char *name;
+    int error;
+    bool begins;
+} first[] = {
+    { "full", ENOSPC, true },      { "over quota", EDQUOT, true },
+    { "broken", EIO, false },      { "forbidden", EACCES, false },
+    { "read only", EROFS, false },
+};
+
+static int first_error;
+static enum model_kind first_call;
+
+static int fail_first(const struct model_op *op)
+{
+    return armed && op->kind == first_call ? first_error : 0;
+}
+
+/* It begins without when the disk is full, and not when it is out of order;
+ * it has ids to give when there is room, and no file is left over. */
+static void begin_without(int i, enum model_kind where)
+{
+    struct err e;
+    struct msg_id id;
+
+    setup();
+    size_t before = kit_open_fds();
+    first_error = first[i].error;
+    first_call = where;
+    model_fail = fail_first;
+    model_start(k->dir);
+    armed = true;
+    int rc = spool_writer_open_sized(&k->w, k->dir, SEGMENT, &e);
+    ck_assert_msg((rc == 0) == first[i].begins, "%s", first[i].name);
+    ck_assert_uint_eq(kit_files(k, ".new") + kit_files(k, ".seg"), 0);
+    if (rc != 0) {
+        ck_assert_int_eq(e.sys, first_error);
+        ck_assert_uint_eq(kit_open_fds(), before);
+        teardown();
+        return;
+    }
+    for (int tries = 0; tries < 2; tries++)
+        ck_assert_int_eq(spool_writer_new_id(k->w, &id, &e), -1);
+    ck_assert_int_eq(e.sys, first_error);
+    turn(0, 2, 500, false);
+    ck_assert(refused[0] && refused[1]);
+    armed = false;
+    turn(2, 3, 500, true);
+    ck_assert(acked[2] && acked[3] && acked[4]);
+    ck_assert_int_eq(spool_writer_new_id(k->w, &id, &e), 0);
+    ck_assert_uint_eq(id.base, k->w->f.h.id);
+    spool_writer_close(&k->w);
+    ck_assert_uint_eq(kit_open_fds(), before);
+    look_after();
+    teardown();
+}
+
+START_TEST(begins_on_a_full_disk)
+{
+    begin_without(_i, MODEL_CREATE);
+    begin_without(_i, MODEL_SIZE);
+}
+END_TEST
+
 /* The same for the sender's calls: marks, syncs, reclaim, unlink. */
 static void send_some(void)
 {
@@ -234,6 +300,8 @@ Suite *spool_faults_suite(void)
     tcase_add_checked_fixture(t, NULL, teardown);
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, writer_survives, 0, n);
+    tcase_add_loop_test(t, begins_on_a_full_disk, 0,
+                        (int)(sizeof first / sizeof first[0]));
     tcase_add_loop_test(t, sender_survives, 0, n);
     suite_add_tcase(s, t);
     return s;
