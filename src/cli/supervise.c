@@ -62,6 +62,22 @@ static void become_child(const struct service *s)
     _exit(status);
 }
 
+/* The collector hears of a stop only when it can write the last lines: until
+ * then SIGTERM would end it at once.  It unblocks what is blocked here. */
+static pid_t fork_last(void)
+{
+    sigset_t ends, old;
+
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    sigprocmask(SIG_BLOCK, &ends, &old);
+    pid_t pid = os_fork();
+    if (pid != 0)
+        sigprocmask(SIG_SETMASK, &old, NULL);
+    return pid;
+}
+
 static void start(struct running *r)
 {
     const struct service *s = r->service;
@@ -71,7 +87,7 @@ static void start(struct running *r)
     if (s->wanted != NULL && !s->wanted(s->ctx))
         return;
     fflush(NULL);
-    r->pid = os_fork();
+    r->pid = s->last ? fork_last() : os_fork();
     if (r->pid == 0)
         become_child(s);
     if (r->pid < 0) {
@@ -176,21 +192,12 @@ static void pass_on(struct running *r, size_t n)
     }
 }
 
-/* If the collector died just now, another must write the last lines.  It
- * hears of the stop only when it can do so: until then SIGTERM would end it
- * at once. */
+/* If the collector died just now, another must write the last lines. */
 static void start_last(struct running *r, size_t n)
 {
-    sigset_t ends, old;
-
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGTERM);
-    sigaddset(&ends, SIGINT);
-    sigprocmask(SIG_BLOCK, &ends, &old);
     for (size_t i = 0; i < n; i++)
         if (r[i].pid == 0 && r[i].service->last)
             start(&r[i]);
-    sigprocmask(SIG_SETMASK, &old, NULL);
 }
 
 int supervise(const struct service *s, size_t n)

@@ -71,14 +71,23 @@ def state_of(pid):
         return f.read().rsplit(")", 1)[1].split()[0]
 
 
-def handled_by(pid):
-    """The signals for which it has handlers, all at one moment."""
+def signals(pid, field):
     try:
         with open("/proc/%d/status" % pid) as f:
-            mask = next(x for x in f if x.startswith("SigCgt")).split()[1]
+            mask = next(x for x in f if x.startswith(field)).split()[1]
     except (FileNotFoundError, ProcessLookupError, StopIteration):
         return set()  # it has just ended
     return {n for n in range(1, 65) if int(mask, 16) >> (n - 1) & 1}
+
+
+def handled_by(pid):
+    """The signals for which it has handlers, all at one moment."""
+    return signals(pid, "SigCgt")
+
+
+def is_pending(pid, signo):
+    """Sent to the process, and not taken yet."""
+    return signo in signals(pid, "ShdPnd")
 
 
 def find(m, name):

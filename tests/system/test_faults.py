@@ -67,6 +67,11 @@ def test_select_fails_before_a_commit(mta, tmp_path):
     assert m.stop() == 0
 
 
+def has_a_collector(m):
+    """Then the first child of `mta send` is the sender."""
+    until("a collector", lambda: m.events("log.start"))
+
+
 # The last of the writes that fail, the status of `send --once`.
 MARKS = {"once": (2, 0), "for good": (FOREVER, 75)}
 
@@ -83,6 +88,7 @@ def test_the_disk_takes_no_marks(mta, tmp_path, how):
                           "serve.relay_networks": ["127.0.0.1/32"]})
         with m.smtp() as c:
             c.sendmail("a@x.test", ["u@far.test"], b"Subject: s\r\n\r\nhi\r\n")
+        has_a_collector(m)
         page.arm(("path", "1"), "pwritev", errno.EIO, 2, last)
         done = m.tool("send", "--once", check=False, env=faulty(page))
         page.disarm()
@@ -105,6 +111,7 @@ def test_no_memory_for_what_waits(mta, tmp_path, call):
     with Peer() as p, DnsServer({"far.test": "@ A 127.0.0.1"}) as dns:
         m = mta("serve", {"dns.servers": [dns.address], "send.port": p.port,
                           "serve.relay_networks": ["127.0.0.1/32"]})
+        has_a_collector(m)
         for nth in itertools.count(1):
             for _ in range(2):
                 with m.smtp() as c:

@@ -13,10 +13,10 @@ import pytest
 
 import traffic
 from dnsserver import DnsServer
-from harness import is_alive, tree_of, until
+from harness import children_of, is_alive, tree_of, until
 from peer import Peer
-from processes import fill_queue, find, owner, roles, send_one, state_of, \
-    sysv_key, sysv_objects, workers
+from processes import fill_queue, find, handled_by, is_pending, owner, \
+    roles, send_one, state_of, sysv_key, sysv_objects, workers
 
 HARMLESS = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE,
             signal.SIGCHLD, signal.SIGALRM, signal.SIGWINCH, signal.SIGURG,
@@ -100,7 +100,8 @@ def test_storm_of_signals(mta, sink, dns, seed):
         name = chance.choice(sorted(now))
         disturb(chance.choice(now[name]), chance.choice(HARMLESS), chance)
         time.sleep(chance.random() * 0.02)  # a random moment
-    assert all(roles(m)[x] == first[x] for x in ("supervisor", "serve", "log"))
+    assert [find(m, x) for x in ("serve", "log")] == \
+        first["serve"] + first["log"]
     key = sysv_key(m)
     a = settle(m, clients, sink)
     assert a.unknown == 0 and len(a.acked) > 20
@@ -292,6 +293,38 @@ def test_a_stuck_collector_loses_no_line(mta, sink, dns):
     ids = [e["id"] for e in m.events("serve.accepted")]
     assert len(ids) == len(set(ids)) and a.unknown == 0
     assert m.errors() == ""
+
+
+def collector_at_birth(m):
+    """A stopped one that does not handle signals yet."""
+    def caught():
+        known = children_of(m.process.pid)
+        send_signal(find(m, "log"), signal.SIGKILL)
+        new = until("another", lambda: [
+            p for p in children_of(m.process.pid) if p not in known])[0]
+        send_signal(new, signal.SIGSTOP)
+        if signal.SIGTERM not in handled_by(new):
+            return new
+        send_signal(new, signal.SIGCONT)
+        return None
+    return until("a collector at birth", caught)
+
+
+def test_a_stop_finds_the_collector_at_birth(mta):
+    """It hears of the stop when it can write the last lines."""
+    m = mta("run")
+    send_one(m)
+    key = sysv_key(m)
+    born = collector_at_birth(m)
+    ident = send_one(m)
+    m.kill(signal.SIGTERM)
+    until("the others have ended", lambda: children_of(m.process.pid) ==
+          [born])
+    until("it is told", lambda: is_pending(born, signal.SIGTERM))
+    send_signal(born, signal.SIGCONT)
+    assert m.stop() == 0
+    assert m.events("serve.accepted", id=ident)
+    assert sysv_objects(key) == [] and "serve." not in m.errors()
 
 
 def test_who_waits_for_nothing_is_answered_before(mta):
