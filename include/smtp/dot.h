@@ -28,10 +28,9 @@ struct smtp_dot_decoder {
     }
 
 /* Decode from the beginning of in[0..n), n > 0; *used is how much was taken:
- * at least one octet before the end of data, none after it, and maybe not
- * all, so call again with the rest.  Returns what it stands for: most often
- * that very piece of the input, else text in out, which has room for
- * 2 * n + 2 bytes. */
+ * at least one octet before the end of data, none after it, and all in two
+ * calls at the most.  Returns what it stands for: most often that very piece
+ * of the input, else text in out, which has room for 2 * n + 2 bytes. */
 struct span smtp_dot_decode(struct smtp_dot_decoder *d, const char *in,
                             size_t n, size_t *used, char *out);
 

@@ -47,9 +47,9 @@ static char *bare_lf(struct smtp_dot_decoder *d, char *to)
 }
 
 /* Ordinary octets from p up to the next CR or LF.  The LF is sought first:
- * nearly always the CR stands right before it.  *lf remembers it for the runs
- * that follow, or a flood of bare CRs would make us search the same octets
- * over and over. */
+ * nearly always the CR stands right before it.  *lf, NULL at first, remembers
+ * it for the runs that follow, or a flood of bare CRs would make us search the
+ * same octets over and over. */
 static size_t run_length(const char *p, const char *end, const char **lf)
 {
     if (*lf == NULL || *lf < p) {
@@ -132,13 +132,13 @@ static char *special(struct smtp_dot_decoder *d, char c, char *to)
 
 /* How much of the text stands for itself, octet for octet: lines that end in
  * CRLF and begin with neither dot nor NUL, and the beginning of one more. */
-static size_t plain_length(struct smtp_dot_decoder *d, const char *in, size_t n)
+static size_t plain_length(struct smtp_dot_decoder *d, const char *in, size_t n,
+                           const char **lf)
 {
-    const char *lf = NULL;
     size_t i = 0;
 
     while (i < n && is_ordinary(d, in[i])) {
-        size_t run = run_length(in + i, in + n, &lf);
+        size_t run = run_length(in + i, in + n, lf);
         count_line(d, run);
         i += run;
         if (run > 0)
@@ -152,7 +152,8 @@ static size_t plain_length(struct smtp_dot_decoder *d, const char *in, size_t n)
     return i;
 }
 
-/* What is not plain, up to the end of a line. */
+/* From the first line on that is not plain: all in one piece, for each costs
+ * its reader a call of the system when the message goes to disk. */
 static struct span rewrite(struct smtp_dot_decoder *d, const char *in, size_t n,
                            size_t *used, char *out)
 {
@@ -161,18 +162,13 @@ static struct span rewrite(struct smtp_dot_decoder *d, const char *in, size_t n,
     size_t i = 0;
 
     do {
-        size_t run =
-            is_ordinary(d, in[i]) ? run_length(in + i, in + n, &lf) : 0;
-        if (run > 0) {
-            memcpy(to, in + i, run);
-            to += run;
-            i += run;
-            count_line(d, run);
-            d->state = IN_LINE;
-        } else {
+        size_t run = plain_length(d, in + i, n - i, &lf);
+        memcpy(to, in + i, run);
+        to += run;
+        i += run;
+        if (i < n)
             to = special(d, in[i++], to);
-        }
-    } while (i < n && !d->ended && d->state != LINE_START);
+    } while (i < n && !d->ended);
     *used = i;
     return (struct span){ out, (size_t)(to - out) };
 }
@@ -180,11 +176,13 @@ static struct span rewrite(struct smtp_dot_decoder *d, const char *in, size_t n,
 struct span smtp_dot_decode(struct smtp_dot_decoder *d, const char *in,
                             size_t n, size_t *used, char *out)
 {
+    const char *lf = NULL;
+
     if (n == 0 || d->ended) {
         *used = 0;
         return (struct span){ out, 0 };
     }
-    *used = plain_length(d, in, n);
+    *used = plain_length(d, in, n, &lf);
     if (*used > 0)
         return (struct span){ in, *used };
     return rewrite(d, in, n, used, out);

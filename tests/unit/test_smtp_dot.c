@@ -244,6 +244,27 @@ START_TEST(pipelined_command_is_left)
 }
 END_TEST
 
+/* Whatever the lines are like: a message on disk costs a write a piece. */
+static const char *const floods[] = {
+    ".x\r\n", "..\r\n", "x\r\n.x\r\n", "x\rx", "\n", "\r", "\0\r\n", "x\r\n"
+};
+
+START_TEST(few_pieces)
+{
+    static char in[60000], out[2 * sizeof in + 2];
+    struct smtp_dot_decoder d = SMTP_DOT_DECODER_INIT;
+    size_t k = floods[_i][0] == '\0' ? 3 : strlen(floods[_i]), used = 0;
+    int pieces = 0;
+
+    for (size_t i = 0; i < sizeof in; i++)
+        in[i] = floods[_i][i % k];
+    d.normalize = true;
+    for (size_t at = 0; at < sizeof in; at += used, pieces++)
+        (void)smtp_dot_decode(&d, in + at, sizeof in - at, &used, out);
+    ck_assert_int_le(pieces, 2);
+}
+END_TEST
+
 /* clang-format off */
 static const struct {
     const char *name, *in;
@@ -406,6 +427,7 @@ Suite *smtp_dot_suite(void)
     tcase_add_loop_test(t, all_beginnings, 0, 9);
     tcase_add_loop_test(t, named, 0, sizeof cases / sizeof cases[0]);
     tcase_add_test(t, pipelined_command_is_left);
+    tcase_add_loop_test(t, few_pieces, 0, sizeof floods / sizeof floods[0]);
     tcase_add_loop_test(t, nul_before_dot, 0, sizeof nuls / sizeof nuls[0]);
     tcase_add_loop_test(t, long_lines, 0, sizeof lengths / sizeof lengths[0]);
     tcase_add_loop_test(t, encoder, 0, sizeof encoded / sizeof encoded[0]);
