@@ -134,6 +134,13 @@ test_system_memory: $(PROGRAM) $(TOOLS) $(BENCH) $(FAULTS)
 memory: MEMORY_TESTS := not at_random
 memory: test_system_memory
 
+# All system tests with a program whose calls come late now and then, as on a
+# machine that has other things to do.
+NAPS ?= 4,100
+naps: $(PROGRAM) $(TOOLS) $(BENCH) $(FAULTS)
+	MTA=$(abspath tests/tools/with_naps.sh) NAPS=$(NAPS) \
+	    NAPPING_MTA=$(abspath $(PROGRAM)) $(RUN_SYSTEM) $(SYSTEM)
+
 # Smuggling at random for longer; HOSTILE_SEED repeats a run.
 HOSTILE_CASES ?= 50000
 hostile:
@@ -250,6 +257,7 @@ help:
 	@echo "make test_units test_memory test_system test_style   one part;"
 	@echo "                  test_system_memory: under valgrind, test_threads: TSan"
 	@echo "make memory       all system tests under valgrind (5 minutes)"
+	@echo "make naps         all system tests with calls that come late (3 minutes)"
 	@echo "make fuzz         fuzz every parser (FUZZ_SECONDS=3600 each)"
 	@echo "make hostile      smuggling at random, peers that do not behave"
 	@echo "make crash        kill -9 any process, hundreds of times"
@@ -267,5 +275,5 @@ help:
 -include tests/fuzz/fuzz.mk
 
 .PHONY: all bench bench-profile bench-quick clean crash crash_short faults faults_short \
-        help hostile install memory powercut report run test_memory test_style \
+        help hostile install memory naps powercut report run test_memory test_style \
         test_system test_system_memory test_threads test_units tests

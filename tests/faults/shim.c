@@ -12,7 +12,10 @@
  * the same thread is failed on top of it.
  *
  * With `speed`, the monotonic clock runs that many times faster and waits end
- * that much earlier: a retry after seconds does not cost seconds. */
+ * that much earlier: a retry after seconds does not cost seconds.
+ *
+ * MTA_NAPS=N,MS makes N of 1000 calls come up to MS milliseconds late, in any
+ * process and thread, and most of those that are born (`make naps`). */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -43,6 +46,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -92,6 +96,8 @@ static char path[PATH_LEN]; /* of this process in the tree */
 static unsigned children, born;
 static __thread bool inside;
 static __thread uint32_t struck; /* the arming in which a call of ours failed */
+static unsigned long long naps, nap_ms;
+static __thread uint64_t chance;
 
 /* --- what the program itself calls ---------------------------------------- */
 
@@ -137,6 +143,53 @@ static int note_objects(struct dl_phdr_info *info, size_t size, void *ctx)
     }
     return 0;
 }
+
+/* --- coming late ---------------------------------------------------------- */
+
+static uint64_t random_number(void)
+{
+    struct timespec t;
+
+    if (chance == 0) {
+        syscall(SYS_clock_gettime, CLOCK_REALTIME, &t);
+        chance =
+            ((uint64_t)t.tv_nsec << 32 ^ (uint64_t)syscall(SYS_gettid)) | 1;
+    }
+    chance ^= chance << 13;
+    chance ^= chance >> 7;
+    chance ^= chance << 17;
+    return chance;
+}
+
+/* For a random part of nap_ms, in so many of 1000 cases. */
+static void nap(unsigned long long often)
+{
+    int why = errno;
+
+    if (nap_ms == 0 || random_number() % 1000 >= often)
+        return;
+    uint64_t us = random_number() % (nap_ms * 1000);
+    struct timespec t = { (time_t)(us / 1000000), (long)(us % 1000000) * 1000 };
+    syscall(SYS_nanosleep, &t, NULL);
+    errno = why;
+}
+
+static void nap_at_birth(void)
+{
+    chance = 0; /* another than the parent's */
+    nap(700);
+}
+
+__attribute__((constructor)) static void begin_naps(void)
+{
+    const char *text = getenv("MTA_NAPS");
+
+    if (text == NULL || sscanf(text, "%llu,%llu", &naps, &nap_ms) != 2)
+        nap_ms = 0;
+    nap_at_birth();
+}
+
+/* --- the page ------------------------------------------------------------- */
 
 __attribute__((constructor)) static void begin(void)
 {
@@ -241,6 +294,8 @@ static int strike(enum call c)
     struct page *p = page;
     int why = errno, rc = 0;
 
+    if (c > CALL_realloc)
+        nap(naps);
     if (p == NULL || !__atomic_load_n(&p->armed, __ATOMIC_ACQUIRE) || inside ||
         !is_target(p))
         return 0;
@@ -500,6 +555,7 @@ pid_t fork(void)
         snprintf(path + n, sizeof path - n, "%s%u", n > 0 ? "." : "", children);
         children = 0;
         born = page == NULL ? 0 : page->generation;
+        nap_at_birth();
     }
     return pid;
 }

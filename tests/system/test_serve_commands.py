@@ -167,7 +167,8 @@ def test_pipelined_transaction(server):
 
 @pytest.mark.parametrize("before", ["", "RSET\r\n", "NOOP\r\n" * 3])
 @pytest.mark.parametrize("behind", ["", "x", "RSET\r\n", "QUIT\r\n",
-                                    "RSET\r\n" * 20000])
+                                    "RSET\r\n" * 20000],
+                         ids=["nothing", "x", "RSET", "QUIT", "20000 RSET"])
 def test_quit_with_more_behind_it(server, before, behind):
     """221 arrives, and then the end: no reset takes it away."""
     with server.raw() as c:
