@@ -266,9 +266,9 @@ static void forget_handlers(void)
 {
     os_signal(SIGTERM, SIG_DFL);
     os_signal(SIGINT, SIG_DFL);
-    os_signal(SIGCHLD, SIG_DFL);
     os_signal(SIGHUP, SIG_IGN); /* it reads its settings just now */
     os_signal(SIGUSR1, SIG_IGN);
+    os_signal(SIGCHLD, SIG_DFL);
 }
 
 pid_t os_fork(void)

@@ -72,17 +72,14 @@ def state_of(pid):
 
 
 def signals(pid, field):
+    """Of /proc, all at one moment.  SigCgt under valgrind: of any process
+    nearly all, but those that are ignored and SIGCHLD as elsewhere."""
     try:
         with open("/proc/%d/status" % pid) as f:
             mask = next(x for x in f if x.startswith(field)).split()[1]
     except (FileNotFoundError, ProcessLookupError, StopIteration):
         return set()  # it has just ended
     return {n for n in range(1, 65) if int(mask, 16) >> (n - 1) & 1}
-
-
-def handled_by(pid):
-    """The signals for which it has handlers, all at one moment."""
-    return signals(pid, "SigCgt")
 
 
 def is_pending(pid, signo):
@@ -95,8 +92,9 @@ def find(m, name):
 
 
 def is_ready(worker):
-    """It has its handlers, which come last: all that it keeps is open."""
-    return signal.SIGUSR2 in handled_by(worker)
+    """It has its handlers, which come last (SIGINT, ignored, behind SIGTERM
+    and SIGUSR2): all that it keeps is open."""
+    return signal.SIGINT in signals(worker, "SigIgn")
 
 
 def workers(m):

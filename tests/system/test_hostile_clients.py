@@ -247,6 +247,7 @@ def test_never_reads(watch):
     """Sends commands and does not read the answers: the server stops reading
     too, keeps no more than its bound, and ends the session by its timeout."""
     deaf = []
+    before = len(watch.mta.events("serve.reject", code="421"))
     for _ in range(30):
         s = socket.socket()
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -254,7 +255,6 @@ def test_never_reads(watch):
         s.sendall(b"EHLO client.test\r\n")
         s.setblocking(False)
         deaf.append(s)
-    before = len(watch.mta.events("serve.reject", code="421"))
     sent = dict.fromkeys(deaf, 0)
 
     def all_full():

@@ -157,6 +157,7 @@ def test_starts_while_the_killed_are_cleared_away(mta):
             m.process.wait(0.3)  # the moment
     connect("127.0.0.1", m.port).close()
     send_one(m)
+    workers(m)
     assert m.stop() == 0
     assert m.errors() == ""
 

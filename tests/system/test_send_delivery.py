@@ -13,7 +13,7 @@ import pytest
 from dnsserver import DnsServer
 from harness import DEADLINE, children_of, connect, free_port, until
 from peer import Peer
-from processes import handled_by
+from processes import signals
 
 SINK = shutil.which("smtp-sink") or "/usr/sbin/smtp-sink"
 
@@ -283,11 +283,13 @@ def test_retry_survives_a_restart(mta, dns, peers):
 
 def sender_that_starts(m):
     """The child that hears of SIGUSR1, while it waits for the queue.  One
-    just forked has handlers of its parent, also that for SIGCHLD."""
+    just forked has handlers of its parent; it forgets that for SIGCHLD when
+    it already ignores SIGUSR1."""
     for pid in children_of(m.process.pid):
-        caught = handled_by(pid)
-        if {signal.SIGTERM, signal.SIGUSR1} <= caught and \
-                signal.SIGCHLD not in caught:
+        if signal.SIGCHLD in signals(pid, "SigCgt"):
+            continue
+        ignored = signals(pid, "SigIgn")
+        if ignored and signal.SIGUSR1 not in ignored:
             return pid
     return None
 

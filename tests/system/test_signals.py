@@ -15,8 +15,8 @@ import traffic
 from dnsserver import DnsServer
 from harness import children_of, is_alive, tree_of, until
 from peer import Peer
-from processes import fill_queue, find, handled_by, is_pending, owner, \
-    roles, send_one, state_of, sysv_key, sysv_objects, workers
+from processes import fill_queue, find, is_pending, owner, roles, \
+    send_one, signals, state_of, sysv_key, sysv_objects, workers
 
 HARMLESS = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE,
             signal.SIGCHLD, signal.SIGALRM, signal.SIGWINCH, signal.SIGURG,
@@ -301,10 +301,13 @@ def collector_at_birth(m):
         send_signal(find(m, "log"), signal.SIGKILL)
         new = until("another", lambda: [
             p for p in children_of(m.process.pid) if p not in known])[0]
-        send_signal(new, signal.SIGSTOP)
-        if signal.SIGTERM not in handled_by(new):
-            return new
-        send_signal(new, signal.SIGCONT)
+        early = True
+        while early:  # it still has its parent's handlers
+            send_signal(new, signal.SIGSTOP)
+            if signal.SIGHUP in signals(new, "SigIgn"):  # the first it handles
+                return new
+            early = signal.SIGCHLD in signals(new, "SigCgt")
+            send_signal(new, signal.SIGCONT)
         return None
     return until("a collector at birth", caught)
 
