@@ -165,7 +165,7 @@ test_style: $(PROGRAM)
 
 # All of it; the last line counts.  What is missing is installed first.
 tests:
-	@tests/tools/packages.sh test fuzz
+	@tests/tools/packages.sh test fuzz report
 	@tests/tools/all.sh
 
 # kill -9 anywhere, every message accounted for.  CRASH_SEED repeats a run.

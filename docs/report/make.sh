@@ -31,6 +31,12 @@ a day: \*cmake bench\*r makes the table of yours.
 END
 fi
 
+# What .so includes does not pass preconv(1) by itself.
+for name in settings requirements figures; do
+    preconv -r -e utf-8 "$out/$name.tbl" > "$out/table"
+    mv "$out/table" "$out/$name.tbl"
+done
+
 # --- text; the first pass only finds out on which page each section is ----
 when=$(git -C "$root" log -1 --format=%cs 2>/dev/null || date +%F)
 version=$("$mta" version | awk 'NR == 1 { print $NF }')

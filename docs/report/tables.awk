@@ -79,23 +79,31 @@ what == "requirements" && /^\| [RCB][0-9]+ / {
     count[cell[5]]++
 }
 
+# Rows and what was to be reached are sentences; of figures the middle is
+# enough, the page has their spread.
 what == "figures" && /^\|/ && !done {
     n = cells($0)
     if (!begun++) {
-        format = "l l"
-        for (i = 3; i <= n; i++)
-            format = format " r"
-        line = ""
-        for (i = 1; i <= n; i++)
+        format = line = ""
+        for (i = 1; i <= n; i++) {
+            wide[i] = i == 1 || i > 4
+            format = format (i == 1 ? "lp-2v-2w(4.0c)" : \
+                wide[i] ? " lp-2v-2w(3.0c)" : " rp-2v-2")
             line = line (i > 1 ? "\t" : "") "\\fB" cell[i] "\\fR"
+        }
         head(format ".", line)
         next
     }
     if ($0 ~ /^\|[-:| ]+$/)
         next
     line = ""
-    for (i = 1; i <= n; i++)
-        line = line (i > 1 ? "\t" : "") cell[i]
+    for (i = 1; i <= n; i++) {
+        if (!wide[i])
+            sub(/ \(.*/, "", cell[i])
+        gsub(/\*\*/, "", cell[i])
+        line = line (i > 1 ? "\t" : "") \
+            (wide[i] ? "T{\n.ad l\n" cell[i] "\nT}" : cell[i])
+    }
     print line
 }
 what == "figures" && !/^\|/ && begun { done = 1 }

@@ -58,6 +58,7 @@ make -s -j"$jobs" > /dev/null || exit 1
 part "style" make -s test_style
 part "build with clang" make -s -j"$jobs" CC=clang BUILD=build/clang \
     PROGRAM=build/clang/mta CFLAGS='-O2 -g -Werror'
+part "report" make -s report
 part "units" make -s -j"$jobs" test_units
 part "units under valgrind" make -s -j"$jobs" test_memory
 part "units with sanitizers" env MTA_TEST_SHORT=1 make -s -j"$jobs" SAN=address,undefined test_units
