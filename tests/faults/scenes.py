@@ -252,13 +252,7 @@ def wreck(rig):
     for mail in mails:
         rig.submit(mail)
     mails += [mail for mail, _ in rig.scene.aside(rig)]
-    family = harness.tree_of(rig.process.pid)
-    for pid in family:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    rig.process.wait()
-    rig.process = None
-    harness.until("all gone", lambda: not any(map(harness.is_alive, family)))
+    rig.kill_all()
     for path in glob.glob(os.path.join(rig.queue, "segments", "*.bad")):
         os.unlink(path)  # of the wreck before
     for path in glob.glob(os.path.join(rig.queue, "segments", "*.seg")):

@@ -123,6 +123,13 @@ def tree_of(pid):
     return found
 
 
+def send_signal(pid, signo):
+    """To a process that may have ended meanwhile, as the children of one that
+    is killed do."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signo)
+
+
 class Raw:
     """SMTP as bytes: says exactly what it is told."""
 
@@ -338,12 +345,20 @@ class Mta:
             status = self.process.wait(timeout=DEADLINE * 2)
         except subprocess.TimeoutExpired:
             for pid in family:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                send_signal(pid, signal.SIGKILL)
             raise AssertionError("mta did not stop: " + self.errors())
         until("children gone", lambda: not any(is_alive(p) for p in family))
         self.process = None
         return status
+
+    def kill_all(self):
+        """SIGKILL to each of its processes, parents first."""
+        family = tree_of(self.process.pid)
+        for pid in family:
+            send_signal(pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+        until("all gone", lambda: not any(is_alive(p) for p in family))
 
     def cleanup(self):
         try:

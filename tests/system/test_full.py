@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 import resource
-import signal
 import subprocess
 import threading
 import time
@@ -17,7 +16,7 @@ import time
 import pytest
 
 from dnsserver import DnsServer
-from harness import Mta, Raw, children_of, tree_of, until
+from harness import Mta, Raw, children_of, until
 from peer import Peer
 
 DISK = "size=200m,nr_inodes=2000"
@@ -262,10 +261,7 @@ def test_start_on_a_full_disk(what, end):
                     f.seek(0)
                     f.write(first + " 123456789012345678\n")
         else:
-            for pid in tree_of(m.process.pid):
-                os.kill(pid, signal.SIGKILL)
-            m.process.wait()
-            m.process = None
+            m.kill_all()
         ballast = Ballast(m)
         getattr(ballast, what)()
         mx.answers.clear()

@@ -13,7 +13,7 @@ import pytest
 
 import traffic
 from dnsserver import DnsServer
-from harness import children_of, is_alive, tree_of, until
+from harness import children_of, is_alive, send_signal, tree_of, until
 from peer import Peer
 from processes import fill_queue, find, is_pending, owner, roles, \
     send_one, signals, state_of, sysv_key, sysv_objects, workers
@@ -22,11 +22,6 @@ HARMLESS = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE,
             signal.SIGCHLD, signal.SIGALRM, signal.SIGWINCH, signal.SIGURG,
             signal.SIGSTOP]
 FORCED = 60  # seconds; a service is killed after 45
-
-
-def send_signal(pid, signo):
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signo)
 
 
 @pytest.fixture
