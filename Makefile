@@ -30,7 +30,7 @@ LDLIBS   += $(shell pkg-config --libs $(PKGS)) -lresolv -pthread
 SRCS     := $(sort $(shell find src -name '*.c'))
 OBJS     := $(SRCS:%.c=$(BUILD)/%.o)
 LIB      := $(BUILD)/libmta.a
-UNIT     := $(sort $(wildcard tests/unit/*.c))
+UNIT     := $(sort $(wildcard tests/unit/*.c tests/kit/*.c))
 UNIT_OBJS:= $(UNIT:%.c=$(BUILD)/%.o)
 
 all: $(PROGRAM)
@@ -63,7 +63,7 @@ $(SUITES_H): $(UNIT) Makefile
 	@mkdir -p $(@D)
 	@for s in $(UNIT_NAMES); do echo "SUITE($$s)"; done > $@
 
-$(UNIT_OBJS): CPPFLAGS += -I$(BUILD)/tests/unit
+$(UNIT_OBJS): CPPFLAGS += -I$(BUILD)/tests/unit -Itests/kit
 $(BUILD)/tests/unit/main.o: $(SUITES_H)
 
 $(UNIT_RUN): $(UNIT_OBJS) $(LIB)
@@ -179,7 +179,7 @@ crash_short: $(PROGRAM)
 	MTA=$(abspath $(PROGRAM)) /usr/bin/python3 tests/crash/crash.py \
 	    --messages 1000 --kills 30 --pause 0.3
 
-# Lives with power cuts in them, see tests/unit/power.h.
+# Lives with power cuts in them, see tests/kit/power.h.
 POWERCUT_SECONDS ?= 600
 POWERCUT_SEED    ?= $(shell date +%s)
 powercut: $(UNIT_RUN)

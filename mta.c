@@ -1,6 +1,6 @@
 /* mta.c - one binary, many names: argv[0] or the first argument picks a
- * command of the table in src/cli/table.c. */
-#include "cli/command.h"
+ * command of the table in src/cli/commands.c. */
+#include "cli/commands.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 #ifndef MTA_CLI_QUEUE_H
 #define MTA_CLI_QUEUE_H
 
-#include "spool/store.h"
+#include "spool/queue.h"
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
 #ifndef MTA_DNS_FCRDNS_H
 #define MTA_DNS_FCRDNS_H
 
-#include "dns/dns.h"
+#include "dns/resolver.h"
 
 enum fcrdns_status {
     FCRDNS_OK,       /* name is confirmed */

@@ -5,7 +5,7 @@
 #ifndef MTA_DNS_IDN_H
 #define MTA_DNS_IDN_H
 
-#include "dns/dns.h"
+#include "dns/resolver.h"
 
 #include <stdbool.h>
 

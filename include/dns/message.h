@@ -6,7 +6,7 @@
 #ifndef MTA_DNS_MESSAGE_H
 #define MTA_DNS_MESSAGE_H
 
-#include "dns/dns.h"
+#include "dns/resolver.h"
 
 #include <stdbool.h>
 #include <stddef.h>

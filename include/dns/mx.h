@@ -10,7 +10,7 @@
 #ifndef MTA_DNS_MX_H
 #define MTA_DNS_MX_H
 
-#include "dns/dns.h"
+#include "dns/resolver.h"
 
 #include <stddef.h>
 

@@ -4,7 +4,7 @@
 #ifndef MTA_DNS_SERVERS_H
 #define MTA_DNS_SERVERS_H
 
-#include "dns/dns.h"
+#include "dns/resolver.h"
 
 struct dns_server {
     struct addr addr;

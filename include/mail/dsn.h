@@ -7,7 +7,7 @@
 
 #include "base/body.h"
 #include "base/err.h"
-#include "base/ids.h"
+#include "base/msg_id.h"
 
 #include <stdint.h>
 

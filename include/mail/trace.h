@@ -3,7 +3,7 @@
 #define MTA_MAIL_TRACE_H
 
 #include "base/buf.h"
-#include "base/ids.h"
+#include "base/msg_id.h"
 
 #include <stdint.h>
 

@@ -10,10 +10,10 @@
 #ifndef MTA_NET_CONN_H
 #define MTA_NET_CONN_H
 
+#include "base/addr.h"
 #include "base/chain.h"
 #include "base/err.h"
 #include "base/span.h"
-#include "net/addr.h"
 #include "net/loop.h"
 
 #include <stdbool.h>

@@ -2,8 +2,8 @@
 #ifndef MTA_NET_LISTEN_H
 #define MTA_NET_LISTEN_H
 
+#include "base/addr.h"
 #include "base/err.h"
-#include "net/addr.h"
 
 /* Bind and listen; non-blocking, close-on-exec, SO_REUSEADDR; an IPv6 socket
  * takes IPv6 only, so [::]:25 and 0.0.0.0:25 stand side by side.  Returns the

@@ -5,7 +5,7 @@
 #define MTA_SEND_BOXES_H
 
 #include "config/conf.h"
-#include "send/job.h"
+#include "send/delivery.h"
 
 struct boxes;
 

@@ -3,10 +3,10 @@
 #ifndef MTA_SEND_LANE_H
 #define MTA_SEND_LANE_H
 
+#include "base/addr.h"
 #include "base/list.h"
 #include "base/map.h"
-#include "net/addr.h"
-#include "send/job.h"
+#include "send/delivery.h"
 #include "send/worker.h"
 
 enum {

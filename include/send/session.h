@@ -8,10 +8,10 @@
 #ifndef MTA_SEND_SESSION_H
 #define MTA_SEND_SESSION_H
 
-#include "net/addr.h"
+#include "base/addr.h"
+#include "fsm/fsm.h"
 #include "net/conn.h"
-#include "send/job.h"
-#include "smtp/fsm.h"
+#include "send/delivery.h"
 
 extern const struct fsm send_session_fsm;
 

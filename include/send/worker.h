@@ -9,7 +9,7 @@
 
 #include "base/err.h"
 #include "send/boxes.h"
-#include "send/job.h"
+#include "send/delivery.h"
 
 #include <stdbool.h>
 

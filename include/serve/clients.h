@@ -7,8 +7,8 @@
 #ifndef MTA_SERVE_CLIENTS_H
 #define MTA_SERVE_CLIENTS_H
 
+#include "base/addr.h"
 #include "base/err.h"
-#include "net/addr.h"
 
 #include <stdbool.h>
 

@@ -5,14 +5,14 @@
 #ifndef MTA_SERVE_SESSION_H
 #define MTA_SERVE_SESSION_H
 
-#include "base/ids.h"
 #include "base/list.h"
+#include "base/msg_id.h"
 #include "dns/fcrdns.h"
+#include "fsm/fsm.h"
 #include "net/conn.h"
-#include "serve/draft.h"
-#include "serve/store.h"
+#include "serve/commit.h"
+#include "serve/transaction.h"
 #include "smtp/command.h"
-#include "smtp/fsm.h"
 
 enum session_state {
     S_GREETED, /* the banner is out, no HELO yet */

@@ -4,14 +4,14 @@
 
 #include "base/err.h"
 #include "base/list.h"
-#include "base/way.h"
 #include "config/conf.h"
-#include "dns/dns.h"
-#include "mail/local.h"
+#include "dns/resolver.h"
 #include "net/conn.h"
+#include "recipient/resolve.h"
 #include "serve/clients.h"
+#include "serve/commit.h"
 #include "serve/session.h"
-#include "serve/store.h"
+#include "serve/yield.h"
 
 enum { LISTEN_MAX = 16, RELAY_NETWORKS_MAX = 64 };
 

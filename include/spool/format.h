@@ -12,7 +12,7 @@
 #ifndef MTA_SPOOL_FORMAT_H
 #define MTA_SPOOL_FORMAT_H
 
-#include "base/ids.h"
+#include "base/msg_id.h"
 #include "base/span.h"
 
 #include <stdbool.h>

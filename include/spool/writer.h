@@ -8,7 +8,7 @@
 #include "base/body.h"
 #include "base/chain.h"
 #include "base/err.h"
-#include "base/ids.h"
+#include "base/msg_id.h"
 #include "spool/format.h"
 
 struct spool_writer; /* an open segment and what this turn added to it */

@@ -1,5 +1,5 @@
 /* config.c - `mta config`: look at the settings. */
-#include "cli/command.h"
+#include "cli/commands.h"
 #include "cli/options.h"
 
 #include <sysexits.h>

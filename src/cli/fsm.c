@@ -1,5 +1,5 @@
 /* fsm.c - `mta fsm`: the behaviour, drawn from the table that makes it. */
-#include "cli/command.h"
+#include "cli/commands.h"
 
 #include "send/session.h"
 #include "serve/session.h"

@@ -1,7 +1,7 @@
 /* log.c - `mta log`: collect lines, or look at those that are there. */
 #include "log/log.h"
 #include "base/os.h"
-#include "cli/command.h"
+#include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/services.h"
 #include "log/collector.h"

@@ -1,9 +1,9 @@
 /* options.c - flags of commands. */
 #include "cli/options.h"
 
-#include "base/nearest.h"
 #include "base/span.h"
-#include "cli/command.h"
+#include "base/suggest.h"
+#include "cli/commands.h"
 
 #include <stdarg.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* queue.c - `mta queue`: the queue as it is on the disk, daemon or not. */
 #include "cli/queue.h"
 
-#include "cli/command.h"
+#include "cli/commands.h"
 #include "cli/options.h"
 
 #include <inttypes.h>

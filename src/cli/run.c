@@ -1,5 +1,5 @@
 /* run.c - `mta run` and `mta serve`. */
-#include "cli/command.h"
+#include "cli/commands.h"
 #include "cli/services.h"
 
 /* clang-format off */

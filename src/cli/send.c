@@ -1,5 +1,5 @@
 /* send.c - `mta send`: deliver what waits. */
-#include "cli/command.h"
+#include "cli/commands.h"
 #include "cli/services.h"
 
 #include "config/value.h"

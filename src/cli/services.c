@@ -3,7 +3,7 @@
 #include "base/os.h"
 #include "log/collector.h"
 #include "log/log.h"
-#include "serve/serve.h"
+#include "serve/master.h"
 #include "spool/writer.h"
 
 #include <errno.h>

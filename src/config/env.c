@@ -1,7 +1,7 @@
 /* env.c - settings from the environment. */
 #include "config/load.h"
 
-#include "base/nearest.h"
+#include "base/suggest.h"
 
 #include <errno.h>
 #include <fcntl.h>

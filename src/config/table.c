@@ -1,8 +1,8 @@
 /* table.c - every setting once. */
 #include "config/table.h"
 
-#include "base/nearest.h"
 #include "base/os.h"
+#include "base/suggest.h"
 
 #include <string.h>
 #include <sys/select.h>

@@ -1,7 +1,7 @@
-#include "dns/dns.h"
+#include "dns/resolver.h"
 
 #include "config/conf.h"
-#include "dns/look.h"
+#include "dns/query.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -5,7 +5,7 @@
 #include "base/fs.h"
 #include "base/os.h"
 #include "log/format.h"
-#include "log/sink.h"
+#include "log/logfile.h"
 
 #include <errno.h>
 #include <limits.h>

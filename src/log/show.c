@@ -2,7 +2,7 @@
 #include "base/fs.h"
 #include "base/os.h"
 #include "log/collector.h"
-#include "log/find.h"
+#include "log/line.h"
 
 #include <errno.h>
 #include <fcntl.h>

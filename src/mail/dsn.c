@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/rnd.h"
-#include "mail/dsn_original.h"
+#include "mail/dsn_returned.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* conn.c - the life of a conn: begin, deadline, end. */
-#include "net/conn_state.h"
+#include "net/conn_private.h"
 
 #include "base/os.h"
 

@@ -4,7 +4,7 @@
  * alone while the owner looks (c->in is empty), and blocks are set aside for
  * what it may leave.  Input brought back from blocks stands in both places,
  * byte for byte. */
-#include "net/conn_state.h"
+#include "net/conn_private.h"
 
 #include <errno.h>
 #include <sys/socket.h>

@@ -1,5 +1,5 @@
 /* conn_out.c - the output of a conn: a chain, written once per turn. */
-#include "net/conn_state.h"
+#include "net/conn_private.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 #include "net/loop.h"
 
 #include "base/clock.h"
-#include "net/wheel.h"
+#include "net/timer_wheel.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -1,7 +1,7 @@
 #include "send/boxes.h"
 
-#include "mail/box.h"
-#include "mail/local.h"
+#include "mailbox/batch.h"
+#include "recipient/resolve.h"
 #include "smtp/address.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 #include "send/route.h"
 
-#include "net/addr.h"
+#include "base/addr.h"
 #include "smtp/address.h"
 
 #include <string.h>

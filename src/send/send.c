@@ -3,8 +3,8 @@
 
 #include "base/os.h"
 #include "log/log.h"
+#include "send/housekeeping.h"
 #include "send/session.h"
-#include "send/upkeep.h"
 
 #include <errno.h>
 #include <pthread.h>

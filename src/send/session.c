@@ -1,5 +1,5 @@
 /* session.c - the life of a session: stream events become FSM events. */
-#include "send/session_state.h"
+#include "send/session_private.h"
 
 #include "base/clock.h"
 #include "base/os.h"

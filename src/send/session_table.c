@@ -8,7 +8,7 @@
  * With BDAT (RFC 3030) whole messages are under way one behind the other, and
  * what is said next depends on no reply: `pump` says it whenever there is
  * room, in each state of a transaction. */
-#include "send/session_state.h"
+#include "send/session_private.h"
 
 /* --- guards: only look ----------------------------------------------------*/
 

@@ -3,7 +3,7 @@
  * A transaction covers the recipients of a job that have no answer yet, as
  * many as the peer takes; what is left over (452 after some were taken)
  * makes another transaction of the same job. */
-#include "send/session_state.h"
+#include "send/session_private.h"
 
 #include "spool/format.h"
 

@@ -1,5 +1,5 @@
 /* master.c - open the sockets, drop privileges, keep the workers alive. */
-#include "serve/serve.h"
+#include "serve/master.h"
 
 #include "base/clock.h"
 #include "base/os.h"

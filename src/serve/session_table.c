@@ -2,8 +2,8 @@
  *
  * First match wins: a guarded row stands above the unguarded one, a row for
  * one state above FSM_ANY.  `mta fsm server` draws it. */
-#include "serve/actions.h"
 #include "serve/session.h"
+#include "serve/session_actions.h"
 
 static const char *const state_names[] = { "GREETED", "READY", "MAIL", "RCPT",
                                            "DATA",    "STORE", "END" };

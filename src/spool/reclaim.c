@@ -1,6 +1,6 @@
 /* reclaim.c - few live messages must not pin a large file for days. */
-#include "spool/shelf.h"
-#include "spool/turn.h"
+#include "spool/segments.h"
+#include "spool/writer_private.h"
 
 #include <stdlib.h>
 

@@ -6,7 +6,7 @@
 #include "spool/segment.h"
 
 #include "base/fs.h"
-#include "spool/walk.h"
+#include "spool/records.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "spool/turn.h"
+#include "spool/writer_private.h"
 
 #include "base/fs.h"
 #include "spool/wake.h"

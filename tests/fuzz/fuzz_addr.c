@@ -2,7 +2,7 @@
  * and a comparison bit by bit. */
 #include "fuzz.h"
 
-#include "net/addr.h"
+#include "base/addr.h"
 
 #include <arpa/inet.h>
 

@@ -3,8 +3,8 @@
 #include "fuzz.h"
 
 #include "base/chain.h"
-#include "mail/dsn_original.h"
-#include "mail/header.h"
+#include "mail/dsn_returned.h"
+#include "mail/header_scan.h"
 
 enum { LINE_MAX = 998, OUT_MAX = 4 * DSN_HEADER_MAX };
 

@@ -5,9 +5,9 @@
 #include "fuzz.h"
 
 #include "base/fs.h"
-#include "mail/alias.h"
-#include "mail/box.h"
-#include "mail/local.h"
+#include "recipient/alias.h"
+#include "mailbox/batch.h"
+#include "recipient/resolve.h"
 
 #include <fcntl.h>
 #include <unistd.h>

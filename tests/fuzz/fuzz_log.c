@@ -6,7 +6,7 @@
 #include "fuzz.h"
 
 #include "base/json.h"
-#include "log/find.h"
+#include "log/line.h"
 #include "log/format.h"
 
 enum { FIELDS = 6 };

@@ -11,7 +11,7 @@
 #include "config/load.h"
 #include "log/log.h"
 #include "serve/worker.h"
-#include "spool/store.h"
+#include "spool/queue.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -11,7 +11,7 @@
 #include "base/crc32c.h"
 #include "base/fs.h"
 #include "spool/segment.h"
-#include "spool/store.h"
+#include "spool/queue.h"
 #include "spool/writer.h"
 
 #include <fcntl.h>

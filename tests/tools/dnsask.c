@@ -5,7 +5,7 @@
  * rdns (confirmed name of an address).  One JSON object a line, in the order
  * of the answers; all are asked at once. */
 #include "base/json.h"
-#include "dns/dns.h"
+#include "dns/resolver.h"
 #include "dns/fcrdns.h"
 #include "dns/mx.h"
 

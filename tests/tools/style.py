@@ -9,20 +9,24 @@ import re
 import sys
 
 # A folder may include its own headers and those of the folders named here.
-LADDER = {
-    "base": [],
-    "config": ["base"],
-    "log": ["base"],
-    "net": ["log", "config", "base"],
-    "spool": ["net", "log", "config", "base"],
-    "mail": ["net", "log", "config", "base"],
-    "smtp": ["net", "log", "config", "base"],
-    "dns": ["net", "log", "config", "base"],
-}
-MIDDLE = ["spool", "mail", "smtp", "dns", "net", "log", "config", "base"]
-LADDER["serve"] = MIDDLE
-LADDER["send"] = MIDDLE
-LADDER["cli"] = ["serve", "send"] + MIDDLE
+# Steps from the bottom; a folder never includes one of its own step.
+STEPS = [
+    ["base"],
+    ["log", "config"],
+    ["net", "fsm"],
+    ["spool", "mail", "smtp", "dns"],
+    ["mailbox"],
+    ["queue", "policy", "control", "recipient"],
+    ["serve", "deliver", "send"],
+    ["cli"],
+]
+LADDER = {}
+BELOW = []
+for step in STEPS:
+    for name in step:
+        LADDER[name] = list(BELOW)
+    BELOW += step
+LADDER["log"].append("config")
 
 # Third-party headers and the one folder/file that may include each.
 FOREIGN = {

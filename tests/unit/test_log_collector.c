@@ -1,6 +1,6 @@
 /* test_log_collector.c - no line is lost, none comes twice, none is half. */
 #include "log/collector.h"
-#include "log/pending.h"
+#include "log/inflight.h"
 #include "log_rig.h"
 
 #include <check.h>

@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/os.h"
-#include "net/wheel.h"
+#include "net/timer_wheel.h"
 
 #include <check.h>
 #include <errno.h>

@@ -1,13 +1,15 @@
 /* test_send_tables.c - the pure parts of the sender: the session's table,
  * retries, routes, tiers, the calendar. */
 #include "base/buf.h"
-#include "send/calendar.h"
-#include "send/retry.h"
+#include "queue/retry_queue.h"
+#include "queue/retry_rule.h"
+#include "send/mx_order.h"
 #include "send/route.h"
 #include "send/session.h"
-#include "send/tiers.h"
 
 #include <check.h>
+
+#include "fsm_check.h"
 #include <stdlib.h>
 #include <string.h>
 

@@ -3,6 +3,8 @@
 
 #include <check.h>
 
+#include "fsm_check.h"
+
 START_TEST(every_event_has_an_answer)
 {
     const char *why = fsm_check_total(&serve_session_fsm);

@@ -4,8 +4,8 @@
 
 #include "base/crc32c.h"
 #include "base/fs.h"
-#include "spool/shelf.h"
-#include "spool/turn.h"
+#include "spool/segments.h"
+#include "spool/writer_private.h"
 
 #include <check.h>
 #include <errno.h>

@@ -7,8 +7,8 @@
 #include "spool_kit.h"
 
 #include "base/fs.h"
-#include "spool/shelf.h"
-#include "spool/turn.h"
+#include "spool/segments.h"
+#include "spool/writer_private.h"
 
 #include <check.h>
 #include <errno.h>

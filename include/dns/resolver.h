@@ -1,0 +1,86 @@
+/* dns/resolver.h - ask the DNS without waiting.
+ *
+ * A stub resolver on the loop: messages are made and parsed by libresolv
+ * (res_nmkquery, ns_initparse, ns_parserr, dn_expand), sent and matched here.
+ * Several servers, tries in turn, a fresh random port and id for each query,
+ * 0x20 is not used; TCP when an answer is truncated; answers that do not fit
+ * the question (server, port, id, question section) are ignored, not errors.
+ * CNAME chains are followed (at most 8).  Positive and negative answers are
+ * cached by TTL (RFC 2308: SOA minimum), both bounded.
+ *
+ * The callback comes from the loop, never from inside dns_ask(); the answer
+ * lives only during the callback, and the query is gone when it runs.  It may
+ * ask and cancel, but not dns_close(). */
+#ifndef MTA_DNS_RESOLVER_H
+#define MTA_DNS_RESOLVER_H
+
+#include "base/addr.h"
+#include "base/err.h"
+#include "net/loop.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { DNS_NAME_MAX = 256, DNS_RR_MAX = 64, DNS_SERVERS_MAX = 8 };
+
+enum dns_type {
+    DNS_A = 1,
+    DNS_PTR = 12,
+    DNS_MX = 15,
+    DNS_TXT = 16,
+    DNS_AAAA = 28,
+    DNS_TLSA = 52
+};
+
+enum dns_status {
+    DNS_OK,       /* at least one record */
+    DNS_NODATA,   /* the name exists, records of this type do not */
+    DNS_NXDOMAIN, /* the name does not exist */
+    DNS_FAILED,   /* for now: SERVFAIL, REFUSED, time-out, loop of CNAMEs */
+    DNS_BADNAME   /* the question itself is impossible (name too long ...) */
+};
+
+/* One record of the asked type; records of other types are left out. */
+struct dns_rr {
+    uint32_t ttl;
+    uint16_t preference;     /* MX */
+    struct addr addr;        /* A, AAAA (port 0) */
+    char name[DNS_NAME_MAX]; /* MX exchange, PTR target; no dot at the end,
+                                "" for the root (null MX) */
+};
+
+struct dns_answer {
+    enum dns_status status;
+    const char *why; /* for people: "SERVFAIL from 192.0.2.1"; "" with DNS_OK */
+    uint32_t ttl;    /* seconds that this may be kept; negative ones too */
+    size_t n;
+    const struct dns_rr *rr;
+};
+
+struct conf;
+struct dns;
+struct dns_query;
+typedef void dns_fn(void *ctx, const struct dns_answer *answer);
+
+struct dns_options {
+    const char *const *servers; /* "ip" or "ip:port"; none: resolv.conf */
+    size_t nservers;
+    unsigned timeout_ms; /* of one try; 0: 5000 */
+    unsigned tries;      /* in all, over the servers in turn; 0: 3 */
+    size_t cache_max;    /* answers kept; 0: 4096 */
+    size_t queries_max;  /* at once; more wait in line; 0: 256 */
+};
+
+int dns_open(struct dns **d, struct loop *l, const struct dns_options *o,
+             struct err *e);
+/* With the servers and the timeout of the settings. */
+int dns_open_conf(struct dns **d, struct loop *l, const struct conf *c,
+                  struct err *e);
+void dns_close(struct dns **d); /* open queries end without a callback */
+
+/* NULL only when memory is out (*e).  The name need not end in a dot and is
+ * always taken as fully qualified: no search list. */
+struct dns_query *dns_ask(struct dns *d, const char *name, enum dns_type type,
+                          dns_fn *fn, void *ctx, struct err *e);
+void dns_cancel(struct dns_query *q); /* no callback any more; NULL is fine */
+#endif

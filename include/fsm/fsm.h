@@ -1,0 +1,59 @@
+/* fsm/fsm.h - the engine: a session is a table of rows.
+ *
+ * A row is an edge {state, event, guard, action, next}; the first row that
+ * fits wins, so exceptions stand above the rule.  Guards only look; actions
+ * only do, and post their outcome as one further event; nothing else moves a
+ * state.  So the drawing made from the table never lies.  Actions never free
+ * the session: the owner does, after fsm_feed() returned in the end state. */
+#ifndef MTA_FSM_FSM_H
+#define MTA_FSM_FSM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+enum {
+    FSM_ANY = 255,
+    FSM_QUIET = 254,
+    FSM_STATES_MAX = 32,
+    FSM_EVENTS_MAX = 48
+};
+
+struct fsm_row {
+    unsigned char state, event, next;            /* next FSM_ANY: stay */
+    bool (*guard)(const void *ctx);              /* NULL: always */
+    void (*act)(void *ctx, unsigned char *post); /* NULL: nothing to do */
+    const char *guard_name, *act_name;           /* labels of the drawing */
+};
+
+#define FSM_ROW(st, ev, guard, act, next)                                      \
+    {                                                                          \
+        (st), (ev), (next), (guard), (act), #guard, #act                       \
+    }
+
+struct fsm {
+    const char *name;
+    const char *const *state_names, *const *event_names;
+    unsigned nstates, nevents;
+    unsigned noutside; /* events 0 .. noutside-1 come from outside; the rest
+                          are posted by actions */
+    unsigned start, end;
+    const struct fsm_row *rows;
+    size_t nrows;
+};
+
+/* Where the search of each state and event begins; made once per table. */
+struct fsm_index {
+    unsigned char first[FSM_STATES_MAX][FSM_EVENTS_MAX];
+};
+void fsm_index_build(struct fsm_index *ix, const struct fsm *m);
+
+/* Feed an event and all that actions post.  0; -1: no row fits, a hole in
+ * the table, which the unit test of each table forbids. */
+int fsm_feed(const struct fsm *m, const struct fsm_index *ix,
+             unsigned char *state, unsigned event, void *ctx);
+
+/* The drawing, as graphviz.  `any` stands for every state that has no row of
+ * its own for the event. */
+void fsm_dot(const struct fsm *m, FILE *out);
+#endif

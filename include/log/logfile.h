@@ -1,0 +1,38 @@
+/* log/logfile.h - where the collector writes: a file, or standard output.  For
+ * src/log alone.
+ *
+ * What a batch of lines needs to be in a regular file exactly once is kept
+ * in the pending page; in a pipe or a terminal nobody can look, so there a
+ * line may come twice after a kill, but never half. */
+#ifndef MTA_LOG_LOGFILE_H
+#define MTA_LOG_LOGFILE_H
+
+#include "log/inflight.h"
+
+struct sink {
+    const char *path; /* "-": standard output */
+    int fd;           /* -1: closed */
+    bool regular;     /* a file that can be looked into */
+    bool torn;        /* it ends in the middle of a line: begin a new one */
+};
+
+/* *s changes only on success.  Not closed before: it is opened again, for a
+ * file that was renamed. */
+int sink_open(struct sink *s, const char *path, struct err *e);
+void sink_close(struct sink *s);
+
+/* How much of the batch (n bytes, the first skip elsewhere) that an earlier
+ * collector left is in the file; at least skip. */
+size_t sink_find(const struct sink *s, const struct pending *p,
+                 const char *batch, size_t n);
+
+/* Remember where batch + skip is going to be. */
+int sink_place(struct sink *s, struct pending *p);
+
+/* Write some of it; returns how much, or -1 with errno. */
+ssize_t sink_write(const struct sink *s, const char *p, size_t n);
+
+/* Before the rest goes elsewhere: take back the half of a line that is at
+ * the end of batch[0..done).  Returns how much of it stays. */
+size_t sink_take_back(struct sink *s, const char *batch, size_t done);
+#endif

@@ -1,0 +1,56 @@
+/* log/msgqueue.h - the SysV message queue between writers and collector.  For
+ * src/log alone.
+ *
+ * run/log.key holds a random key and the IPC namespace it belongs to.  A
+ * queue that a crash left behind is found by its key and used again; after a
+ * reboot it is made again; a queue of somebody else under our key makes us
+ * choose another.  Mode 0600, owner: the owner of run/.
+ *
+ * Writers hold a shared flock on run/log.writers as long as they are
+ * attached; who holds it alone may remove the queue. */
+#ifndef MTA_LOG_MSGQUEUE_H
+#define MTA_LOG_MSGQUEUE_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+enum { LOG_MESSAGE_MAX = 8192 };
+
+/* What msgsnd() and msgrcv() are given.  The type of a message is its
+ * length, so whoever finds one in memory knows where it ends. */
+struct log_message {
+    long length;
+    char text[LOG_MESSAGE_MAX];
+};
+
+struct log_queue {
+    int id; /* -1: not attached */
+    key_t key;
+    size_t max;     /* bytes of text in one message */
+    int writers_fd; /* -1: not a writer */
+    uid_t owner;    /* of run/ */
+    gid_t group;
+};
+
+#define LOG_QUEUE_NONE                                                         \
+    {                                                                          \
+        .id = -1, .writers_fd = -1                                             \
+    }
+
+enum log_role { LOG_WRITER, LOG_COLLECTOR };
+
+/* For a queue that was attached and has vanished, too.  0, or -1 with *e. */
+int log_queue_attach(struct log_queue *q, const char *queue_dir,
+                     enum log_role role, struct err *e);
+void log_queue_detach(struct log_queue *q);
+
+/* run/name in the queue directory, opened for locking; -1 with *e. */
+int log_run_open(const char *queue_dir, const char *name, struct err *e);
+
+/* May a process with our ids trust an IPC object of that owner and mode? */
+struct ipc_perm;
+bool log_ipc_ours(const struct ipc_perm *p, uid_t dir_owner);
+#endif

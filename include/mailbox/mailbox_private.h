@@ -1,0 +1,102 @@
+/* mailbox/mailbox_private.h - shared by batch.c, maildir.c and mbox.c; private
+ * to src/mailbox. */
+#ifndef MTA_MAILBOX_MAILBOX_PRIVATE_H
+#define MTA_MAILBOX_MAILBOX_PRIVATE_H
+
+#include "base/fs.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/pool.h"
+#include "mailbox/batch.h"
+#include "mailbox/writer.h"
+
+#include <limits.h>
+#include <sys/types.h>
+
+enum {
+    BOX_NAME_MAX = 64,
+    BOX_DIR_MAX = 1024,
+    BOX_HOST_MAX = 160, /* a file name has 255 octets in all */
+    BOX_FILE_MAX = 240,
+    BOX_PATH_MAX = BOX_DIR_MAX + 1 + BOX_NAME_MAX + 5 + BOX_FILE_MAX,
+    BOX_OPEN_MAX = 64 /* Maildir files open at a time; mbox files: as many */
+};
+
+enum copy_state {
+    COPY_WRITTEN, /* Maildir: under tmp.  mbox: only noted down */
+    COPY_SYNCED,
+    COPY_DONE,
+    COPY_FAILED, /* err says why; nothing of it is left */
+    COPY_ABORTED
+};
+
+struct box_copy {
+    struct list of_box;  /* the copies of one box, in order */
+    struct list of_open; /* those with a descriptor */
+    struct box *box;
+    enum copy_state state;
+    struct err err;
+    int fd;                  /* Maildir, until synced */
+    char name[BOX_FILE_MAX]; /* Maildir */
+    char *head;              /* mbox: From line and fields */
+    size_t head_n, from_n;
+    struct body body; /* mbox */
+    off_t at;         /* mbox: where it begins, once appended; or -1 */
+};
+
+/* A mailbox; remembered across turns, because looking costs. */
+struct box {
+    struct map_link by_name;
+    struct list of_turn;
+    struct list copies;
+    struct box_batch *batch;
+    char name[BOX_NAME_MAX + 1];
+    bool known;            /* Maildir: is there and is safe */
+    bool made;             /* mbox: by us, and nothing is in it yet */
+    bool durable;          /* its entries are: we have synced them */
+    struct fs_identity id; /* of what is durable: new, or the mbox */
+    dev_t dev;             /* Maildir: where its new is */
+    unsigned moved;        /* Maildir: copies that are in new since this turn */
+    int fd, lock_fd;       /* mbox, while locked */
+    off_t old_size, end;   /* mbox */
+    unsigned missing;      /* mbox: line ends that the old content lacks */
+};
+
+struct box_batch {
+    char dir[BOX_DIR_MAX], host[BOX_HOST_MAX];
+    enum box_kind kind;
+    struct pool *copy_pool, *box_pool;
+    struct map boxes;
+    struct list turn; /* boxes with copies */
+    struct list open; /* copies with a descriptor, oldest first */
+    size_t ncopies, nopen, nlocked;
+    unsigned long counter;  /* for names */
+    bool dir_synced;        /* mail_dir itself, in this turn */
+    bool top_durable;       /* and its own entry, and those above */
+    struct fs_identity top; /* mail_dir, of which that is known */
+    uint64_t alone_until;   /* ms: no sync of the whole file system before */
+    struct outfile_memory *memory;
+    char path[BOX_PATH_MAX]; /* answer of box_path() */
+};
+
+void box_fail(struct box_copy *c, const struct err *e);
+/* All copies of the box that are not over yet. */
+void box_fail_all(struct box *k, const struct err *e);
+bool box_copy_open(const struct box_copy *c); /* written or synced */
+
+/* mail_dir/USER */
+void box_dir(char out[BOX_PATH_MAX], const struct box *k);
+
+/* May mail go into something with this owner?  Ours, root's, or the user's
+ * whose name the mailbox has: in a world-writable mail_dir anybody could
+ * have put it there to read the mail. */
+bool box_owner_ok(const struct box *k, uid_t owner);
+
+/* Make the entry of a mailbox in mail_dir durable, and mail_dir's own, all
+ * the way up.  Whoever uses a mailbox for the first time does so: who made it
+ * may have been killed before, or may be about to. */
+int box_sync_entry(struct box *k, struct err *e);
+
+/* Unlink for good; tries again, for the sake of leaving no trace. */
+void box_unlink(const char *path);
+#endif

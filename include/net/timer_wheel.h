@@ -1,0 +1,31 @@
+/* net/timer_wheel.h - deadlines in O(1): a hierarchical timing wheel.
+ *
+ * Varghese and Lauck, "Hashed and hierarchical timing wheels", scheme 7.
+ * Part of the loop; a clock-free machine of its own so it can be tested. */
+#ifndef MTA_NET_TIMER_WHEEL_H
+#define MTA_NET_TIMER_WHEEL_H
+
+#include "net/loop.h"
+
+enum { WHEEL_LEVELS = 6, WHEEL_BITS = 6, WHEEL_SLOTS = 1 << WHEEL_BITS };
+
+/* Ticks of 1 ms; six levels of 64 slots reach 2^36 ms, more than two years;
+ * later deadlines wait in the last slot and are looked at again. */
+struct wheel {
+    uint64_t now;                /* all slots before it are empty */
+    uint64_t used[WHEEL_LEVELS]; /* a bit for each slot that is not empty */
+    struct list slot[WHEEL_LEVELS][WHEEL_SLOTS];
+    struct list due; /* taken out, not yet called */
+};
+
+void wheel_init(struct wheel *w, uint64_t now);
+void wheel_add(struct wheel *w, struct loop_timer *t, uint64_t due);
+void wheel_remove(struct wheel *w, struct loop_timer *t);
+
+/* Move everything due by `now` to w->due, in the order of deadlines. */
+void wheel_advance(struct wheel *w, uint64_t now);
+
+/* No deadline is earlier than this and something is to do then: a deadline,
+ * or timers come down a level.  UINT64_MAX when no timer is set. */
+uint64_t wheel_next(const struct wheel *w);
+#endif

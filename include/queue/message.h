@@ -1,0 +1,42 @@
+/* queue/message.h - a queued message and its recipients, as small as it can
+ * be: there may be a million.  Times are seconds of the sender's own clock
+ * (sched_seconds()), which no jump of the wall clock moves. */
+#ifndef MTA_QUEUE_MESSAGE_H
+#define MTA_QUEUE_MESSAGE_H
+
+#include "base/list.h"
+#include "spool/queue.h"
+
+#include <stdint.h>
+
+struct dest;
+
+enum rcpt_state {
+    RCPT_WAITS,   /* in the calendar */
+    RCPT_DUE,     /* in the list of its destination */
+    RCPT_OUT,     /* in a job */
+    RCPT_SETTLES, /* its notice or copy is not yet durable */
+    RCPT_HELD,    /* by a person */
+    RCPT_GONE     /* finished */
+};
+
+struct rcpt {
+    struct list link;  /* calendar or destination */
+    struct rcpt *next; /* of the message, by slot */
+    struct message *msg;
+    struct dest *dest;
+    uint32_t when; /* of the next attempt; before it is placed: seconds left */
+    unsigned slot : 16, attempts : 12, state : 4;
+};
+enum { RCPT_ATTEMPTS_MAX = 4095 };
+
+struct message {
+    struct spool_item item;
+    struct rcpt *rcpts;   /* those not finished */
+    struct message *next; /* among those that could not be read */
+    uint32_t expires;
+    uint16_t settling;  /* notices and marks that are to be written */
+    uint8_t warned;     /* the sender knows of the delay */
+    uint8_t unreadable; /* so far, and the log says so */
+};
+#endif

@@ -1,0 +1,64 @@
+/* recipient/resolve.h - which addresses are ours, and what they stand for.
+ *
+ * Local domains, users, aliases and the recipient delimiter, as one look-up.
+ * Loaded once; a reload makes a new one. */
+#ifndef MTA_RECIPIENT_RESOLVE_H
+#define MTA_RECIPIENT_RESOLVE_H
+
+#include "base/err.h"
+#include "base/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct conf;
+struct local;
+
+struct local_options {
+    const char *hostname;
+    const char *const *domains; /* host names, compared without case */
+    size_t ndomains;
+    const char *users;     /* passwd, any, file:PATH */
+    const char *aliases;   /* path; "" or NULL: none */
+    const char *delimiter; /* "" or NULL: none; each character delimits */
+};
+
+/* A bad line in the aliases or users file is an error naming file and line. */
+int local_open(struct local **l, const struct local_options *o, struct err *e);
+/* With the settings of the server, which are the sender's too. */
+int local_open_conf(struct local **l, const struct conf *c, struct err *e);
+void local_close(struct local **l); /* accepts NULL */
+
+/* Is this domain ours?  "" is (bare postmaster); [address literals] of
+ * loopback are; others the caller judges. */
+bool local_has_domain(const struct local *l, struct span domain);
+
+enum local_kind { LOCAL_MAILBOX, LOCAL_REMOTE };
+struct local_target {
+    enum local_kind kind;
+    const char *name; /* mailbox name, or address local@domain */
+};
+/* Called only when all is resolved.  Return non-zero to stop (no room). */
+typedef int local_fn(void *ctx, const struct local_target *t);
+
+enum local_verdict {
+    LOCAL_OK,      /* at least one target was given to fn */
+    LOCAL_UNKNOWN, /* no such user */
+    LOCAL_LOOP,    /* the aliases lead in circles and nowhere else */
+    LOCAL_TEMP,    /* look-up failed for now */
+    LOCAL_STOPPED  /* fn asked to stop, or more than 1000 targets */
+};
+
+/* Resolve a local part (unquoted) of one of our domains: whole local part
+ * first, then without the delimiter and what follows.  Case does not matter.
+ * Aliases nest; each target is named once; a name that an alias list repeats
+ * for itself ("joe: joe, archive") is its mailbox.  postmaster and
+ * mailer-daemon always resolve: without alias or user they go to the mailbox
+ * "postmaster". */
+enum local_verdict local_resolve(const struct local *l, struct span local_part,
+                                 struct span domain, local_fn *fn, void *ctx);
+
+/* Is this the name of a user, without aliases (passwd, file, any)?  A file
+ * may list a name for one domain only: then as user@domain. */
+bool local_is_user(const struct local *l, const char *name);
+#endif

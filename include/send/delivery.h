@@ -1,0 +1,106 @@
+/* send/delivery.h - a message and up to 100 of its recipients, for one peer.
+ *
+ * Made by the main thread, filled in by the worker that owns the session,
+ * and given back with an answer for each recipient.  Whoever has it in its
+ * lists owns it; nothing in it is shared. */
+#ifndef MTA_SEND_DELIVERY_H
+#define MTA_SEND_DELIVERY_H
+
+#include "base/addr.h"
+#include "base/body.h"
+#include "base/list.h"
+#include "base/msg_id.h"
+#include "spool/format.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { JOB_RCPT_MAX = 100, JOB_TEXT_MAX = 256 };
+
+enum verdict {
+    VERDICT_NONE, /* not tried; no harm done */
+    VERDICT_DELIVERED,
+    VERDICT_DEFERRED,
+    VERDICT_FAILED
+};
+
+/* What became of a recipient (or of a session, or of a look-up), and why. */
+struct answer {
+    enum verdict verdict;
+    unsigned short code;                       /* SMTP; 0: our own decision */
+    unsigned short enh_class, subject, detail; /* class 0: none given */
+    char text[JOB_TEXT_MAX];
+};
+
+/* The words of an answer are printf-like and cut to fit. */
+void answer_set(struct answer *a, enum verdict verdict, const char *status,
+                const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+/* What passes between the main thread and a worker. */
+enum note_kind { NOTE_JOB, NOTE_OPEN, NOTE_ENDED };
+struct note {
+    struct list link;
+    enum note_kind kind;
+};
+
+struct rcpt; /* queue/message.h; only the main thread looks inside */
+struct message;
+struct lane;
+struct session;
+struct spool_segment;
+
+/* An alias of a local recipient leads elsewhere: to be queued again. */
+struct forward {
+    struct forward *next;
+    char address[];
+};
+
+/* What the sender is owed, or a copy: written before the slot is marked. */
+enum notice {
+    NOTICE_NONE,
+    NOTICE_FAILED,
+    NOTICE_DELAYED,
+    NOTICE_RELAYED,
+    NOTICE_DELIVERED,
+    NOTICE_FORWARD
+};
+
+struct job_rcpt {
+    struct rcpt *rcpt;
+    const char *address;
+    const char *orcpt, *notify; /* RFC 3461, as they came; NULL: not given */
+    bool utf8;                  /* the address needs SMTPUTF8 */
+    unsigned char step;         /* of the session */
+    unsigned char notice;       /* of the main thread */
+    struct forward *forward;
+    struct answer answer;
+};
+
+struct job {
+    struct note note;
+    struct lane *lane;       /* NULL: answered without asking anybody */
+    struct session *session; /* NULL: local delivery */
+    char host[SPOOL_SLOT_TEXT], address[ADDR_PORT_TEXT]; /* of the peer */
+    bool local;
+    struct message *msg;
+    struct spool_segment *pinned;
+    struct body body;
+    struct msg_id id;
+    uint64_t arrival;
+    uint32_t flags;          /* SPOOL_8BIT ... */
+    const char *sender;      /* "": null reverse-path */
+    const char *envid, *ret; /* RFC 3461; NULL: not given */
+    bool sender_utf8;
+    bool dsn_passed; /* the peer has taken over the duty to notify */
+    char sid[SESSION_ID_TEXT];
+    unsigned said; /* RCPTs of the transaction under way, of the session */
+    size_t nrcpt;
+    struct job_rcpt rcpt[];
+};
+
+void job_free(struct job **j); /* accepts NULL; leaves NULL */
+
+/* Give every recipient that has no answer yet this one. */
+void job_answer_all(struct job *j, const struct answer *a);
+#endif

@@ -1,0 +1,14 @@
+/* send/own_host.h - our own name and addresses, to notice mail that would come
+ * back to us. */
+#ifndef MTA_SEND_OWN_HOST_H
+#define MTA_SEND_OWN_HOST_H
+
+#include "base/err.h"
+#include "config/conf.h"
+#include "send/mx_order.h"
+
+/* The addresses of serve.listen; a wildcard stands for those of all
+ * interfaces.  self_done() accepts a zeroed struct. */
+int self_load(struct self *self, const struct conf *c, struct err *e);
+void self_done(struct self *self);
+#endif

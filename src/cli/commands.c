@@ -1,0 +1,161 @@
+/* commands.c - the table of commands, and its readers. */
+#include "cli/commands.h"
+
+#include "base/span.h"
+#include "base/suggest.h"
+
+#include <string.h>
+#include <sysexits.h>
+
+/* clang-format off */
+const struct command commands[] = {
+    { "config", cmd_config, NULL,
+      "[--show|--check|--dump|--man] [-c FILE] [-o KEY=VALUE]... [--json]",
+      "look at the settings",
+      "  --show         effective values and where each came from (the default)\n"
+      "  --check        say what is wrong with them, and nothing when all is well\n"
+      "  --dump         a sample file: every setting with its default, explained\n"
+      "  --man          the settings for the manual page\n"
+      "  -c FILE        configuration file (default: $MTA_CONFIG or\n"
+      "                 /etc/mta/mta.conf if it is there)\n"
+      "  -o KEY=VALUE   change one setting; may be repeated\n"
+      "  --json         --show as one JSON object\n" },
+    { "fsm", cmd_fsm, NULL, "server|client",
+      "draw a session's state machine",
+      "  Prints graphviz: mta fsm server | dot -Tsvg > server.svg\n" },
+    { "queue", cmd_queue, "mailq",
+      "[list | show ID | cat ID] [--json] [--queue-dir DIR] [-c FILE]",
+      "look at the mail that waits",
+      "  list      what waits, for whom, and what was the last answer\n"
+      "  show ID   one message with all its recipients and its origin\n"
+      "  cat ID    its text, as it will be sent\n"
+      "  --json    one JSON object a line\n"
+      "\nReads the disk alone: no daemon need run. Exit status 66: no such id.\n" },
+    { "run", cmd_run, NULL, "[-c FILE] [-o KEY=VALUE]... [FLAGS of serve]",
+      "log, server and sender under one supervisor, in the foreground",
+      "  SIGTERM stops: transactions in hand are finished. SIGHUP reads the\n"
+      "  configuration again and reopens the log file.\n" },
+    { "send", cmd_send, NULL,
+      "[--once | --drain [--timeout T]] [-c FILE] [-o KEY=VALUE]...",
+      "deliver what waits in the queue",
+      "  --once           one pass over what is due, then end\n"
+      "  --drain          until the queue is empty\n"
+      "  --timeout T      ... or that time is over\n"
+      "  --queue-dir, --log-file, --queue-lifetime, --retry-min, --retry-max,\n"
+      "  --workers, --user, --group set the settings of these names\n"
+      "\nExit status 0: nothing is left; 75: mail remains.\n" },
+    { "serve", cmd_serve, "smtpd", "[-c FILE] [-o KEY=VALUE]... [FLAGS]",
+      "accept mail over SMTP",
+      "  --port N, --bind ADDRESS       where to listen\n"
+      "  --mail-dir DIR, --queue-dir DIR, --log-file FILE\n"
+      "  --user USER, --group GROUP     who to be after binding\n"
+      "  --relay-network NETWORK        who may relay; may be repeated\n"
+      "  --workers N                    worker processes\n" },
+    { "help", cmd_help, NULL, "[COMMAND]", "explain a command",
+      NULL },
+    { "log", cmd_log, NULL,
+      "[-f] [--id ID] [--sid SID] [-c FILE] [-o KEY=VALUE]...",
+      "collect the log, or look into it",
+      "Without a flag of the first three: receive the lines of all processes of\n"
+      "queue_dir and write them to log.file.  SIGHUP opens the file again.\n\n"
+      "  -f             show the last lines and wait for more\n"
+      "  --id ID        show the lines of one message\n"
+      "  --sid SID      show the lines of one session\n"
+      "  --queue-dir D  queue_dir\n"
+      "  --log-file F   log.file\n" },
+    { "version", cmd_version, NULL, "", "print the version",
+      NULL },
+};
+/* clang-format on */
+
+const size_t ncommands = sizeof commands / sizeof commands[0];
+
+const struct command *command_find(const char *name)
+{
+    for (size_t i = 0; i < ncommands; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static bool has_alias(const struct command *c, struct span name)
+{
+    struct span rest = span_of(c->aliases);
+
+    while (rest.n > 0) {
+        size_t n = span_find(rest, ' ');
+        if (span_eq((struct span){ rest.p, n }, name))
+            return true;
+        n += n < rest.n;
+        rest.p += n;
+        rest.n -= n;
+    }
+    return false;
+}
+
+const struct command *command_by_program(const char *argv0)
+{
+    const char *slash = strrchr(argv0, '/');
+    const char *name = slash != NULL ? slash + 1 : argv0;
+
+    if (strncmp(name, "mta-", 4) == 0)
+        return command_find(name + 4);
+    for (size_t i = 0; i < ncommands; i++)
+        if (has_alias(&commands[i], span_of(name)))
+            return &commands[i];
+    return NULL;
+}
+
+void command_usage(FILE *out, const struct command *c)
+{
+    fprintf(out, "usage: mta %s%s%s\n  %s\n", c->name, *c->args ? " " : "",
+            c->args, c->help);
+    if (c->more != NULL)
+        fprintf(out, "\n%s", c->more);
+}
+
+void command_list(FILE *out)
+{
+    fputs("usage: mta COMMAND [ARGUMENT ...]\n\n", out);
+    for (size_t i = 0; i < ncommands; i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
+    fputs("\n'mta help COMMAND' says more.\n", out);
+}
+
+int cmd_help(int argc, char **argv)
+{
+    if (argc < 2) {
+        command_list(stdout);
+        return EX_OK;
+    }
+    const struct command *c = command_find(argv[1]);
+    if (c == NULL) {
+        fprintf(stderr, "mta help: no command '%s'\n", argv[1]);
+        return EX_USAGE;
+    }
+    command_usage(stdout, c);
+    return EX_OK;
+}
+
+int cmd_version(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    puts("mta " MTA_VERSION);
+    return EX_OK;
+}
+
+const char *command_nearest(const char *given)
+{
+    const char *best = NULL;
+    unsigned least = 3; /* more edits are another word */
+
+    for (size_t i = 0; i < ncommands; i++) {
+        unsigned d = edit_distance(given, commands[i].name);
+        if (d < least) {
+            least = d;
+            best = commands[i].name;
+        }
+    }
+    return best;
+}

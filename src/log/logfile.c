@@ -1,0 +1,144 @@
+/* logfile.c - the log file. */
+#include "log/logfile.h"
+
+#include "base/fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int open_path(const char *path)
+{
+    const int flags = O_APPEND | O_CREAT | O_NOCTTY;
+
+    if (strcmp(path, "-") == 0)
+        return STDOUT_FILENO;
+    int fd = fs_open(path, O_RDWR | flags, 0640);
+    return fd < 0 && errno == EACCES ? fs_open(path, O_WRONLY | flags, 0640)
+                                     : fd;
+}
+
+/* After a power cut the end of a line may be missing. */
+static bool ends_torn(int fd, off_t size)
+{
+    char last;
+
+    return size > 0 && fs_pread(fd, &last, 1, size - 1) == 1 && last != '\n';
+}
+
+int sink_open(struct sink *s, const char *path, struct err *e)
+{
+    struct stat st;
+    int fd = open_path(path);
+
+    if (fd < 0)
+        return err_set(e, ERR_PERM, errno, "open log file %s", path);
+    if (fstat(fd, &st) != 0) {
+        err_set(e, ERR_PERM, errno, "stat log file %s", path);
+        if (fd != STDOUT_FILENO)
+            fs_close(fd);
+        return -1;
+    }
+    sink_close(s);
+    s->path = path;
+    s->fd = fd;
+    /* Standard output shares its offset with others: a stream in any case. */
+    s->regular = S_ISREG(st.st_mode) && fd != STDOUT_FILENO;
+    s->torn = s->regular && ends_torn(fd, st.st_size);
+    return 0;
+}
+
+void sink_close(struct sink *s)
+{
+    if (s->fd >= 0 && s->fd != STDOUT_FILENO)
+        fs_close(s->fd);
+    s->fd = -1;
+}
+
+/* Does the file hold these bytes there? */
+static bool holds(int fd, const char *want, size_t n, off_t at)
+{
+    char got[4096];
+
+    for (size_t i = 0; i < n; i += sizeof got) {
+        size_t part = n - i < sizeof got ? n - i : sizeof got;
+        if (fs_pread_all(fd, got, part, at + (off_t)i) != 0 ||
+            memcmp(got, want + i, part) != 0)
+            return false;
+    }
+    return true;
+}
+
+size_t sink_find(const struct sink *s, const struct pending *p,
+                 const char *batch, size_t n)
+{
+    const struct pending_page *g = p->page;
+    size_t skip = g->skip <= n ? (size_t)g->skip : n;
+    struct stat st;
+
+    if (!s->regular || !g->placed || fstat(s->fd, &st) != 0 ||
+        g->dev != st.st_dev || g->ino != st.st_ino ||
+        (uint64_t)st.st_size < g->at)
+        return skip;
+    uint64_t there = (uint64_t)st.st_size - g->at;
+    size_t m = there < n - skip ? (size_t)there : n - skip;
+    return holds(s->fd, batch + skip, m, (off_t)g->at) ? skip + m : skip;
+}
+
+int sink_place(struct sink *s, struct pending *p)
+{
+    struct stat st;
+
+    if (!s->regular)
+        return 0;
+    if (s->torn && fs_write(s->fd, "\n", 1) != 1)
+        return -1;
+    s->torn = false;
+    if (fstat(s->fd, &st) != 0)
+        return -1;
+    pending_place(p, st.st_dev, st.st_ino, (uint64_t)st.st_size);
+    return 0;
+}
+
+/* A pipe takes up to PIPE_BUF bytes whole or not at all. */
+static size_t stream_part(const char *p, size_t n)
+{
+    if (n <= PIPE_BUF)
+        return n;
+    size_t part = PIPE_BUF;
+    while (part > 0 && p[part - 1] != '\n')
+        part--;
+    if (part > 0)
+        return part;
+    const char *end = memchr(p, '\n', n);
+    return end != NULL ? (size_t)(end + 1 - p) : n;
+}
+
+ssize_t sink_write(const struct sink *s, const char *p, size_t n)
+{
+    ssize_t done = fs_write(s->fd, p, s->regular ? n : stream_part(p, n));
+
+    if (done == 0)
+        errno = EIO;
+    return done > 0 ? done : -1;
+}
+
+size_t sink_take_back(struct sink *s, const char *batch, size_t done)
+{
+    size_t whole = done;
+    struct stat st;
+
+    while (whole > 0 && batch[whole - 1] != '\n')
+        whole--;
+    if (!s->regular || whole == done)
+        return whole;
+    /* Not if somebody else has written behind it. */
+    off_t half = (off_t)(done - whole);
+    s->torn = fstat(s->fd, &st) != 0 || st.st_size < half ||
+              !holds(s->fd, batch + whole, done - whole, st.st_size - half) ||
+              fs_truncate(s->fd, st.st_size - half) != 0;
+    return whole;
+}

@@ -1,0 +1,375 @@
+/* msgqueue.c - find, make and check the message queue. */
+#include "log/msgqueue.h"
+
+#include "base/fs.h"
+#include "base/os.h"
+#include "base/rnd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/msg.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    WANT_BYTES = 1 << 20, /* asked for; the default of the system is 16 KiB */
+    KEY_TEXT_MAX = 64,
+    RACES_MAX = 100, /* a queue that vanishes between two looks at it */
+    AGAIN_MS = 10,
+    STRANGERS_MS = 2000 /* how long they may take to end */
+};
+
+enum found { FOUND, NEED_NEW_KEY, BEING_REMOVED, STRANGERS, FAILED };
+
+/* The directory run/, and what we know about it. */
+struct place {
+    const char *queue_dir;
+    char run[PATH_MAX], key_file[PATH_MAX];
+    struct stat st;
+    unsigned long long ipc_namespace;
+};
+
+/* What root makes belongs to the owner of the directory it is in. */
+static int give_to_owner(const char *path, const char *dir)
+{
+    struct stat st;
+
+    if (geteuid() != 0 || stat(dir, &st) != 0 || st.st_uid == 0)
+        return 0;
+    return lchown(path, st.st_uid, st.st_gid);
+}
+
+static int make_run(char run[PATH_MAX], const char *queue_dir, struct err *e)
+{
+    if (!os_path(run, PATH_MAX, queue_dir, "run"))
+        return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", queue_dir);
+    if (mkdir(run, 0700) == 0 ? give_to_owner(run, queue_dir) != 0
+                              : errno != EEXIST)
+        return err_set(e, ERR_TEMP, errno, "make directory %s", run);
+    return 0;
+}
+
+int log_run_open(const char *queue_dir, const char *name, struct err *e)
+{
+    char run[PATH_MAX], path[PATH_MAX];
+
+    if (make_run(run, queue_dir, e) != 0)
+        return -1;
+    if (!os_path(path, sizeof path, run, name))
+        return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", queue_dir);
+    int fd = fs_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return err_set(e, ERR_TEMP, errno, "open %s", path);
+    if (give_to_owner(path, run) != 0) {
+        err_set(e, ERR_TEMP, errno, "change owner of %s", path);
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static int look_at(struct place *p, const char *queue_dir, struct err *e)
+{
+    struct stat ns;
+
+    p->queue_dir = queue_dir;
+    if (make_run(p->run, queue_dir, e) != 0)
+        return -1;
+    if (!os_path(p->key_file, sizeof p->key_file, p->run, "log.key"))
+        return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", queue_dir);
+    if (stat(p->run, &p->st) != 0)
+        return err_set(e, ERR_TEMP, errno, "stat %s", p->run);
+    /* Without /proc there are no containers to tell apart either. */
+    if (stat("/proc/self/ns/ipc", &ns) == 0)
+        p->ipc_namespace = ns.st_ino;
+    else if (errno == ENOENT)
+        p->ipc_namespace = 0;
+    else
+        return err_set(e, ERR_TEMP, errno, "stat /proc/self/ns/ipc");
+    return 0;
+}
+
+/* 1; 0: there is none, or no valid one; -1 with *e: it cannot be read now, and
+ * others may be using it. */
+static int read_key(const struct place *p, key_t *key,
+                    unsigned long long *ipc_namespace, struct err *e)
+{
+    char text[KEY_TEXT_MAX] = "";
+    unsigned number = 0;
+    int fd = fs_open(p->key_file, O_RDONLY | O_NOFOLLOW, 0);
+
+    if (fd < 0 && (errno == ENOENT || errno == ELOOP))
+        return 0;
+    ssize_t n = fd < 0 ? -1 : fs_pread(fd, text, sizeof text - 1, 0);
+    if (n < 0)
+        err_set(e, ERR_TEMP, errno, "read %s", p->key_file);
+    if (fd >= 0)
+        fs_close(fd);
+    if (n < 0)
+        return -1;
+    if (sscanf(text, "%x %llu\n", &number, ipc_namespace) != 2)
+        return 0;
+    *key = (key_t)number;
+    return *key != IPC_PRIVATE;
+}
+
+/* Whole or not at all: a starter killed here must not leave half of a key. */
+static int replace_key(const struct place *p, const char *text, size_t n,
+                       struct err *e)
+{
+    char draft[PATH_MAX];
+    int rc = 0;
+
+    if (!os_path(draft, sizeof draft, p->run, "log.key.new"))
+        return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", p->run);
+    int fd = log_run_open(p->queue_dir, "log.key.new", e);
+    if (fd < 0)
+        return -1;
+    if (fs_truncate(fd, 0) != 0 || fs_pwrite_all(fd, text, n, 0) != 0 ||
+        fs_fsync(fd) != 0 || fs_rename(draft, p->key_file) != 0)
+        rc = err_set(e, ERR_TEMP, errno, "write %s", p->key_file);
+    fs_close(fd);
+    return rc;
+}
+
+/* On a full disk a container must find its way from one life to the next:
+ * the old file has its block.  What a longer text leaves behind the line end
+ * is not read. */
+static int overwrite_key(const struct place *p, const char *text, size_t n,
+                         struct err *e)
+{
+    int fd = log_run_open(p->queue_dir, "log.key", e), rc = 0;
+
+    if (fd < 0)
+        return -1;
+    if (fs_pwrite_all(fd, text, n, 0) != 0 || fs_fsync(fd) != 0)
+        rc = err_set(e, ERR_TEMP, errno, "write %s", p->key_file);
+    fs_close(fd);
+    return rc;
+}
+
+/* Under the lock: no reader ever sees half of a key. */
+static int write_key(const struct place *p, key_t key, struct err *e)
+{
+    char text[KEY_TEXT_MAX];
+    size_t n = (size_t)snprintf(text, sizeof text, "%08x %llu\n", (unsigned)key,
+                                p->ipc_namespace);
+    struct err why;
+
+    if (replace_key(p, text, n, &why) == 0 ||
+        (err_is_full(&why) && overwrite_key(p, text, n, &why) == 0))
+        return 0;
+    if (e != NULL)
+        *e = why;
+    return -1;
+}
+
+/* Keys are no secret (ipcs shows them), so anybody may sit on ours. */
+bool log_ipc_ours(const struct ipc_perm *p, uid_t dir_owner)
+{
+    return (p->uid == dir_owner || p->uid == geteuid()) &&
+           (p->mode & 0077) == 0;
+}
+
+/* How much a message may hold: neither the system's nor the queue's limit
+ * may be passed, or msgsnd() fails or waits for ever. */
+static size_t message_max(msglen_t queue_bytes)
+{
+    unsigned long long limit = 0;
+    char text[32] = "";
+    int fd = open("/proc/sys/kernel/msgmax", O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0) {
+        if (read(fd, text, sizeof text - 1) < 0 ||
+            sscanf(text, "%llu", &limit) != 1)
+            limit = 0;
+        close(fd);
+    }
+    if (limit == 0 || limit > LOG_MESSAGE_MAX)
+        limit = LOG_MESSAGE_MAX;
+    return limit < queue_bytes ? (size_t)limit : (size_t)queue_bytes;
+}
+
+/* A larger queue needs privilege or a raised msgmnb: without, do with less.
+ * Root makes the queue for those who own the directory. */
+static void adjust(int id, struct msqid_ds *ds, const struct place *p)
+{
+    if (geteuid() == 0 && ds->msg_perm.uid != p->st.st_uid) {
+        ds->msg_perm.uid = p->st.st_uid;
+        ds->msg_perm.gid = p->st.st_gid;
+        (void)msgctl(id, IPC_SET, ds);
+    }
+    struct msqid_ds more = *ds;
+    more.msg_qbytes = WANT_BYTES;
+    if (ds->msg_qbytes < WANT_BYTES && msgctl(id, IPC_SET, &more) == 0)
+        ds->msg_qbytes = WANT_BYTES;
+}
+
+static enum found open_by_key(struct log_queue *q, key_t key, int flags,
+                              const struct place *p, struct err *e)
+{
+    struct msqid_ds ds;
+
+    for (int i = 0; i < RACES_MAX; i++) {
+        int id = msgget(key, IPC_CREAT | flags | 0600);
+        if (id < 0 && (errno == EACCES || errno == EEXIST))
+            return NEED_NEW_KEY;
+        if (id < 0)
+            break;
+        if (msgctl(id, IPC_STAT, &ds) != 0) {
+            if (errno != EINVAL && errno != EIDRM)
+                break;
+            continue; /* removed since msgget() */
+        }
+        if (!log_ipc_ours(&ds.msg_perm, p->st.st_uid))
+            return NEED_NEW_KEY;
+        adjust(id, &ds, p);
+        q->id = id;
+        q->key = key;
+        q->owner = p->st.st_uid;
+        q->group = p->st.st_gid;
+        q->max = message_max(ds.msg_qbytes);
+        return FOUND;
+    }
+    err_set(e, ERR_TEMP, errno, "message queue of %s", p->queue_dir);
+    return FAILED;
+}
+
+static bool is_locked(const struct place *p, const char *name, int operation)
+{
+    int fd = log_run_open(p->queue_dir, name, NULL);
+    bool locked = fd >= 0 && fs_lock(fd, operation | LOCK_NB) != 0;
+
+    if (fd >= 0)
+        close(fd);
+    return locked;
+}
+
+/* Is anybody attached to the queue of a key that is not ours, or collecting
+ * from it?  A second collector is kept out by its lock. */
+static bool others_here(const struct place *p, enum log_role role)
+{
+    return is_locked(p, "log.writers", LOCK_EX) ||
+           (role == LOG_WRITER && is_locked(p, "log.lock", LOCK_SH));
+}
+
+/* Before the queue is looked for: a collector that is about to remove it has
+ * the lock for a moment. */
+static enum found be_a_writer(struct log_queue *q, const struct place *p,
+                              struct err *e)
+{
+    if (q->writers_fd >= 0)
+        return FOUND;
+    q->writers_fd = log_run_open(p->queue_dir, "log.writers", e);
+    if (q->writers_fd < 0)
+        return FAILED;
+    if (fs_lock(q->writers_fd, LOCK_SH | LOCK_NB) == 0)
+        return FOUND;
+    enum found f = errno == EWOULDBLOCK ? BEING_REMOVED : FAILED;
+    err_set(e, ERR_TEMP, errno, "lock %s/log.writers", p->run);
+    close(q->writers_fd);
+    q->writers_fd = -1;
+    return f;
+}
+
+static enum found make_new(struct log_queue *q, const struct place *p,
+                           struct err *e)
+{
+    for (int i = 0; i < RACES_MAX; i++) {
+        key_t key = (key_t)(rnd_u32() & 0x7fffffffu);
+        if (key == IPC_PRIVATE)
+            continue;
+        enum found f = open_by_key(q, key, IPC_EXCL, p, e);
+        if (f == NEED_NEW_KEY)
+            continue; /* taken, by chance */
+        if (f == FOUND && write_key(p, key, e) != 0) {
+            msgctl(q->id, IPC_RMID, NULL);
+            q->id = -1;
+            f = FAILED;
+        }
+        return f;
+    }
+    err_set(e, ERR_TEMP, 0, "no free key for a message queue");
+    return FAILED;
+}
+
+static enum found find_or_make(struct log_queue *q, const struct place *p,
+                               enum log_role role, struct err *e)
+{
+    unsigned long long ns = 0;
+    key_t key;
+    int known = read_key(p, &key, &ns, e);
+    enum found f = FOUND;
+
+    if (known < 0)
+        return FAILED;
+    if (known && ns != p->ipc_namespace) {
+        /* The key of another container.  Over, if nobody there is alive. */
+        if (q->writers_fd >= 0 || others_here(p, role)) {
+            err_set(e, ERR_PERM, 0,
+                    "%s is in use by processes of another IPC namespace",
+                    p->queue_dir);
+            return STRANGERS;
+        }
+        known = 0;
+    }
+    if (role == LOG_WRITER)
+        f = be_a_writer(q, p, e);
+    if (f == FOUND)
+        f = known ? open_by_key(q, key, 0, p, e) : NEED_NEW_KEY;
+    return f == NEED_NEW_KEY ? make_new(q, p, e) : f;
+}
+
+/* One starter at a time: what it finds nobody changes meanwhile, and the next
+ * ones find what it made. */
+static enum found take_turn(struct log_queue *q, const struct place *p,
+                            enum log_role role, struct err *e)
+{
+    int fd = log_run_open(p->queue_dir, "log.key.lock", e);
+    enum found f = FAILED;
+
+    if (fd < 0)
+        return FAILED;
+    if (fs_lock(fd, LOCK_EX) == 0)
+        f = find_or_make(q, p, role, e);
+    else
+        err_set(e, ERR_TEMP, errno, "lock %s", p->key_file);
+    close(fd);
+    return f;
+}
+
+/* Strangers may be about to end; and a collector of our own that has its lock
+ * but not yet its turn looks like one. */
+int log_queue_attach(struct log_queue *q, const char *queue_dir,
+                     enum log_role role, struct err *e)
+{
+    struct place p;
+    enum found f = FAILED;
+
+    q->id = -1;
+    if (look_at(&p, queue_dir, e) == 0)
+        for (int patience = STRANGERS_MS; patience > 0;) {
+            f = take_turn(q, &p, role, e);
+            if (f != STRANGERS && f != BEING_REMOVED)
+                break;
+            os_pause(AGAIN_MS * 1000L);
+            patience -= f == STRANGERS ? AGAIN_MS : 0;
+        }
+    if (f == FOUND)
+        return 0;
+    log_queue_detach(q);
+    return -1;
+}
+
+void log_queue_detach(struct log_queue *q)
+{
+    /* No LOCK_UN: it would release the lock of a parent that forked us. */
+    if (q->writers_fd >= 0)
+        close(q->writers_fd);
+    q->id = q->writers_fd = -1;
+}

@@ -1,0 +1,161 @@
+#include "mail/dsn_returned.h"
+
+#include "mail/header_scan.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { PIECE = 8192, TEXT_LINE_MAX = 998, FOLD_AT = 900, UTF8_MAX = 4 };
+
+/* --- the way out ------------------------------------------------------ */
+
+bool dsn_flush(struct dsn_out *o)
+{
+    if (o->n > 0 && !o->failed && !o->sink(o->ctx, o->memory, o->n))
+        o->failed = true;
+    o->n = 0;
+    return !o->failed;
+}
+
+void dsn_put(struct dsn_out *o, const char *p, size_t n)
+{
+    while (n > 0 && !o->failed) {
+        size_t part = sizeof o->memory - o->n;
+        part = n < part ? n : part;
+        memcpy(o->memory + o->n, p, part);
+        o->n += part;
+        p += part;
+        n -= part;
+        if (o->n == sizeof o->memory)
+            dsn_flush(o);
+    }
+}
+
+/* --- looking ---------------------------------------------------------- */
+
+struct look {
+    struct header_scan scan;
+    uint64_t at, line; /* this octet; where its line began */
+    uint64_t header_end;
+    bool ended, eight_bit, unfit;
+    char last;
+};
+
+static void look_at(struct look *l, char c)
+{
+    bool was_cr = l->last == '\r';
+
+    if (!l->ended) {
+        header_scan(&l->scan, &c, 1);
+        if (l->scan.ended || l->at >= DSN_HEADER_MAX) {
+            l->ended = true;
+            l->header_end = l->line;
+        }
+    }
+    l->eight_bit |= ((unsigned char)c & 0x80) != 0;
+    l->unfit |= c == '\0' || was_cr != (c == '\n');
+    l->last = c;
+    l->at++;
+    l->unfit |= l->at - l->line > TEXT_LINE_MAX + 2;
+    if (c == '\n')
+        l->line = l->at;
+}
+
+int dsn_look(struct dsn_original *r, const struct body *b, bool all)
+{
+    struct look l = { .scan = HEADER_SCAN_INIT };
+    char piece[PIECE];
+
+    while (l.at < b->size && (all || !l.ended)) {
+        ssize_t n = body_read(b, l.at, piece, sizeof piece);
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            break;
+        for (ssize_t i = 0; i < n; i++)
+            look_at(&l, piece[i]);
+    }
+    r->header_n = l.ended ? l.header_end : l.at;
+    r->header_eight_bit = l.scan.eight_bit;
+    r->body_eight_bit = l.eight_bit;
+    r->whole_fits = !l.unfit && l.last != '\r';
+    return 0;
+}
+
+/* --- writing ---------------------------------------------------------- */
+
+struct lines {
+    struct dsn_out *o;
+    size_t column;
+    bool cr;
+};
+
+static void end_line(struct lines *l)
+{
+    dsn_put(l->o, "\r\n", 2);
+    l->column = 0;
+}
+
+static void put_octet(struct lines *l, char c)
+{
+    /* Not inside of a UTF-8 sequence; but what is longer is none. */
+    if (l->column >= FOLD_AT && (((unsigned char)c & 0xc0) != 0x80 ||
+                                 l->column >= FOLD_AT + UTF8_MAX)) {
+        end_line(l);
+        dsn_put(l->o, " ", 1);
+        l->column = 1;
+    }
+    c = c == '\0' ? '?' : c;
+    dsn_put(l->o, &c, 1);
+    l->column++;
+}
+
+static void take_octet(struct lines *l, char c)
+{
+    if (l->cr && c != '\n')
+        put_octet(l, ' ');
+    l->cr = c == '\r';
+    if (c == '\n')
+        end_line(l);
+    else if (c != '\r')
+        put_octet(l, c);
+}
+
+int dsn_put_header(struct dsn_out *o, const struct body *b,
+                   const struct dsn_original *r)
+{
+    struct lines l = { o, 0, false };
+    char piece[PIECE];
+
+    for (uint64_t at = 0; at < r->header_n;) {
+        uint64_t left = r->header_n - at;
+        ssize_t n = body_read(
+            b, at, piece, left < sizeof piece ? (size_t)left : sizeof piece);
+        if (n <= 0) {
+            errno = n == 0 ? EIO : errno;
+            return -1;
+        }
+        for (ssize_t i = 0; i < n; i++)
+            take_octet(&l, piece[i]);
+        at += (uint64_t)n;
+    }
+    if (l.column > 0)
+        end_line(&l);
+    return 0;
+}
+
+int dsn_put_whole(struct dsn_out *o, const struct body *b)
+{
+    char piece[PIECE];
+
+    for (uint64_t at = 0; at < b->size;) {
+        ssize_t n = body_read(b, at, piece, sizeof piece);
+        if (n <= 0) {
+            errno = n == 0 ? EIO : errno;
+            return -1;
+        }
+        dsn_put(o, piece, (size_t)n);
+        at += (uint64_t)n;
+    }
+    return 0;
+}

@@ -1,0 +1,103 @@
+#include "mailbox/dotlock.h"
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/span.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+static const char mark[] = "mta\n";
+
+/* O_EXCL is atomic on every file system since NFS version 3, so the old way
+ * by a second name and link() is not needed. */
+static int create(const char *path, struct err *e)
+{
+    char text[32];
+    int fd = fs_open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
+
+    if (fd < 0)
+        return err_set(e, ERR_TEMP, errno, "lock %s", path);
+    int n = snprintf(text, sizeof text, "%ld\n%s", (long)getpid(), mark);
+    if (fs_lock(fd, LOCK_EX | LOCK_NB) != 0 ||
+        fs_write_all(fd, text, (size_t)n) != 0) {
+        err_set(e, ERR_TEMP, errno, "lock %s", path);
+        dotlock_release(path, fd);
+        return -1;
+    }
+    return fd;
+}
+
+static bool pid_lives(struct span text)
+{
+    unsigned long long pid;
+
+    text.n = span_find(text, '\n');
+    return span_u64(span_trim(text), 0x7fffffff, &pid) && pid > 0 &&
+           (kill((pid_t)pid, 0) == 0 || errno != ESRCH);
+}
+
+static bool has_mark(struct span text)
+{
+    size_t line = span_find(text, '\n') + 1;
+
+    return text.n > line &&
+           span_is((struct span){ text.p + line, text.n - line }, mark);
+}
+
+/* Nobody holds it: fd has it flocked by us, so two processes cannot both
+ * come to that conclusion. */
+static bool is_stale(int fd, const struct stat *st)
+{
+    char memory[64];
+    ssize_t n = fs_pread(fd, memory, sizeof memory, 0);
+    struct span text = { memory, n < 0 ? 0 : (size_t)n };
+
+    if (n < 0)
+        return false;
+    if (has_mark(text))
+        return true;
+    long long now = (long long)(clock_wall_us() / 1000000);
+    return now - (long long)st->st_mtime > DOTLOCK_STALE && !pid_lives(text);
+}
+
+/* True: the way is free, try again. */
+static bool remove_stale(const char *path)
+{
+    struct stat held, there;
+    bool gone = false;
+    int fd = fs_open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+
+    if (fd < 0)
+        return errno == ENOENT;
+    if (fs_lock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &held) == 0 &&
+        S_ISREG(held.st_mode) && is_stale(fd, &held) &&
+        lstat(path, &there) == 0 && there.st_ino == held.st_ino &&
+        there.st_dev == held.st_dev)
+        gone = fs_unlink(path) == 0;
+    fs_close(fd);
+    return gone;
+}
+
+int dotlock_take(const char *path, struct err *e)
+{
+    struct err why;
+    int fd = create(path, &why);
+
+    if (fd < 0 && why.sys == EEXIST && remove_stale(path))
+        fd = create(path, &why);
+    if (fd < 0 && e != NULL)
+        *e = why;
+    return fd;
+}
+
+void dotlock_release(const char *path, int fd)
+{
+    if (fs_unlink(path) != 0)
+        fs_unlink(path); /* it would keep others out */
+    fs_close(fd);
+}

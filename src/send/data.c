@@ -1,0 +1,124 @@
+/* data.c - the text of messages on its way to the peer.
+ *
+ * The stream is written as fast as it takes, and read all the while
+ * (net/conn.h): a peer that blocks on its replies until we read them is no
+ * deadlock.  What waits in memory for the socket is at most CONN_HIGH, a
+ * piece and an envelope; bodies stay in the queue until then. */
+#include "send/session_private.h"
+
+enum {
+    BODY_PIECE = 8192,
+    TURN_PIECES = 32,
+    CHUNKS_AT_FIRST = 4 /* messages under way, and one more for each taken */
+};
+
+/* --- by DATA: dots are doubled, a dot is the end --------------------------*/
+
+void tr_start_body(struct session *s)
+{
+    s->dot = (struct smtp_dot_encoder)SMTP_DOT_ENCODER_INIT;
+    s->body_at = 0;
+}
+
+/* A bounded number of pieces, so that one fast peer with one huge message
+ * does not keep the worker from its other sessions. */
+unsigned char tr_send_body(struct session *s)
+{
+    char raw[BODY_PIECE], coded[2 * BODY_PIECE];
+    const struct body *b = &s->cur->body;
+
+    for (int i = 0; i < TURN_PIECES; i++) {
+        if (s->body_at == b->size)
+            return E_SENT;
+        if (conn_output_waiting(&s->conn) >= CONN_HIGH || s->out_failed)
+            return FSM_QUIET;
+        uint64_t left = b->size - s->body_at;
+        size_t want = left < sizeof raw ? (size_t)left : sizeof raw;
+        ssize_t n = body_read(b, s->body_at, raw, want);
+        if (n <= 0)
+            return E_UNREADABLE;
+        tr_put(s, coded, smtp_dot_encode(&s->dot, raw, (size_t)n, coded));
+        s->body_at += (uint64_t)n;
+    }
+    s->more = true;
+    return FSM_QUIET;
+}
+
+void tr_end_body(struct session *s)
+{
+    char end[5];
+
+    tr_put(s, end, smtp_dot_finish(&s->dot, end));
+}
+
+/* --- by BDAT: the size is said before, the bytes go as they are -----------*/
+
+static bool is_full(struct session *s)
+{
+    return conn_output_waiting(&s->conn) >= CONN_HIGH || s->out_failed;
+}
+
+/* Some hosts close after every few messages, and what is under way then was
+ * sent in vain: so it begins with few, and doubles with each round trip. */
+static bool may_begin(const struct session *s)
+{
+    unsigned under_way = s->cur != NULL;
+
+    for (const struct list *l = s->ahead.next; l != &s->ahead; l = l->next)
+        under_way++;
+    return under_way < CHUNKS_AT_FIRST + s->end.delivered;
+}
+
+/* False: nothing is left that may be said now.  While the peer is in doubt
+ * about where it stands nothing new begins. */
+static bool begin_chunk(struct session *s)
+{
+    struct job *j;
+
+    if (!may_begin(s))
+        return false;
+    while ((j = tr_next(s)) != NULL && tr_has_misfits(s, j))
+        tr_refuse_misfits(s, j);
+    if (j == NULL || s->displaced)
+        return false;
+    j = tr_pop(&s->jobs);
+    tr_say_envelope(s, j);
+    tr_say(s, "BDAT %llu LAST", (unsigned long long)j->body.size);
+    s->sending = j;
+    s->body_at = 0;
+    s->piped = true;
+    if (s->cur == NULL)
+        tr_await(s, j);
+    else
+        list_push(&s->ahead, &j->note.link);
+    return true;
+}
+
+static bool send_piece(struct session *s)
+{
+    const struct body *b = &s->sending->body;
+    char raw[BODY_PIECE];
+    uint64_t left = b->size - s->body_at;
+    size_t want = left < sizeof raw ? (size_t)left : sizeof raw;
+    ssize_t n = want == 0 ? 0 : body_read(b, s->body_at, raw, want);
+
+    if (n < 0 || (n == 0 && want > 0))
+        return false;
+    tr_put(s, raw, (size_t)n);
+    s->body_at += (uint64_t)n;
+    if (s->body_at == b->size)
+        s->sending = NULL;
+    return true;
+}
+
+unsigned char tr_pump(struct session *s)
+{
+    for (int i = 0; i < TURN_PIECES; i++) {
+        if (is_full(s) || (s->sending == NULL && !begin_chunk(s)))
+            return FSM_QUIET;
+        if (!send_piece(s))
+            return E_UNREADABLE;
+    }
+    s->more = true;
+    return FSM_QUIET;
+}

@@ -1,0 +1,210 @@
+/* destination_dns.c - find out where a destination is: DNS, tiers, lanes. */
+#include "send/sched.h"
+
+#include "log/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    VERDICT_SECONDS = 30, /* bad news are remembered */
+    TTL_MIN = 10,
+    TTL_MAX = 3600
+};
+
+/* --- hops -----------------------------------------------------------------*/
+
+static void drop_hops(struct sched *s, struct hops **h)
+{
+    for (size_t i = 0; *h != NULL && i < (*h)->n; i++) {
+        list_remove(&(*h)->hop[i].wait);
+        lane_put(s, (*h)->hop[i].lane);
+    }
+    free(*h);
+    *h = NULL;
+}
+
+void dest_drop_hops(struct sched *s, struct dest *d)
+{
+    drop_hops(s, &d->hops);
+}
+
+/* The new ones take their lanes before the old ones let go, so that a lane
+ * in both keeps its session. */
+static int set_hops(struct sched *s, struct dest *d, const struct tier_entry *e,
+                    size_t n)
+{
+    struct hops *h = calloc(1, sizeof *h + n * sizeof h->hop[0]);
+
+    for (size_t i = 0; h != NULL && i < n; i++) {
+        struct lane *l = lane_get(s, &e[i].addr, e[i].name);
+        if (l == NULL) {
+            drop_hops(s, &h);
+            break;
+        }
+        h->hop[h->n++] = (struct hop){
+            .dest = d, .lane = l, .tier = e[i].tier, .host = e[i].host
+        };
+    }
+    if (h == NULL)
+        return -1;
+    drop_hops(s, &d->hops);
+    d->hops = h;
+    return 0;
+}
+
+static void set_local_hop(struct sched *s, struct dest *d)
+{
+    struct hops *h = calloc(1, sizeof *h + sizeof h->hop[0]);
+
+    if (h == NULL)
+        return;
+    h->n = 1;
+    h->hop[0] = (struct hop){ .dest = d, .lane = s->local_lane };
+    s->local_lane->refs++;
+    d->hops = h;
+}
+
+/* --- look-up --------------------------------------------------------------*/
+
+static void set_verdict(struct dest *d, const struct answer *a)
+{
+    if (d->verdict == NULL)
+        d->verdict = malloc(sizeof *d->verdict);
+    if (d->verdict != NULL)
+        *d->verdict = *a;
+    d->expires = sched_seconds(d->sched) + VERDICT_SECONDS;
+}
+
+static void no_memory(struct dest *d)
+{
+    struct answer a;
+
+    answer_set(&a, VERDICT_NONE, "4.3.0", "no memory for a destination");
+    set_verdict(d, &a);
+    LOG(LOG_WARN, "send.unreachable", LS("mx", d->host), LS("error", a.text),
+        LN("pause", VERDICT_SECONDS));
+}
+
+/* Has this host a route to that address?  Connecting a UDP socket sends
+ * nothing; it only asks the routing table. */
+static bool is_reachable(const struct addr *a)
+{
+    struct addr to = *a;
+    int fd = socket(a->u.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return false;
+    addr_set_port(&to, 9);
+    bool ok = connect(fd, &to.u.sa, addr_len(&to)) == 0;
+    close(fd);
+    return ok;
+}
+
+static uint32_t clamp(uint32_t n, uint32_t min, uint32_t max)
+{
+    return n < min ? min : n > max ? max : n;
+}
+
+static void use_result(struct dest *d, const struct mx_result *mx)
+{
+    struct sched *s = d->sched;
+    struct tier_entry *e = malloc(TIER_ENTRIES_MAX * sizeof *e);
+    struct tier_rules rules = { &s->self, d->kind == ROUTE_MX, d->port,
+                                is_reachable };
+    struct answer why;
+
+    if (e == NULL) {
+        no_memory(d);
+        return;
+    }
+    size_t n = tiers_build(e, mx, &rules, &why);
+    if (n == 0) {
+        set_verdict(d, &why);
+    } else if (set_hops(s, d, e, n) != 0) {
+        no_memory(d);
+    } else {
+        free(d->verdict);
+        d->verdict = NULL;
+        d->expires = sched_seconds(s) + clamp(mx->ttl, TTL_MIN, TTL_MAX);
+    }
+    free(e);
+}
+
+static void on_mx(void *ctx, const struct mx_result *mx)
+{
+    struct dest *d = ctx;
+
+    d->query = NULL;
+    d->sched->resolving--;
+    use_result(d, mx);
+    dest_kick(d);
+    dest_resolve_more(d->sched);
+}
+
+static void use_address(struct dest *d)
+{
+    struct mx_result *mx = calloc(1, sizeof *mx);
+
+    if (mx == NULL) {
+        no_memory(d);
+        return;
+    }
+    mx->status = MX_OK;
+    mx->ttl = TTL_MAX;
+    mx->nhost = mx->host[0].naddr = 1;
+    if (addr_parse_ip(&mx->host[0].addr[0], span_of(d->host), d->port)) {
+        snprintf(mx->host[0].name, sizeof mx->host[0].name, "%s", d->host);
+        use_result(d, mx);
+    }
+    free(mx);
+}
+
+static void ask(struct sched *s, struct dest *d)
+{
+    unsigned want = d->kind == ROUTE_MX ? MX_BOTH : MX_BOTH | MX_DIRECT;
+    struct err e;
+
+    if (s->resolving >= SCHED_RESOLVING_MAX) {
+        list_push(&s->unresolved, &d->turn);
+        return;
+    }
+    d->query = mx_ask(s->dns, d->host, want, on_mx, d, &e);
+    if (d->query == NULL) {
+        no_memory(d);
+        dest_kick(d);
+        return;
+    }
+    s->resolving++;
+}
+
+void dest_resolve_more(struct sched *s)
+{
+    while (s->resolving < SCHED_RESOLVING_MAX && !s->stopping) {
+        struct list *l = list_pop(&s->unresolved);
+        if (l == NULL)
+            return;
+        ask(s, LIST_ENTRY(l, struct dest, turn));
+    }
+}
+
+void dest_look_up(struct sched *s, struct dest *d)
+{
+    struct answer a;
+
+    switch ((enum route_kind)d->kind) {
+    case ROUTE_LOCAL: set_local_hop(s, d); break;
+    case ROUTE_ADDRESS: use_address(d); break;
+    case ROUTE_BAD:
+        answer_set(&a, VERDICT_FAILED, "5.1.2", "%s", d->why);
+        set_verdict(d, &a);
+        break;
+    case ROUTE_MX:
+    case ROUTE_HOST: ask(s, d); return;
+    }
+    if (d->hops == NULL && d->verdict == NULL)
+        no_memory(d);
+    dest_kick(d);
+}

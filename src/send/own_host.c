@@ -1,0 +1,65 @@
+#include "send/own_host.h"
+
+#include <errno.h>
+#include <ifaddrs.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ADDRS_MAX = 128 };
+
+static void add(struct self *self, struct addr *list, const struct addr *a)
+{
+    if (self->n < ADDRS_MAX)
+        list[self->n++] = *a;
+}
+
+static bool is_wildcard(const struct addr *a)
+{
+    static const unsigned char zero[16];
+
+    return addr_is_v6(a) ? memcmp(&a->u.in6.sin6_addr, zero, 16) == 0
+                         : a->u.in.sin_addr.s_addr == 0;
+}
+
+static void add_interfaces(struct self *self, struct addr *list,
+                           const struct ifaddrs *all, const struct addr *a)
+{
+    for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
+        struct addr at;
+        if (i->ifa_addr == NULL || i->ifa_addr->sa_family != a->u.sa.sa_family)
+            continue;
+        addr_from_sockaddr(&at, i->ifa_addr);
+        addr_set_port(&at, addr_port(a));
+        add(self, list, &at);
+    }
+}
+
+int self_load(struct self *self, const struct conf *c, struct err *e)
+{
+    struct addr *list = calloc(ADDRS_MAX, sizeof *list);
+    struct ifaddrs *all = NULL;
+    struct addr a;
+
+    *self = (struct self){ .hostname = c->hostname, .addr = list };
+    if (list == NULL)
+        return err_set(e, ERR_TEMP, ENOMEM, "memory for our addresses");
+    if (getifaddrs(&all) != 0)
+        all = NULL; /* without them only the name tells a loop */
+    for (size_t i = 0; i < c->serve.listen.n; i++) {
+        if (addr_parse(&a, c->serve.listen.item[i], 25, NULL) != 0)
+            continue;
+        if (is_wildcard(&a))
+            add_interfaces(self, list, all, &a);
+        else
+            add(self, list, &a);
+    }
+    if (all != NULL)
+        freeifaddrs(all);
+    return 0;
+}
+
+void self_done(struct self *self)
+{
+    free((void *)(uintptr_t)self->addr);
+    *self = (struct self){ .n = 0 };
+}

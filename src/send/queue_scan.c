@@ -1,0 +1,253 @@
+/* queue_scan.c - read the queue into recipients that wait for their
+ * destination. */
+#include "send/sched.h"
+
+#include "base/clock.h"
+#include "log/log.h"
+#include "smtp/address.h"
+
+#include <string.h>
+
+uint32_t message_left(const struct sched *s, const struct message *m)
+{
+    uint32_t now = sched_seconds(s);
+
+    return m->expires > now ? m->expires - now : 0;
+}
+
+uint32_t sched_seconds(const struct sched *s)
+{
+    return (uint32_t)((loop_now(s->loop) - s->start_ms) / 1000) + 1;
+}
+
+/* --- recipients -----------------------------------------------------------*/
+
+struct load {
+    struct sched *s;
+    const struct spool_view *v;
+    struct message *m;
+    struct rcpt **tail;
+    uint64_t now; /* wall clock, us */
+    uint32_t n;
+    struct err *e;
+};
+
+static struct span domain_of(struct span address)
+{
+    struct smtp_address a;
+    enum smtp_address_error why = smtp_address_parse(&a, address);
+
+    if (why == SMTP_ADDRESS_NO_DOMAIN)
+        return (struct span){ "", 0 };
+    /* what is no address has a domain that leads nowhere */
+    return why == SMTP_ADDRESS_OK ? a.domain : SPAN_LIT(" ");
+}
+
+static struct rcpt *new_rcpt(struct load *l, struct span address)
+{
+    struct rcpt *r = pool_get(l->s->rcpts);
+    struct dest *d = r == NULL ? NULL : dest_for(l->s, domain_of(address));
+
+    if (d == NULL) {
+        pool_put(l->s->rcpts, r);
+        return NULL;
+    }
+    *r = (struct rcpt){ .msg = l->m, .dest = d };
+    *l->tail = r;
+    l->tail = &r->next;
+    return r;
+}
+
+/* Under load a sender that works once would never end; its own notices are
+ * bounded by what it tries. */
+static bool is_too_late(const struct sched *s, const struct spool_record *r)
+{
+    return s->no_more && (r->flags & SPOOL_BOUNCE) == 0;
+}
+
+/* 0; 1: no memory; -1 with *e. */
+static int add_rcpt(struct load *l, uint32_t index, struct span address)
+{
+    struct spool_slot slot;
+
+    if (spool_view_slot(l->v, index, &slot, l->e) != 0)
+        return -1;
+    l->m->warned |= slot.warned;
+    if (slot.state != SPOOL_PENDING && slot.state != SPOOL_HELD)
+        return 0;
+    struct rcpt *r = new_rcpt(l, address);
+    if (r == NULL)
+        return 1;
+    r->slot = index & UINT16_MAX; /* SPOOL_RCPT_MAX fits */
+    r->attempts = (slot.attempts < RCPT_ATTEMPTS_MAX ? slot.attempts
+                                                     : RCPT_ATTEMPTS_MAX) &
+                  RCPT_ATTEMPTS_MAX;
+    r->state = slot.state == SPOOL_HELD ? RCPT_HELD : RCPT_WAITS;
+    r->when = retry_left(slot.next_attempt, l->now, l->s->rule.max);
+    if (r->when == 0 && is_too_late(l->s, l->v->rec))
+        r->when = 1;
+    return 0;
+}
+
+static int on_field(void *ctx, enum spool_field type, struct span content)
+{
+    struct load *l = ctx;
+
+    if (type != SPOOL_F_RCPT || l->n++ >= l->v->rec->nrcpt)
+        return 0;
+    return add_rcpt(l, l->n - 1, content);
+}
+
+/* From here on the monotonic clock alone decides when it is given up. */
+static void set_end(struct sched *s, struct message *m, uint64_t arrival)
+{
+    unsigned attempts = 0;
+
+    for (const struct rcpt *r = m->rcpts; r != NULL; r = r->next)
+        if (r->state != RCPT_GONE && r->attempts > attempts)
+            attempts = r->attempts;
+    uint32_t age = retry_age(&s->rule, attempts, arrival, clock_wall_us());
+    m->expires = sched_seconds(s) +
+                 (age < s->rule.lifetime ? s->rule.lifetime - age : 0);
+}
+
+static void place(struct sched *s, struct message *m)
+{
+    for (struct rcpt *r = m->rcpts; r != NULL; r = r->next) {
+        if (r->state == RCPT_HELD)
+            continue;
+        s->pending++;
+        if (r->when > 0)
+            outcome_later(s, r, r->when);
+        else
+            dest_add(r);
+    }
+}
+
+static void unload(struct sched *s, struct message *m)
+{
+    for (struct rcpt *r = m->rcpts, *next; r != NULL; r = next) {
+        next = r->next;
+        dest_forget(r->dest);
+        pool_put(s->rcpts, r);
+    }
+    m->rcpts = NULL;
+}
+
+/* Once, however often it is tried. */
+static void complain(struct message *m, const struct spool_record *rec,
+                     const struct err *e)
+{
+    char id[MSG_ID_TEXT];
+
+    if (m->unreadable)
+        return;
+    m->unreadable = 1;
+    msg_id_text(id, rec->id);
+    LOG(LOG_ERROR, "send.unreadable", LS("id", id), LS("error", e->text));
+}
+
+/* 0: loaded; 1: no memory now; -1 with *e. */
+static int load(struct sched *s, struct message *m, const struct spool_view *v,
+                struct err *e)
+{
+    struct load l = { s, v, m, &m->rcpts, clock_wall_us(), 0, e };
+    int rc = spool_view_envelope(v, on_field, &l, e);
+
+    if (rc == 0 && l.n != v->rec->nrcpt)
+        rc = err_set(e, ERR_PERM, 0, "%u recipients in an envelope for %u",
+                     (unsigned)l.n, (unsigned)v->rec->nrcpt);
+    if (rc == 0) {
+        set_end(s, m, v->rec->arrival);
+        place(s, m);
+        return 0;
+    }
+    unload(s, m);
+    if (rc < 0)
+        complain(m, v->rec, e);
+    return rc;
+}
+
+static void again(struct sched *s, struct message *m)
+{
+    m->next = s->unread;
+    s->unread = m;
+}
+
+/* What the disk does not give us now comes again at the next scan.  What
+ * makes no sense stays in the queue and in the log: a person must look.
+ * Without recipients it costs nothing more.  One for which there is no
+ * memory is shown to us again, when others are done. */
+static struct spool_item *on_found(void *ctx, const struct spool_view *v)
+{
+    struct sched *s = ctx;
+    struct err e;
+
+    if (pool_left(s->rcpts) < v->rec->nrcpt)
+        return NULL;
+    struct message *m = pool_get(s->messages);
+    if (m == NULL)
+        return NULL;
+    memset(m, 0, sizeof *m);
+    int rc = load(s, m, v, &e);
+    if (rc > 0) {
+        pool_put(s->messages, m);
+        return NULL;
+    }
+    if (rc < 0 && e.kind == ERR_TEMP)
+        again(s, m);
+    return &m->item;
+}
+
+static void load_unread(struct sched *s)
+{
+    struct message *m = s->unread, *next;
+    struct spool_view v;
+    struct err e;
+
+    for (s->unread = NULL; m != NULL; m = next) {
+        next = m->next;
+        int rc = spool_item_view(s->store, &m->item, &v, &e);
+        if (rc == 0)
+            rc = load(s, m, &v, &e);
+        if (rc > 0 || (rc < 0 && e.kind == ERR_TEMP))
+            again(s, m);
+        else if (rc == 0)
+            message_sweep(s, m);
+    }
+}
+
+int intake_scan(struct sched *s, struct err *e)
+{
+    load_unread(s);
+    return spool_store_scan(s->store, on_found, s, e);
+}
+
+/* --- the end of a recipient -----------------------------------------------*/
+
+void rcpt_release(struct sched *s, struct rcpt *r)
+{
+    r->state = RCPT_GONE;
+    s->pending--;
+}
+
+void message_sweep(struct sched *s, struct message *m)
+{
+    struct rcpt **at = &m->rcpts;
+
+    while (*at != NULL) {
+        struct rcpt *r = *at;
+        if (r->state != RCPT_GONE) {
+            at = &r->next;
+            continue;
+        }
+        *at = r->next;
+        dest_forget(r->dest);
+        pool_put(s->rcpts, r);
+    }
+    if (m->rcpts == NULL && m->settling == 0) {
+        spool_item_done(s->store, &m->item);
+        pool_put(s->messages, m);
+        s->finished_some = true;
+    }
+}

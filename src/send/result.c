@@ -1,0 +1,277 @@
+/* result.c - what becomes of a recipient after its answer: its slot, the
+ * log, the next attempt. */
+#include "send/sched.h"
+
+#include "base/clock.h"
+#include "base/rnd.h"
+#include "log/log.h"
+#include "smtp/address.h"
+
+#include <string.h>
+
+enum { FAULT_SECONDS = 5, UNWRITTEN_SECONDS = 60 };
+
+void outcome_later(struct sched *s, struct rcpt *r, uint32_t seconds)
+{
+    r->state = RCPT_WAITS;
+    r->when = sched_seconds(s) + seconds;
+    calendar_add(&s->calendar, r);
+}
+
+/* --- slot and log ---------------------------------------------------------*/
+
+static void put_slot(struct sched *s, struct job *j, struct job_rcpt *jr,
+                     enum spool_state state, uint32_t seconds)
+{
+    const struct answer *a = &jr->answer;
+    struct spool_slot slot = { .state = state };
+
+    slot.attempts = jr->rcpt->attempts;
+    slot.last_attempt = clock_wall_us();
+    slot.next_attempt =
+        state == SPOOL_PENDING ? slot.last_attempt + seconds * 1000000ull : 0;
+    slot.code = a->code;
+    slot.enh_class = (unsigned char)a->enh_class;
+    slot.subject = a->subject;
+    slot.detail = a->detail;
+    slot.warned = j->msg->warned;
+    snprintf(slot.host, sizeof slot.host, "%s", j->host);
+    snprintf(slot.reply, sizeof slot.reply, "%.*s", (int)sizeof slot.reply - 1,
+             a->text);
+    mark_put(s, j->msg, jr->rcpt->slot, &slot);
+}
+
+static void say(const char *event, enum log_level level, const struct job *j,
+                const struct job_rcpt *jr, const char *key, const char *value)
+{
+    const struct answer *a = &jr->answer;
+    char id[MSG_ID_TEXT], status[24] = "", from[SMTP_PATH_MAX + 3];
+    uint64_t now = clock_wall_us();
+
+    msg_id_text(id, j->id);
+    snprintf(from, sizeof from, "<%s>", j->sender);
+    if (a->enh_class != 0)
+        snprintf(status, sizeof status, "%u.%u.%u", a->enh_class, a->subject,
+                 a->detail);
+    LOG(level, event, LS("id", id), LS("sid", j->sid[0] ? j->sid : NULL),
+        LS("from", from), LS("to", jr->address),
+        LS("mx", j->host[0] ? j->host : NULL),
+        LS("address", j->address[0] ? j->address : NULL), LN("code", a->code),
+        LS("status", status[0] ? status : NULL), LS("reply", a->text),
+        LN("attempts", jr->rcpt->attempts),
+        LN("delay", now > j->arrival ? (now - j->arrival) / 1000000u : 0),
+        LS(key, value));
+}
+
+static void say_next(const struct job *j, const struct job_rcpt *jr,
+                     uint32_t seconds)
+{
+    char next[CLOCK_RFC3339_MAX];
+
+    clock_rfc3339(next, clock_wall_us() + seconds * 1000000ull);
+    say("send.deferred", LOG_WARN, j, jr, "next", next);
+}
+
+/* --- what the sender wants to hear (RFC 3461 4.1) -------------------------*/
+
+static bool has_word(const char *list, const char *word)
+{
+    struct span rest = span_of(list);
+
+    while (rest.n > 0) {
+        size_t n = span_find(rest, ',');
+        if (span_is_nocase(span_trim((struct span){ rest.p, n }), word))
+            return true;
+        n += n < rest.n;
+        rest.p += n;
+        rest.n -= n;
+    }
+    return false;
+}
+
+/* Without NOTIFY a sender hears of failures and delays; nobody ever hears of
+ * what became of a notice. */
+static bool wants(const struct job *j, const struct job_rcpt *jr,
+                  const char *word, bool by_default)
+{
+    if (j->sender[0] == '\0' || (j->flags & SPOOL_BOUNCE) != 0)
+        return false;
+    return jr->notify == NULL ? by_default : has_word(jr->notify, word);
+}
+
+/* --- one recipient --------------------------------------------------------*/
+
+static void count_attempt(struct rcpt *r)
+{
+    if (r->attempts < RCPT_ATTEMPTS_MAX)
+        r->attempts++;
+}
+
+static void finish(struct sched *s, struct job_rcpt *jr)
+{
+    if (jr->notice == NOTICE_NONE)
+        rcpt_release(s, jr->rcpt);
+    else
+        jr->rcpt->state = RCPT_SETTLES;
+}
+
+static void be_delivered(struct sched *s, struct job *j, struct job_rcpt *jr)
+{
+    count_attempt(jr->rcpt);
+    if (jr->forward != NULL) {
+        jr->notice = NOTICE_FORWARD; /* the mark waits for the copy */
+    } else {
+        put_slot(s, j, jr, SPOOL_DELIVERED, 0);
+        say("send.delivered", LOG_INFO, j, jr, "next", NULL);
+        if (!j->dsn_passed && wants(j, jr, "SUCCESS", false))
+            jr->notice = j->local ? NOTICE_DELIVERED : NOTICE_RELAYED;
+    }
+    finish(s, jr);
+}
+
+static void be_failed(struct sched *s, struct job *j, struct job_rcpt *jr)
+{
+    if (wants(j, jr, "FAILURE", true)) {
+        jr->notice = NOTICE_FAILED; /* the mark waits for the bounce */
+    } else {
+        put_slot(s, j, jr, SPOOL_FAILED, 0);
+        say("send.bounced", LOG_WARN, j, jr, "bounce", "none");
+    }
+    finish(s, jr);
+}
+
+static uint32_t age_of(const struct sched *s, const struct message *m)
+{
+    uint32_t left = message_left(s, m);
+
+    return left < s->rule.lifetime ? s->rule.lifetime - left : 0;
+}
+
+static void be_deferred(struct sched *s, struct job *j, struct job_rcpt *jr)
+{
+    struct message *m = j->msg;
+    struct rcpt *r = jr->rcpt;
+    uint32_t now = sched_seconds(s);
+    uint32_t delay = retry_delay(&s->rule, r->attempts, rnd_u32());
+
+    if (now + delay > m->expires)
+        delay = m->expires - now; /* one last time when it expires */
+    if (s->conf->send.warn_after > 0 && !m->warned &&
+        age_of(s, m) >= (uint32_t)s->conf->send.warn_after &&
+        wants(j, jr, "DELAY", true))
+        jr->notice = NOTICE_DELAYED;
+    put_slot(s, j, jr, SPOOL_PENDING, delay);
+    say_next(j, jr, delay);
+    outcome_later(s, r, delay);
+}
+
+/* The last answer stays the reason; only the status tells that time is up. */
+static void be_tried(struct sched *s, struct job *j, struct job_rcpt *jr)
+{
+    count_attempt(jr->rcpt);
+    if (jr->answer.verdict == VERDICT_DEFERRED &&
+        sched_seconds(s) >= j->msg->expires) {
+        jr->answer.verdict = VERDICT_FAILED;
+        jr->answer.enh_class = 4;
+        jr->answer.subject = 4;
+        jr->answer.detail = 7;
+    }
+    if (jr->answer.verdict == VERDICT_FAILED)
+        be_failed(s, j, jr);
+    else
+        be_deferred(s, j, jr);
+}
+
+static void apply(struct sched *s, struct job *j, struct job_rcpt *jr)
+{
+    switch (jr->answer.verdict) {
+    case VERDICT_NONE:
+        if (j->lane != NULL)
+            dest_add(jr->rcpt);
+        else
+            outcome_later(s, jr->rcpt, FAULT_SECONDS);
+        break;
+    case VERDICT_DELIVERED: be_delivered(s, j, jr); break;
+    case VERDICT_DEFERRED:
+    case VERDICT_FAILED: be_tried(s, j, jr); break;
+    }
+}
+
+static void dispose(struct sched *s, struct job *j)
+{
+    struct message *m = j->msg;
+
+    spool_item_unpin(s->store, j->pinned);
+    job_free(&j);
+    message_sweep(s, m);
+}
+
+void outcome_apply(struct sched *s, struct job *j)
+{
+    struct lane *lane =
+        j->session != NULL || j->note.kind == NOTE_JOB ? j->lane : NULL;
+    size_t nrcpt = j->nrcpt;
+    bool notices = false;
+
+    for (size_t i = 0; i < j->nrcpt; i++) {
+        apply(s, j, &j->rcpt[i]);
+        notices |= j->rcpt[i].notice != NOTICE_NONE;
+    }
+    if (notices) {
+        j->msg->settling++;
+        list_push(&s->notices, &j->note.link);
+    } else {
+        dispose(s, j);
+    }
+    if (lane != NULL)
+        lane_job_back(s, lane, nrcpt);
+}
+
+/* --- notices --------------------------------------------------------------*/
+
+static void warned(struct sched *s, struct message *m, struct rcpt *r)
+{
+    struct spool_slot slot;
+    struct err e;
+
+    m->warned = 1;
+    if (spool_slot_get(s->store, &m->item, r->slot, &slot, &e) != 0)
+        return;
+    slot.warned = true;
+    mark_put(s, m, r->slot, &slot);
+}
+
+static void settle(struct sched *s, struct job *j, struct job_rcpt *jr,
+                   const char *bounce)
+{
+    switch ((enum notice)jr->notice) {
+    case NOTICE_NONE: return;
+    case NOTICE_DELAYED:
+        if (bounce != NULL)
+            warned(s, j->msg, jr->rcpt);
+        return;
+    case NOTICE_RELAYED:
+    case NOTICE_DELIVERED: break;
+    case NOTICE_FAILED:
+    case NOTICE_FORWARD:
+        if (bounce == NULL) {
+            outcome_later(s, jr->rcpt, UNWRITTEN_SECONDS);
+            return;
+        }
+        bool failed = jr->notice == NOTICE_FAILED;
+        put_slot(s, j, jr, failed ? SPOOL_FAILED : SPOOL_DELIVERED, 0);
+        say(failed ? "send.bounced" : "send.delivered",
+            failed ? LOG_WARN : LOG_INFO, j, jr, failed ? "bounce" : "forward",
+            bounce);
+        break;
+    }
+    rcpt_release(s, jr->rcpt);
+}
+
+void outcome_settled(struct sched *s, struct job *j, const char *bounce)
+{
+    for (size_t i = 0; i < j->nrcpt; i++)
+        settle(s, j, &j->rcpt[i], bounce);
+    j->msg->settling--;
+    dispose(s, j);
+}

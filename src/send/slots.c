@@ -1,0 +1,65 @@
+/* slots.c - the slots of recipients in the queue, and those that the disk did
+ * not take: whoever is done stays done, so the write is tried again every
+ * second, and until then the message keeps its place in the queue.  A sender
+ * that ends before it works leaves a duplicate behind (RFC 5321 6.1). */
+#include "send/sched.h"
+
+#include "log/log.h"
+
+struct owed {
+    struct list link;
+    struct message *msg;
+    uint32_t index;
+    struct spool_slot slot;
+};
+
+struct pool *mark_pool(void)
+{
+    return pool_new(sizeof(struct owed), SCHED_MARKS_MAX);
+}
+
+static int put(struct sched *s, struct message *m, uint32_t index,
+               const struct spool_slot *slot)
+{
+    struct err e;
+
+    s->dirty = true;
+    if (spool_slot_put(s->store, &m->item, index, slot, &e) == 0)
+        return 0;
+    log_err(LOG_ERROR, "send.slot", &e);
+    return -1;
+}
+
+static bool is_final(enum spool_state state)
+{
+    return state == SPOOL_DELIVERED || state == SPOOL_FAILED;
+}
+
+void mark_put(struct sched *s, struct message *m, uint32_t index,
+              const struct spool_slot *slot)
+{
+    if (put(s, m, index, slot) == 0 || !is_final(slot->state))
+        return; /* one that waits is marked anew when it was tried again */
+    struct owed *o = pool_get(s->marks);
+    if (o == NULL)
+        return;
+    *o = (struct owed){ .msg = m, .index = index, .slot = *slot };
+    m->settling++;
+    list_push(&s->owed, &o->link);
+}
+
+void mark_again(struct sched *s)
+{
+    struct list *l;
+
+    while ((l = list_pop(&s->owed)) != NULL) {
+        struct owed *o = LIST_ENTRY(l, struct owed, link);
+        if (put(s, o->msg, o->index, &o->slot) != 0) {
+            list_push(&s->owed, l);
+            return;
+        }
+        o->msg->settling--;
+        message_sweep(s, o->msg);
+        pool_put(s->marks, o);
+    }
+}

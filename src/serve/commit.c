@@ -1,0 +1,377 @@
+#include "serve/commit.h"
+
+#include "log/log.h"
+#include "mailbox/batch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct store {
+    struct spool_writer *writer;
+    struct box_batch *boxes;
+    struct pool *blocks;
+    store_done_fn *done;
+    struct list turn; /* drafts that wait for the commit */
+    unsigned waiting; /* so many */
+    struct list kept; /* chains that must stay until the second commit */
+};
+
+/* A record made by us for local recipients that failed. */
+struct retry {
+    struct list link;
+    struct chain envelope;
+};
+
+int store_open(struct store **sp, const struct conf *c, struct pool *blocks,
+               store_done_fn *done, struct err *e)
+{
+    struct box_options o = { .mail_dir = c->serve.mail_dir,
+                             .kind = c->serve.mailbox == CONF_MBOX
+                                         ? BOX_MBOX
+                                         : BOX_MAILDIR,
+                             .hostname = c->hostname,
+                             .max_copies = 65536 };
+    struct store *s = calloc(1, sizeof *s);
+
+    if (s == NULL)
+        return err_set(e, ERR_TEMP, 0, "no memory for the store");
+    s->blocks = blocks;
+    s->done = done;
+    list_init(&s->turn);
+    list_init(&s->kept);
+    if (spool_writer_open(&s->writer, c->queue_dir, e) != 0 ||
+        box_batch_new(&s->boxes, &o, e) != 0) {
+        store_close(&s);
+        return -1;
+    }
+    *sp = s;
+    return 0;
+}
+
+void store_close(struct store **sp)
+{
+    struct store *s = *sp;
+    struct list *l;
+
+    if (s == NULL)
+        return;
+    while ((l = list_pop(&s->turn)) != NULL) {
+        struct draft *d = LIST_ENTRY(l, struct draft, link);
+        draft_free(&d);
+    }
+    box_batch_free(&s->boxes);
+    spool_writer_close(&s->writer);
+    free(s);
+    *sp = NULL;
+}
+
+struct spool_writer *store_writer(struct store *s)
+{
+    return s->writer;
+}
+
+void store_submit(struct store *s, struct draft *d)
+{
+    d->in_store = true;
+    s->waiting++;
+    list_push(&s->turn, &d->link);
+}
+
+unsigned store_waiting(const struct store *s)
+{
+    return s->waiting;
+}
+
+/* The reverse-path is the content of the envelope's first field. */
+static struct span reverse_path_of(const struct draft *d, char *first,
+                                   size_t room)
+{
+    struct span rest = { first, chain_copy(&d->envelope, 0, first, room) };
+    struct span path = { "", 0 };
+    enum spool_field type;
+
+    (void)spool_field_next(&rest, &type, &path);
+    return path;
+}
+
+static void log_mailbox(const struct draft *d, const struct draft_local *t,
+                        const struct err *e)
+{
+    char id[MSG_ID_TEXT];
+
+    msg_id_text(id, d->id);
+    LOG(LOG_WARN, "serve.mailbox", LS("id", id), LS("sid", d->sid),
+        LS("user", t->name), LS("error", e->text));
+}
+
+/* Step 1 for the local copies of one message. */
+static void write_copies(struct store *s, struct draft *d)
+{
+    struct box_message m = { .body = draft_body(d) };
+    char first[1024];
+    struct err e;
+
+    m.reverse_path = reverse_path_of(d, first, sizeof first);
+    for (struct list *l = d->locals.next; l != &d->locals; l = l->next) {
+        struct draft_local *t = LIST_ENTRY(l, struct draft_local, link);
+        m.user = t->name;
+        m.delivered_to = (struct span){ draft_local_address(t), t->address_n };
+        t->copy = box_add(s->boxes, &m, &e);
+        if (t->copy == NULL) {
+            t->failed = true;
+            log_mailbox(d, t, &e);
+        }
+    }
+}
+
+static void note_failures(struct draft *d)
+{
+    struct err e;
+
+    for (struct list *l = d->locals.next; l != &d->locals; l = l->next) {
+        struct draft_local *t = LIST_ENTRY(l, struct draft_local, link);
+        if (t->copy == NULL || box_status(t->copy, &e) == 0)
+            continue;
+        t->failed = true;
+        t->copy = NULL;
+        log_mailbox(d, t, &e);
+    }
+}
+
+static unsigned count_failed(const struct draft *d)
+{
+    unsigned n = 0;
+
+    for (struct list *l = d->locals.next; l != &d->locals; l = l->next)
+        n += LIST_ENTRY(l, struct draft_local, link)->failed;
+    return n;
+}
+
+static void log_copies(const struct draft *d, const char *id)
+{
+    for (struct list *l = d->locals.next; l != &d->locals; l = l->next) {
+        struct draft_local *t = LIST_ENTRY(l, struct draft_local, link);
+        if (!t->failed)
+            LOG(LOG_INFO, "serve.delivered", LS("id", id), LS("sid", d->sid),
+                LS("to", draft_local_address(t)), LS("user", t->name));
+    }
+}
+
+/* What the client is about to be told. */
+static void log_answer(const struct draft *d, enum store_result r,
+                       const struct err *why)
+{
+    char id[MSG_ID_TEXT], first[1024];
+    struct span path = reverse_path_of(d, first, sizeof first);
+    char from[SMTP_PATH_MAX + 3];
+
+    snprintf(from, sizeof from, "<%.*s>", (int)path.n, path.p);
+    msg_id_text(id, d->id);
+    if (r == STORE_FAILED) {
+        LOG(LOG_WARN, "serve.unstored", LS("id", id), LS("sid", d->sid),
+            LS("error", why->text));
+        return;
+    }
+    LOG(LOG_INFO, "serve.accepted", LS("id", id), LS("sid", d->sid),
+        LS("from", from), LN("nrcpt", d->nrcpt), LN("local", d->nlocal),
+        LN("remote", d->nremote), LN("size", d->size));
+    log_copies(d, id);
+}
+
+static void answer(struct store *s, struct draft *d, enum store_result r,
+                   const struct err *why)
+{
+    list_remove(&d->link);
+    s->waiting--;
+    log_answer(d, r, why);
+    s->done(d, r, why);
+    draft_free(&d);
+}
+
+/* Before anything of this message is visible: it leaves no trace. */
+static void refuse(struct store *s, struct draft *d, const struct err *why)
+{
+    for (struct list *l = d->locals.next; l != &d->locals; l = l->next)
+        box_abort(LIST_ENTRY(l, struct draft_local, link)->copy);
+    answer(s, d, STORE_FAILED, why);
+}
+
+static int retry_envelope(struct store *s, const struct draft *d,
+                          struct retry *r)
+{
+    struct draft shell = { .blocks = s->blocks };
+    char first[1024];
+    struct span path = reverse_path_of(d, first, sizeof first);
+    int rc = draft_add_field(&shell, SPOOL_F_SENDER, path);
+
+    for (struct list *l = d->locals.next; l != &d->locals && rc == 0;
+         l = l->next) {
+        struct draft_local *t = LIST_ENTRY(l, struct draft_local, link);
+        if (t->failed)
+            rc = draft_add_remote(
+                &shell, (struct span){ draft_local_address(t), t->address_n });
+    }
+    r->envelope = shell.envelope;
+    return rc;
+}
+
+static int add_solo_copy(struct store *s, const struct spool_message *m,
+                         const struct body *body, struct err *e)
+{
+    struct spool_solo *solo = NULL;
+    char piece[16 * 1024];
+    ssize_t n;
+
+    if (spool_solo_open(&solo, s->writer, m, e) != 0)
+        return -1;
+    for (uint64_t at = 0; at < body->size; at += (uint64_t)n) {
+        n = body_read(body, at, piece, sizeof piece);
+        if (n <= 0 || spool_solo_append(solo, piece, (size_t)n, e) != 0) {
+            if (n <= 0)
+                err_set(e, ERR_TEMP, 0, "read the body again");
+            spool_solo_abort(&solo);
+            return -1;
+        }
+    }
+    return spool_solo_finish(s->writer, &solo, e);
+}
+
+/* Queue a message of its own for the local recipients that failed; under the
+ * same id, unless that one is in the queue for others. */
+static int add_retry(struct store *s, struct draft *d, struct err *e)
+{
+    struct retry *r = calloc(1, sizeof *r);
+    struct spool_message m = { .id = d->id,
+                               .arrival = d->arrival,
+                               .nrcpt = count_failed(d),
+                               .flags = d->flags };
+    struct body body = draft_body(d);
+    char id[MSG_ID_TEXT], of[MSG_ID_TEXT];
+
+    if (r == NULL)
+        return err_set(e, ERR_TEMP, 0, "no memory to queue for retry");
+    list_push(&s->kept, &r->link);
+    m.envelope = &r->envelope;
+    if (retry_envelope(s, d, r) != 0)
+        return err_set(e, ERR_TEMP, 0, "no memory to queue for retry");
+    if ((d->nremote > 0 && spool_writer_new_id(s->writer, &m.id, e) != 0) ||
+        (body.chain != NULL ? spool_writer_add(s->writer, &m, body.chain, e)
+                            : add_solo_copy(s, &m, &body, e)) != 0)
+        return -1;
+    msg_id_text(id, m.id);
+    msg_id_text(of, d->id);
+    LOG(LOG_INFO, "serve.retry", LS("id", id), LS("of", of),
+        LN("nrcpt", m.nrcpt));
+    return 0;
+}
+
+static void forget_retries(struct store *s)
+{
+    struct list *l;
+
+    while ((l = list_pop(&s->kept)) != NULL) {
+        struct retry *r = LIST_ENTRY(l, struct retry, link);
+        chain_clear(&r->envelope, s->blocks);
+        free(r);
+    }
+}
+
+static int add_record(struct store *s, struct draft *d, struct err *e)
+{
+    struct spool_message m = { .id = d->id,
+                               .arrival = d->arrival,
+                               .nrcpt = d->nremote,
+                               .flags = d->flags,
+                               .envelope = &d->envelope };
+
+    if (d->nremote == 0)
+        return 0;
+    if (d->solo != NULL && d->nlocal > 0 && draft_keep_body(d) != 0)
+        return err_set(e, ERR_TEMP, errno, "keep the body at hand");
+    if (d->solo != NULL)
+        return spool_solo_finish(s->writer, &d->solo, e);
+    return spool_writer_add(s->writer, &m, &d->body, e);
+}
+
+/* Steps 1 and 2: what fails here is answered at once and leaves the turn. */
+static void prepare(struct store *s)
+{
+    struct err e = { ERR_TEMP, 0, "mailbox not available now" };
+    struct list *l, *next;
+
+    for (l = s->turn.next; l != &s->turn; l = l->next)
+        write_copies(s, LIST_ENTRY(l, struct draft, link));
+    box_sync(s->boxes);
+    for (l = s->turn.next; l != &s->turn; l = next) {
+        struct draft *d = LIST_ENTRY(l, struct draft, link);
+        next = l->next;
+        note_failures(d);
+        if (d->nremote == 0 && count_failed(d) == d->nlocal)
+            refuse(s, d, &e);
+        else if (add_record(s, d, &e) != 0)
+            refuse(s, d, &e);
+    }
+}
+
+static void commit_records(struct store *s)
+{
+    struct err e;
+    struct list *l, *next;
+
+    if (spool_writer_commit(s->writer, &e) == 0)
+        return;
+    log_err(LOG_ERROR, "serve.spool", &e);
+    for (l = s->turn.next; l != &s->turn; l = next) {
+        struct draft *d = LIST_ENTRY(l, struct draft, link);
+        next = l->next;
+        if (d->nremote > 0)
+            refuse(s, d, &e);
+    }
+}
+
+/* Copies that failed, while the rest of their message stands: to the queue.
+ * If even that fails the client hears 451 and keeps the message: a duplicate
+ * for the others, but no loss. */
+static void rescue_failed(struct store *s)
+{
+    struct err e = { ERR_TEMP, 0, "" };
+    bool added = false;
+    struct list *l, *next;
+
+    for (l = s->turn.next; l != &s->turn; l = next) {
+        struct draft *d = LIST_ENTRY(l, struct draft, link);
+        next = l->next;
+        note_failures(d);
+        if (count_failed(d) == 0)
+            continue;
+        added = true;
+        if (add_retry(s, d, &e) != 0)
+            answer(s, d, STORE_FAILED, &e);
+    }
+    bool failed = added && spool_writer_commit(s->writer, &e) != 0;
+    forget_retries(s);
+    for (l = s->turn.next; failed && l != &s->turn; l = next) {
+        struct draft *d = LIST_ENTRY(l, struct draft, link);
+        next = l->next;
+        if (count_failed(d) > 0)
+            answer(s, d, STORE_FAILED, &e);
+    }
+}
+
+void store_commit(struct store *s)
+{
+    struct list *l;
+
+    prepare(s);
+    commit_records(s);
+    box_publish(s->boxes);
+    rescue_failed(s);
+    while ((l = s->turn.next) != &s->turn) {
+        struct draft *d = LIST_ENTRY(l, struct draft, link);
+        bool queued = d->nremote > 0 || count_failed(d) > 0;
+        answer(s, d, queued ? STORE_QUEUED : STORE_DELIVERED, NULL);
+    }
+    box_reset(s->boxes);
+}

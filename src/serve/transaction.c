@@ -1,0 +1,188 @@
+#include "serve/transaction.h"
+
+#include "base/clock.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct draft *draft_new(struct pool *blocks, struct spool_writer *w,
+                        struct span reverse_path, unsigned *count)
+{
+    struct draft *d = calloc(1, sizeof *d);
+
+    if (d == NULL)
+        return NULL;
+    d->blocks = blocks;
+    d->writer = w;
+    d->count = count;
+    ++*count;
+    d->kept.fd = -1;
+    d->arrival = clock_wall_us();
+    list_init(&d->locals);
+    d->dot = (struct smtp_dot_decoder)SMTP_DOT_DECODER_INIT;
+    d->header = (struct header_scan)HEADER_SCAN_INIT;
+    if (draft_add_field(d, SPOOL_F_SENDER, reverse_path) != 0)
+        draft_free(&d);
+    return d;
+}
+
+void draft_free(struct draft **dp)
+{
+    struct draft *d = *dp;
+    struct list *l;
+
+    if (d == NULL)
+        return;
+    spool_solo_abort(&d->solo);
+    if (d->kept.fd >= 0)
+        close(d->kept.fd);
+    chain_clear(&d->envelope, d->blocks);
+    chain_clear(&d->body, d->blocks);
+    while ((l = list_pop(&d->locals)) != NULL)
+        free(LIST_ENTRY(l, struct draft_local, link));
+    --*d->count;
+    free(d);
+    *dp = NULL;
+}
+
+int draft_add_field(struct draft *d, enum spool_field type, struct span s)
+{
+    unsigned char head[SPOOL_FIELD_HEAD];
+    char field[SPOOL_FIELD_HEAD + 1024];
+
+    if (s.n > sizeof field - sizeof head)
+        return -1;
+    spool_field_head(head, type, s.n);
+    memcpy(field, head, sizeof head);
+    if (s.n > 0)
+        memcpy(field + sizeof head, s.p, s.n);
+    return chain_add(&d->envelope, d->blocks, field, sizeof head + s.n) ? 0
+                                                                        : -1;
+}
+
+int draft_add_remote(struct draft *d, struct span address)
+{
+    if (draft_add_field(d, SPOOL_F_RCPT, address) != 0)
+        return -1;
+    d->nremote++;
+    return 0;
+}
+
+static bool has_local(const struct draft *d, const char *mailbox)
+{
+    for (struct list *l = d->locals.next; l != &d->locals; l = l->next)
+        if (strcmp(LIST_ENTRY(l, struct draft_local, link)->name, mailbox) == 0)
+            return true;
+    return false;
+}
+
+/* Each mailbox gets one copy, however many of its addresses were named. */
+int draft_add_local(struct draft *d, const char *mailbox, struct span address)
+{
+    size_t n = strlen(mailbox);
+
+    if (has_local(d, mailbox))
+        return 0;
+    struct draft_local *l = malloc(sizeof *l + n + 1 + address.n + 1);
+    if (l == NULL)
+        return -1;
+    *l = (struct draft_local){ .address_n = address.n };
+    memcpy(l->name, mailbox, n + 1);
+    memcpy(l->name + n + 1, address.p, address.n);
+    l->name[n + 1 + address.n] = '\0';
+    list_push(&d->locals, &l->link);
+    d->nlocal++;
+    return 0;
+}
+
+const char *draft_local_address(const struct draft_local *l)
+{
+    return l->name + strlen(l->name) + 1;
+}
+
+/* From memory to a segment of its own. */
+static int move_to_solo(struct draft *d)
+{
+    struct spool_message m = { .id = d->id,
+                               .arrival = d->arrival,
+                               .nrcpt = d->nremote,
+                               .flags = d->flags,
+                               .envelope = &d->envelope };
+    struct err e;
+    struct iovec v;
+
+    if (spool_solo_open(&d->solo, d->writer, &m, &e) != 0)
+        return -1;
+    while (d->body.n > 0) {
+        chain_iov(&d->body, 0, &v, 1);
+        if (spool_solo_append(d->solo, v.iov_base, v.iov_len, &e) != 0)
+            return -1;
+        chain_drop(&d->body, d->blocks, v.iov_len);
+    }
+    return 0;
+}
+
+static bool fits_in_memory(const struct draft *d, size_t n)
+{
+    return d->body.n + n <= DRAFT_MEMORY &&
+           pool_left(d->blocks) > d->reserve + n / CHAIN_DATA + 1;
+}
+
+static int keep(struct draft *d, const char *p, size_t n)
+{
+    struct err e;
+
+    if (d->solo == NULL && fits_in_memory(d, n) &&
+        chain_add(&d->body, d->blocks, p, n))
+        return 0;
+    if (d->solo == NULL && move_to_solo(d) != 0)
+        return -1;
+    return spool_solo_append(d->solo, p, n, &e);
+}
+
+static void drop_body(struct draft *d, enum draft_fault fault)
+{
+    d->fault = fault;
+    spool_solo_abort(&d->solo);
+    chain_clear(&d->body, d->blocks);
+}
+
+void draft_begin(struct draft *d, struct span trace)
+{
+    if (keep(d, trace.p, trace.n) != 0)
+        drop_body(d, DRAFT_NO_ROOM);
+}
+
+void draft_take(struct draft *d, const char *p, size_t n)
+{
+    d->size += n;
+    if (d->fault != DRAFT_FINE || n == 0)
+        return;
+    if (!d->header.ended)
+        header_scan(&d->header, p, n);
+    if (d->max_size > 0 && d->size > d->max_size)
+        drop_body(d, DRAFT_TOO_BIG);
+    else if (d->header.received > MAIL_HOPS_MAX)
+        drop_body(d, DRAFT_LOOPS);
+    else if ((d->dot.bare_cr || d->dot.bare_lf) && !d->dot.normalize)
+        drop_body(d, DRAFT_BARE_NEWLINE);
+    else if (keep(d, p, n) != 0)
+        drop_body(d, DRAFT_NO_ROOM);
+}
+
+/* A second descriptor, for readers after the solo went into the queue. */
+int draft_keep_body(struct draft *d)
+{
+    d->kept = spool_solo_body(d->solo);
+    d->kept.fd = fcntl(d->kept.fd, F_DUPFD_CLOEXEC, 0);
+    return d->kept.fd < 0 ? -1 : 0;
+}
+
+struct body draft_body(const struct draft *d)
+{
+    if (d->kept.fd >= 0)
+        return d->kept;
+    return d->solo != NULL ? spool_solo_body(d->solo) : body_of_chain(&d->body);
+}

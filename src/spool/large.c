@@ -1,0 +1,186 @@
+/* large.c - a segment for one large message. */
+#include "spool/writer_private.h"
+
+#include "base/crc32c.h"
+#include "base/fs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct spool_solo {
+    struct list link; /* in the turn, once it is finished */
+    char dir[SPOOL_DIR];
+    struct spool_file f;
+    struct spool_record rec;
+    uint32_t crc; /* of envelope and the body so far */
+    enum spool_kind name;
+};
+
+static uint64_t body_start(const struct spool_solo *s)
+{
+    return SPOOL_SEGMENT_HEADER + spool_body_at(&s->rec);
+}
+
+/* Slots are written, not left as a hole: a mark must never meet a full
+ * disk. */
+static int write_front(struct spool_solo *s, const struct chain *envelope,
+                       struct iovec *v)
+{
+    struct spool_sink k = { s->f.fd, SPOOL_SEGMENT_HEADER, 0, 0, v };
+
+    return spool_sink_zeros(&k, spool_slot_at(s->rec.nrcpt)) != 0 ||
+                   spool_sink_chain(&k, envelope) != 0 ||
+                   spool_sink_flush(&k) != 0
+               ? -1
+               : 0;
+}
+
+int spool_solo_open(struct spool_solo **sp, struct spool_writer *w,
+                    const struct spool_message *m, struct err *e)
+{
+    struct spool_solo *s = calloc(1, sizeof *s);
+
+    *sp = NULL;
+    if (s == NULL)
+        return err_set(e, ERR_TEMP, 0, "no memory for a large message");
+    s->f.fd = -1;
+    memcpy(s->dir, w->dir, sizeof s->dir);
+    s->name = SPOOL_NEW;
+    s->rec.id = m->id;
+    s->rec.arrival = m->arrival;
+    s->rec.nrcpt = m->nrcpt;
+    s->rec.flags = m->flags | SPOOL_SOLO;
+    s->rec.envelope_size = (uint32_t)m->envelope->n;
+    s->crc = spool_chain_crc(0, m->envelope);
+    if (spool_file_claim(&s->f, s->dir, 0, e) != 0)
+        goto out;
+    s->rec.segment = s->f.h.id;
+    if (write_front(s, m->envelope, w->v) != 0) {
+        err_set(e, ERR_TEMP, errno, "write a large message");
+        goto out;
+    }
+    *sp = s;
+    return 0;
+out:
+    spool_solo_abort(&s);
+    return -1;
+}
+
+int spool_solo_append(struct spool_solo *s, const void *data, size_t n,
+                      struct err *e)
+{
+    off_t at = (off_t)(body_start(s) + s->rec.body_size);
+
+    if (fs_pwrite_all(s->f.fd, data, n, at) != 0)
+        return err_set(e, ERR_TEMP, errno, "write a large message");
+    s->crc = crc32c(s->crc, data, n);
+    s->rec.body_size += n;
+    return 0;
+}
+
+struct body spool_solo_body(const struct spool_solo *s)
+{
+    return body_of_file(s->f.fd, (off_t)body_start(s), s->rec.body_size);
+}
+
+/* The padding, then the header of the record: until it stands there the file
+ * holds no message. */
+static int write_end(struct spool_solo *s)
+{
+    unsigned char header[SPOOL_RECORD_HEADER];
+    static const char zeros[SPOOL_ALIGN];
+    struct spool_record *r = &s->rec;
+    uint64_t end = body_start(s) + r->body_size;
+
+    r->length = spool_record_length(r->nrcpt, r->envelope_size, r->body_size);
+    r->crc = spool_record_crc(r, s->crc);
+    spool_record_encode(header, r);
+    s->f.h.committed = SPOOL_SEGMENT_HEADER + r->length;
+    if (fs_pwrite_all(s->f.fd, zeros, (size_t)(s->f.h.committed - end),
+                      (off_t)end) != 0)
+        return -1;
+    return fs_pwrite_all(s->f.fd, header, sizeof header, SPOOL_SEGMENT_HEADER);
+}
+
+int spool_solo_finish(struct spool_writer *w, struct spool_solo **sp,
+                      struct err *e)
+{
+    struct spool_solo *s = *sp;
+
+    if (s->rec.nrcpt < 1 || s->rec.nrcpt > SPOOL_RCPT_MAX)
+        err_set(e, ERR_BUG, 0, "a message with %u recipients",
+                (unsigned)s->rec.nrcpt);
+    else if (write_end(s) != 0)
+        err_set(e, ERR_TEMP, errno, "write a large message");
+    else {
+        list_push(&w->solos, &s->link);
+        *sp = NULL;
+        return 0;
+    }
+    spool_solo_abort(sp);
+    return -1;
+}
+
+void spool_solo_abort(struct spool_solo **sp)
+{
+    if (*sp == NULL)
+        return;
+    spool_file_remove(&(*sp)->f, (*sp)->name);
+    free(*sp);
+    *sp = NULL;
+}
+
+/* --- commit --------------------------------------------------------------- */
+
+int spool_solos_sync(struct spool_writer *w, struct err *e)
+{
+    for (struct list *l = w->solos.next; l != &w->solos; l = l->next)
+        if (fs_fdatasync(LIST_ENTRY(l, struct spool_solo, link)->f.fd) != 0)
+            return err_set(e, ERR_TEMP, errno, "sync a large message");
+    return 0;
+}
+
+/* Still locked, and its state says that nothing in it is committed: so the
+ * sender does not look at it before the whole turn is durable. */
+int spool_solos_rename(struct spool_writer *w, struct err *e)
+{
+    if (list_empty(&w->solos))
+        return 0;
+    for (struct list *l = w->solos.next; l != &w->solos; l = l->next) {
+        struct spool_solo *s = LIST_ENTRY(l, struct spool_solo, link);
+        if (spool_file_rename(&s->f, e) != 0)
+            return -1;
+        s->name = SPOOL_SEG;
+    }
+    return spool_dir_sync(w->dir, e);
+}
+
+/* Cannot fail: without the state, an unlocked segment is recovered by its
+ * checksums and comes to the same. */
+void spool_solos_publish(struct spool_writer *w)
+{
+    struct list *l;
+
+    while ((l = list_pop(&w->solos)) != NULL) {
+        struct spool_solo *s = LIST_ENTRY(l, struct spool_solo, link);
+        s->f.h.closed = true;
+        spool_file_publish(&s->f);
+        spool_file_drop(&s->f);
+        free(s);
+    }
+}
+
+void spool_solos_undo(struct spool_writer *w)
+{
+    bool renamed = false;
+    struct list *l;
+
+    while ((l = list_pop(&w->solos)) != NULL) {
+        struct spool_solo *s = LIST_ENTRY(l, struct spool_solo, link);
+        renamed |= s->name == SPOOL_SEG;
+        spool_solo_abort(&s);
+    }
+    if (renamed)
+        fs_sync_dir(w->dir); /* best effort, against a return by power cut */
+}

@@ -1,0 +1,86 @@
+/* newest.c - which of several copies of a message counts.
+ *
+ * A crash between the commit of a copy and the end of the old file leaves
+ * both.  The highest generation wins; among equals (reclaim tried twice) the
+ * place decides, so that it is one and the same for everybody. */
+#include "spool/segments.h"
+
+#include <stdlib.h>
+
+enum { BUCKETS = 16 * 1024 };
+
+struct best {
+    struct map_link link;
+    struct msg_id id;
+    uint32_t generation;
+    uint64_t segment, at;
+};
+
+static uint64_t hash_of(struct msg_id id)
+{
+    uint64_t key[2] = { id.base, id.n };
+
+    return map_hash(key, sizeof key);
+}
+
+static struct best *find(const struct spool_copies *c, struct msg_id id)
+{
+    struct map_link *l = map_first(&c->map, hash_of(id));
+
+    while (l != NULL && !msg_id_eq(MAP_ENTRY(l, struct best, link)->id, id))
+        l = map_next(l);
+    return l == NULL ? NULL : MAP_ENTRY(l, struct best, link);
+}
+
+static bool better(const struct best *b, const struct spool_record *r,
+                   uint64_t at)
+{
+    if (b->generation != r->generation)
+        return b->generation > r->generation;
+    if (b->segment != r->segment)
+        return b->segment > r->segment;
+    return b->at > at;
+}
+
+bool spool_copies_note(struct spool_copies *c, const struct spool_record *r,
+                       uint64_t at)
+{
+    if (c->map.bucket == NULL && map_init(&c->map, BUCKETS) != 0)
+        return false;
+    struct best *b = find(c, r->id);
+    if (b == NULL) {
+        b = calloc(1, sizeof *b);
+        if (b == NULL)
+            return false;
+        b->id = r->id;
+        map_add(&c->map, &b->link, hash_of(r->id));
+        c->n++;
+    } else if (better(b, r, at)) {
+        return true;
+    }
+    b->generation = r->generation;
+    b->segment = r->segment;
+    b->at = at;
+    return true;
+}
+
+bool spool_copies_beat(const struct spool_copies *c,
+                       const struct spool_record *r, uint64_t at)
+{
+    if (c->n == 0)
+        return false;
+    const struct best *b = find(c, r->id);
+    return b != NULL && better(b, r, at);
+}
+
+void spool_copies_free(struct spool_copies *c)
+{
+    for (size_t i = 0; c->map.bucket != NULL && i <= c->map.mask; i++)
+        for (struct map_link *l = c->map.bucket[i], *next; l != NULL;
+             l = next) {
+            next = l->next;
+            free(MAP_ENTRY(l, struct best, link));
+        }
+    map_done(&c->map);
+    c->n = 0;
+}

@@ -1,0 +1,225 @@
+/* reader.c - the queue for those who only look: no lock is needed, nothing is
+ * changed.  What moves meanwhile may be seen twice or not at all. */
+#include "spool/queue.h"
+
+#include "base/fs.h"
+#include "spool/segments.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+struct look {
+    char dir[SPOOL_DIR];
+    bool all;
+    spool_view_fn *fn; /* NULL: only collect copies */
+    void *ctx;
+    struct spool_copies copies;
+    struct err newer; /* kind is set: there was such a segment */
+    struct spool_walk walk;
+};
+
+/* Up to what is committed while there is a writer or it left in order; else
+ * as far as checksums carry, as recovery would. */
+static int readable(int fd, const struct spool_segment_header *h, uint64_t *end,
+                    bool *verify, struct err *e)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) != 0)
+        return err_set(e, ERR_TEMP, errno, "look at a segment");
+    *end = (uint64_t)st.st_size;
+    *verify = !h->closed && fs_lock(fd, LOCK_SH | LOCK_NB) == 0;
+    if (*verify)
+        fs_lock(fd, LOCK_UN);
+    else if (*end > h->committed)
+        *end = h->committed;
+    return 0;
+}
+
+/* 1: show it; 0: pass; -1 with *e. */
+static int wanted(struct look *k, const struct spool_record *r, uint64_t at,
+                  bool verify, struct err *e)
+{
+    int rc;
+
+    if ((r->flags & SPOOL_TORN) != 0 || spool_copies_beat(&k->copies, r, at))
+        return 0;
+    if (verify && (rc = spool_walk_verify(&k->walk, r, at, e)) != 1)
+        return rc;
+    if (k->fn == NULL)
+        return r->generation > 0;
+    return k->all ? 1 : spool_walk_waits(&k->walk, r, at, e);
+}
+
+static int show(struct look *k, const struct spool_record *r, uint64_t at,
+                struct err *e)
+{
+    struct spool_view v = { r, k->walk.fd, at, &k->walk };
+
+    if (k->fn != NULL)
+        return k->fn(k->ctx, &v);
+    if (!spool_copies_note(&k->copies, r, at))
+        return err_set(e, ERR_TEMP, 0, "no memory for copies");
+    return 0;
+}
+
+static int walk_records(struct look *k, int fd,
+                        const struct spool_segment_header *h, struct err *e)
+{
+    struct spool_record r;
+    uint64_t at, end = 0;
+    bool verify = false;
+    int rc;
+
+    if (readable(fd, h, &end, &verify, e) != 0)
+        return -1;
+    spool_walk_start(&k->walk, fd, h->id, SPOOL_SEGMENT_HEADER, end);
+    while ((rc = spool_walk_next(&k->walk, &r, &at, e)) == 1) {
+        rc = wanted(k, &r, at, verify, e);
+        if (rc == 1)
+            rc = show(k, &r, at, e);
+        if (rc != 0)
+            return rc;
+    }
+    return rc;
+}
+
+static int on_segment(void *ctx, uint64_t id, enum spool_kind kind,
+                      struct err *e)
+{
+    struct look *k = ctx;
+    struct spool_segment_header h;
+    enum spool_check check;
+    char path[SPOOL_PATH];
+    int rc = 0;
+
+    if (kind != SPOOL_SEG)
+        return 0;
+    spool_path(path, k->dir, id, kind);
+    int fd = fs_open(path, O_RDONLY, 0);
+    if (fd < 0) /* gone meanwhile: all in it was done or moved */
+        return errno == ENOENT ? 0
+                               : err_set(e, ERR_TEMP, errno, "open %s", path);
+    if (spool_header_read(fd, &h, &check) != 0) {
+        rc = err_set(e, ERR_TEMP, errno, "read %s", path);
+    } else if (check == SPOOL_NEWER) {
+        spool_err_newer(id, &k->newer);
+    } else if (k->fn != NULL || h.copies || !h.closed) {
+        h.id = id;
+        if (check == SPOOL_BROKEN)
+            h.committed = SPOOL_SEGMENT_HEADER;
+        rc = walk_records(k, fd, &h, e);
+    }
+    fs_close(fd);
+    return rc;
+}
+
+int spool_look(const char *queue_dir, bool all, spool_view_fn *fn, void *ctx,
+               struct err *e)
+{
+    struct look *k = calloc(1, sizeof *k);
+    int rc = -1;
+
+    if (k == NULL)
+        return err_set(e, ERR_TEMP, 0, "no memory to look at the queue");
+    if (spool_segments_dir(k->dir, queue_dir, e) == 0)
+        rc = spool_each(k->dir, on_segment, k, e);
+    if (rc == 0) {
+        k->all = all;
+        k->fn = fn;
+        k->ctx = ctx;
+        rc = spool_each(k->dir, on_segment, k, e);
+    }
+    if (rc == 0 && k->newer.kind != ERR_NONE) {
+        if (e != NULL)
+            *e = k->newer;
+        rc = -1;
+    }
+    spool_copies_free(&k->copies);
+    free(k);
+    return rc;
+}
+
+/* --- one record ----------------------------------------------------------- */
+
+int spool_view_slot(const struct spool_view *v, uint32_t index,
+                    struct spool_slot *slot, struct err *e)
+{
+    uint64_t at = v->at + spool_slot_at(index);
+    const unsigned char *seen =
+        v->walk == NULL ? NULL : spool_walk_peek(v->walk, at, SPOOL_SLOT);
+    unsigned char in[SPOOL_SLOT];
+
+    if (index >= v->rec->nrcpt)
+        return err_set(e, ERR_BUG, 0, "recipient %u of %u", (unsigned)index,
+                       (unsigned)v->rec->nrcpt);
+    if (seen == NULL && fs_pread_all(v->fd, in, sizeof in, (off_t)at) != 0)
+        return err_set(e, ERR_TEMP, errno, "read a recipient");
+    spool_slot_decode(slot, index, seen != NULL ? seen : in);
+    return 0;
+}
+
+/* Give fn all whole fields of *rest. */
+static int each_field(struct span *rest, spool_field_fn *fn, void *ctx)
+{
+    enum spool_field type;
+    struct span content;
+    int rc = 0;
+
+    while (rc == 0 && spool_field_next(rest, &type, &content))
+        rc = fn(ctx, type, content);
+    return rc;
+}
+
+static int malformed(struct err *e)
+{
+    return err_set(e, ERR_PERM, 0, "an envelope is malformed");
+}
+
+/* Through a window that holds the longest field: envelopes may be large. */
+static int read_envelope(const struct spool_view *v, spool_field_fn *fn,
+                         void *ctx, struct err *e)
+{
+    char window[SPOOL_FIELD_HEAD + SPOOL_FIELD_MAX];
+    uint64_t at = v->at + spool_envelope_at(v->rec);
+    uint64_t left = v->rec->envelope_size;
+
+    while (left > 0) {
+        size_t n = left < sizeof window ? (size_t)left : sizeof window;
+        if (fs_pread_all(v->fd, window, n, (off_t)at) != 0)
+            return err_set(e, ERR_TEMP, errno, "read an envelope");
+        struct span rest = { window, n };
+        int rc = each_field(&rest, fn, ctx);
+        if (rc != 0)
+            return rc;
+        if (rest.n == n)
+            return malformed(e);
+        at += n - rest.n;
+        left -= n - rest.n;
+    }
+    return 0;
+}
+
+int spool_view_envelope(const struct spool_view *v, spool_field_fn *fn,
+                        void *ctx, struct err *e)
+{
+    const unsigned char *seen =
+        v->walk == NULL
+            ? NULL
+            : spool_walk_peek(v->walk, v->at + spool_envelope_at(v->rec),
+                              v->rec->envelope_size);
+
+    if (seen == NULL)
+        return read_envelope(v, fn, ctx, e);
+    struct span rest = { (const char *)seen, v->rec->envelope_size };
+    int rc = each_field(&rest, fn, ctx);
+    return rc == 0 && rest.n > 0 ? malformed(e) : rc;
+}
+
+struct body spool_view_body(const struct spool_view *v)
+{
+    return body_of_file(v->fd, (off_t)(v->at + spool_body_at(v->rec)),
+                        v->rec->body_size);
+}

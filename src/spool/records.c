@@ -1,0 +1,136 @@
+#include "spool/records.h"
+
+#include "base/crc32c.h"
+#include "base/fs.h"
+
+#include <errno.h>
+
+enum { NEAR = 16 * 1024, PIECE = 4096 };
+
+void spool_walk_start(struct spool_walk *w, int fd, uint64_t segment,
+                      uint64_t at, uint64_t end)
+{
+    w->fd = fd;
+    w->segment = segment;
+    w->at = at;
+    w->end = end;
+    w->broken = false;
+    w->from = 0;
+    w->n = w->last = 0;
+}
+
+/* Fill the buffer from `at`: as much as is useful.  Small messages stand near
+ * each other and one read serves many; behind a large body only the next
+ * header and slots are wanted. */
+static int fill(struct spool_walk *w, uint64_t at, size_t least, struct err *e)
+{
+    size_t want = w->last <= NEAR ? sizeof w->buf : PIECE, n = 0;
+
+    want = want < least ? least : want;
+    if (want > w->end - at)
+        want = (size_t)(w->end - at);
+    w->from = at;
+    w->n = 0;
+    while (n < least) {
+        ssize_t got = fs_pread(w->fd, w->buf + n, want - n, (off_t)(at + n));
+        if (got < 0)
+            return err_set(e, ERR_TEMP, errno, "read a segment");
+        if (got == 0)
+            return err_set(e, ERR_TEMP, EIO, "a segment is cut short");
+        n += (size_t)got;
+    }
+    w->n = n;
+    return 0;
+}
+
+const unsigned char *spool_walk_bytes(struct spool_walk *w, uint64_t at,
+                                      size_t n, struct err *e)
+{
+    if (at > w->end || n > w->end - at) {
+        err_set(e, ERR_TEMP, EIO, "a segment is cut short");
+        return NULL;
+    }
+    if (spool_walk_peek(w, at, n) == NULL && fill(w, at, n, e) != 0)
+        return NULL;
+    return w->buf + (at - w->from);
+}
+
+const unsigned char *spool_walk_peek(const struct spool_walk *w, uint64_t at,
+                                     uint64_t n)
+{
+    if (at < w->from || at - w->from > w->n || n > w->n - (at - w->from))
+        return NULL;
+    return w->buf + (at - w->from);
+}
+
+void spool_walk_ahead(struct spool_walk *w, int fd, uint64_t segment,
+                      const uint64_t place[2], uint64_t end)
+{
+    uint64_t at = place[0], n = place[1];
+    bool same = w->segment == segment;
+
+    if (same && spool_walk_peek(w, at, n) != NULL)
+        return;
+    bool onward = same && at >= w->from && at - w->from <= 2 * SPOOL_WINDOW;
+    spool_walk_start(w, fd, segment, at, end);
+    w->last = onward ? 0 : SIZE_MAX;
+    if (n <= SPOOL_WINDOW)
+        (void)spool_walk_bytes(w, at, (size_t)n, NULL);
+}
+
+int spool_walk_next(struct spool_walk *w, struct spool_record *r, uint64_t *at,
+                    struct err *e)
+{
+    if (w->broken || w->at >= w->end)
+        return 0;
+    const unsigned char *p = NULL;
+    if (w->end - w->at >= SPOOL_RECORD_HEADER &&
+        (p = spool_walk_bytes(w, w->at, SPOOL_RECORD_HEADER, e)) == NULL)
+        return -1;
+    if (p == NULL || !spool_record_decode(r, p) || r->segment != w->segment ||
+        r->length > w->end - w->at) {
+        w->broken = true;
+        return 0;
+    }
+    *at = w->at;
+    w->at += r->length;
+    w->last = r->body_size < SIZE_MAX ? (size_t)r->body_size : SIZE_MAX;
+    return 1;
+}
+
+int spool_walk_waits(struct spool_walk *w, const struct spool_record *r,
+                     uint64_t at, struct err *e)
+{
+    struct spool_slot slot;
+
+    for (uint32_t i = 0; i < r->nrcpt; i++) {
+        const unsigned char *p =
+            spool_walk_bytes(w, at + spool_slot_at(i), SPOOL_SLOT, e);
+        if (p == NULL)
+            return -1;
+        spool_slot_decode(&slot, i, p);
+        if (slot.state == SPOOL_PENDING || slot.state == SPOOL_HELD)
+            return 1;
+    }
+    return 0;
+}
+
+int spool_walk_verify(struct spool_walk *w, const struct spool_record *r,
+                      uint64_t at, struct err *e)
+{
+    uint64_t from = at + spool_envelope_at(r);
+    uint64_t left = r->envelope_size + r->body_size;
+    uint32_t crc = 0;
+
+    w->last = 0; /* all of it is wanted */
+    while (left > 0) {
+        size_t n = left < PIECE ? (size_t)left : PIECE;
+        const unsigned char *p = spool_walk_bytes(w, from, n, e);
+        if (p == NULL)
+            return -1;
+        crc = crc32c(crc, p, n);
+        from += n;
+        left -= n;
+    }
+    return spool_record_crc(r, crc) == r->crc;
+}

@@ -1,0 +1,211 @@
+/* segments_scan.c - which segments are there, and how far they may be read. */
+#include "spool/segments.h"
+
+#include "base/clock.h"
+#include "base/fs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+
+enum { STALE_SECONDS = 3600 };
+
+/* --- one segment ---------------------------------------------------------- */
+
+static int newer(struct spool_segment *g, struct err *e)
+{
+    g->stuck = true;
+    list_remove(&g->active);
+    return spool_err_newer(g->id, e);
+}
+
+/* Read the header, whose parts may be lost: then the file name says who it
+ * is, and the checksums of the records what it holds. */
+static int read_header(struct spool_segment *g, struct spool_segment_header *h,
+                       enum spool_check *check, struct err *e)
+{
+    if (spool_header_read(g->fd, h, check) != 0)
+        return err_set(e, ERR_TEMP, errno, "read the header of a segment");
+    if (*check == SPOOL_GOOD && h->id == g->id)
+        return 0;
+    if (*check == SPOOL_NEWER)
+        return 0;
+    h->damaged = *check != SPOOL_STATELESS || h->id != g->id;
+    h->id = g->id;
+    h->committed = SPOOL_SEGMENT_HEADER;
+    h->closed = false;
+    *check = SPOOL_BROKEN;
+    return 0;
+}
+
+/* Its writer has left: all that is committed is there for good.  If the file
+ * is shorter than that, somebody has cut it. */
+static int take_closed(struct spool_store *s, struct spool_segment *g,
+                       const struct spool_segment_header *h, struct err *e)
+{
+    struct stat st;
+
+    if (fstat(g->fd, &st) != 0)
+        return err_set(e, ERR_TEMP, errno, "look at a segment");
+    g->closed = true;
+    g->copies |= h->copies;
+    g->damaged |= h->damaged || h->committed > (uint64_t)st.st_size;
+    g->end = h->committed;
+    if (g->end > (uint64_t)st.st_size)
+        g->end = (uint64_t)st.st_size;
+    spool_shelf_resize(s, g, (uint64_t)st.st_size);
+    return 0;
+}
+
+/* We have its lock.  Its writer may have closed it in the last moment. */
+static int take_unlocked(struct spool_store *s, struct spool_segment *g,
+                         struct err *e)
+{
+    struct spool_file f = { .dir = s->dir, .fd = g->fd };
+    enum spool_check check;
+
+    if (read_header(g, &f.h, &check, e) != 0)
+        return -1;
+    if (check == SPOOL_NEWER)
+        return newer(g, e);
+    if (!f.h.closed && spool_recover(&f, e) != 0)
+        return -1;
+    return take_closed(s, g, &f.h, e);
+}
+
+/* 1: there is no such file any more; an empty one goes with its writer. */
+static int probe_lock(struct spool_store *s, struct spool_segment *g,
+                      struct err *e)
+{
+    struct stat st;
+
+    if (fstat(g->fd, &st) != 0)
+        return err_set(e, ERR_TEMP, errno, "look at a segment");
+    if (st.st_nlink == 0)
+        return 1;
+    spool_shelf_resize(s, g, (uint64_t)st.st_size);
+    if (fs_lock(g->fd, LOCK_EX | LOCK_NB) != 0)
+        return 0; /* its writer lives */
+    int rc = take_unlocked(s, g, e);
+    fs_lock(g->fd, LOCK_UN);
+    return rc;
+}
+
+int spool_refresh(struct spool_store *s, struct spool_segment *g, bool probe,
+                  struct err *e)
+{
+    struct spool_segment_header h;
+    enum spool_check check;
+    int rc = 0;
+
+    if (g->closed)
+        return 0;
+    if (spool_shelf_fd(s, g, e) < 0 || read_header(g, &h, &check, e) != 0)
+        return -1;
+    if (check == SPOOL_NEWER)
+        return newer(g, e);
+    if (h.closed)
+        return take_closed(s, g, &h, e);
+    if (h.committed > g->end)
+        g->end = h.committed;
+    if (probe)
+        rc = probe_lock(s, g, e);
+    if (rc == 1 && g->live == 0)
+        spool_shelf_forget(s, g);
+    return rc < 0 ? -1 : 0;
+}
+
+/* --- the directory -------------------------------------------------------- */
+
+/* Left by a crash, for its writer would hold the lock.  Between its open and
+ * its flock a writer has no lock yet: hence the age. */
+static void remove_stale(struct spool_store *s, uint64_t id)
+{
+    char path[SPOOL_PATH];
+    struct stat st;
+
+    spool_path(path, s->dir, id, SPOOL_NEW);
+    if (stat(path, &st) != 0 || st.st_mtime > time(NULL) - STALE_SECONDS)
+        return;
+    int fd = fs_open(path, O_RDWR, 0);
+    if (fd < 0)
+        return;
+    if (fs_lock(fd, LOCK_EX | LOCK_NB) == 0)
+        fs_unlink(path);
+    fs_close(fd);
+}
+
+static int on_entry(void *ctx, uint64_t id, enum spool_kind kind, struct err *e)
+{
+    struct spool_store *s = ctx;
+
+    s->nbad += kind == SPOOL_BAD;
+    if (kind == SPOOL_NEW)
+        remove_stale(s, id);
+    if (kind != SPOOL_SEG || spool_shelf_find(s, id) != NULL)
+        return 0;
+    struct spool_segment *g = spool_shelf_add(s, id);
+    if (g == NULL)
+        return err_set(e, ERR_TEMP, 0, "no memory for a segment");
+    list_remove(&g->active);
+    list_push(&s->arrived, &g->active);
+    s->narrived++;
+    return 0;
+}
+
+static int by_age(const void *a, const void *b)
+{
+    uint64_t x = (*(struct spool_segment *const *)a)->id;
+    uint64_t y = (*(struct spool_segment *const *)b)->id;
+
+    return x < y ? -1 : x > y;
+}
+
+/* The oldest mail first.  Without memory to sort, any order. */
+static void line_up(struct spool_store *s)
+{
+    struct spool_segment **row = calloc(s->narrived + 1, sizeof *row);
+    size_t n = 0;
+
+    if (row != NULL) {
+        struct list *l;
+        while ((l = list_pop(&s->arrived)) != NULL)
+            row[n++] = LIST_ENTRY(l, struct spool_segment, active);
+        qsort(row, n, sizeof *row, by_age);
+        for (size_t i = 0; i < n; i++)
+            list_push(&s->active, &row[i]->active);
+        free(row);
+    }
+    list_splice(&s->active, &s->arrived);
+    s->narrived = 0;
+}
+
+int spool_survey(struct spool_store *s, bool strict, struct err *e)
+{
+    struct list *l, *next;
+    struct err why;
+    int rc = 0;
+
+    s->look = false;
+    s->look_ms = clock_mono_ms();
+    s->nbad = 0;
+    if (spool_each(s->dir, on_entry, s, e) != 0)
+        rc = -1;
+    line_up(s);
+    for (l = s->active.next; l != &s->active; l = next) {
+        next = l->next;
+        struct spool_segment *g = LIST_ENTRY(l, struct spool_segment, active);
+        if (spool_refresh(s, g, true, &why) == 0)
+            continue;
+        if (spool_shelf_vanished(s, g, &why))
+            continue;
+        if (rc == 0 && (!strict || why.kind == ERR_PERM)) {
+            rc = -1;
+            if (e != NULL)
+                *e = why;
+        }
+    }
+    return rc;
+}

@@ -1,0 +1,289 @@
+/* power_sender.c - the sender of a life: scans, marks, delivers, reclaims,
+ * writes notices, starts anew. */
+#include "power_life.h"
+
+#include "disk_model.h"
+
+#include "spool/segments.h"
+#include "spool/writer_private.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { ITEMS = 256 };
+
+struct item {
+    struct spool_item item; /* first */
+    bool used, known;
+    struct record rec;
+};
+static struct {
+    struct spool_store *store; /* NULL: it does not run */
+    struct spool_writer *writer;
+    struct box_batch *boxes;
+    struct item item[ITEMS];
+    const bool *killed;
+} self;
+
+static struct spool_item *on_found(void *ctx, const struct spool_view *v)
+{
+    (void)ctx;
+    (void)v;
+    for (size_t i = 0; i < ITEMS; i++)
+        if (!self.item[i].used) {
+            self.item[i].used = true;
+            self.item[i].known = false;
+            return &self.item[i].item;
+        }
+    return NULL;
+}
+
+static void look_around(void)
+{
+    struct body body;
+    struct err e;
+
+    self.store->look = true;
+    (void)spool_store_scan(self.store, on_found, NULL, &e);
+    for (size_t i = 0; i < ITEMS; i++) {
+        struct item *it = &self.item[i];
+        if (!it->used || it->known ||
+            spool_item_pin(self.store, &it->item, &body, &e) != 0)
+            continue;
+        struct spool_segment *pinned = it->item.segment;
+        struct spool_view v = { &it->item.rec, body.fd, it->item.at, NULL };
+        ck_assert_int_eq(letter_read(&it->rec, &v, true), 0);
+        it->known = true;
+        spool_item_unpin(self.store, pinned);
+    }
+}
+
+static struct item *any_item(void)
+{
+    unsigned at = life_below(ITEMS);
+
+    for (unsigned i = 0; i < ITEMS; i++, at++)
+        if (self.item[at % ITEMS].used && self.item[at % ITEMS].known)
+            return &self.item[at % ITEMS];
+    return NULL;
+}
+
+static struct promise *promise_of(const struct item *it, unsigned slot)
+{
+    return &letters[it->rec.number].rcpt[it->rec.rcpt[slot]];
+}
+
+static enum spool_state state_of(const struct promise *p)
+{
+    return p->nmarks > 0 ? p->mark[p->nmarks - 1].state : p->start;
+}
+
+static void put_mark(struct item *it, unsigned slot, enum spool_state state)
+{
+    struct promise *p = promise_of(it, slot);
+    struct spool_slot s = { .state = state, .attempts = 1, .code = 250 };
+    struct err e;
+
+    if (p->nmarks == LETTER_MARKS)
+        return;
+    p->mark[p->nmarks] = (struct mark){ model_count(), NEVER, state };
+    if (spool_slot_put(self.store, &it->item, slot, &s, &e) == 0)
+        p->nmarks++;
+}
+
+static bool is_over(const struct item *it)
+{
+    for (unsigned i = 0; i < it->rec.n; i++)
+        if (!state_is_final(state_of(promise_of(it, i))))
+            return false;
+    return true;
+}
+
+/* Into mailboxes, as for mail that waited in the queue. */
+static void deliver(struct item *it)
+{
+    struct box_message m = { .user = NULL };
+    char sender[64], rcpt[64];
+    struct box_copy *copy[LETTER_RCPTS] = { NULL };
+    struct err e;
+
+    if (spool_item_pin(self.store, &it->item, &m.body, &e) != 0)
+        return;
+    struct spool_segment *pinned = it->item.segment;
+    letter_sender(sender, it->rec.number);
+    m.reverse_path = span_of(sender);
+    for (unsigned i = 0; i < it->rec.n; i++) {
+        struct promise *p = promise_of(it, i);
+        unsigned r = it->rec.rcpt[i];
+        if (!letter_is_local(it->rec.number, r) ||
+            state_is_final(state_of(p)) || p->ntried == LETTER_TRIES)
+            continue;
+        letter_rcpt(rcpt, r);
+        m.user = letter_box(it->rec.number, r);
+        m.delivered_to = span_of(rcpt);
+        p->tried[p->ntried++] = model_count();
+        copy[i] = box_add(self.boxes, &m, &e);
+    }
+    box_publish(self.boxes);
+    for (unsigned i = 0; i < it->rec.n; i++)
+        if (copy[i] != NULL && box_status(copy[i], &e) == 0)
+            put_mark(it, i, SPOOL_DELIVERED);
+    box_reset(self.boxes);
+    spool_item_unpin(self.store, pinned);
+}
+
+static void mark_remote(struct item *it)
+{
+    static const enum spool_state states[] = { SPOOL_DELIVERED, SPOOL_FAILED,
+                                               SPOOL_HELD, SPOOL_PENDING };
+    unsigned slot = life_below(it->rec.n);
+    bool local = letter_is_local(it->rec.number, it->rec.rcpt[slot]);
+    struct promise *p = promise_of(it, slot);
+
+    if (p->nmarks + 1 < LETTER_MARKS && !state_is_final(state_of(p)))
+        put_mark(it, slot, states[local ? 2 + life_below(2) : life_below(4)]);
+}
+
+static void finish(struct item *it)
+{
+    deliver(it);
+    for (unsigned i = 0; i < it->rec.n; i++)
+        if (!letter_is_local(it->rec.number, it->rec.rcpt[i]) &&
+            !state_is_final(state_of(promise_of(it, i))))
+            put_mark(it, i, SPOOL_DELIVERED);
+    if (is_over(it)) {
+        spool_item_done(self.store, &it->item);
+        it->used = false;
+    }
+}
+
+/* After a sync that failed nobody knows what its marks are worth; docs:
+ * a mark that is lost is a duplicate. */
+static void sync_marks(void)
+{
+    struct err e;
+    size_t when = spool_store_sync(self.store, &e) == 0 && !stage.faults
+                      ? model_count()
+                      : NEVER;
+
+    for (size_t i = 0; i < nletters && !*self.killed; i++)
+        for (unsigned r = 0; r < letters[i].nrcpt; r++) {
+            struct promise *p = &letters[i].rcpt[r];
+            for (size_t m = 0; m < p->nmarks; m++)
+                if (p->mark[m].synced == NEVER)
+                    p->mark[m].synced = when;
+        }
+}
+
+static void reclaim(void)
+{
+    struct err e;
+
+    while (spool_store_reclaim(self.store, self.writer, &e) > 0)
+        ;
+}
+
+/* A notice: the sender's own mail. */
+static void write_notice(void)
+{
+    struct chain envelope = CHAIN_INIT, body = CHAIN_INIT;
+    struct spool_message m = { .arrival = 1, .flags = SPOOL_BOUNCE };
+    char text[LETTER_SIZE];
+    unsigned char head[SPOOL_FIELD_HEAD];
+    struct err e;
+
+    if (nletters == LETTERS)
+        return;
+    uint32_t number = letter_new(life_below(1200), 1 + life_below(3), 0);
+    struct letter *l = &letters[number];
+    l->begun = model_count();
+    letter_sender(text, number);
+    spool_field_head(head, SPOOL_F_SENDER, strlen(text));
+    chain_add(&envelope, stage.blocks, head, sizeof head);
+    chain_adds(&envelope, stage.blocks, text);
+    for (unsigned r = 0; r < l->nrcpt; r++) {
+        letter_rcpt(text, r);
+        spool_field_head(head, SPOOL_F_RCPT, strlen(text));
+        chain_add(&envelope, stage.blocks, head, sizeof head);
+        chain_adds(&envelope, stage.blocks, text);
+    }
+    letter_body(number, 0, text, l->size);
+    chain_add(&body, stage.blocks, text, l->size);
+    m.nrcpt = l->nrcpt;
+    m.envelope = &envelope;
+    if (spool_writer_new_id(self.writer, &m.id, &e) == 0 &&
+        spool_writer_add(self.writer, &m, &body, &e) == 0 &&
+        spool_writer_commit(self.writer, &e) == 0 && !*self.killed)
+        promise_kept_from(number, model_count());
+    else
+        spool_writer_rollback(self.writer);
+    chain_clear(&envelope, stage.blocks);
+    chain_clear(&body, stage.blocks);
+}
+
+/* Nobody syncs for one who was killed: his last marks may come to the disk by
+ * themselves, or be lost with the power. */
+static void orphan_marks(void)
+{
+    for (size_t i = 0; i < nletters; i++)
+        for (unsigned r = 0; r < letters[i].nrcpt; r++) {
+            struct promise *p = &letters[i].rcpt[r];
+            for (size_t m = 0; m < p->nmarks; m++)
+                if (p->mark[m].synced == NEVER)
+                    p->mark[m].synced = ORPHAN;
+        }
+}
+
+void sender_end(void)
+{
+    if (self.killed != NULL && *self.killed)
+        orphan_marks();
+    box_batch_free(&self.boxes);
+    spool_writer_close(&self.writer);
+    spool_store_close(&self.store);
+    memset(&self, 0, sizeof self);
+}
+
+static void begin_sender(void)
+{
+    struct box_options o = { .mail_dir = stage.conf.serve.mail_dir,
+                             .kind = stage.life->kind,
+                             .hostname = "host",
+                             .max_copies = 64 };
+    struct err e;
+
+    stage.life->recoveries++;
+    if (spool_store_open(&self.store, stage.conf.queue_dir, &e) != 0 ||
+        spool_writer_open_sized(&self.writer, stage.conf.queue_dir, SEGMENT,
+                                &e) != 0 ||
+        box_batch_new(&self.boxes, &o, &e) != 0)
+        sender_end();
+}
+
+void sender_step(const bool *killed)
+{
+    self.killed = killed;
+    if (self.store == NULL) {
+        begin_sender();
+    } else {
+        struct item *it = any_item();
+        unsigned what = life_below(20);
+        if (what < 5 || (it == NULL && what < 14))
+            look_around();
+        else if (what < 8)
+            mark_remote(it);
+        else if (what < 14)
+            finish(it);
+        else if (what < 16)
+            sync_marks();
+        else if (what < 18)
+            reclaim();
+        else if (what < 19)
+            write_notice();
+        else if (life_chance(3))
+            sender_end();
+    }
+    if (*killed)
+        sender_end();
+}

@@ -1,0 +1,378 @@
+/* test_recipient_resolve.c - users, aliases and what addresses stand for. */
+#include "base/fs.h"
+#include "recipient/resolve.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char aliases[] =
+    "# a comment\n"
+    "team: ann, bob,\n"
+    "   carl\n"
+    "  # not the end of it\n"
+    "\tdora\n"
+    "Nested: TEAM, bob, eve@far.example\n"
+    "self: self, archive\n"
+    "ann: ann\n"
+    "a: b\n"
+    "b: a\n"
+    "pair: joe2\n"
+    "joe2: pair, bob\n"
+    "info@two.example: bob\n"
+    "info: ann\n"
+    "\"odd name\": bob\n"
+    "here: bob@ONE.example, \"x y\"@far.example, eve@far.example,"
+    " EVE@FAR.example\n"
+    "lost: nobody\n"
+    "final: \\team\n"
+    "root: nobody\n"
+    "mailer-daemon: postmaster\n"
+    "postmaster: root\n"
+    "tagged: bob+list\n"
+    "*: bob\n";
+
+static const char users[] = "# users\nann\nBob\n\ncarl\r\ndora\narchive\n"
+                            "self\nteam\nonly@two.example\nbob+own\n";
+
+static const struct {
+    const char *name, *local, *domain;
+    enum local_verdict verdict;
+    const char *targets; /* in order, each with a blank after it */
+} cases[] = {
+    { "user", "bob", "one.example", LOCAL_OK, "bob " },
+    { "case", "BOB", "ONE.EXAMPLE", LOCAL_OK, "bob " },
+    { "no such user", "zoe", "one.example", LOCAL_UNKNOWN, "" },
+    { "tag", "bob+x+y", "one.example", LOCAL_OK, "bob " },
+    { "tag that is a user", "bob+own", "one.example", LOCAL_OK, "bob+own " },
+    { "only a tag", "+bob", "one.example", LOCAL_UNKNOWN, "" },
+    { "list over lines", "team", "one.example", LOCAL_OK,
+      "ann bob carl dora " },
+    { "list with tag", "team+x", "one.example", LOCAL_OK,
+      "ann bob carl dora " },
+    { "nested, each once", "nested", "one.example", LOCAL_OK,
+      "ann bob carl dora eve@far.example " },
+    { "itself and another", "self", "one.example", LOCAL_OK, "self archive " },
+    { "itself alone", "ann", "one.example", LOCAL_OK, "ann " },
+    { "circle", "a", "one.example", LOCAL_LOOP, "" },
+    { "circle with a way out", "pair", "one.example", LOCAL_OK, "bob " },
+    { "of one domain", "info", "two.example", LOCAL_OK, "bob " },
+    { "of the others", "info", "one.example", LOCAL_OK, "ann " },
+    { "quoted name", "odd name", "one.example", LOCAL_OK, "bob " },
+    { "local and remote addresses", "here", "one.example", LOCAL_OK,
+      "bob \"x y\"@far.example eve@far.example " },
+    { "leads nowhere", "lost", "one.example", LOCAL_UNKNOWN, "" },
+    { "backslash", "final", "one.example", LOCAL_OK, "team " },
+    { "postmaster though root is lost", "Postmaster", "one.example", LOCAL_OK,
+      "postmaster " },
+    { "bare postmaster", "postmaster", "", LOCAL_OK, "postmaster " },
+    { "mailer-daemon", "MAILER-DAEMON", "one.example", LOCAL_OK,
+      "postmaster " },
+    { "tag of a target", "tagged", "one.example", LOCAL_OK, "bob " },
+    { "user of one domain", "only", "two.example", LOCAL_OK, "only " },
+    { "not of the other", "only", "one.example", LOCAL_UNKNOWN, "" },
+    { "path", "../bob", "one.example", LOCAL_UNKNOWN, "" },
+    { "slash", "bob/x", "one.example", LOCAL_UNKNOWN, "" },
+    { "dot", ".bob", "one.example", LOCAL_UNKNOWN, "" },
+    { "star is only a name", "*", "one.example", LOCAL_OK, "bob " },
+    { "empty", "", "one.example", LOCAL_UNKNOWN, "" },
+};
+
+static char dir[] = "/tmp/mta-unit-local-XXXXXX";
+static char alias_path[64], users_path[64], users_option[80];
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+
+    ck_assert(f != NULL);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void set_up(void)
+{
+    memcpy(dir + sizeof dir - 7, "XXXXXX", 6);
+    ck_assert(mkdtemp(dir) != NULL);
+    snprintf(alias_path, sizeof alias_path, "%s/aliases", dir);
+    snprintf(users_path, sizeof users_path, "%s/users", dir);
+    snprintf(users_option, sizeof users_option, "file:%s", users_path);
+    write_file(alias_path, aliases);
+    write_file(users_path, users);
+}
+
+static void tear_down(void)
+{
+    unlink(alias_path);
+    unlink(users_path);
+    rmdir(dir);
+}
+
+static const char *const domains[] = { "one.example", "Two.Example" };
+
+static struct local *open_local(const char *who, const char *alias_file)
+{
+    struct local_options o = { .hostname = "one.example",
+                               .domains = domains,
+                               .ndomains = 2,
+                               .users = who,
+                               .aliases = alias_file,
+                               .delimiter = "+" };
+    struct local *l = NULL;
+    struct err e = { ERR_NONE, 0, "" };
+
+    ck_assert_msg(local_open(&l, &o, &e) == 0, "%s", e.text);
+    return l;
+}
+
+static int collect(void *ctx, const struct local_target *t)
+{
+    bool remote = strchr(t->name, '@') != NULL;
+
+    ck_assert_int_eq(t->kind, remote ? LOCAL_REMOTE : LOCAL_MAILBOX);
+    strncat(ctx, t->name, 900 - strlen(ctx));
+    strncat(ctx, " ", 2);
+    return 0;
+}
+
+START_TEST(resolve)
+{
+    struct local *l = open_local(users_option, alias_path);
+    char got[1024] = "";
+
+    enum local_verdict v = local_resolve(
+        l, span_of(cases[_i].local), span_of(cases[_i].domain), collect, got);
+    ck_assert_msg(v == cases[_i].verdict, "%s: verdict %d", cases[_i].name, v);
+    ck_assert_msg(strcmp(got, cases[_i].targets) == 0, "%s: \"%s\"",
+                  cases[_i].name, got);
+    local_close(&l);
+}
+END_TEST
+
+static int stop(void *ctx, const struct local_target *t)
+{
+    (void)t;
+    return ++*(int *)ctx == 2;
+}
+
+START_TEST(stops_when_asked)
+{
+    struct local *l = open_local(users_option, alias_path);
+    int n = 0;
+
+    ck_assert_int_eq(
+        local_resolve(l, span_of("team"), span_of("one.example"), stop, &n),
+        LOCAL_STOPPED);
+    ck_assert_int_eq(n, 2);
+    local_close(&l);
+}
+END_TEST
+
+START_TEST(bounded_expansion)
+{
+    FILE *f = fopen(alias_path, "w");
+    int n = 0;
+
+    fputs("many: u0", f);
+    for (int i = 1; i < 1001; i++)
+        fprintf(f, ", u%d@far.example", i);
+    for (int i = 0; i < 60; i++)
+        fprintf(f, "\ndeep%d: deep%d", i, i + 1);
+    fputs("\ndeep60: bob\n", f);
+    fclose(f);
+    struct local *l = open_local("any", alias_path);
+    static const char *const names[] = { "many", "deep0" };
+    for (size_t i = 0; i < 2; i++)
+        ck_assert_int_eq(local_resolve(l, span_of(names[i]),
+                                       span_of("one.example"), stop, &n),
+                         LOCAL_STOPPED);
+    ck_assert_int_eq(n, 0);
+    local_close(&l);
+}
+END_TEST
+
+START_TEST(sources_of_users)
+{
+    struct local *l = open_local("any", NULL);
+    char got[1024] = "";
+
+    ck_assert(local_is_user(l, "whoever"));
+    ck_assert(!local_is_user(l, "../etc"));
+    ck_assert_int_eq(
+        local_resolve(l, span_of("Who+tag"), span_of(""), collect, got),
+        LOCAL_OK);
+    ck_assert_str_eq(got, "who ");
+    local_close(&l);
+    l = open_local("passwd", "");
+    ck_assert(local_is_user(l, "root"));
+    ck_assert(!local_is_user(l, "no-such-user-here"));
+    local_close(&l);
+    l = open_local(users_option, NULL);
+    ck_assert(local_is_user(l, "ann"));
+    ck_assert(local_is_user(l, "only@two.example"));
+    ck_assert(!local_is_user(l, "only"));
+    local_close(&l);
+}
+END_TEST
+
+static const struct {
+    const char *domain;
+    bool ours;
+} domain_cases[] = {
+    { "", true },
+    { "one.example", true },
+    { "TWO.EXAMPLE", true },
+    { "[127.0.0.1]", true },
+    { "[IPv6:::1]", true },
+    { "[192.0.2.1]", false },
+    { "example", false },
+    { "x.one.example", false },
+};
+
+START_TEST(our_domains)
+{
+    struct local *l = open_local("any", NULL);
+
+    for (size_t i = 0; i < sizeof domain_cases / sizeof domain_cases[0]; i++)
+        ck_assert_msg(local_has_domain(l, span_of(domain_cases[i].domain)) ==
+                          domain_cases[i].ours,
+                      "%s", domain_cases[i].domain);
+    local_close(&l);
+}
+END_TEST
+
+static const struct {
+    const char *name, *aliases, *users, *text;
+} bad_cases[] = {
+    { "command", "x: bob\ny: |cat\n", NULL, ":2: delivery to a command" },
+    { "quoted command", "y: \"|cat -n\"\n", NULL, ":1: delivery to a command" },
+    { "file", "y: bob,\n  /dev/null\n", NULL, ":2: delivery to a file" },
+    { "include", "y: :include:/etc/x\n", NULL, ":1: :include:" },
+    { "no colon", "bob\n", NULL, ":1: ':' expected" },
+    { "two words", "a b: c\n", NULL, ":1: ':' expected" },
+    { "no comma", "a: b c\n", NULL, ":1: ',' expected" },
+    { "no target", "a:\nb: c\n", NULL, ":1: a has no target" },
+    { "no target at the end", "b: c\na: \n", NULL, ":2: a has no target" },
+    { "open quote", "\"a: b\n", NULL, ":1: a quote is not closed" },
+    { "twice", "a: b\nA: c\n", NULL, ":2: A stands on line 1 already" },
+    { "continues nothing", " a: b\n", NULL, ":1: a line begins with a blank" },
+    { "empty target", "a: b,,c\n", NULL, ":1: a name is empty" },
+    { "empty quotes", "a: \"\"\n", NULL, ":1: a name is empty" },
+    { "display name", "a: <b@c>\n", NULL, ":1: only plain addresses" },
+    { "half an address", "a: b@\n", NULL, ":1: half an address" },
+    { "comment at the end", "a: b # c\n", NULL, ":1: ',' expected" },
+    { "user is a path", NULL, "ann\n../etc\n", ":2: not a user" },
+    { "two users in a line", NULL, "ann bob\n", ":1: not a user" },
+};
+
+START_TEST(bad_files)
+{
+    struct local_options o = { .hostname = "h",
+                               .users = "any",
+                               .delimiter = "+" };
+    struct local *l = NULL;
+    struct err e;
+
+    if (bad_cases[_i].aliases != NULL) {
+        write_file(alias_path, bad_cases[_i].aliases);
+        o.aliases = alias_path;
+    } else {
+        write_file(users_path, bad_cases[_i].users);
+        o.users = users_option;
+    }
+    ck_assert_msg(local_open(&l, &o, &e) != 0, "%s", bad_cases[_i].name);
+    ck_assert_msg(strstr(e.text, bad_cases[_i].text) != NULL, "%s: %s",
+                  bad_cases[_i].name, e.text);
+    ck_assert(strncmp(e.text, dir, strlen(dir)) == 0);
+}
+END_TEST
+
+START_TEST(missing_files)
+{
+    struct local_options o = { .hostname = "h",
+                               .users = "file:/no/such",
+                               .delimiter = "" };
+    struct local *l = NULL;
+    struct err e;
+
+    ck_assert(local_open(&l, &o, &e) != 0);
+    o.users = "nonsense";
+    ck_assert(local_open(&l, &o, &e) != 0);
+    o.users = "any";
+    o.aliases = "/no/such";
+    ck_assert(local_open(&l, &o, &e) != 0);
+    local_close(&l);
+}
+END_TEST
+
+static struct {
+    int times, error;
+} trouble;
+
+static int failing_open(const char *path, int flags, mode_t mode)
+{
+    if (trouble.times-- > 0) {
+        errno = trouble.error;
+        return -1;
+    }
+    return open(path, flags, mode);
+}
+
+static const struct {
+    const char *name;
+    int times, error;
+    enum err_kind kind;
+} trouble_cases[] = {
+    { "a signal comes in between", 2, EINTR, ERR_NONE },
+    { "no descriptor is left", 1, EMFILE, ERR_TEMP },
+    { "a bad disk", 1, EIO, ERR_TEMP },
+    { "not ours to read", 1, EACCES, ERR_USAGE },
+};
+
+/* What passes is not held against the settings. */
+START_TEST(trouble_with_files)
+{
+    struct local_options o = {
+        .hostname = "h", .users = "any", .aliases = alias_path, .delimiter = ""
+    };
+    struct fs_ops ops = fs_system;
+    struct local *l = NULL;
+    struct err e = { ERR_NONE, 0, "" };
+
+    ops.open = failing_open;
+    fs_replace(&ops);
+    trouble.times = trouble_cases[_i].times;
+    trouble.error = trouble_cases[_i].error;
+    int rc = local_open(&l, &o, &e);
+    fs_replace(NULL);
+    ck_assert_msg((rc == 0) == (trouble_cases[_i].kind == ERR_NONE), "%s: %s",
+                  trouble_cases[_i].name, e.text);
+    ck_assert_msg(e.kind == trouble_cases[_i].kind, "%s: %s",
+                  trouble_cases[_i].name, e.text);
+    local_close(&l);
+}
+END_TEST
+
+#define COUNT(a) (int)(sizeof(a) / sizeof((a)[0]))
+
+Suite *recipient_resolve_suite(void);
+Suite *recipient_resolve_suite(void)
+{
+    Suite *s = suite_create("mail.local");
+    TCase *t = tcase_create("local");
+    tcase_add_checked_fixture(t, set_up, tear_down);
+    tcase_add_loop_test(t, resolve, 0, COUNT(cases));
+    tcase_add_test(t, stops_when_asked);
+    tcase_add_test(t, bounded_expansion);
+    tcase_add_test(t, sources_of_users);
+    tcase_add_test(t, our_domains);
+    tcase_add_loop_test(t, bad_files, 0, COUNT(bad_cases));
+    tcase_add_test(t, missing_files);
+    tcase_add_loop_test(t, trouble_with_files, 0, COUNT(trouble_cases));
+    suite_add_tcase(s, t);
+    return s;
+}
