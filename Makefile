@@ -27,6 +27,11 @@ ALL_CFLAGS = -std=c99 -pedantic $(WARN) $(HARDEN) $(CFLAGS) \
 LDFLAGS  += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
 LDLIBS   += $(shell pkg-config --libs $(PKGS)) -lresolv -pthread
 
+# One short line for each file that is made: `$(call short,CC,$<)command`.
+# V=1 prints the commands, -s neither.
+silent    = $(findstring s,$(firstword -$(MAKEFLAGS)))
+short     = $(if $(V),,@$(if $(silent),,echo '$1 $2'; ))
+
 SRCS     := $(sort $(shell find src -name '*.c'))
 OBJS     := $(SRCS:%.c=$(BUILD)/%.o)
 LIB      := $(BUILD)/libmta.a
@@ -36,11 +41,11 @@ UNIT_OBJS:= $(UNIT:%.c=$(BUILD)/%.o)
 all: $(PROGRAM)
 
 $(PROGRAM): $(BUILD)/mta.o $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $(BUILD)/mta.o $(LIB) $(LDLIBS)
+	$(call short,LD,$@)$(CC) $(LDFLAGS) -o $@ $(BUILD)/mta.o $(LIB) $(LDLIBS)
 
 $(LIB): $(OBJS)
 	@rm -f $@
-	ar rcs $@ $(OBJS)
+	$(call short,AR,$@)ar rcs $@ $(OBJS)
 
 # accept4(), which POSIX has only since 2024: saves four calls a connection.
 $(BUILD)/src/net/listen.o: CPPFLAGS += -D_GNU_SOURCE
@@ -50,7 +55,7 @@ $(BUILD)/src/base/fs.o: CPPFLAGS += -D_GNU_SOURCE
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call short,CC,$<)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # --- tests ----------------------------------------------------------------
 # A suite a file: tests/unit/test_NAME.c defines Suite *NAME_suite(void).
@@ -67,7 +72,7 @@ $(UNIT_OBJS): CPPFLAGS += -I$(BUILD)/tests/unit -Itests/kit
 $(BUILD)/tests/unit/main.o: $(SUITES_H)
 
 $(UNIT_RUN): $(UNIT_OBJS) $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $(UNIT_OBJS) $(LIB) \
+	$(call short,LD,$@)$(CC) $(LDFLAGS) -o $@ $(UNIT_OBJS) $(LIB) \
 	    $(shell pkg-config --libs check) $(LDLIBS)
 
 test_units: $(UNIT_RUN) fuzz_replay
@@ -86,25 +91,26 @@ TOOLS  := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c
 
 $(BUILD)/tools/%: tests/tools/%.c $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(LIB) $(LDLIBS)
+	$(call short,CC,$<)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< \
+	    $(LIB) $(LDLIBS)
 
 BENCH  := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
 $(BUILD)/bench/%: tests/bench/%.c
 	@mkdir -p $(@D)
-	$(CC) -O2 -g -Wall -Wextra -o $@ $<
+	$(call short,CC,$<)$(CC) -O2 -g -Wall -Wextra -o $@ $<
 
 # To be preloaded; without the sanitizers, which the program brings.
 $(BUILD)/tools/timeshift.so: tests/system/timeshift.c
 	@mkdir -p $(@D)
-	$(CC) -O2 -g -Wall -Wextra -shared -fPIC -o $@ $< -ldl
+	$(call short,CC,$<)$(CC) -O2 -g -Wall -Wextra -shared -fPIC -o $@ $< -ldl
 
 # To be preloaded too: fails the calls that it is told to.
 FAULTS := $(BUILD)/faults/shim.so
 
 $(FAULTS): tests/faults/shim.c tests/faults/calls.h
 	@mkdir -p $(@D)
-	$(CC) -shared -fPIC -O2 -g -Wall -Wextra -o $@ $<
+	$(call short,CC,$<)$(CC) -O2 -g -Wall -Wextra -shared -fPIC -o $@ $<
 
 RUN_SYSTEM = TOOLS=$(abspath $(BUILD)/tools) BENCH=$(abspath $(BUILD)/bench) \
 	    FAULTS=$(abspath $(FAULTS)) $(PYTEST) -q -p no:cacheprovider -n $(JOBS)
@@ -269,6 +275,7 @@ help:
 	@echo "make report       the design as a PDF, in build/report/"
 	@echo "make install      PREFIX=/usr/local DESTDIR="
 	@echo "make clean        remove what was built"
+	@echo "V=1 prints the commands of a build"
 	@echo "SAN=address,undefined or SAN=thread builds into build/san-.../; CC=clang works"
 
 -include $(OBJS:.o=.d) $(UNIT_OBJS:.o=.d) $(BUILD)/mta.d

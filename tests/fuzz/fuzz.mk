@@ -18,7 +18,7 @@ FUZZ_CFLAGS  = -std=c99 $(WARN) -O1 -g -fno-omit-frame-pointer \
 
 $(FUZZ_BUILD)/src/%.o: src/%.c Makefile tests/fuzz/fuzz.mk
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(CPPFLAGS) $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $< \
+	$(call short,CC,$<)$(FUZZ_CC) $(CPPFLAGS) $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $< \
 	    -fsanitize=fuzzer-no-link,address,undefined
 
 $(FUZZ_BUILD)/src/net/listen.o $(FUZZ_BUILD)/src/base/fs.o: \
@@ -26,10 +26,10 @@ $(FUZZ_BUILD)/src/net/listen.o $(FUZZ_BUILD)/src/base/fs.o: \
 
 $(FUZZ_LIB): $(FUZZ_OBJS)
 	@rm -f $@
-	ar rcs $@ $(FUZZ_OBJS)
+	$(call short,AR,$@)ar rcs $@ $(FUZZ_OBJS)
 
 $(FUZZ_RUN): $(FUZZ_BUILD)/%: tests/fuzz/fuzz_%.c $(FUZZ_LIB)
-	$(FUZZ_CC) $(CPPFLAGS) $(FUZZ_CFLAGS) -MMD -MP -MF $@.d -o $@ $< \
+	$(call short,LD,$@)$(FUZZ_CC) $(CPPFLAGS) $(FUZZ_CFLAGS) -MMD -MP -MF $@.d -o $@ $< \
 	    $(FUZZ_LIB) -fsanitize=fuzzer,address,undefined $(LDLIBS)
 
 # Every input found so far is tried again first.  A target is silent while
@@ -65,7 +65,7 @@ REPLAY := $(FUZZ_NAMES:%=$(BUILD)/replay/%)
 
 $(REPLAY): $(BUILD)/replay/%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ \
+	$(call short,LD,$@)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ \
 	    $< tests/fuzz/replay.c $(LIB) $(LDLIBS)
 
 fuzz_replay: $(REPLAY)
