@@ -221,6 +221,14 @@ bench-quick: $(PROGRAM) $(BENCH)
 	@tests/tools/packages.sh bench
 	$(BENCH_PY) --quick --peers mta,postfix $(BENCH_FLAGS)
 
+# This build against another one, in turns: BASE is a revision or a binary.
+bench-compare: $(if $(BASE),$(PROGRAM) $(BENCH))
+	@[ -n "$(BASE)" ] || { echo "make bench-compare BASE=REVISION, or" \
+	    "BASE=PATH of a binary: there is no default" >&2; exit 2; }
+	@tests/tools/packages.sh bench
+	@base=$$(MAKE='$(MAKE)' tests/bench/base.sh '$(BASE)') && \
+	    $(BENCH_PY) --base "$$base" $(BENCH_FLAGS)
+
 # Where the CPU time of a message goes; ROWS='kept-100 relay-one'.
 ROWS ?= one-20 one-100 kept-20 kept-100
 bench-profile: $(PROGRAM) $(BENCH)
@@ -271,6 +279,7 @@ help:
 	@echo "make faults       fail every call that can fail, one after the other"
 	@echo "make bench        compare with Postfix, Exim and OpenSMTPD (40 minutes)"
 	@echo "make bench-quick  compare with Postfix (3 minutes)"
+	@echo "make bench-compare BASE=REVISION  compare with an earlier build (15 minutes)"
 	@echo "make bench-profile  where the CPU time of a message goes, by system call"
 	@echo "make report       the design as a PDF, in build/report/"
 	@echo "make install      PREFIX=/usr/local DESTDIR="
@@ -281,6 +290,6 @@ help:
 -include $(OBJS:.o=.d) $(UNIT_OBJS:.o=.d) $(BUILD)/mta.d
 -include tests/fuzz/fuzz.mk
 
-.PHONY: all bench bench-profile bench-quick clean crash crash_short faults faults_short \
-        help hostile install memory naps powercut report run test_memory test_style \
+.PHONY: all bench bench-compare bench-profile bench-quick clean crash crash_short \
+        faults faults_short help hostile install memory naps powercut report run test_memory test_style \
         test_system test_system_memory test_threads test_units tests

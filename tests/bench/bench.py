@@ -4,12 +4,16 @@
 usage: bench.py [--only ROW,ROW] [--peers PEER,PEER] [--rounds N]
                 [--messages N] [--seconds S] [--no-syncs] [--quick] [--write]
                 [--list] [--json FILE] [--dir DIR] [--gib N]
+                [--base BINARY]
 
 A row is one kind of work (--list names them).  In each round all peers take
 turns, each started anew with an empty queue, so a machine whose speed drifts
 treats them alike.  Figures are median (least - most) of the rounds; CPU is
 that of all processes of a peer; syncs are counted with strace in a run of
 their own.  --write puts the tables into docs/bench.md.
+
+With --base another build of mta takes the place of the peers (compare.py);
+the exit status is 1 when this one is slower.
 
 Needs root: it makes namespaces and a file system of its own, which end with
 it (see place.py).
@@ -26,6 +30,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "system")]
 
 import account  # noqa: E402
+import compare  # noqa: E402
+import harness  # noqa: E402
 import place  # noqa: E402
 import rows_accept  # noqa: E402
 import rows_relay  # noqa: E402
@@ -34,9 +40,9 @@ import tools  # noqa: E402
 from peer_exim import Exim  # noqa: E402
 from peer_opensmtpd import OpenSmtpd  # noqa: E402
 from peer_postfix import Postfix  # noqa: E402
-from peers import Mta  # noqa: E402
+from peers import Mta, build  # noqa: E402
 from report import Report  # noqa: E402
-from row import Plan  # noqa: E402
+from row import Plan, SamePlan  # noqa: E402
 
 ROWS = rows_accept.ROWS + rows_accept.MAILDIR + rows_relay.ROWS + \
     rows_state.ROWS
@@ -46,7 +52,8 @@ PEERS = [Mta, Postfix, Exim, OpenSmtpd]
 class Bench:
     def __init__(self, args, where, peers):
         self.args, self.place, self.peers = args, where, peers
-        self.plan = Plan(args.seconds, args.messages)
+        self.plan = (SamePlan if args.base else Plan)(args.seconds,
+                                                      args.messages)
 
     def peer(self, cls, row, tuned=True):
         return cls(self.place, row.mode, tuned, **row.more)
@@ -96,6 +103,25 @@ class Bench:
                     results[cls.name + ":untuned"] = [got] if got else []
         return results
 
+    def pairs(self, row, env):
+        """[(result of the base, result of the new build)] of the rounds."""
+        found = []
+        for number in range(self.args.rounds):
+            self.plan.new_round()
+            got = {cls: self.one(cls, row, env)
+                   for cls in compare.order(self.peers, number)}
+            found.append(tuple(got[cls] for cls in self.peers))
+        return found
+
+    def compared(self, row):
+        """A row that would fail gets as many rounds again, which count as
+        much: noise is seldom the same twice."""
+        with row.surroundings() as env:
+            found = self.pairs(row, env)
+            if compare.faults(row.compared, found):
+                found += self.pairs(row, env)
+        return found
+
 
 def ceilings(n):
     """What the generator and the sink can do with nobody between them."""
@@ -125,6 +151,7 @@ def arguments():
     ap.add_argument("--write", action="store_true")
     ap.add_argument("--list", action="store_true")
     ap.add_argument("--json")
+    ap.add_argument("--base", help="compare with this build of mta")
     ap.add_argument("--dir", default=tempfile.gettempdir())
     ap.add_argument("--gib", type=int, default=4,
                     help="of the file system; 0: that of --dir")
@@ -135,10 +162,33 @@ def arguments():
     args.rows = [r for r in ROWS if any(
         r.name == w or r.name.startswith(w) and w not in
         [x.name for x in ROWS] for w in wanted)
-        and not (args.quick and r.slow)]
+        and not (args.quick and r.slow) and (r.compared or not args.base)]
     wanted = args.peers.split(",") if args.peers else [p.name for p in PEERS]
     args.peers = [p for p in PEERS if p.name in wanted]
     return args
+
+
+def compare_builds(args, where, others):
+    """Returns the exit status."""
+    builds = [build("base", os.path.abspath(args.base)),
+              build("new", harness.MTA)]
+    for b in builds:
+        print("%s: %s, version %s" % (b.name, b.binary, b.version()),
+              flush=True)
+    bench, results, slower = Bench(args, where, builds), {}, []
+    for row in args.rows:
+        results[row.name] = pairs = bench.compared(row)
+        print(compare.row_text(row, pairs), flush=True)
+        if compare.faults(row.compared, pairs):
+            slower.append(row.name)
+        if args.json:
+            with open(args.json, "w") as f:
+                json.dump(results, f, indent=1)
+    print("\nother programs: %.0f %% of the machine's CPU time" % (
+        others.share() * 100))
+    print("bench-compare: %s" % ("slower in " + ", ".join(slower) if slower
+                                 else "as fast as the base"))
+    return 1 if slower else 0
 
 
 def main():
@@ -149,9 +199,11 @@ def main():
         return
     place.enter([os.path.abspath(__file__)] + sys.argv[1:], args.dir)
     account.Group.run = os.path.basename(os.environ[place.TOP])
-    peers = [p for p in args.peers if p.version()]
     others = account.Others()
     where = place.Place(args.gib)
+    if args.base:
+        sys.exit(compare_builds(args, where, others))
+    peers = [p for p in args.peers if p.version()]
     facts = place.facts(where)
     facts["servers"] = ", ".join(
         "%s %s" % (p.title, p.version()) for p in peers)

@@ -22,6 +22,7 @@ import time
 
 import account
 import harness
+import settings
 
 PORT = 2525
 NEXT_HOP = "127.0.0.2"  # of mode relay; port 25
@@ -31,6 +32,7 @@ USERS = 100             # of mode maildir: user0 to user99
 
 class Peer:
     name = title = "?"
+    holds = True       # mail in its queue, untouched, when told to
     started_by = None  # the process that start() began, if it stays
 
     def __init__(self, place, mode, tuned=True, **more):
@@ -128,50 +130,50 @@ class Peer:
 
 class Mta(Peer):
     name, title = "mta", "mta"
+    holds = False
+    binary = harness.MTA
+    keys = None  # the settings that the binary has, once it was asked
 
-    @staticmethod
-    def version():
-        return subprocess.run([harness.MTA, "version"], text=True, check=True,
+    @classmethod
+    def version(cls):
+        return subprocess.run([cls.binary, "version"], text=True, check=True,
                               stdout=subprocess.PIPE).stdout.split()[-1]
 
     def log(self):
         return self.dir + "/log"
 
     def settings(self):
-        serve = ['listen = ["127.0.0.1:%d"];' % self.port, 'rdns = "off";',
-                 'users = "any";', 'mail_dir = "%s/mail";' % self.dir,
-                 'local_domains = ["localhost", "local.test"];',
-                 'aliases = "";']
-        send = ['tls = "none";', 'retry_min = "10d";', 'retry_max = "10d";']
-        dns = []
+        wanted = {"hostname": "mx.here.test", "user": "root",
+                  "queue_dir": self.dir + "/queue", "log.file": self.log(),
+                  "serve.listen": ["127.0.0.1:%d" % self.port],
+                  "serve.rdns": "off",
+                  "local.domains": ["localhost", "local.test"],
+                  "local.mail_dir": self.mail, "local.users": "any",
+                  "local.aliases": "", "send.tls": "none",
+                  "send.retry_min": "10d", "send.retry_max": "10d"}
         for key in ("workers", "max_clients"):
             if key in self.more:
-                serve.append("%s = %d;" % (key, self.more[key]))
+                wanted["serve." + key] = self.more[key]
         if "routes" in self.more:
-            send.append('routes = [ "%s" ];' % '", "'.join(
-                self.more["routes"]))
+            wanted["send.routes"] = self.more["routes"]
         if self.mode == "mx":
-            dns.append('servers = ["127.0.0.53"];')
+            wanted["dns.servers"] = ["127.0.0.53"]
         else:
-            hop = self.next_hop
-            send.append('relay_host = "[%s]:25";' % hop)
-        return serve, send, dns
+            wanted["send.relay_host"] = "[%s]:25" % self.next_hop
+        return wanted
 
     def prepare(self):
         os.makedirs(self.mail, exist_ok=True)
-        serve, send, dns = self.settings()
+        if self.keys is None:
+            type(self).keys = settings.known(self.binary)
         with open(self.dir + "/mta.conf", "w") as f:
-            f.write('hostname = "mx.here.test";\nqueue_dir = "%s/queue";\n'
-                    'log = { file = "%s"; };\nserve = { %s };\nsend = { %s };'
-                    '\ndns = { %s };\n' % (self.dir, self.log(),
-                                           " ".join(serve), " ".join(send),
-                                           " ".join(dns)))
+            f.write(settings.text_of(self.settings(), self.keys))
 
     def start(self):
         """The mode may have changed since prepare()."""
         self.prepare()
         command = "serve" if self.mode == "hold" else "run"
-        self.started_by = self.spawn(harness.MTA, command, "-c",
+        self.started_by = self.spawn(self.binary, command, "-c",
                                      self.dir + "/mta.conf")
 
     def stop(self):
@@ -179,4 +181,10 @@ class Mta(Peer):
         self.started_by.wait()
 
     def list_queue(self):
-        return [harness.MTA, "queue", "list", "-c", self.dir + "/mta.conf"]
+        return [self.binary, "queue", "list", "-c", self.dir + "/mta.conf"]
+
+
+def build(kind, path):
+    """A build of mta, for a comparison of two."""
+    return type(kind, (Mta,), {"name": kind, "title": kind, "binary": path,
+                               "keys": None})

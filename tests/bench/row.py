@@ -45,6 +45,7 @@ class Row:
     syncs = False   # count them in a run of their own?
     shows = ()      # (key, what it is, unit, digits) of a row of values
     more = {}       # settings for the peer: see peers.py
+    compared = ()   # figures by which two builds of mta are compared
     untuned = ()    # peers also shown with the settings of their package
 
     @contextlib.contextmanager
@@ -57,7 +58,9 @@ class Row:
 
 
 class Plan:
-    """How much to send: enough for `seconds`, or as many as was asked."""
+    """How much to send: enough for `seconds`, or as many as was asked;
+    where a row has a number of its own, that number `times`."""
+    times = 1
 
     def __init__(self, seconds, messages=None):
         self.seconds, self.messages = seconds, messages
@@ -66,6 +69,21 @@ class Plan:
         if self.messages:
             return self.messages
         return int(min(most, max(least, rate * self.seconds)))
+
+
+class SamePlan(Plan):
+    """As much for all turns of a round as for the first of them, and enough
+    to see a difference of a few percent."""
+    settled = None
+    times = 10
+
+    def new_round(self):
+        self.settled = None
+
+    def count(self, *args, **more):
+        if self.settled is None:
+            self.settled = super().count(*args, **more)
+        return self.settled
 
 
 def quiet(group, least=0.0, most=10.0, share=0.05):

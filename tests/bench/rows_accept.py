@@ -4,6 +4,7 @@ import glob
 import os
 import time
 
+import compare
 import harness
 import place
 import tools
@@ -12,6 +13,7 @@ from row import Goal, Row, quiet
 
 class Accept(Row):
     section, mode, syncs, alone = "Accepting", "hold", True, True
+    compared = compare.RATES
 
     def __init__(self, name, conns, kib, keep, pipeline=False, goals=(),
                  **over):

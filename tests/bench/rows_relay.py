@@ -3,6 +3,7 @@
 import contextlib
 import time
 
+import compare
 import dnsserver
 import tools
 from peers import NEXT_HOP
@@ -54,7 +55,7 @@ def sockets(seen):
 
 class Relay(Row):
     section, who = "Sending", ("mta", "postfix", "exim", "opensmtpd")
-    untuned = ("postfix", "opensmtpd")
+    untuned, compared = ("postfix", "opensmtpd"), compare.RATES
     listen, flags = NEXT_HOP, ()
     conns, rcpts, users = 20, 1, 0
     to = "user%d@elsewhere.test"
@@ -84,7 +85,7 @@ class Relay(Row):
 
     def measure(self, peer, sink, plan):
         sparse = not peer.tuned and peer.name == "opensmtpd"
-        n = 20 if sparse else self.fixed or self.first
+        n = 20 if sparse else (self.fixed or 0) * plan.times or self.first
         if self.fixed is None or plan.messages:
             took, _ = self.through(peer, sink, n)
             n = plan.count(n / took, least=n)

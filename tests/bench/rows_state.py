@@ -8,6 +8,7 @@ import time
 import harness
 import peers
 import tools
+from compare import Figure
 from row import Goal, Row, quiet
 
 MS = 1e3
@@ -34,17 +35,20 @@ class Idle(Row):
     shows = [("kib", "private memory each", "KiB", 2),
              ("held", "connections that were greeted", "", 0)]
     goals = [Goal("kib", "<=", 1, "KiB"), Goal("held", ">=", 1000, "")]
+    compared = [Figure("cpu_us", "CPU µs each, with EHLO", "cpu", 1),
+                Figure("kib", "private KiB each", "shown", 2)]
 
     def measure(self, peer, env, plan):
         tools.load(peer.port, 20, 200)
-        quiet(peer.group, share=0.2)
+        begin, _ = quiet(peer.group, share=0.2)
         before, _ = peer.group.memory()
         # A few at a time: for those with room for five that wait.
         with tools.idle(peer.port, 1000, "-e", "-w", "4",
                         seconds=60) as said:
-            quiet(peer.group, share=0.2)
+            end, _ = quiet(peer.group, share=0.2)
             after, _ = peer.group.memory()
         return {"kib": (after - before) / 1024 / max(1, said["greeted"]),
+                "cpu_us": (end - begin) * 1e6 / max(1, said["greeted"]),
                 "held": said["greeted"]}
 
 
@@ -87,25 +91,37 @@ class Rest(Row):
     shows = [("mib", "private memory of all processes", "MiB", 1),
              ("start", "from start to greeting, empty queue", "ms", 0)]
     goals = [Goal("mib", "<=", 8, "MiB"), Goal("start", "<=", 50, "ms")]
+    # How the processes of a start meet each other is worth this much.
+    compared = [Figure("start_cpu", "CPU ms of a start", "cpu", 1, grain=2),
+                Figure("start", "ms from start to greeting", "time", 1,
+                       grain=5),
+                Figure("mib", "private MiB", "shown", 2)]
 
     def measure(self, peer, env, plan):
         quiet(peer.group, share=0.2)
         private, _ = peer.group.memory()
         peer.stop()
+        before = peer.group.cpu()
         begin = peer.start_timed()
         greeted(peer.port)
-        return {"mib": private / 2**20,
-                "start": (time.monotonic() - begin) * MS}
+        start = time.monotonic() - begin
+        after, _ = quiet(peer.group, share=0.2)
+        return {"mib": private / 2**20, "start": start * MS,
+                "start_cpu": (after - before) * MS}
 
 
 def time_list(peer):
-    took = []
+    """Seconds that it takes to list a queue: on the wall, and of CPU."""
+    took, used = [], []
     while len(took) < 3 and sum(took) < 5:
-        begin = time.monotonic()
+        begin, before = time.monotonic(), os.times()
         subprocess.run(peer.list_queue(), check=True,
                        stdout=subprocess.DEVNULL)
         took.append(time.monotonic() - begin)
-    return statistics.median(took)
+        after = os.times()
+        used.append(after.children_user - before.children_user +
+                    after.children_system - before.children_system)
+    return statistics.median(took), statistics.median(used)
 
 
 class Full(Row):
@@ -117,6 +133,15 @@ class Full(Row):
              ("settled", "restart until it has settled", "s", 2)]
     goals = [Goal("list", "<=", 0.3, "s"), Goal("start", "<=", 100, "ms"),
              Goal("settled", "<=", 0.5, "s")]
+    compared = [Figure("list_cpu", "CPU s of a list", "cpu", 2, grain=0.02),
+                Figure("list", "s to list", "time", 3, grain=0.01),
+                Figure("start_cpu", "CPU s of a restart until settled", "cpu",
+                       3, grain=0.005),
+                Figure("start", "ms from restart to greeting", "time", 1,
+                       grain=5),
+                # quiet() looks every 0.05 s.
+                Figure("settled", "s from restart until settled", "time", 2,
+                       grain=0.1)]
 
     def fill(self, peer, plan):
         tools.load(peer.port, 20, plan.messages or self.count, size=256,
@@ -125,21 +150,23 @@ class Full(Row):
 
     def measure(self, peer, env, plan):
         self.fill(peer, plan)
-        if peer.name == "mta":
-            # It has no way to hold mail: one try of each, to a next hop
-            # that refuses, and the next is days away.
+        if not peer.holds:
+            # One try of each, to a next hop that refuses, and the next is
+            # days away.
             peer.stop()
             peer.mode = "stuck"
             peer.start()
             greeted(peer.port)
             quiet(peer.group, least=3, most=120)
-        took = time_list(peer)
+        took, used = time_list(peer)
         peer.stop()
+        before = peer.group.cpu()
         begin = peer.start_timed()
         greeted(peer.port)
         start = time.monotonic() - begin
-        _, since = quiet(peer.group, most=60)
-        return {"list": took, "start": start * MS, "settled": since - begin}
+        after, since = quiet(peer.group, most=60)
+        return {"list": took, "list_cpu": used, "start": start * MS,
+                "start_cpu": after - before, "settled": since - begin}
 
 
 class Million(Row):
