@@ -1,22 +1,46 @@
 #!/bin/sh
-# try.sh - start a working system below local/, on ports that need no root.
+# try.sh - start a working system below local/, on ports that need no root,
+# with a first message at hand.
 set -eu
 dir=${MTA_TRY_DIR:-local}
 port=${MTA_TRY_PORT:-2525}
+mta=${MTA:-./mta}
+user=$(id -un)
 mkdir -p "$dir/mail"
+cat > "$dir/first.eml" <<MAIL
+From: The first sender <first@localhost>
+To: $user@localhost
+Subject: It works
+Date: $(date -R)
+Message-ID: <first.$(date +%s).$$@localhost>
+MIME-Version: 1.0
+Content-Type: text/plain; charset=utf-8
+
+Hello $user,
+
+when you read this, mta has taken a message by SMTP, made it durable
+and put it into your mailbox. Its way is in the header above, in the
+log, and as long as a message waits, in the queue.
+
+Regards,
+the first sender
+MAIL
 cat <<TEXT
 Starting mta on 127.0.0.1 port $port; mailboxes, queue and log are in $dir/.
 Stop it with Ctrl-C.  A first message, from another terminal:
 
-  curl smtp://127.0.0.1:$port --mail-from me@localhost \\
-       --mail-rcpt $(id -un)@localhost --crlf --upload-file README.md
+  curl smtp://127.0.0.1:$port --mail-from first@localhost \\
+       --mail-rcpt $user@localhost --crlf --upload-file $dir/first.eml
 
-Then look at it:
+It is in a Maildir; read it with your mail client (mutt -f $dir/mail/$user), or:
 
-  ls $dir/mail/$(id -un)/new
-  ./mta queue list -o queue_dir=$dir/queue
+  cat $dir/mail/$user/new/*
+
+What waits, and why; a message to another host is one that waits at first:
+
+  $mta queue list --queue-dir $dir/queue
 
 TEXT
-exec ./mta run -o "queue_dir=$dir/queue" -o "serve.mail_dir=$dir/mail" \
+exec "$mta" run -o "queue_dir=$dir/queue" -o "serve.mail_dir=$dir/mail" \
     -o "serve.listen=127.0.0.1:$port" -o serve.users=any \
     -o serve.aliases= -o serve.rdns=off -o send.retry_min=10s

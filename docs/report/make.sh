@@ -9,9 +9,8 @@ out=$(cd "$1" && pwd)
 mta=${MTA:-$root/mta}
 
 # --- drawings; the large one lies on its side ------------------------------
-for name in processes ladder; do
-    dot -Teps "$here/$name.dot" > "$out/$name.eps"
-done
+dot -Teps "$here/processes.dot" > "$out/processes.eps"
+(cd "$root" && tests/tools/style.py --ladder) | dot -Teps > "$out/ladder.eps"
 "$mta" fsm server | dot -Teps > "$out/fsm-server.eps"
 "$mta" fsm client | dot -Grotate=90 -Teps > "$out/fsm-client.eps"
 

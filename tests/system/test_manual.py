@@ -1,6 +1,9 @@
 """The manual pages and README: their examples work, and the options that they
 name are those of the program."""
 
+import email
+import email.utils
+import glob
 import os
 import re
 import signal
@@ -152,3 +155,45 @@ def test_options_are_those_of_the_program(command):
                           stdout=subprocess.PIPE).stdout.decode()
     known = set(re.findall(r"--[a-z-]+", said)) - {"--json"}
     assert options_in_page(command) == known
+
+
+# --- README and what it points at -------------------------------------------
+
+def test_readme_names_every_folder_and_page():
+    folders = [os.path.relpath(f, ROOT) for top in ("src", "tests")
+               for f in glob.glob(os.path.join(ROOT, top, "*", ""))]
+    folders = [f + "/" for f in folders if "__" not in f]
+    pages = [os.path.relpath(p, ROOT)
+             for p in glob.glob(os.path.join(ROOT, "docs", "*.*"))]
+    text = text_of("README.md")
+    assert folders and pages
+    assert [f for f in folders if "`%s`" % f not in text] == []
+    assert [p for p in pages if "(%s)" % p not in text] == []
+    for path in re.findall(r"\]\(([^)]+)\)|`((?:src|tests|docs)/[^`]*)`", text):
+        assert os.path.exists(os.path.join(ROOT, path[0] or path[1])), path
+
+
+def test_the_first_message_is_one(tmp_path):
+    """What make run starts, and the commands that it prints."""
+    port = free_port()
+    env = dict(os.environ, MTA=MTA, MTA_TRY_DIR=str(tmp_path / "local"),
+               MTA_TRY_PORT=str(port))
+    with open(tmp_path / "out", "wb") as out:
+        process = subprocess.Popen([os.path.join(ROOT, "conf", "try.sh")],
+                                   cwd=tmp_path, env=env, stdout=out)
+    try:
+        connect("127.0.0.1", port).close()
+        printed = re.findall(r"^  ((?:.*\\\n)*.*)$",
+                             (tmp_path / "out").read_text(), re.M)
+        assert len(printed) == 3
+        said = [subprocess.run(["sh", "-c", line], cwd=ROOT, check=True,
+                               stdout=subprocess.PIPE).stdout.decode()
+                for line in printed]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    mail = email.message_from_string(said[1])
+    for name in ("From", "To", "Subject", "Date", "Message-ID", "Received"):
+        assert mail[name], name
+    assert email.utils.parsedate_to_datetime(mail["Date"]).tzinfo
+    assert mail.get_payload().startswith("Hello ")

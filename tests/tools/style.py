@@ -2,7 +2,8 @@
 """Refuse what the house style refuses: upward includes, banned names,
 third-party headers outside their file, over-long functions and files.
 
-usage: style.py [ROOT]; prints one line a fault, exit status 1 if any."""
+usage: style.py [ROOT]    one line a fault, exit status 1 if any
+       style.py --ladder  the steps that includes go down, for dot(1)"""
 
 import os
 import re
@@ -160,7 +161,30 @@ def check(root, path):
         check_guard(path, text)
 
 
+def ladder():
+    """The folders that there are, a step on one rank, and what they stand
+    on."""
+    steps = [["mta.c"]] + [[f for f in step if os.path.isdir("src/" + f)]
+                           for step in reversed(STEPS)]
+    print("digraph ladder {\n  ranksep=0.2; nodesep=0.3;\n"
+          "  node [shape=box, style=rounded, fontname=Helvetica, fontsize=11,"
+          " width=1];\n  edge [arrowsize=0.6];")
+    for step in steps:
+        print('  { rank=same; "%s"; }' % '"; "'.join(step))
+        for a in step:
+            for b in set(LADDER.get(a, [])) & set(step):
+                print("  %s -> %s;" % (a, b))
+    for upper, lower in zip(steps, steps[1:]):
+        for a in upper:
+            for b in lower:
+                print('  "%s" -> "%s";' % (a, b))
+    print('  "libc, libconfig, libresolv, libidn2" [shape=plaintext];\n'
+          '  base -> "libc, libconfig, libresolv, libidn2";\n}')
+
+
 def main():
+    if sys.argv[1:] == ["--ladder"]:
+        return ladder()
     root = sys.argv[1] if len(sys.argv) > 1 else "."
     paths = ["mta.c"]
     for top in ("src", "include"):
