@@ -1,6 +1,6 @@
-/* dns/query.h - one question on its way, for all who asked it.
+/* dns/query.h - one question on its way, for all that asked it.
  *
- * For the resolver alone: the inside of struct dns.  A look holds at most one
+ * For the resolver alone: the inside of struct dns.  A query holds at most one
  * descriptor.  Every step is taken from the loop, by its timer or its socket;
  * what goes wrong only sets the timer, so nothing calls back early. */
 #ifndef MTA_DNS_QUERY_H
@@ -21,18 +21,18 @@ struct dns {
     struct loop *loop;
     struct dns_servers servers;
     struct dns_cache *cache;
-    struct map map;   /* looks that a new question can join */
-    struct list all;  /* every look */
-    struct list line; /* looks that wait for a descriptor */
+    struct map map;   /* queries that a new request can join */
+    struct list all;  /* every query */
+    struct list line; /* queries that wait for a descriptor */
     unsigned timeout_ms, tries;
     size_t running, queries_max;
     struct dns_parsed parsed; /* scratch: one answer at a time */
     unsigned char datagram[DNS_DATAGRAM_BYTES];
 };
 
-struct look {
+struct dns_query {
     struct map_link link;
-    struct list all, line, queries;
+    struct list all, line, requests;
     struct dns *dns;
     struct loop_timer timer;
     struct loop_io udp; /* fd -1: not open */
@@ -52,26 +52,27 @@ struct look {
     char why[160];
 };
 
-struct dns_query {
+struct dns_request {
     struct list link;
-    struct look *look;
+    struct dns_query *query;
     dns_fn *fn;
     void *ctx;
 };
 
-/* The look that already asks this, or NULL. */
-struct look *dns_look_find(const struct dns *d, const char *name,
-                           enum dns_type type);
+/* The query that already asks this, or NULL. */
+struct dns_query *dns_query_find(const struct dns *d, const char *name,
+                                 enum dns_type type);
 
 /* Not yet on its way; name as dns_name_normal() made it, or "" for one that
  * cannot be asked.  NULL: no memory. */
-struct look *dns_look_new(struct dns *d, const char *name, enum dns_type type);
+struct dns_query *dns_query_new(struct dns *d, const char *name,
+                                enum dns_type type);
 
 /* Send it on its way: to the cache, to a server, or to stand in line. */
-void dns_look_start(struct look *l);
+void dns_query_start(struct dns_query *q);
 
-/* Without callbacks; its queries are freed.  Then the next one in the line
- * may be due: dns_look_next(). */
-void dns_look_drop(struct look *l);
-void dns_look_next(struct dns *d);
+/* Without callbacks; its requests are freed.  Then the next one in the line
+ * may be due: dns_query_next(). */
+void dns_query_drop(struct dns_query *q);
+void dns_query_next(struct dns *d);
 #endif

@@ -9,7 +9,7 @@
  * cached by TTL (RFC 2308: SOA minimum), both bounded.
  *
  * The callback comes from the loop, never from inside dns_ask(); the answer
- * lives only during the callback, and the query is gone when it runs.  It may
+ * lives only during the callback, and the request is gone when it runs.  It may
  * ask and cancel, but not dns_close(). */
 #ifndef MTA_DNS_RESOLVER_H
 #define MTA_DNS_RESOLVER_H
@@ -59,7 +59,7 @@ struct dns_answer {
 
 struct conf;
 struct dns;
-struct dns_query;
+struct dns_request;
 typedef void dns_fn(void *ctx, const struct dns_answer *answer);
 
 struct dns_options {
@@ -76,11 +76,11 @@ int dns_open(struct dns **d, struct loop *l, const struct dns_options *o,
 /* With the servers and the timeout of the settings. */
 int dns_open_conf(struct dns **d, struct loop *l, const struct conf *c,
                   struct err *e);
-void dns_close(struct dns **d); /* open queries end without a callback */
+void dns_close(struct dns **d); /* open requests end without a callback */
 
 /* NULL only when memory is out (*e).  The name need not end in a dot and is
  * always taken as fully qualified: no search list. */
-struct dns_query *dns_ask(struct dns *d, const char *name, enum dns_type type,
-                          dns_fn *fn, void *ctx, struct err *e);
-void dns_cancel(struct dns_query *q); /* no callback any more; NULL is fine */
+struct dns_request *dns_ask(struct dns *d, const char *name, enum dns_type type,
+                            dns_fn *fn, void *ctx, struct err *e);
+void dns_cancel(struct dns_request *r); /* no callback any more; NULL is fine */
 #endif

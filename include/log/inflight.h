@@ -18,38 +18,39 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { PENDING_SLOTS = 32, PENDING_MAX = PENDING_SLOTS * LOG_MESSAGE_MAX };
+enum { INFLIGHT_SLOTS = 32, INFLIGHT_MAX = INFLIGHT_SLOTS * LOG_MESSAGE_MAX };
 
 /* The slots in use come first; in the first unused one length is 0 (or no
  * length at all, when it is that of a wake-up).  Their texts, one behind the
  * other, are the batch. */
-struct pending_page {
+struct inflight_page {
     uint32_t version;
     uint32_t placed;       /* the fields below are valid */
     uint64_t dev, ino, at; /* a file, and its size before batch + skip */
     uint64_t skip;         /* so much of the batch is elsewhere, and complete */
-    struct log_message slot[PENDING_SLOTS];
+    struct log_message slot[INFLIGHT_SLOTS];
 };
 
-struct pending {
-    struct pending_page *page;
+struct inflight {
+    struct inflight_page *page;
     int id; /* -1: plain memory; a kill may lose what was taken */
 };
 
 /* Found, or made empty.  Without shared memory: plain memory.  0, or -1
  * with *e: none of either. */
-int pending_open(struct pending *p, const struct log_queue *q, struct err *e);
-void pending_close(struct pending *p, bool forget);
+int inflight_open(struct inflight *p, const struct msgqueue *q, struct err *e);
+void inflight_close(struct inflight *p, bool forget);
 
-/* Copy the batch to out[PENDING_MAX]; returns its length. */
-size_t pending_batch(const struct pending *p, char *out);
+/* Copy the batch to out[INFLIGHT_MAX]; returns its length. */
+size_t inflight_batch(const struct inflight *p, char *out);
 
 /* The batch begins (from skip on) at the end of that file. */
-void pending_place(struct pending *p, uint64_t dev, uint64_t ino, uint64_t at);
+void inflight_place(struct inflight *p, uint64_t dev, uint64_t ino,
+                    uint64_t at);
 
 /* So much of it is done; the rest is not placed. */
-void pending_skip(struct pending *p, size_t n);
+void inflight_skip(struct inflight *p, size_t n);
 
 /* All is written. */
-void pending_clear(struct pending *p);
+void inflight_clear(struct inflight *p);
 #endif

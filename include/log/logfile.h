@@ -2,14 +2,14 @@
  * src/log alone.
  *
  * What a batch of lines needs to be in a regular file exactly once is kept
- * in the pending page; in a pipe or a terminal nobody can look, so there a
+ * in the page in flight; in a pipe or a terminal nobody can look, so there a
  * line may come twice after a kill, but never half. */
 #ifndef MTA_LOG_LOGFILE_H
 #define MTA_LOG_LOGFILE_H
 
 #include "log/inflight.h"
 
-struct sink {
+struct logfile {
     const char *path; /* "-": standard output */
     int fd;           /* -1: closed */
     bool regular;     /* a file that can be looked into */
@@ -18,21 +18,21 @@ struct sink {
 
 /* *s changes only on success.  Not closed before: it is opened again, for a
  * file that was renamed. */
-int sink_open(struct sink *s, const char *path, struct err *e);
-void sink_close(struct sink *s);
+int logfile_open(struct logfile *s, const char *path, struct err *e);
+void logfile_close(struct logfile *s);
 
 /* How much of the batch (n bytes, the first skip elsewhere) that an earlier
  * collector left is in the file; at least skip. */
-size_t sink_find(const struct sink *s, const struct pending *p,
-                 const char *batch, size_t n);
+size_t logfile_find(const struct logfile *s, const struct inflight *p,
+                    const char *batch, size_t n);
 
 /* Remember where batch + skip is going to be. */
-int sink_place(struct sink *s, struct pending *p);
+int logfile_place(struct logfile *s, struct inflight *p);
 
 /* Write some of it; returns how much, or -1 with errno. */
-ssize_t sink_write(const struct sink *s, const char *p, size_t n);
+ssize_t logfile_write(const struct logfile *s, const char *p, size_t n);
 
 /* Before the rest goes elsewhere: take back the half of a line that is at
  * the end of batch[0..done).  Returns how much of it stays. */
-size_t sink_take_back(struct sink *s, const char *batch, size_t done);
+size_t logfile_take_back(struct logfile *s, const char *batch, size_t done);
 #endif

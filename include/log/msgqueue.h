@@ -26,7 +26,7 @@ struct log_message {
     char text[LOG_MESSAGE_MAX];
 };
 
-struct log_queue {
+struct msgqueue {
     int id; /* -1: not attached */
     key_t key;
     size_t max;     /* bytes of text in one message */
@@ -35,7 +35,7 @@ struct log_queue {
     gid_t group;
 };
 
-#define LOG_QUEUE_NONE                                                         \
+#define MSGQUEUE_NONE                                                          \
     {                                                                          \
         .id = -1, .writers_fd = -1                                             \
     }
@@ -43,14 +43,14 @@ struct log_queue {
 enum log_role { LOG_WRITER, LOG_COLLECTOR };
 
 /* For a queue that was attached and has vanished, too.  0, or -1 with *e. */
-int log_queue_attach(struct log_queue *q, const char *queue_dir,
-                     enum log_role role, struct err *e);
-void log_queue_detach(struct log_queue *q);
+int msgqueue_attach(struct msgqueue *q, const char *queue_dir,
+                    enum log_role role, struct err *e);
+void msgqueue_detach(struct msgqueue *q);
 
 /* run/name in the queue directory, opened for locking; -1 with *e. */
 int log_run_open(const char *queue_dir, const char *name, struct err *e);
 
 /* May a process with our ids trust an IPC object of that owner and mode? */
 struct ipc_perm;
-bool log_ipc_ours(const struct ipc_perm *p, uid_t dir_owner);
+bool msgqueue_ipc_ours(const struct ipc_perm *p, uid_t dir_owner);
 #endif

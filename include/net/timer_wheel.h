@@ -7,25 +7,30 @@
 
 #include "net/loop.h"
 
-enum { WHEEL_LEVELS = 6, WHEEL_BITS = 6, WHEEL_SLOTS = 1 << WHEEL_BITS };
+enum {
+    TIMER_WHEEL_LEVELS = 6,
+    TIMER_WHEEL_BITS = 6,
+    TIMER_WHEEL_SLOTS = 1 << TIMER_WHEEL_BITS
+};
 
 /* Ticks of 1 ms; six levels of 64 slots reach 2^36 ms, more than two years;
  * later deadlines wait in the last slot and are looked at again. */
-struct wheel {
-    uint64_t now;                /* all slots before it are empty */
-    uint64_t used[WHEEL_LEVELS]; /* a bit for each slot that is not empty */
-    struct list slot[WHEEL_LEVELS][WHEEL_SLOTS];
+struct timer_wheel {
+    uint64_t now; /* all slots before it are empty */
+    uint64_t
+        used[TIMER_WHEEL_LEVELS]; /* a bit for each slot that is not empty */
+    struct list slot[TIMER_WHEEL_LEVELS][TIMER_WHEEL_SLOTS];
     struct list due; /* taken out, not yet called */
 };
 
-void wheel_init(struct wheel *w, uint64_t now);
-void wheel_add(struct wheel *w, struct loop_timer *t, uint64_t due);
-void wheel_remove(struct wheel *w, struct loop_timer *t);
+void timer_wheel_init(struct timer_wheel *w, uint64_t now);
+void timer_wheel_add(struct timer_wheel *w, struct loop_timer *t, uint64_t due);
+void timer_wheel_remove(struct timer_wheel *w, struct loop_timer *t);
 
 /* Move everything due by `now` to w->due, in the order of deadlines. */
-void wheel_advance(struct wheel *w, uint64_t now);
+void timer_wheel_advance(struct timer_wheel *w, uint64_t now);
 
 /* No deadline is earlier than this and something is to do then: a deadline,
  * or timers come down a level.  UINT64_MAX when no timer is set. */
-uint64_t wheel_next(const struct wheel *w);
+uint64_t timer_wheel_next(const struct timer_wheel *w);
 #endif

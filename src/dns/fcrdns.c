@@ -8,7 +8,7 @@ enum { NAMES_MAX = 4 };
 
 struct forward {
     struct fcrdns_query *owner;
-    struct dns_query *query; /* NULL: not open */
+    struct dns_request *query; /* NULL: not open */
     char name[DNS_NAME_MAX];
 };
 
@@ -17,7 +17,7 @@ struct fcrdns_query {
     struct addr client;
     fcrdns_fn *fn;
     void *ctx;
-    struct dns_query *query; /* for the PTR; NULL: not open */
+    struct dns_request *query; /* for the PTR; NULL: not open */
     size_t names, open;
     bool temp;
     struct forward forward[NAMES_MAX];

@@ -20,7 +20,7 @@ enum {
 /* The addresses of one host and family. */
 struct family {
     struct mx_query *mx;
-    struct dns_query *query; /* NULL: not open */
+    struct dns_request *query; /* NULL: not open */
     size_t n;
     struct addr addr[MX_ADDRS_MAX];
 };
@@ -30,10 +30,10 @@ struct mx_query {
     mx_fn *fn;
     void *ctx;
     unsigned want;
-    struct dns_query *query; /* for the MX records; NULL: not open */
-    bool implicit;           /* no MX: the domain is its own host */
-    bool temp;               /* some look-up of a host failed for now */
-    size_t open;             /* look-ups of hosts not yet answered */
+    struct dns_request *query; /* for the MX records; NULL: not open */
+    bool implicit;             /* no MX: the domain is its own host */
+    bool temp;                 /* some look-up of a host failed for now */
+    size_t open;               /* look-ups of hosts not yet answered */
     char domain[DNS_NAME_MAX];
     struct family v4[MX_HOSTS_MAX], v6[MX_HOSTS_MAX];
     struct mx_result r;

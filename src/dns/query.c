@@ -20,95 +20,96 @@ static void on_datagram(struct loop_io *io, unsigned ready);
 static void on_tcp(struct dns_tcp *t, const unsigned char *msg, size_t n,
                    const char *why);
 
-/* --- the life of a look ------------------------------------------------- */
+/* --- the life of a query ------------------------------------------------ */
 
-static void look_hang_up(struct look *l)
+static void query_hang_up(struct dns_query *q)
 {
-    if (l->udp.fd >= 0) {
-        loop_watch(l->dns->loop, &l->udp, 0, NULL);
-        close(l->udp.fd);
-        l->udp.fd = -1;
+    if (q->udp.fd >= 0) {
+        loop_watch(q->dns->loop, &q->udp, 0, NULL);
+        close(q->udp.fd);
+        q->udp.fd = -1;
     }
-    dns_tcp_close(&l->tcp);
-    loop_timer_clear(l->dns->loop, &l->timer);
-    l->asked = false;
+    dns_tcp_close(&q->tcp);
+    loop_timer_clear(q->dns->loop, &q->timer);
+    q->asked = false;
 }
 
 /* Go on from the loop, as soon as it turns. */
-static void look_later(struct look *l, uint64_t delay_ms)
+static void query_later(struct dns_query *q, uint64_t delay_ms)
 {
-    look_hang_up(l);
-    loop_timer_set(l->dns->loop, &l->timer, delay_ms);
+    query_hang_up(q);
+    loop_timer_set(q->dns->loop, &q->timer, delay_ms);
 }
 
-void dns_look_next(struct dns *d)
+void dns_query_next(struct dns *d)
 {
     struct list *first =
         d->running < d->queries_max ? list_pop(&d->line) : NULL;
 
     if (first == NULL)
         return;
-    struct look *l = LIST_ENTRY(first, struct look, line);
-    l->running = true;
+    struct dns_query *q = LIST_ENTRY(first, struct dns_query, line);
+    q->running = true;
     d->running++;
-    look_later(l, 0);
+    query_later(q, 0);
 }
 
 /* Out of everything but the hands of its owner: no query can join. */
-static void look_detach(struct look *l)
+static void query_detach(struct dns_query *q)
 {
-    look_hang_up(l);
-    if (l->mapped)
-        map_remove(&l->dns->map, &l->link);
-    l->mapped = false;
-    list_remove(&l->line);
-    list_remove(&l->all);
-    if (l->running)
-        l->dns->running--;
-    l->running = false;
+    query_hang_up(q);
+    if (q->mapped)
+        map_remove(&q->dns->map, &q->link);
+    q->mapped = false;
+    list_remove(&q->line);
+    list_remove(&q->all);
+    if (q->running)
+        q->dns->running--;
+    q->running = false;
 }
 
-static uint64_t look_hash(const char *name, enum dns_type type)
+static uint64_t query_hash(const char *name, enum dns_type type)
 {
     return map_hash(name, strlen(name)) ^ (uint64_t)type << 32;
 }
 
-struct look *dns_look_new(struct dns *d, const char *name, enum dns_type type)
+struct dns_query *dns_query_new(struct dns *d, const char *name,
+                                enum dns_type type)
 {
-    struct look *l = calloc(1, sizeof *l);
+    struct dns_query *q = calloc(1, sizeof *q);
 
-    if (l == NULL)
+    if (q == NULL)
         return NULL;
-    l->dns = d;
-    l->type = type;
-    l->timer.fn = on_timer;
-    l->udp.fd = -1;
-    l->udp.fn = on_datagram;
-    l->tcp = (struct dns_tcp)DNS_TCP_CLOSED;
-    l->tcp.fn = on_tcp;
-    l->edns = true;
-    l->ttl = DNS_TTL_MAX;
-    list_init(&l->queries);
-    list_push(&d->all, &l->all);
-    l->bad = name[0] == '\0';
-    memcpy(l->key, name, sizeof l->key);
-    memcpy(l->name, name, sizeof l->name);
-    if (!l->bad) {
-        map_add(&d->map, &l->link, look_hash(name, type));
-        l->mapped = true;
+    q->dns = d;
+    q->type = type;
+    q->timer.fn = on_timer;
+    q->udp.fd = -1;
+    q->udp.fn = on_datagram;
+    q->tcp = (struct dns_tcp)DNS_TCP_CLOSED;
+    q->tcp.fn = on_tcp;
+    q->edns = true;
+    q->ttl = DNS_TTL_MAX;
+    list_init(&q->requests);
+    list_push(&d->all, &q->all);
+    q->bad = name[0] == '\0';
+    memcpy(q->key, name, sizeof q->key);
+    memcpy(q->name, name, sizeof q->name);
+    if (!q->bad) {
+        map_add(&d->map, &q->link, query_hash(name, type));
+        q->mapped = true;
     }
-    return l;
+    return q;
 }
 
-struct look *dns_look_find(const struct dns *d, const char *name,
-                           enum dns_type type)
+struct dns_query *dns_query_find(const struct dns *d, const char *name,
+                                 enum dns_type type)
 {
-    struct map_link *m = map_first(&d->map, look_hash(name, type));
+    struct map_link *m = map_first(&d->map, query_hash(name, type));
 
     for (; m != NULL; m = map_next(m)) {
-        struct look *l = MAP_ENTRY(m, struct look, link);
-        if (l->type == type && strcmp(l->key, name) == 0)
-            return l;
+        struct dns_query *q = MAP_ENTRY(m, struct dns_query, link);
+        if (q->type == type && strcmp(q->key, name) == 0)
+            return q;
     }
     return NULL;
 }
@@ -117,80 +118,81 @@ struct look *dns_look_find(const struct dns *d, const char *name,
 
 /* The callbacks may ask, join nothing here any more, and cancel what is
  * still in the list. */
-static void look_finish(struct look *l, const struct dns_answer *a)
+static void query_finish(struct dns_query *q, const struct dns_answer *a)
 {
-    struct dns *d = l->dns;
+    struct dns *d = q->dns;
     struct list *first;
 
-    look_detach(l);
-    l->delivering = true;
-    while ((first = list_pop(&l->queries)) != NULL) {
-        struct dns_query *q = LIST_ENTRY(first, struct dns_query, link);
-        dns_fn *fn = q->fn;
-        void *ctx = q->ctx;
-        free(q);
+    query_detach(q);
+    q->delivering = true;
+    while ((first = list_pop(&q->requests)) != NULL) {
+        struct dns_request *r = LIST_ENTRY(first, struct dns_request, link);
+        dns_fn *fn = r->fn;
+        void *ctx = r->ctx;
+        free(r);
         fn(ctx, a);
     }
-    free(l);
-    dns_look_next(d);
+    free(q);
+    dns_query_next(d);
 }
 
-static void finish_failed(struct look *l, enum dns_status status,
+static void finish_failed(struct dns_query *q, enum dns_status status,
                           const char *why)
 {
     struct dns_answer a = { .status = status, .why = why };
 
-    look_finish(l, &a);
+    query_finish(q, &a);
 }
 
 /* A name whose chain led to `found` is as good as its weakest record. */
-static void finish_found(struct look *l, struct dns_found *found, bool fresh)
+static void finish_found(struct dns_query *q, struct dns_found *found,
+                         bool fresh)
 {
     static const char *const why[] = {
         [DNS_OK] = "",
         [DNS_NODATA] = "no records of this type",
         [DNS_NXDOMAIN] = "no such name in the DNS",
     };
-    if (l->ttl < found->ttl)
-        found->ttl = l->ttl;
+    if (q->ttl < found->ttl)
+        found->ttl = q->ttl;
     for (size_t i = 0; i < found->n; i++)
         if (found->rr[i].ttl > found->ttl)
             found->rr[i].ttl = found->ttl;
-    if (fresh || l->hops > 0)
-        dns_cache_put(l->dns->cache, l->key, l->type, loop_now(l->dns->loop),
+    if (fresh || q->hops > 0)
+        dns_cache_put(q->dns->cache, q->key, q->type, loop_now(q->dns->loop),
                       found);
     struct dns_answer a = { .status = found->status,
                             .why = why[found->status],
                             .ttl = found->ttl,
                             .n = found->n,
                             .rr = found->rr };
-    look_finish(l, &a);
+    query_finish(q, &a);
 }
 
 /* --- tries -------------------------------------------------------------- */
 
-static void say_why(struct look *l, const char *what)
+static void say_why(struct dns_query *q, const char *what)
 {
     char text[ADDR_TEXT];
 
-    addr_text(text, &l->dns->servers.s[l->server].addr);
-    snprintf(l->why, sizeof l->why, "%s from %s", what, text);
+    addr_text(text, &q->dns->servers.s[q->server].addr);
+    snprintf(q->why, sizeof q->why, "%s from %s", what, text);
 }
 
 enum blame { NOT_SERVER, SERVER_SLOW, SERVER_NO_ANSWER, SERVER_NO_HELP };
 
 /* This try is over; the next begins from the loop.  A server that answered
  * badly or whose port is closed is spent: asking again would be a loop. */
-static void try_failed(struct look *l, const char *what, enum blame blame)
+static void try_failed(struct dns_query *q, const char *what, enum blame blame)
 {
-    struct dns_server *s = &l->dns->servers.s[l->server];
+    struct dns_server *s = &q->dns->servers.s[q->server];
 
-    say_why(l, what);
+    say_why(q, what);
     if (blame == SERVER_NO_HELP || blame == SERVER_NO_ANSWER)
-        l->spent |= 1u << l->server;
+        q->spent |= 1u << q->server;
     if (blame == SERVER_SLOW || blame == SERVER_NO_ANSWER)
-        s->last_until = loop_now(l->dns->loop) + LAST_MS;
-    look_later(l, blame == NOT_SERVER ? STARVED_MS : 0);
+        s->last_until = loop_now(q->dns->loop) + LAST_MS;
+    query_later(q, blame == NOT_SERVER ? STARVED_MS : 0);
 }
 
 /* Ours to solve, by waiting: the server has done nothing wrong. */
@@ -199,182 +201,185 @@ static enum blame blame_for(int sys)
     return sys == 0 || os_is_short(sys) ? NOT_SERVER : SERVER_NO_ANSWER;
 }
 
-static void cannot_ask(struct look *l, const struct err *e)
+static void cannot_ask(struct dns_query *q, const struct err *e)
 {
-    try_failed(l, e->sys != 0 ? strerror(e->sys) : "no descriptor left",
+    try_failed(q, e->sys != 0 ? strerror(e->sys) : "no descriptor left",
                blame_for(e->sys));
 }
 
-static int make_query(const struct look *l, unsigned char *out)
+static int make_query(const struct dns_query *q, unsigned char *out)
 {
-    struct dns_question q = { l->name, l->type, l->id, l->edns, l->hops };
+    struct dns_question question = { q->name, q->type, q->id, q->edns,
+                                     q->hops };
 
-    return dns_message_query(out, &q);
+    return dns_message_query(out, &question);
 }
 
-static int ask_udp(struct look *l, struct err *e)
+static int ask_udp(struct dns_query *q, struct err *e)
 {
     unsigned char query[DNS_QUERY_BYTES];
-    int n = make_query(l, query);
+    int n = make_query(q, query);
 
     if (n < 0)
         return err_set(e, ERR_BUG, EINVAL, "make a DNS query");
-    l->udp.fd = dns_socket(&l->dns->servers.s[l->server].addr, SOCK_DGRAM, e);
-    if (l->udp.fd < 0 || loop_watch(l->dns->loop, &l->udp, LOOP_READ, e) != 0)
+    q->udp.fd = dns_socket(&q->dns->servers.s[q->server].addr, SOCK_DGRAM, e);
+    if (q->udp.fd < 0 || loop_watch(q->dns->loop, &q->udp, LOOP_READ, e) != 0)
         return -1;
-    if (send(l->udp.fd, query, (size_t)n, MSG_NOSIGNAL) != n)
+    if (send(q->udp.fd, query, (size_t)n, MSG_NOSIGNAL) != n)
         return err_set(e, ERR_TEMP, errno, "send a DNS query");
     return 0;
 }
 
-static int ask_tcp(struct look *l, struct err *e)
+static int ask_tcp(struct dns_query *q, struct err *e)
 {
     unsigned char query[DNS_QUERY_BYTES];
-    int n = make_query(l, query);
+    int n = make_query(q, query);
 
     if (n < 0)
         return err_set(e, ERR_BUG, EINVAL, "make a DNS query");
-    return dns_tcp_ask(&l->tcp, l->dns->loop,
-                       &l->dns->servers.s[l->server].addr, query, (size_t)n, e);
+    return dns_tcp_ask(&q->tcp, q->dns->loop,
+                       &q->dns->servers.s[q->server].addr, query, (size_t)n, e);
 }
 
-static void ask(struct look *l, int (*how)(struct look *, struct err *))
+static void ask(struct dns_query *q,
+                int (*how)(struct dns_query *, struct err *))
 {
     struct err e;
 
-    look_hang_up(l);
-    if (how(l, &e) != 0) {
-        cannot_ask(l, &e);
+    query_hang_up(q);
+    if (how(q, &e) != 0) {
+        cannot_ask(q, &e);
         return;
     }
-    l->asked = true;
-    loop_timer_set(l->dns->loop, &l->timer, l->dns->timeout_ms);
+    q->asked = true;
+    loop_timer_set(q->dns->loop, &q->timer, q->dns->timeout_ms);
 }
 
 /* There is a server and a try left. */
-static void begin_try(struct look *l, size_t server)
+static void begin_try(struct dns_query *q, size_t server)
 {
     unsigned bit = 1u << server;
 
-    if ((l->tried & bit) != 0)
-        l->tried = 0; /* a new round */
-    l->tried |= bit;
-    l->tries++;
-    l->server = server;
-    l->id = (uint16_t)rnd_u32();
-    ask(l, ask_udp);
+    if ((q->tried & bit) != 0)
+        q->tried = 0; /* a new round */
+    q->tried |= bit;
+    q->tries++;
+    q->server = server;
+    q->id = (uint16_t)rnd_u32();
+    ask(q, ask_udp);
 }
 
-static size_t next_server(const struct look *l)
+static size_t next_server(const struct dns_query *q)
 {
-    const struct dns *d = l->dns;
+    const struct dns *d = q->dns;
 
-    if (l->tries >= d->tries)
+    if (q->tries >= d->tries)
         return d->servers.n;
-    return dns_servers_pick(&d->servers, l->spent, l->tried, loop_now(d->loop));
+    return dns_servers_pick(&d->servers, q->spent, q->tried, loop_now(d->loop));
 }
 
 /* Only what needs a socket is counted and may have to stand in line. */
-void dns_look_start(struct look *l)
+void dns_query_start(struct dns_query *q)
 {
-    struct dns *d = l->dns;
+    struct dns *d = q->dns;
 
-    if (l->bad ||
-        dns_cache_get(d->cache, l->name, l->type, loop_now(d->loop), NULL)) {
-        look_later(l, 0);
+    if (q->bad ||
+        dns_cache_get(d->cache, q->name, q->type, loop_now(d->loop), NULL)) {
+        query_later(q, 0);
     } else if (d->running >= d->queries_max || !list_empty(&d->line)) {
-        list_push(&d->line, &l->line);
+        list_push(&d->line, &q->line);
     } else {
-        l->running = true;
+        q->running = true;
         d->running++;
-        begin_try(l, next_server(l));
+        begin_try(q, next_server(q));
     }
 }
 
-static void look_step(struct look *l)
+static void query_step(struct dns_query *q)
 {
-    struct dns *d = l->dns;
+    struct dns *d = q->dns;
     struct dns_found *found = &d->parsed.found;
 
-    if (l->bad) {
-        finish_failed(l, DNS_BADNAME, "not a name that the DNS can hold");
+    if (q->bad) {
+        finish_failed(q, DNS_BADNAME, "not a name that the DNS can hold");
         return;
     }
-    if (dns_cache_get(d->cache, l->name, l->type, loop_now(d->loop), found)) {
-        finish_found(l, found, false);
+    if (dns_cache_get(d->cache, q->name, q->type, loop_now(d->loop), found)) {
+        finish_found(q, found, false);
         return;
     }
-    if (!l->running) {
-        dns_look_start(l); /* it came for the cache, and that has expired */
+    if (!q->running) {
+        dns_query_start(q); /* it came for the cache, and that has expired */
         return;
     }
-    size_t server = next_server(l);
+    size_t server = next_server(q);
     if (server == d->servers.n)
-        finish_failed(l, DNS_FAILED, l->why);
+        finish_failed(q, DNS_FAILED, q->why);
     else
-        begin_try(l, server);
+        begin_try(q, server);
 }
 
 static void on_timer(struct loop_timer *t)
 {
-    struct look *l = LOOP_ENTRY(t, struct look, timer);
+    struct dns_query *q = LOOP_ENTRY(t, struct dns_query, timer);
 
-    if (l->asked)
-        try_failed(l, "timed out: no answer", SERVER_SLOW);
+    if (q->asked)
+        try_failed(q, "timed out: no answer", SERVER_SLOW);
     else
-        look_step(l);
+        query_step(q);
 }
 
 /* --- what servers say --------------------------------------------------- */
 
 /* The rest of a chain is a question of its own, with fresh tries. */
-static void ask_alias(struct look *l, const struct dns_parsed *p)
+static void ask_alias(struct dns_query *q, const struct dns_parsed *p)
 {
-    memcpy(l->name, p->name, sizeof l->name);
-    l->hops = p->hops;
-    if (p->found.ttl < l->ttl)
-        l->ttl = p->found.ttl;
-    l->tries = l->spent = l->tried = 0;
-    l->edns = true;
-    look_later(l, 0);
+    memcpy(q->name, p->name, sizeof q->name);
+    q->hops = p->hops;
+    if (p->found.ttl < q->ttl)
+        q->ttl = p->found.ttl;
+    q->tries = q->spent = q->tried = 0;
+    q->edns = true;
+    query_later(q, 0);
 }
 
 /* Not a try of its own: the same server, without what it does not know. */
-static void ask_plainly(struct look *l)
+static void ask_plainly(struct dns_query *q)
 {
-    l->edns = false;
-    l->id = (uint16_t)rnd_u32();
-    ask(l, ask_udp);
+    q->edns = false;
+    q->id = (uint16_t)rnd_u32();
+    ask(q, ask_udp);
 }
 
 /* False: nothing that concerns us; go on listening. */
-static bool look_hear(struct look *l, const unsigned char *msg, size_t n,
-                      bool tcp)
+static bool query_hear(struct dns_query *q, const unsigned char *msg, size_t n,
+                       bool tcp)
 {
-    struct dns_question q = { l->name, l->type, l->id, l->edns, l->hops };
-    struct dns_parsed *p = &l->dns->parsed;
+    struct dns_question question = { q->name, q->type, q->id, q->edns,
+                                     q->hops };
+    struct dns_parsed *p = &q->dns->parsed;
 
-    dns_message_parse(p, &q, msg, n);
+    dns_message_parse(p, &question, msg, n);
     switch (p->verdict) {
     case DNS_MSG_ALIEN: return false;
     case DNS_MSG_TRUNCATED:
         if (tcp)
-            try_failed(l, "truncated answer over TCP", SERVER_NO_HELP);
+            try_failed(q, "truncated answer over TCP", SERVER_NO_HELP);
         else
-            ask(l, ask_tcp);
+            ask(q, ask_tcp);
         return true;
-    case DNS_MSG_NO_EDNS: ask_plainly(l); return true;
-    case DNS_MSG_REFUSED: try_failed(l, p->why, SERVER_NO_ANSWER); return true;
-    case DNS_MSG_BROKEN: try_failed(l, p->why, SERVER_NO_HELP); return true;
-    case DNS_MSG_LOOP: finish_failed(l, DNS_FAILED, p->why); return true;
+    case DNS_MSG_NO_EDNS: ask_plainly(q); return true;
+    case DNS_MSG_REFUSED: try_failed(q, p->why, SERVER_NO_ANSWER); return true;
+    case DNS_MSG_BROKEN: try_failed(q, p->why, SERVER_NO_HELP); return true;
+    case DNS_MSG_LOOP: finish_failed(q, DNS_FAILED, p->why); return true;
     case DNS_MSG_ALIAS:
     case DNS_MSG_ANSWER: break;
     }
-    l->dns->servers.s[l->server].last_until = 0;
+    q->dns->servers.s[q->server].last_until = 0;
     if (p->verdict == DNS_MSG_ALIAS)
-        ask_alias(l, p);
+        ask_alias(q, p);
     else
-        finish_found(l, &p->found, true);
+        finish_found(q, &p->found, true);
     return true;
 }
 
@@ -382,21 +387,21 @@ static bool look_hear(struct look *l, const unsigned char *msg, size_t n,
  * port shows at once as ECONNREFUSED. */
 static void on_datagram(struct loop_io *io, unsigned ready)
 {
-    struct look *l = LOOP_ENTRY(io, struct look, udp);
-    struct dns *d = l->dns;
+    struct dns_query *q = LOOP_ENTRY(io, struct dns_query, udp);
+    struct dns *d = q->dns;
 
     (void)ready;
     for (int i = 0; i < DATAGRAMS_MAX; i++) {
-        ssize_t n = recv(l->udp.fd, d->datagram, sizeof d->datagram, 0);
+        ssize_t n = recv(q->udp.fd, d->datagram, sizeof d->datagram, 0);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return;
         if (n < 0) {
-            try_failed(l, strerror(errno), SERVER_NO_ANSWER);
+            try_failed(q, strerror(errno), SERVER_NO_ANSWER);
             return;
         }
-        if (look_hear(l, d->datagram, (size_t)n, false))
+        if (query_hear(q, d->datagram, (size_t)n, false))
             return;
     }
 }
@@ -404,20 +409,20 @@ static void on_datagram(struct loop_io *io, unsigned ready)
 static void on_tcp(struct dns_tcp *t, const unsigned char *msg, size_t n,
                    const char *why)
 {
-    struct look *l = LOOP_ENTRY(t, struct look, tcp);
+    struct dns_query *q = LOOP_ENTRY(t, struct dns_query, tcp);
 
     if (msg == NULL)
-        try_failed(l, why, SERVER_NO_HELP);
-    else if (!look_hear(l, msg, n, true))
-        try_failed(l, "another answer over TCP", SERVER_NO_HELP);
+        try_failed(q, why, SERVER_NO_HELP);
+    else if (!query_hear(q, msg, n, true))
+        try_failed(q, "another answer over TCP", SERVER_NO_HELP);
 }
 
-void dns_look_drop(struct look *l)
+void dns_query_drop(struct dns_query *q)
 {
     struct list *first;
 
-    look_detach(l);
-    while ((first = list_pop(&l->queries)) != NULL)
-        free(LIST_ENTRY(first, struct dns_query, link));
-    free(l);
+    query_detach(q);
+    while ((first = list_pop(&q->requests)) != NULL)
+        free(LIST_ENTRY(first, struct dns_request, link));
+    free(q);
 }

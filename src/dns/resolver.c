@@ -61,51 +61,51 @@ void dns_close(struct dns **d)
     if (*d == NULL)
         return;
     while (!list_empty(&(*d)->all))
-        dns_look_drop(LIST_ENTRY((*d)->all.next, struct look, all));
+        dns_query_drop(LIST_ENTRY((*d)->all.next, struct dns_query, all));
     map_done(&(*d)->map);
     dns_cache_free(&(*d)->cache);
     free(*d);
     *d = NULL;
 }
 
-struct dns_query *dns_ask(struct dns *d, const char *name, enum dns_type type,
-                          dns_fn *fn, void *ctx, struct err *e)
+struct dns_request *dns_ask(struct dns *d, const char *name, enum dns_type type,
+                            dns_fn *fn, void *ctx, struct err *e)
 {
     char normal[DNS_NAME_MAX];
-    struct look *l = NULL;
-    struct dns_query *q = malloc(sizeof *q);
+    struct dns_query *q = NULL;
+    struct dns_request *r = malloc(sizeof *r);
 
     memset(normal, 0, sizeof normal);
     if (dns_name_normal(normal, name))
-        l = dns_look_find(d, normal, type);
+        q = dns_query_find(d, normal, type);
     else
         normal[0] = '\0';
-    bool join = l != NULL;
-    if (!join && q != NULL)
-        l = dns_look_new(d, normal, type);
-    if (q == NULL || l == NULL) {
-        free(q);
+    bool join = q != NULL;
+    if (!join && r != NULL)
+        q = dns_query_new(d, normal, type);
+    if (r == NULL || q == NULL) {
+        free(r);
         err_set(e, ERR_TEMP, ENOMEM, "ask the DNS for %s", name);
         return NULL;
     }
-    *q = (struct dns_query){ .look = l, .fn = fn, .ctx = ctx };
-    list_push(&l->queries, &q->link);
+    *r = (struct dns_request){ .query = q, .fn = fn, .ctx = ctx };
+    list_push(&q->requests, &r->link);
     if (!join)
-        dns_look_start(l);
-    return q;
+        dns_query_start(q);
+    return r;
 }
 
-void dns_cancel(struct dns_query *q)
+void dns_cancel(struct dns_request *r)
 {
-    if (q == NULL)
+    if (r == NULL)
         return;
-    struct look *l = q->look;
-    struct dns *d = l->dns;
-    list_remove(&q->link);
-    free(q);
-    /* While it delivers, look_finish() still walks it and frees it. */
-    if (!list_empty(&l->queries) || l->delivering)
+    struct dns_query *q = r->query;
+    struct dns *d = q->dns;
+    list_remove(&r->link);
+    free(r);
+    /* While it delivers, query_finish() still walks it and frees it. */
+    if (!list_empty(&q->requests) || q->delivering)
         return;
-    dns_look_drop(l);
-    dns_look_next(d);
+    dns_query_drop(q);
+    dns_query_next(d);
 }

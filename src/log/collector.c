@@ -33,16 +33,16 @@ enum {
 struct collector {
     const char *queue_dir, *file;
     int lock_fd;
-    struct log_queue q;
-    struct pending taken;
-    struct sink out;
+    struct msgqueue q;
+    struct inflight taken;
+    struct logfile out;
     bool reopen_due;
     uint64_t leave_at;    /* 0: not stopping */
     uint64_t stuck_since; /* 0: the file takes what it gets */
     char fault[200];
     bool more;            /* the queue may hold more than what was taken last */
     size_t n, done, last; /* last: length of the batch written before */
-    char batch[PENDING_MAX];
+    char batch[INFLIGHT_MAX];
 };
 
 /* --- signals --------------------------------------------------------- */
@@ -130,7 +130,7 @@ static void tell_stderr(const char *name, const char *file, const char *error)
 
 static int write_out(struct collector *c, struct err *e);
 
-/* Like a message that was received; nothing may be pending. */
+/* Like a message that was received; nothing may be in flight. */
 static int say(struct collector *c, enum log_level level, const char *name,
                const struct log_field *fields, struct err *e)
 {
@@ -160,9 +160,9 @@ static int reopen(struct collector *c, struct err *e)
     got_hup = 0;
     if (strcmp(c->file, "-") == 0)
         return 0;
-    c->done = sink_take_back(&c->out, c->batch, c->done);
-    pending_skip(&c->taken, c->done);
-    if (sink_open(&c->out, c->file, e) != 0) {
+    c->done = logfile_take_back(&c->out, c->batch, c->done);
+    inflight_skip(&c->taken, c->done);
+    if (logfile_open(&c->out, c->file, e) != 0) {
         if (!c->reopen_due)
             tell_stderr("log.stuck", c->file, e->text);
         c->reopen_due = true;
@@ -201,14 +201,14 @@ static int after_fault(struct collector *c, int why, struct err *e)
 
 static int write_some(struct collector *c)
 {
-    if (!c->taken.page->placed && sink_place(&c->out, &c->taken) != 0)
+    if (!c->taken.page->placed && logfile_place(&c->out, &c->taken) != 0)
         return -1;
-    ssize_t n = sink_write(&c->out, c->batch + c->done, c->n - c->done);
+    ssize_t n = logfile_write(&c->out, c->batch + c->done, c->n - c->done);
     if (n < 0)
         return -1;
     c->done += (size_t)n;
     if (!c->out.regular)
-        pending_skip(&c->taken, c->done);
+        inflight_skip(&c->taken, c->done);
     return 0;
 }
 
@@ -222,7 +222,7 @@ static int finish_batch(struct collector *c, struct err *e)
         if (write_some(c) != 0 && after_fault(c, errno, e) != 0)
             return -1;
     }
-    pending_clear(&c->taken);
+    inflight_clear(&c->taken);
     c->last = c->n;
     c->n = c->done = 0;
     return 0;
@@ -230,7 +230,7 @@ static int finish_batch(struct collector *c, struct err *e)
 
 static int write_out(struct collector *c, struct err *e)
 {
-    c->n = pending_batch(&c->taken, c->batch);
+    c->n = inflight_batch(&c->taken, c->batch);
     c->done = 0;
     if (finish_batch(c, e) != 0)
         return -1;
@@ -243,10 +243,10 @@ static int write_out(struct collector *c, struct err *e)
 }
 
 /* What a collector before us had taken and perhaps not written. */
-static int finish_pending(struct collector *c, struct err *e)
+static int finish_inflight(struct collector *c, struct err *e)
 {
-    c->n = pending_batch(&c->taken, c->batch);
-    c->done = sink_find(&c->out, &c->taken, c->batch, c->n);
+    c->n = inflight_batch(&c->taken, c->batch);
+    c->done = logfile_find(&c->out, &c->taken, c->batch, c->n);
     bool goes_on = c->out.regular && c->taken.page->placed &&
                    c->done > c->taken.page->skip;
     size_t left = c->n - c->done;
@@ -255,10 +255,10 @@ static int finish_pending(struct collector *c, struct err *e)
     if (goes_on)
         c->out.torn = false;
     else
-        pending_skip(&c->taken, c->done);
+        inflight_skip(&c->taken, c->done);
     if (finish_batch(c, e) != 0)
         return -1;
-    pending_clear(&c->taken);
+    inflight_clear(&c->taken);
     return SAY(c, e, LOG_INFO, "log.start", LN("pid", getpid()),
                LS("file", c->file), LN("recovered", left));
 }
@@ -284,13 +284,13 @@ static int find_queue_again(struct collector *c, struct err *e)
     key_t before = c->q.key;
 
     wake_queue = -1;
-    if (log_queue_attach(&c->q, c->queue_dir, LOG_COLLECTOR, e) != 0)
+    if (msgqueue_attach(&c->q, c->queue_dir, LOG_COLLECTOR, e) != 0)
         return -1;
     wake_queue = c->q.id;
     if (c->q.key == before)
         return 0;
-    pending_close(&c->taken, true);
-    return pending_open(&c->taken, &c->q, e);
+    inflight_close(&c->taken, true);
+    return inflight_open(&c->taken, &c->q, e);
 }
 
 /* Wait for one message, then take what else is there.  1 when there is some,
@@ -301,9 +301,9 @@ static int take(struct collector *c, int flags, struct err *e)
 
     if (got < 0)
         return find_queue_again(c, e);
-    while (got > 0 && i < PENDING_SLOTS && receive(c, i, IPC_NOWAIT) > 0)
+    while (got > 0 && i < INFLIGHT_SLOTS && receive(c, i, IPC_NOWAIT) > 0)
         i++; /* a lost queue shows again next time */
-    c->more = i == PENDING_SLOTS;
+    c->more = i == INFLIGHT_SLOTS;
     return got;
 }
 
@@ -337,7 +337,7 @@ static int remove_if_alone(struct collector *c, bool *gone, struct err *e)
         goto out;
     wake_queue = -1;
     (void)msgctl(c->q.id, IPC_RMID, NULL);
-    pending_close(&c->taken, true);
+    inflight_close(&c->taken, true);
     *gone = true;
     rc = 0;
 out:
@@ -420,21 +420,21 @@ int log_collect(const char *queue_dir, const char *file, struct err *e)
     c->queue_dir = queue_dir;
     c->file = file;
     c->lock_fd = c->out.fd = -1;
-    c->q = (struct log_queue)LOG_QUEUE_NONE;
+    c->q = (struct msgqueue)MSGQUEUE_NONE;
     handle_signals();
     if (take_lock(c, e) == 0 &&
-        log_queue_attach(&c->q, queue_dir, LOG_COLLECTOR, e) == 0 &&
-        pending_open(&c->taken, &c->q, e) == 0 &&
-        sink_open(&c->out, file, e) == 0) {
+        msgqueue_attach(&c->q, queue_dir, LOG_COLLECTOR, e) == 0 &&
+        inflight_open(&c->taken, &c->q, e) == 0 &&
+        logfile_open(&c->out, file, e) == 0) {
         wake_queue = c->q.id;
         if (c->taken.id < 0)
             tell_stderr("log.unsafe", file, "no shared memory");
-        rc = finish_pending(c, e) != 0 ? -1 : run(c, e);
+        rc = finish_inflight(c, e) != 0 ? -1 : run(c, e);
     }
     wake_queue = -1;
-    sink_close(&c->out);
-    pending_close(&c->taken, false);
-    log_queue_detach(&c->q);
+    logfile_close(&c->out);
+    inflight_close(&c->taken, false);
+    msgqueue_detach(&c->q);
     if (c->lock_fd >= 0)
         close(c->lock_fd);
     free(c);

@@ -2,7 +2,7 @@
 #include "log/format.h"
 
 #include "base/clock.h"
-#include "base/json.h"
+#include "base/utf8.h"
 
 #include <string.h>
 

@@ -20,16 +20,16 @@ static bool in_use(const struct log_message *m)
 }
 
 /* Not ours, or of another version of the program. */
-static bool fits(int id, const struct log_queue *q)
+static bool fits(int id, const struct msgqueue *q)
 {
     struct shmid_ds ds;
 
     return shmctl(id, IPC_STAT, &ds) == 0 &&
-           log_ipc_ours(&ds.shm_perm, q->owner) &&
-           ds.shm_segsz == sizeof(struct pending_page);
+           msgqueue_ipc_ours(&ds.shm_perm, q->owner) &&
+           ds.shm_segsz == sizeof(struct inflight_page);
 }
 
-static void give_to_owner(int id, const struct log_queue *q)
+static void give_to_owner(int id, const struct msgqueue *q)
 {
     struct shmid_ds ds;
 
@@ -41,9 +41,9 @@ static void give_to_owner(int id, const struct log_queue *q)
 }
 
 /* -1 when there is none to be had. */
-static int find_or_make(const struct log_queue *q)
+static int find_or_make(const struct msgqueue *q)
 {
-    const size_t size = sizeof(struct pending_page);
+    const size_t size = sizeof(struct inflight_page);
     int id = shmget(q->key, 0, 0600);
 
     if (id >= 0 && !fits(id, q)) {
@@ -58,21 +58,21 @@ static int find_or_make(const struct log_queue *q)
     return id;
 }
 
-static struct pending_page *attach(int id)
+static struct inflight_page *attach(int id)
 {
     void *at = id < 0 ? (void *)-1 : shmat(id, NULL, 0);
 
     if (at == (void *)-1)
         return NULL;
     /* All of it in memory now: a fault inside msgrcv() would be too late. */
-    (void)mlock(at, sizeof(struct pending_page));
+    (void)mlock(at, sizeof(struct inflight_page));
     volatile char *p = at;
-    for (size_t i = 0; i < sizeof(struct pending_page); i += 4096)
+    for (size_t i = 0; i < sizeof(struct inflight_page); i += 4096)
         p[i] = p[i];
     return at;
 }
 
-int pending_open(struct pending *p, const struct log_queue *q, struct err *e)
+int inflight_open(struct inflight *p, const struct msgqueue *q, struct err *e)
 {
     p->id = find_or_make(q);
     p->page = attach(p->id);
@@ -89,7 +89,7 @@ int pending_open(struct pending *p, const struct log_queue *q, struct err *e)
     return 0;
 }
 
-void pending_close(struct pending *p, bool forget)
+void inflight_close(struct inflight *p, bool forget)
 {
     if (p->page == NULL)
         return;
@@ -103,19 +103,19 @@ void pending_close(struct pending *p, bool forget)
     p->id = -1;
 }
 
-size_t pending_batch(const struct pending *p, char *out)
+size_t inflight_batch(const struct inflight *p, char *out)
 {
     const struct log_message *m = p->page->slot;
     size_t n = 0;
 
-    for (int i = 0; i < PENDING_SLOTS && in_use(&m[i]); i++) {
+    for (int i = 0; i < INFLIGHT_SLOTS && in_use(&m[i]); i++) {
         memcpy(out + n, m[i].text, (size_t)m[i].length);
         n += (size_t)m[i].length;
     }
     return n;
 }
 
-void pending_place(struct pending *p, uint64_t dev, uint64_t ino, uint64_t at)
+void inflight_place(struct inflight *p, uint64_t dev, uint64_t ino, uint64_t at)
 {
     p->page->placed = 0;
     FENCE();
@@ -127,7 +127,7 @@ void pending_place(struct pending *p, uint64_t dev, uint64_t ino, uint64_t at)
     FENCE();
 }
 
-void pending_skip(struct pending *p, size_t n)
+void inflight_skip(struct inflight *p, size_t n)
 {
     p->page->placed = 0;
     FENCE();
@@ -135,11 +135,11 @@ void pending_skip(struct pending *p, size_t n)
     FENCE();
 }
 
-void pending_clear(struct pending *p)
+void inflight_clear(struct inflight *p)
 {
     p->page->slot[0].length = 0; /* this is the end of the batch */
     FENCE();
-    for (int i = 1; i < PENDING_SLOTS; i++)
+    for (int i = 1; i < INFLIGHT_SLOTS; i++)
         p->page->slot[i].length = 0;
-    pending_skip(p, 0);
+    inflight_skip(p, 0);
 }

@@ -30,11 +30,11 @@ enum {
 static struct {
     pthread_mutex_t lock; /* never held while waiting */
     char dir[PATH_MAX];   /* empty: not open */
-    struct log_queue q;
+    struct msgqueue q;
     uint64_t attach_at;
     size_t from, n; /* lines not yet handed over: bytes[from .. from+n) */
     char bytes[BUFFER];
-} w = { .lock = PTHREAD_MUTEX_INITIALIZER, .q = LOG_QUEUE_NONE };
+} w = { .lock = PTHREAD_MUTEX_INITIALIZER, .q = MSGQUEUE_NONE };
 
 static int wanted_level = LOG_INFO, wanted_format = LOG_TEXT;
 static int line_max = LOG_LINE_MAX; /* longer ones fit in no message */
@@ -119,7 +119,7 @@ static enum sent send_some(void)
 
 static int attach(const char *dir, struct err *e)
 {
-    if (log_queue_attach(&w.q, dir, LOG_WRITER, e) != 0)
+    if (msgqueue_attach(&w.q, dir, LOG_WRITER, e) != 0)
         return -1;
     size_t max = w.q.max < LOG_LINE_MIN ? LOG_LINE_MIN : w.q.max;
     __atomic_store_n(&line_max, (int)(max < LOG_LINE_MAX ? max : LOG_LINE_MAX),
@@ -339,7 +339,7 @@ void log_close(void)
     pthread_mutex_lock(&w.lock);
     to_stderr(w.bytes + w.from, w.n);
     drop(w.n);
-    log_queue_detach(&w.q);
+    msgqueue_detach(&w.q);
     w.dir[0] = '\0';
     pthread_mutex_unlock(&w.lock);
 }

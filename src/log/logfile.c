@@ -29,7 +29,7 @@ static bool ends_torn(int fd, off_t size)
     return size > 0 && fs_pread(fd, &last, 1, size - 1) == 1 && last != '\n';
 }
 
-int sink_open(struct sink *s, const char *path, struct err *e)
+int logfile_open(struct logfile *s, const char *path, struct err *e)
 {
     struct stat st;
     int fd = open_path(path);
@@ -42,7 +42,7 @@ int sink_open(struct sink *s, const char *path, struct err *e)
             fs_close(fd);
         return -1;
     }
-    sink_close(s);
+    logfile_close(s);
     s->path = path;
     s->fd = fd;
     /* Standard output shares its offset with others: a stream in any case. */
@@ -51,7 +51,7 @@ int sink_open(struct sink *s, const char *path, struct err *e)
     return 0;
 }
 
-void sink_close(struct sink *s)
+void logfile_close(struct logfile *s)
 {
     if (s->fd >= 0 && s->fd != STDOUT_FILENO)
         fs_close(s->fd);
@@ -72,10 +72,10 @@ static bool holds(int fd, const char *want, size_t n, off_t at)
     return true;
 }
 
-size_t sink_find(const struct sink *s, const struct pending *p,
-                 const char *batch, size_t n)
+size_t logfile_find(const struct logfile *s, const struct inflight *p,
+                    const char *batch, size_t n)
 {
-    const struct pending_page *g = p->page;
+    const struct inflight_page *g = p->page;
     size_t skip = g->skip <= n ? (size_t)g->skip : n;
     struct stat st;
 
@@ -88,7 +88,7 @@ size_t sink_find(const struct sink *s, const struct pending *p,
     return holds(s->fd, batch + skip, m, (off_t)g->at) ? skip + m : skip;
 }
 
-int sink_place(struct sink *s, struct pending *p)
+int logfile_place(struct logfile *s, struct inflight *p)
 {
     struct stat st;
 
@@ -99,7 +99,7 @@ int sink_place(struct sink *s, struct pending *p)
     s->torn = false;
     if (fstat(s->fd, &st) != 0)
         return -1;
-    pending_place(p, st.st_dev, st.st_ino, (uint64_t)st.st_size);
+    inflight_place(p, st.st_dev, st.st_ino, (uint64_t)st.st_size);
     return 0;
 }
 
@@ -117,7 +117,7 @@ static size_t stream_part(const char *p, size_t n)
     return end != NULL ? (size_t)(end + 1 - p) : n;
 }
 
-ssize_t sink_write(const struct sink *s, const char *p, size_t n)
+ssize_t logfile_write(const struct logfile *s, const char *p, size_t n)
 {
     ssize_t done = fs_write(s->fd, p, s->regular ? n : stream_part(p, n));
 
@@ -126,7 +126,7 @@ ssize_t sink_write(const struct sink *s, const char *p, size_t n)
     return done > 0 ? done : -1;
 }
 
-size_t sink_take_back(struct sink *s, const char *batch, size_t done)
+size_t logfile_take_back(struct logfile *s, const char *batch, size_t done)
 {
     size_t whole = done;
     struct stat st;

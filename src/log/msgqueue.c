@@ -170,7 +170,7 @@ static int write_key(const struct place *p, key_t key, struct err *e)
 }
 
 /* Keys are no secret (ipcs shows them), so anybody may sit on ours. */
-bool log_ipc_ours(const struct ipc_perm *p, uid_t dir_owner)
+bool msgqueue_ipc_ours(const struct ipc_perm *p, uid_t dir_owner)
 {
     return (p->uid == dir_owner || p->uid == geteuid()) &&
            (p->mode & 0077) == 0;
@@ -210,7 +210,7 @@ static void adjust(int id, struct msqid_ds *ds, const struct place *p)
         ds->msg_qbytes = WANT_BYTES;
 }
 
-static enum found open_by_key(struct log_queue *q, key_t key, int flags,
+static enum found open_by_key(struct msgqueue *q, key_t key, int flags,
                               const struct place *p, struct err *e)
 {
     struct msqid_ds ds;
@@ -226,7 +226,7 @@ static enum found open_by_key(struct log_queue *q, key_t key, int flags,
                 break;
             continue; /* removed since msgget() */
         }
-        if (!log_ipc_ours(&ds.msg_perm, p->st.st_uid))
+        if (!msgqueue_ipc_ours(&ds.msg_perm, p->st.st_uid))
             return NEED_NEW_KEY;
         adjust(id, &ds, p);
         q->id = id;
@@ -260,7 +260,7 @@ static bool others_here(const struct place *p, enum log_role role)
 
 /* Before the queue is looked for: a collector that is about to remove it has
  * the lock for a moment. */
-static enum found be_a_writer(struct log_queue *q, const struct place *p,
+static enum found be_a_writer(struct msgqueue *q, const struct place *p,
                               struct err *e)
 {
     if (q->writers_fd >= 0)
@@ -277,7 +277,7 @@ static enum found be_a_writer(struct log_queue *q, const struct place *p,
     return f;
 }
 
-static enum found make_new(struct log_queue *q, const struct place *p,
+static enum found make_new(struct msgqueue *q, const struct place *p,
                            struct err *e)
 {
     for (int i = 0; i < RACES_MAX; i++) {
@@ -298,7 +298,7 @@ static enum found make_new(struct log_queue *q, const struct place *p,
     return FAILED;
 }
 
-static enum found find_or_make(struct log_queue *q, const struct place *p,
+static enum found find_or_make(struct msgqueue *q, const struct place *p,
                                enum log_role role, struct err *e)
 {
     unsigned long long ns = 0;
@@ -327,7 +327,7 @@ static enum found find_or_make(struct log_queue *q, const struct place *p,
 
 /* One starter at a time: what it finds nobody changes meanwhile, and the next
  * ones find what it made. */
-static enum found take_turn(struct log_queue *q, const struct place *p,
+static enum found take_turn(struct msgqueue *q, const struct place *p,
                             enum log_role role, struct err *e)
 {
     int fd = log_run_open(p->queue_dir, "log.key.lock", e);
@@ -345,8 +345,8 @@ static enum found take_turn(struct log_queue *q, const struct place *p,
 
 /* Strangers may be about to end; and a collector of our own that has its lock
  * but not yet its turn looks like one. */
-int log_queue_attach(struct log_queue *q, const char *queue_dir,
-                     enum log_role role, struct err *e)
+int msgqueue_attach(struct msgqueue *q, const char *queue_dir,
+                    enum log_role role, struct err *e)
 {
     struct place p;
     enum found f = FAILED;
@@ -362,11 +362,11 @@ int log_queue_attach(struct log_queue *q, const char *queue_dir,
         }
     if (f == FOUND)
         return 0;
-    log_queue_detach(q);
+    msgqueue_detach(q);
     return -1;
 }
 
-void log_queue_detach(struct log_queue *q)
+void msgqueue_detach(struct msgqueue *q)
 {
     /* No LOCK_UN: it would release the lock of a parent that forked us. */
     if (q->writers_fd >= 0)

@@ -2,8 +2,8 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/json.h"
 #include "base/rnd.h"
+#include "base/utf8.h"
 #include "mail/dsn_returned.h"
 
 #include <errno.h>

@@ -24,7 +24,7 @@ struct loop {
     uint64_t now;
     bool has_mask;
     sigset_t mask;
-    struct wheel wheel;
+    struct timer_wheel wheel;
 };
 
 int loop_new(struct loop **out, const sigset_t *wait_mask, struct err *e)
@@ -42,7 +42,7 @@ int loop_new(struct loop **out, const sigset_t *wait_mask, struct err *e)
     if (wait_mask != NULL)
         l->mask = *wait_mask;
     l->now = clock_mono_ms();
-    wheel_init(&l->wheel, l->now);
+    timer_wheel_init(&l->wheel, l->now);
     *out = l;
     return 0;
 }
@@ -106,12 +106,12 @@ void loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t delay_ms)
     uint64_t most = UINT64_MAX - l->now;
 
     loop_timer_clear(l, t);
-    wheel_add(&l->wheel, t, l->now + (delay_ms < most ? delay_ms : most));
+    timer_wheel_add(&l->wheel, t, l->now + (delay_ms < most ? delay_ms : most));
 }
 
 void loop_timer_clear(struct loop *l, struct loop_timer *t)
 {
-    wheel_remove(&l->wheel, t);
+    timer_wheel_remove(&l->wheel, t);
 }
 
 bool loop_timer_is_set(const struct loop_timer *t)
@@ -121,7 +121,7 @@ bool loop_timer_is_set(const struct loop_timer *t)
 
 static int64_t wait_ms(const struct loop *l, int max_wait_ms)
 {
-    uint64_t next = wheel_next(&l->wheel);
+    uint64_t next = timer_wheel_next(&l->wheel);
 
     if (next == UINT64_MAX)
         return max_wait_ms;
@@ -203,7 +203,7 @@ static void call_due(struct loop *l)
 {
     struct list *link;
 
-    wheel_advance(&l->wheel, l->now);
+    timer_wheel_advance(&l->wheel, l->now);
     while ((link = list_pop(&l->wheel.due)) != NULL) {
         struct loop_timer *t = LIST_ENTRY(link, struct loop_timer, link);
         t->fn(t);

@@ -1,38 +1,40 @@
 #include "net/timer_wheel.h"
 
-void wheel_init(struct wheel *w, uint64_t now)
+void timer_wheel_init(struct timer_wheel *w, uint64_t now)
 {
     w->now = now;
     list_init(&w->due);
-    for (int l = 0; l < WHEEL_LEVELS; l++) {
+    for (int l = 0; l < TIMER_WHEEL_LEVELS; l++) {
         w->used[l] = 0;
-        for (int s = 0; s < WHEEL_SLOTS; s++)
+        for (int s = 0; s < TIMER_WHEEL_SLOTS; s++)
             list_init(&w->slot[l][s]);
     }
 }
 
 static unsigned slot_of(uint64_t due, int level)
 {
-    return (unsigned)(due >> (WHEEL_BITS * level)) & (WHEEL_SLOTS - 1);
+    return (unsigned)(due >> (TIMER_WHEEL_BITS * level)) &
+           (TIMER_WHEEL_SLOTS - 1);
 }
 
 /* The lowest level whose 64 slots, counted from now, reach the deadline. */
-void wheel_add(struct wheel *w, struct loop_timer *t, uint64_t due)
+void timer_wheel_add(struct timer_wheel *w, struct loop_timer *t, uint64_t due)
 {
     int level = 0;
 
     t->due = due;
     if (due < w->now)
         due = w->now;
-    while (level < WHEEL_LEVELS - 1 &&
-           (due >> (WHEEL_BITS * level)) - (w->now >> (WHEEL_BITS * level)) >=
-               WHEEL_SLOTS)
+    while (level < TIMER_WHEEL_LEVELS - 1 &&
+           (due >> (TIMER_WHEEL_BITS * level)) -
+                   (w->now >> (TIMER_WHEEL_BITS * level)) >=
+               TIMER_WHEEL_SLOTS)
         level++;
-    uint64_t steps =
-        (due >> (WHEEL_BITS * level)) - (w->now >> (WHEEL_BITS * level));
-    if (steps >= WHEEL_SLOTS) /* beyond the wheel: as late as it goes */
-        due = ((w->now >> (WHEEL_BITS * level)) + WHEEL_SLOTS - 1)
-              << (WHEEL_BITS * level);
+    uint64_t steps = (due >> (TIMER_WHEEL_BITS * level)) -
+                     (w->now >> (TIMER_WHEEL_BITS * level));
+    if (steps >= TIMER_WHEEL_SLOTS) /* beyond the wheel: as late as it goes */
+        due = ((w->now >> (TIMER_WHEEL_BITS * level)) + TIMER_WHEEL_SLOTS - 1)
+              << (TIMER_WHEEL_BITS * level);
     unsigned s = slot_of(due, level);
     list_push(&w->slot[level][s], &t->link);
     w->used[level] |= (uint64_t)1 << s;
@@ -40,7 +42,7 @@ void wheel_add(struct wheel *w, struct loop_timer *t, uint64_t due)
 
 /* The last one in a slot has the slot's head on both sides; that tells which
  * bit to clear, so that nobody wakes up for an empty slot. */
-void wheel_remove(struct wheel *w, struct loop_timer *t)
+void timer_wheel_remove(struct timer_wheel *w, struct loop_timer *t)
 {
     struct list *next = t->link.next;
     bool alone = next != NULL && next == t->link.prev;
@@ -52,13 +54,13 @@ void wheel_remove(struct wheel *w, struct loop_timer *t)
     if (at >= sizeof w->slot)
         return; /* it was in w->due */
     unsigned i = (unsigned)(at / sizeof(struct list));
-    w->used[i / WHEEL_SLOTS] &= ~((uint64_t)1 << i % WHEEL_SLOTS);
+    w->used[i / TIMER_WHEEL_SLOTS] &= ~((uint64_t)1 << i % TIMER_WHEEL_SLOTS);
 }
 
 /* Empty one slot.  Only the slots of the lowest level, one tick each, go to
  * the due ones; from the others timers come down, so that all are called in
  * the order of their deadlines however far the time jumped. */
-static void visit(struct wheel *w, int level, unsigned s)
+static void visit(struct timer_wheel *w, int level, unsigned s)
 {
     struct list *l, batch;
 
@@ -67,37 +69,37 @@ static void visit(struct wheel *w, int level, unsigned s)
     list_splice(level == 0 ? &w->due : &batch, &w->slot[level][s]);
     while ((l = list_pop(&batch)) != NULL) {
         struct loop_timer *t = LIST_ENTRY(l, struct loop_timer, link);
-        wheel_add(w, t, t->due);
+        timer_wheel_add(w, t, t->due);
     }
 }
 
 /* First used slot of a level, counted from where `now` stands; the time at
  * which it begins. */
-static bool first_used(const struct wheel *w, int level, unsigned *s,
+static bool first_used(const struct timer_wheel *w, int level, unsigned *s,
                        uint64_t *begins)
 {
-    int shift = WHEEL_BITS * level;
+    int shift = TIMER_WHEEL_BITS * level;
     uint64_t at = w->now >> shift;
-    unsigned from = (unsigned)at & (WHEEL_SLOTS - 1);
+    unsigned from = (unsigned)at & (TIMER_WHEEL_SLOTS - 1);
     uint64_t bits = w->used[level];
 
     if (bits == 0)
         return false;
     if (from != 0)
-        bits = bits >> from | bits << (WHEEL_SLOTS - from);
+        bits = bits >> from | bits << (TIMER_WHEEL_SLOTS - from);
     unsigned steps = (unsigned)__builtin_ctzll(bits);
-    *s = (from + steps) & (WHEEL_SLOTS - 1);
+    *s = (from + steps) & (TIMER_WHEEL_SLOTS - 1);
     *begins = (at + steps) << shift;
     if (*begins < w->now)
         *begins = w->now;
     return true;
 }
 
-static int earliest(const struct wheel *w, unsigned *s, uint64_t *begins)
+static int earliest(const struct timer_wheel *w, unsigned *s, uint64_t *begins)
 {
     int best = -1;
 
-    for (int l = 0; l < WHEEL_LEVELS; l++) {
+    for (int l = 0; l < TIMER_WHEEL_LEVELS; l++) {
         unsigned slot;
         uint64_t at;
         if (first_used(w, l, &slot, &at) && (best < 0 || at < *begins)) {
@@ -109,7 +111,7 @@ static int earliest(const struct wheel *w, unsigned *s, uint64_t *begins)
     return best;
 }
 
-void wheel_advance(struct wheel *w, uint64_t now)
+void timer_wheel_advance(struct timer_wheel *w, uint64_t now)
 {
     unsigned s;
     uint64_t begins;
@@ -123,7 +125,7 @@ void wheel_advance(struct wheel *w, uint64_t now)
         w->now = now;
 }
 
-uint64_t wheel_next(const struct wheel *w)
+uint64_t timer_wheel_next(const struct timer_wheel *w)
 {
     unsigned s;
     uint64_t begins;

@@ -1,6 +1,6 @@
 #include "smtp/address.h"
 
-#include "base/json.h"
+#include "base/utf8.h"
 
 #include <arpa/inet.h>
 #include <string.h>

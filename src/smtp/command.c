@@ -1,6 +1,6 @@
 #include "smtp/command.h"
 
-#include "base/json.h"
+#include "base/utf8.h"
 
 #include <string.h>
 

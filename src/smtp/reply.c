@@ -1,6 +1,6 @@
 #include "smtp/reply.h"
 
-#include "base/json.h"
+#include "base/utf8.h"
 
 #include <string.h>
 

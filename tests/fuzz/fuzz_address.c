@@ -1,5 +1,5 @@
 /* fuzz_address.c - a path between < and >. */
-#include "base/json.h"
+#include "base/utf8.h"
 #include "fuzz.h"
 #include "smtp/address.h"
 

@@ -5,9 +5,9 @@
  * no other, and no value can pass for a field. */
 #include "fuzz.h"
 
-#include "base/json.h"
-#include "log/line.h"
+#include "base/utf8.h"
 #include "log/format.h"
+#include "log/line.h"
 
 enum { FIELDS = 6 };
 

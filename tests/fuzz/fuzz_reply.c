@@ -1,5 +1,5 @@
 /* fuzz_reply.c - what a server says, line by line. */
-#include "base/json.h"
+#include "base/utf8.h"
 #include "fuzz.h"
 #include "smtp/reply.h"
 

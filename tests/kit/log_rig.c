@@ -95,11 +95,11 @@ void rig_path(char out[128], const struct rig *r, const char *name)
 
 int rig_queue(const struct rig *r, unsigned long bytes)
 {
-    struct log_queue q = LOG_QUEUE_NONE;
+    struct msgqueue q = MSGQUEUE_NONE;
     struct msqid_ds ds;
     struct err e;
 
-    ck_assert_msg(log_queue_attach(&q, r->dir, LOG_COLLECTOR, &e) == 0, "%s",
+    ck_assert_msg(msgqueue_attach(&q, r->dir, LOG_COLLECTOR, &e) == 0, "%s",
                   e.text);
     ck_assert_int_eq(msgctl(q.id, IPC_STAT, &ds), 0);
     ds.msg_qbytes = bytes;

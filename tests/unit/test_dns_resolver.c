@@ -260,7 +260,7 @@ END_TEST
 
 START_TEST(equal_questions_are_joined)
 {
-    struct dns_query *q[3];
+    struct dns_request *q[3];
 
     fake_start(&fake, loop, "127.0.0.1", "g", NULL);
     open_dns(fake.text, NULL, 3, 0);
@@ -277,7 +277,7 @@ START_TEST(equal_questions_are_joined)
 END_TEST
 
 /* The first callback cancels the second query, which has the same answer. */
-static struct dns_query *victim;
+static struct dns_request *victim;
 
 static void on_answer_cancel(void *ctx, const struct dns_answer *a)
 {
@@ -305,8 +305,10 @@ START_TEST(cancelled_query_is_gone)
     fake_start(&fake, loop, "127.0.0.1", "g", NULL);
     open_dns(fake.text, NULL, 3, 1);
     int before = open_fds();
-    struct dns_query *q = dns_ask(dns, "a.test", DNS_A, on_answer, NULL, NULL);
-    struct dns_query *w = dns_ask(dns, "w.test", DNS_A, on_answer, NULL, NULL);
+    struct dns_request *q =
+        dns_ask(dns, "a.test", DNS_A, on_answer, NULL, NULL);
+    struct dns_request *w =
+        dns_ask(dns, "w.test", DNS_A, on_answer, NULL, NULL);
     ck_assert_int_eq(open_fds(), before + 1);
     dns_cancel(w);
     dns_cancel(q);

@@ -191,10 +191,10 @@ END_TEST
  * leaves the next one what it needs to know: where the batch began. */
 START_TEST(survives_kill_in_recovery)
 {
-    struct log_queue q = LOG_QUEUE_NONE;
+    struct msgqueue q = MSGQUEUE_NONE;
     struct fs_ops ops = fs_system;
     const struct lines l = { 0, 0, 100, 100, 30 };
-    struct pending p;
+    struct inflight p;
     struct err e;
 
     ops.write = killing_write;
@@ -205,12 +205,12 @@ START_TEST(survives_kill_in_recovery)
     killer.at_call = 1;
     killer.part = 0.0;
     rig_wait(rig_collect(&rig, &ops));
-    ck_assert_int_eq(log_queue_attach(&q, rig.dir, LOG_COLLECTOR, &e), 0);
-    ck_assert_int_eq(pending_open(&p, &q, &e), 0);
+    ck_assert_int_eq(msgqueue_attach(&q, rig.dir, LOG_COLLECTOR, &e), 0);
+    ck_assert_int_eq(inflight_open(&p, &q, &e), 0);
     ck_assert_int_gt(p.page->slot[0].length, 0);
     ck_assert_uint_eq(p.page->skip, 0);
     ck_assert_uint_eq(p.page->placed, 1);
-    pending_close(&p, false);
+    inflight_close(&p, false);
     ck_assert_int_eq(rig_end(rig_collect(&rig, NULL), SIGTERM), 0);
     rig_check_once(ONLY(&rig), 1, l.last);
 }
@@ -254,17 +254,17 @@ END_TEST
 /* Memory of another version of the program is not ours to read. */
 START_TEST(strange_memory_is_replaced)
 {
-    struct log_queue q = LOG_QUEUE_NONE;
-    struct pending p;
+    struct msgqueue q = MSGQUEUE_NONE;
+    struct inflight p;
     struct err e;
 
-    ck_assert_int_eq(log_queue_attach(&q, rig.dir, LOG_COLLECTOR, &e), 0);
-    ck_assert_int_eq(pending_open(&p, &q, &e), 0);
+    ck_assert_int_eq(msgqueue_attach(&q, rig.dir, LOG_COLLECTOR, &e), 0);
+    ck_assert_int_eq(inflight_open(&p, &q, &e), 0);
     ck_assert_int_ge(p.id, 0);
     p.page->version += 1;
     p.page->slot[0].length = 3;
     memcpy(p.page->slot[0].text, "no\n", 3);
-    pending_close(&p, false);
+    inflight_close(&p, false);
     ck_assert_int_eq(rig_end(rig_collect(&rig, NULL), SIGTERM), 0);
     rig_check_once(ONLY(&rig), 1, 0);
 }
@@ -481,7 +481,7 @@ static ssize_t counting_write(int fd, const void *p, size_t n)
  * waits: a queue that fills up stops those who write to it. */
 START_TEST(pauses_only_when_all_is_taken)
 {
-    enum { BATCHES = 7, LINES = BATCHES * PENDING_SLOTS };
+    enum { BATCHES = 7, LINES = BATCHES * INFLIGHT_SLOTS };
     const struct lines l = { 0, 0, LINES, 1, 0 };
     struct fs_ops ops = fs_system;
 

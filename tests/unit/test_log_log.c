@@ -259,10 +259,10 @@ static void remove_queue(void)
 /* Everybody finds the key occupied, the collector too if it is late. */
 static void squat_on_queue(void)
 {
-    struct log_queue q = LOG_QUEUE_NONE;
+    struct msgqueue q = MSGQUEUE_NONE;
     struct err e;
 
-    ck_assert_int_eq(log_queue_attach(&q, rig.dir, LOG_COLLECTOR, &e), 0);
+    ck_assert_int_eq(msgqueue_attach(&q, rig.dir, LOG_COLLECTOR, &e), 0);
     msgctl(q.id, IPC_RMID, NULL);
     squatter = msgget(q.key, IPC_CREAT | IPC_EXCL | 0666);
 }
@@ -293,15 +293,15 @@ END_TEST
 /* A queue that others may read is not trusted, whoever made it. */
 START_TEST(open_queue_is_not_ours)
 {
-    struct log_queue q = LOG_QUEUE_NONE;
+    struct msgqueue q = MSGQUEUE_NONE;
     struct err e;
 
-    ck_assert_int_eq(log_queue_attach(&q, rig.dir, LOG_COLLECTOR, &e), 0);
+    ck_assert_int_eq(msgqueue_attach(&q, rig.dir, LOG_COLLECTOR, &e), 0);
     key_t first = q.key;
     msgctl(q.id, IPC_RMID, NULL);
     squatter = msgget(first, IPC_CREAT | 0666);
     ck_assert_int_ge(squatter, 0);
-    ck_assert_int_eq(log_queue_attach(&q, rig.dir, LOG_COLLECTOR, &e), 0);
+    ck_assert_int_eq(msgqueue_attach(&q, rig.dir, LOG_COLLECTOR, &e), 0);
     ck_assert_int_ne(q.key, first);
     ck_assert_int_ne(q.id, squatter);
     msgctl(squatter, IPC_RMID, NULL);

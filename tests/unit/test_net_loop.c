@@ -56,9 +56,9 @@ static const struct {
 /* clang-format on */
 
 /* What must hold: after advancing to `now` exactly the timers with a deadline
- * not after it are out, in order; wheel_next() is never after the earliest
+ * not after it are out, in order; timer_wheel_next() is never after the earliest
  * deadline, and UINT64_MAX only when nothing is set. */
-static void check_due(struct wheel *w, struct loop_timer *t, bool *set,
+static void check_due(struct timer_wheel *w, struct loop_timer *t, bool *set,
                       uint64_t now, const char *name)
 {
     uint64_t last = 0;
@@ -76,10 +76,10 @@ static void check_due(struct wheel *w, struct loop_timer *t, bool *set,
         ck_assert_msg(!set[i] || t[i].due > now, "%s: late", name);
 }
 
-static void check_next(const struct wheel *w, const struct loop_timer *t,
+static void check_next(const struct timer_wheel *w, const struct loop_timer *t,
                        const bool *set, const char *name)
 {
-    uint64_t first = UINT64_MAX, next = wheel_next(w);
+    uint64_t first = UINT64_MAX, next = timer_wheel_next(w);
 
     for (size_t i = 0; i < TIMERS; i++)
         if (set[i] && t[i].due < first)
@@ -95,33 +95,33 @@ START_TEST(wheel_is_a_sorted_list)
     const char *name = walks[_i].name;
     struct loop_timer t[TIMERS] = { 0 };
     bool set[TIMERS] = { false };
-    struct wheel *w = malloc(sizeof *w);
+    struct timer_wheel *w = malloc(sizeof *w);
     uint64_t now = walks[_i].start;
     /* Under valgrind each step takes thirty times as long. */
     int steps = getenv("MTA_TEST_SHORT") != NULL ? STEPS_SHORT : STEPS;
 
     ck_assert_ptr_nonnull(w);
     seed = walks[_i].seed;
-    wheel_init(w, now);
+    timer_wheel_init(w, now);
     for (int step = 0; step < steps; step++) {
         size_t i = chance() % TIMERS;
         switch (chance() % 4) {
         case 0:
         case 1:
-            wheel_remove(w, &t[i]);
-            wheel_add(w, &t[i], now + spread(walks[_i].delay_bits));
+            timer_wheel_remove(w, &t[i]);
+            timer_wheel_add(w, &t[i], now + spread(walks[_i].delay_bits));
             set[i] = true;
             break;
         case 2:
-            wheel_remove(w, &t[i]);
+            timer_wheel_remove(w, &t[i]);
             set[i] = false;
             break;
         default:
             /* Sometimes just as far as the wheel says. */
-            now = chance() % 3 == 0 && wheel_next(w) != UINT64_MAX
-                      ? wheel_next(w)
+            now = chance() % 3 == 0 && timer_wheel_next(w) != UINT64_MAX
+                      ? timer_wheel_next(w)
                       : now + spread(walks[_i].step_bits);
-            wheel_advance(w, now);
+            timer_wheel_advance(w, now);
             check_due(w, t, set, now, name);
         }
         check_next(w, t, set, name);
@@ -133,37 +133,37 @@ END_TEST
 /* A deadline costs a bounded number of wake-ups: one for each level. */
 START_TEST(wheel_wakes_rarely)
 {
-    struct wheel *w = malloc(sizeof *w);
+    struct timer_wheel *w = malloc(sizeof *w);
     struct loop_timer t = { 0 };
     uint64_t due = 5 * 86400000u + 12345; /* five days */
     int wakes = 0;
 
     ck_assert_ptr_nonnull(w);
-    wheel_init(w, 777);
-    wheel_add(w, &t, 777 + due);
+    timer_wheel_init(w, 777);
+    timer_wheel_add(w, &t, 777 + due);
     for (; loop_timer_is_set(&t) && list_empty(&w->due); wakes++)
-        wheel_advance(w, wheel_next(w));
+        timer_wheel_advance(w, timer_wheel_next(w));
     ck_assert_uint_eq(w->now, 777 + due);
-    ck_assert_int_le(wakes, WHEEL_LEVELS);
+    ck_assert_int_le(wakes, TIMER_WHEEL_LEVELS);
     free(w);
 }
 END_TEST
 
 START_TEST(wheel_forgets_removed)
 {
-    struct wheel *w = malloc(sizeof *w);
+    struct timer_wheel *w = malloc(sizeof *w);
     struct loop_timer t[4] = { 0 };
 
     ck_assert_ptr_nonnull(w);
-    wheel_init(w, 0);
+    timer_wheel_init(w, 0);
     for (size_t i = 0; i < N(t); i++)
-        wheel_add(w, &t[i], 5000 + i % 2);
+        timer_wheel_add(w, &t[i], 5000 + i % 2);
     for (size_t i = 0; i < N(t); i++) {
-        ck_assert_uint_ne(wheel_next(w), UINT64_MAX);
-        wheel_remove(w, &t[i]);
-        wheel_remove(w, &t[i]); /* not set: nothing */
+        ck_assert_uint_ne(timer_wheel_next(w), UINT64_MAX);
+        timer_wheel_remove(w, &t[i]);
+        timer_wheel_remove(w, &t[i]); /* not set: nothing */
     }
-    ck_assert_uint_eq(wheel_next(w), UINT64_MAX);
+    ck_assert_uint_eq(timer_wheel_next(w), UINT64_MAX);
     free(w);
 }
 END_TEST

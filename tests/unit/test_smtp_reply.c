@@ -1,5 +1,5 @@
 /* test_smtp_reply.c - replies of a server and its EHLO keywords. */
-#include "base/json.h"
+#include "base/utf8.h"
 #include "smtp/reply.h"
 
 #include <check.h>
