@@ -2,7 +2,7 @@
 #ifndef MTA_CLI_QUEUE_H
 #define MTA_CLI_QUEUE_H
 
-#include "spool/queue.h"
+#include "spool/reader.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@ struct queue_style {
 };
 
 /* One message; JSON is one object on one line (docs: interface). */
-int queue_print(const struct spool_view *v, const struct queue_style *style,
+int queue_print(const struct spool_reader *v, const struct queue_style *style,
                 struct err *e);
 const char *queue_state_name(enum spool_state s);
 #endif

@@ -5,7 +5,7 @@
 #define MTA_QUEUE_MESSAGE_H
 
 #include "base/list.h"
-#include "spool/queue.h"
+#include "spool/message.h"
 
 #include <stdint.h>
 
@@ -31,7 +31,7 @@ struct rcpt {
 enum { RCPT_ATTEMPTS_MAX = 4095 };
 
 struct message {
-    struct spool_item item;
+    struct spool_message stored;
     struct rcpt *rcpts;   /* those not finished */
     struct message *next; /* among those that could not be read */
     uint32_t expires;

@@ -40,7 +40,7 @@ struct sched {
     struct loop *loop;
     struct dns *dns;
     struct local *local;
-    struct spool_store *store;
+    struct spool_queue *queue;
     struct spool_writer *writer;
     struct pool *messages, *rcpts, *blocks, *marks;
     struct map dests, lanes;

@@ -23,7 +23,7 @@ int store_open(struct store **s, const struct conf *c, struct pool *blocks,
                store_done_fn *done, struct err *e);
 void store_close(struct store **s);
 
-/* For drafts, which take ids and solo segments from it. */
+/* For drafts, which take ids and large segments from it. */
 struct spool_writer *store_writer(struct store *s);
 
 /* Take over a finished draft; answered by the next store_commit(). */

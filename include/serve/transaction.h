@@ -2,7 +2,7 @@
  *
  * Owned by its session until store_submit(), then by the store.  Small
  * bodies wait in blocks; beyond DRAFT_MEMORY, or when blocks are short, the
- * body moves to a segment of its own (spool_solo).  So memory is bounded and
+ * body moves to a segment of its own (spool_large).  So memory is bounded and
  * bodies of other sessions are never mixed into one file. */
 #ifndef MTA_SERVE_TRANSACTION_H
 #define MTA_SERVE_TRANSACTION_H
@@ -15,7 +15,7 @@
 #include "recipient/resolve.h"
 #include "smtp/address.h"
 #include "smtp/dot.h"
-#include "spool/writer.h"
+#include "spool/large.h"
 
 enum { DRAFT_MEMORY = 256 * 1024 };
 
@@ -51,8 +51,8 @@ struct draft {
     struct msg_id id;
     uint64_t arrival, max_size, size; /* size: of the body as received */
     struct chain envelope, body;
-    struct spool_solo *solo; /* NULL: the body is in memory */
-    struct body kept;        /* fd >= 0: a solo that is in the queue by now */
+    struct spool_large *large; /* NULL: the body is in memory */
+    struct body kept;          /* fd >= 0: a large message in the queue */
     char only_rcpt[SMTP_ADDRESS_MAX]; /* the last one accepted */
     struct list locals;
     unsigned nremote, nlocal, nrcpt; /* nrcpt: accepted RCPT commands */
@@ -68,7 +68,7 @@ struct draft {
 /* *count goes up, and down again in draft_free(). */
 struct draft *draft_new(struct pool *blocks, struct spool_writer *w,
                         struct span reverse_path, unsigned *count);
-void draft_free(struct draft **d); /* accepts NULL; a solo is removed */
+void draft_free(struct draft **d); /* accepts NULL; a large segment goes */
 
 /* One more field of the envelope, one more recipient.  -1: memory is short;
  * nothing was added. */

@@ -46,7 +46,7 @@ enum {
     SPOOL_8BIT = 1,
     SPOOL_UTF8 = 2,
     SPOOL_BOUNCE = 4,
-    SPOOL_SOLO = 8,
+    SPOOL_LARGE = 8,
     SPOOL_TORN = 16 /* recovery found the content incomplete: skip it */
 };
 

@@ -33,7 +33,7 @@ int spool_writer_new_id(struct spool_writer *w, struct msg_id *id,
  * inodes, with a reserve)?  Cheap: asks the system once a second. */
 int spool_writer_has_room(struct spool_writer *w, uint64_t size, struct err *e);
 
-struct spool_message {
+struct spool_submission {
     struct msg_id id;
     uint64_t arrival; /* wall clock, us */
     uint32_t nrcpt, flags;
@@ -44,26 +44,10 @@ struct spool_message {
  * it and a crash forgets it.  The chains must stay, unchanged, until the
  * commit.  A turn takes SPOOL_TURN_MAX messages, then it is ERR_TEMP. */
 enum { SPOOL_TURN_MAX = 4096 };
-int spool_writer_add(struct spool_writer *w, const struct spool_message *m,
+int spool_writer_add(struct spool_writer *w, const struct spool_submission *m,
                      const struct chain *body, struct err *e);
 
-/* A message too large to wait in memory: its body goes to a segment of its
- * own as it arrives.  Open it when the envelope is complete; finish adds it
- * to the turn and abort leaves no trace; both free *s, whatever happens, and
- * abort accepts NULL.  After an append that failed only abort makes sense.
- * envelope may be empty with nrcpt 0: then it is only a place for the body
- * and must be aborted. */
-struct spool_solo;
-int spool_solo_open(struct spool_solo **s, struct spool_writer *w,
-                    const struct spool_message *m, struct err *e);
-int spool_solo_append(struct spool_solo *s, const void *data, size_t n,
-                      struct err *e);
-struct body spool_solo_body(const struct spool_solo *s); /* what is there */
-int spool_solo_finish(struct spool_writer *w, struct spool_solo **s,
-                      struct err *e);
-void spool_solo_abort(struct spool_solo **s);
-
-/* One sync of the segment (and of each solo) for all that was added since
+/* One sync of the segment (and of each large) for all that was added since
  * the last commit; then they are visible.  After success every one of them
  * survives a power cut and the sender has been woken; after failure none of
  * them exists and the writer has moved to a fresh segment or says so at the

@@ -18,9 +18,9 @@ struct search {
     struct err *e;
 };
 
-static int put_body(const struct spool_view *v, struct err *e)
+static int put_body(const struct spool_reader *v, struct err *e)
 {
-    struct body b = spool_view_body(v);
+    struct body b = spool_reader_body(v);
     char piece[64 * 1024];
     ssize_t n;
 
@@ -34,7 +34,7 @@ static int put_body(const struct spool_view *v, struct err *e)
     return 0;
 }
 
-static int visit(void *ctx, const struct spool_view *v)
+static int visit(void *ctx, const struct spool_reader *v)
 {
     struct search *s = ctx;
 
@@ -69,7 +69,7 @@ static int list(const struct options *o)
     struct queue_style style = style_of(o);
     struct search s = { .style = &style, .any = true, .e = &e };
 
-    if (spool_look(o->conf.queue_dir, false, visit, &s, &e) < 0)
+    if (spool_read_all(o->conf.queue_dir, false, visit, &s, &e) < 0)
         return say(&e);
     if (!o->json && s.found == 0)
         puts("The queue is empty.");
@@ -90,7 +90,7 @@ static int one(const struct options *o, bool body)
         fprintf(stderr, "mta queue: '%s' is not a message id\n", o->args[1]);
         return EX_USAGE;
     }
-    if (spool_look(o->conf.queue_dir, true, visit, &s, &e) < 0)
+    if (spool_read_all(o->conf.queue_dir, true, visit, &s, &e) < 0)
         return say(&e);
     if (s.found > 0)
         return EX_OK;

@@ -10,7 +10,7 @@
 #include <time.h>
 
 struct printing {
-    const struct spool_view *view;
+    const struct spool_reader *view;
     const struct queue_style *style;
     uint32_t index; /* of the next recipient */
     struct err *e;
@@ -54,7 +54,7 @@ static int json_field(void *ctx, enum spool_field type, struct span s)
         fprintf(out, ",\"size\":%" PRIu64 ",\"recipients\":[",
                 p->view->rec->body_size);
     } else if (type == SPOOL_F_RCPT) {
-        if (spool_view_slot(p->view, p->index, &slot, p->e) != 0)
+        if (spool_reader_slot(p->view, p->index, &slot, p->e) != 0)
             return -1;
         json_rcpt(out, s, &slot, p->index == 0);
         p->index++;
@@ -70,7 +70,7 @@ static int print_json(struct printing *p, struct err *e)
     msg_id_text(id, p->view->rec->id);
     fprintf(out, "{\"id\":\"%s\",\"arrival\":", id);
     json_time(out, p->view->rec->arrival);
-    int rc = spool_view_envelope(p->view, json_field, p, e);
+    int rc = spool_reader_envelope(p->view, json_field, p, e);
     fputs("]}\n", out);
     return rc < 0 ? -1 : 0;
 }
@@ -168,7 +168,7 @@ static int text_field(void *ctx, enum spool_field type, struct span s)
         put_plain(p->style->out, s);
         fputs(">\n", p->style->out);
     } else if (type == SPOOL_F_RCPT) {
-        if (spool_view_slot(p->view, p->index++, &slot, p->e) != 0)
+        if (spool_reader_slot(p->view, p->index++, &slot, p->e) != 0)
             return -1;
         if (p->style->all_recipients || slot.state == SPOOL_PENDING ||
             slot.state == SPOOL_HELD)
@@ -195,10 +195,10 @@ static int print_text(struct printing *p, struct err *e)
     fprintf(st->out, "%s%s%s  ", tint(st, "\033[1m"), id, tint(st, "\033[0m"));
     put_when(st->out, p->view->rec->arrival);
     fprintf(st->out, "  %" PRIu64 " octets  from ", p->view->rec->body_size);
-    return spool_view_envelope(p->view, text_field, p, e) < 0 ? -1 : 0;
+    return spool_reader_envelope(p->view, text_field, p, e) < 0 ? -1 : 0;
 }
 
-int queue_print(const struct spool_view *v, const struct queue_style *style,
+int queue_print(const struct spool_reader *v, const struct queue_style *style,
                 struct err *e)
 {
     struct printing p = { .view = v, .style = style, .e = e };

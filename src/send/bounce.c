@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "log/log.h"
 #include "mail/dsn.h"
+#include "spool/large.h"
 
 #include <errno.h>
 #include <string.h>
@@ -115,7 +116,7 @@ static size_t collect(struct dsn_rcpt *out, struct list *jobs,
 }
 
 static int add_message(struct sched *s, struct batch *b,
-                       struct spool_message *m, struct err *e)
+                       struct spool_submission *m, struct err *e)
 {
     m->envelope = &b->env[b->nchains];
     int rc = spool_writer_add(s->writer, m, &b->body[b->nchains], e);
@@ -128,7 +129,7 @@ static int write_notice(struct sched *s, struct batch *b, struct group *g,
 {
     const struct job *j = job_at(g->jobs.next);
     struct sink k = { s, &b->body[b->nchains], false };
-    struct spool_message m = { .arrival = clock_wall_us(), .nrcpt = 1 };
+    struct spool_submission m = { .arrival = clock_wall_us(), .nrcpt = 1 };
     static const struct chain empty = CHAIN_INIT;
     struct body nothing = body_of_chain(&empty);
 
@@ -191,14 +192,14 @@ static int copy_small(struct sched *s, struct chain *to, const struct body *b,
     return 0;
 }
 
-static int copy_large(struct sched *s, const struct spool_message *m,
+static int copy_large(struct sched *s, const struct spool_submission *m,
                       const struct body *b, struct err *e)
 {
-    struct spool_solo *solo = NULL;
+    struct spool_large *large = NULL;
     char piece[8192];
     ssize_t n;
 
-    if (spool_solo_open(&solo, s->writer, m, e) != 0)
+    if (spool_large_open(&large, s->writer, m, e) != 0)
         return -1;
     for (uint64_t at = 0; at < b->size; at += (uint64_t)n) {
         n = body_read(b, at, piece, sizeof piece);
@@ -207,12 +208,12 @@ static int copy_large(struct sched *s, const struct spool_message *m,
                     "read a message to be forwarded");
             goto out;
         }
-        if (spool_solo_append(solo, piece, (size_t)n, e) != 0)
+        if (spool_large_append(large, piece, (size_t)n, e) != 0)
             goto out;
     }
-    return spool_solo_finish(s->writer, &solo, e);
+    return spool_large_finish(s->writer, &large, e);
 out:
-    spool_solo_abort(&solo);
+    spool_large_abort(&large);
     return -1;
 }
 
@@ -244,9 +245,9 @@ static bool has_forwards(const struct job *j)
 static int write_copy(struct sched *s, struct batch *b, struct group *g,
                       const struct job *j, struct err *e)
 {
-    struct spool_message m = { .arrival = clock_wall_us(),
-                               .flags = j->flags & ~(uint32_t)SPOOL_SOLO,
-                               .envelope = &b->env[b->nchains] };
+    struct spool_submission m = { .arrival = clock_wall_us(),
+                                  .flags = j->flags & ~(uint32_t)SPOOL_LARGE,
+                                  .envelope = &b->env[b->nchains] };
 
     if (spool_writer_new_id(s->writer, &m.id, e) != 0)
         return -1;

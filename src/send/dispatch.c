@@ -123,7 +123,7 @@ static int on_field(void *ctx, enum spool_field type, struct span content)
 static struct job *new_job(const struct message *msg, const struct picked *p,
                            struct making *m)
 {
-    size_t text = msg->item.rec.envelope_size;
+    size_t text = msg->stored.rec.envelope_size;
     size_t most = MESSAGE_TEXT + p->n * ADDRESS_TEXT;
     size_t fixed = sizeof *m->job + p->n * sizeof m->job->rcpt[0];
 
@@ -147,18 +147,18 @@ static int fill_job(struct sched *s, struct message *msg, struct making *m,
 
     j->note.kind = NOTE_JOB;
     j->msg = msg;
-    j->id = msg->item.rec.id;
-    j->arrival = msg->item.rec.arrival;
-    j->flags = msg->item.rec.flags;
-    int rc = spool_item_envelope(s->store, &msg->item, on_field, m, e);
+    j->id = msg->stored.rec.id;
+    j->arrival = msg->stored.rec.arrival;
+    j->flags = msg->stored.rec.flags;
+    int rc = spool_message_envelope(s->queue, &msg->stored, on_field, m, e);
     if (rc < 0)
         return -1;
     if (rc > 1 || m->next != j->nrcpt || j->sender == NULL)
         return err_set(e, ERR_PERM, 0, "the envelope is not in order");
     j->sender_utf8 = is_utf8(j->sender);
-    if (spool_item_pin(s->store, &msg->item, &j->body, e) != 0)
+    if (spool_message_pin(s->queue, &msg->stored, &j->body, e) != 0)
         return -1;
-    j->pinned = msg->item.segment;
+    j->pinned = msg->stored.segment;
     return 0;
 }
 
@@ -167,7 +167,7 @@ static void fail(struct sched *s, const struct message *msg,
 {
     char id[MSG_ID_TEXT];
 
-    msg_id_text(id, msg->item.rec.id);
+    msg_id_text(id, msg->stored.rec.id);
     LOG(LOG_ERROR, "send.unreadable", LS("id", id), LS("error", e->text));
     for (size_t i = 0; i < p->n; i++)
         outcome_later(s, p->rcpt[i], BROKEN_SECONDS);

@@ -3,6 +3,7 @@
 #include "base/os.h"
 #include "log/log.h"
 #include "send/own_host.h"
+#include "spool/reclaim.h"
 
 #include <errno.h>
 #include <string.h>
@@ -39,7 +40,7 @@ static int open_store(struct sched *s, struct err *e)
     int rc;
 
     do
-        rc = spool_store_open(&s->store, dir, e);
+        rc = spool_queue_open(&s->queue, dir, e);
     while (rc != 0 && e->sys == EWOULDBLOCK && os_again(&until));
     return rc;
 }
@@ -78,8 +79,8 @@ void sched_close(struct sched *s)
     map_done(&s->lanes);
     if (s->dns != NULL)
         dns_close(&s->dns);
-    if (s->store != NULL)
-        spool_store_close(&s->store);
+    if (s->queue != NULL)
+        spool_queue_close(&s->queue);
     spool_writer_close(&s->writer);
     local_close(&s->local);
     self_done(&s->self);
@@ -112,7 +113,7 @@ static void sync_marks(struct upkeep *u, struct sched *s, uint64_t now)
     u->synced = now;
     mark_again(s);
     s->dirty = !list_empty(&s->owed);
-    if (spool_store_sync(s->store, &e) != 0) {
+    if (spool_queue_sync(s->queue, &e) != 0) {
         log_err(LOG_ERROR, "send.sync", &e);
         s->dirty = true; /* again in a second */
     }
@@ -124,7 +125,7 @@ static void reclaim(struct upkeep *u, struct sched *s, uint64_t now)
 
     u->reclaimed = now;
     s->finished_some = false;
-    int rc = spool_store_reclaim(s->store, s->writer, &e);
+    int rc = spool_queue_reclaim(s->queue, s->writer, &e);
     if (rc < 0)
         log_err(LOG_ERROR, "send.reclaim", &e);
     u->reclaim_on = rc > 0;

@@ -24,7 +24,7 @@ uint32_t sched_seconds(const struct sched *s)
 
 struct load {
     struct sched *s;
-    const struct spool_view *v;
+    const struct spool_reader *v;
     struct message *m;
     struct rcpt **tail;
     uint64_t now; /* wall clock, us */
@@ -70,7 +70,7 @@ static int add_rcpt(struct load *l, uint32_t index, struct span address)
 {
     struct spool_slot slot;
 
-    if (spool_view_slot(l->v, index, &slot, l->e) != 0)
+    if (spool_reader_slot(l->v, index, &slot, l->e) != 0)
         return -1;
     l->m->warned |= slot.warned;
     if (slot.state != SPOOL_PENDING && slot.state != SPOOL_HELD)
@@ -148,11 +148,11 @@ static void complain(struct message *m, const struct spool_record *rec,
 }
 
 /* 0: loaded; 1: no memory now; -1 with *e. */
-static int load(struct sched *s, struct message *m, const struct spool_view *v,
-                struct err *e)
+static int load(struct sched *s, struct message *m,
+                const struct spool_reader *v, struct err *e)
 {
     struct load l = { s, v, m, &m->rcpts, clock_wall_us(), 0, e };
-    int rc = spool_view_envelope(v, on_field, &l, e);
+    int rc = spool_reader_envelope(v, on_field, &l, e);
 
     if (rc == 0 && l.n != v->rec->nrcpt)
         rc = err_set(e, ERR_PERM, 0, "%u recipients in an envelope for %u",
@@ -178,7 +178,7 @@ static void again(struct sched *s, struct message *m)
  * makes no sense stays in the queue and in the log: a person must look.
  * Without recipients it costs nothing more.  One for which there is no
  * memory is shown to us again, when others are done. */
-static struct spool_item *on_found(void *ctx, const struct spool_view *v)
+static struct spool_message *on_found(void *ctx, const struct spool_reader *v)
 {
     struct sched *s = ctx;
     struct err e;
@@ -196,18 +196,18 @@ static struct spool_item *on_found(void *ctx, const struct spool_view *v)
     }
     if (rc < 0 && e.kind == ERR_TEMP)
         again(s, m);
-    return &m->item;
+    return &m->stored;
 }
 
 static void load_unread(struct sched *s)
 {
     struct message *m = s->unread, *next;
-    struct spool_view v;
+    struct spool_reader v;
     struct err e;
 
     for (s->unread = NULL; m != NULL; m = next) {
         next = m->next;
-        int rc = spool_item_view(s->store, &m->item, &v, &e);
+        int rc = spool_message_reader(s->queue, &m->stored, &v, &e);
         if (rc == 0)
             rc = load(s, m, &v, &e);
         if (rc > 0 || (rc < 0 && e.kind == ERR_TEMP))
@@ -220,7 +220,7 @@ static void load_unread(struct sched *s)
 int intake_scan(struct sched *s, struct err *e)
 {
     load_unread(s);
-    return spool_store_scan(s->store, on_found, s, e);
+    return spool_queue_scan(s->queue, on_found, s, e);
 }
 
 /* --- the end of a recipient -----------------------------------------------*/
@@ -246,7 +246,7 @@ void message_sweep(struct sched *s, struct message *m)
         pool_put(s->rcpts, r);
     }
     if (m->rcpts == NULL && m->settling == 0) {
-        spool_item_done(s->store, &m->item);
+        spool_message_done(s->queue, &m->stored);
         pool_put(s->messages, m);
         s->finished_some = true;
     }

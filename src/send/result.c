@@ -201,7 +201,7 @@ static void dispose(struct sched *s, struct job *j)
 {
     struct message *m = j->msg;
 
-    spool_item_unpin(s->store, j->pinned);
+    spool_message_unpin(s->queue, j->pinned);
     job_free(&j);
     message_sweep(s, m);
 }
@@ -235,7 +235,7 @@ static void warned(struct sched *s, struct message *m, struct rcpt *r)
     struct err e;
 
     m->warned = 1;
-    if (spool_slot_get(s->store, &m->item, r->slot, &slot, &e) != 0)
+    if (spool_slot_get(s->queue, &m->stored, r->slot, &slot, &e) != 0)
         return;
     slot.warned = true;
     mark_put(s, m, r->slot, &slot);

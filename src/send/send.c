@@ -334,7 +334,7 @@ static int work_until_over(struct sender *x, struct err *e)
 
 static int watch_queue(struct sender *x, struct err *e)
 {
-    int fd = spool_store_wake_fd(x->s.store);
+    int fd = spool_queue_wake_fd(x->s.queue);
 
     if (fd < 0)
         return 0; /* the scan every few seconds must do */
@@ -360,9 +360,9 @@ out:
     end_workers(x);
     if (x->s.writer != NULL)
         bounce_flush(&x->s);
-    if (x->s.store != NULL) {
+    if (x->s.queue != NULL) {
         mark_again(&x->s);
-        if (spool_store_sync(x->s.store, &late) != 0)
+        if (spool_queue_sync(x->s.queue, &late) != 0)
             log_err(LOG_ERROR, "send.sync", &late);
     }
     if (rc == 0 && mail_remains(&x->s))

@@ -24,7 +24,7 @@ static int put(struct sched *s, struct message *m, uint32_t index,
     struct err e;
 
     s->dirty = true;
-    if (spool_slot_put(s->store, &m->item, index, slot, &e) == 0)
+    if (spool_slot_put(s->queue, &m->stored, index, slot, &e) == 0)
         return 0;
     log_err(LOG_ERROR, "send.slot", &e);
     return -1;

@@ -217,25 +217,25 @@ static int retry_envelope(struct store *s, const struct draft *d,
     return rc;
 }
 
-static int add_solo_copy(struct store *s, const struct spool_message *m,
-                         const struct body *body, struct err *e)
+static int add_large_copy(struct store *s, const struct spool_submission *m,
+                          const struct body *body, struct err *e)
 {
-    struct spool_solo *solo = NULL;
+    struct spool_large *large = NULL;
     char piece[16 * 1024];
     ssize_t n;
 
-    if (spool_solo_open(&solo, s->writer, m, e) != 0)
+    if (spool_large_open(&large, s->writer, m, e) != 0)
         return -1;
     for (uint64_t at = 0; at < body->size; at += (uint64_t)n) {
         n = body_read(body, at, piece, sizeof piece);
-        if (n <= 0 || spool_solo_append(solo, piece, (size_t)n, e) != 0) {
+        if (n <= 0 || spool_large_append(large, piece, (size_t)n, e) != 0) {
             if (n <= 0)
                 err_set(e, ERR_TEMP, 0, "read the body again");
-            spool_solo_abort(&solo);
+            spool_large_abort(&large);
             return -1;
         }
     }
-    return spool_solo_finish(s->writer, &solo, e);
+    return spool_large_finish(s->writer, &large, e);
 }
 
 /* Queue a message of its own for the local recipients that failed; under the
@@ -243,10 +243,10 @@ static int add_solo_copy(struct store *s, const struct spool_message *m,
 static int add_retry(struct store *s, struct draft *d, struct err *e)
 {
     struct retry *r = calloc(1, sizeof *r);
-    struct spool_message m = { .id = d->id,
-                               .arrival = d->arrival,
-                               .nrcpt = count_failed(d),
-                               .flags = d->flags };
+    struct spool_submission m = { .id = d->id,
+                                  .arrival = d->arrival,
+                                  .nrcpt = count_failed(d),
+                                  .flags = d->flags };
     struct body body = draft_body(d);
     char id[MSG_ID_TEXT], of[MSG_ID_TEXT];
 
@@ -258,7 +258,7 @@ static int add_retry(struct store *s, struct draft *d, struct err *e)
         return err_set(e, ERR_TEMP, 0, "no memory to queue for retry");
     if ((d->nremote > 0 && spool_writer_new_id(s->writer, &m.id, e) != 0) ||
         (body.chain != NULL ? spool_writer_add(s->writer, &m, body.chain, e)
-                            : add_solo_copy(s, &m, &body, e)) != 0)
+                            : add_large_copy(s, &m, &body, e)) != 0)
         return -1;
     msg_id_text(id, m.id);
     msg_id_text(of, d->id);
@@ -280,18 +280,18 @@ static void forget_retries(struct store *s)
 
 static int add_record(struct store *s, struct draft *d, struct err *e)
 {
-    struct spool_message m = { .id = d->id,
-                               .arrival = d->arrival,
-                               .nrcpt = d->nremote,
-                               .flags = d->flags,
-                               .envelope = &d->envelope };
+    struct spool_submission m = { .id = d->id,
+                                  .arrival = d->arrival,
+                                  .nrcpt = d->nremote,
+                                  .flags = d->flags,
+                                  .envelope = &d->envelope };
 
     if (d->nremote == 0)
         return 0;
-    if (d->solo != NULL && d->nlocal > 0 && draft_keep_body(d) != 0)
+    if (d->large != NULL && d->nlocal > 0 && draft_keep_body(d) != 0)
         return err_set(e, ERR_TEMP, errno, "keep the body at hand");
-    if (d->solo != NULL)
-        return spool_solo_finish(s->writer, &d->solo, e);
+    if (d->large != NULL)
+        return spool_large_finish(s->writer, &d->large, e);
     return spool_writer_add(s->writer, &m, &d->body, e);
 }
 

@@ -35,7 +35,7 @@ void draft_free(struct draft **dp)
 
     if (d == NULL)
         return;
-    spool_solo_abort(&d->solo);
+    spool_large_abort(&d->large);
     if (d->kept.fd >= 0)
         close(d->kept.fd);
     chain_clear(&d->envelope, d->blocks);
@@ -103,21 +103,21 @@ const char *draft_local_address(const struct draft_local *l)
 }
 
 /* From memory to a segment of its own. */
-static int move_to_solo(struct draft *d)
+static int move_to_large(struct draft *d)
 {
-    struct spool_message m = { .id = d->id,
-                               .arrival = d->arrival,
-                               .nrcpt = d->nremote,
-                               .flags = d->flags,
-                               .envelope = &d->envelope };
+    struct spool_submission m = { .id = d->id,
+                                  .arrival = d->arrival,
+                                  .nrcpt = d->nremote,
+                                  .flags = d->flags,
+                                  .envelope = &d->envelope };
     struct err e;
     struct iovec v;
 
-    if (spool_solo_open(&d->solo, d->writer, &m, &e) != 0)
+    if (spool_large_open(&d->large, d->writer, &m, &e) != 0)
         return -1;
     while (d->body.n > 0) {
         chain_iov(&d->body, 0, &v, 1);
-        if (spool_solo_append(d->solo, v.iov_base, v.iov_len, &e) != 0)
+        if (spool_large_append(d->large, v.iov_base, v.iov_len, &e) != 0)
             return -1;
         chain_drop(&d->body, d->blocks, v.iov_len);
     }
@@ -134,18 +134,18 @@ static int keep(struct draft *d, const char *p, size_t n)
 {
     struct err e;
 
-    if (d->solo == NULL && fits_in_memory(d, n) &&
+    if (d->large == NULL && fits_in_memory(d, n) &&
         chain_add(&d->body, d->blocks, p, n))
         return 0;
-    if (d->solo == NULL && move_to_solo(d) != 0)
+    if (d->large == NULL && move_to_large(d) != 0)
         return -1;
-    return spool_solo_append(d->solo, p, n, &e);
+    return spool_large_append(d->large, p, n, &e);
 }
 
 static void drop_body(struct draft *d, enum draft_fault fault)
 {
     d->fault = fault;
-    spool_solo_abort(&d->solo);
+    spool_large_abort(&d->large);
     chain_clear(&d->body, d->blocks);
 }
 
@@ -172,10 +172,10 @@ void draft_take(struct draft *d, const char *p, size_t n)
         drop_body(d, DRAFT_NO_ROOM);
 }
 
-/* A second descriptor, for readers after the solo went into the queue. */
+/* A second descriptor, to read the body when the queue has it. */
 int draft_keep_body(struct draft *d)
 {
-    d->kept = spool_solo_body(d->solo);
+    d->kept = spool_large_body(d->large);
     d->kept.fd = fcntl(d->kept.fd, F_DUPFD_CLOEXEC, 0);
     return d->kept.fd < 0 ? -1 : 0;
 }
@@ -184,5 +184,6 @@ struct body draft_body(const struct draft *d)
 {
     if (d->kept.fd >= 0)
         return d->kept;
-    return d->solo != NULL ? spool_solo_body(d->solo) : body_of_chain(&d->body);
+    return d->large != NULL ? spool_large_body(d->large)
+                            : body_of_chain(&d->body);
 }

@@ -13,7 +13,7 @@
 
 enum {
     ACCEPT_PER_TURN = 64, /* so that others get a turn too */
-    BODY_BLOCKS = 8192,   /* 32 MiB of bodies in memory; more go to solos */
+    BODY_BLOCKS = 8192,   /* 32 MiB of bodies in memory; more go to larges */
     STOP_WITHIN_MS = 30000,
     LAST_WORDS_MS = 1000, /* of those who only have to read a 421 */
     GATHER_TURNS = 6,     /* and not beyond so many messages: */

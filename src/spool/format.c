@@ -1,4 +1,4 @@
-#include "spool/encode.h"
+#include "spool/format_private.h"
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
@@ -10,7 +10,7 @@
 static const unsigned char segment_magic[8] = { 0x89, 'm', 't', 'a',
                                                 's',  'e', 'g', '\n' };
 
-enum { S_CLOSED = 1, S_COPIES = 2, S_DAMAGED = 4 };
+enum { S_CLOSED = 1, S_MOVED = 2, S_DAMAGED = 4 };
 enum { H_VERSION = 8, H_SIZE = 12, H_ID = 16, H_CREATED = 24, H_CRC = 60 };
 
 /* The id is in the checksum, so a state belongs to one segment only. */
@@ -25,7 +25,7 @@ static uint32_t state_crc(const unsigned char *state, uint64_t id)
 void spool_state_encode(unsigned char out[SPOOL_STATE],
                         const struct spool_segment_header *h)
 {
-    unsigned flags = (h->closed ? S_CLOSED : 0u) | (h->copies ? S_COPIES : 0u) |
+    unsigned flags = (h->closed ? S_CLOSED : 0u) | (h->moved ? S_MOVED : 0u) |
                      (h->damaged ? S_DAMAGED : 0u);
 
     put_le64(out, h->committed);
@@ -68,7 +68,7 @@ enum spool_check spool_segment_header_decode(struct spool_segment_header *h,
         return SPOOL_STATELESS;
     h->committed = get_le64(state);
     h->closed = (get_le32(state + 8) & S_CLOSED) != 0;
-    h->copies = (get_le32(state + 8) & S_COPIES) != 0;
+    h->moved = (get_le32(state + 8) & S_MOVED) != 0;
     h->damaged = (get_le32(state + 8) & S_DAMAGED) != 0;
     return SPOOL_GOOD;
 }

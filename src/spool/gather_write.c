@@ -1,12 +1,12 @@
 /* gather_write.c - from chains to the file without a copy. */
-#include "spool/writer_private.h"
+#include "spool/gather_write_private.h"
 
 #include "base/crc32c.h"
 #include "base/fs.h"
 
 static const char zeros[4096];
 
-int spool_sink_flush(struct spool_sink *k)
+int spool_gather_flush(struct spool_gather *k)
 {
     int n = k->n;
 
@@ -18,11 +18,11 @@ int spool_sink_flush(struct spool_sink *k)
     return 0;
 }
 
-int spool_sink_add(struct spool_sink *k, const void *p, size_t n)
+int spool_gather_add(struct spool_gather *k, const void *p, size_t n)
 {
     if (n == 0)
         return 0;
-    if (k->n == SPOOL_VECTORS && spool_sink_flush(k) != 0)
+    if (k->n == SPOOL_VECTORS && spool_gather_flush(k) != 0)
         return -1;
     k->v[k->n].iov_base = (void *)(uintptr_t)p;
     k->v[k->n++].iov_len = n;
@@ -30,21 +30,21 @@ int spool_sink_add(struct spool_sink *k, const void *p, size_t n)
     return 0;
 }
 
-int spool_sink_zeros(struct spool_sink *k, uint64_t n)
+int spool_gather_zeros(struct spool_gather *k, uint64_t n)
 {
     while (n > 0) {
         size_t part = n < sizeof zeros ? (size_t)n : sizeof zeros;
-        if (spool_sink_add(k, zeros, part) != 0)
+        if (spool_gather_add(k, zeros, part) != 0)
             return -1;
         n -= part;
     }
     return 0;
 }
 
-int spool_sink_chain(struct spool_sink *k, const struct chain *c)
+int spool_gather_chain(struct spool_gather *k, const struct chain *c)
 {
     for (const struct chain_block *b = c->head; b != NULL; b = b->next)
-        if (spool_sink_add(k, b->data + b->from, b->to - b->from) != 0)
+        if (spool_gather_add(k, b->data + b->from, b->to - b->from) != 0)
             return -1;
     return 0;
 }

@@ -1,14 +1,15 @@
 /* large.c - a segment for one large message. */
-#include "spool/writer_private.h"
+#include "spool/large_private.h"
 
 #include "base/crc32c.h"
 #include "base/fs.h"
+#include "spool/writer_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct spool_solo {
+struct spool_large {
     struct list link; /* in the turn, once it is finished */
     char dir[SPOOL_DIR];
     struct spool_file f;
@@ -17,29 +18,29 @@ struct spool_solo {
     enum spool_kind name;
 };
 
-static uint64_t body_start(const struct spool_solo *s)
+static uint64_t body_start(const struct spool_large *s)
 {
     return SPOOL_SEGMENT_HEADER + spool_body_at(&s->rec);
 }
 
 /* Slots are written, not left as a hole: a mark must never meet a full
  * disk. */
-static int write_front(struct spool_solo *s, const struct chain *envelope,
+static int write_front(struct spool_large *s, const struct chain *envelope,
                        struct iovec *v)
 {
-    struct spool_sink k = { s->f.fd, SPOOL_SEGMENT_HEADER, 0, 0, v };
+    struct spool_gather k = { s->f.fd, SPOOL_SEGMENT_HEADER, 0, 0, v };
 
-    return spool_sink_zeros(&k, spool_slot_at(s->rec.nrcpt)) != 0 ||
-                   spool_sink_chain(&k, envelope) != 0 ||
-                   spool_sink_flush(&k) != 0
+    return spool_gather_zeros(&k, spool_slot_at(s->rec.nrcpt)) != 0 ||
+                   spool_gather_chain(&k, envelope) != 0 ||
+                   spool_gather_flush(&k) != 0
                ? -1
                : 0;
 }
 
-int spool_solo_open(struct spool_solo **sp, struct spool_writer *w,
-                    const struct spool_message *m, struct err *e)
+int spool_large_open(struct spool_large **sp, struct spool_writer *w,
+                     const struct spool_submission *m, struct err *e)
 {
-    struct spool_solo *s = calloc(1, sizeof *s);
+    struct spool_large *s = calloc(1, sizeof *s);
 
     *sp = NULL;
     if (s == NULL)
@@ -50,7 +51,7 @@ int spool_solo_open(struct spool_solo **sp, struct spool_writer *w,
     s->rec.id = m->id;
     s->rec.arrival = m->arrival;
     s->rec.nrcpt = m->nrcpt;
-    s->rec.flags = m->flags | SPOOL_SOLO;
+    s->rec.flags = m->flags | SPOOL_LARGE;
     s->rec.envelope_size = (uint32_t)m->envelope->n;
     s->crc = spool_chain_crc(0, m->envelope);
     if (spool_file_claim(&s->f, s->dir, 0, e) != 0)
@@ -63,12 +64,12 @@ int spool_solo_open(struct spool_solo **sp, struct spool_writer *w,
     *sp = s;
     return 0;
 out:
-    spool_solo_abort(&s);
+    spool_large_abort(&s);
     return -1;
 }
 
-int spool_solo_append(struct spool_solo *s, const void *data, size_t n,
-                      struct err *e)
+int spool_large_append(struct spool_large *s, const void *data, size_t n,
+                       struct err *e)
 {
     off_t at = (off_t)(body_start(s) + s->rec.body_size);
 
@@ -79,14 +80,14 @@ int spool_solo_append(struct spool_solo *s, const void *data, size_t n,
     return 0;
 }
 
-struct body spool_solo_body(const struct spool_solo *s)
+struct body spool_large_body(const struct spool_large *s)
 {
     return body_of_file(s->f.fd, (off_t)body_start(s), s->rec.body_size);
 }
 
 /* The padding, then the header of the record: until it stands there the file
  * holds no message. */
-static int write_end(struct spool_solo *s)
+static int write_end(struct spool_large *s)
 {
     unsigned char header[SPOOL_RECORD_HEADER];
     static const char zeros[SPOOL_ALIGN];
@@ -103,10 +104,10 @@ static int write_end(struct spool_solo *s)
     return fs_pwrite_all(s->f.fd, header, sizeof header, SPOOL_SEGMENT_HEADER);
 }
 
-int spool_solo_finish(struct spool_writer *w, struct spool_solo **sp,
-                      struct err *e)
+int spool_large_finish(struct spool_writer *w, struct spool_large **sp,
+                       struct err *e)
 {
-    struct spool_solo *s = *sp;
+    struct spool_large *s = *sp;
 
     if (s->rec.nrcpt < 1 || s->rec.nrcpt > SPOOL_RCPT_MAX)
         err_set(e, ERR_BUG, 0, "a message with %u recipients",
@@ -114,15 +115,15 @@ int spool_solo_finish(struct spool_writer *w, struct spool_solo **sp,
     else if (write_end(s) != 0)
         err_set(e, ERR_TEMP, errno, "write a large message");
     else {
-        list_push(&w->solos, &s->link);
+        list_push(&w->larges, &s->link);
         *sp = NULL;
         return 0;
     }
-    spool_solo_abort(sp);
+    spool_large_abort(sp);
     return -1;
 }
 
-void spool_solo_abort(struct spool_solo **sp)
+void spool_large_abort(struct spool_large **sp)
 {
     if (*sp == NULL)
         return;
@@ -133,22 +134,22 @@ void spool_solo_abort(struct spool_solo **sp)
 
 /* --- commit --------------------------------------------------------------- */
 
-int spool_solos_sync(struct spool_writer *w, struct err *e)
+int spool_larges_sync(struct spool_writer *w, struct err *e)
 {
-    for (struct list *l = w->solos.next; l != &w->solos; l = l->next)
-        if (fs_fdatasync(LIST_ENTRY(l, struct spool_solo, link)->f.fd) != 0)
+    for (struct list *l = w->larges.next; l != &w->larges; l = l->next)
+        if (fs_fdatasync(LIST_ENTRY(l, struct spool_large, link)->f.fd) != 0)
             return err_set(e, ERR_TEMP, errno, "sync a large message");
     return 0;
 }
 
 /* Still locked, and its state says that nothing in it is committed: so the
  * sender does not look at it before the whole turn is durable. */
-int spool_solos_rename(struct spool_writer *w, struct err *e)
+int spool_larges_rename(struct spool_writer *w, struct err *e)
 {
-    if (list_empty(&w->solos))
+    if (list_empty(&w->larges))
         return 0;
-    for (struct list *l = w->solos.next; l != &w->solos; l = l->next) {
-        struct spool_solo *s = LIST_ENTRY(l, struct spool_solo, link);
+    for (struct list *l = w->larges.next; l != &w->larges; l = l->next) {
+        struct spool_large *s = LIST_ENTRY(l, struct spool_large, link);
         if (spool_file_rename(&s->f, e) != 0)
             return -1;
         s->name = SPOOL_SEG;
@@ -158,12 +159,12 @@ int spool_solos_rename(struct spool_writer *w, struct err *e)
 
 /* Cannot fail: without the state, an unlocked segment is recovered by its
  * checksums and comes to the same. */
-void spool_solos_publish(struct spool_writer *w)
+void spool_larges_publish(struct spool_writer *w)
 {
     struct list *l;
 
-    while ((l = list_pop(&w->solos)) != NULL) {
-        struct spool_solo *s = LIST_ENTRY(l, struct spool_solo, link);
+    while ((l = list_pop(&w->larges)) != NULL) {
+        struct spool_large *s = LIST_ENTRY(l, struct spool_large, link);
         s->f.h.closed = true;
         spool_file_publish(&s->f);
         spool_file_drop(&s->f);
@@ -171,15 +172,15 @@ void spool_solos_publish(struct spool_writer *w)
     }
 }
 
-void spool_solos_undo(struct spool_writer *w)
+void spool_larges_undo(struct spool_writer *w)
 {
     bool renamed = false;
     struct list *l;
 
-    while ((l = list_pop(&w->solos)) != NULL) {
-        struct spool_solo *s = LIST_ENTRY(l, struct spool_solo, link);
+    while ((l = list_pop(&w->larges)) != NULL) {
+        struct spool_large *s = LIST_ENTRY(l, struct spool_large, link);
         renamed |= s->name == SPOOL_SEG;
-        spool_solo_abort(&s);
+        spool_large_abort(&s);
     }
     if (renamed)
         fs_sync_dir(w->dir); /* best effort, against a return by power cut */

@@ -4,15 +4,16 @@
  * that has lost them in a power cut would bring delivered recipients back,
  * and would win over the original.  So its header, which makes it a record,
  * is written only when the rest of it is on the disk. */
-#include "spool/writer_private.h"
+#include "spool/move_record_private.h"
 
 #include "base/crc32c.h"
 #include "base/fs.h"
+#include "spool/writer_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-struct copy {
+struct move {
     struct list link;
     uint64_t at;
     struct spool_record rec;
@@ -43,16 +44,16 @@ static int copy_bytes(int out, uint64_t to, const struct spool_record *r,
 
 /* Whatever happens, the writer has passed that place: a segment has only one
  * chance for each byte. */
-int spool_writer_copy(struct spool_writer *w, struct spool_record *r, int fd,
+int spool_move_record(struct spool_writer *w, struct spool_record *r, int fd,
                       uint64_t *at, struct err *e)
 {
-    struct copy *c = calloc(1, sizeof *c);
+    struct move *c = calloc(1, sizeof *c);
     uint64_t to = w->at;
     uint32_t crc;
 
     if (c == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory to move a message");
-    list_push(&w->copies, &c->link);
+    list_push(&w->moves, &c->link);
     w->at += r->length;
     if (copy_bytes(w->f.fd, to, r, fd, *at, &crc) != 0)
         return err_set(e, ERR_TEMP, errno, "move a message");
@@ -67,16 +68,16 @@ int spool_writer_copy(struct spool_writer *w, struct spool_record *r, int fd,
     return 0;
 }
 
-int spool_copies_finish(struct spool_writer *w, struct err *e)
+int spool_moves_finish(struct spool_writer *w, struct err *e)
 {
     unsigned char header[SPOOL_RECORD_HEADER];
 
-    if (list_empty(&w->copies))
+    if (list_empty(&w->moves))
         return 0;
     if (fs_fdatasync(w->f.fd) != 0)
         return err_set(e, ERR_TEMP, errno, "sync moved messages");
-    for (struct list *l = w->copies.next; l != &w->copies; l = l->next) {
-        const struct copy *c = LIST_ENTRY(l, struct copy, link);
+    for (struct list *l = w->moves.next; l != &w->moves; l = l->next) {
+        const struct move *c = LIST_ENTRY(l, struct move, link);
         spool_record_encode(header, &c->rec);
         if (fs_pwrite_all(w->f.fd, header, sizeof header, (off_t)c->at) != 0)
             return err_set(e, ERR_TEMP, errno, "move a message");
@@ -84,10 +85,10 @@ int spool_copies_finish(struct spool_writer *w, struct err *e)
     return 0;
 }
 
-void spool_copies_forget(struct spool_writer *w)
+void spool_moves_forget(struct spool_writer *w)
 {
     struct list *l;
 
-    while ((l = list_pop(&w->copies)) != NULL)
-        free(LIST_ENTRY(l, struct copy, link));
+    while ((l = list_pop(&w->moves)) != NULL)
+        free(LIST_ENTRY(l, struct move, link));
 }

@@ -3,7 +3,7 @@
  * A crash between the commit of a copy and the end of the old file leaves
  * both.  The highest generation wins; among equals (reclaim tried twice) the
  * place decides, so that it is one and the same for everybody. */
-#include "spool/segments.h"
+#include "spool/newest_private.h"
 
 #include <stdlib.h>
 
@@ -23,7 +23,7 @@ static uint64_t hash_of(struct msg_id id)
     return map_hash(key, sizeof key);
 }
 
-static struct best *find(const struct spool_copies *c, struct msg_id id)
+static struct best *find(const struct spool_newest *c, struct msg_id id)
 {
     struct map_link *l = map_first(&c->map, hash_of(id));
 
@@ -42,7 +42,7 @@ static bool better(const struct best *b, const struct spool_record *r,
     return b->at > at;
 }
 
-bool spool_copies_note(struct spool_copies *c, const struct spool_record *r,
+bool spool_newest_note(struct spool_newest *c, const struct spool_record *r,
                        uint64_t at)
 {
     if (c->map.bucket == NULL && map_init(&c->map, BUCKETS) != 0)
@@ -64,8 +64,8 @@ bool spool_copies_note(struct spool_copies *c, const struct spool_record *r,
     return true;
 }
 
-bool spool_copies_beat(const struct spool_copies *c,
-                       const struct spool_record *r, uint64_t at)
+bool spool_newest_beats(const struct spool_newest *c,
+                        const struct spool_record *r, uint64_t at)
 {
     if (c->n == 0)
         return false;
@@ -73,7 +73,7 @@ bool spool_copies_beat(const struct spool_copies *c,
     return b != NULL && better(b, r, at);
 }
 
-void spool_copies_free(struct spool_copies *c)
+void spool_newest_free(struct spool_newest *c)
 {
     for (size_t i = 0; c->map.bucket != NULL && i <= c->map.mask; i++)
         for (struct map_link *l = c->map.bucket[i], *next; l != NULL;

@@ -1,9 +1,10 @@
-#include "spool/segments.h"
+#include "spool/queue.h"
 
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/os.h"
-#include "spool/wake.h"
+#include "spool/segments_private.h"
+#include "spool/wake_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,111 +16,111 @@ enum { SEGMENT_BUCKETS = 4096, LOOK_EVERY_MS = 2000 };
 
 /* --- begin and end -------------------------------------------------------- */
 
-static int take_lock(struct spool_store *s, const char *queue_dir,
+static int take_lock(struct spool_queue *q, const char *queue_dir,
                      struct err *e)
 {
     char path[SPOOL_PATH];
 
     if (!os_path(path, sizeof path, queue_dir, "run/sender.lock"))
         return err_set(e, ERR_USAGE, ENAMETOOLONG, "queue directory");
-    s->lock_fd = fs_open(path, O_RDWR | O_CREAT, 0600);
-    if (s->lock_fd < 0)
+    q->lock_fd = fs_open(path, O_RDWR | O_CREAT, 0600);
+    if (q->lock_fd < 0)
         return err_set(e, ERR_TEMP, errno, "open %s", path);
-    if (fs_lock(s->lock_fd, LOCK_EX | LOCK_NB) != 0)
+    if (fs_lock(q->lock_fd, LOCK_EX | LOCK_NB) != 0)
         return err_set(e, ERR_TEMP, errno, "lock %s: is another sender there?",
                        path);
     return 0;
 }
 
-int spool_store_open(struct spool_store **sp, const char *queue_dir,
+int spool_queue_open(struct spool_queue **qp, const char *queue_dir,
                      struct err *e)
 {
-    struct spool_store *s = calloc(1, sizeof *s);
+    struct spool_queue *q = calloc(1, sizeof *q);
 
-    *sp = NULL;
-    if (s == NULL)
+    *qp = NULL;
+    if (q == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory for the queue");
-    s->lock_fd = s->wake_fd = -1;
-    list_init(&s->all);
-    list_init(&s->active);
-    list_init(&s->arrived);
-    list_init(&s->open);
-    list_init(&s->dirty);
-    if (map_init(&s->by_id, SEGMENT_BUCKETS) != 0) {
+    q->lock_fd = q->wake_fd = -1;
+    list_init(&q->all);
+    list_init(&q->active);
+    list_init(&q->arrived);
+    list_init(&q->open);
+    list_init(&q->dirty);
+    if (map_init(&q->by_id, SEGMENT_BUCKETS) != 0) {
         err_set(e, ERR_TEMP, 0, "no memory for the queue");
         goto out;
     }
-    if (spool_segments_dir(s->dir, queue_dir, e) != 0 ||
-        take_lock(s, queue_dir, e) != 0 ||
-        (s->wake_fd = spool_wake_open(queue_dir, e)) < 0 ||
-        spool_survey(s, true, e) != 0)
+    if (spool_segments_dir(q->dir, queue_dir, e) != 0 ||
+        take_lock(q, queue_dir, e) != 0 ||
+        (q->wake_fd = spool_wake_open(queue_dir, e)) < 0 ||
+        spool_segments_scan(q, true, e) != 0)
         goto out;
-    *sp = s;
+    *qp = q;
     return 0;
 out:
-    spool_store_close(&s);
+    spool_queue_close(&q);
     return -1;
 }
 
-/* Items are the owner's; they only lose their segment. */
-static void drop_items(struct spool_segment *g)
+/* Messages are the owner's; they only lose their segment. */
+static void drop_messages(struct spool_segment *g)
 {
     struct list *l;
 
-    while ((l = list_pop(&g->items)) != NULL)
-        LIST_ENTRY(l, struct spool_item, link)->segment = NULL;
+    while ((l = list_pop(&g->messages)) != NULL)
+        LIST_ENTRY(l, struct spool_message, link)->segment = NULL;
 }
 
-void spool_store_close(struct spool_store **sp)
+void spool_queue_close(struct spool_queue **qp)
 {
-    struct spool_store *s = *sp;
+    struct spool_queue *q = *qp;
 
-    if (s == NULL)
+    if (q == NULL)
         return;
-    spool_store_sync(s, NULL);
-    while (!list_empty(&s->all)) {
+    spool_queue_sync(q, NULL);
+    while (!list_empty(&q->all)) {
         struct spool_segment *g =
-            LIST_ENTRY(s->all.next, struct spool_segment, link);
-        drop_items(g);
+            LIST_ENTRY(q->all.next, struct spool_segment, link);
+        drop_messages(g);
         g->pins = 0;
-        spool_shelf_forget(s, g);
+        spool_segments_forget(q, g);
     }
-    spool_copies_free(&s->copies);
-    map_done(&s->by_id);
-    if (s->wake_fd >= 0)
-        close(s->wake_fd);
-    if (s->lock_fd >= 0)
-        fs_close(s->lock_fd);
-    free(s);
-    *sp = NULL;
+    spool_newest_free(&q->newest);
+    map_done(&q->by_id);
+    if (q->wake_fd >= 0)
+        close(q->wake_fd);
+    if (q->lock_fd >= 0)
+        fs_close(q->lock_fd);
+    free(q);
+    *qp = NULL;
 }
 
-int spool_store_wake_fd(const struct spool_store *s)
+int spool_queue_wake_fd(const struct spool_queue *q)
 {
-    return s->wake_fd;
+    return q->wake_fd;
 }
 
-void spool_store_usage(const struct spool_store *s, struct spool_usage *u)
+void spool_queue_usage(const struct spool_queue *q, struct spool_usage *u)
 {
-    *u = (struct spool_usage){ .segments = s->nsegments,
-                               .disk_bytes = s->disk_bytes,
-                               .live_bytes = s->live_bytes,
-                               .messages = s->messages,
-                               .damaged = s->nbad };
-    for (struct list *l = s->all.next; l != &s->all; l = l->next)
+    *u = (struct spool_usage){ .segments = q->nsegments,
+                               .disk_bytes = q->disk_bytes,
+                               .live_bytes = q->live_bytes,
+                               .messages = q->messages,
+                               .damaged = q->nbad };
+    for (struct list *l = q->all.next; l != &q->all; l = l->next)
         u->damaged += LIST_ENTRY(l, struct spool_segment, link)->damaged;
 }
 
 /* --- new records ---------------------------------------------------------- */
 
 struct looking {
-    struct spool_store *s;
+    struct spool_queue *q;
     spool_found_fn *found;
     void *ctx;
     struct err *e;
 };
 
-/* Is it one that reclaim put there, with its item? */
+/* Is it one that reclaim put there, with its message? */
 static bool is_own(struct spool_segment *g, uint64_t at)
 {
     struct spool_range *o;
@@ -135,69 +136,70 @@ static bool is_own(struct spool_segment *g, uint64_t at)
 static int consider(struct looking *k, struct spool_segment *g,
                     const struct spool_record *r, uint64_t at)
 {
-    struct spool_store *s = k->s;
+    struct spool_queue *q = k->q;
 
-    g->solo |= (r->flags & SPOOL_SOLO) != 0;
-    g->copies |= r->generation > 0;
+    g->large |= (r->flags & SPOOL_LARGE) != 0;
+    g->moved |= r->generation > 0;
     if ((r->flags & SPOOL_TORN) != 0 || is_own(g, at) ||
-        spool_copies_beat(&s->copies, r, at))
+        spool_newest_beats(&q->newest, r, at))
         return 0;
-    int waits = spool_walk_waits(&s->walk, r, at, k->e);
+    int waits = spool_records_waits(&q->records, r, at, k->e);
     if (waits <= 0)
         return waits;
-    const struct spool_view v = { r, g->fd, at, &s->walk };
-    struct spool_item *it = k->found(k->ctx, &v);
-    if (it == NULL)
+    const struct spool_reader v = { r, g->fd, at, &q->records };
+    struct spool_message *m = k->found(k->ctx, &v);
+    if (m == NULL)
         return 1;
-    it->rec = *r;
-    spool_item_place(s, g, it, at);
-    s->messages++;
+    m->rec = *r;
+    spool_message_place(q, g, m, at);
+    q->messages++;
     return 0;
 }
 
 static int scan_segment(struct looking *k, struct spool_segment *g)
 {
-    struct spool_store *s = k->s;
+    struct spool_queue *q = k->q;
     struct spool_record r;
     uint64_t at;
     int rc;
 
     if (g->scanned >= g->end)
         return 0;
-    if (spool_shelf_fd(s, g, k->e) < 0)
+    if (spool_segments_fd(q, g, k->e) < 0)
         return -1;
-    spool_walk_start(&s->walk, g->fd, g->id, g->scanned, g->end);
-    while ((rc = spool_walk_next(&s->walk, &r, &at, k->e)) == 1) {
-        uint64_t next = s->walk.at;
+    spool_records_start(&q->records, g->fd, g->id, g->scanned, g->end);
+    while ((rc = spool_records_next(&q->records, &r, &at, k->e)) == 1) {
+        uint64_t next = q->records.at;
         if ((rc = consider(k, g, &r, at)) != 0)
             return rc;
         g->scanned = next;
     }
     if (rc < 0)
         return -1;
-    g->damaged |= s->walk.broken;
+    g->damaged |= q->records.broken;
     g->scanned = g->end;
     return 0;
 }
 
 /* Before the first record is shown: which ids have newer copies? */
-static int note_copies(struct spool_store *s, struct err *e)
+static int note_moved(struct spool_queue *q, struct err *e)
 {
     struct spool_record r;
     uint64_t at;
 
-    for (struct list *l = s->active.next; l != &s->active; l = l->next) {
+    for (struct list *l = q->active.next; l != &q->active; l = l->next) {
         struct spool_segment *g = LIST_ENTRY(l, struct spool_segment, active);
-        if (!g->copies)
+        if (!g->moved)
             continue;
-        if (spool_shelf_fd(s, g, e) < 0)
+        if (spool_segments_fd(q, g, e) < 0)
             return -1;
-        spool_walk_start(&s->walk, g->fd, g->id, SPOOL_SEGMENT_HEADER, g->end);
+        spool_records_start(&q->records, g->fd, g->id, SPOOL_SEGMENT_HEADER,
+                            g->end);
         int rc;
-        while ((rc = spool_walk_next(&s->walk, &r, &at, e)) == 1)
+        while ((rc = spool_records_next(&q->records, &r, &at, e)) == 1)
             if (r.generation > 0 && (r.flags & SPOOL_TORN) == 0 &&
-                !spool_copies_note(&s->copies, &r, at))
-                return err_set(e, ERR_TEMP, 0, "no memory for copies");
+                !spool_newest_note(&q->newest, &r, at))
+                return err_set(e, ERR_TEMP, 0, "no memory for moved messages");
         if (rc < 0)
             return -1;
     }
@@ -211,16 +213,16 @@ static int scan_active(struct looking *k)
     struct err why;
     int rc = 0;
 
-    for (l = k->s->active.next; l != &k->s->active; l = next) {
+    for (l = k->q->active.next; l != &k->q->active; l = next) {
         struct spool_segment *g = LIST_ENTRY(l, struct spool_segment, active);
         next = l->next;
-        struct looking one = { k->s, k->found, k->ctx, &why };
-        int now = spool_refresh(k->s, g, false, &why);
+        struct looking one = { k->q, k->found, k->ctx, &why };
+        int now = spool_segments_refresh(k->q, g, false, &why);
         if (now == 0)
             now = scan_segment(&one, g);
         if (now > 0)
             return 1;
-        if (now < 0 && spool_shelf_vanished(k->s, g, &why))
+        if (now < 0 && spool_segments_vanished(k->q, g, &why))
             continue;
         if (now < 0 && k->e != NULL)
             *k->e = why;
@@ -228,27 +230,27 @@ static int scan_active(struct looking *k)
         if (now < 0 || !g->closed || g->scanned < g->end)
             continue;
         list_remove(&g->active);
-        spool_shelf_settle(k->s, g);
+        spool_segments_settle(k->q, g);
     }
     return rc;
 }
 
-int spool_store_scan(struct spool_store *s, spool_found_fn *found, void *ctx,
+int spool_queue_scan(struct spool_queue *q, spool_found_fn *found, void *ctx,
                      struct err *e)
 {
-    struct looking k = { s, found, ctx, e };
+    struct looking k = { q, found, ctx, e };
     int rc = 0;
 
-    s->look |= spool_wake_drain(s->wake_fd);
-    if (s->look || clock_mono_ms() - s->look_ms >= LOOK_EVERY_MS)
-        rc = spool_survey(s, false, e);
-    if (!s->noted && note_copies(s, e) != 0)
+    q->look |= spool_wake_drain(q->wake_fd);
+    if (q->look || clock_mono_ms() - q->look_ms >= LOOK_EVERY_MS)
+        rc = spool_segments_scan(q, false, e);
+    if (!q->noted && note_moved(q, e) != 0)
         return -1;
-    s->noted = true;
+    q->noted = true;
     int now = scan_active(&k);
-    if (now == 0 && !s->settled) {
-        s->settled = true;
-        spool_copies_free(&s->copies);
+    if (now == 0 && !q->settled) {
+        q->settled = true;
+        spool_newest_free(&q->newest);
     }
     return now != 0 ? now : rc;
 }

@@ -1,9 +1,9 @@
 /* reader.c - the queue for those who only look: no lock is needed, nothing is
  * changed.  What moves meanwhile may be seen twice or not at all. */
-#include "spool/queue.h"
+#include "spool/reader.h"
 
 #include "base/fs.h"
-#include "spool/segments.h"
+#include "spool/segments_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,11 +13,11 @@
 struct look {
     char dir[SPOOL_DIR];
     bool all;
-    spool_view_fn *fn; /* NULL: only collect copies */
+    spool_read_fn *fn; /* NULL: only collect the newest */
     void *ctx;
-    struct spool_copies copies;
+    struct spool_newest newest;
     struct err newer; /* kind is set: there was such a segment */
-    struct spool_walk walk;
+    struct spool_records records;
 };
 
 /* Up to what is committed while there is a writer or it left in order; else
@@ -44,24 +44,24 @@ static int wanted(struct look *k, const struct spool_record *r, uint64_t at,
 {
     int rc;
 
-    if ((r->flags & SPOOL_TORN) != 0 || spool_copies_beat(&k->copies, r, at))
+    if ((r->flags & SPOOL_TORN) != 0 || spool_newest_beats(&k->newest, r, at))
         return 0;
-    if (verify && (rc = spool_walk_verify(&k->walk, r, at, e)) != 1)
+    if (verify && (rc = spool_records_verify(&k->records, r, at, e)) != 1)
         return rc;
     if (k->fn == NULL)
         return r->generation > 0;
-    return k->all ? 1 : spool_walk_waits(&k->walk, r, at, e);
+    return k->all ? 1 : spool_records_waits(&k->records, r, at, e);
 }
 
 static int show(struct look *k, const struct spool_record *r, uint64_t at,
                 struct err *e)
 {
-    struct spool_view v = { r, k->walk.fd, at, &k->walk };
+    struct spool_reader v = { r, k->records.fd, at, &k->records };
 
     if (k->fn != NULL)
         return k->fn(k->ctx, &v);
-    if (!spool_copies_note(&k->copies, r, at))
-        return err_set(e, ERR_TEMP, 0, "no memory for copies");
+    if (!spool_newest_note(&k->newest, r, at))
+        return err_set(e, ERR_TEMP, 0, "no memory for moved messages");
     return 0;
 }
 
@@ -75,8 +75,8 @@ static int walk_records(struct look *k, int fd,
 
     if (readable(fd, h, &end, &verify, e) != 0)
         return -1;
-    spool_walk_start(&k->walk, fd, h->id, SPOOL_SEGMENT_HEADER, end);
-    while ((rc = spool_walk_next(&k->walk, &r, &at, e)) == 1) {
+    spool_records_start(&k->records, fd, h->id, SPOOL_SEGMENT_HEADER, end);
+    while ((rc = spool_records_next(&k->records, &r, &at, e)) == 1) {
         rc = wanted(k, &r, at, verify, e);
         if (rc == 1)
             rc = show(k, &r, at, e);
@@ -106,7 +106,7 @@ static int on_segment(void *ctx, uint64_t id, enum spool_kind kind,
         rc = err_set(e, ERR_TEMP, errno, "read %s", path);
     } else if (check == SPOOL_NEWER) {
         spool_err_newer(id, &k->newer);
-    } else if (k->fn != NULL || h.copies || !h.closed) {
+    } else if (k->fn != NULL || h.moved || !h.closed) {
         h.id = id;
         if (check == SPOOL_BROKEN)
             h.committed = SPOOL_SEGMENT_HEADER;
@@ -116,8 +116,8 @@ static int on_segment(void *ctx, uint64_t id, enum spool_kind kind,
     return rc;
 }
 
-int spool_look(const char *queue_dir, bool all, spool_view_fn *fn, void *ctx,
-               struct err *e)
+int spool_read_all(const char *queue_dir, bool all, spool_read_fn *fn,
+                   void *ctx, struct err *e)
 {
     struct look *k = calloc(1, sizeof *k);
     int rc = -1;
@@ -137,19 +137,20 @@ int spool_look(const char *queue_dir, bool all, spool_view_fn *fn, void *ctx,
             *e = k->newer;
         rc = -1;
     }
-    spool_copies_free(&k->copies);
+    spool_newest_free(&k->newest);
     free(k);
     return rc;
 }
 
 /* --- one record ----------------------------------------------------------- */
 
-int spool_view_slot(const struct spool_view *v, uint32_t index,
-                    struct spool_slot *slot, struct err *e)
+int spool_reader_slot(const struct spool_reader *v, uint32_t index,
+                      struct spool_slot *slot, struct err *e)
 {
     uint64_t at = v->at + spool_slot_at(index);
     const unsigned char *seen =
-        v->walk == NULL ? NULL : spool_walk_peek(v->walk, at, SPOOL_SLOT);
+        v->records == NULL ? NULL
+                           : spool_records_peek(v->records, at, SPOOL_SLOT);
     unsigned char in[SPOOL_SLOT];
 
     if (index >= v->rec->nrcpt)
@@ -179,7 +180,7 @@ static int malformed(struct err *e)
 }
 
 /* Through a window that holds the longest field: envelopes may be large. */
-static int read_envelope(const struct spool_view *v, spool_field_fn *fn,
+static int read_envelope(const struct spool_reader *v, spool_field_fn *fn,
                          void *ctx, struct err *e)
 {
     char window[SPOOL_FIELD_HEAD + SPOOL_FIELD_MAX];
@@ -202,14 +203,14 @@ static int read_envelope(const struct spool_view *v, spool_field_fn *fn,
     return 0;
 }
 
-int spool_view_envelope(const struct spool_view *v, spool_field_fn *fn,
-                        void *ctx, struct err *e)
+int spool_reader_envelope(const struct spool_reader *v, spool_field_fn *fn,
+                          void *ctx, struct err *e)
 {
     const unsigned char *seen =
-        v->walk == NULL
+        v->records == NULL
             ? NULL
-            : spool_walk_peek(v->walk, v->at + spool_envelope_at(v->rec),
-                              v->rec->envelope_size);
+            : spool_records_peek(v->records, v->at + spool_envelope_at(v->rec),
+                                 v->rec->envelope_size);
 
     if (seen == NULL)
         return read_envelope(v, fn, ctx, e);
@@ -218,7 +219,7 @@ int spool_view_envelope(const struct spool_view *v, spool_field_fn *fn,
     return rc == 0 && rest.n > 0 ? malformed(e) : rc;
 }
 
-struct body spool_view_body(const struct spool_view *v)
+struct body spool_reader_body(const struct spool_reader *v)
 {
     return body_of_file(v->fd, (off_t)(v->at + spool_body_at(v->rec)),
                         v->rec->body_size);

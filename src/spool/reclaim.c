@@ -1,5 +1,8 @@
 /* reclaim.c - few live messages must not pin a large file for days. */
-#include "spool/segments.h"
+#include "spool/reclaim.h"
+
+#include "spool/move_record_private.h"
+#include "spool/segments_private.h"
 #include "spool/writer_private.h"
 
 #include <stdlib.h>
@@ -11,7 +14,7 @@ struct step {
     struct spool_segment *from;
     int n;
     uint64_t bytes;
-    struct spool_item *item[STEP_ITEMS];
+    struct spool_message *message[STEP_ITEMS];
     struct spool_record rec[STEP_ITEMS];
     uint64_t at[STEP_ITEMS];
 };
@@ -19,59 +22,59 @@ struct step {
 /* A segment with one large message is dead or alive as a whole. */
 static bool worth_it(const struct spool_segment *g)
 {
-    return g->closed && !g->solo && !g->stuck && g->live > 0 &&
+    return g->closed && !g->large && !g->stuck && g->live > 0 &&
            g->scanned >= g->end && g->live_bytes < g->size / 2;
 }
 
-static struct spool_segment *choose(struct spool_store *s)
+static struct spool_segment *choose(struct spool_queue *q)
 {
-    for (struct list *l = s->all.next; l != &s->all; l = l->next)
+    for (struct list *l = q->all.next; l != &q->all; l = l->next)
         if (worth_it(LIST_ENTRY(l, struct spool_segment, link)))
             return LIST_ENTRY(l, struct spool_segment, link);
     return NULL;
 }
 
 /* Those that could not be removed when their last message was done. */
-static void settle_again(struct spool_store *s)
+static void settle_again(struct spool_queue *q)
 {
-    for (struct list *l = s->all.next, *next; l != &s->all; l = next) {
+    for (struct list *l = q->all.next, *next; l != &q->all; l = next) {
         struct spool_segment *g = LIST_ENTRY(l, struct spool_segment, link);
         next = l->next;
         if (g->pins == 0)
-            spool_shelf_settle(s, g);
+            spool_segments_settle(q, g);
     }
 }
 
 static void pick(struct step *t)
 {
-    for (struct list *l = t->from->items.next;
-         l != &t->from->items && t->n < STEP_ITEMS; l = l->next) {
-        struct spool_item *it = LIST_ENTRY(l, struct spool_item, link);
-        if (t->n > 0 && t->bytes + it->rec.length > STEP_BYTES)
+    for (struct list *l = t->from->messages.next;
+         l != &t->from->messages && t->n < STEP_ITEMS; l = l->next) {
+        struct spool_message *m = LIST_ENTRY(l, struct spool_message, link);
+        if (t->n > 0 && t->bytes + m->rec.length > STEP_BYTES)
             break;
-        t->item[t->n] = it;
-        t->rec[t->n] = it->rec;
-        t->at[t->n] = it->at;
-        t->bytes += it->rec.length;
+        t->message[t->n] = m;
+        t->rec[t->n] = m->rec;
+        t->at[t->n] = m->at;
+        t->bytes += m->rec.length;
         t->n++;
     }
 }
 
-static int copy_all(struct spool_store *s, struct step *t,
+static int copy_all(struct spool_queue *q, struct step *t,
                     struct spool_writer *w, struct err *e)
 {
-    int fd = spool_shelf_fd(s, t->from, e);
+    int fd = spool_segments_fd(q, t->from, e);
 
     if (fd < 0 || spool_writer_reserve(w, t->bytes, e) != 0)
         return -1;
     for (int i = 0; i < t->n; i++)
-        if (spool_writer_copy(w, &t->rec[i], fd, &t->at[i], e) != 0)
+        if (spool_move_record(w, &t->rec[i], fd, &t->at[i], e) != 0)
             return -1;
     return 0;
 }
 
 /* From here on the copies are what counts. */
-static void settle(struct spool_store *s, struct step *t,
+static void settle(struct spool_queue *q, struct step *t,
                    struct spool_segment *to, struct spool_range *own)
 {
     struct spool_range **last = &to->own;
@@ -81,16 +84,16 @@ static void settle(struct spool_store *s, struct step *t,
     *last = own;
     if (own->to > to->end)
         to->end = own->to;
-    to->copies = true;
+    to->moved = true;
     for (int i = 0; i < t->n; i++) {
-        spool_item_remove(s, t->item[i]);
-        t->item[i]->rec = t->rec[i];
-        spool_item_place(s, to, t->item[i], t->at[i]);
+        spool_message_remove(q, t->message[i]);
+        t->message[i]->rec = t->rec[i];
+        spool_message_place(q, to, t->message[i], t->at[i]);
     }
-    spool_shelf_settle(s, t->from);
+    spool_segments_settle(q, t->from);
 }
 
-static int move(struct spool_store *s, struct step *t, struct spool_writer *w,
+static int move(struct spool_queue *q, struct step *t, struct spool_writer *w,
                 struct err *e)
 {
     struct spool_range *own = calloc(1, sizeof *own);
@@ -98,11 +101,11 @@ static int move(struct spool_store *s, struct step *t, struct spool_writer *w,
 
     if (own == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory to reclaim");
-    if (copy_all(s, t, w, e) != 0)
+    if (copy_all(q, t, w, e) != 0)
         goto out;
     own->from = t->at[0];
     own->to = own->from + t->bytes;
-    if ((to = spool_shelf_add(s, w->f.h.id)) == NULL)
+    if ((to = spool_segments_add(q, w->f.h.id)) == NULL)
         err_set(e, ERR_TEMP, 0, "no memory to reclaim");
 out:
     if (to == NULL || spool_writer_commit(w, e) != 0) {
@@ -110,21 +113,21 @@ out:
         free(own);
         return -1;
     }
-    settle(s, t, to, own);
+    settle(q, t, to, own);
     return 0;
 }
 
 /* A segment with a record that has rotted is left alone until the next start,
  * or the work would be tried again every second. */
-int spool_store_reclaim(struct spool_store *s, struct spool_writer *w,
+int spool_queue_reclaim(struct spool_queue *q, struct spool_writer *w,
                         struct err *e)
 {
     struct err why;
 
-    if (!list_empty(&w->turn) || !list_empty(&w->solos))
+    if (!list_empty(&w->turn) || !list_empty(&w->larges))
         return 1;
-    settle_again(s);
-    struct spool_segment *from = choose(s);
+    settle_again(q);
+    struct spool_segment *from = choose(q);
     if (from == NULL)
         return 0;
     struct step *t = calloc(1, sizeof *t);
@@ -132,10 +135,10 @@ int spool_store_reclaim(struct spool_store *s, struct spool_writer *w,
         return err_set(e, ERR_TEMP, 0, "no memory to reclaim");
     t->from = from;
     pick(t);
-    int rc = move(s, t, w, &why);
+    int rc = move(q, t, w, &why);
     free(t);
     if (rc == 0)
-        return choose(s) != NULL;
+        return choose(q) != NULL;
     if (why.kind == ERR_PERM)
         from->stuck = from->damaged = true;
     if (e != NULL)

@@ -1,4 +1,4 @@
-#include "spool/records.h"
+#include "spool/records_private.h"
 
 #include "base/crc32c.h"
 #include "base/fs.h"
@@ -7,8 +7,8 @@
 
 enum { NEAR = 16 * 1024, PIECE = 4096 };
 
-void spool_walk_start(struct spool_walk *w, int fd, uint64_t segment,
-                      uint64_t at, uint64_t end)
+void spool_records_start(struct spool_records *w, int fd, uint64_t segment,
+                         uint64_t at, uint64_t end)
 {
     w->fd = fd;
     w->segment = segment;
@@ -22,7 +22,8 @@ void spool_walk_start(struct spool_walk *w, int fd, uint64_t segment,
 /* Fill the buffer from `at`: as much as is useful.  Small messages stand near
  * each other and one read serves many; behind a large body only the next
  * header and slots are wanted. */
-static int fill(struct spool_walk *w, uint64_t at, size_t least, struct err *e)
+static int fill(struct spool_records *w, uint64_t at, size_t least,
+                struct err *e)
 {
     size_t want = w->last <= NEAR ? sizeof w->buf : PIECE, n = 0;
 
@@ -43,49 +44,49 @@ static int fill(struct spool_walk *w, uint64_t at, size_t least, struct err *e)
     return 0;
 }
 
-const unsigned char *spool_walk_bytes(struct spool_walk *w, uint64_t at,
-                                      size_t n, struct err *e)
+const unsigned char *spool_records_bytes(struct spool_records *w, uint64_t at,
+                                         size_t n, struct err *e)
 {
     if (at > w->end || n > w->end - at) {
         err_set(e, ERR_TEMP, EIO, "a segment is cut short");
         return NULL;
     }
-    if (spool_walk_peek(w, at, n) == NULL && fill(w, at, n, e) != 0)
+    if (spool_records_peek(w, at, n) == NULL && fill(w, at, n, e) != 0)
         return NULL;
     return w->buf + (at - w->from);
 }
 
-const unsigned char *spool_walk_peek(const struct spool_walk *w, uint64_t at,
-                                     uint64_t n)
+const unsigned char *spool_records_peek(const struct spool_records *w,
+                                        uint64_t at, uint64_t n)
 {
     if (at < w->from || at - w->from > w->n || n > w->n - (at - w->from))
         return NULL;
     return w->buf + (at - w->from);
 }
 
-void spool_walk_ahead(struct spool_walk *w, int fd, uint64_t segment,
-                      const uint64_t place[2], uint64_t end)
+void spool_records_ahead(struct spool_records *w, int fd, uint64_t segment,
+                         const uint64_t place[2], uint64_t end)
 {
     uint64_t at = place[0], n = place[1];
     bool same = w->segment == segment;
 
-    if (same && spool_walk_peek(w, at, n) != NULL)
+    if (same && spool_records_peek(w, at, n) != NULL)
         return;
     bool onward = same && at >= w->from && at - w->from <= 2 * SPOOL_WINDOW;
-    spool_walk_start(w, fd, segment, at, end);
+    spool_records_start(w, fd, segment, at, end);
     w->last = onward ? 0 : SIZE_MAX;
     if (n <= SPOOL_WINDOW)
-        (void)spool_walk_bytes(w, at, (size_t)n, NULL);
+        (void)spool_records_bytes(w, at, (size_t)n, NULL);
 }
 
-int spool_walk_next(struct spool_walk *w, struct spool_record *r, uint64_t *at,
-                    struct err *e)
+int spool_records_next(struct spool_records *w, struct spool_record *r,
+                       uint64_t *at, struct err *e)
 {
     if (w->broken || w->at >= w->end)
         return 0;
     const unsigned char *p = NULL;
     if (w->end - w->at >= SPOOL_RECORD_HEADER &&
-        (p = spool_walk_bytes(w, w->at, SPOOL_RECORD_HEADER, e)) == NULL)
+        (p = spool_records_bytes(w, w->at, SPOOL_RECORD_HEADER, e)) == NULL)
         return -1;
     if (p == NULL || !spool_record_decode(r, p) || r->segment != w->segment ||
         r->length > w->end - w->at) {
@@ -98,14 +99,14 @@ int spool_walk_next(struct spool_walk *w, struct spool_record *r, uint64_t *at,
     return 1;
 }
 
-int spool_walk_waits(struct spool_walk *w, const struct spool_record *r,
-                     uint64_t at, struct err *e)
+int spool_records_waits(struct spool_records *w, const struct spool_record *r,
+                        uint64_t at, struct err *e)
 {
     struct spool_slot slot;
 
     for (uint32_t i = 0; i < r->nrcpt; i++) {
         const unsigned char *p =
-            spool_walk_bytes(w, at + spool_slot_at(i), SPOOL_SLOT, e);
+            spool_records_bytes(w, at + spool_slot_at(i), SPOOL_SLOT, e);
         if (p == NULL)
             return -1;
         spool_slot_decode(&slot, i, p);
@@ -115,8 +116,8 @@ int spool_walk_waits(struct spool_walk *w, const struct spool_record *r,
     return 0;
 }
 
-int spool_walk_verify(struct spool_walk *w, const struct spool_record *r,
-                      uint64_t at, struct err *e)
+int spool_records_verify(struct spool_records *w, const struct spool_record *r,
+                         uint64_t at, struct err *e)
 {
     uint64_t from = at + spool_envelope_at(r);
     uint64_t left = r->envelope_size + r->body_size;
@@ -125,7 +126,7 @@ int spool_walk_verify(struct spool_walk *w, const struct spool_record *r,
     w->last = 0; /* all of it is wanted */
     while (left > 0) {
         size_t n = left < PIECE ? (size_t)left : PIECE;
-        const unsigned char *p = spool_walk_bytes(w, from, n, e);
+        const unsigned char *p = spool_records_bytes(w, from, n, e);
         if (p == NULL)
             return -1;
         crc = crc32c(crc, p, n);

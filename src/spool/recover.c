@@ -3,10 +3,10 @@
  * Boundaries of records are never guessed: from the first record on, each
  * header says where the next one stands, and a body is never searched for
  * headers.  So nobody can smuggle a record in inside of a body. */
-#include "spool/segment.h"
+#include "spool/recover_private.h"
 
 #include "base/fs.h"
-#include "spool/records.h"
+#include "spool/records_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -30,20 +30,20 @@ static int mark_torn(struct spool_file *f, struct spool_record *r, uint64_t at,
  * the last whole one.  Before `committed` all were synced once, so what is
  * not whole there has rotted; after it, it is the torn end of a turn that
  * was never acknowledged. */
-static int check_records(struct spool_file *f, struct spool_walk *w,
+static int check_records(struct spool_file *f, struct spool_records *w,
                          uint64_t *good, struct err *e)
 {
     uint64_t committed = f->h.committed, at;
     struct spool_record r;
     int rc;
 
-    while ((rc = spool_walk_next(w, &r, &at, e)) == 1) {
+    while ((rc = spool_records_next(w, &r, &at, e)) == 1) {
         int whole = (r.flags & SPOOL_TORN) == 0;
-        if (whole && (whole = spool_walk_verify(w, &r, at, e)) < 0)
+        if (whole && (whole = spool_records_verify(w, &r, at, e)) < 0)
             return -1;
         if (whole) {
             *good = w->at;
-            f->h.copies |= r.generation > 0;
+            f->h.moved |= r.generation > 0;
             continue;
         }
         f->h.damaged |= w->at <= committed;
@@ -74,7 +74,7 @@ static int close_recovered(struct spool_file *f, uint64_t end, struct err *e)
 
 int spool_recover(struct spool_file *f, struct err *e)
 {
-    struct spool_walk *w = malloc(sizeof *w);
+    struct spool_records *w = malloc(sizeof *w);
     uint64_t end = SPOOL_SEGMENT_HEADER;
     struct stat st;
     int rc = -1;
@@ -83,7 +83,7 @@ int spool_recover(struct spool_file *f, struct err *e)
         err_set(e, ERR_TEMP, errno, "recover a segment");
         goto out;
     }
-    spool_walk_start(w, f->fd, f->h.id, end, (uint64_t)st.st_size);
+    spool_records_start(w, f->fd, f->h.id, end, (uint64_t)st.st_size);
     if (check_records(f, w, &end, e) == 0 && close_recovered(f, end, e) == 0)
         rc = 0;
 out:

@@ -1,4 +1,4 @@
-#include "spool/segment.h"
+#include "spool/segment_private.h"
 
 #include "base/clock.h"
 #include "base/fs.h"

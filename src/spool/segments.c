@@ -1,4 +1,4 @@
-#include "spool/segments.h"
+#include "spool/segments_private.h"
 
 #include "base/fs.h"
 
@@ -6,82 +6,82 @@
 #include <stdlib.h>
 #include <sys/file.h>
 
-struct spool_segment *spool_shelf_find(struct spool_store *s, uint64_t id)
+struct spool_segment *spool_segments_find(struct spool_queue *q, uint64_t id)
 {
-    struct map_link *l = map_first(&s->by_id, map_hash(&id, sizeof id));
+    struct map_link *l = map_first(&q->by_id, map_hash(&id, sizeof id));
 
     while (l != NULL && MAP_ENTRY(l, struct spool_segment, by_id)->id != id)
         l = map_next(l);
     return l == NULL ? NULL : MAP_ENTRY(l, struct spool_segment, by_id);
 }
 
-struct spool_segment *spool_shelf_add(struct spool_store *s, uint64_t id)
+struct spool_segment *spool_segments_add(struct spool_queue *q, uint64_t id)
 {
-    struct spool_segment *g = spool_shelf_find(s, id);
+    struct spool_segment *g = spool_segments_find(q, id);
 
     if (g != NULL || (g = calloc(1, sizeof *g)) == NULL)
         return g;
     g->id = id;
     g->fd = -1;
     g->scanned = g->end = SPOOL_SEGMENT_HEADER;
-    list_init(&g->items);
-    list_push(&s->all, &g->link);
-    list_push(&s->active, &g->active);
-    map_add(&s->by_id, &g->by_id, map_hash(&id, sizeof id));
-    s->nsegments++;
+    list_init(&g->messages);
+    list_push(&q->all, &g->link);
+    list_push(&q->active, &g->active);
+    map_add(&q->by_id, &g->by_id, map_hash(&id, sizeof id));
+    q->nsegments++;
     return g;
 }
 
-void spool_shelf_resize(struct spool_store *s, struct spool_segment *g,
-                        uint64_t size)
+void spool_segments_resize(struct spool_queue *q, struct spool_segment *g,
+                           uint64_t size)
 {
-    s->disk_bytes += size - g->size;
+    q->disk_bytes += size - g->size;
     g->size = size;
 }
 
 /* --- descriptors ---------------------------------------------------------- */
 
-static void close_file(struct spool_store *s, struct spool_segment *g)
+static void close_file(struct spool_queue *q, struct spool_segment *g)
 {
     if (g->fd < 0)
         return;
     fs_close(g->fd);
     g->fd = -1;
     list_remove(&g->open);
-    s->nopen--;
+    q->nopen--;
 }
 
 /* A pinned one stays: somebody reads from it. */
-static void make_place(struct spool_store *s)
+static void make_place(struct spool_queue *q)
 {
-    for (struct list *l = s->open.next; l != &s->open; l = l->next) {
+    for (struct list *l = q->open.next; l != &q->open; l = l->next) {
         struct spool_segment *g = LIST_ENTRY(l, struct spool_segment, open);
         if (g->pins == 0) {
-            close_file(s, g);
+            close_file(q, g);
             return;
         }
     }
 }
 
-int spool_shelf_fd(struct spool_store *s, struct spool_segment *g,
-                   struct err *e)
+int spool_segments_fd(struct spool_queue *q, struct spool_segment *g,
+                      struct err *e)
 {
     char path[SPOOL_PATH];
 
     if (g->fd >= 0) {
         list_remove(&g->open);
-        list_push(&s->open, &g->open);
+        list_push(&q->open, &g->open);
         return g->fd;
     }
-    if (s->nopen >= SPOOL_OPEN_FILES)
-        make_place(s);
-    spool_path(path, s->dir, g->id, SPOOL_SEG);
+    if (q->nopen >= SPOOL_OPEN_FILES)
+        make_place(q);
+    spool_path(path, q->dir, g->id, SPOOL_SEG);
     int fd = fs_open(path, O_RDWR, 0);
     if (fd < 0)
         return err_set(e, ERR_TEMP, errno, "open %s", path);
     g->fd = spool_fd_high(fd);
-    list_push(&s->open, &g->open);
-    s->nopen++;
+    list_push(&q->open, &g->open);
+    q->nopen++;
     return g->fd;
 }
 
@@ -99,68 +99,68 @@ static void free_segment(struct spool_segment *g)
 }
 
 /* Out of every list.  The descriptor stays while it is pinned. */
-static void take_off(struct spool_store *s, struct spool_segment *g)
+static void take_off(struct spool_queue *q, struct spool_segment *g)
 {
     if (g->gone)
         return;
     g->gone = true;
-    map_remove(&s->by_id, &g->by_id);
+    map_remove(&q->by_id, &g->by_id);
     list_remove(&g->link);
     list_remove(&g->active);
     list_remove(&g->dirty);
-    s->disk_bytes -= g->size;
-    s->nsegments--;
+    q->disk_bytes -= g->size;
+    q->nsegments--;
 }
 
-void spool_shelf_forget(struct spool_store *s, struct spool_segment *g)
+void spool_segments_forget(struct spool_queue *q, struct spool_segment *g)
 {
-    take_off(s, g);
+    take_off(q, g);
     if (g->pins > 0)
         return;
-    close_file(s, g);
+    close_file(q, g);
     free_segment(g);
 }
 
-bool spool_shelf_vanished(struct spool_store *s, struct spool_segment *g,
-                          const struct err *why)
+bool spool_segments_vanished(struct spool_queue *q, struct spool_segment *g,
+                             const struct err *why)
 {
     if (why->sys != ENOENT || g->live > 0)
         return false;
-    spool_shelf_forget(s, g);
+    spool_segments_forget(q, g);
     return true;
 }
 
-int spool_shelf_sync_dir(struct spool_store *s, struct err *e)
+int spool_segments_sync_dir(struct spool_queue *q, struct err *e)
 {
-    if (!s->dir_dirty)
+    if (!q->dir_dirty)
         return 0;
-    if (spool_dir_sync(s->dir, e) != 0)
+    if (spool_dir_sync(q->dir, e) != 0)
         return -1;
-    s->dir_dirty = false;
+    q->dir_dirty = false;
     return 0;
 }
 
-/* The unlink is synced within a second (spool_store_sync), as marks are: so
+/* The unlink is synced within a second (spool_queue_sync), as marks are: so
  * a power cut that undoes it brings back no more than it would have brought
  * back without it. */
-static bool unlink_segment(struct spool_store *s, struct spool_segment *g)
+static bool unlink_segment(struct spool_queue *q, struct spool_segment *g)
 {
     char path[SPOOL_PATH], aside[SPOOL_PATH];
 
-    spool_path(path, s->dir, g->id, SPOOL_SEG);
-    spool_path(aside, s->dir, g->id, SPOOL_BAD);
+    spool_path(path, q->dir, g->id, SPOOL_SEG);
+    spool_path(aside, q->dir, g->id, SPOOL_BAD);
     int rc = g->damaged ? fs_rename(path, aside) : fs_unlink(path);
     if (rc != 0 && errno != ENOENT)
         return false; /* reclaim tries again */
-    s->nbad += g->damaged;
-    s->dir_dirty = true;
+    q->nbad += g->damaged;
+    q->dir_dirty = true;
     return true;
 }
 
-void spool_shelf_settle(struct spool_store *s, struct spool_segment *g)
+void spool_segments_settle(struct spool_queue *q, struct spool_segment *g)
 {
     if (!g->gone && (!g->closed || g->stuck || g->live > 0 ||
-                     g->scanned < g->end || !unlink_segment(s, g)))
+                     g->scanned < g->end || !unlink_segment(q, g)))
         return;
-    spool_shelf_forget(s, g);
+    spool_segments_forget(q, g);
 }

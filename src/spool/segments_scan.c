@@ -1,8 +1,9 @@
 /* segments_scan.c - which segments are there, and how far they may be read. */
-#include "spool/segments.h"
+#include "spool/segments_private.h"
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "spool/recover_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -42,7 +43,7 @@ static int read_header(struct spool_segment *g, struct spool_segment_header *h,
 
 /* Its writer has left: all that is committed is there for good.  If the file
  * is shorter than that, somebody has cut it. */
-static int take_closed(struct spool_store *s, struct spool_segment *g,
+static int take_closed(struct spool_queue *q, struct spool_segment *g,
                        const struct spool_segment_header *h, struct err *e)
 {
     struct stat st;
@@ -50,20 +51,20 @@ static int take_closed(struct spool_store *s, struct spool_segment *g,
     if (fstat(g->fd, &st) != 0)
         return err_set(e, ERR_TEMP, errno, "look at a segment");
     g->closed = true;
-    g->copies |= h->copies;
+    g->moved |= h->moved;
     g->damaged |= h->damaged || h->committed > (uint64_t)st.st_size;
     g->end = h->committed;
     if (g->end > (uint64_t)st.st_size)
         g->end = (uint64_t)st.st_size;
-    spool_shelf_resize(s, g, (uint64_t)st.st_size);
+    spool_segments_resize(q, g, (uint64_t)st.st_size);
     return 0;
 }
 
 /* We have its lock.  Its writer may have closed it in the last moment. */
-static int take_unlocked(struct spool_store *s, struct spool_segment *g,
+static int take_unlocked(struct spool_queue *q, struct spool_segment *g,
                          struct err *e)
 {
-    struct spool_file f = { .dir = s->dir, .fd = g->fd };
+    struct spool_file f = { .dir = q->dir, .fd = g->fd };
     enum spool_check check;
 
     if (read_header(g, &f.h, &check, e) != 0)
@@ -72,11 +73,11 @@ static int take_unlocked(struct spool_store *s, struct spool_segment *g,
         return newer(g, e);
     if (!f.h.closed && spool_recover(&f, e) != 0)
         return -1;
-    return take_closed(s, g, &f.h, e);
+    return take_closed(q, g, &f.h, e);
 }
 
 /* 1: there is no such file any more; an empty one goes with its writer. */
-static int probe_lock(struct spool_store *s, struct spool_segment *g,
+static int probe_lock(struct spool_queue *q, struct spool_segment *g,
                       struct err *e)
 {
     struct stat st;
@@ -85,16 +86,16 @@ static int probe_lock(struct spool_store *s, struct spool_segment *g,
         return err_set(e, ERR_TEMP, errno, "look at a segment");
     if (st.st_nlink == 0)
         return 1;
-    spool_shelf_resize(s, g, (uint64_t)st.st_size);
+    spool_segments_resize(q, g, (uint64_t)st.st_size);
     if (fs_lock(g->fd, LOCK_EX | LOCK_NB) != 0)
         return 0; /* its writer lives */
-    int rc = take_unlocked(s, g, e);
+    int rc = take_unlocked(q, g, e);
     fs_lock(g->fd, LOCK_UN);
     return rc;
 }
 
-int spool_refresh(struct spool_store *s, struct spool_segment *g, bool probe,
-                  struct err *e)
+int spool_segments_refresh(struct spool_queue *q, struct spool_segment *g,
+                           bool probe, struct err *e)
 {
     struct spool_segment_header h;
     enum spool_check check;
@@ -102,18 +103,18 @@ int spool_refresh(struct spool_store *s, struct spool_segment *g, bool probe,
 
     if (g->closed)
         return 0;
-    if (spool_shelf_fd(s, g, e) < 0 || read_header(g, &h, &check, e) != 0)
+    if (spool_segments_fd(q, g, e) < 0 || read_header(g, &h, &check, e) != 0)
         return -1;
     if (check == SPOOL_NEWER)
         return newer(g, e);
     if (h.closed)
-        return take_closed(s, g, &h, e);
+        return take_closed(q, g, &h, e);
     if (h.committed > g->end)
         g->end = h.committed;
     if (probe)
-        rc = probe_lock(s, g, e);
+        rc = probe_lock(q, g, e);
     if (rc == 1 && g->live == 0)
-        spool_shelf_forget(s, g);
+        spool_segments_forget(q, g);
     return rc < 0 ? -1 : 0;
 }
 
@@ -121,12 +122,12 @@ int spool_refresh(struct spool_store *s, struct spool_segment *g, bool probe,
 
 /* Left by a crash, for its writer would hold the lock.  Between its open and
  * its flock a writer has no lock yet: hence the age. */
-static void remove_stale(struct spool_store *s, uint64_t id)
+static void remove_stale(struct spool_queue *q, uint64_t id)
 {
     char path[SPOOL_PATH];
     struct stat st;
 
-    spool_path(path, s->dir, id, SPOOL_NEW);
+    spool_path(path, q->dir, id, SPOOL_NEW);
     if (stat(path, &st) != 0 || st.st_mtime > time(NULL) - STALE_SECONDS)
         return;
     int fd = fs_open(path, O_RDWR, 0);
@@ -139,19 +140,19 @@ static void remove_stale(struct spool_store *s, uint64_t id)
 
 static int on_entry(void *ctx, uint64_t id, enum spool_kind kind, struct err *e)
 {
-    struct spool_store *s = ctx;
+    struct spool_queue *q = ctx;
 
-    s->nbad += kind == SPOOL_BAD;
+    q->nbad += kind == SPOOL_BAD;
     if (kind == SPOOL_NEW)
-        remove_stale(s, id);
-    if (kind != SPOOL_SEG || spool_shelf_find(s, id) != NULL)
+        remove_stale(q, id);
+    if (kind != SPOOL_SEG || spool_segments_find(q, id) != NULL)
         return 0;
-    struct spool_segment *g = spool_shelf_add(s, id);
+    struct spool_segment *g = spool_segments_add(q, id);
     if (g == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory for a segment");
     list_remove(&g->active);
-    list_push(&s->arrived, &g->active);
-    s->narrived++;
+    list_push(&q->arrived, &g->active);
+    q->narrived++;
     return 0;
 }
 
@@ -164,42 +165,42 @@ static int by_age(const void *a, const void *b)
 }
 
 /* The oldest mail first.  Without memory to sort, any order. */
-static void line_up(struct spool_store *s)
+static void line_up(struct spool_queue *q)
 {
-    struct spool_segment **row = calloc(s->narrived + 1, sizeof *row);
+    struct spool_segment **row = calloc(q->narrived + 1, sizeof *row);
     size_t n = 0;
 
     if (row != NULL) {
         struct list *l;
-        while ((l = list_pop(&s->arrived)) != NULL)
+        while ((l = list_pop(&q->arrived)) != NULL)
             row[n++] = LIST_ENTRY(l, struct spool_segment, active);
         qsort(row, n, sizeof *row, by_age);
         for (size_t i = 0; i < n; i++)
-            list_push(&s->active, &row[i]->active);
+            list_push(&q->active, &row[i]->active);
         free(row);
     }
-    list_splice(&s->active, &s->arrived);
-    s->narrived = 0;
+    list_splice(&q->active, &q->arrived);
+    q->narrived = 0;
 }
 
-int spool_survey(struct spool_store *s, bool strict, struct err *e)
+int spool_segments_scan(struct spool_queue *q, bool strict, struct err *e)
 {
     struct list *l, *next;
     struct err why;
     int rc = 0;
 
-    s->look = false;
-    s->look_ms = clock_mono_ms();
-    s->nbad = 0;
-    if (spool_each(s->dir, on_entry, s, e) != 0)
+    q->look = false;
+    q->look_ms = clock_mono_ms();
+    q->nbad = 0;
+    if (spool_each(q->dir, on_entry, q, e) != 0)
         rc = -1;
-    line_up(s);
-    for (l = s->active.next; l != &s->active; l = next) {
+    line_up(q);
+    for (l = q->active.next; l != &q->active; l = next) {
         next = l->next;
         struct spool_segment *g = LIST_ENTRY(l, struct spool_segment, active);
-        if (spool_refresh(s, g, true, &why) == 0)
+        if (spool_segments_refresh(q, g, true, &why) == 0)
             continue;
-        if (spool_shelf_vanished(s, g, &why))
+        if (spool_segments_vanished(q, g, &why))
             continue;
         if (rc == 0 && (!strict || why.kind == ERR_PERM)) {
             rc = -1;

@@ -1,7 +1,7 @@
-#include "spool/wake.h"
+#include "spool/wake_private.h"
 
 #include "base/os.h"
-#include "spool/segment.h"
+#include "spool/segment_private.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,9 @@
 #include "spool/writer_private.h"
 
 #include "base/fs.h"
-#include "spool/wake.h"
+#include "spool/large_private.h"
+#include "spool/move_record_private.h"
+#include "spool/wake_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -85,8 +87,8 @@ int spool_writer_reserve(struct spool_writer *w, uint64_t n, struct err *e)
 
     if (w->f.fd >= 0 && need <= w->f.size && w->at <= w->f.size - need)
         return 0;
-    if (!list_empty(&w->copies))
-        return err_set(e, ERR_BUG, 0, "a turn of copies outgrew its room");
+    if (!list_empty(&w->moves))
+        return err_set(e, ERR_BUG, 0, "a turn of moves outgrew its room");
     leave_segment(w);
     if (size < SPOOL_SEGMENT_HEADER + need)
         size = SPOOL_SEGMENT_HEADER + need;
@@ -120,8 +122,8 @@ int spool_writer_open_sized(struct spool_writer **wp, const char *queue_dir,
     w->segment_size = segment_size;
     w->n = MSG_ID_N_MAX + 1; /* of no base yet */
     list_init(&w->turn);
-    list_init(&w->solos);
-    list_init(&w->copies);
+    list_init(&w->larges);
+    list_init(&w->moves);
     w->adds = pool_new(sizeof(struct add), SPOOL_TURN_MAX);
     if (w->adds == NULL) {
         err_set(e, ERR_TEMP, 0, "no memory for a spool writer");
@@ -174,13 +176,13 @@ int spool_writer_new_id(struct spool_writer *w, struct msg_id *id,
 
 /* --- the turn ------------------------------------------------------------- */
 
-static bool sizes_fit(const struct spool_message *m)
+static bool sizes_fit(const struct spool_submission *m)
 {
     return m->nrcpt >= 1 && m->nrcpt <= SPOOL_RCPT_MAX && m->envelope->n > 0 &&
            m->envelope->n <= UINT32_MAX;
 }
 
-int spool_writer_add(struct spool_writer *w, const struct spool_message *m,
+int spool_writer_add(struct spool_writer *w, const struct spool_submission *m,
                      const struct chain *body, struct err *e)
 {
     if (!sizes_fit(m))
@@ -217,15 +219,15 @@ static void forget_adds(struct spool_writer *w)
 
 void spool_writer_rollback(struct spool_writer *w)
 {
-    spool_solos_undo(w);
-    spool_copies_forget(w);
+    spool_larges_undo(w);
+    spool_moves_forget(w);
     abandon_segment(w);
     forget_adds(w);
 }
 
 /* --- commit --------------------------------------------------------------- */
 
-static int put_record(struct spool_sink *k, struct add *a, uint64_t segment)
+static int put_record(struct spool_gather *k, struct add *a, uint64_t segment)
 {
     const struct spool_record *r = &a->rec;
     uint64_t content = spool_body_at(r) + r->body_size;
@@ -233,11 +235,11 @@ static int put_record(struct spool_sink *k, struct add *a, uint64_t segment)
     a->rec.segment = segment;
     a->rec.crc = spool_record_crc(r, a->content_crc);
     spool_record_encode(a->header, r);
-    if (spool_sink_add(k, a->header, sizeof a->header) != 0 ||
-        spool_sink_zeros(k, (uint64_t)r->nrcpt * SPOOL_SLOT) != 0 ||
-        spool_sink_chain(k, a->envelope) != 0 ||
-        spool_sink_chain(k, a->body) != 0 ||
-        spool_sink_zeros(k, r->length - content) != 0)
+    if (spool_gather_add(k, a->header, sizeof a->header) != 0 ||
+        spool_gather_zeros(k, (uint64_t)r->nrcpt * SPOOL_SLOT) != 0 ||
+        spool_gather_chain(k, a->envelope) != 0 ||
+        spool_gather_chain(k, a->body) != 0 ||
+        spool_gather_zeros(k, r->length - content) != 0)
         return -1;
     return 0;
 }
@@ -247,13 +249,13 @@ static int put_record(struct spool_sink *k, struct add *a, uint64_t segment)
  * time of a sync that finds them in use already.  So a turn that reaches such
  * blocks writes zeros ahead for the turns to come; one of large messages has
  * enough to write as it is. */
-static int fill_ahead(struct spool_writer *w, struct spool_sink *k)
+static int fill_ahead(struct spool_writer *w, struct spool_gather *k)
 {
     uint64_t n = w->f.size - w->at < AHEAD ? w->f.size - w->at : AHEAD;
 
     if (w->at <= w->filled || w->bytes > TURN_LARGE)
         return 0;
-    if (spool_sink_zeros(k, n) != 0)
+    if (spool_gather_zeros(k, n) != 0)
         return -1;
     w->filled = w->at + n;
     return 0;
@@ -261,7 +263,7 @@ static int fill_ahead(struct spool_writer *w, struct spool_sink *k)
 
 static int write_records(struct spool_writer *w, struct err *e)
 {
-    struct spool_sink k = { w->f.fd, w->at, 0, 0, w->v };
+    struct spool_gather k = { w->f.fd, w->at, 0, 0, w->v };
 
     if (w->bytes == 0)
         return 0;
@@ -269,7 +271,7 @@ static int write_records(struct spool_writer *w, struct err *e)
     for (struct list *l = w->turn.next; l != &w->turn; l = l->next)
         if (put_record(&k, LIST_ENTRY(l, struct add, link), w->f.h.id) != 0)
             return err_set(e, ERR_TEMP, errno, "write to a segment");
-    if (fill_ahead(w, &k) != 0 || spool_sink_flush(&k) != 0)
+    if (fill_ahead(w, &k) != 0 || spool_gather_flush(&k) != 0)
         return err_set(e, ERR_TEMP, errno, "write to a segment");
     return 0;
 }
@@ -289,7 +291,7 @@ static int publish_records(struct spool_writer *w, struct err *e)
     if (w->f.fd < 0 || w->at == w->f.h.committed)
         return 0;
     w->f.h.committed = w->at;
-    w->f.h.copies |= !list_empty(&w->copies);
+    w->f.h.moved |= !list_empty(&w->moves);
     if (spool_file_publish(&w->f) == 0)
         return 0;
     w->f.h = old;
@@ -302,28 +304,28 @@ static int store_turn(struct spool_writer *w, struct err *e)
 {
     if (w->bytes > 0 && spool_writer_reserve(w, 0, e) != 0)
         return -1;
-    if (write_records(w, e) != 0 || spool_copies_finish(w, e) != 0 ||
-        spool_solos_sync(w, e) != 0 || sync_records(w, e) != 0 ||
-        spool_solos_rename(w, e) != 0 || publish_records(w, e) != 0)
+    if (write_records(w, e) != 0 || spool_moves_finish(w, e) != 0 ||
+        spool_larges_sync(w, e) != 0 || sync_records(w, e) != 0 ||
+        spool_larges_rename(w, e) != 0 || publish_records(w, e) != 0)
         return -1;
     return 0;
 }
 
 int spool_writer_commit(struct spool_writer *w, struct err *e)
 {
-    bool solo = !list_empty(&w->solos);
+    bool large = !list_empty(&w->larges);
 
-    if (list_empty(&w->turn) && !solo && list_empty(&w->copies))
+    if (list_empty(&w->turn) && !large && list_empty(&w->moves))
         return 0;
     if (store_turn(w, e) != 0) {
         spool_writer_rollback(w);
         return -1;
     }
     bool known = w->announced || w->f.fd < 0;
-    spool_solos_publish(w);
-    spool_copies_forget(w);
+    spool_larges_publish(w);
+    spool_moves_forget(w);
     forget_adds(w);
-    spool_wake_send(w->wake_fd, solo || !known);
+    spool_wake_send(w->wake_fd, large || !known);
     w->announced = true;
     return 0;
 }

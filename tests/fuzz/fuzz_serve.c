@@ -250,15 +250,15 @@ static uint64_t hash_body(uint64_t h, const char *p, size_t n)
     return h;
 }
 
-static int on_message(void *ctx, const struct spool_view *v)
+static int on_message(void *ctx, const struct spool_reader *v)
 {
     static char text[INPUT + 4096];
     struct outcome *o = ctx;
-    struct body b = spool_view_body(v);
+    struct body b = spool_reader_body(v);
     uint64_t h = 1469598103934665603u;
     struct err e;
 
-    MUST(spool_view_envelope(v, on_field, &h, &e) == 0);
+    MUST(spool_reader_envelope(v, on_field, &h, &e) == 0);
     MUST(b.size <= sizeof text);
     MUST(body_read(&b, 0, text, sizeof text) == (ssize_t)b.size);
     o->content += hash_body(h, text, (size_t)b.size);
@@ -296,7 +296,7 @@ static void run(struct outcome *o, struct span in, unsigned seed)
     MUST(store_open(&w.store, &conf, w.env.blocks, serve_session_stored, &e) ==
          0);
     converse(o, in, seed);
-    MUST(spool_look(queue, true, on_message, o, &e) == 0);
+    MUST(spool_read_all(queue, true, on_message, o, &e) == 0);
     store_close(&w.store);
     snprintf(segments, sizeof segments, "%s/segments", queue);
     empty(segments);

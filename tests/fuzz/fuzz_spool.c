@@ -10,7 +10,7 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/fs.h"
-#include "spool/segment.h"
+#include "spool/segment_private.h"
 #include "spool/queue.h"
 #include "spool/writer.h"
 
@@ -23,7 +23,7 @@ enum { GOOD_FRONT = 1, GOOD_RECORDS = 2, GOOD_CONTENT = 4, CLOSED = 8 };
 
 static char dir[64], path[128];
 static unsigned char file[SPOOL_SEGMENT_HEADER + MOST];
-static struct spool_item items[ITEMS];
+static struct spool_message items[ITEMS];
 static size_t nitems;
 
 static int no_sync(int fd)
@@ -96,14 +96,14 @@ static size_t make_file(const uint8_t *data, size_t n)
     return SPOOL_SEGMENT_HEADER + rest;
 }
 
-static int on_view(void *ctx, const struct spool_view *v)
+static int on_view(void *ctx, const struct spool_reader *v)
 {
     MUST(v->rec->nrcpt > 0);
     ++*(size_t *)ctx;
     return 0;
 }
 
-static struct spool_item *on_found(void *ctx, const struct spool_view *v)
+static struct spool_message *on_found(void *ctx, const struct spool_reader *v)
 {
     (void)ctx;
     MUST(v->rec->length <= MOST);
@@ -117,7 +117,7 @@ static int on_field(void *ctx, enum spool_field type, struct span s)
     return 0;
 }
 
-static void read_item(struct spool_store *s, struct spool_item *it)
+static void read_item(struct spool_queue *s, struct spool_message *it)
 {
     struct spool_slot slot = { .state = SPOOL_HELD };
     struct body body;
@@ -125,33 +125,33 @@ static void read_item(struct spool_store *s, struct spool_item *it)
     char piece[512];
     size_t sum = 0;
 
-    spool_item_envelope(s, it, on_field, &sum, &e);
+    spool_message_envelope(s, it, on_field, &sum, &e);
     MUST(sum <= it->rec.envelope_size);
     MUST(spool_slot_put(s, it, it->rec.nrcpt - 1, &slot, &e) == 0);
     MUST(spool_slot_get(s, it, it->rec.nrcpt - 1, &slot, &e) == 0);
     MUST(slot.state == SPOOL_HELD);
-    MUST(spool_item_pin(s, it, &body, &e) == 0);
+    MUST(spool_message_pin(s, it, &body, &e) == 0);
     struct spool_segment *pinned = it->segment;
     for (uint64_t at = 0; at < body.size; at += sizeof piece)
         MUST(body_read(&body, at, piece, sizeof piece) > 0);
-    spool_item_unpin(s, pinned);
+    spool_message_unpin(s, pinned);
 }
 
 static size_t recover(bool finish)
 {
-    struct spool_store *s;
+    struct spool_queue *s;
     struct err e;
 
     nitems = 0;
-    MUST(spool_store_open(&s, dir, &e) == 0 || e.kind == ERR_PERM);
+    MUST(spool_queue_open(&s, dir, &e) == 0 || e.kind == ERR_PERM);
     if (s == NULL)
         return 0;
-    MUST(spool_store_scan(s, on_found, NULL, &e) == 0);
+    MUST(spool_queue_scan(s, on_found, NULL, &e) == 0);
     for (size_t i = 0; i < nitems; i++)
         read_item(s, &items[i]);
     for (size_t i = 0; i < nitems && finish; i++)
-        spool_item_done(s, &items[i]);
-    spool_store_close(&s);
+        spool_message_done(s, &items[i]);
+    spool_queue_close(&s);
     return nitems;
 }
 
@@ -168,7 +168,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     MUST(fd >= 0 && write(fd, file, size) == (ssize_t)size);
     close(fd);
-    int rc = spool_look(dir, false, on_view, &seen, &e);
+    int rc = spool_read_all(dir, false, on_view, &seen, &e);
     MUST(rc == 0 || e.kind == ERR_PERM);
     size_t found = recover(false);
     MUST(rc != 0 || found == seen);

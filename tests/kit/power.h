@@ -71,7 +71,7 @@ struct record {
     uint32_t number;
     unsigned n, rcpt[LETTER_RCPTS]; /* by slot */
 };
-int letter_read(struct record *out, const struct spool_view *v, bool body);
+int letter_read(struct record *out, const struct spool_reader *v, bool body);
 
 void promise_kept_from(uint32_t number, size_t when); /* all recipients */
 /* May the slot say that, if the power was cut after so many calls? */

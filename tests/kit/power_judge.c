@@ -2,7 +2,7 @@
 #include "power.h"
 
 #include "disk_model.h"
-#include "spool/segments.h"
+#include "spool/segments_private.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -19,7 +19,7 @@ static struct {
     char queue[PATH], mail[PATH];
     size_t cut;
     bool mbox;
-    struct spool_item item[2 * LETTERS];
+    struct spool_message item[2 * LETTERS];
     size_t nitems;
 } now;
 
@@ -37,7 +37,7 @@ static void complain(const char *fmt, ...)
 
 /* --- the queue --------------------------------------------------------------- */
 
-static struct spool_item *on_found(void *ctx, const struct spool_view *v)
+static struct spool_message *on_found(void *ctx, const struct spool_reader *v)
 {
     (void)ctx;
     (void)v;
@@ -45,7 +45,7 @@ static struct spool_item *on_found(void *ctx, const struct spool_view *v)
 }
 
 /* Of a record that somebody is shown. */
-static void count_record(const struct spool_view *v, bool waits)
+static void count_record(const struct spool_reader *v, bool waits)
 {
     struct spool_slot slot;
     struct record rec;
@@ -57,7 +57,7 @@ static void count_record(const struct spool_view *v, bool waits)
     }
     for (unsigned i = 0; i < rec.n; i++) {
         unsigned r = rec.rcpt[i];
-        if (spool_view_slot(v, i, &slot, &e) != 0)
+        if (spool_reader_slot(v, i, &slot, &e) != 0)
             complain("%s", e.text);
         now.v->of[rec.number][r].waits += waits;
         now.v->of[rec.number][r].queued += !waits;
@@ -65,14 +65,14 @@ static void count_record(const struct spool_view *v, bool waits)
     }
 }
 
-static int on_any(void *ctx, const struct spool_view *v)
+static int on_any(void *ctx, const struct spool_reader *v)
 {
     (void)ctx;
     count_record(v, false);
     return 0;
 }
 
-static int on_look(void *ctx, const struct spool_view *v)
+static int on_look(void *ctx, const struct spool_reader *v)
 {
     struct record rec;
 
@@ -84,35 +84,35 @@ static int on_look(void *ctx, const struct spool_view *v)
 
 static void open_and_scan(bool faults)
 {
-    struct spool_store *s = NULL;
+    struct spool_queue *s = NULL;
     struct spool_usage u;
     struct body body;
     struct err e;
 
     now.nitems = 0;
-    if (spool_store_open(&s, now.queue, &e) != 0 ||
-        spool_store_scan(s, on_found, NULL, &e) != 0) {
+    if (spool_queue_open(&s, now.queue, &e) != 0 ||
+        spool_queue_scan(s, on_found, NULL, &e) != 0) {
         complain("%s", e.text);
-        spool_store_close(&s);
+        spool_queue_close(&s);
         return;
     }
     for (size_t i = 0; i < now.nitems; i++) {
-        struct spool_item *it = &now.item[i];
-        if (spool_item_pin(s, it, &body, &e) != 0) {
+        struct spool_message *it = &now.item[i];
+        if (spool_message_pin(s, it, &body, &e) != 0) {
             complain("%s", e.text);
             continue;
         }
         struct spool_segment *pinned = it->segment;
-        struct spool_view v = { &it->rec, body.fd, it->at, NULL };
+        struct spool_reader v = { &it->rec, body.fd, it->at, NULL };
         count_record(&v, true);
-        spool_item_unpin(s, pinned);
+        spool_message_unpin(s, pinned);
     }
-    spool_store_usage(s, &u);
+    spool_queue_usage(s, &u);
     if (u.damaged > 0 && !faults)
         complain("a torn tail is taken for damage");
     if (u.messages != now.nitems)
         complain("messages are not counted right");
-    spool_store_close(&s);
+    spool_queue_close(&s);
 }
 
 static void read_queue(bool faults)
@@ -120,12 +120,12 @@ static void read_queue(bool faults)
     size_t looked = 0;
     struct err e;
 
-    if (spool_look(now.queue, false, on_look, &looked, &e) != 0)
+    if (spool_read_all(now.queue, false, on_look, &looked, &e) != 0)
         complain("%s", e.text);
     open_and_scan(faults);
     if (looked != now.nitems)
         complain("a look shows %zu messages, a sender %zu", looked, now.nitems);
-    if (spool_look(now.queue, true, on_any, NULL, &e) != 0)
+    if (spool_read_all(now.queue, true, on_any, NULL, &e) != 0)
         complain("%s", e.text);
 }
 

@@ -124,9 +124,9 @@ static int on_field(void *ctx, enum spool_field type, struct span s)
     return strcmp(text, want) == 0 ? 0 : -1;
 }
 
-static bool body_is(const struct spool_view *v, uint32_t number)
+static bool body_is(const struct spool_reader *v, uint32_t number)
 {
-    struct body b = spool_view_body(v);
+    struct body b = spool_reader_body(v);
     char got[1024], want[1024];
     uint64_t at = 0;
     ssize_t n;
@@ -142,12 +142,12 @@ static bool body_is(const struct spool_view *v, uint32_t number)
     return n == 0 && at == b.size;
 }
 
-int letter_read(struct record *out, const struct spool_view *v, bool body)
+int letter_read(struct record *out, const struct spool_reader *v, bool body)
 {
     struct err e;
 
     *out = (struct record){ .number = UINT32_MAX };
-    if (spool_view_envelope(v, on_field, out, &e) != 0 ||
+    if (spool_reader_envelope(v, on_field, out, &e) != 0 ||
         out->number == UINT32_MAX || out->n == 0 || out->n != v->rec->nrcpt)
         return -1;
     return !body || body_is(v, out->number) ? 0 : -1;

@@ -7,7 +7,7 @@
 #include "base/fs.h"
 #include "log/log.h"
 #include "serve/commit.h"
-#include "spool/segments.h"
+#include "spool/segments_private.h"
 #include "spool/writer_private.h"
 
 #include <check.h>
@@ -149,7 +149,7 @@ static void on_stored(struct draft *d, enum store_result r,
             promise_kept_from(w->turn[i].number, model_count());
 }
 
-static struct draft *make_draft(struct worker *w, uint32_t number, bool solo)
+static struct draft *make_draft(struct worker *w, uint32_t number, bool large)
 {
     struct spool_writer *writer = store_writer(w->store);
     struct letter *l = &letters[number];
@@ -170,7 +170,7 @@ static struct draft *make_draft(struct worker *w, uint32_t number, bool solo)
     }
     if (spool_writer_new_id(writer, &d->id, &e) != 0)
         draft_free(&d);
-    if (d != NULL && solo)
+    if (d != NULL && large)
         d->reserve = pool_left(stage.blocks); /* no room in memory */
     for (uint32_t at = 0; d != NULL && at < l->size; at += sizeof piece) {
         uint32_t n = l->size - at < sizeof piece ? l->size - at : sizeof piece;

@@ -4,7 +4,8 @@
 
 #include "disk_model.h"
 
-#include "spool/segments.h"
+#include "spool/reclaim.h"
+#include "spool/segments_private.h"
 #include "spool/writer_private.h"
 
 #include <check.h>
@@ -14,19 +15,19 @@
 enum { ITEMS = 256 };
 
 struct item {
-    struct spool_item item; /* first */
+    struct spool_message item; /* first */
     bool used, known;
     struct record rec;
 };
 static struct {
-    struct spool_store *store; /* NULL: it does not run */
+    struct spool_queue *store; /* NULL: it does not run */
     struct spool_writer *writer;
     struct box_batch *boxes;
     struct item item[ITEMS];
     const bool *killed;
 } self;
 
-static struct spool_item *on_found(void *ctx, const struct spool_view *v)
+static struct spool_message *on_found(void *ctx, const struct spool_reader *v)
 {
     (void)ctx;
     (void)v;
@@ -45,17 +46,17 @@ static void look_around(void)
     struct err e;
 
     self.store->look = true;
-    (void)spool_store_scan(self.store, on_found, NULL, &e);
+    (void)spool_queue_scan(self.store, on_found, NULL, &e);
     for (size_t i = 0; i < ITEMS; i++) {
         struct item *it = &self.item[i];
         if (!it->used || it->known ||
-            spool_item_pin(self.store, &it->item, &body, &e) != 0)
+            spool_message_pin(self.store, &it->item, &body, &e) != 0)
             continue;
         struct spool_segment *pinned = it->item.segment;
-        struct spool_view v = { &it->item.rec, body.fd, it->item.at, NULL };
+        struct spool_reader v = { &it->item.rec, body.fd, it->item.at, NULL };
         ck_assert_int_eq(letter_read(&it->rec, &v, true), 0);
         it->known = true;
-        spool_item_unpin(self.store, pinned);
+        spool_message_unpin(self.store, pinned);
     }
 }
 
@@ -108,7 +109,7 @@ static void deliver(struct item *it)
     struct box_copy *copy[LETTER_RCPTS] = { NULL };
     struct err e;
 
-    if (spool_item_pin(self.store, &it->item, &m.body, &e) != 0)
+    if (spool_message_pin(self.store, &it->item, &m.body, &e) != 0)
         return;
     struct spool_segment *pinned = it->item.segment;
     letter_sender(sender, it->rec.number);
@@ -130,7 +131,7 @@ static void deliver(struct item *it)
         if (copy[i] != NULL && box_status(copy[i], &e) == 0)
             put_mark(it, i, SPOOL_DELIVERED);
     box_reset(self.boxes);
-    spool_item_unpin(self.store, pinned);
+    spool_message_unpin(self.store, pinned);
 }
 
 static void mark_remote(struct item *it)
@@ -153,7 +154,7 @@ static void finish(struct item *it)
             !state_is_final(state_of(promise_of(it, i))))
             put_mark(it, i, SPOOL_DELIVERED);
     if (is_over(it)) {
-        spool_item_done(self.store, &it->item);
+        spool_message_done(self.store, &it->item);
         it->used = false;
     }
 }
@@ -163,7 +164,7 @@ static void finish(struct item *it)
 static void sync_marks(void)
 {
     struct err e;
-    size_t when = spool_store_sync(self.store, &e) == 0 && !stage.faults
+    size_t when = spool_queue_sync(self.store, &e) == 0 && !stage.faults
                       ? model_count()
                       : NEVER;
 
@@ -180,7 +181,7 @@ static void reclaim(void)
 {
     struct err e;
 
-    while (spool_store_reclaim(self.store, self.writer, &e) > 0)
+    while (spool_queue_reclaim(self.store, self.writer, &e) > 0)
         ;
 }
 
@@ -188,7 +189,7 @@ static void reclaim(void)
 static void write_notice(void)
 {
     struct chain envelope = CHAIN_INIT, body = CHAIN_INIT;
-    struct spool_message m = { .arrival = 1, .flags = SPOOL_BOUNCE };
+    struct spool_submission m = { .arrival = 1, .flags = SPOOL_BOUNCE };
     char text[LETTER_SIZE];
     unsigned char head[SPOOL_FIELD_HEAD];
     struct err e;
@@ -241,7 +242,7 @@ void sender_end(void)
         orphan_marks();
     box_batch_free(&self.boxes);
     spool_writer_close(&self.writer);
-    spool_store_close(&self.store);
+    spool_queue_close(&self.store);
     memset(&self, 0, sizeof self);
 }
 
@@ -254,7 +255,7 @@ static void begin_sender(void)
     struct err e;
 
     stage.life->recoveries++;
-    if (spool_store_open(&self.store, stage.conf.queue_dir, &e) != 0 ||
+    if (spool_queue_open(&self.store, stage.conf.queue_dir, &e) != 0 ||
         spool_writer_open_sized(&self.writer, stage.conf.queue_dir, SEGMENT,
                                 &e) != 0 ||
         box_batch_new(&self.boxes, &o, &e) != 0)

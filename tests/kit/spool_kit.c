@@ -1,6 +1,7 @@
 #include "spool_kit.h"
 
 #include "base/fs.h"
+#include "spool/large.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -51,7 +52,7 @@ void kit_free(struct kit **kp)
     struct kit *k = *kp;
 
     spool_writer_close(&k->w);
-    spool_store_close(&k->s);
+    spool_queue_close(&k->s);
     kit_forget_chains(k);
     pool_free(&k->blocks);
     kit_remove_tree(k->dir);
@@ -129,28 +130,28 @@ static void make_envelope(struct kit *k, struct chain *c, uint32_t number,
     }
 }
 
-static int add_solo(struct spool_writer *w, const struct spool_message *m,
-                    uint32_t number, size_t size, struct err *e)
+static int add_large(struct spool_writer *w, const struct spool_submission *m,
+                     uint32_t number, size_t size, struct err *e)
 {
-    struct spool_solo *s = NULL;
+    struct spool_large *s = NULL;
     unsigned char piece[1000];
 
-    if (spool_solo_open(&s, w, m, e) != 0)
+    if (spool_large_open(&s, w, m, e) != 0)
         return -1;
     for (size_t at = 0; at < size;) {
         size_t n = size - at < sizeof piece ? size - at : sizeof piece;
         octets(number, at, piece, n);
-        if (spool_solo_append(s, piece, n, e) != 0) {
-            spool_solo_abort(&s);
+        if (spool_large_append(s, piece, n, e) != 0) {
+            spool_large_abort(&s);
             return -1;
         }
         at += n;
     }
-    return spool_solo_finish(w, &s, e);
+    return spool_large_finish(w, &s, e);
 }
 
 static int add_small(struct kit *k, struct spool_writer *w,
-                     const struct spool_message *m, uint32_t number,
+                     const struct spool_submission *m, uint32_t number,
                      size_t size, struct err *e)
 {
     unsigned char piece[1000];
@@ -166,11 +167,11 @@ static int add_small(struct kit *k, struct spool_writer *w,
 }
 
 static int try_add(struct kit *k, struct spool_writer *w, uint32_t number,
-                   size_t size, bool solo, struct msg_id *id, struct err *e)
+                   size_t size, bool large, struct msg_id *id, struct err *e)
 {
-    struct spool_message m = { .arrival = 1000 + number,
-                               .nrcpt = nrcpt_of(number),
-                               .envelope = &k->env[number] };
+    struct spool_submission m = { .arrival = 1000 + number,
+                                  .nrcpt = nrcpt_of(number),
+                                  .envelope = &k->env[number] };
 
     must(number < KIT_MESSAGES);
     if (spool_writer_new_id(w, &m.id, e) != 0)
@@ -179,16 +180,16 @@ static int try_add(struct kit *k, struct spool_writer *w, uint32_t number,
     chain_clear(&k->env[number], k->blocks);
     chain_clear(&k->body[number], k->blocks);
     make_envelope(k, &k->env[number], number, size);
-    return solo ? add_solo(w, &m, number, size, e)
-                : add_small(k, w, &m, number, size, e);
+    return large ? add_large(w, &m, number, size, e)
+                 : add_small(k, w, &m, number, size, e);
 }
 
 int kit_try(struct kit *k, struct spool_writer *w, uint32_t number, size_t size,
-            bool solo, struct err *e)
+            bool large, struct err *e)
 {
     struct msg_id id;
 
-    return try_add(k, w, number, size, solo, &id, e);
+    return try_add(k, w, number, size, large, &id, e);
 }
 
 void kit_add(struct kit *k, struct spool_writer *w, uint32_t number,
@@ -203,8 +204,8 @@ void kit_add(struct kit *k, struct spool_writer *w, uint32_t number,
         *id = mine;
 }
 
-void kit_add_solo(struct kit *k, struct spool_writer *w, uint32_t number,
-                  size_t size)
+void kit_add_large(struct kit *k, struct spool_writer *w, uint32_t number,
+                   size_t size)
 {
     struct err e;
 
@@ -245,9 +246,9 @@ static int on_field(void *ctx, enum spool_field type, struct span s)
     return 0;
 }
 
-static bool body_is(const struct spool_view *v, uint32_t number, size_t size)
+static bool body_is(const struct spool_reader *v, uint32_t number, size_t size)
 {
-    struct body b = spool_view_body(v);
+    struct body b = spool_reader_body(v);
     unsigned char got[4096], want[4096];
     uint64_t at = 0;
     ssize_t n;
@@ -263,12 +264,12 @@ static bool body_is(const struct spool_view *v, uint32_t number, size_t size)
     return n == 0 && at == size;
 }
 
-int kit_check(const struct spool_view *v, uint32_t *number)
+int kit_check(const struct spool_reader *v, uint32_t *number)
 {
     struct checking c = { 0 };
     struct err e;
 
-    if (spool_view_envelope(v, on_field, &c, &e) != 0 || c.bad ||
+    if (spool_reader_envelope(v, on_field, &c, &e) != 0 || c.bad ||
         c.fields == 0 || c.number >= KIT_MESSAGES ||
         c.nrcpt != nrcpt_of(c.number) || c.nrcpt != v->rec->nrcpt ||
         v->rec->arrival != 1000 + c.number || !body_is(v, c.number, c.size))
@@ -277,7 +278,7 @@ int kit_check(const struct spool_view *v, uint32_t *number)
     return 0;
 }
 
-static struct spool_item *on_found(void *ctx, const struct spool_view *v)
+static struct spool_message *on_found(void *ctx, const struct spool_reader *v)
 {
     struct kit *k = ctx;
 
@@ -298,24 +299,24 @@ size_t kit_scan(struct kit *k)
     struct body body;
     struct err e;
 
-    ck_assert_msg(spool_store_scan(k->s, on_found, k, &e) == 0, "%s", e.text);
+    ck_assert_msg(spool_queue_scan(k->s, on_found, k, &e) == 0, "%s", e.text);
     for (size_t i = 0; i < KIT_MESSAGES; i++) {
         if (!k->found[i].used || k->found[i].number != UINT32_MAX)
             continue;
-        struct spool_item *it = &k->found[i].item;
-        ck_assert_int_eq(spool_item_pin(k->s, it, &body, &e), 0);
+        struct spool_message *it = &k->found[i].item;
+        ck_assert_int_eq(spool_message_pin(k->s, it, &body, &e), 0);
         struct spool_segment *pinned = it->segment;
-        struct spool_view v = { &it->rec, body.fd, it->at, NULL };
+        struct spool_reader v = { &it->rec, body.fd, it->at, NULL };
         ck_assert_msg(kit_check(&v, &k->found[i].number) == 0,
                       "a record that nobody wrote");
-        spool_item_unpin(k->s, pinned);
+        spool_message_unpin(k->s, pinned);
     }
     return k->nfound - before;
 }
 
-struct spool_item *kit_find(struct kit *k, uint32_t number)
+struct spool_message *kit_find(struct kit *k, uint32_t number)
 {
-    struct spool_item *it = NULL;
+    struct spool_message *it = NULL;
 
     for (size_t i = 0; i < KIT_MESSAGES; i++)
         if (k->found[i].used && k->found[i].number == number) {
@@ -333,7 +334,7 @@ int kit_mark(struct kit *k, uint32_t number, uint32_t index,
                                .code = 250,
                                .host = "mx.example.com",
                                .reply = "2.0.0 ok" };
-    struct spool_item *it = kit_find(k, number);
+    struct spool_message *it = kit_find(k, number);
     struct err e;
 
     ck_assert_ptr_nonnull(it);
@@ -349,7 +350,7 @@ void kit_finish(struct kit *k, uint32_t number)
 
 void kit_done(struct kit *k, uint32_t number)
 {
-    spool_item_done(k->s, kit_find(k, number));
+    spool_message_done(k->s, kit_find(k, number));
     for (size_t i = 0; i < KIT_MESSAGES; i++)
         if (k->found[i].used && k->found[i].number == number) {
             k->found[i].used = false;

@@ -13,10 +13,10 @@ struct kit {
     char dir[256];
     struct pool *blocks;
     struct spool_writer *w;
-    struct spool_store *s;
+    struct spool_queue *s;
     struct chain env[KIT_MESSAGES], body[KIT_MESSAGES]; /* by number */
     struct {
-        struct spool_item item;
+        struct spool_message item;
         uint32_t number;
         bool used;
     } found[KIT_MESSAGES];
@@ -32,20 +32,20 @@ void kit_remove_tree(const char *path);
  * a body of `size` octets that only it can have; it is checked as such. */
 void kit_add(struct kit *k, struct spool_writer *w, uint32_t number,
              size_t size, struct msg_id *id);
-void kit_add_solo(struct kit *k, struct spool_writer *w, uint32_t number,
-                  size_t size);
+void kit_add_large(struct kit *k, struct spool_writer *w, uint32_t number,
+                   size_t size);
 /* The same, but answers instead of failing the test. */
 int kit_try(struct kit *k, struct spool_writer *w, uint32_t number, size_t size,
-            bool solo, struct err *e);
+            bool large, struct err *e);
 void kit_forget_chains(struct kit *k); /* after the commit */
 
 /* Scan; whatever appears goes to found[].  Returns how many were new. */
 size_t kit_scan(struct kit *k);
 /* The one with that number, or NULL; fails the test if it is there twice. */
-struct spool_item *kit_find(struct kit *k, uint32_t number);
+struct spool_message *kit_find(struct kit *k, uint32_t number);
 
 /* Reads number and size out of the record; -1: it is not what was written. */
-int kit_check(const struct spool_view *v, uint32_t *number);
+int kit_check(const struct spool_reader *v, uint32_t *number);
 int kit_mark(struct kit *k, uint32_t number, uint32_t index,
              enum spool_state state);
 void kit_finish(struct kit *k, uint32_t number); /* all delivered, done */

@@ -82,10 +82,10 @@ class Watch:
         assert self.mta.mailbox("victim") == []
         assert not os.path.exists(os.path.join(self.mta.mail, "victim",
                                                "tmp", "x"))
-        solos = [x for x in os.listdir(os.path.join(self.mta.queue,
+        left = [x for x in os.listdir(os.path.join(self.mta.queue,
                                                     "segments"))
-                 if "solo" in x]
-        assert solos == []
+                 if x.endswith(".new")]
+        assert left == []
         if not SANITIZED:
             assert self.rss() < memory * 1024
 

@@ -27,7 +27,7 @@ import time
 
 from harness import free_port
 
-SIZES = [300, 1000, 4000, 20000, 300000]  # the last goes to a solo segment
+SIZES = [300, 1000, 4000, 20000, 300000]  # the last goes to a large segment
 WEIGHTS = [30, 30, 30, 8, 2]
 
 # Which destinations a message has, and the domain that stands for each.

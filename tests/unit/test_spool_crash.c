@@ -4,7 +4,8 @@
 
 #include "base/crc32c.h"
 #include "base/fs.h"
-#include "spool/segments.h"
+#include "spool/large.h"
+#include "spool/segments_private.h"
 #include "spool/writer_private.h"
 
 #include <check.h>
@@ -222,11 +223,11 @@ static void open_and_scan(void)
 
     memset(k->found, 0, sizeof k->found);
     k->nfound = 0;
-    ck_assert_msg(spool_store_open(&k->s, k->dir, &e) == 0, "%s", e.text);
+    ck_assert_msg(spool_queue_open(&k->s, k->dir, &e) == 0, "%s", e.text);
     kit_scan(k);
 }
 
-static int note_seen(void *ctx, const struct spool_view *v)
+static int note_seen(void *ctx, const struct spool_reader *v)
 {
     uint32_t number;
 
@@ -256,7 +257,7 @@ START_TEST(recovery)
 
     make_victim(&v, cases[_i].closed);
     cases[_i].change(&v);
-    int rc = spool_look(k->dir, false, note_seen, &seen, &e);
+    int rc = spool_read_all(k->dir, false, note_seen, &seen, &e);
     ck_assert_msg(rc == 0 && seen == cases[_i].there, "%s: a look gives %x",
                   cases[_i].name, seen);
     for (int again = 0; again < 2; again++) {
@@ -265,13 +266,13 @@ START_TEST(recovery)
             ck_assert_msg((kit_find(k, i) != NULL) ==
                               ((cases[_i].there >> i & 1) != 0),
                           "%s: message %u", cases[_i].name, (unsigned)i);
-        spool_store_usage(k->s, &u);
+        spool_queue_usage(k->s, &u);
         ck_assert_msg((u.damaged > 0) == cases[_i].damage, "%s: damage",
                       cases[_i].name);
         if (!cases[_i].damage)
             check_size(&v, cases[_i].there, cases[_i].name);
         if (again == 0)
-            spool_store_close(&k->s);
+            spool_queue_close(&k->s);
     }
     for (uint32_t i = 0; i < N; i++)
         if (kit_find(k, i) != NULL)
@@ -302,7 +303,7 @@ START_TEST(a_body_is_no_record)
         poke(&v, at, block, sizeof block);
     flip(&v, v.at[2] + 9);
     unsigned seen = 0;
-    ck_assert_int_eq(spool_look(k->dir, true, note_seen, &seen, &e), 0);
+    ck_assert_int_eq(spool_read_all(k->dir, true, note_seen, &seen, &e), 0);
     ck_assert_uint_eq(seen, 0x3);
     open_and_scan();
     ck_assert_uint_eq(k->nfound, 2);
@@ -319,10 +320,10 @@ START_TEST(a_newer_format_is_left_alone)
     make_victim(&v, _i != 0);
     poke(&v, 8, "\2", 1);
     ck_assert_int_eq(stat(v.path, &before), 0);
-    ck_assert_int_eq(spool_store_open(&k->s, k->dir, &e), -1);
+    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, &e), -1);
     ck_assert_int_eq(e.kind, ERR_PERM);
     ck_assert_ptr_nonnull(strstr(e.text, "newer format"));
-    ck_assert_int_eq(spool_look(k->dir, true, note_seen, &seen, &e), -1);
+    ck_assert_int_eq(spool_read_all(k->dir, true, note_seen, &seen, &e), -1);
     ck_assert_int_eq(e.kind, ERR_PERM);
     ck_assert_int_eq(stat(v.path, &after), 0);
     ck_assert(before.st_size == after.st_size &&
@@ -358,7 +359,7 @@ START_TEST(leftovers_go)
 }
 END_TEST
 
-static int note_segment(void *ctx, const struct spool_view *v)
+static int note_segment(void *ctx, const struct spool_reader *v)
 {
     *(uint64_t *)ctx = v->rec->segment;
     return 0;
@@ -370,15 +371,15 @@ static void find_only(char path[SPOOL_PATH], const char *dir)
     uint64_t id = 0;
     struct err e;
 
-    ck_assert_int_eq(spool_look(k->dir, false, note_segment, &id, &e), 0);
+    ck_assert_int_eq(spool_read_all(k->dir, false, note_segment, &id, &e), 0);
     spool_path(path, dir, id, SPOOL_SEG);
 }
 
 /* Who still reads the body of a large message does not keep it locked. */
 START_TEST(a_reader_holds_no_lock)
 {
-    struct spool_solo *solo;
-    struct spool_message m = { .nrcpt = 1, .envelope = &k->env[0] };
+    struct spool_large *large;
+    struct spool_submission m = { .nrcpt = 1, .envelope = &k->env[0] };
     char path[SPOOL_PATH], dir[300];
     struct err e;
 
@@ -386,11 +387,11 @@ START_TEST(a_reader_holds_no_lock)
     ck_assert_int_eq(spool_writer_open(&k->w, k->dir, &e), 0);
     ck_assert_int_eq(spool_writer_new_id(k->w, &m.id, &e), 0);
     ck_assert(chain_add(&k->env[0], k->blocks, "\1\0\0\2\1\0a", 7));
-    ck_assert_int_eq(spool_solo_open(&solo, k->w, &m, &e), 0);
-    ck_assert_int_eq(spool_solo_append(solo, "hello", 5, &e), 0);
-    struct body body = spool_solo_body(solo);
+    ck_assert_int_eq(spool_large_open(&large, k->w, &m, &e), 0);
+    ck_assert_int_eq(spool_large_append(large, "hello", 5, &e), 0);
+    struct body body = spool_large_body(large);
     int kept = dup(body.fd);
-    ck_assert_int_eq(spool_solo_finish(k->w, &solo, &e), 0);
+    ck_assert_int_eq(spool_large_finish(k->w, &large, &e), 0);
     ck_assert_int_eq(spool_writer_commit(k->w, &e), 0);
     find_only(path, dir);
     int fd = open(path, O_RDONLY);
@@ -466,13 +467,13 @@ START_TEST(killed_writers)
     pid_t pid[WRITERS];
     int in[WRITERS];
 
-    ck_assert_int_eq(spool_store_open(&k->s, k->dir, &e), 0);
+    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, &e), 0);
     for (int i = 0; i < WRITERS; i++) {
         pid[i] = start_writer(i, &in[i]);
         ck_assert_int_eq(fcntl(in[i], F_SETFL, O_NONBLOCK), 0);
     }
     for (int left = WRITERS; left > 0;) {
-        struct pollfd p[WRITERS + 1] = { { spool_store_wake_fd(k->s), POLLIN,
+        struct pollfd p[WRITERS + 1] = { { spool_queue_wake_fd(k->s), POLLIN,
                                            0 } };
         for (int i = 0; i < WRITERS; i++)
             p[i + 1] = (struct pollfd){ pid[i] > 0 ? in[i] : -1, POLLIN, 0 };
@@ -503,11 +504,11 @@ START_TEST(killed_writers)
                 ck_assert(!k->found[a].used || !k->found[b].used ||
                           !msg_id_eq(k->found[a].item.rec.id,
                                      k->found[b].item.rec.id));
-        spool_store_close(&k->s);
+        spool_queue_close(&k->s);
         open_and_scan();
     }
     struct spool_usage u;
-    spool_store_usage(k->s, &u);
+    spool_queue_usage(k->s, &u);
     ck_assert_uint_eq(u.damaged, 0);
 }
 END_TEST

@@ -7,7 +7,8 @@
 #include "spool_kit.h"
 
 #include "base/fs.h"
-#include "spool/segments.h"
+#include "spool/reclaim.h"
+#include "spool/segments_private.h"
 #include "spool/writer_private.h"
 
 #include <check.h>
@@ -80,8 +81,8 @@ static void teardown(void)
         kit_free(&k);
 }
 
-/* One turn: messages from `first`, each third a solo one when wanted. */
-static void turn(uint32_t first, uint32_t n, size_t size, bool solos)
+/* One turn: messages from `first`, each third a large one when wanted. */
+static void turn(uint32_t first, uint32_t n, size_t size, bool larges)
 {
     struct err e;
     bool ok = k->w != NULL;
@@ -90,7 +91,7 @@ static void turn(uint32_t first, uint32_t n, size_t size, bool solos)
         spool_writer_open_sized(&k->w, k->dir, SEGMENT, &e);
     ok = k->w != NULL;
     for (uint32_t i = first; i < first + n && ok; i++)
-        ok = kit_try(k, k->w, i, size, solos && i % 3 == 1, &e) == 0;
+        ok = kit_try(k, k->w, i, size, larges && i % 3 == 1, &e) == 0;
     if (!ok && k->w != NULL)
         spool_writer_rollback(k->w);
     if (ok)
@@ -108,7 +109,7 @@ static void look_after(void)
     struct err e;
 
     snprintf(what, sizeof what, "%s, call %zu", faults[kind].name, fail_at);
-    ck_assert_msg(spool_store_open(&k->s, k->dir, &e) == 0, "%s: %s", what,
+    ck_assert_msg(spool_queue_open(&k->s, k->dir, &e) == 0, "%s: %s", what,
                   e.text);
     kit_scan(k);
     for (uint32_t i = 0; i < KIT_MESSAGES; i++) {
@@ -121,7 +122,7 @@ static void look_after(void)
                       "%s: %u was refused and is there", what, (unsigned)i);
     }
     struct spool_usage u;
-    spool_store_usage(k->s, &u);
+    spool_queue_usage(k->s, &u);
     ck_assert_msg(u.damaged == 0, "%s: damage", what);
     if (!faults[kind].lasting && struck_kind != MODEL_UNLINK)
         ck_assert_msg(kit_files(k, ".new") == 0, "%s: a .new is left", what);
@@ -240,10 +241,10 @@ static void send_some(void)
             armed = true;
             kit_done(k, i);
         }
-    spool_store_sync(k->s, &e);
-    for (int i = 0; i < 20 && spool_store_reclaim(k->s, k->w, &e) != 0; i++)
+    spool_queue_sync(k->s, &e);
+    for (int i = 0; i < 20 && spool_queue_reclaim(k->s, k->w, &e) != 0; i++)
         ;
-    spool_store_sync(k->s, &e);
+    spool_queue_sync(k->s, &e);
 }
 
 START_TEST(sender_survives)
@@ -257,7 +258,7 @@ START_TEST(sender_survives)
         for (uint32_t i = 0; i < 30; i += 5)
             turn(i, 5, 3000, false);
         spool_writer_close(&k->w);
-        ck_assert_int_eq(spool_store_open(&k->s, k->dir, &e), 0);
+        ck_assert_int_eq(spool_queue_open(&k->s, k->dir, &e), 0);
         ck_assert_int_eq(spool_writer_open_sized(&k->w, k->dir, SEGMENT, &e),
                          0);
         kit_scan(k);
@@ -266,10 +267,10 @@ START_TEST(sender_survives)
         armed = false;
         for (uint32_t i = 0; i < 30; i++)
             acked[i] = i % 6 == 0;
-        for (int i = 0; i < 20 && spool_store_reclaim(k->s, k->w, &e) > 0; i++)
+        for (int i = 0; i < 20 && spool_queue_reclaim(k->s, k->w, &e) > 0; i++)
             ;
         spool_writer_close(&k->w);
-        spool_store_close(&k->s);
+        spool_queue_close(&k->s);
         ck_assert_msg(kit_open_fds() == before,
                       "%s, call %zu: a descriptor leaked", faults[kind].name,
                       fail_at);

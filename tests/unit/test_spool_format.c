@@ -1,5 +1,5 @@
 /* test_spool_format.c - bytes of the queue: there and back, and refused. */
-#include "spool/encode.h"
+#include "spool/format_private.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@ static const struct spool_record record = {
     .envelope_size = 100,
     .nrcpt = 3,
     .generation = 2,
-    .flags = SPOOL_8BIT | SPOOL_SOLO,
+    .flags = SPOOL_8BIT | SPOOL_LARGE,
     .crc = 0xdeadbeef,
 };
 
@@ -76,14 +76,14 @@ START_TEST(segment_round_trip)
                                       .created = 99,
                                       .committed = 123456,
                                       .closed = true,
-                                      .copies = true,
+                                      .moved = true,
                                       .damaged = true },
                                 back;
 
     spool_segment_header_encode(bytes, &h);
     ck_assert_int_eq(spool_segment_header_decode(&back, bytes), SPOOL_GOOD);
     ck_assert(back.id == h.id && back.created == 99 &&
-              back.committed == 123456 && back.closed && back.copies &&
+              back.committed == 123456 && back.closed && back.moved &&
               back.damaged);
     for (size_t bit = 0; bit < (SPOOL_STATE_AT + SPOOL_STATE) * 8; bit++) {
         bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);

@@ -9,7 +9,8 @@
 #include "spool_kit.h"
 
 #include "base/fs.h"
-#include "spool/segments.h"
+#include "spool/reclaim.h"
+#include "spool/segments_private.h"
 #include "spool/writer_private.h"
 
 #include <check.h>
@@ -59,12 +60,12 @@ static uint32_t turn[64];
 static size_t nturn;
 
 static void hand_in(struct spool_writer *w, uint32_t number, size_t size,
-                    bool solo)
+                    bool large)
 {
     struct err e;
 
     told[number].begun = model_count();
-    ck_assert_msg(kit_try(k, w, number, size, solo, &e) == 0, "%s", e.text);
+    ck_assert_msg(kit_try(k, w, number, size, large, &e) == 0, "%s", e.text);
     turn[nturn++] = number;
 }
 
@@ -103,7 +104,7 @@ static void sync_marks(void)
     struct err e;
 
     phase = SYNCING;
-    ck_assert_msg(spool_store_sync(k->s, &e) == 0, "%s", e.text);
+    ck_assert_msg(spool_queue_sync(k->s, &e) == 0, "%s", e.text);
     phase = IDLE;
     for (size_t i = 0; i < KIT_MESSAGES; i++)
         for (int r = 0; r < RCPTS; r++)
@@ -117,7 +118,7 @@ static void reclaim(void)
     int rc;
 
     phase = RECLAIMING;
-    while ((rc = spool_store_reclaim(k->s, k->w, &e)) > 0)
+    while ((rc = spool_queue_reclaim(k->s, k->w, &e)) > 0)
         ;
     ck_assert_msg(rc == 0, "%s", e.text);
     phase = IDLE;
@@ -253,7 +254,7 @@ static void workload(void)
     k = kit_new(NULL);
     model_fail = fail_sync;
     model_start(k->dir);
-    ck_assert_msg(spool_store_open(&k->s, k->dir, &e) == 0, "%s", e.text);
+    ck_assert_msg(spool_queue_open(&k->s, k->dir, &e) == 0, "%s", e.text);
     serve_a_while();
     serve_much();
     move_things();
@@ -265,14 +266,14 @@ static void workload(void)
     finish(2);
     sync_marks();
     spool_writer_close(&k->w);
-    spool_store_close(&k->s);
+    spool_queue_close(&k->s);
     model_stop();
 }
 
 /* --- the judge ------------------------------------------------------------ */
 
 static struct kit *after; /* the queue as the cut left it */
-static struct spool_item items[2 * KIT_MESSAGES];
+static struct spool_message items[2 * KIT_MESSAGES];
 static size_t nitems;
 static size_t looked[KIT_MESSAGES], faults, judged;
 static char first_fault[600];
@@ -286,7 +287,7 @@ static void complain(const char *what, uint32_t number)
                  (unsigned)number, now_count, now_way);
 }
 
-static int on_look(void *ctx, const struct spool_view *v)
+static int on_look(void *ctx, const struct spool_reader *v)
 {
     uint32_t number;
 
@@ -298,7 +299,7 @@ static int on_look(void *ctx, const struct spool_view *v)
     return 0;
 }
 
-static struct spool_item *on_found(void *ctx, const struct spool_view *v)
+static struct spool_message *on_found(void *ctx, const struct spool_reader *v)
 {
     (void)ctx;
     (void)v;
@@ -311,7 +312,7 @@ static bool has_final_mark(uint32_t number, uint32_t r)
            told[number].state[r] != SPOOL_HELD;
 }
 
-static void judge_slots(struct spool_item *it, uint32_t number)
+static void judge_slots(struct spool_message *it, uint32_t number)
 {
     struct spool_slot slot;
     struct err e;
@@ -328,25 +329,25 @@ static void judge_slots(struct spool_item *it, uint32_t number)
     }
 }
 
-static void judge_item(struct spool_item *it, size_t *present)
+static void judge_item(struct spool_message *it, size_t *present)
 {
     struct body body;
     struct err e;
     uint32_t number;
 
-    if (spool_item_pin(after->s, it, &body, &e) != 0) {
+    if (spool_message_pin(after->s, it, &body, &e) != 0) {
         complain(e.text, 0);
         return;
     }
     struct spool_segment *pinned = it->segment;
-    struct spool_view v = { &it->rec, body.fd, it->at, NULL };
+    struct spool_reader v = { &it->rec, body.fd, it->at, NULL };
     if (kit_check(&v, &number) != 0) {
         complain("half a message", 0);
     } else {
         present[number]++;
         judge_slots(it, number);
     }
-    spool_item_unpin(after->s, pinned);
+    spool_message_unpin(after->s, pinned);
 }
 
 static void judge_message(uint32_t number, size_t present)
@@ -370,12 +371,12 @@ static void open_and_scan(size_t *present)
 
     memset(present, 0, KIT_MESSAGES * sizeof *present);
     nitems = 0;
-    if (spool_store_open(&after->s, after->dir, &e) != 0 ||
-        spool_store_scan(after->s, on_found, NULL, &e) != 0)
+    if (spool_queue_open(&after->s, after->dir, &e) != 0 ||
+        spool_queue_scan(after->s, on_found, NULL, &e) != 0)
         complain(e.text, 0);
     for (size_t i = 0; i < nitems; i++)
         judge_item(&items[i], present);
-    spool_store_usage(after->s, &u);
+    spool_queue_usage(after->s, &u);
     if (u.damaged > 0)
         complain("a torn tail is taken for damage", 0);
     if (u.messages != nitems)
@@ -389,13 +390,13 @@ static void judge(void)
 
     judged++;
     memset(looked, 0, sizeof looked);
-    if (spool_look(after->dir, false, on_look, NULL, &e) != 0)
+    if (spool_read_all(after->dir, false, on_look, NULL, &e) != 0)
         complain(e.text, 0);
     open_and_scan(present);
-    spool_store_close(&after->s);
+    spool_queue_close(&after->s);
     if (judged % 8 == 0) {
         open_and_scan(again);
-        spool_store_close(&after->s);
+        spool_queue_close(&after->s);
     } else {
         memcpy(again, present, sizeof again);
     }

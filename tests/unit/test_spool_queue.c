@@ -2,7 +2,8 @@
 #include "spool_kit.h"
 
 #include "base/fs.h"
-#include "spool/segments.h"
+#include "spool/reclaim.h"
+#include "spool/segments_private.h"
 #include "spool/writer_private.h"
 
 #include <check.h>
@@ -37,7 +38,7 @@ static void open_store(void)
 {
     struct err e;
 
-    ck_assert_msg(spool_store_open(&k->s, k->dir, &e) == 0, "%s", e.text);
+    ck_assert_msg(spool_queue_open(&k->s, k->dir, &e) == 0, "%s", e.text);
 }
 
 static void commit(void)
@@ -51,7 +52,7 @@ static void commit(void)
 /* A sender that starts again: everything it knew comes from the disk. */
 static void reopen_store(void)
 {
-    spool_store_close(&k->s);
+    spool_queue_close(&k->s);
     memset(k->found, 0, sizeof k->found);
     k->nfound = 0;
     open_store();
@@ -61,20 +62,20 @@ static void reopen_store(void)
 static const struct {
     const char *name;
     size_t size;
-    bool solo;
+    bool large;
 } sizes[] = {
     { "empty", 0, false },           { "one octet", 1, false },
     { "a block", 4080, false },      { "aligned", 128, false },
     { "many blocks", 50000, false }, { "more than a segment", 200000, false },
-    { "empty solo", 0, true },       { "solo", 100000, true },
+    { "empty large", 0, true },      { "large", 100000, true },
 };
 
 START_TEST(round_trip)
 {
     open_store();
     open_writer(KIT_SEGMENT);
-    if (sizes[_i].solo)
-        kit_add_solo(k, k->w, (uint32_t)_i, sizes[_i].size);
+    if (sizes[_i].large)
+        kit_add_large(k, k->w, (uint32_t)_i, sizes[_i].size);
     else
         kit_add(k, k->w, (uint32_t)_i, sizes[_i].size, NULL);
     ck_assert_msg(kit_scan(k) == 0, "%s: seen before the commit",
@@ -97,7 +98,7 @@ START_TEST(a_turn_of_all_kinds)
     open_writer(KIT_SEGMENT);
     for (uint32_t i = 0; i < 40; i++)
         if (i % 7 == 3)
-            kit_add_solo(k, k->w, i, 3000 * i);
+            kit_add_large(k, k->w, i, 3000 * i);
         else
             kit_add(k, k->w, i, 100 * i, NULL);
     commit();
@@ -194,7 +195,7 @@ START_TEST(short_reads)
     ck_assert_uint_eq(k->nfound, 4);
     for (uint32_t i = 0; i < 4; i++)
         ck_assert(kit_find(k, i) != NULL);
-    spool_store_usage(k->s, &u);
+    spool_queue_usage(k->s, &u);
     ck_assert_uint_eq(u.damaged, 0); /* or it ends as .bad */
 }
 END_TEST
@@ -259,7 +260,7 @@ START_TEST(rollback_leaves_nothing)
     open_store();
     open_writer(KIT_SEGMENT);
     kit_add(k, k->w, 1, 100, NULL);
-    kit_add_solo(k, k->w, 2, 100000);
+    kit_add_large(k, k->w, 2, 100000);
     spool_writer_rollback(k->w);
     kit_add(k, k->w, 3, 100, NULL);
     commit();
@@ -273,11 +274,11 @@ END_TEST
 
 START_TEST(one_sender_at_a_time)
 {
-    struct spool_store *other;
+    struct spool_queue *other;
     struct err e;
 
     open_store();
-    ck_assert_int_eq(spool_store_open(&other, k->dir, &e), -1);
+    ck_assert_int_eq(spool_queue_open(&other, k->dir, &e), -1);
     ck_assert_int_eq(e.kind, ERR_TEMP);
     ck_assert_int_eq(e.sys, EWOULDBLOCK);
     ck_assert_ptr_null(other);
@@ -302,14 +303,14 @@ START_TEST(reclaim_moves_survivors)
             kit_mark(k, i, 0, SPOOL_HELD);
         else
             kit_finish(k, i);
-    while ((rc = spool_store_reclaim(k->s, k->w, &e)) > 0)
+    while ((rc = spool_queue_reclaim(k->s, k->w, &e)) > 0)
         calls++;
     ck_assert_msg(rc == 0, "%s", e.text);
     ck_assert_int_gt(calls, 1);
     kit_scan(k);
     ck_assert_uint_eq(k->nfound, 15);
     struct spool_usage u;
-    spool_store_usage(k->s, &u);
+    spool_queue_usage(k->s, &u);
     ck_assert_uint_eq(u.messages, 15);
     ck_assert_uint_le(u.disk_bytes, 2 * u.live_bytes + 2 * KIT_SEGMENT);
     reopen_store();
@@ -347,22 +348,22 @@ START_TEST(a_moved_body_stays_readable)
     uint32_t number;
 
     make_reclaimable();
-    struct spool_item *it = kit_find(k, 2);
-    ck_assert_int_eq(spool_item_pin(k->s, it, &body, &e), 0);
+    struct spool_message *it = kit_find(k, 2);
+    ck_assert_int_eq(spool_message_pin(k->s, it, &body, &e), 0);
     struct spool_segment *pinned = it->segment;
-    struct spool_view v = { &it->rec, body.fd, it->at, NULL };
-    ck_assert_int_eq(spool_store_reclaim(k->s, k->w, &e), 0);
+    struct spool_reader v = { &it->rec, body.fd, it->at, NULL };
+    ck_assert_int_eq(spool_queue_reclaim(k->s, k->w, &e), 0);
     ck_assert_ptr_ne(it->segment, pinned);
     ck_assert_uint_eq(it->rec.generation, 1);
     ck_assert_uint_eq(kit_files(k, "."), 3);
     struct spool_record old = it->rec;
     v.rec = &old;
     ck_assert_int_eq(kit_check(&v, &number), 0);
-    spool_item_unpin(k->s, pinned);
-    ck_assert_int_eq(spool_item_pin(k->s, it, &body, &e), 0);
-    struct spool_view moved = { &it->rec, body.fd, it->at, NULL };
+    spool_message_unpin(k->s, pinned);
+    ck_assert_int_eq(spool_message_pin(k->s, it, &body, &e), 0);
+    struct spool_reader moved = { &it->rec, body.fd, it->at, NULL };
     ck_assert_int_eq(kit_check(&moved, &number), 0);
-    spool_item_unpin(k->s, it->segment);
+    spool_message_unpin(k->s, it->segment);
     kit_scan(k);
     ck_assert_uint_eq(k->nfound, 2);
     kit_finish(k, 2);
@@ -384,7 +385,7 @@ START_TEST(what_could_not_be_removed_goes_later)
     open_store();
     open_writer(KIT_SEGMENT);
     for (uint32_t i = 0; i < 4; i++)
-        kit_add_solo(k, k->w, i, 100);
+        kit_add_large(k, k->w, i, 100);
     commit();
     ck_assert_uint_eq(kit_scan(k), 4);
     size_t before = kit_files(k, ".seg"), fds = kit_open_fds();
@@ -394,7 +395,7 @@ START_TEST(what_could_not_be_removed_goes_later)
         kit_finish(k, i);
     fs_replace(NULL);
     ck_assert_uint_eq(kit_files(k, ".seg"), before);
-    ck_assert_int_eq(spool_store_reclaim(k->s, k->w, &e), 0);
+    ck_assert_int_eq(spool_queue_reclaim(k->s, k->w, &e), 0);
     ck_assert_uint_eq(kit_files(k, ".seg"), before - 4);
     ck_assert_uint_le(kit_open_fds(), fds);
 }
@@ -406,16 +407,16 @@ START_TEST(what_has_rotted_is_not_moved)
     struct spool_usage u;
 
     make_reclaimable();
-    struct spool_item *it = kit_find(k, 2);
+    struct spool_message *it = kit_find(k, 2);
     char path[SPOOL_PATH];
     spool_path(path, k->s->dir, it->segment->id, SPOOL_SEG);
     int fd = open(path, O_WRONLY);
     ck_assert_int_eq(pwrite(fd, "rot", 3, (off_t)it->at + 1500), 3);
     close(fd);
-    ck_assert_int_eq(spool_store_reclaim(k->s, k->w, &e), -1);
+    ck_assert_int_eq(spool_queue_reclaim(k->s, k->w, &e), -1);
     ck_assert_int_eq(e.kind, ERR_PERM);
-    ck_assert_int_eq(spool_store_reclaim(k->s, k->w, &e), 0);
-    spool_store_usage(k->s, &u);
+    ck_assert_int_eq(spool_queue_reclaim(k->s, k->w, &e), 0);
+    spool_queue_usage(k->s, &u);
     ck_assert_uint_eq(u.damaged, 1); /* reported, and still there */
     kit_add(k, k->w, 21, 100, NULL); /* the writer is as it was */
     commit();
@@ -425,10 +426,10 @@ START_TEST(what_has_rotted_is_not_moved)
 }
 END_TEST
 
-static struct spool_item some[8];
+static struct spool_message some[8];
 static size_t nsome, room_for;
 
-static struct spool_item *take_some(void *ctx, const struct spool_view *v)
+static struct spool_message *take_some(void *ctx, const struct spool_reader *v)
 {
     (void)ctx;
     (void)v;
@@ -443,14 +444,14 @@ START_TEST(a_scan_goes_on_where_memory_ended)
     open_writer(KIT_SEGMENT);
     for (uint32_t i = 0; i < 8; i++) {
         if (i % 3 == 1)
-            kit_add_solo(k, k->w, i, 100);
+            kit_add_large(k, k->w, i, 100);
         else
             kit_add(k, k->w, i, 100, NULL);
         commit();
     }
     nsome = 0;
     for (room_for = 0; room_for <= 8; room_for++) {
-        ck_assert_int_eq(spool_store_scan(k->s, take_some, NULL, &e),
+        ck_assert_int_eq(spool_queue_scan(k->s, take_some, NULL, &e),
                          room_for < 8);
         ck_assert_uint_eq(nsome, room_for);
     }
@@ -466,7 +467,7 @@ START_TEST(descriptors_are_bounded)
     open_writer(KIT_SEGMENT);
     size_t before = kit_open_fds();
     for (uint32_t i = 0; i < 200; i++) {
-        kit_add_solo(k, k->w, i, 50);
+        kit_add_large(k, k->w, i, 50);
         commit();
     }
     ck_assert_uint_eq(kit_open_fds(), before);
@@ -475,7 +476,7 @@ START_TEST(descriptors_are_bounded)
     for (uint32_t i = 0; i < 200; i++)
         ck_assert_int_eq(kit_mark(k, i, 0, SPOOL_HELD), 0);
     struct err e;
-    ck_assert_int_eq(spool_store_sync(k->s, &e), 0);
+    ck_assert_int_eq(spool_queue_sync(k->s, &e), 0);
     ck_assert_uint_le(kit_open_fds(), before + SPOOL_OPEN_FILES);
     for (uint32_t i = 0; i < 200; i++)
         kit_finish(k, i);
@@ -484,7 +485,7 @@ START_TEST(descriptors_are_bounded)
 }
 END_TEST
 
-static int count(void *ctx, const struct spool_view *v)
+static int count(void *ctx, const struct spool_reader *v)
 {
     uint32_t number;
 
@@ -502,14 +503,14 @@ START_TEST(look_needs_no_lock)
     open_writer(KIT_SEGMENT);
     for (uint32_t i = 0; i < 100; i++)
         kit_add(k, k->w, i, 1000, NULL);
-    kit_add_solo(k, k->w, 100, 50000);
+    kit_add_large(k, k->w, 100, 50000);
     commit();
     kit_add(k, k->w, 101, 10, NULL);
     kit_scan(k);
     for (uint32_t i = 0; i < 50; i++)
         kit_finish(k, i);
-    ck_assert_int_eq(spool_look(k->dir, false, count, &waiting, &e), 0);
-    ck_assert_int_eq(spool_look(k->dir, true, count, &all, &e), 0);
+    ck_assert_int_eq(spool_read_all(k->dir, false, count, &waiting, &e), 0);
+    ck_assert_int_eq(spool_read_all(k->dir, true, count, &all, &e), 0);
     ck_assert_int_eq(waiting, 51);
     ck_assert_int_eq(all, 101);
 }

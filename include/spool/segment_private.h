@@ -1,14 +1,14 @@
-/* spool/segment.h - one segment file: its name, its header, its life.
+/* spool/segment_private.h - one segment file: its name, its header, its life.
  *
- * Inside the spool only.  States and the order of operations are in
+ * For src/spool only.  States and the order of operations are in
  * docs/spool.md.  A segment is written by the one process that holds its
  * flock; it is claimed under the name .new and renamed to .seg.  Functions
  * return 0, or -1 with *e (or errno where there is no e). */
-#ifndef MTA_SPOOL_SEGMENT_H
-#define MTA_SPOOL_SEGMENT_H
+#ifndef MTA_SPOOL_SEGMENT_PRIVATE_H
+#define MTA_SPOOL_SEGMENT_PRIVATE_H
 
 #include "base/err.h"
-#include "spool/encode.h"
+#include "spool/format_private.h"
 
 enum { SPOOL_PATH = 1280, SPOOL_DIR = 1200 };
 
@@ -61,10 +61,6 @@ int spool_header_read(int fd, struct spool_segment_header *h,
 
 /* What is wrong with a segment we must not touch. */
 int spool_err_newer(uint64_t id, struct err *e);
-
-/* No process writes to the open segment (f->h.closed is not set): find what
- * is whole, drop what is torn, close it.  f->fd must hold LOCK_EX. */
-int spool_recover(struct spool_file *f, struct err *e);
 
 /* Call fn for every file of that kind, in any order.  Stops when it returns
  * non-zero and returns that. */

@@ -1,11 +1,11 @@
-/* spool/wake.h - tell the sender that there is something new.
+/* spool/wake_private.h - tell the sender that there is something new.
  *
- * Inside the spool only.  A FIFO, run/wake; one byte a commit.  Every end is
+ * For src/spool only.  A FIFO, run/wake; one byte a commit.  Every end is
  * opened for reading and writing: so it opens at once whoever is there, a
  * sender that left raises no SIGPIPE, and no end of file wakes the reader.
  * A byte that does not fit is no loss, the reader has enough of them. */
-#ifndef MTA_SPOOL_WAKE_H
-#define MTA_SPOOL_WAKE_H
+#ifndef MTA_SPOOL_WAKE_PRIVATE_H
+#define MTA_SPOOL_WAKE_PRIVATE_H
 
 #include "base/err.h"
 

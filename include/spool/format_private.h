@@ -1,8 +1,8 @@
-/* spool/encode.h - from the structs of format.h to bytes and back.
+/* spool/format_private.h - from the structs of format.h to bytes and back.
  *
  * For src/spool only; docs/spool.md describes every byte.  Pure functions. */
-#ifndef MTA_SPOOL_ENCODE_H
-#define MTA_SPOOL_ENCODE_H
+#ifndef MTA_SPOOL_FORMAT_PRIVATE_H
+#define MTA_SPOOL_FORMAT_PRIVATE_H
 
 #include "spool/format.h"
 
@@ -11,7 +11,7 @@ struct spool_segment_header {
     uint64_t created;   /* wall clock, us */
     uint64_t committed; /* bytes that are synced, this header included */
     bool closed;        /* its writer has left it in order */
-    bool copies;        /* a record in it was copied here by reclaim */
+    bool moved;         /* a record in it was moved here by reclaim */
     bool damaged;       /* recovery met bytes that had rotted */
 };
 /* Where in the header the part stands that changes, and its size. */

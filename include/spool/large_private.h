@@ -1,0 +1,13 @@
+/* spool/large_private.h - the steps of a commit that concern large segments.
+ *
+ * For src/spool only. */
+#ifndef MTA_SPOOL_LARGE_PRIVATE_H
+#define MTA_SPOOL_LARGE_PRIVATE_H
+
+#include "spool/large.h"
+
+int spool_larges_sync(struct spool_writer *w, struct err *e);
+int spool_larges_rename(struct spool_writer *w, struct err *e);
+void spool_larges_publish(struct spool_writer *w);
+void spool_larges_undo(struct spool_writer *w);
+#endif

@@ -1,0 +1,22 @@
+/* spool/newest_private.h - the newest record of each id that was moved.
+ *
+ * For src/spool only. */
+#ifndef MTA_SPOOL_NEWEST_PRIVATE_H
+#define MTA_SPOOL_NEWEST_PRIVATE_H
+
+#include "base/map.h"
+#include "spool/format.h"
+
+struct spool_newest {
+    struct map map; /* no buckets: not in use */
+    uint64_t n;
+};
+
+/* Note a moved record at its place; false: no memory. */
+bool spool_newest_note(struct spool_newest *c, const struct spool_record *r,
+                       uint64_t at);
+/* Is there a newer record than this one? */
+bool spool_newest_beats(const struct spool_newest *c,
+                        const struct spool_record *r, uint64_t at);
+void spool_newest_free(struct spool_newest *c);
+#endif

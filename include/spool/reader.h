@@ -1,0 +1,38 @@
+/* spool/reader.h - one record where it stands, and all records of a queue.
+ *
+ * For the queue's consumer and for tools, which need no lock: they may read
+ * while others work or while no process does. */
+#ifndef MTA_SPOOL_READER_H
+#define MTA_SPOOL_READER_H
+
+#include "base/body.h"
+#include "base/err.h"
+#include "spool/format.h"
+
+struct spool_records;
+
+struct spool_reader {
+    const struct spool_record *rec;
+    int fd; /* of the segment, for spool_reader_* and the body */
+    uint64_t at;
+    const struct spool_records *records; /* has read some of it, or NULL */
+};
+
+int spool_reader_slot(const struct spool_reader *v, uint32_t index,
+                      struct spool_slot *slot, struct err *e);
+
+/* Call fn for each field of the envelope in order (see spool_field).  Stops
+ * when fn returns non-zero and returns that; -1 with *e on failure. */
+typedef int spool_field_fn(void *ctx, enum spool_field type,
+                           struct span content);
+int spool_reader_envelope(const struct spool_reader *v, spool_field_fn *fn,
+                          void *ctx, struct err *e);
+struct body spool_reader_body(const struct spool_reader *v);
+
+/* Call fn for every record of the queue.  0; the result of fn when it is not
+ * 0; -1 with *e.  Records without a pending or held recipient are shown only
+ * with `all`. */
+typedef int spool_read_fn(void *ctx, const struct spool_reader *v);
+int spool_read_all(const char *queue_dir, bool all, spool_read_fn *fn,
+                   void *ctx, struct err *e);
+#endif
