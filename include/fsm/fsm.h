@@ -2,9 +2,10 @@
  *
  * A row is an edge {state, event, guard, action, next}; the first row that
  * fits wins, so exceptions stand above the rule.  Guards only look; actions
- * only do, and post their outcome as one further event; nothing else moves a
- * state.  So the drawing made from the table never lies.  Actions never free
- * the session: the owner does, after fsm_feed() returned in the end state. */
+ * only do, and return their outcome as one further event, or FSM_QUIET;
+ * nothing else moves a state.  So the drawing made from the table never lies.
+ * Actions never free the session: the owner does, after fsm_feed() returned in
+ * the end state. */
 #ifndef MTA_FSM_FSM_H
 #define MTA_FSM_FSM_H
 
@@ -20,10 +21,10 @@ enum {
 };
 
 struct fsm_row {
-    unsigned char state, event, next;            /* next FSM_ANY: stay */
-    bool (*guard)(const void *ctx);              /* NULL: always */
-    void (*act)(void *ctx, unsigned char *post); /* NULL: nothing to do */
-    const char *guard_name, *act_name;           /* labels of the drawing */
+    unsigned char state, event, next;  /* next FSM_ANY: stay */
+    bool (*guard)(const void *ctx);    /* NULL: always */
+    unsigned char (*act)(void *ctx);   /* NULL: nothing to do */
+    const char *guard_name, *act_name; /* labels of the drawing */
 };
 
 #define FSM_ROW(st, ev, guard, act, next)                                      \
@@ -36,7 +37,7 @@ struct fsm {
     const char *const *state_names, *const *event_names;
     unsigned nstates, nevents;
     unsigned noutside; /* events 0 .. noutside-1 come from outside; the rest
-                          are posted by actions */
+                          are returned by actions */
     unsigned start, end;
     const struct fsm_row *rows;
     size_t nrows;
@@ -48,7 +49,7 @@ struct fsm_index {
 };
 void fsm_index_build(struct fsm_index *ix, const struct fsm *m);
 
-/* Feed an event and all that actions post.  0; -1: no row fits, a hole in
+/* Feed an event and all that actions return.  0; -1: no row fits, a hole in
  * the table, which the unit test of each table forbids. */
 int fsm_feed(const struct fsm *m, const struct fsm_index *ix,
              unsigned char *state, unsigned event, void *ctx);

@@ -47,7 +47,7 @@ struct note {
 struct rcpt; /* queue/message.h; only the main thread looks inside */
 struct message;
 struct lane;
-struct session;
+struct send_session;
 struct spool_segment;
 
 /* An alias of a local recipient leads elsewhere: to be queued again. */
@@ -79,8 +79,8 @@ struct job_rcpt {
 
 struct job {
     struct note note;
-    struct lane *lane;       /* NULL: answered without asking anybody */
-    struct session *session; /* NULL: local delivery */
+    struct lane *lane;            /* NULL: answered without asking anybody */
+    struct send_session *session; /* NULL: local delivery */
     char host[SPOOL_SLOT_TEXT], address[ADDR_PORT_TEXT]; /* of the peer */
     bool local;
     struct message *msg;

@@ -25,8 +25,8 @@ struct lane {
     bool local;          /* our own mailboxes: no session */
     struct list waiting; /* hops of destinations with due mail */
     struct list opening; /* waits for a descriptor */
-    struct session *session;
-    struct worker *worker;
+    struct send_session *session;
+    struct send_worker *worker;
     unsigned refs;       /* hops */
     unsigned out;        /* jobs given and not back */
     size_t out_rcpts;    /* of these */
@@ -57,6 +57,6 @@ int lane_give(struct sched *s, struct lane *l, struct job *j, struct err *e);
 void lane_job_back(struct sched *s, struct lane *l, size_t nrcpt);
 void lane_ended(struct sched *s, struct lane *l);
 void lane_flush(struct sched *s);
-struct lane *lane_new_local(struct sched *s, struct worker *w);
+struct lane *lane_new_local(struct sched *s, struct send_worker *w);
 
 #endif

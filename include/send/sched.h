@@ -53,8 +53,8 @@ struct sched {
     struct list opening;    /* lanes */
     unsigned resolving, open_sessions;
     struct lane *local_lane;
-    struct worker *worker[SCHED_WORKERS_MAX + 1]; /* the last: mailboxes */
-    unsigned nworkers;                            /* without it */
+    struct send_worker *worker[SCHED_WORKERS_MAX + 1]; /* the last: mailboxes */
+    unsigned nworkers;                                 /* without it */
     struct list notices; /* jobs whose senders are owed something */
     struct list owed;    /* marks that could not be written */
     uint64_t pending;    /* recipients to be tried, now or later */

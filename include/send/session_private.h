@@ -9,7 +9,7 @@
 
 /* The state is the reply that comes next: replies come in the order of the
  * commands, however many commands are under way. */
-enum session_state {
+enum send_session_state {
     S_DIAL,
     S_GREET,
     S_EHLO,
@@ -29,7 +29,7 @@ enum session_state {
 };
 
 /* Up to E_KILL from outside, the rest posted by actions. */
-enum session_event {
+enum send_session_event {
     E_CONNECTED,
     E_2XX,
     E_3XX,
@@ -52,10 +52,10 @@ enum session_event {
 /* Where a recipient stands in the transaction. */
 enum rcpt_step { STEP_LEFT, STEP_SAID, STEP_TAKEN, STEP_DONE };
 
-struct session {
+struct send_session {
     struct note note;
     struct lane *lane;
-    const struct session_env *env;
+    const struct send_env *env;
     struct conn conn;
     struct loop_timer again; /* a body that used up its turn goes on */
     struct addr peer;
@@ -68,7 +68,7 @@ struct session {
     bool garbled;    /* its replies do not fit our commands */
     struct smtp_reply reply;
     struct smtp_ext ext;
-    struct session_end end;
+    struct send_session_end end;
     unsigned messages; /* transactions begun */
 
     struct list jobs;         /* waiting */
@@ -89,39 +89,51 @@ struct session {
 };
 
 /* session.c */
-void session_log_connect(const struct session *s);
-const char *session_doing(unsigned state);
-void session_lose_closed(struct session *s); /* says why */
+void send_session_log_connect(const struct send_session *s);
+const char *send_session_doing(unsigned state);
+void send_session_lose_closed(struct send_session *s); /* says why */
 
 /* transaction.c: writing commands, keeping answers; transfer.c: bodies. */
-void tr_say(struct session *s, const char *fmt, ...)
+void send_transaction_say(struct send_session *s, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-bool tr_chunks(const struct session *s); /* by BDAT, not by DATA */
-void tr_put(struct session *s, const char *p, size_t n);
-void tr_say_envelope(struct session *s, struct job *j); /* MAIL, all RCPT */
-struct job *tr_pop(struct list *jobs);
-void tr_await(struct session *s, struct job *j); /* its MAIL is answered next */
-struct job *tr_next(const struct session *s);    /* to be begun; NULL: none */
-bool tr_has_misfits(const struct session *s, const struct job *j);
-void tr_refuse_misfits(struct session *s, struct job *j);
-void tr_begin(struct session *s);       /* MAIL, or with PIPELINING all */
-void tr_begin_ahead(struct session *s); /* the same for the job behind cur */
-void tr_take_ahead(struct session *s);  /* cur is answered: go on to ahead */
+bool send_transaction_chunks(
+    const struct send_session *s); /* by BDAT, not by DATA */
+void send_transaction_put(struct send_session *s, const char *p, size_t n);
+void send_transaction_say_envelope(struct send_session *s,
+                                   struct job *j); /* MAIL, all RCPT */
+struct job *send_transaction_pop(struct list *jobs);
+void send_transaction_await(struct send_session *s,
+                            struct job *j); /* its MAIL is answered next */
+struct job *send_transaction_next(
+    const struct send_session *s); /* to be begun; NULL: none */
+bool send_transaction_has_misfits(const struct send_session *s,
+                                  const struct job *j);
+void send_transaction_refuse_misfits(struct send_session *s, struct job *j);
+void send_transaction_begin(
+    struct send_session *s); /* MAIL, or with PIPELINING all */
+void send_transaction_begin_ahead(
+    struct send_session *s); /* the same for the job behind cur */
+void send_transaction_take_ahead(
+    struct send_session *s); /* cur is answered: go on to ahead */
 /* With BDAT (RFC 3030), whenever something may be said: as many messages as
  * there are, commands and bodies, until the output is full.  FSM_QUIET, or
  * E_UNREADABLE for the body of s->sending. */
-unsigned char tr_pump(struct session *s);
-bool tr_more_rcpts(const struct session *s);
-void tr_say_rcpt(struct session *s);  /* one more */
-void tr_note_mail(struct session *s); /* MAIL was refused */
-void tr_note_rcpt(struct session *s);
-void tr_take_answer(const struct session *s, struct answer *a);
-bool tr_has_remainder(const struct session *s); /* of cur */
-void tr_note_rest(struct session *s); /* reply to DATA or to the dot */
-void tr_start_body(struct session *s);
+unsigned char send_transaction_pump(struct send_session *s);
+bool send_transaction_more_rcpts(const struct send_session *s);
+void send_transaction_say_rcpt(struct send_session *s);  /* one more */
+void send_transaction_note_mail(struct send_session *s); /* MAIL was refused */
+void send_transaction_note_rcpt(struct send_session *s);
+void send_transaction_take_answer(const struct send_session *s,
+                                  struct answer *a);
+bool send_transaction_has_remainder(const struct send_session *s); /* of cur */
+void send_transaction_note_rest(
+    struct send_session *s); /* reply to DATA or to the dot */
+void send_transaction_start_body(struct send_session *s);
 /* E_SENT: all of it is queued; E_UNREADABLE; FSM_QUIET: wait for room. */
-unsigned char tr_send_body(struct session *s);
-void tr_end_body(struct session *s);
-void tr_finish(struct session *s);  /* cur is over; it may have a remainder */
-void tr_abandon(struct session *s); /* the session ends: answer all jobs */
+unsigned char send_transaction_send_body(struct send_session *s);
+void send_transaction_end_body(struct send_session *s);
+void send_transaction_finish(
+    struct send_session *s); /* cur is over; it may have a remainder */
+void send_transaction_abandon(
+    struct send_session *s); /* the session ends: answer all jobs */
 #endif

@@ -13,9 +13,9 @@
 
 #include <stdbool.h>
 
-struct worker;
+struct send_worker;
 
-struct worker_options {
+struct send_worker_options {
     const char *hostname; /* for EHLO */
     unsigned linger, timeout_cap;
     size_t max_sessions;
@@ -23,24 +23,24 @@ struct worker_options {
 };
 
 /* Signals must be blocked already: the thread inherits that. */
-int worker_start(struct worker **w, const struct worker_options *o,
-                 struct err *e);
+int send_worker_start(struct send_worker **w,
+                      const struct send_worker_options *o, struct err *e);
 
-void worker_give(struct worker *w, struct note *n);
-void worker_hand_over(struct worker *w); /* at the end of a turn */
+void send_worker_give(struct send_worker *w, struct note *n);
+void send_worker_hand_over(struct send_worker *w); /* at the end of a turn */
 
-/* Readable when notes have come back; worker_take() moves them to `to`. */
-int worker_fd(const struct worker *w);
-void worker_take(struct worker *w, struct list *to);
+/* Readable when notes have come back; send_worker_take() moves them to `to`. */
+int send_worker_fd(const struct send_worker *w);
+void send_worker_take(struct send_worker *w, struct list *to);
 
 /* Do not let sessions linger: others wait for descriptors. */
-void worker_hurry(struct worker *w, bool on);
+void send_worker_hurry(struct send_worker *w, bool on);
 /* End every session when its transaction in hand is over ... */
-void worker_stop(struct worker *w);
+void send_worker_stop(struct send_worker *w);
 /* ... or now; waits for the thread.  All notes have come back then. */
-void worker_join(struct worker *w);
-void worker_free(struct worker **w); /* joined; accepts NULL */
+void send_worker_join(struct send_worker *w);
+void send_worker_free(struct send_worker **w); /* joined; accepts NULL */
 
 /* The thread has given up (its loop failed); *e says why. */
-bool worker_failed(struct worker *w, struct err *e);
+bool send_worker_failed(struct send_worker *w, struct err *e);
 #endif

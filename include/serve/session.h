@@ -14,7 +14,7 @@
 #include "serve/transaction.h"
 #include "smtp/command.h"
 
-enum session_state {
+enum serve_session_state {
     S_GREETED, /* the banner is out, no HELO yet */
     S_READY,   /* between transactions */
     S_MAIL,    /* MAIL accepted, no recipient yet */
@@ -25,7 +25,7 @@ enum session_state {
     S_NSTATES
 };
 
-enum session_event {
+enum serve_session_event {
     E_HELO,
     E_EHLO,
     E_MAIL,
@@ -93,6 +93,6 @@ void serve_session_stored(struct draft *d, enum store_result r,
 void serve_session_free(struct serve_session *s);
 
 /* For actions: feed an event through the table. */
-void serve_session_feed(struct serve_session *s, enum session_event ev);
+void serve_session_feed(struct serve_session *s, enum serve_session_event ev);
 bool serve_session_in_transaction(const struct serve_session *s);
 #endif

@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-typedef void serve_action(void *ctx, unsigned char *post);
+typedef unsigned char serve_action(void *ctx);
 typedef bool serve_guard(const void *ctx);
 
 serve_action say_hello, say_helo_first, say_ok, say_bye, say_help;

@@ -48,18 +48,14 @@ static const struct fsm_row *find(const struct fsm *m,
 int fsm_feed(const struct fsm *m, const struct fsm_index *ix,
              unsigned char *state, unsigned event, void *ctx)
 {
-    unsigned char post;
-
-    for (; event != FSM_QUIET; event = post) {
+    while (event != FSM_QUIET) {
         const struct fsm_row *r =
             find(m, ix, (const unsigned[2]){ *state, event }, ctx);
         if (r == NULL)
             return -1;
-        post = FSM_QUIET;
         if (r->next != FSM_ANY)
             *state = r->next;
-        if (r->act != NULL)
-            r->act(ctx, &post);
+        event = r->act != NULL ? r->act(ctx) : FSM_QUIET;
     }
     return 0;
 }

@@ -14,7 +14,7 @@ enum {
 
 /* --- by DATA: dots are doubled, a dot is the end --------------------------*/
 
-void tr_start_body(struct session *s)
+void send_transaction_start_body(struct send_session *s)
 {
     s->dot = (struct smtp_dot_encoder)SMTP_DOT_ENCODER_INIT;
     s->body_at = 0;
@@ -22,7 +22,7 @@ void tr_start_body(struct session *s)
 
 /* A bounded number of pieces, so that one fast peer with one huge message
  * does not keep the worker from its other sessions. */
-unsigned char tr_send_body(struct session *s)
+unsigned char send_transaction_send_body(struct send_session *s)
 {
     char raw[BODY_PIECE], coded[2 * BODY_PIECE];
     const struct body *b = &s->cur->body;
@@ -37,30 +37,31 @@ unsigned char tr_send_body(struct session *s)
         ssize_t n = body_read(b, s->body_at, raw, want);
         if (n <= 0)
             return E_UNREADABLE;
-        tr_put(s, coded, smtp_dot_encode(&s->dot, raw, (size_t)n, coded));
+        send_transaction_put(s, coded,
+                             smtp_dot_encode(&s->dot, raw, (size_t)n, coded));
         s->body_at += (uint64_t)n;
     }
     s->more = true;
     return FSM_QUIET;
 }
 
-void tr_end_body(struct session *s)
+void send_transaction_end_body(struct send_session *s)
 {
     char end[5];
 
-    tr_put(s, end, smtp_dot_finish(&s->dot, end));
+    send_transaction_put(s, end, smtp_dot_finish(&s->dot, end));
 }
 
 /* --- by BDAT: the size is said before, the bytes go as they are -----------*/
 
-static bool is_full(struct session *s)
+static bool is_full(struct send_session *s)
 {
     return conn_output_waiting(&s->conn) >= CONN_HIGH || s->out_failed;
 }
 
 /* Some hosts close after every few messages, and what is under way then was
  * sent in vain: so it begins with few, and doubles with each round trip. */
-static bool may_begin(const struct session *s)
+static bool may_begin(const struct send_session *s)
 {
     unsigned under_way = s->cur != NULL;
 
@@ -71,30 +72,31 @@ static bool may_begin(const struct session *s)
 
 /* False: nothing is left that may be said now.  While the peer is in doubt
  * about where it stands nothing new begins. */
-static bool begin_chunk(struct session *s)
+static bool begin_chunk(struct send_session *s)
 {
     struct job *j;
 
     if (!may_begin(s))
         return false;
-    while ((j = tr_next(s)) != NULL && tr_has_misfits(s, j))
-        tr_refuse_misfits(s, j);
+    while ((j = send_transaction_next(s)) != NULL &&
+           send_transaction_has_misfits(s, j))
+        send_transaction_refuse_misfits(s, j);
     if (j == NULL || s->displaced)
         return false;
-    j = tr_pop(&s->jobs);
-    tr_say_envelope(s, j);
-    tr_say(s, "BDAT %llu LAST", (unsigned long long)j->body.size);
+    j = send_transaction_pop(&s->jobs);
+    send_transaction_say_envelope(s, j);
+    send_transaction_say(s, "BDAT %llu LAST", (unsigned long long)j->body.size);
     s->sending = j;
     s->body_at = 0;
     s->piped = true;
     if (s->cur == NULL)
-        tr_await(s, j);
+        send_transaction_await(s, j);
     else
         list_push(&s->ahead, &j->note.link);
     return true;
 }
 
-static bool send_piece(struct session *s)
+static bool send_piece(struct send_session *s)
 {
     const struct body *b = &s->sending->body;
     char raw[BODY_PIECE];
@@ -104,14 +106,14 @@ static bool send_piece(struct session *s)
 
     if (n < 0 || (n == 0 && want > 0))
         return false;
-    tr_put(s, raw, (size_t)n);
+    send_transaction_put(s, raw, (size_t)n);
     s->body_at += (uint64_t)n;
     if (s->body_at == b->size)
         s->sending = NULL;
     return true;
 }
 
-unsigned char tr_pump(struct session *s)
+unsigned char send_transaction_pump(struct send_session *s)
 {
     for (int i = 0; i < TURN_PIECES; i++) {
         if (is_full(s) || (s->sending == NULL && !begin_chunk(s)))

@@ -51,7 +51,7 @@ struct lane *lane_get(struct sched *s, const struct addr *peer,
     return l;
 }
 
-struct lane *lane_new_local(struct sched *s, struct worker *w)
+struct lane *lane_new_local(struct sched *s, struct send_worker *w)
 {
     struct lane *l = make("local");
 
@@ -103,18 +103,18 @@ bool lane_has_room(const struct sched *s, const struct lane *l)
 static void set_hurry(struct sched *s)
 {
     for (unsigned i = 0; i < s->nworkers; i++)
-        worker_hurry(s->worker[i], !list_empty(&s->opening));
+        send_worker_hurry(s->worker[i], !list_empty(&s->opening));
 }
 
 static int open_session(struct sched *s, struct lane *l, struct err *e)
 {
-    l->session = session_new(&l->peer, l->name);
+    l->session = send_session_new(&l->peer, l->name);
     if (l->session == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for a session");
-    session_set_lane(l->session, l);
+    send_session_set_lane(l->session, l);
     l->ended = false;
     s->open_sessions++;
-    worker_give(l->worker, session_note(l->session));
+    send_worker_give(l->worker, send_session_note(l->session));
     return 0;
 }
 
@@ -131,7 +131,7 @@ int lane_give(struct sched *s, struct lane *l, struct job *j, struct err *e)
     l->out++;
     l->out_rcpts += j->nrcpt;
     s->jobs_out++;
-    worker_give(l->worker, &j->note);
+    send_worker_give(l->worker, &j->note);
     return 0;
 }
 
@@ -195,7 +195,7 @@ static void send_away(struct lane *l)
 
 static void reap(struct sched *s, struct lane *l)
 {
-    session_free(&l->session);
+    send_session_free(&l->session);
     l->ended = false;
     s->open_sessions--;
     if (lane_is_up(s, l))
@@ -218,7 +218,7 @@ void lane_job_back(struct sched *s, struct lane *l, size_t nrcpt)
 }
 
 static void go_down(struct sched *s, struct lane *l,
-                    const struct session_end *end)
+                    const struct send_session_end *end)
 {
     char address[ADDR_PORT_TEXT];
 
@@ -236,7 +236,7 @@ static void go_down(struct sched *s, struct lane *l,
 
 void lane_ended(struct sched *s, struct lane *l)
 {
-    const struct session_end *end = session_end(l->session);
+    const struct send_session_end *end = send_session_end(l->session);
 
     l->ended = true;
     if (end->fault && end->delivered == 0)

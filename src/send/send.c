@@ -19,7 +19,7 @@ enum {
 struct back {
     struct loop_io io;
     struct sched *sched;
-    struct worker *worker;
+    struct send_worker *worker;
 };
 
 struct sender {
@@ -71,7 +71,7 @@ static void take_note(struct sched *s, struct note *n)
     if (n->kind == NOTE_JOB)
         outcome_apply(s, LIST_ENTRY(n, struct job, note));
     else
-        lane_ended(s, session_lane(session_of_note(n)));
+        lane_ended(s, send_session_lane(send_session_of_note(n)));
 }
 
 static void on_back(struct loop_io *io, unsigned ready)
@@ -81,7 +81,7 @@ static void on_back(struct loop_io *io, unsigned ready)
 
     (void)ready;
     list_init(&notes);
-    worker_take(b->worker, &notes);
+    send_worker_take(b->worker, &notes);
     while ((l = list_pop(&notes)) != NULL)
         take_note(b->sched, LIST_ENTRY(l, struct note, link));
 }
@@ -117,7 +117,7 @@ static int watch_worker(struct sender *x, unsigned i, struct err *e)
     struct back *b = &x->back[i];
 
     *b = (struct back){ .sched = &x->s, .worker = x->s.worker[i] };
-    b->io.fd = worker_fd(b->worker);
+    b->io.fd = send_worker_fd(b->worker);
     b->io.fn = on_back;
     return loop_watch(x->s.loop, &b->io, LOOP_READ, e);
 }
@@ -126,16 +126,16 @@ static int start_worker(struct sender *x, unsigned i, struct boxes *boxes,
                         struct err *e)
 {
     const struct conf *c = x->s.conf;
-    struct worker_options o = { .hostname = c->hostname,
-                                .linger = (unsigned)c->send.session_linger,
-                                .max_sessions =
-                                    boxes != NULL ? 1 : SCHED_SESSIONS_MAX,
-                                .boxes = boxes };
+    struct send_worker_options o = { .hostname = c->hostname,
+                                     .linger = (unsigned)c->send.session_linger,
+                                     .max_sessions =
+                                         boxes != NULL ? 1 : SCHED_SESSIONS_MAX,
+                                     .boxes = boxes };
     sigset_t all, before;
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for main */
-    int rc = worker_start(&x->s.worker[i], &o, e);
+    int rc = send_worker_start(&x->s.worker[i], &o, e);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return rc == 0 ? watch_worker(x, i, e) : -1;
 }
@@ -168,7 +168,7 @@ static void end_workers(struct sender *x)
 {
     for (unsigned i = 0; i <= SCHED_WORKERS_MAX; i++)
         if (x->s.worker[i] != NULL) {
-            worker_join(x->s.worker[i]);
+            send_worker_join(x->s.worker[i]);
             if (x->back[i].worker != NULL)
                 on_back(&x->back[i].io, LOOP_READ);
         }
@@ -179,14 +179,14 @@ static void free_workers(struct sender *x)
     for (unsigned i = 0; i <= SCHED_WORKERS_MAX; i++) {
         if (x->back[i].worker != NULL)
             (void)loop_watch(x->s.loop, &x->back[i].io, 0, NULL);
-        worker_free(&x->s.worker[i]);
+        send_worker_free(&x->s.worker[i]);
     }
 }
 
 static int check_workers(struct sender *x, struct err *e)
 {
     for (unsigned i = 0; i <= x->s.nworkers; i++)
-        if (worker_failed(x->s.worker[i], e))
+        if (send_worker_failed(x->s.worker[i], e))
             return -1;
     return 0;
 }
@@ -272,7 +272,7 @@ static int turn(struct sender *x, struct err *e)
     work(s);
     bounce_flush(s);
     for (unsigned i = 0; i <= s->nworkers; i++)
-        worker_hand_over(s->worker[i]);
+        send_worker_hand_over(s->worker[i]);
     log_flush();
     return 0;
 }
@@ -308,7 +308,7 @@ static int wind_down(struct sender *x, struct err *e)
     s->stopping = x->stopping = true;
     x->stop_by = loop_now(s->loop) + STOP_WITHIN_MS;
     for (unsigned i = 0; i <= s->nworkers; i++)
-        worker_stop(s->worker[i]);
+        send_worker_stop(s->worker[i]);
     while ((s->open_sessions > 0 || s->jobs_out > 0) &&
            loop_now(s->loop) < x->stop_by)
         if (turn(x, e) != 0)

@@ -44,16 +44,16 @@ static void build_index(void)
     fsm_index_build(&table_index, &send_session_fsm);
 }
 
-const char *session_doing(unsigned state)
+const char *send_session_doing(unsigned state)
 {
     return about[state].doing;
 }
 
 static void on_again(struct loop_timer *t);
 
-struct session *session_new(const struct addr *peer, const char *host)
+struct send_session *send_session_new(const struct addr *peer, const char *host)
 {
-    struct session *s = calloc(1, sizeof *s);
+    struct send_session *s = calloc(1, sizeof *s);
 
     if (s == NULL)
         return NULL;
@@ -70,40 +70,40 @@ struct session *session_new(const struct addr *peer, const char *host)
     return s;
 }
 
-void session_free(struct session **s)
+void send_session_free(struct send_session **s)
 {
     free(*s);
     *s = NULL;
 }
 
-const struct session_end *session_end(const struct session *s)
+const struct send_session_end *send_session_end(const struct send_session *s)
 {
     return &s->end;
 }
 
-struct note *session_note(struct session *s)
+struct note *send_session_note(struct send_session *s)
 {
     return &s->note;
 }
 
-struct session *session_of_note(struct note *n)
+struct send_session *send_session_of_note(struct note *n)
 {
-    return LIST_ENTRY(n, struct session, note);
+    return LIST_ENTRY(n, struct send_session, note);
 }
 
-struct lane *session_lane(const struct session *s)
+struct lane *send_session_lane(const struct send_session *s)
 {
     return s->lane;
 }
 
-void session_set_lane(struct session *s, struct lane *l)
+void send_session_set_lane(struct send_session *s, struct lane *l)
 {
     s->lane = l;
 }
 
 /* --- log ------------------------------------------------------------------*/
 
-void session_log_connect(const struct session *s)
+void send_session_log_connect(const struct send_session *s)
 {
     char address[ADDR_PORT_TEXT];
 
@@ -112,7 +112,7 @@ void session_log_connect(const struct session *s)
         LS("address", address), LS("tls", "none"));
 }
 
-static void log_end(const struct session *s)
+static void log_end(const struct send_session *s)
 {
     char address[ADDR_PORT_TEXT];
     uint64_t ms = clock_mono_ms() - s->started;
@@ -126,16 +126,16 @@ static void log_end(const struct session *s)
 
 /* --- events ---------------------------------------------------------------*/
 
-static void wind_up(struct session *s)
+static void wind_up(struct send_session *s)
 {
     loop_timer_clear(s->env->conns->loop, &s->again);
     conn_close(&s->conn);
-    tr_abandon(s);
+    send_transaction_abandon(s);
     log_end(s);
     s->env->ended(s->env->ctx, s);
 }
 
-static unsigned timeout_of(const struct session *s)
+static unsigned timeout_of(const struct send_session *s)
 {
     unsigned t = s->state == S_IDLE ? s->env->linger : about[s->state].timeout;
 
@@ -144,7 +144,7 @@ static unsigned timeout_of(const struct session *s)
                : t;
 }
 
-static void feed_one(struct session *s, unsigned event)
+static void feed_one(struct send_session *s, unsigned event)
 {
     s->was = s->state;
     s->feeding = true;
@@ -155,7 +155,7 @@ static void feed_one(struct session *s, unsigned event)
 
 /* The stream may fail inside an action, when a full buffer is written; that
  * waits until the action is over. */
-static void feed(struct session *s, unsigned event)
+static void feed(struct send_session *s, unsigned event)
 {
     if (s->state == S_END)
         return;
@@ -181,10 +181,10 @@ static void feed(struct session *s, unsigned event)
 
 static void on_again(struct loop_timer *t)
 {
-    feed(LOOP_ENTRY(t, struct session, again), E_ROOM);
+    feed(LOOP_ENTRY(t, struct send_session, again), E_ROOM);
 }
 
-void session_lose_closed(struct session *s)
+void send_session_lose_closed(struct send_session *s)
 {
     char why[100] = "connection closed";
 
@@ -195,7 +195,7 @@ void session_lose_closed(struct session *s)
     answer_set(&s->end.why, VERDICT_DEFERRED,
                s->was == S_DIAL ? "4.4.1" : "4.4.2", "%s while %s",
                s->out_failed ? "no memory for output" : why,
-               session_doing(s->was));
+               send_session_doing(s->was));
 }
 
 /* --- replies --------------------------------------------------------------*/
@@ -211,7 +211,7 @@ static unsigned event_of_reply(const struct smtp_reply *r)
     }
 }
 
-static void note_extension(struct session *s, struct span line)
+static void note_extension(struct send_session *s, struct span line)
 {
     if (s->state == S_EHLO && s->reply.code == 250 && s->reply.lines > 1 &&
         line.n > 4)
@@ -220,7 +220,7 @@ static void note_extension(struct session *s, struct span line)
 
 /* One line of input, if a whole one is there; its text does not live longer
  * than that, so the event follows when it is consumed. */
-static bool take_line(struct session *s)
+static bool take_line(struct send_session *s)
 {
     struct span in = conn_input(&s->conn);
     size_t n = span_find(in, '\n');
@@ -249,7 +249,7 @@ static bool take_line(struct session *s)
 
 static void on_conn(struct conn *c, enum conn_event ev)
 {
-    struct session *s = LOOP_ENTRY(c, struct session, conn);
+    struct send_session *s = LOOP_ENTRY(c, struct send_session, conn);
 
     switch (ev) {
     case CONN_CONNECTED: feed(s, E_CONNECTED); break;
@@ -266,7 +266,7 @@ static void on_conn(struct conn *c, enum conn_event ev)
 
 /* --- for the worker -------------------------------------------------------*/
 
-void session_start(struct session *s, const struct session_env *env)
+void send_session_start(struct send_session *s, const struct send_env *env)
 {
     struct err e = { .kind = ERR_NONE };
 
@@ -284,7 +284,7 @@ void session_start(struct session *s, const struct session_env *env)
     wind_up(s);
 }
 
-void session_give(struct session *s, struct job *j)
+void send_session_give(struct send_session *s, struct job *j)
 {
     if (s->state == S_END) {
         s->env->done(s->env->ctx, j);
@@ -294,24 +294,24 @@ void session_give(struct session *s, struct job *j)
     feed(s, E_JOB);
 }
 
-bool session_has_more(const struct session *s)
+bool send_session_has_more(const struct send_session *s)
 {
     return !list_empty(&s->jobs);
 }
 
-void session_hurry(struct session *s)
+void send_session_hurry(struct send_session *s)
 {
     if (s->state == S_IDLE)
         feed(s, E_TIMEOUT);
 }
 
-void session_stop(struct session *s)
+void send_session_stop(struct send_session *s)
 {
     s->stopping = true;
     feed(s, E_STOP);
 }
 
-void session_kill(struct session *s)
+void send_session_kill(struct send_session *s)
 {
     feed(s, E_KILL);
 }

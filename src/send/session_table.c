@@ -14,21 +14,21 @@
 
 static bool is_piped(const void *ctx)
 {
-    const struct session *s = ctx;
+    const struct send_session *s = ctx;
 
     return s->piped;
 }
 
 static bool some_taken(const void *ctx)
 {
-    const struct session *s = ctx;
+    const struct send_session *s = ctx;
 
     return s->taken > 0;
 }
 
 static bool none_accepted(const void *ctx)
 {
-    const struct session *s = ctx;
+    const struct send_session *s = ctx;
 
     return s->accepted == 0;
 }
@@ -36,44 +36,44 @@ static bool none_accepted(const void *ctx)
 /* It answers what it cannot have read yet. */
 static bool is_early(const void *ctx)
 {
-    const struct session *s = ctx;
+    const struct send_session *s = ctx;
 
     return s->more_input;
 }
 
 static bool has_job(const void *ctx)
 {
-    return tr_next(ctx) != NULL;
+    return send_transaction_next(ctx) != NULL;
 }
 
 static bool may_chunk(const void *ctx)
 {
-    return tr_chunks(ctx) && has_job(ctx);
+    return send_transaction_chunks(ctx) && has_job(ctx);
 }
 
 static bool is_misfit(const void *ctx)
 {
-    const struct job *j = tr_next(ctx);
+    const struct job *j = send_transaction_next(ctx);
 
-    return j != NULL && tr_has_misfits(ctx, j);
+    return j != NULL && send_transaction_has_misfits(ctx, j);
 }
 
 static bool has_ahead(const void *ctx)
 {
-    const struct session *s = ctx;
+    const struct send_session *s = ctx;
 
     return !list_empty(&s->ahead);
 }
 
 static bool is_chunked(const void *ctx)
 {
-    return tr_chunks(ctx);
+    return send_transaction_chunks(ctx);
 }
 
 /* The last byte of the message that is answered has not left us. */
 static bool is_sending(const void *ctx)
 {
-    const struct session *s = ctx;
+    const struct send_session *s = ctx;
 
     return s->sending != NULL && s->sending == s->cur;
 }
@@ -82,14 +82,14 @@ static bool is_sending(const void *ctx)
  * (RFC 3030 leaves open whether a failure ends the transaction). */
 static bool is_displaced(const void *ctx)
 {
-    const struct session *s = ctx;
+    const struct send_session *s = ctx;
 
     return s->unsettled && s->reply.code == 503;
 }
 
 static bool was_displaced(const void *ctx)
 {
-    const struct session *s = ctx;
+    const struct send_session *s = ctx;
 
     return s->displaced;
 }
@@ -98,348 +98,351 @@ static bool was_displaced(const void *ctx)
  * one (RFC 2920), unless this one needs another transaction first. */
 static bool may_go_ahead(const void *ctx)
 {
-    const struct session *s = ctx;
+    const struct send_session *s = ctx;
 
     return (s->ext.bits & SMTP_EXT_PIPELINING) != 0 && !has_ahead(s) &&
-           !s->full && has_job(s) && !is_misfit(s) && !tr_has_remainder(s);
+           !s->full && has_job(s) && !is_misfit(s) &&
+           !send_transaction_has_remainder(s);
 }
 
-/* --- actions: only do, and post what came of it ---------------------------*/
+/* --- actions: only do, and return what came of it ---------------------------*/
 
 /* In S_IDLE: what now? */
-static void next_job(void *ctx, unsigned char *post)
+static unsigned char next_job(void *ctx)
 {
-    struct session *s = ctx;
+    struct send_session *s = ctx;
 
-    if (tr_next(s) != NULL)
-        *post = E_JOB;
-    else if (s->stopping || s->env->hurry || s->env->linger == 0 ||
-             !list_empty(&s->jobs)) /* the peer's limit is reached */
-        *post = E_STOP;
+    if (send_transaction_next(s) != NULL)
+        return E_JOB;
+    if (s->stopping || s->env->hurry || s->env->linger == 0 ||
+        !list_empty(&s->jobs)) /* the peer's limit is reached */
+        return E_STOP;
+    return FSM_QUIET;
 }
 
-static void say_ehlo(void *ctx, unsigned char *post)
+static unsigned char say_ehlo(void *ctx)
 {
-    struct session *s = ctx;
+    struct send_session *s = ctx;
 
-    (void)post;
-    tr_say(s, "EHLO %s", s->env->hostname);
+    send_transaction_say(s, "EHLO %s", s->env->hostname);
+    return FSM_QUIET;
 }
 
-static void say_helo(void *ctx, unsigned char *post)
+static unsigned char say_helo(void *ctx)
 {
-    struct session *s = ctx;
+    struct send_session *s = ctx;
 
-    (void)post;
-    tr_say(s, "HELO %s", s->env->hostname);
+    send_transaction_say(s, "HELO %s", s->env->hostname);
+    return FSM_QUIET;
 }
 
-static void ready(void *ctx, unsigned char *post)
+static unsigned char ready(void *ctx)
 {
-    session_log_connect(ctx);
-    next_job(ctx, post);
+    send_session_log_connect(ctx);
+    return next_job(ctx);
 }
 
-static void refuse_misfits(void *ctx, unsigned char *post)
+static unsigned char refuse_misfits(void *ctx)
 {
-    tr_refuse_misfits(ctx, tr_next(ctx));
-    next_job(ctx, post);
+    send_transaction_refuse_misfits(ctx, send_transaction_next(ctx));
+    return next_job(ctx);
 }
 
-static void begin(void *ctx, unsigned char *post)
+static unsigned char begin(void *ctx)
 {
-    (void)post;
-    tr_begin(ctx);
+    send_transaction_begin(ctx);
+    return FSM_QUIET;
 }
 
-static void pump(void *ctx, unsigned char *post)
+static unsigned char pump(void *ctx)
 {
-    *post = tr_pump(ctx);
+    return send_transaction_pump(ctx);
 }
 
-static void say_rcpt(void *ctx, unsigned char *post)
+static unsigned char say_rcpt(void *ctx)
 {
-    struct session *s = ctx;
+    struct send_session *s = ctx;
 
-    (void)post;
     s->answered = true;
-    tr_say_rcpt(s);
+    send_transaction_say_rcpt(s);
+    return FSM_QUIET;
 }
 
-static void go_on(void *ctx, unsigned char *post)
+static unsigned char go_on(void *ctx)
 {
-    struct session *s = ctx;
+    struct send_session *s = ctx;
 
-    (void)post;
     s->answered = true;
     s->unsettled = s->displaced = false;
+    return FSM_QUIET;
 }
 
 /* Not an answer to this message: it goes again, behind a RSET. */
-static void displace(void *ctx, unsigned char *post)
+static unsigned char displace(void *ctx)
 {
-    struct session *s = ctx;
+    struct send_session *s = ctx;
 
-    (void)post;
     s->displaced = true;
+    return FSM_QUIET;
 }
 
-static void refuse_all(void *ctx, unsigned char *post)
+static unsigned char refuse_all(void *ctx)
 {
-    (void)post;
-    tr_note_mail(ctx);
+    send_transaction_note_mail(ctx);
+    return FSM_QUIET;
 }
 
-static void refuse_message(void *ctx, unsigned char *post)
+static unsigned char refuse_message(void *ctx)
 {
-    tr_note_mail(ctx);
-    tr_finish(ctx);
-    next_job(ctx, post);
+    send_transaction_note_mail(ctx);
+    send_transaction_finish(ctx);
+    return next_job(ctx);
 }
 
-static void note_rcpt(void *ctx, unsigned char *post)
+static unsigned char note_rcpt(void *ctx)
 {
-    struct session *s = ctx;
+    struct send_session *s = ctx;
 
     s->answered = true;
-    tr_note_rcpt(s);
+    send_transaction_note_rcpt(s);
     if (s->waiting > 0)
-        return;
-    if (tr_more_rcpts(s))
-        tr_say_rcpt(s);
-    else
-        *post = E_RCPTS;
+        return FSM_QUIET;
+    if (!send_transaction_more_rcpts(s))
+        return E_RCPTS;
+    send_transaction_say_rcpt(s);
+    return FSM_QUIET;
 }
 
-static void say_data(void *ctx, unsigned char *post)
+static unsigned char say_data(void *ctx)
 {
-    (void)post;
-    tr_say(ctx, "DATA");
+    send_transaction_say(ctx, "DATA");
+    return FSM_QUIET;
 }
 
-static void say_rset(void *ctx, unsigned char *post)
+static unsigned char say_rset(void *ctx)
 {
-    (void)post;
-    tr_finish(ctx);
-    tr_say(ctx, "RSET");
+    send_transaction_finish(ctx);
+    send_transaction_say(ctx, "RSET");
+    return FSM_QUIET;
 }
 
-static void refuse_data(void *ctx, unsigned char *post)
+static unsigned char refuse_data(void *ctx)
 {
-    tr_note_rest(ctx);
-    say_rset(ctx, post);
+    send_transaction_note_rest(ctx);
+    return say_rset(ctx);
 }
 
-static void start_body(void *ctx, unsigned char *post)
+static unsigned char start_body(void *ctx)
 {
-    tr_start_body(ctx);
-    *post = tr_send_body(ctx);
+    send_transaction_start_body(ctx);
+    return send_transaction_send_body(ctx);
 }
 
-static void send_body(void *ctx, unsigned char *post)
+static unsigned char send_body(void *ctx)
 {
-    *post = tr_send_body(ctx);
+    return send_transaction_send_body(ctx);
 }
 
-static void end_body(void *ctx, unsigned char *post)
+static unsigned char end_body(void *ctx)
 {
-    (void)post;
-    tr_end_body(ctx);
+    send_transaction_end_body(ctx);
+    return FSM_QUIET;
 }
 
-static void go_ahead(void *ctx, unsigned char *post)
+static unsigned char go_ahead(void *ctx)
 {
-    (void)post;
-    tr_begin_ahead(ctx);
+    send_transaction_begin_ahead(ctx);
+    return FSM_QUIET;
 }
 
-static void end_body_go_ahead(void *ctx, unsigned char *post)
+static unsigned char end_body_go_ahead(void *ctx)
 {
-    tr_end_body(ctx);
-    go_ahead(ctx, post);
+    send_transaction_end_body(ctx);
+    return go_ahead(ctx);
 }
 
-static void say_dot(void *ctx, unsigned char *post)
+static unsigned char say_dot(void *ctx)
 {
-    (void)post;
-    tr_say(ctx, ".");
+    send_transaction_say(ctx, ".");
+    return FSM_QUIET;
 }
 
-static void finish(void *ctx, unsigned char *post)
+static unsigned char finish(void *ctx)
 {
-    struct session *s = ctx;
+    struct send_session *s = ctx;
 
-    tr_note_rest(s);
+    send_transaction_note_rest(s);
     s->end.delivered += s->reply.code < 300;
-    tr_finish(s);
-    next_job(s, post);
+    send_transaction_finish(s);
+    return next_job(s);
 }
 
-static void finish_take_ahead(void *ctx, unsigned char *post)
+static unsigned char finish_take_ahead(void *ctx)
 {
-    struct session *s = ctx;
+    struct send_session *s = ctx;
 
-    (void)post;
-    tr_note_rest(s);
+    send_transaction_note_rest(s);
     s->end.delivered += s->reply.code < 300;
-    tr_finish(s);
-    tr_take_ahead(s);
+    send_transaction_finish(s);
+    send_transaction_take_ahead(s);
+    return FSM_QUIET;
 }
 
-static void end_chunk(struct session *s)
+static void end_chunk(struct send_session *s)
 {
-    tr_note_rest(s);
+    send_transaction_note_rest(s);
     s->end.delivered += s->reply.code < 300 && s->taken > 0;
     s->unsettled |= s->reply.code >= 400;
 }
 
-static void end_chunk_next(void *ctx, unsigned char *post)
+static unsigned char end_chunk_next(void *ctx)
 {
-    struct session *s = ctx;
+    struct send_session *s = ctx;
     bool doubt = s->displaced;
 
     end_chunk(s);
-    tr_finish(s);
-    tr_take_ahead(s);
+    send_transaction_finish(s);
+    send_transaction_take_ahead(s);
     s->displaced = doubt; /* so is all that was said after it */
-    *post = tr_pump(s);
+    return send_transaction_pump(s);
 }
 
-static void end_chunk_idle(void *ctx, unsigned char *post)
+static unsigned char end_chunk_idle(void *ctx)
 {
     end_chunk(ctx);
-    tr_finish(ctx);
-    next_job(ctx, post);
+    send_transaction_finish(ctx);
+    return next_job(ctx);
 }
 
-static void end_chunk_rset(void *ctx, unsigned char *post)
+static unsigned char end_chunk_rset(void *ctx)
 {
-    struct session *s = ctx;
+    struct send_session *s = ctx;
 
     end_chunk(s);
     s->displaced = s->unsettled = false;
-    say_rset(s, post);
+    return say_rset(s);
 }
 
-static void finish_void(void *ctx, unsigned char *post)
+static unsigned char finish_void(void *ctx)
 {
-    tr_finish(ctx);
-    next_job(ctx, post);
+    send_transaction_finish(ctx);
+    return next_job(ctx);
 }
 
-static void say_quit(void *ctx, unsigned char *post)
+static unsigned char say_quit(void *ctx)
 {
-    (void)post;
-    tr_say(ctx, "QUIT");
+    send_transaction_say(ctx, "QUIT");
+    return FSM_QUIET;
 }
 
 /* The end by the peer's fault or the network's; says which. */
-static void lose(struct session *s, const char *what)
+static void lose(struct send_session *s, const char *what)
 {
     s->end.fault = true;
     answer_set(&s->end.why, VERDICT_DEFERRED, "4.4.2", "%s while %s", what,
-               session_doing(s->was));
+               send_session_doing(s->was));
 }
 
 /* The same with the peer's own words. */
-static void lose_reply(struct session *s)
+static void lose_reply(struct send_session *s)
 {
     s->end.fault = true;
-    tr_take_answer(s, &s->end.why);
+    send_transaction_take_answer(s, &s->end.why);
     s->end.why.verdict = VERDICT_DEFERRED;
 }
 
-static void lose_421(void *ctx, unsigned char *post)
+static unsigned char lose_421(void *ctx)
 {
-    (void)post;
     lose_reply(ctx);
+    return FSM_QUIET;
 }
 
-static void lose_broken(void *ctx, unsigned char *post)
+static unsigned char lose_broken(void *ctx)
 {
-    struct session *s = ctx;
+    struct send_session *s = ctx;
 
-    (void)post;
     s->garbled = true;
     lose(s, "broken reply");
+    return FSM_QUIET;
 }
 
-static void lose_early(void *ctx, unsigned char *post)
+static unsigned char lose_early(void *ctx)
 {
-    struct session *s = ctx;
+    struct send_session *s = ctx;
 
-    (void)post;
     s->garbled = true;
     lose(s, "a reply ahead of its command");
+    return FSM_QUIET;
 }
 
 /* A reply that cannot belong to the command it should: who knows to which
  * ones those before it belonged. */
-static void lose_order(void *ctx, unsigned char *post)
+static unsigned char lose_order(void *ctx)
 {
-    struct session *s = ctx;
+    struct send_session *s = ctx;
     char what[40];
 
-    (void)post;
     s->garbled = true;
     snprintf(what, sizeof what, "unexpected reply %d", s->reply.code);
     lose(s, what);
+    return FSM_QUIET;
 }
 
 /* 354 in its place, for a message that has no recipient by our count. */
-static void lose_message(void *ctx, unsigned char *post)
+static unsigned char lose_message(void *ctx)
 {
-    (void)post;
     lose(ctx, "unexpected reply 354");
+    return FSM_QUIET;
 }
 
-static void lose_closed(void *ctx, unsigned char *post)
+static unsigned char lose_closed(void *ctx)
 {
-    (void)post;
-    session_lose_closed(ctx);
+    send_session_lose_closed(ctx);
+    return FSM_QUIET;
 }
 
-static void lose_timeout(void *ctx, unsigned char *post)
+static unsigned char lose_timeout(void *ctx)
 {
-    (void)post;
     lose(ctx, "timed out");
+    return FSM_QUIET;
 }
 
-static void lose_body(void *ctx, unsigned char *post)
+static unsigned char lose_body(void *ctx)
 {
-    struct session *s = ctx;
+    struct send_session *s = ctx;
 
-    (void)post;
     s->end.fault = s->end.local = true;
     answer_set(&s->end.why, VERDICT_DEFERRED, "4.3.0",
                "the message could not be read from the queue");
     if (s->sending != NULL) /* the peer may not have come so far */
         job_answer_all(s->sending, &s->end.why);
+    return FSM_QUIET;
 }
 
-static void be_killed(void *ctx, unsigned char *post)
+static unsigned char be_killed(void *ctx)
 {
-    struct session *s = ctx;
+    struct send_session *s = ctx;
 
-    (void)post;
     answer_set(&s->end.why, VERDICT_DEFERRED, "4.3.2",
-               "interrupted by our shutdown while %s", session_doing(s->was));
+               "interrupted by our shutdown while %s",
+               send_session_doing(s->was));
+    return FSM_QUIET;
 }
 
 /* The peer turns us away: its words are the reason; go politely. */
-static void turned_away(void *ctx, unsigned char *post)
+static unsigned char turned_away(void *ctx)
 {
     lose_reply(ctx);
-    say_quit(ctx, post);
+    return say_quit(ctx);
 }
 
 /* A reply to a message that is not yet sent to its end: an answer all the
  * same, and the end of the session, for the rest cannot be taken back. */
-static void refuse_early(void *ctx, unsigned char *post)
+static unsigned char refuse_early(void *ctx)
 {
-    (void)post;
-    tr_note_rest(ctx);
-    tr_finish(ctx);
+    send_transaction_note_rest(ctx);
+    send_transaction_finish(ctx);
+    return FSM_QUIET;
 }
 
 /* --- the table ------------------------------------------------------------*/

@@ -12,13 +12,13 @@
 
 enum { COMMAND_MAX = 2048 };
 
-void tr_put(struct session *s, const char *p, size_t n)
+void send_transaction_put(struct send_session *s, const char *p, size_t n)
 {
     if (!conn_write(&s->conn, p, n))
         s->out_failed = true;
 }
 
-void tr_say(struct session *s, const char *fmt, ...)
+void send_transaction_say(struct send_session *s, const char *fmt, ...)
 {
     char line[COMMAND_MAX];
     va_list ap;
@@ -31,15 +31,15 @@ void tr_say(struct session *s, const char *fmt, ...)
         return;
     }
     memcpy(line + n, "\r\n", 2);
-    tr_put(s, line, (size_t)n + 2);
+    send_transaction_put(s, line, (size_t)n + 2);
 }
 
-static bool has(const struct session *s, unsigned ext)
+static bool has(const struct send_session *s, unsigned ext)
 {
     return (s->ext.bits & ext) != 0;
 }
 
-struct job *tr_next(const struct session *s)
+struct job *send_transaction_next(const struct send_session *s)
 {
     unsigned limit = s->ext.limit_mail; /* RFC 9422 MAILMAX */
 
@@ -55,25 +55,26 @@ static bool is_open(const struct job_rcpt *r)
     return r->step == STEP_LEFT && r->answer.verdict == VERDICT_NONE;
 }
 
-static bool is_too_big(const struct session *s, const struct job *j)
+static bool is_too_big(const struct send_session *s, const struct job *j)
 {
     return has(s, SMTP_EXT_SIZE) && s->ext.size > 0 &&
            j->body.size > s->ext.size;
 }
 
-static bool is_misfit(const struct session *s, const struct job *j,
+static bool is_misfit(const struct send_session *s, const struct job *j,
                       const struct job_rcpt *r)
 {
     return is_open(r) && (is_too_big(s, j) || ((j->sender_utf8 || r->utf8) &&
                                                !has(s, SMTP_EXT_SMTPUTF8)));
 }
 
-bool tr_chunks(const struct session *s)
+bool send_transaction_chunks(const struct send_session *s)
 {
     return has(s, SMTP_EXT_CHUNKING) && has(s, SMTP_EXT_PIPELINING);
 }
 
-bool tr_has_misfits(const struct session *s, const struct job *j)
+bool send_transaction_has_misfits(const struct send_session *s,
+                                  const struct job *j)
 {
     for (size_t i = 0; i < j->nrcpt; i++)
         if (is_misfit(s, j, &j->rcpt[i]))
@@ -81,9 +82,9 @@ bool tr_has_misfits(const struct session *s, const struct job *j)
     return false;
 }
 
-static void settle(struct session *s, struct job *j);
+static void settle(struct send_session *s, struct job *j);
 
-void tr_refuse_misfits(struct session *s, struct job *j)
+void send_transaction_refuse_misfits(struct send_session *s, struct job *j)
 {
     bool big = is_too_big(s, j);
 
@@ -114,7 +115,7 @@ static bool needs_utf8(const struct job *j)
     return false;
 }
 
-static void say_mail(struct session *s, const struct job *j)
+static void say_mail(struct send_session *s, const struct job *j)
 {
     bool dsn = has(s, SMTP_EXT_DSN);
     char size[32] = "";
@@ -125,27 +126,27 @@ static void say_mail(struct session *s, const struct job *j)
     /* A peer without 8BITMIME gets eight bits all the same: see docs. */
     bool eight = has(s, SMTP_EXT_8BITMIME) && (j->flags & SPOOL_8BIT) != 0;
     bool utf8 = has(s, SMTP_EXT_SMTPUTF8) && needs_utf8(j);
-    tr_say(s, "MAIL FROM:<%s>%s%s%s%s%s%s%s", j->sender, size,
-           eight ? " BODY=8BITMIME" : "", utf8 ? " SMTPUTF8" : "",
-           dsn && j->ret != NULL ? " RET=" : "",
-           dsn && j->ret != NULL ? j->ret : "",
-           dsn && j->envid != NULL ? " ENVID=" : "",
-           dsn && j->envid != NULL ? j->envid : "");
+    send_transaction_say(s, "MAIL FROM:<%s>%s%s%s%s%s%s%s", j->sender, size,
+                         eight ? " BODY=8BITMIME" : "", utf8 ? " SMTPUTF8" : "",
+                         dsn && j->ret != NULL ? " RET=" : "",
+                         dsn && j->ret != NULL ? j->ret : "",
+                         dsn && j->envid != NULL ? " ENVID=" : "",
+                         dsn && j->envid != NULL ? j->envid : "");
 }
 
-static void say_one_rcpt(struct session *s, struct job_rcpt *r)
+static void say_one_rcpt(struct send_session *s, struct job_rcpt *r)
 {
     bool dsn = has(s, SMTP_EXT_DSN);
 
-    tr_say(s, "RCPT TO:<%s>%s%s%s%s", r->address,
-           dsn && r->notify != NULL ? " NOTIFY=" : "",
-           dsn && r->notify != NULL ? r->notify : "",
-           dsn && r->orcpt != NULL ? " ORCPT=" : "",
-           dsn && r->orcpt != NULL ? r->orcpt : "");
+    send_transaction_say(s, "RCPT TO:<%s>%s%s%s%s", r->address,
+                         dsn && r->notify != NULL ? " NOTIFY=" : "",
+                         dsn && r->notify != NULL ? r->notify : "",
+                         dsn && r->orcpt != NULL ? " ORCPT=" : "",
+                         dsn && r->orcpt != NULL ? r->orcpt : "");
     r->step = STEP_SAID;
 }
 
-static unsigned rcpt_limit(const struct session *s)
+static unsigned rcpt_limit(const struct send_session *s)
 {
     unsigned n = s->ext.limit_rcpt;
 
@@ -160,12 +161,12 @@ static struct job_rcpt *next_open(struct job *j)
     return NULL;
 }
 
-bool tr_has_remainder(const struct session *s)
+bool send_transaction_has_remainder(const struct send_session *s)
 {
     return next_open(s->cur) != NULL;
 }
 
-void tr_say_envelope(struct session *s, struct job *j)
+void send_transaction_say_envelope(struct send_session *s, struct job *j)
 {
     unsigned limit = rcpt_limit(s);
 
@@ -180,13 +181,13 @@ void tr_say_envelope(struct session *s, struct job *j)
 }
 
 /* RFC 2920: DATA ends the group; nothing may follow it before its reply. */
-static void say_group(struct session *s, struct job *j)
+static void say_group(struct send_session *s, struct job *j)
 {
-    tr_say_envelope(s, j);
-    tr_say(s, "DATA");
+    send_transaction_say_envelope(s, j);
+    send_transaction_say(s, "DATA");
 }
 
-void tr_await(struct session *s, struct job *j)
+void send_transaction_await(struct send_session *s, struct job *j)
 {
     s->cur = j;
     s->said = s->waiting = j->said;
@@ -195,16 +196,16 @@ void tr_await(struct session *s, struct job *j)
     s->asking = 0;
 }
 
-struct job *tr_pop(struct list *jobs)
+struct job *send_transaction_pop(struct list *jobs)
 {
     struct note *n = LIST_ENTRY(list_pop(jobs), struct note, link);
 
     return LIST_ENTRY(n, struct job, note);
 }
 
-void tr_begin(struct session *s)
+void send_transaction_begin(struct send_session *s)
 {
-    struct job *j = tr_pop(&s->jobs);
+    struct job *j = send_transaction_pop(&s->jobs);
 
     s->piped = has(s, SMTP_EXT_PIPELINING);
     j->said = 0;
@@ -214,30 +215,30 @@ void tr_begin(struct session *s)
         s->messages++;
         say_mail(s, j);
     }
-    tr_await(s, j);
+    send_transaction_await(s, j);
 }
 
-void tr_begin_ahead(struct session *s)
+void send_transaction_begin_ahead(struct send_session *s)
 {
-    struct job *j = tr_pop(&s->jobs);
+    struct job *j = send_transaction_pop(&s->jobs);
 
     say_group(s, j);
     list_push(&s->ahead, &j->note.link);
 }
 
-void tr_take_ahead(struct session *s)
+void send_transaction_take_ahead(struct send_session *s)
 {
     s->piped = true;
-    tr_await(s, tr_pop(&s->ahead));
+    send_transaction_await(s, send_transaction_pop(&s->ahead));
 }
 
-bool tr_more_rcpts(const struct session *s)
+bool send_transaction_more_rcpts(const struct send_session *s)
 {
     return !s->piped && !s->full && s->said < rcpt_limit(s) &&
            next_open(s->cur) != NULL;
 }
 
-void tr_say_rcpt(struct session *s)
+void send_transaction_say_rcpt(struct send_session *s)
 {
     say_one_rcpt(s, next_open(s->cur));
     s->said++;
@@ -246,7 +247,8 @@ void tr_say_rcpt(struct session *s)
 
 /* --- answers --------------------------------------------------------------*/
 
-void tr_take_answer(const struct session *s, struct answer *a)
+void send_transaction_take_answer(const struct send_session *s,
+                                  struct answer *a)
 {
     const struct smtp_reply *r = &s->reply;
 
@@ -262,17 +264,17 @@ void tr_take_answer(const struct session *s, struct answer *a)
 
 /* MAIL was refused: that is the answer of all, and the replies to commands
  * said already mean nothing. */
-void tr_note_mail(struct session *s)
+void send_transaction_note_mail(struct send_session *s)
 {
     for (size_t i = 0; i < s->cur->nrcpt; i++)
         if (s->cur->rcpt[i].answer.verdict == VERDICT_NONE)
-            tr_take_answer(s, &s->cur->rcpt[i].answer);
+            send_transaction_take_answer(s, &s->cur->rcpt[i].answer);
 }
 
 /* RFC 5321 4.5.3.1.10: too many recipients is 452, and 552 means the same in
  * this place.  With some taken before, the others get a transaction of their
  * own at once. */
-static bool is_full(const struct session *s)
+static bool is_full(const struct send_session *s)
 {
     const struct smtp_reply *r = &s->reply;
 
@@ -280,7 +282,7 @@ static bool is_full(const struct session *s)
            (r->enh_class == 0 || (r->subject == 5 && r->detail == 3));
 }
 
-static void judge_rcpt(struct session *s, struct job_rcpt *r)
+static void judge_rcpt(struct send_session *s, struct job_rcpt *r)
 {
     if (r->answer.verdict != VERDICT_NONE) {
         r->step = STEP_DONE;
@@ -293,14 +295,14 @@ static void judge_rcpt(struct session *s, struct job_rcpt *r)
         r->step = STEP_LEFT;
         s->full = true;
     } else {
-        tr_take_answer(s, &r->answer);
+        send_transaction_take_answer(s, &r->answer);
         if (s->reply.code == 552)
             r->answer.verdict = VERDICT_DEFERRED;
         r->step = STEP_DONE;
     }
 }
 
-void tr_note_rcpt(struct session *s)
+void send_transaction_note_rcpt(struct send_session *s)
 {
     struct job *j = s->cur;
 
@@ -314,7 +316,7 @@ void tr_note_rcpt(struct session *s)
     s->waiting--;
 }
 
-void tr_note_rest(struct session *s)
+void send_transaction_note_rest(struct send_session *s)
 {
     for (size_t i = 0; i < s->cur->nrcpt; i++) {
         struct job_rcpt *r = &s->cur->rcpt[i];
@@ -324,13 +326,13 @@ void tr_note_rest(struct session *s)
         if (s->displaced && s->reply.code >= 400)
             r->step = STEP_LEFT;
         else
-            tr_take_answer(s, &r->answer);
+            send_transaction_take_answer(s, &r->answer);
     }
 }
 
 /* --- the end --------------------------------------------------------------*/
 
-static void give_back(struct session *s, struct job *j)
+static void give_back(struct send_session *s, struct job *j)
 {
     memcpy(j->sid, s->sid, sizeof j->sid);
     j->dsn_passed = has(s, SMTP_EXT_DSN);
@@ -338,7 +340,7 @@ static void give_back(struct session *s, struct job *j)
 }
 
 /* A job in s->jobs some of whose recipients got their answer here. */
-static void settle(struct session *s, struct job *j)
+static void settle(struct send_session *s, struct job *j)
 {
     if (next_open(j) != NULL)
         return;
@@ -346,7 +348,7 @@ static void settle(struct session *s, struct job *j)
     give_back(s, j);
 }
 
-void tr_finish(struct session *s)
+void send_transaction_finish(struct send_session *s)
 {
     struct job *j = s->cur;
 
@@ -359,14 +361,14 @@ void tr_finish(struct session *s)
 
 /* Replies that do not fit the commands may have been given to the wrong
  * recipients: what they refused for good is then only put off. */
-static bool is_doubtful(const struct session *s, const struct job_rcpt *r)
+static bool is_doubtful(const struct send_session *s, const struct job_rcpt *r)
 {
     return s->garbled && r->answer.verdict == VERDICT_FAILED;
 }
 
 /* The session is lost.  What the peer was asked and answered in part counts
  * as tried; what it never answered to goes back as it came. */
-static void abandon_current(struct session *s)
+static void abandon_current(struct send_session *s)
 {
     struct job *j = s->cur;
 
@@ -380,12 +382,12 @@ static void abandon_current(struct session *s)
     give_back(s, j);
 }
 
-void tr_abandon(struct session *s)
+void send_transaction_abandon(struct send_session *s)
 {
     if (s->cur != NULL)
         abandon_current(s);
     while (!list_empty(&s->ahead))
-        give_back(s, tr_pop(&s->ahead));
+        give_back(s, send_transaction_pop(&s->ahead));
     while (!list_empty(&s->jobs))
-        give_back(s, tr_pop(&s->jobs));
+        give_back(s, send_transaction_pop(&s->jobs));
 }

@@ -21,7 +21,7 @@ enum { RESULTS_MAX = 32, RESULTS_MS = 5 };
 
 enum order { ORDER_RUN, ORDER_STOP, ORDER_KILL };
 
-struct worker {
+struct send_worker {
     pthread_t thread;
     bool started, joined;
     struct boxes *boxes;
@@ -42,7 +42,7 @@ struct worker {
     struct loop *loop;
     struct loop_io io;
     struct conn_env conns;
-    struct session_env env;
+    struct send_env env;
     struct list sessions, results;
     unsigned nresults;
     bool wanted; /* a session has nothing left to do */
@@ -61,49 +61,51 @@ static void on_wake(struct loop_io *io, unsigned ready)
 
 static void on_late(struct loop_timer *t)
 {
-    LOOP_ENTRY(t, struct worker, late)->wanted = true;
+    LOOP_ENTRY(t, struct send_worker, late)->wanted = true;
 }
 
 static void on_done(void *ctx, struct job *j)
 {
-    struct worker *w = ctx;
+    struct send_worker *w = ctx;
 
     list_push(&w->results, &j->note.link);
     w->nresults++;
-    w->wanted |= w->nresults >= RESULTS_MAX || !session_has_more(j->session);
+    w->wanted |=
+        w->nresults >= RESULTS_MAX || !send_session_has_more(j->session);
     if (w->nresults == 1)
         loop_timer_set(w->loop, &w->late, RESULTS_MS);
 }
 
-static void on_ended(void *ctx, struct session *s)
+static void on_ended(void *ctx, struct send_session *s)
 {
-    struct worker *w = ctx;
-    struct note *n = session_note(s);
+    struct send_worker *w = ctx;
+    struct note *n = send_session_note(s);
 
     list_remove(&n->link);
     list_push(&w->results, &n->link);
     w->wanted = true;
 }
 
-static struct session *session_at(struct list *l)
+static struct send_session *session_at(struct list *l)
 {
-    return session_of_note(LIST_ENTRY(l, struct note, link));
+    return send_session_of_note(LIST_ENTRY(l, struct note, link));
 }
 
-static void take_note(struct worker *w, struct note *n)
+static void take_note(struct send_worker *w, struct note *n)
 {
     struct job *j = LIST_ENTRY(n, struct job, note);
 
     if (n->kind == NOTE_JOB) {
-        session_give(j->session, j);
+        send_session_give(j->session, j);
         return;
     }
     list_push(&w->sessions, &n->link);
-    session_start(session_of_note(n), &w->env);
+    send_session_start(send_session_of_note(n), &w->env);
 }
 
 /* Sessions that end take themselves out of the list. */
-static void each_session(struct worker *w, void (*fn)(struct session *s))
+static void each_session(struct send_worker *w,
+                         void (*fn)(struct send_session *s))
 {
     for (struct list *l = w->sessions.next, *next; l != &w->sessions;
          l = next) {
@@ -112,7 +114,7 @@ static void each_session(struct worker *w, void (*fn)(struct session *s))
     }
 }
 
-static void read_inbox(struct worker *w)
+static void read_inbox(struct send_worker *w)
 {
     struct list notes, *l;
 
@@ -131,14 +133,15 @@ static void read_inbox(struct worker *w)
     while ((l = list_pop(&notes)) != NULL)
         take_note(w, LIST_ENTRY(l, struct note, link));
     if (order != ORDER_RUN)
-        each_session(w, order == ORDER_KILL ? session_kill : session_stop);
+        each_session(w, order == ORDER_KILL ? send_session_kill
+                                            : send_session_stop);
     else if (hurry)
-        each_session(w, session_hurry);
+        each_session(w, send_session_hurry);
     w->seen = order;
 }
 
 /* False: main may not know of them yet. */
-static bool hand_results(struct worker *w)
+static bool hand_results(struct send_worker *w)
 {
     if ((!w->wanted || list_empty(&w->results)) && !w->unheard)
         return true;
@@ -154,7 +157,7 @@ static bool hand_results(struct worker *w)
     return !w->unheard;
 }
 
-static void give_up(struct worker *w, const struct err *e)
+static void give_up(struct send_worker *w, const struct err *e)
 {
     pthread_mutex_lock(&w->lock);
     w->failed = true;
@@ -165,7 +168,7 @@ static void give_up(struct worker *w, const struct err *e)
 
 static void *run(void *arg)
 {
-    struct worker *w = arg;
+    struct send_worker *w = arg;
     struct err e;
 
     for (;;) {
@@ -185,7 +188,7 @@ static void *run(void *arg)
 
 /* --- the main thread's side -----------------------------------------------*/
 
-static int open_loop(struct worker *w, size_t max_sessions, struct err *e)
+static int open_loop(struct send_worker *w, size_t max_sessions, struct err *e)
 {
     sigset_t blocked;
 
@@ -200,9 +203,9 @@ static int open_loop(struct worker *w, size_t max_sessions, struct err *e)
     return loop_watch(w->loop, &w->io, LOOP_READ, e);
 }
 
-static struct worker *new_worker(const struct worker_options *o)
+static struct send_worker *new_worker(const struct send_worker_options *o)
 {
-    struct worker *w = calloc(1, sizeof *w);
+    struct send_worker *w = calloc(1, sizeof *w);
 
     if (w == NULL)
         return NULL;
@@ -213,22 +216,22 @@ static struct worker *new_worker(const struct worker_options *o)
     list_init(&w->gathered);
     list_init(&w->sessions);
     list_init(&w->results);
-    w->env = (struct session_env){ .conns = &w->conns,
-                                   .hostname = o->hostname,
-                                   .linger = o->linger,
-                                   .timeout_cap = o->timeout_cap,
-                                   .done = on_done,
-                                   .ended = on_ended,
-                                   .ctx = w };
+    w->env = (struct send_env){ .conns = &w->conns,
+                                .hostname = o->hostname,
+                                .linger = o->linger,
+                                .timeout_cap = o->timeout_cap,
+                                .done = on_done,
+                                .ended = on_ended,
+                                .ctx = w };
     w->late.fn = on_late;
     pthread_mutex_init(&w->lock, NULL);
     return w;
 }
 
-int worker_start(struct worker **out, const struct worker_options *o,
-                 struct err *e)
+int send_worker_start(struct send_worker **out,
+                      const struct send_worker_options *o, struct err *e)
 {
-    struct worker *w = new_worker(o);
+    struct send_worker *w = new_worker(o);
 
     if (w == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for a worker");
@@ -244,16 +247,16 @@ int worker_start(struct worker **out, const struct worker_options *o,
     return 0;
 out:
     w->boxes = NULL; /* still the caller's */
-    worker_free(&w);
+    send_worker_free(&w);
     return -1;
 }
 
-void worker_give(struct worker *w, struct note *n)
+void send_worker_give(struct send_worker *w, struct note *n)
 {
     list_push(&w->gathered, &n->link);
 }
 
-void worker_hand_over(struct worker *w)
+void send_worker_hand_over(struct send_worker *w)
 {
     if (list_empty(&w->gathered) && !w->asleep)
         return;
@@ -265,12 +268,12 @@ void worker_hand_over(struct worker *w)
         w->asleep = !os_poke(w->wake[1]);
 }
 
-int worker_fd(const struct worker *w)
+int send_worker_fd(const struct send_worker *w)
 {
     return w->back[0];
 }
 
-void worker_take(struct worker *w, struct list *to)
+void send_worker_take(struct send_worker *w, struct list *to)
 {
     os_drain(w->back[0]);
     pthread_mutex_lock(&w->lock);
@@ -278,7 +281,7 @@ void worker_take(struct worker *w, struct list *to)
     pthread_mutex_unlock(&w->lock);
 }
 
-void worker_hurry(struct worker *w, bool on)
+void send_worker_hurry(struct send_worker *w, bool on)
 {
     pthread_mutex_lock(&w->lock);
     bool changed = w->hurry != on;
@@ -288,7 +291,7 @@ void worker_hurry(struct worker *w, bool on)
         w->asleep |= !os_poke(w->wake[1]);
 }
 
-static void command(struct worker *w, enum order order)
+static void command(struct send_worker *w, enum order order)
 {
     pthread_mutex_lock(&w->lock);
     w->order = order;
@@ -296,16 +299,16 @@ static void command(struct worker *w, enum order order)
     w->asleep |= !os_poke(w->wake[1]);
 }
 
-void worker_stop(struct worker *w)
+void send_worker_stop(struct send_worker *w)
 {
     command(w, ORDER_STOP);
 }
 
-void worker_join(struct worker *w)
+void send_worker_join(struct send_worker *w)
 {
     if (!w->started || w->joined)
         return;
-    worker_hand_over(w);
+    send_worker_hand_over(w);
     command(w, ORDER_KILL);
     while (w->asleep) {
         os_pause(ASLEEP_AGAIN_US);
@@ -324,9 +327,9 @@ static void close_pipe(int end[2])
             close(end[i]);
 }
 
-void worker_free(struct worker **out)
+void send_worker_free(struct send_worker **out)
 {
-    struct worker *w = *out;
+    struct send_worker *w = *out;
 
     if (w == NULL)
         return;
@@ -341,7 +344,7 @@ void worker_free(struct worker **out)
     *out = NULL;
 }
 
-bool worker_failed(struct worker *w, struct err *e)
+bool send_worker_failed(struct send_worker *w, struct err *e)
 {
     pthread_mutex_lock(&w->lock);
     bool failed = w->failed;

@@ -137,25 +137,24 @@ static bool take_sender(struct serve_session *s)
 }
 
 /* Whoever guesses addresses, or fills the log, is sent away in the end. */
-static void judge(const struct serve_session *s, bool fine, unsigned char *post)
+static unsigned char judge(const struct serve_session *s, bool fine)
 {
     if (fine)
-        *post = E_ACCEPTED;
-    else if (serve_refused_enough(s))
-        *post = E_TOO_MANY_ERRORS;
+        return E_ACCEPTED;
+    return serve_refused_enough(s) ? E_TOO_MANY_ERRORS : FSM_QUIET;
 }
 
-void check_sender(void *ctx, unsigned char *post)
+unsigned char check_sender(void *ctx)
 {
     struct serve_session *s = ctx;
 
-    judge(s, take_sender(s), post);
+    return judge(s, take_sender(s));
 }
 
-void say_sender_ok(void *ctx, unsigned char *post)
+unsigned char say_sender_ok(void *ctx)
 {
-    (void)post;
     serve_reply(ctx, 250, "2.1.0", "Ok");
+    return FSM_QUIET;
 }
 
 /* --- RCPT ------------------------------------------------------------ */
@@ -287,7 +286,7 @@ static bool params_are_known(struct serve_session *s, const struct args *args)
     return false;
 }
 
-void check_rcpt(void *ctx, unsigned char *post)
+unsigned char check_rcpt(void *ctx)
 {
     struct serve_session *s = ctx;
     struct smtp_address a;
@@ -296,18 +295,18 @@ void check_rcpt(void *ctx, unsigned char *post)
     bool fine = take_args(s, "TO:", &args) && params_are_known(s, &args) &&
                 rcpt_is_fine(s, args.path, &a) &&
                 (is_ours(s, &a) ? take_local(s, &a) : take_remote(s, &a));
-    judge(s, fine, post);
     if (!fine) {
         s->rcpt_refused = true;
-        return;
+        return judge(s, false);
     }
     s->draft->nrcpt++;
     if (!span_copy(s->draft->only_rcpt, sizeof s->draft->only_rcpt, a.text))
         s->draft->only_rcpt[0] = '\0';
+    return E_ACCEPTED;
 }
 
-void say_rcpt_ok(void *ctx, unsigned char *post)
+unsigned char say_rcpt_ok(void *ctx)
 {
-    (void)post;
     serve_reply(ctx, 250, "2.1.5", "Ok");
+    return FSM_QUIET;
 }

@@ -78,7 +78,7 @@ void serve_session_free(struct serve_session *s)
     free(s);
 }
 
-void serve_session_feed(struct serve_session *s, enum session_event ev)
+void serve_session_feed(struct serve_session *s, enum serve_session_event ev)
 {
     bool was_over = s->state == S_END;
 
@@ -106,7 +106,8 @@ static void arm_timeout(struct serve_session *s)
                          used >= all || step < all - used ? step : all - used);
 }
 
-static enum session_event event_of(const struct worker *w, enum smtp_verb verb)
+static enum serve_session_event event_of(const struct worker *w,
+                                         enum smtp_verb verb)
 {
     switch (verb) {
     case SMTP_HELO: return E_HELO;

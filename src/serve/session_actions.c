@@ -14,14 +14,14 @@
 #include <string.h>
 
 /* RFC 5321 4.3.2: bad commands are counted; too many end the session. */
-static void count_error(struct serve_session *s, unsigned char *post)
+static unsigned char count_error(struct serve_session *s)
 {
-    if (++s->errors >= s->worker->conf->serve.max_errors)
-        *post = E_TOO_MANY_ERRORS;
+    return ++s->errors >= s->worker->conf->serve.max_errors ? E_TOO_MANY_ERRORS
+                                                            : FSM_QUIET;
 }
 
-static void complain(void *ctx, unsigned char *post, int code, const char *enh,
-                     const char *why)
+static unsigned char complain(void *ctx, int code, const char *enh,
+                              const char *why)
 {
     struct serve_session *s = ctx;
     const struct smtp_command *c = &s->worker->command;
@@ -29,7 +29,7 @@ static void complain(void *ctx, unsigned char *post, int code, const char *enh,
 
     span_copy(what, sizeof what, c->word);
     serve_refuse(s, code, enh, what, why);
-    count_error(s, post);
+    return count_error(s);
 }
 
 /* --- greeting -------------------------------------------------------- */
@@ -42,9 +42,9 @@ bool bad_helo_name(const void *ctx)
     return !smtp_helo_name(s->worker->command.args, &name);
 }
 
-void say_bad_helo(void *ctx, unsigned char *post)
+unsigned char say_bad_helo(void *ctx)
 {
-    complain(ctx, post, 501, "5.5.4", "HELO and EHLO take one host name");
+    return complain(ctx, 501, "5.5.4", "HELO and EHLO take one host name");
 }
 
 static void list_extensions(struct serve_session *s)
@@ -60,14 +60,13 @@ static void list_extensions(struct serve_session *s)
     conn_write(&s->conn, b.p, b.n);
 }
 
-void say_hello(void *ctx, unsigned char *post)
+unsigned char say_hello(void *ctx)
 {
     struct serve_session *s = ctx;
     const struct smtp_command *c = &s->worker->command;
     struct span name;
     char text[256];
 
-    (void)post;
     draft_free(&s->draft);
     s->esmtp = c->verb == SMTP_EHLO;
     if (smtp_helo_name(c->args, &name) && span_copy(text, sizeof text, name)) {
@@ -80,95 +79,96 @@ void say_hello(void *ctx, unsigned char *post)
         list_extensions(s);
     else
         serve_reply(s, 250, NULL, "%s", s->worker->conf->hostname);
+    return FSM_QUIET;
 }
 
 /* --- short answers --------------------------------------------------- */
 
-void say_ok(void *ctx, unsigned char *post)
+unsigned char say_ok(void *ctx)
 {
-    (void)post;
     serve_reply(ctx, 250, "2.0.0", "Ok");
+    return FSM_QUIET;
 }
 
-void reset(void *ctx, unsigned char *post)
+unsigned char reset(void *ctx)
 {
     struct serve_session *s = ctx;
 
     draft_free(&s->draft);
-    say_ok(ctx, post);
+    return say_ok(ctx);
 }
 
-void say_help(void *ctx, unsigned char *post)
+unsigned char say_help(void *ctx)
 {
-    (void)post;
     serve_reply(ctx, 214, "2.0.0", "HELO EHLO MAIL RCPT DATA RSET QUIT");
+    return FSM_QUIET;
 }
 
-void say_bye(void *ctx, unsigned char *post)
+unsigned char say_bye(void *ctx)
 {
     struct serve_session *s = ctx;
     struct span in = conn_input(&s->conn);
 
-    (void)post;
     s->bye = in.n < CONN_SCRATCH && span_find(in, '\n') + 1 == in.n;
     serve_reply(s, 221, "2.0.0", "%s closing", s->worker->conf->hostname);
+    return FSM_QUIET;
 }
 
-void say_helo_first(void *ctx, unsigned char *post)
+unsigned char say_helo_first(void *ctx)
 {
-    complain(ctx, post, 503, "5.5.1", "Say EHLO or HELO first");
+    return complain(ctx, 503, "5.5.1", "Say EHLO or HELO first");
 }
 
-void say_no_vrfy(void *ctx, unsigned char *post)
+unsigned char say_no_vrfy(void *ctx)
 {
-    complain(ctx, post, 502, "5.5.1", "VRFY is not offered");
+    return complain(ctx, 502, "5.5.1", "VRFY is not offered");
 }
 
-void say_off(void *ctx, unsigned char *post)
+unsigned char say_off(void *ctx)
 {
-    complain(ctx, post, 502, "5.5.1", "Command not offered");
+    return complain(ctx, 502, "5.5.1", "Command not offered");
 }
 
-void say_unknown(void *ctx, unsigned char *post)
+unsigned char say_unknown(void *ctx)
 {
-    complain(ctx, post, 500, "5.5.1", "Unknown command");
+    return complain(ctx, 500, "5.5.1", "Unknown command");
 }
 
-void say_garbled(void *ctx, unsigned char *post)
+unsigned char say_garbled(void *ctx)
 {
     struct serve_session *s = ctx;
 
     serve_refuse(s, 500, "5.5.2", "",
                  "Not a command line: too long, or NUL or CR inside");
-    count_error(s, post);
+    return count_error(s);
 }
 
 /* A lone LF is never a line end here (RFC 5321 2.3.8).  What follows it may
  * be another command to one reader and an argument to the next, so nothing
  * after it can be trusted. */
-void say_bare_lf(void *ctx, unsigned char *post)
+unsigned char say_bare_lf(void *ctx)
 {
-    (void)post;
     serve_refuse(ctx, 500, "5.5.2", "",
                  "Lines end in CRLF, not in LF; closing");
+    return FSM_QUIET;
 }
 
 /* Who begins like this speaks something else: a browser that a page made
  * talk to us, say, whose form holds commands further down. */
-void say_not_smtp(void *ctx, unsigned char *post)
+unsigned char say_not_smtp(void *ctx)
 {
-    (void)post;
     serve_refuse(ctx, 500, "5.5.1", "", "This is SMTP; closing");
+    return FSM_QUIET;
 }
 
-void say_sequence(void *ctx, unsigned char *post)
+unsigned char say_sequence(void *ctx)
 {
-    complain(ctx, post, 503, "5.5.1", "Bad sequence of commands");
+    return complain(ctx, 503, "5.5.1", "Bad sequence of commands");
 }
 
-void say_nested_mail(void *ctx, unsigned char *post)
+unsigned char say_nested_mail(void *ctx)
 {
-    complain(ctx, post, 503, "5.5.1", "A transaction is open; RSET ends it");
+    return complain(ctx, 503, "5.5.1", "A transaction is open; RSET ends it");
 }
 
 bool all_rcpt_refused(const void *ctx)
@@ -176,40 +176,39 @@ bool all_rcpt_refused(const void *ctx)
     return ((const struct serve_session *)ctx)->rcpt_refused;
 }
 
-void say_no_rcpt(void *ctx, unsigned char *post)
+unsigned char say_no_rcpt(void *ctx)
 {
     serve_refuse(ctx, 554, "5.5.1", "DATA", "No valid recipients");
-    if (serve_refused_enough(ctx))
-        *post = E_TOO_MANY_ERRORS;
+    return serve_refused_enough(ctx) ? E_TOO_MANY_ERRORS : FSM_QUIET;
 }
 
-void say_timeout(void *ctx, unsigned char *post)
+unsigned char say_timeout(void *ctx)
 {
     struct serve_session *s = ctx;
 
-    (void)post;
     serve_refuse(s, 421, "4.4.2", "", "Timeout, closing");
+    return FSM_QUIET;
 }
 
-void say_stopping(void *ctx, unsigned char *post)
+unsigned char say_stopping(void *ctx)
 {
     struct serve_session *s = ctx;
 
-    (void)post;
     serve_reply(s, 421, "4.3.2", "%s is stopping, try again soon",
                 s->worker->conf->hostname);
+    return FSM_QUIET;
 }
 
-void say_too_many_errors(void *ctx, unsigned char *post)
+unsigned char say_too_many_errors(void *ctx)
 {
-    (void)post;
     serve_refuse(ctx, 421, "4.7.0", "", "Too many errors, closing");
+    return FSM_QUIET;
 }
 
-void hang_up(void *ctx, unsigned char *post)
+unsigned char hang_up(void *ctx)
 {
     (void)ctx;
-    (void)post;
+    return FSM_QUIET;
 }
 
 /* --- reverse DNS ----------------------------------------------------- */
@@ -235,13 +234,13 @@ bool rdns_blocks_data(const void *ctx)
 }
 
 /* The command stays unread; it is carried out when the name is known. */
-void hold(void *ctx, unsigned char *post)
+unsigned char hold(void *ctx)
 {
     struct serve_session *s = ctx;
 
-    (void)post;
     s->held = true;
     loop_timer_set(s->worker->loop, &s->hold, NOTE_NAME_WITHIN_MS);
+    return FSM_QUIET;
 }
 
 /* --- the body -------------------------------------------------------- */
@@ -296,7 +295,7 @@ static bool give_id(struct draft *d)
     return false;
 }
 
-void open_body(void *ctx, unsigned char *post)
+unsigned char open_body(void *ctx)
 {
     struct serve_session *s = ctx;
     struct draft *d = s->draft;
@@ -304,20 +303,19 @@ void open_body(void *ctx, unsigned char *post)
     struct buf trace = BUF_ON(text);
 
     if (!give_id(d) || add_origin(s) != 0) {
-        *post = E_UNSTORED;
-        return;
+        return E_UNSTORED;
     }
     write_trace(s, &trace);
     draft_begin(d, buf_span(&trace));
     d->dot.normalize = s->trusted && s->worker->conf->serve.bare_newline ==
                                          CONF_NEWLINE_NORMALIZE;
-    *post = E_ACCEPTED;
+    return E_ACCEPTED;
 }
 
-void say_go_ahead(void *ctx, unsigned char *post)
+unsigned char say_go_ahead(void *ctx)
 {
-    (void)post;
     serve_reply(ctx, 354, NULL, "End data with <CR><LF>.<CR><LF>");
+    return FSM_QUIET;
 }
 
 /* A message cut short by a line end that is not one shows only at the dot. */
@@ -329,7 +327,7 @@ bool body_has_fault(const void *ctx)
            ((d->dot.bare_cr || d->dot.bare_lf) && !d->dot.normalize);
 }
 
-void refuse_body(void *ctx, unsigned char *post)
+unsigned char refuse_body(void *ctx)
 {
     struct serve_session *s = ctx;
 
@@ -356,17 +354,16 @@ void refuse_body(void *ctx, unsigned char *post)
         break;
     }
     draft_free(&s->draft);
-    if (serve_refused_enough(s))
-        *post = E_TOO_MANY_ERRORS;
+    return serve_refused_enough(s) ? E_TOO_MANY_ERRORS : FSM_QUIET;
 }
 
-void submit(void *ctx, unsigned char *post)
+unsigned char submit(void *ctx)
 {
     struct serve_session *s = ctx;
 
-    (void)post;
     s->draft->session = s;
     store_submit(s->worker->store, s->draft);
+    return FSM_QUIET;
 }
 
 static void accepted(struct serve_session *s, const char *how)
@@ -379,23 +376,22 @@ static void accepted(struct serve_session *s, const char *how)
     serve_reply(s, 250, "2.0.0", "Ok: %s as %s", how, id);
 }
 
-void say_queued(void *ctx, unsigned char *post)
+unsigned char say_queued(void *ctx)
 {
-    (void)post;
     accepted(ctx, "queued");
+    return FSM_QUIET;
 }
 
-void say_delivered(void *ctx, unsigned char *post)
+unsigned char say_delivered(void *ctx)
 {
-    (void)post;
     accepted(ctx, "delivered");
+    return FSM_QUIET;
 }
 
-void say_try_later(void *ctx, unsigned char *post)
+unsigned char say_try_later(void *ctx)
 {
     struct serve_session *s = ctx;
 
-    (void)post;
     if (s->draft != NULL && s->draft->fault == DRAFT_NO_ROOM)
         serve_refuse(s, 452, "4.3.1", "body", "No room for it now, try later");
     else
@@ -403,4 +399,5 @@ void say_try_later(void *ctx, unsigned char *post)
                      "Could not store it now, try later");
     if (s->draft != NULL && !s->draft->in_store)
         draft_free(&s->draft);
+    return FSM_QUIET;
 }

@@ -43,7 +43,7 @@ static void on_done(void *ctx, struct job *j)
     now.back[j->id.n]++;
 }
 
-static void on_ended(void *ctx, struct session *s)
+static void on_ended(void *ctx, struct send_session *s)
 {
     (void)ctx;
     (void)s;
@@ -169,15 +169,14 @@ static void check_heard(unsigned delivered)
 
     for (size_t i = 0; i < now.n; i++)
         MUST((heard[i] == '\n') == (i > 0 && heard[i - 1] == '\r'));
-    snprintf(chunk, sizeof chunk, "BDAT %zu LAST\r\n%s", sizeof body - 1,
-             body);
+    snprintf(chunk, sizeof chunk, "BDAT %zu LAST\r\n%s", sizeof body - 1, body);
     size_t dots = count("Subject: x\r\n\r\nhello\r\n..dot\r\n.\r\n");
     MUST(dots + count(chunk) >= delivered);
 }
 
-static void check_jobs(const struct session *s, struct span said)
+static void check_jobs(const struct send_session *s, struct span said)
 {
-    unsigned delivered = session_end(s)->delivered, codes = 0;
+    unsigned delivered = send_session_end(s)->delivered, codes = 0;
     unsigned with_yes = 0;
 
     for (size_t i = 0; i < said.n; i++)
@@ -201,21 +200,21 @@ static void check_jobs(const struct session *s, struct span said)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    struct session_env env = { .conns = &all.conns,
-                               .hostname = "me.test",
-                               .timeout_cap = 30,
-                               .done = on_done,
-                               .ended = on_ended };
+    struct send_env env = { .conns = &all.conns,
+                            .hostname = "me.test",
+                            .timeout_cap = 30,
+                            .done = on_done,
+                            .ended = on_ended };
 
     if (all.loop == NULL)
         prepare();
     char *copy = exact_copy(data, n);
     memset(&now, 0, sizeof now);
-    struct session *s = session_new(&all.at, "peer.test");
+    struct send_session *s = send_session_new(&all.at, "peer.test");
     MUST(s != NULL);
-    session_start(s, &env);
+    send_session_start(s, &env);
     for (unsigned i = 0; i < JOBS; i++)
-        session_give(s, now.job[i] = make_job(i));
+        send_session_give(s, now.job[i] = make_job(i));
     int fd = await_client();
     play(fd, copy, n);
     listen_on(fd);
@@ -223,7 +222,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     check_jobs(s, (struct span){ copy, n });
     for (unsigned i = 0; i < JOBS; i++)
         job_free(&now.job[i]);
-    session_free(&s);
+    send_session_free(&s);
     MUST(pool_used(all.conns.blocks) == 0);
     free(copy);
     return 0;

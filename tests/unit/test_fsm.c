@@ -19,22 +19,22 @@ static bool is_locked(const void *ctx)
     return ((const struct lamp *)ctx)->locked;
 }
 
-static void count(void *ctx, unsigned char *post)
+static unsigned char count(void *ctx)
 {
-    (void)post;
     ((struct lamp *)ctx)->pushes++;
+    return FSM_QUIET;
 }
 
-static void refuse(void *ctx, unsigned char *post)
+static unsigned char refuse(void *ctx)
 {
-    (void)post;
     ((struct lamp *)ctx)->refused++;
+    return FSM_QUIET;
 }
 
-static void bang(void *ctx, unsigned char *post)
+static unsigned char bang(void *ctx)
 {
     ((struct lamp *)ctx)->bangs++;
-    *post = E_FUSE;
+    return E_FUSE;
 }
 
 static const char *const states[] = { "off", "on", "broken", "gone" };

@@ -356,7 +356,7 @@ static void on_done(void *ctx, struct job *j)
     r->back[j->id.n] = j;
 }
 
-static void on_ended(void *ctx, struct session *s)
+static void on_ended(void *ctx, struct send_session *s)
 {
     struct run *r = ctx;
 
@@ -436,12 +436,12 @@ START_TEST(dialogue_goes)
     struct loop *l = NULL;
     struct conn_env conns;
     struct run r = { .jobs_back = 0 };
-    struct session_env env = { .conns = &conns,
-                               .hostname = "me.test",
-                               .timeout_cap = 1,
-                               .done = on_done,
-                               .ended = on_ended,
-                               .ctx = &r };
+    struct send_env env = { .conns = &conns,
+                            .hostname = "me.test",
+                            .timeout_cap = 1,
+                            .done = on_done,
+                            .ended = on_ended,
+                            .ctx = &r };
     struct pool *blocks = chain_pool_new(10);
     struct chain body = CHAIN_INIT;
     char got[400];
@@ -454,25 +454,26 @@ START_TEST(dialogue_goes)
     ck_assert_int_eq(loop_new(&l, NULL, &e), 0);
     ck_assert_int_eq(conn_env_init(&conns, l, 200, &e), 0);
     int kept = silence();
-    struct session *s = session_new(&at, "peer.test");
-    session_start(s, &env);
+    struct send_session *s = send_session_new(&at, "peer.test");
+    send_session_start(s, &env);
     for (int i = 0; i < d->jobs; i++)
-        session_give(s, make_job(&body, d->rcpts, (unsigned)i));
+        send_session_give(s, make_job(&body, d->rcpts, (unsigned)i));
     drive(l, &conns, &r);
     log_close();
     speak_again(kept);
     ck_assert_int_eq(r.jobs_back, d->jobs);
     describe(&b, &r, d->jobs);
     ck_assert_msg(strcmp(got, d->expect) == 0, "%s: %s (%s)", d->name, got,
-                  session_end(s)->why.text);
-    ck_assert_msg(session_end(s)->fault == d->fault, "%s: fault %d (%s)",
-                  d->name, session_end(s)->fault, session_end(s)->why.text);
-    ck_assert_msg(session_end(s)->delivered == d->delivered, "%s: %u", d->name,
-                  session_end(s)->delivered);
+                  send_session_end(s)->why.text);
+    ck_assert_msg(send_session_end(s)->fault == d->fault, "%s: fault %d (%s)",
+                  d->name, send_session_end(s)->fault,
+                  send_session_end(s)->why.text);
+    ck_assert_msg(send_session_end(s)->delivered == d->delivered, "%s: %u",
+                  d->name, send_session_end(s)->delivered);
     check_peer(pid, d->name);
     for (int i = 0; i < d->jobs; i++)
         job_free(&r.back[i]);
-    session_free(&s);
+    send_session_free(&s);
     ck_assert_uint_eq(pool_used(conns.blocks), 0);
     conn_env_done(&conns);
     loop_free(&l);
