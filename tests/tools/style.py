@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 """Refuse what the house style refuses: upward includes, banned names,
-third-party headers outside their file, over-long functions and files.
+third-party headers outside their file, over-long functions and files,
+comments about people.
 
 usage: style.py [ROOT]    one line a fault, exit status 1 if any
+       style.py --shrink  take from people.allow what is mended
        style.py --ladder  the steps that includes go down, for dot(1)"""
 
 import os
@@ -48,6 +50,12 @@ CLI_ONLY = ["exit", "perror"]
 
 FUNCTION_MAX, FILE_MAX, HEADER_MAX, LINE_MAX, PARAMS_MAX = 60, 700, 140, 80, 6
 
+# What a comment is about is a noun of the code: client, worker, segment.
+PEOPLE = re.compile(r"\b(who|whoever|whom|somebody|nobody)\b", re.I)
+# Lines "N PATH": so many are left there; the numbers only fall.
+PEOPLE_ALLOW = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                            "people.allow")
+
 faults = []
 
 
@@ -55,17 +63,51 @@ def fault(path, line, text):
     faults.append("%s:%d: %s" % (path, line, text))
 
 
+COMMENT_OR_STRING = re.compile(
+    r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
+
+
 def strip_comments(text):
     """Blank out comments and strings, keeping the line structure."""
-    pattern = re.compile(
-        r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
-
     def blank(m):
         s = m.group(0)
         if s.startswith("/"):
             return re.sub(r"[^\n]", " ", s)
         return s[0] + "_" * (len(s) - 2) + s[0]
-    return pattern.sub(blank, text)
+    return COMMENT_OR_STRING.sub(blank, text)
+
+
+def people(text):
+    """(line, word) of each comment that is about people."""
+    for comment in COMMENT_OR_STRING.finditer(text):
+        if comment.group(0).startswith("/"):
+            for m in PEOPLE.finditer(comment.group(0)):
+                at = comment.start() + m.start()
+                yield text.count("\n", 0, at) + 1, m.group(0)
+
+
+def people_allowed():
+    with open(PEOPLE_ALLOW, encoding="utf-8") as f:
+        return {path: int(n) for n, path in (line.split() for line in f)}
+
+
+def check_people(path, text):
+    found = list(people(text))
+    if len(found) > people_allowed().get(path, 0):
+        for line, word in found:
+            fault(path, line, 'a comment says "%s": name the client, worker, '
+                  "segment it is about" % word)
+
+
+def shrink_people():
+    left = {}
+    for path, allowed in people_allowed().items():
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as f:
+                left[path] = min(allowed, len(list(people(f.read()))))
+    with open(PEOPLE_ALLOW, "w", encoding="utf-8") as f:
+        f.writelines("%d %s\n" % (n, path)
+                     for path, n in sorted(left.items()) if n)
 
 
 def check_includes(path, lines):
@@ -157,6 +199,7 @@ def check(root, path):
     if path != "include/base/banned.h":
         check_names(path, code)
     check_sizes(path, text, code)
+    check_people(path, text)
     if path.endswith(".h"):
         check_guard(path, text)
 
@@ -185,6 +228,8 @@ def ladder():
 def main():
     if sys.argv[1:] == ["--ladder"]:
         return ladder()
+    if sys.argv[1:] == ["--shrink"]:
+        return shrink_people()
     root = sys.argv[1] if len(sys.argv) > 1 else "."
     paths = ["mta.c"]
     for top in ("src", "include"):

@@ -24,6 +24,20 @@ printf 'int f(int a, int b, int c, int d, int e, int g, int h)\n{\n}\n' |
 { printf 'int f(void)\n{\n'; yes '    x++;' | head -70; echo '}'; } |
     expect "function f has 73 lines"
 printf '%90s;\n' x | expect "line of 91 columns"
+echo '/* Nobody waits: it is for whoever reads. */' |
+    expect 'a comment says "whoever"'
+echo '/* who calls */' | expect "x.c:1: a comment says"
+
+# exports.py: x is used by another object, y is not.
+echo 'int x(void) { return 0; } int y(void) { return 0; }' > "$dir/a.c"
+echo 'int x(void); int main(void) { return x(); }' > "$dir/b.c"
+for f in a b; do ${CC:-cc} -c -o "$dir/$f.o" "$dir/$f.c"; done
+! "$here/exports.py" "$dir/a.o" "$dir/b.o" > "$dir/out" &&
+    [ "$(cat "$dir/out")" = "a.o: y is used by no other file of the program" ] || {
+    echo "exports.py does not find what it should:" >&2
+    cat "$dir/out" >&2
+    exit 1
+}
 
 # check_requirements.py, on a page with one fault of each kind.
 page() { # the row of R1, without its id
