@@ -8,6 +8,7 @@
 #include "base/body.h"
 #include "base/err.h"
 #include "base/msg_id.h"
+#include "smtp/status.h"
 
 #include <stdint.h>
 
@@ -15,11 +16,10 @@ enum dsn_action { DSN_FAILED, DSN_DELAYED, DSN_DELIVERED, DSN_RELAYED };
 
 struct dsn_rcpt {
     const char *address;
-    const char *orcpt; /* original recipient, "rfc822;..." or NULL */
-    unsigned enh_class, subject, detail; /* status; 0: x.0.0 by action */
-    const char *host;                    /* who said it; NULL or "": we did */
-    const char *reply;                   /* what it said, or our reason */
-    int code;                            /* SMTP code; 0: not from SMTP */
+    const char *orcpt;         /* original recipient, "rfc822;..." or NULL */
+    struct smtp_status status; /* code 0: not from SMTP; class 0: x.0.0 */
+    const char *host;          /* who said it; NULL or "": we did */
+    const char *reply;         /* what it said, or our reason */
 };
 
 struct dsn {

@@ -10,6 +10,7 @@
 #include "base/body.h"
 #include "base/list.h"
 #include "base/msg_id.h"
+#include "smtp/status.h"
 #include "spool/format.h"
 
 #include <stdbool.h>
@@ -28,8 +29,7 @@ enum verdict {
 /* What became of a recipient (or of a session, or of a look-up), and why. */
 struct answer {
     enum verdict verdict;
-    unsigned short code;                       /* SMTP; 0: our own decision */
-    unsigned short enh_class, subject, detail; /* class 0: none given */
+    struct smtp_status status;
     char text[JOB_TEXT_MAX];
 };
 

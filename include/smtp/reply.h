@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/span.h"
+#include "smtp/status.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,9 +18,7 @@ enum {
 
 /* One reply while it arrives line by line. */
 struct smtp_reply {
-    int code;                                  /* 0: nothing yet */
-    unsigned short enh_class, subject, detail; /* enhanced code, RFC 3463;
-                                                  class 0: none given */
+    struct smtp_status status; /* code 0: nothing yet */
     unsigned lines;
     bool done;                      /* the last line ("250 ") was read */
     char text[SMTP_REPLY_TEXT_MAX]; /* texts of all lines, joined by blanks,

@@ -14,6 +14,7 @@
 
 #include "base/msg_id.h"
 #include "base/span.h"
+#include "smtp/status.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -62,10 +63,8 @@ struct spool_slot {
     enum spool_state state;
     unsigned attempts;
     uint64_t last_attempt, next_attempt; /* wall clock, us; 0: never, now */
-    unsigned short code;                 /* of the last reply; 0: no reply */
-    unsigned char enh_class;             /* 0: none */
-    unsigned short subject, detail;
-    bool warned; /* the sender got a delay notice */
+    struct smtp_status status;           /* of the last reply */
+    bool warned;                         /* the sender got a delay notice */
     /* who answered, name or address; the start of what it said, or why we
      * did not ask */
     char host[SPOOL_SLOT_TEXT + 1], reply[SPOOL_SLOT_TEXT + 1];

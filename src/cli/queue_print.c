@@ -37,7 +37,7 @@ static void json_rcpt(FILE *out, struct span address,
     json_time(out, slot->next_attempt);
     fputs(",\"mx\":", out);
     json_string(out, span_of(slot->host));
-    fprintf(out, ",\"code\":%u,\"reply\":", slot->code);
+    fprintf(out, ",\"code\":%u,\"reply\":", slot->status.code);
     json_string(out, span_of(slot->reply));
     putc('}', out);
 }
@@ -152,8 +152,8 @@ static void text_rcpt(struct printing *p, struct span address,
         fputs("said by ", st->out);
     put_plain(st->out, span_of(slot->host));
     fputs(slot->host[0] != '\0' ? ": " : "", st->out);
-    if (slot->code != 0)
-        fprintf(st->out, "%u ", slot->code);
+    if (slot->status.code != 0)
+        fprintf(st->out, "%u ", slot->status.code);
     put_plain(st->out, span_of(slot->reply));
     putc('\n', st->out);
 }

@@ -301,11 +301,12 @@ static void put_final_recipient(struct out *o, const char *address)
 static void put_status(struct out *o, const struct dsn_rcpt *r)
 {
     char status[64];
-    bool given = r->enh_class != 0;
+    const struct smtp_status *s = &r->status;
+    bool given = s->class != 0;
 
     snprintf(status, sizeof status, "Status: %u.%u.%u\r\n",
-             actions[o->d->action].class, given ? r->subject % 1000 : 0,
-             given ? r->detail % 1000 : 0);
+             actions[o->d->action].class, given ? s->subject % 1000u : 0,
+             given ? s->detail % 1000u : 0);
     put(o, status);
 }
 
@@ -313,12 +314,12 @@ static void put_diagnostic(struct out *o, const struct dsn_rcpt *r)
 {
     char text[VALUE_MAX + 16], code[16];
 
-    if (r->code == 0) {
+    if (r->status.code == 0) {
         if (has_text(r->reply))
             put_field(o, "Diagnostic-Code: x-mta; ", r->reply);
         return;
     }
-    snprintf(code, sizeof code, "%03d", r->code);
+    snprintf(code, sizeof code, "%03d", r->status.code);
     if (has_text(r->reply) && strncmp(r->reply, code, 3) == 0)
         snprintf(text, sizeof text, "%.*s", VALUE_MAX, r->reply);
     else

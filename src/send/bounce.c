@@ -104,12 +104,9 @@ static size_t collect(struct dsn_rcpt *out, struct list *jobs,
                 continue;
             out[n++] = (struct dsn_rcpt){ .address = r->address,
                                           .orcpt = r->orcpt,
-                                          .enh_class = r->answer.enh_class,
-                                          .subject = r->answer.subject,
-                                          .detail = r->answer.detail,
+                                          .status = r->answer.status,
                                           .host = j->local ? NULL : j->host,
-                                          .reply = r->answer.text,
-                                          .code = r->answer.code };
+                                          .reply = r->answer.text };
         }
     }
     return n;

@@ -5,26 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* status is "x.y.z" or NULL. */
-static void set_status(struct answer *a, const char *status)
-{
-    unsigned c = 0, s = 0, d = 0;
-
-    if (status != NULL && sscanf(status, "%1u.%3u.%3u", &c, &s, &d) != 3)
-        c = s = d = 0;
-    a->enh_class = (unsigned short)c;
-    a->subject = (unsigned short)s;
-    a->detail = (unsigned short)d;
-}
-
 void answer_set(struct answer *a, enum verdict verdict, const char *status,
                 const char *fmt, ...)
 {
+    struct span code = span_of(status != NULL ? status : "");
     va_list ap;
 
     a->verdict = verdict;
-    a->code = 0;
-    set_status(a, status);
+    a->status = (struct smtp_status){ 0 };
+    (void)smtp_status_take(&a->status, &code);
     va_start(ap, fmt);
     if (vsnprintf(a->text, sizeof a->text, fmt, ap) < 0)
         a->text[0] = '\0';

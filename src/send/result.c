@@ -30,10 +30,7 @@ static void put_slot(struct sched *s, struct job *j, struct job_rcpt *jr,
     slot.last_attempt = clock_wall_us();
     slot.next_attempt =
         state == SPOOL_PENDING ? slot.last_attempt + seconds * 1000000ull : 0;
-    slot.code = a->code;
-    slot.enh_class = (unsigned char)a->enh_class;
-    slot.subject = a->subject;
-    slot.detail = a->detail;
+    slot.status = a->status;
     slot.warned = j->msg->warned;
     snprintf(slot.host, sizeof slot.host, "%s", j->host);
     snprintf(slot.reply, sizeof slot.reply, "%.*s", (int)sizeof slot.reply - 1,
@@ -45,20 +42,18 @@ static void say(const char *event, enum log_level level, const struct job *j,
                 const struct job_rcpt *jr, const char *key, const char *value)
 {
     const struct answer *a = &jr->answer;
-    char id[MSG_ID_TEXT], status[24] = "", from[SMTP_PATH_MAX + 3];
+    char id[MSG_ID_TEXT], status[SMTP_STATUS_TEXT], from[SMTP_PATH_MAX + 3];
     uint64_t now = clock_wall_us();
 
     msg_id_text(id, j->id);
     snprintf(from, sizeof from, "<%s>", j->sender);
-    if (a->enh_class != 0)
-        snprintf(status, sizeof status, "%u.%u.%u", a->enh_class, a->subject,
-                 a->detail);
+    smtp_status_text(status, &a->status);
     LOG(level, event, LS("id", id), LS("sid", j->sid[0] ? j->sid : NULL),
         LS("from", from), LS("to", jr->address),
         LS("mx", j->host[0] ? j->host : NULL),
-        LS("address", j->address[0] ? j->address : NULL), LN("code", a->code),
-        LS("status", status[0] ? status : NULL), LS("reply", a->text),
-        LN("attempts", jr->rcpt->attempts),
+        LS("address", j->address[0] ? j->address : NULL),
+        LN("code", a->status.code), LS("status", status[0] ? status : NULL),
+        LS("reply", a->text), LN("attempts", jr->rcpt->attempts),
         LN("delay", now > j->arrival ? (now - j->arrival) / 1000000u : 0),
         LS(key, value));
 }
@@ -172,9 +167,9 @@ static void be_tried(struct sched *s, struct job *j, struct job_rcpt *jr)
     if (jr->answer.verdict == VERDICT_DEFERRED &&
         sched_seconds(s) >= j->msg->expires) {
         jr->answer.verdict = VERDICT_FAILED;
-        jr->answer.enh_class = 4;
-        jr->answer.subject = 4;
-        jr->answer.detail = 7;
+        jr->answer.status.class = 4;
+        jr->answer.status.subject = 4;
+        jr->answer.status.detail = 7;
     }
     if (jr->answer.verdict == VERDICT_FAILED)
         be_failed(s, j, jr);

@@ -202,10 +202,10 @@ void send_session_lose_closed(struct send_session *s)
 
 static unsigned event_of_reply(const struct smtp_reply *r)
 {
-    switch (r->code / 100) {
+    switch (r->status.code / 100) {
     case 2: return E_2XX;
     case 3: return E_3XX;
-    case 4: return r->code == 421 ? E_421 : E_4XX;
+    case 4: return r->status.code == 421 ? E_421 : E_4XX;
     case 5: return E_5XX;
     default: return E_BROKEN;
     }
@@ -213,8 +213,8 @@ static unsigned event_of_reply(const struct smtp_reply *r)
 
 static void note_extension(struct send_session *s, struct span line)
 {
-    if (s->state == S_EHLO && s->reply.code == 250 && s->reply.lines > 1 &&
-        line.n > 4)
+    if (s->state == S_EHLO && s->reply.status.code == 250 &&
+        s->reply.lines > 1 && line.n > 4)
         smtp_ext_line(&s->ext, (struct span){ line.p + 4, line.n - 4 });
 }
 

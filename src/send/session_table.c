@@ -84,7 +84,7 @@ static bool is_displaced(const void *ctx)
 {
     const struct send_session *s = ctx;
 
-    return s->unsettled && s->reply.code == 503;
+    return s->unsettled && s->reply.status.code == 503;
 }
 
 static bool was_displaced(const void *ctx)
@@ -272,7 +272,7 @@ static unsigned char finish(void *ctx)
     struct send_session *s = ctx;
 
     send_transaction_note_rest(s);
-    s->end.delivered += s->reply.code < 300;
+    s->end.delivered += s->reply.status.code < 300;
     send_transaction_finish(s);
     return next_job(s);
 }
@@ -282,7 +282,7 @@ static unsigned char finish_take_ahead(void *ctx)
     struct send_session *s = ctx;
 
     send_transaction_note_rest(s);
-    s->end.delivered += s->reply.code < 300;
+    s->end.delivered += s->reply.status.code < 300;
     send_transaction_finish(s);
     send_transaction_take_ahead(s);
     return FSM_QUIET;
@@ -291,8 +291,8 @@ static unsigned char finish_take_ahead(void *ctx)
 static void end_chunk(struct send_session *s)
 {
     send_transaction_note_rest(s);
-    s->end.delivered += s->reply.code < 300 && s->taken > 0;
-    s->unsettled |= s->reply.code >= 400;
+    s->end.delivered += s->reply.status.code < 300 && s->taken > 0;
+    s->unsettled |= s->reply.status.code >= 400;
 }
 
 static unsigned char end_chunk_next(void *ctx)
@@ -383,7 +383,7 @@ static unsigned char lose_order(void *ctx)
     char what[40];
 
     s->garbled = true;
-    snprintf(what, sizeof what, "unexpected reply %d", s->reply.code);
+    snprintf(what, sizeof what, "unexpected reply %d", s->reply.status.code);
     lose(s, what);
     return FSM_QUIET;
 }

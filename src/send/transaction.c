@@ -252,13 +252,10 @@ void send_transaction_take_answer(const struct send_session *s,
 {
     const struct smtp_reply *r = &s->reply;
 
-    a->verdict = r->code < 400   ? VERDICT_DELIVERED
-                 : r->code < 500 ? VERDICT_DEFERRED
-                                 : VERDICT_FAILED;
-    a->code = (unsigned short)r->code;
-    a->enh_class = r->enh_class;
-    a->subject = r->subject;
-    a->detail = r->detail;
+    a->verdict = r->status.code < 400   ? VERDICT_DELIVERED
+                 : r->status.code < 500 ? VERDICT_DEFERRED
+                                        : VERDICT_FAILED;
+    a->status = r->status;
     snprintf(a->text, sizeof a->text, "%.*s", (int)sizeof a->text - 1, r->text);
 }
 
@@ -278,15 +275,16 @@ static bool is_full(const struct send_session *s)
 {
     const struct smtp_reply *r = &s->reply;
 
-    return (r->code == 452 || r->code == 552) && s->taken > 0 &&
-           (r->enh_class == 0 || (r->subject == 5 && r->detail == 3));
+    return (r->status.code == 452 || r->status.code == 552) && s->taken > 0 &&
+           (r->status.class == 0 ||
+            (r->status.subject == 5 && r->status.detail == 3));
 }
 
 static void judge_rcpt(struct send_session *s, struct job_rcpt *r)
 {
     if (r->answer.verdict != VERDICT_NONE) {
         r->step = STEP_DONE;
-    } else if (s->reply.code < 300) {
+    } else if (s->reply.status.code < 300) {
         r->step = STEP_TAKEN;
         s->taken++;
     } else if (s->displaced) {
@@ -296,7 +294,7 @@ static void judge_rcpt(struct send_session *s, struct job_rcpt *r)
         s->full = true;
     } else {
         send_transaction_take_answer(s, &r->answer);
-        if (s->reply.code == 552)
+        if (s->reply.status.code == 552)
             r->answer.verdict = VERDICT_DEFERRED;
         r->step = STEP_DONE;
     }
@@ -310,7 +308,7 @@ void send_transaction_note_rcpt(struct send_session *s)
         s->asking++;
     if (s->asking == j->nrcpt)
         return; /* cannot happen: one reply for one RCPT */
-    s->accepted += s->reply.code < 300;
+    s->accepted += s->reply.status.code < 300;
     judge_rcpt(s, &j->rcpt[s->asking]);
     s->asking++;
     s->waiting--;
@@ -323,7 +321,7 @@ void send_transaction_note_rest(struct send_session *s)
         if (r->step != STEP_TAKEN)
             continue;
         r->step = STEP_DONE;
-        if (s->displaced && s->reply.code >= 400)
+        if (s->displaced && s->reply.status.code >= 400)
             r->step = STEP_LEFT;
         else
             send_transaction_take_answer(s, &r->answer);

@@ -9,46 +9,17 @@ void smtp_reply_clear(struct smtp_reply *r)
     memset(r, 0, sizeof *r);
 }
 
-static bool take_number(struct span *s, unsigned max, unsigned short *out)
-{
-    size_t n = 0;
-    unsigned v = 0;
-
-    while (n < s->n && n < 3 && ascii_is_digit(s->p[n]))
-        v = v * 10 + (unsigned)(s->p[n++] - '0');
-    if (n == 0 || v > max)
-        return false;
-    s->p += n;
-    s->n -= n;
-    *out = (unsigned short)v;
-    return true;
-}
-
-static bool take_dot(struct span *s)
-{
-    if (s->n == 0 || s->p[0] != '.')
-        return false;
-    s->p++;
-    s->n--;
-    return true;
-}
-
-/* RFC 3463: class.subject.detail, the class equal to the reply's digit. */
+/* The class equals the reply's digit, and the first line's code counts. */
 static struct span take_enhanced(struct smtp_reply *r, struct span text)
 {
-    struct span s = text;
-    unsigned short class, subject, detail;
+    struct smtp_status s = { .code = r->status.code };
+    struct span rest = text;
 
-    if (!take_number(&s, 5, &class) || class != r->code / 100 ||
-        !take_dot(&s) || !take_number(&s, 999, &subject) || !take_dot(&s) ||
-        !take_number(&s, 999, &detail) || (s.n > 0 && s.p[0] != ' '))
+    if (!smtp_status_take(&s, &rest) || s.class != s.code / 100)
         return text;
-    if (r->enh_class == 0) {
-        r->enh_class = class;
-        r->subject = subject;
-        r->detail = detail;
-    }
-    return span_trim(s);
+    if (r->status.class == 0)
+        r->status = s;
+    return rest;
 }
 
 /* What a server says is for people: controls and octets that are not UTF-8
@@ -76,28 +47,29 @@ static void add_text(struct smtp_reply *r, struct span text)
     r->text[n] = '\0';
 }
 
-static bool code_of(struct span line, int *code)
+static bool code_of(struct span line, unsigned short *code)
 {
     if (line.n < 3 || line.p[0] < '2' || line.p[0] > '5' ||
         !ascii_is_digit(line.p[1]) || !ascii_is_digit(line.p[2]))
         return false;
-    *code =
-        (line.p[0] - '0') * 100 + (line.p[1] - '0') * 10 + (line.p[2] - '0');
+    *code = (unsigned short)((line.p[0] - '0') * 100 + (line.p[1] - '0') * 10 +
+                             (line.p[2] - '0'));
     return line.n == 3 || line.p[3] == ' ' || line.p[3] == '-';
 }
 
 enum smtp_reply_result smtp_reply_line(struct smtp_reply *r, struct span line)
 {
-    int code;
+    unsigned short code;
 
     if (r->done)
         smtp_reply_clear(r);
     if (line.n > 0 && line.p[line.n - 1] == '\r')
         line.n--;
     if (line.n > SMTP_REPLY_LINE_MAX || !code_of(line, &code) ||
-        (r->lines > 0 && code != r->code) || ++r->lines > SMTP_REPLY_LINES_MAX)
+        (r->lines > 0 && code != r->status.code) ||
+        ++r->lines > SMTP_REPLY_LINES_MAX)
         return SMTP_REPLY_BROKEN;
-    r->code = code;
+    r->status.code = code;
     r->done = line.n == 3 || line.p[3] == ' ';
     if (line.n > 4)
         add_text(r, take_enhanced(r, (struct span){ line.p + 4, line.n - 4 }));

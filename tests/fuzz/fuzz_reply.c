@@ -19,10 +19,10 @@ static void check_reply(const struct smtp_reply *r, enum smtp_reply_result got)
 {
     if (got == SMTP_REPLY_BROKEN)
         return;
-    MUST(r->code >= 200 && r->code <= 599);
+    MUST(r->status.code >= 200 && r->status.code <= 599);
     MUST(r->lines >= 1 && r->lines <= SMTP_REPLY_LINES_MAX);
-    MUST(r->enh_class == 0 || r->enh_class == r->code / 100);
-    MUST(r->subject <= 999 && r->detail <= 999);
+    MUST(r->status.class == 0 || r->status.class == r->status.code / 100);
+    MUST(r->status.subject <= 999 && r->status.detail <= 999);
     MUST(r->done == (got == SMTP_REPLY_DONE));
     check_text(r);
 }

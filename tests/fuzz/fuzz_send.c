@@ -187,8 +187,9 @@ static void check_jobs(const struct send_session *s, struct span said)
         for (size_t r = 0; r < now.job[i]->nrcpt; r++) {
             const struct answer *a = &now.job[i]->rcpt[r].answer;
             MUST(a->verdict <= VERDICT_FAILED);
-            MUST(a->verdict != VERDICT_DELIVERED || a->code / 100 == 2);
-            MUST(a->code == 0 || (a->code >= 200 && a->code <= 599));
+            MUST(a->verdict != VERDICT_DELIVERED || a->status.code / 100 == 2);
+            MUST(a->status.code == 0 ||
+                 (a->status.code >= 200 && a->status.code <= 599));
             MUST(memchr(a->text, '\0', sizeof a->text) != NULL);
             yes |= a->verdict == VERDICT_DELIVERED;
         }

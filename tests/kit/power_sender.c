@@ -83,7 +83,9 @@ static enum spool_state state_of(const struct promise *p)
 static void put_mark(struct item *it, unsigned slot, enum spool_state state)
 {
     struct promise *p = promise_of(it, slot);
-    struct spool_slot s = { .state = state, .attempts = 1, .code = 250 };
+    struct spool_slot s = { .state = state,
+                            .attempts = 1,
+                            .status = { .code = 250 } };
     struct err e;
 
     if (p->nmarks == LETTER_MARKS)

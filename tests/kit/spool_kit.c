@@ -331,7 +331,7 @@ int kit_mark(struct kit *k, uint32_t number, uint32_t index,
 {
     struct spool_slot slot = { .state = state,
                                .attempts = 1,
-                               .code = 250,
+                               .status = { .code = 250 },
                                .host = "mx.example.com",
                                .reply = "2.0.0 ok" };
     struct spool_message *it = kit_find(k, number);

@@ -10,33 +10,25 @@
 static const struct dsn_rcpt usual = {
     .address = "joe@far.example",
     .orcpt = "rfc822;Joe@far.example",
-    .enh_class = 5,
-    .subject = 1,
-    .detail = 1,
+    .status = { 550, 5, 1, 1 },
     .host = "mx.far.example",
     .reply = "550 5.1.1 No such user here, and a long text that has to be "
-             "folded because it does not fit into one line",
-    .code = 550
+             "folded because it does not fit into one line"
 };
 static const struct dsn_rcpt ours = { .address = "ann@far.example",
-                                      .enh_class = 4,
-                                      .subject = 4,
-                                      .detail = 7,
+                                      .status = { 0, 4, 4, 7 },
                                       .reply = "tried for 5 days" };
 static const struct dsn_rcpt hostile = {
     .address = "x@y\r\nBcc: evil@example",
     .orcpt = "rfc822;a\r\n\r\nStatus: 2.0.0",
-    .enh_class = 2,
-    .subject = 99999,
-    .detail = 7,
+    .status = { 554, 2, 60999, 7 },
     .host = "h\r\n--boundary",
-    .reply = "554 a\r\nAction: delivered\r\n\r\n\xff\xc3\xa4\x01",
-    .code = 554
+    .reply = "554 a\r\nAction: delivered\r\n\r\n\xff\xc3\xa4\x01"
 };
 static const struct dsn_rcpt utf8 = { .address = "j\xc3\xb6+e@far.example",
                                       .host = "mx",
                                       .reply = "no \xc3\xa4",
-                                      .code = 550 };
+                                      .status = { .code = 550 } };
 
 static const struct sample {
     const char *name, *to, *envid;

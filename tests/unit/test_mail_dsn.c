@@ -63,28 +63,36 @@ static const struct {
 } cases[] = {
     { "failed with 4xx",
       DSN_FAILED,
-      { .address = "a@b", .enh_class = 4, .subject = 2, .detail = 2 },
+      { .address = "a@b", .status = { 0, 4, 2, 2 } },
       { "\r\nStatus: 5.2.2\r\n", "\r\nAction: failed\r\n" } },
     { "no status",
       DSN_DELAYED,
-      { .address = "a@b", .subject = 3, .detail = 3 },
+      { .address = "a@b", .status = { 0, 0, 3, 3 } },
       { "\r\nStatus: 4.0.0\r\n", "\r\nAction: delayed\r\n" } },
     { "delivered",
       DSN_DELIVERED,
-      { .address = "a@b", .enh_class = 2, .subject = 1, .detail = 5 },
+      { .address = "a@b", .status = { 0, 2, 1, 5 } },
       { "\r\nStatus: 2.1.5\r\n", "\r\nAction: delivered\r\n" } },
     { "reply without its code",
       DSN_FAILED,
-      { .address = "a@b", .host = "h", .reply = "go away", .code = 550 },
+      { .address = "a@b",
+        .host = "h",
+        .reply = "go away",
+        .status = { .code = 550 } },
       { "\r\nDiagnostic-Code: smtp; 550 go away\r\n",
         "\r\nRemote-MTA: dns; h\r\n" } },
     { "reply with its code",
       DSN_FAILED,
-      { .address = "a@b", .host = "h", .reply = "550 no", .code = 550 },
+      { .address = "a@b",
+        .host = "h",
+        .reply = "550 no",
+        .status = { .code = 550 } },
       { "\r\nDiagnostic-Code: smtp; 550 no\r\n" } },
     { "line ends in a reply",
       DSN_FAILED,
-      { .address = "a@b", .reply = "550 a\r\nTo: x\n.\r\n", .code = 550 },
+      { .address = "a@b",
+        .reply = "550 a\r\nTo: x\n.\r\n",
+        .status = { .code = 550 } },
       { "; 550 a To: x .\r\n" } },
 };
 
@@ -107,9 +115,11 @@ START_TEST(long_values)
     static char word[5000];
     struct body original = body_of_chain(&chain);
     struct err e = { ERR_NONE, 0, "" };
-    struct dsn_rcpt r = {
-        .address = word, .host = word, .reply = word, .orcpt = word, .code = 550
-    };
+    struct dsn_rcpt r = { .address = word,
+                          .host = word,
+                          .reply = word,
+                          .orcpt = word,
+                          .status = { .code = 550 } };
 
     memset(word, 'w', sizeof word - 1);
     ck_assert(write_notice(&r, DSN_FAILED, &original, &e) == 0);

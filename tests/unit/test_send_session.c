@@ -387,8 +387,8 @@ static void describe(struct buf *b, const struct run *r, int jobs)
         for (size_t k = 0; k < r->back[i]->nrcpt; k++) {
             const struct job *j = r->back[i];
             const struct answer *a = &j->rcpt[k].answer;
-            buf_addf(b, "%c%u%s", "0+~!"[a->verdict], a -> code,
-                     k + 1 < j -> nrcpt ? " " : ";");
+            const char *end = k + 1 < j->nrcpt ? " " : ";";
+            buf_addf(b, "%c%u%s", "0+~!"[a->verdict], a -> status.code, end);
         }
 }
 

@@ -272,7 +272,8 @@ START_TEST(tiers_are)
         ck_assert_uint_eq(addr_port(&e[i].addr), 25);
     }
     if (n == 0)
-        buf_addf(&b, "%u.%u.%u", why.enh_class, why.subject, why.detail);
+        buf_addf(&b, "%u.%u.%u", why.status.class, why.status.subject,
+                 why.status.detail);
     ck_assert_msg(strcmp(got, tiers[_i].tiers) == 0, "%s: %s", tiers[_i].name,
                   got);
 }
@@ -301,12 +302,13 @@ START_TEST(verdict_is)
     mx.status = verdicts[_i].status;
     ck_assert_uint_eq(tiers_build(e, &mx, &rules, &a), 0);
     ck_assert_msg(a.verdict == verdicts[_i].verdict &&
-                      a.code == verdicts[_i].code &&
-                      a.enh_class == verdicts[_i].enh_class &&
-                      a.subject == verdicts[_i].subject &&
-                      a.detail == verdicts[_i].detail,
-                  "%s: %d %u %u.%u.%u", verdicts[_i].name, a.verdict, a.code,
-                  a.enh_class, a.subject, a.detail);
+                      a.status.code == verdicts[_i].code &&
+                      a.status.class == verdicts[_i].enh_class &&
+                      a.status.subject == verdicts[_i].subject &&
+                      a.status.detail == verdicts[_i].detail,
+                  "%s: %d %u %u.%u.%u", verdicts[_i].name, a.verdict,
+                  a.status.code, a.status.class, a.status.subject,
+                  a.status.detail);
 }
 END_TEST
 

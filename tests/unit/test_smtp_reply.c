@@ -85,9 +85,10 @@ START_TEST(replies)
     if (got == SMTP_REPLY_BROKEN)
         return;
     ck_assert_msg(r.done == (got == SMTP_REPLY_DONE), "%s", cases[_i].lines);
-    ck_assert_msg(r.code == cases[_i].code, "%s: %d", cases[_i].lines, r.code);
-    snprintf(enhanced, sizeof enhanced, "%u.%u.%u", r.enh_class, r.subject,
-             r.detail);
+    ck_assert_msg(r.status.code == cases[_i].code, "%s: %d", cases[_i].lines,
+                  r.status.code);
+    snprintf(enhanced, sizeof enhanced, "%u.%u.%u", r.status.class,
+             r.status.subject, r.status.detail);
     ck_assert_msg(strcmp(enhanced, cases[_i].enhanced) == 0, "%s: %s",
                   cases[_i].lines, enhanced);
     ck_assert_msg(strcmp(r.text, cases[_i].text) == 0, "%s: %s",
@@ -231,6 +232,34 @@ START_TEST(long_auth)
 }
 END_TEST
 
+static const struct {
+    const char *text, *status, *rest;
+} statuses[] = {
+    { "5.1.1 no such user", "5.1.1", "no such user" },
+    { "2.0.0", "2.0.0", "" },
+    { "4.999.999  x", "4.999.999", "x" },
+    { "5.1.1no", "", "5.1.1no" },
+    { "5.1", "", "5.1" },
+    { "5.1000.1 x", "", "5.1000.1 x" },
+    { "1.0.0 x", "", "1.0.0 x" },
+    { "6.0.0 x", "", "6.0.0 x" },
+};
+
+START_TEST(status_is_taken)
+{
+    struct smtp_status s = { 0 };
+    struct span rest = span_of(statuses[_i].text);
+    char text[SMTP_STATUS_TEXT];
+
+    bool taken = smtp_status_take(&s, &rest);
+    smtp_status_text(text, &s);
+    ck_assert(taken == (statuses[_i].status[0] != '\0'));
+    ck_assert_str_eq(text, statuses[_i].status);
+    ck_assert_msg(span_is(rest, statuses[_i].rest), "%s: \"%.*s\"",
+                  statuses[_i].text, (int)rest.n, rest.p);
+}
+END_TEST
+
 Suite *smtp_reply_suite(void);
 Suite *smtp_reply_suite(void)
 {
@@ -244,6 +273,7 @@ Suite *smtp_reply_suite(void)
     tcase_add_loop_test(t, cut_between_characters, 0, 2);
     tcase_add_loop_test(t, keywords, 0, COUNT(exts));
     tcase_add_test(t, long_auth);
+    tcase_add_loop_test(t, status_is_taken, 0, COUNT(statuses));
     suite_add_tcase(s, t);
     return s;
 }

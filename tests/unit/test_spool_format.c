@@ -121,10 +121,7 @@ START_TEST(slot_round_trip)
                             .attempts = 70000,
                             .last_attempt = 1,
                             .next_attempt = UINT64_MAX,
-                            .code = 550,
-                            .enh_class = 5,
-                            .subject = 7,
-                            .detail = 999,
+                            .status = { 550, 5, 7, 999 },
                             .warned = true,
                             .host = "mx.example.com",
                             .reply = "no" },
@@ -134,9 +131,9 @@ START_TEST(slot_round_trip)
     spool_slot_decode(&back, 5, bytes);
     ck_assert_int_eq(back.state, SPOOL_FAILED);
     ck_assert_uint_eq(back.attempts, 65535);
-    ck_assert(back.next_attempt == UINT64_MAX && back.code == 550 &&
-              back.enh_class == 5 && back.subject == 7 && back.detail == 999 &&
-              back.warned);
+    ck_assert(back.next_attempt == UINT64_MAX && back.status.code == 550 &&
+              back.status.class == 5 && back.status.subject == 7 &&
+              back.status.detail == 999 && back.warned);
     ck_assert_str_eq(back.host, "mx.example.com");
     ck_assert_str_eq(back.reply, "no");
     spool_slot_decode(&back, 6, bytes);
