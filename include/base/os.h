@@ -67,9 +67,8 @@ void os_signal(int signo, void (*handler)(int));
 void os_ignore_strays(void);
 
 /* fork(), for a child that serves its parent: it gets SIGTERM when the parent
- * dies.  The parent's handlers are not its own: until it has some, SIGTERM
- * and SIGINT end it, SIGHUP and SIGUSR1 are ignored.  No signal is lost in
- * between. */
+ * dies, and the parent's handlers are not its own (signals_forget()).  No
+ * signal is lost in between. */
 pid_t os_fork(void);
 
 /* The host's name, fully qualified where the system knows it. */

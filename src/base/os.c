@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/signals.h"
 #include "base/span.h"
 
 #include <errno.h>
@@ -262,15 +263,6 @@ void os_ignore_strays(void)
         os_signal(strays[i], SIG_IGN);
 }
 
-static void forget_handlers(void)
-{
-    os_signal(SIGTERM, SIG_DFL);
-    os_signal(SIGINT, SIG_DFL);
-    os_signal(SIGHUP, SIG_IGN); /* it reads its settings just now */
-    os_signal(SIGUSR1, SIG_IGN);
-    os_signal(SIGCHLD, SIG_DFL);
-}
-
 pid_t os_fork(void)
 {
     pid_t parent = getpid();
@@ -281,7 +273,7 @@ pid_t os_fork(void)
     pid_t pid = fork();
     int why = errno;
     if (pid == 0) {
-        forget_handlers();
+        signals_forget();
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         if (getppid() != parent)
             raise(SIGTERM); /* it died before we could ask */

@@ -2,9 +2,10 @@
 
 #include "base/clock.h"
 #include "base/os.h"
+#include "base/signals.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -27,36 +28,10 @@ struct running {
     bool was_up; /* lived longer than a failed start does */
 };
 
-static int wake[2] = { -1, -1 };
-static volatile sig_atomic_t got_stop, got_hup, got_usr1;
-
-static void on_signal(int signo)
-{
-    int why = errno;
-
-    switch (signo) {
-    case SIGTERM:
-    case SIGINT: got_stop = 1; break;
-    case SIGHUP: got_hup = 1; break;
-    case SIGUSR1: got_usr1 = 1; break;
-    default: break;
-    }
-    (void)!write(wake[1], "", 1);
-    errno = why;
-}
-
-static const int handled[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD };
-
-static void handle_signals(void (*handler)(int))
-{
-    for (size_t i = 0; i < sizeof handled / sizeof handled[0]; i++)
-        os_signal(handled[i], handler);
-}
+static bool stopping;
 
 static void become_child(const struct service *s)
 {
-    close(wake[0]);
-    close(wake[1]);
     int status = s->run(s->ctx);
     fflush(NULL);
     _exit(status);
@@ -106,7 +81,7 @@ static int note_end(struct running *r, int status)
     r->start_at = !young             ? now
                   : r->service->last ? now + LAST_AGAIN_MS
                                      : now + AGAIN_MS;
-    if (got_stop)
+    if (stopping)
         return -1;
     if (WIFEXITED(status) &&
         (r->service->ends || (young && !r->was_up && WEXITSTATUS(status) != 0)))
@@ -171,25 +146,22 @@ static void stop(struct running *r, size_t n, bool last, uint64_t within)
     while (tell(r, n, last, 0) > 0) {
         if (clock_mono_ms() >= until)
             tell(r, n, last, SIGKILL);
-        os_await(wake[0], 100);
+        os_await(signals_fd(), 100);
         reap(r, n);
     }
 }
 
 static void pass_on(struct running *r, size_t n)
 {
-    if (got_hup) {
-        got_hup = 0;
+    if (signals_take(SIGHUP) > 0) {
         for (size_t i = 0; i < n; i++)
             if (r[i].service->reload != NULL)
                 r[i].service->reload(r[i].service->ctx);
         tell(r, n, false, SIGHUP);
         tell(r, n, true, SIGHUP);
     }
-    if (got_usr1) {
-        got_usr1 = 0;
+    if (signals_take(SIGUSR1) > 0)
         tell(r, n, false, SIGUSR1);
-    }
 }
 
 /* If the collector died just now, another must write the last lines. */
@@ -202,25 +174,27 @@ static void start_last(struct running *r, size_t n)
 
 int supervise(const struct service *s, size_t n)
 {
+    static const int ours[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD };
     struct running r[SUPERVISE_MAX];
     int status = -1;
+    struct err e;
 
     memset(r, 0, sizeof r);
-    if (n > SUPERVISE_MAX || os_pipe(wake) != 0) {
-        perror("mta: pipe");
-        return EX_OSERR;
-    }
+    assert(n <= SUPERVISE_MAX);
     for (size_t i = 0; i < n; i++)
         r[i].service = &s[i];
     os_ignore_strays();
-    handle_signals(on_signal);
-    while (!got_stop && status < 0) {
+    if (signals_catch(ours, sizeof ours / sizeof ours[0], &e) != 0) {
+        fprintf(stderr, "mta: %s\n", e.text);
+        return EX_OSERR;
+    }
+    while (signals_count(SIGTERM) + signals_count(SIGINT) == 0 && status < 0) {
         long next = start_missing(r, n);
-        os_await(wake[0], next);
+        os_await(signals_fd(), next);
         pass_on(r, n);
         status = reap(r, n);
     }
-    got_stop = 1;
+    stopping = true;
     start_last(r, n);
     stop(r, n, false, STOP_WITHIN_MS);
     stop(r, n, true, LAST_WITHIN_MS);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/os.h"
+#include "base/signals.h"
 #include "log/format.h"
 #include "log/logfile.h"
 
@@ -47,41 +48,33 @@ struct collector {
 
 /* --- signals --------------------------------------------------------- */
 
-static volatile sig_atomic_t got_hup, got_term, got_int;
 static volatile int wake_queue = -1;
 
 /* msgrcv() may be entered just after a signal: the message wakes it then.  A
  * full queue wakes it as well. */
-static void on_signal(int signo)
+static void wake_up(void)
 {
     static const struct log_message wake = { .length = LONG_MAX };
-    int why = errno;
 
-    if (signo == SIGHUP)
-        got_hup = 1;
-    else if (signo == SIGINT)
-        got_int++;
-    else
-        got_term++;
     if (wake_queue >= 0)
         (void)msgsnd(wake_queue, &wake, 0, IPC_NOWAIT);
-    errno = why;
 }
 
-static void handle_signals(void)
+static int handle_signals(struct err *e)
 {
-    got_hup = got_term = got_int = 0;
-    os_signal(SIGHUP, on_signal);
-    os_signal(SIGTERM, on_signal);
-    os_signal(SIGINT, on_signal);
-    os_signal(SIGPIPE, SIG_IGN);
+    static const int ours[] = { SIGHUP, SIGTERM, SIGINT };
+    sigset_t held;
+
+    signals_call(wake_up);
+    if (signals_catch(ours, sizeof ours / sizeof ours[0], e) != 0)
+        return -1;
     os_signal(SIGXFSZ, SIG_IGN); /* EFBIG is one more kind of full disk */
-    /* Whoever started us may have kept a signal back until now. */
-    sigset_t ours;
-    sigemptyset(&ours);
-    sigaddset(&ours, SIGTERM);
-    sigaddset(&ours, SIGINT);
-    sigprocmask(SIG_UNBLOCK, &ours, NULL);
+    /* The parent may have kept a signal back until now. */
+    sigemptyset(&held);
+    sigaddset(&held, SIGTERM);
+    sigaddset(&held, SIGINT);
+    sigprocmask(SIG_UNBLOCK, &held, NULL);
+    return 0;
 }
 
 /* A second signal means now. */
@@ -89,12 +82,13 @@ static bool stopping(struct collector *c)
 {
     uint64_t now = clock_mono_ms();
 
-    if (got_term + got_int == 0)
+    unsigned ints = signals_count(SIGINT), n = ints + signals_count(SIGTERM);
+    if (n == 0)
         return false;
-    if (got_term + got_int > 1)
+    if (n > 1)
         c->leave_at = now;
     else if (c->leave_at == 0)
-        c->leave_at = now + (got_int ? INT_LINGER_MS : TERM_LINGER_MS);
+        c->leave_at = now + (ints > 0 ? INT_LINGER_MS : TERM_LINGER_MS);
     return true;
 }
 
@@ -157,7 +151,7 @@ static int say(struct collector *c, enum log_level level, const char *name,
  * old one goes on, and it is tried again before the next batch. */
 static int reopen(struct collector *c, struct err *e)
 {
-    got_hup = 0;
+    (void)signals_take(SIGHUP);
     if (strcmp(c->file, "-") == 0)
         return 0;
     c->done = logfile_take_back(&c->out, c->batch, c->done);
@@ -191,7 +185,8 @@ static int after_fault(struct collector *c, int why, struct err *e)
         (void)poll(&out, 1, FAULT_AGAIN_MS);
     } else {
         note_fault(c, why);
-        if (why != EPIPE && why != EBADF && !got_hup && !must_leave(c))
+        if (why != EPIPE && why != EBADF && signals_count(SIGHUP) == 0 &&
+            !must_leave(c))
             os_pause(FAULT_AGAIN_MS * 1000L);
     }
     if (why == EPIPE || why == EBADF || must_leave(c))
@@ -217,7 +212,7 @@ static int write_some(struct collector *c)
 static int finish_batch(struct collector *c, struct err *e)
 {
     while (c->done < c->n) {
-        if (got_hup && reopen(c, e) != 0)
+        if (signals_count(SIGHUP) > 0 && reopen(c, e) != 0)
             return -1;
         if (write_some(c) != 0 && after_fault(c, errno, e) != 0)
             return -1;
@@ -374,7 +369,7 @@ static void let_some_gather(const struct collector *c)
 static int run(struct collector *c, struct err *e)
 {
     while (!stopping(c)) {
-        if (got_hup && reopen(c, e) != 0)
+        if (signals_count(SIGHUP) > 0 && reopen(c, e) != 0)
             return -1;
         int got = take(c, 0, e);
         if (got < 0)
@@ -421,8 +416,7 @@ int log_collect(const char *queue_dir, const char *file, struct err *e)
     c->file = file;
     c->lock_fd = c->out.fd = -1;
     c->q = (struct msgqueue)MSGQUEUE_NONE;
-    handle_signals();
-    if (take_lock(c, e) == 0 &&
+    if (handle_signals(e) == 0 && take_lock(c, e) == 0 &&
         msgqueue_attach(&c->q, queue_dir, LOG_COLLECTOR, e) == 0 &&
         inflight_open(&c->taken, &c->q, e) == 0 &&
         logfile_open(&c->out, file, e) == 0) {

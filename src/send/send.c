@@ -2,6 +2,7 @@
 #include "send/send.h"
 
 #include "base/os.h"
+#include "base/signals.h"
 #include "log/log.h"
 #include "send/housekeeping.h"
 #include "send/session.h"
@@ -35,33 +36,14 @@ struct sender {
 
 /* --- signals --------------------------------------------------------------*/
 
-static volatile sig_atomic_t got_stop, got_flush;
+static const int ours[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
+enum { NOURS = sizeof ours / sizeof ours[0] };
 
-static void on_signal(int signo)
+static bool must_stop(void)
 {
-    if (signo == SIGUSR1)
-        got_flush = 1;
-    else
-        got_stop = 1;
-}
-
-/* They arrive only while the loop waits; *wait_mask is for that. */
-static void set_signals(sigset_t *before, sigset_t *wait_mask)
-{
-    static const int ours[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
-    sigset_t block;
-
-    got_stop = got_flush = 0;
-    sigemptyset(&block);
-    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
-        sigaddset(&block, ours[i]);
-    sigprocmask(SIG_BLOCK, &block, before);
-    *wait_mask = *before;
-    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
-        sigdelset(wait_mask, ours[i]);
-        os_signal(ours[i], on_signal);
-    }
-    os_signal(SIGPIPE, SIG_IGN);
+    return signals_count(SIGTERM) + signals_count(SIGINT) +
+               signals_count(SIGHUP) >
+           0;
 }
 
 /* --- what comes back from the workers -------------------------------------*/
@@ -260,8 +242,7 @@ static int turn(struct sender *x, struct err *e)
 
     if (loop_turn(s->loop, wait_ms(x), e) < 0 || check_workers(x, e) != 0)
         return -1;
-    bool flush = got_flush;
-    got_flush = 0;
+    bool flush = signals_take(SIGUSR1) > 0;
     if (flush)
         s->scan_now = true; /* what nobody has read yet is meant, too */
     upkeep_turn(&x->upkeep, s);
@@ -290,7 +271,7 @@ static bool is_over(struct sender *x)
     const struct send_options *o = x->o;
     uint64_t ms = loop_now(x->s.loop) - x->started;
 
-    if (got_stop)
+    if (must_stop())
         return true;
     if (o->drain && o->drain_timeout > 0 &&
         ms >= (uint64_t)o->drain_timeout * 1000)
@@ -395,8 +376,10 @@ int send_run(const struct conf *c, const struct send_options *o, struct err *e)
     if (become_ourselves(c, e) != 0)
         return -1;
     sender = (struct sender){ .o = o };
-    set_signals(&before, &wait_mask);
-    int rc = run(&sender, c, &wait_mask, e);
+    signals_block(ours, NOURS, &before, &wait_mask);
+    int rc = signals_catch(ours, NOURS, e);
+    if (rc == 0)
+        rc = run(&sender, c, &wait_mask, e);
     sigprocmask(SIG_SETMASK, &before, NULL);
     return rc;
 }

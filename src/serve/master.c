@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/os.h"
+#include "base/signals.h"
 #include "log/log.h"
 #include "net/listen.h"
 #include "serve/worker.h"
@@ -37,19 +38,9 @@ struct master {
     void *reload_ctx;
 };
 
-static int wake[2] = { -1, -1 };
-static volatile sig_atomic_t got_stop, got_reload;
-
-static void on_signal(int signo)
+static bool must_stop(void)
 {
-    int why = errno;
-
-    if (signo == SIGTERM || signo == SIGINT)
-        got_stop = 1;
-    if (signo == SIGHUP)
-        got_reload = 1;
-    (void)!write(wake[1], "", 1);
-    errno = why;
+    return signals_count(SIGTERM) + signals_count(SIGINT) > 0;
 }
 
 static void close_sockets(struct master *m)
@@ -116,11 +107,8 @@ static void start_worker(struct master *m, unsigned i)
     clients_open_row(m->shared.clients, c->row);
     log_flush();
     pid_t pid = os_fork();
-    if (pid == 0) {
-        close(wake[0]);
-        close(wake[1]);
+    if (pid == 0)
         worker_main(&m->shared, c->row);
-    }
     c->born = clock_mono_ms();
     c->pid = pid < 0 ? 0 : pid;
     c->start_at = c->born + QUICK_DEATH_MS;
@@ -151,7 +139,7 @@ static void note_death(struct master *m, pid_t pid, int status)
         c->pid = 0;
         c->start_at =
             now - c->born < QUICK_DEATH_MS ? now + QUICK_DEATH_MS : now;
-        if (!got_stop)
+        if (!must_stop())
             LOG(LOG_ERROR, "serve.worker", LS("state", "died"), LN("pid", pid),
                 LN("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
                 LN("status", WIFEXITED(status) ? WEXITSTATUS(status) : 0));
@@ -224,7 +212,6 @@ static void reload(struct master *m)
     struct conf *next = &m->conf[1 - m->current];
     struct err e;
 
-    got_reload = 0;
     conf_free(next);
     if (m->reload == NULL || m->reload(m->reload_ctx, next, &e) != 0 ||
         worker_check(next, &e) != 0) {
@@ -250,29 +237,20 @@ static void stop(struct master *m)
     while (signal_all(m, 0) > 0) {
         if (clock_mono_ms() >= until)
             signal_all(m, SIGKILL);
-        os_await(wake[0], 200);
+        os_await(signals_fd(), 200);
         reap(m);
     }
 }
 
-static void catch_signals(void)
-{
-    static const int ours[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };
-
-    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
-        os_signal(ours[i], on_signal);
-    os_signal(SIGPIPE, SIG_IGN);
-}
-
 static int set_up(struct master *m, struct err *e)
 {
+    static const int ours[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };
     const struct conf *c = m->shared.conf;
 
     m->shared.descriptors = (unsigned)os_want_fds(4096);
-    if (os_pipe(wake) != 0)
-        return err_set(e, ERR_TEMP, errno, "pipe");
-    catch_signals(); /* before anybody can see that we are there */
-    if (open_sockets(m, e) != 0 ||
+    /* Before a client can see that the server is there. */
+    if (signals_catch(ours, sizeof ours / sizeof ours[0], e) != 0 ||
+        open_sockets(m, e) != 0 ||
         clients_new(&m->shared.clients, WORKERS_MAX + RETIRED_MAX, e) != 0 ||
         os_drop_privileges(c->user, c->group, e) != 0 ||
         worker_check(c, e) != 0)
@@ -292,14 +270,13 @@ static void run(struct master *m)
         LOG(LOG_WARN, "serve.limits",
             LN("max_clients", worker_room(&m->shared)),
             LN("descriptors", m->shared.descriptors));
-    while (!got_stop) {
-        if (got_reload)
+    while (!must_stop()) {
+        if (signals_take(SIGHUP) > 0)
             reload(m);
         reap(m);
         long next = start_missing(m);
         log_flush();
-        if (!got_stop && !got_reload)
-            os_await(wake[0], next);
+        os_await(signals_fd(), next);
     }
     LOG(LOG_INFO, "serve.stop", LN("workers", m->nworkers));
     log_flush();

@@ -1,6 +1,7 @@
 #include "serve/worker.h"
 
 #include "base/os.h"
+#include "base/signals.h"
 #include "log/log.h"
 #include "net/listen.h"
 
@@ -25,20 +26,6 @@ enum {
     LOOKS = 10,     /* before those are sent away whom nobody else takes */
     OWN_FDS = 64    /* for the spool, mailboxes, DNS, the log */
 };
-
-static int stop_pipe[2] = { -1, -1 };
-
-static volatile sig_atomic_t got_stop;
-
-static void on_signal(int signo)
-{
-    int why = errno;
-
-    if (signo == SIGTERM)
-        got_stop = 1;
-    (void)!write(stop_pipe[1], "", 1);
-    errno = why;
-}
 
 bool worker_trusts(const struct worker *w, const struct addr *peer)
 {
@@ -185,9 +172,10 @@ static void on_stop(struct loop_io *io, unsigned ready)
 
     (void)ready;
     os_drain(io->fd);
-    if (got_stop || !clients_takes(w->shared->clients, w->row))
+    bool stop = signals_count(SIGTERM) > 0;
+    if (stop || !clients_takes(w->shared->clients, w->row))
         stop_listening(w);
-    if (!got_stop || w->stopping)
+    if (!stop || w->stopping)
         return;
     w->stopping = true;
     for (l = w->sessions.next; l != &w->sessions; l = next) {
@@ -350,17 +338,15 @@ static int open_parts(struct worker *w, struct err *e)
 
 static int open_signals(struct worker *w, struct err *e)
 {
-    if (os_pipe(stop_pipe) != 0)
-        return err_set(e, ERR_TEMP, errno, "pipe");
-    os_signal(SIGTERM, on_signal);
-    os_signal(SIGUSR2, on_signal);
+    static const int ours[] = { SIGTERM, SIGUSR2 };
+
+    if (signals_catch(ours, sizeof ours / sizeof ours[0], e) != 0)
+        return -1;
     os_signal(SIGINT, SIG_IGN); /* the master turns it into SIGTERM */
     os_signal(SIGHUP, SIG_IGN);
-    os_signal(SIGPIPE, SIG_IGN);
-    os_signal(SIGCHLD, SIG_DFL);
-    (void)!write(stop_pipe[1], "", 1); /* SIGUSR2 may have come before */
-    w->signal_io.fd = stop_pipe[0];
+    w->signal_io.fd = signals_fd();
     w->signal_io.fn = on_stop;
+    raise(SIGUSR2); /* one may have come before its handler */
     return loop_watch(w->loop, &w->signal_io, LOOP_READ, e);
 }
 
