@@ -11,23 +11,24 @@
 #include "config/conf.h"
 #include "serve/transaction.h"
 
-struct store;
+struct serve_commit;
 
-enum store_result { STORE_QUEUED, STORE_DELIVERED, STORE_FAILED };
+enum commit_result { COMMIT_QUEUED, COMMIT_DELIVERED, COMMIT_FAILED };
 
-/* Called once for each draft, which is freed after it. */
-typedef void store_done_fn(struct draft *d, enum store_result r,
-                           const struct err *why);
+/* Called once for each transaction, which is freed after it. */
+typedef void serve_commit_done_fn(struct serve_transaction *d,
+                                  enum commit_result r, const struct err *why);
 
-int store_open(struct store **s, const struct conf *c, struct pool *blocks,
-               store_done_fn *done, struct err *e);
-void store_close(struct store **s);
+int serve_commit_open(struct serve_commit **s, const struct conf *c,
+                      struct pool *blocks, serve_commit_done_fn *done,
+                      struct err *e);
+void serve_commit_close(struct serve_commit **s);
 
-/* For drafts, which take ids and large segments from it. */
-struct spool_writer *store_writer(struct store *s);
+/* For transactions, which take ids and large segments from it. */
+struct spool_writer *serve_commit_writer(struct serve_commit *s);
 
-/* Take over a finished draft; answered by the next store_commit(). */
-void store_submit(struct store *s, struct draft *d);
-unsigned store_waiting(const struct store *s); /* drafts */
-void store_commit(struct store *s);
+/* Take over a finished transaction; answered by the next serve_commit_run(). */
+void serve_commit_submit(struct serve_commit *s, struct serve_transaction *d);
+unsigned serve_commit_waiting(const struct serve_commit *s);
+void serve_commit_run(struct serve_commit *s);
 #endif

@@ -20,7 +20,7 @@ enum serve_session_state {
     S_MAIL,    /* MAIL accepted, no recipient yet */
     S_RCPT,    /* at least one recipient */
     S_DATA,    /* the body arrives */
-    S_STORE,   /* the dot was seen; waits for the commit */
+    S_COMMIT,  /* the dot was seen; waits for the commit */
     S_END,
     S_NSTATES
 };
@@ -44,7 +44,7 @@ enum serve_session_event {
     E_HANGUP, /* the client is gone */
     E_STOP,   /* this server stops */
     E_NOUTSIDE,
-    /* posted by actions, the body and the store: */
+    /* posted by actions, the body and the commit: */
     E_ACCEPTED = E_NOUTSIDE,
     E_DOT,
     E_QUEUED,
@@ -61,7 +61,7 @@ struct serve_session {
     struct conn conn;
     struct list link; /* worker's sessions, or its dead ones */
     struct worker *worker;
-    struct draft *draft;
+    struct serve_transaction *transaction;
     char *helo;        /* as said; owned */
     char *client_name; /* of reverse DNS; owned; NULL: none */
     struct fcrdns_query *rdns_query;
@@ -85,9 +85,9 @@ struct serve_session *serve_session_start(struct worker *w, int fd,
 /* The worker stops: 421 unless a transaction is in hand. */
 void serve_session_stop(struct serve_session *s);
 
-/* From the store: the session of a draft gets its answer. */
-void serve_session_stored(struct draft *d, enum store_result r,
-                          const struct err *e);
+/* From the commit: the session of a transaction gets its answer. */
+void serve_session_committed(struct serve_transaction *d, enum commit_result r,
+                             const struct err *e);
 
 /* At the end of the turn in which it died; when the worker ends. */
 void serve_session_free(struct serve_session *s);

@@ -37,19 +37,19 @@ struct worker {
     struct conn_env env;
     struct dns *dns;
     struct local *local;
-    struct store *store;
+    struct serve_commit *commit;
     struct net_cidr relay[RELAY_NETWORKS_MAX];
     size_t nrelay;
     unsigned extra; /* bits by enum smtp_verb of commands switched on */
     struct fsm_index fsm;
     struct smtp_command command; /* the one being carried out */
-    char *decoded;               /* body bytes between decoder and draft */
+    char *decoded; /* body bytes between decoder and transaction */
     struct listener listener[LISTEN_MAX];
     struct loop_io signal_io;
     struct loop_timer accept_again;
     struct list sessions, dead;
-    unsigned nsessions, ndrafts;
-    unsigned gathered;      /* turns since the store has work */
+    unsigned nsessions, ntransactions;
+    unsigned gathered;      /* turns since the commit has work */
     unsigned gathered_from; /* messages it had at the first of them */
     unsigned vain;          /* commits in a row that got none by waiting */
     struct way way;         /* to the clients of this machine */

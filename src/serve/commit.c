@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct store {
+struct serve_commit {
     struct spool_writer *writer;
     struct box_batch *boxes;
     struct pool *blocks;
-    store_done_fn *done;
-    struct list turn; /* drafts that wait for the commit */
+    serve_commit_done_fn *done;
+    struct list turn; /* transactions that wait for the commit */
     unsigned waiting; /* so many */
     struct list kept; /* chains that must stay until the second commit */
 };
@@ -24,8 +24,9 @@ struct retry {
     struct chain envelope;
 };
 
-int store_open(struct store **sp, const struct conf *c, struct pool *blocks,
-               store_done_fn *done, struct err *e)
+int serve_commit_open(struct serve_commit **sp, const struct conf *c,
+                      struct pool *blocks, serve_commit_done_fn *done,
+                      struct err *e)
 {
     struct box_options o = { .mail_dir = c->serve.mail_dir,
                              .kind = c->serve.mailbox == CONF_MBOX
@@ -33,33 +34,34 @@ int store_open(struct store **sp, const struct conf *c, struct pool *blocks,
                                          : BOX_MAILDIR,
                              .hostname = c->hostname,
                              .max_copies = 65536 };
-    struct store *s = calloc(1, sizeof *s);
+    struct serve_commit *s = calloc(1, sizeof *s);
 
     if (s == NULL)
-        return err_set(e, ERR_TEMP, 0, "no memory for the store");
+        return err_set(e, ERR_TEMP, 0, "no memory for the commit");
     s->blocks = blocks;
     s->done = done;
     list_init(&s->turn);
     list_init(&s->kept);
     if (spool_writer_open(&s->writer, c->queue_dir, e) != 0 ||
         box_batch_new(&s->boxes, &o, e) != 0) {
-        store_close(&s);
+        serve_commit_close(&s);
         return -1;
     }
     *sp = s;
     return 0;
 }
 
-void store_close(struct store **sp)
+void serve_commit_close(struct serve_commit **sp)
 {
-    struct store *s = *sp;
+    struct serve_commit *s = *sp;
     struct list *l;
 
     if (s == NULL)
         return;
     while ((l = list_pop(&s->turn)) != NULL) {
-        struct draft *d = LIST_ENTRY(l, struct draft, link);
-        draft_free(&d);
+        struct serve_transaction *d =
+            LIST_ENTRY(l, struct serve_transaction, link);
+        serve_transaction_free(&d);
     }
     box_batch_free(&s->boxes);
     spool_writer_close(&s->writer);
@@ -67,26 +69,26 @@ void store_close(struct store **sp)
     *sp = NULL;
 }
 
-struct spool_writer *store_writer(struct store *s)
+struct spool_writer *serve_commit_writer(struct serve_commit *s)
 {
     return s->writer;
 }
 
-void store_submit(struct store *s, struct draft *d)
+void serve_commit_submit(struct serve_commit *s, struct serve_transaction *d)
 {
-    d->in_store = true;
+    d->in_commit = true;
     s->waiting++;
     list_push(&s->turn, &d->link);
 }
 
-unsigned store_waiting(const struct store *s)
+unsigned serve_commit_waiting(const struct serve_commit *s)
 {
     return s->waiting;
 }
 
 /* The reverse-path is the content of the envelope's first field. */
-static struct span reverse_path_of(const struct draft *d, char *first,
-                                   size_t room)
+static struct span reverse_path_of(const struct serve_transaction *d,
+                                   char *first, size_t room)
 {
     struct span rest = { first, chain_copy(&d->envelope, 0, first, room) };
     struct span path = { "", 0 };
@@ -96,8 +98,8 @@ static struct span reverse_path_of(const struct draft *d, char *first,
     return path;
 }
 
-static void log_mailbox(const struct draft *d, const struct draft_local *t,
-                        const struct err *e)
+static void log_mailbox(const struct serve_transaction *d,
+                        const struct serve_local *t, const struct err *e)
 {
     char id[MSG_ID_TEXT];
 
@@ -107,17 +109,18 @@ static void log_mailbox(const struct draft *d, const struct draft_local *t,
 }
 
 /* Step 1 for the local copies of one message. */
-static void write_copies(struct store *s, struct draft *d)
+static void write_copies(struct serve_commit *s, struct serve_transaction *d)
 {
-    struct box_message m = { .body = draft_body(d) };
+    struct box_message m = { .body = serve_transaction_body(d) };
     char first[1024];
     struct err e;
 
     m.reverse_path = reverse_path_of(d, first, sizeof first);
     for (struct list *l = d->locals.next; l != &d->locals; l = l->next) {
-        struct draft_local *t = LIST_ENTRY(l, struct draft_local, link);
+        struct serve_local *t = LIST_ENTRY(l, struct serve_local, link);
         m.user = t->name;
-        m.delivered_to = (struct span){ draft_local_address(t), t->address_n };
+        m.delivered_to =
+            (struct span){ serve_transaction_local_address(t), t->address_n };
         t->copy = box_add(s->boxes, &m, &e);
         if (t->copy == NULL) {
             t->failed = true;
@@ -126,12 +129,12 @@ static void write_copies(struct store *s, struct draft *d)
     }
 }
 
-static void note_failures(struct draft *d)
+static void note_failures(struct serve_transaction *d)
 {
     struct err e;
 
     for (struct list *l = d->locals.next; l != &d->locals; l = l->next) {
-        struct draft_local *t = LIST_ENTRY(l, struct draft_local, link);
+        struct serve_local *t = LIST_ENTRY(l, struct serve_local, link);
         if (t->copy == NULL || box_status(t->copy, &e) == 0)
             continue;
         t->failed = true;
@@ -140,27 +143,28 @@ static void note_failures(struct draft *d)
     }
 }
 
-static unsigned count_failed(const struct draft *d)
+static unsigned count_failed(const struct serve_transaction *d)
 {
     unsigned n = 0;
 
     for (struct list *l = d->locals.next; l != &d->locals; l = l->next)
-        n += LIST_ENTRY(l, struct draft_local, link)->failed;
+        n += LIST_ENTRY(l, struct serve_local, link)->failed;
     return n;
 }
 
-static void log_copies(const struct draft *d, const char *id)
+static void log_copies(const struct serve_transaction *d, const char *id)
 {
     for (struct list *l = d->locals.next; l != &d->locals; l = l->next) {
-        struct draft_local *t = LIST_ENTRY(l, struct draft_local, link);
+        struct serve_local *t = LIST_ENTRY(l, struct serve_local, link);
         if (!t->failed)
             LOG(LOG_INFO, "serve.delivered", LS("id", id), LS("sid", d->sid),
-                LS("to", draft_local_address(t)), LS("user", t->name));
+                LS("to", serve_transaction_local_address(t)),
+                LS("user", t->name));
     }
 }
 
 /* What the client is about to be told. */
-static void log_answer(const struct draft *d, enum store_result r,
+static void log_answer(const struct serve_transaction *d, enum commit_result r,
                        const struct err *why)
 {
     char id[MSG_ID_TEXT], first[1024];
@@ -169,7 +173,7 @@ static void log_answer(const struct draft *d, enum store_result r,
 
     snprintf(from, sizeof from, "<%.*s>", (int)path.n, path.p);
     msg_id_text(id, d->id);
-    if (r == STORE_FAILED) {
+    if (r == COMMIT_FAILED) {
         LOG(LOG_WARN, "serve.unstored", LS("id", id), LS("sid", d->sid),
             LS("error", why->text));
         return;
@@ -180,44 +184,47 @@ static void log_answer(const struct draft *d, enum store_result r,
     log_copies(d, id);
 }
 
-static void answer(struct store *s, struct draft *d, enum store_result r,
-                   const struct err *why)
+static void answer(struct serve_commit *s, struct serve_transaction *d,
+                   enum commit_result r, const struct err *why)
 {
     list_remove(&d->link);
     s->waiting--;
     log_answer(d, r, why);
     s->done(d, r, why);
-    draft_free(&d);
+    serve_transaction_free(&d);
 }
 
 /* Before anything of this message is visible: it leaves no trace. */
-static void refuse(struct store *s, struct draft *d, const struct err *why)
+static void refuse(struct serve_commit *s, struct serve_transaction *d,
+                   const struct err *why)
 {
     for (struct list *l = d->locals.next; l != &d->locals; l = l->next)
-        box_abort(LIST_ENTRY(l, struct draft_local, link)->copy);
-    answer(s, d, STORE_FAILED, why);
+        box_abort(LIST_ENTRY(l, struct serve_local, link)->copy);
+    answer(s, d, COMMIT_FAILED, why);
 }
 
-static int retry_envelope(struct store *s, const struct draft *d,
-                          struct retry *r)
+static int retry_envelope(struct serve_commit *s,
+                          const struct serve_transaction *d, struct retry *r)
 {
-    struct draft shell = { .blocks = s->blocks };
+    struct serve_transaction shell = { .blocks = s->blocks };
     char first[1024];
     struct span path = reverse_path_of(d, first, sizeof first);
-    int rc = draft_add_field(&shell, SPOOL_F_SENDER, path);
+    int rc = serve_transaction_add_field(&shell, SPOOL_F_SENDER, path);
 
     for (struct list *l = d->locals.next; l != &d->locals && rc == 0;
          l = l->next) {
-        struct draft_local *t = LIST_ENTRY(l, struct draft_local, link);
+        struct serve_local *t = LIST_ENTRY(l, struct serve_local, link);
         if (t->failed)
-            rc = draft_add_remote(
-                &shell, (struct span){ draft_local_address(t), t->address_n });
+            rc = serve_transaction_add_remote(
+                &shell, (struct span){ serve_transaction_local_address(t),
+                                       t->address_n });
     }
     r->envelope = shell.envelope;
     return rc;
 }
 
-static int add_large_copy(struct store *s, const struct spool_submission *m,
+static int add_large_copy(struct serve_commit *s,
+                          const struct spool_submission *m,
                           const struct body *body, struct err *e)
 {
     struct spool_large *large = NULL;
@@ -240,14 +247,15 @@ static int add_large_copy(struct store *s, const struct spool_submission *m,
 
 /* Queue a message of its own for the local recipients that failed; under the
  * same id, unless that one is in the queue for others. */
-static int add_retry(struct store *s, struct draft *d, struct err *e)
+static int add_retry(struct serve_commit *s, struct serve_transaction *d,
+                     struct err *e)
 {
     struct retry *r = calloc(1, sizeof *r);
     struct spool_submission m = { .id = d->id,
                                   .arrival = d->arrival,
                                   .nrcpt = count_failed(d),
                                   .flags = d->flags };
-    struct body body = draft_body(d);
+    struct body body = serve_transaction_body(d);
     char id[MSG_ID_TEXT], of[MSG_ID_TEXT];
 
     if (r == NULL)
@@ -267,7 +275,7 @@ static int add_retry(struct store *s, struct draft *d, struct err *e)
     return 0;
 }
 
-static void forget_retries(struct store *s)
+static void forget_retries(struct serve_commit *s)
 {
     struct list *l;
 
@@ -278,7 +286,8 @@ static void forget_retries(struct store *s)
     }
 }
 
-static int add_record(struct store *s, struct draft *d, struct err *e)
+static int add_record(struct serve_commit *s, struct serve_transaction *d,
+                      struct err *e)
 {
     struct spool_submission m = { .id = d->id,
                                   .arrival = d->arrival,
@@ -288,7 +297,8 @@ static int add_record(struct store *s, struct draft *d, struct err *e)
 
     if (d->nremote == 0)
         return 0;
-    if (d->large != NULL && d->nlocal > 0 && draft_keep_body(d) != 0)
+    if (d->large != NULL && d->nlocal > 0 &&
+        serve_transaction_keep_body(d) != 0)
         return err_set(e, ERR_TEMP, errno, "keep the body at hand");
     if (d->large != NULL)
         return spool_large_finish(s->writer, &d->large, e);
@@ -296,16 +306,17 @@ static int add_record(struct store *s, struct draft *d, struct err *e)
 }
 
 /* Steps 1 and 2: what fails here is answered at once and leaves the turn. */
-static void prepare(struct store *s)
+static void prepare(struct serve_commit *s)
 {
     struct err e = { ERR_TEMP, 0, "mailbox not available now" };
     struct list *l, *next;
 
     for (l = s->turn.next; l != &s->turn; l = l->next)
-        write_copies(s, LIST_ENTRY(l, struct draft, link));
+        write_copies(s, LIST_ENTRY(l, struct serve_transaction, link));
     box_sync(s->boxes);
     for (l = s->turn.next; l != &s->turn; l = next) {
-        struct draft *d = LIST_ENTRY(l, struct draft, link);
+        struct serve_transaction *d =
+            LIST_ENTRY(l, struct serve_transaction, link);
         next = l->next;
         note_failures(d);
         if (d->nremote == 0 && count_failed(d) == d->nlocal)
@@ -315,7 +326,7 @@ static void prepare(struct store *s)
     }
 }
 
-static void commit_records(struct store *s)
+static void commit_records(struct serve_commit *s)
 {
     struct err e;
     struct list *l, *next;
@@ -324,7 +335,8 @@ static void commit_records(struct store *s)
         return;
     log_err(LOG_ERROR, "serve.spool", &e);
     for (l = s->turn.next; l != &s->turn; l = next) {
-        struct draft *d = LIST_ENTRY(l, struct draft, link);
+        struct serve_transaction *d =
+            LIST_ENTRY(l, struct serve_transaction, link);
         next = l->next;
         if (d->nremote > 0)
             refuse(s, d, &e);
@@ -334,33 +346,35 @@ static void commit_records(struct store *s)
 /* Copies that failed, while the rest of their message stands: to the queue.
  * If even that fails the client hears 451 and keeps the message: a duplicate
  * for the others, but no loss. */
-static void rescue_failed(struct store *s)
+static void rescue_failed(struct serve_commit *s)
 {
     struct err e = { ERR_TEMP, 0, "" };
     bool added = false;
     struct list *l, *next;
 
     for (l = s->turn.next; l != &s->turn; l = next) {
-        struct draft *d = LIST_ENTRY(l, struct draft, link);
+        struct serve_transaction *d =
+            LIST_ENTRY(l, struct serve_transaction, link);
         next = l->next;
         note_failures(d);
         if (count_failed(d) == 0)
             continue;
         added = true;
         if (add_retry(s, d, &e) != 0)
-            answer(s, d, STORE_FAILED, &e);
+            answer(s, d, COMMIT_FAILED, &e);
     }
     bool failed = added && spool_writer_commit(s->writer, &e) != 0;
     forget_retries(s);
     for (l = s->turn.next; failed && l != &s->turn; l = next) {
-        struct draft *d = LIST_ENTRY(l, struct draft, link);
+        struct serve_transaction *d =
+            LIST_ENTRY(l, struct serve_transaction, link);
         next = l->next;
         if (count_failed(d) > 0)
-            answer(s, d, STORE_FAILED, &e);
+            answer(s, d, COMMIT_FAILED, &e);
     }
 }
 
-void store_commit(struct store *s)
+void serve_commit_run(struct serve_commit *s)
 {
     struct list *l;
 
@@ -369,9 +383,10 @@ void store_commit(struct store *s)
     box_publish(s->boxes);
     rescue_failed(s);
     while ((l = s->turn.next) != &s->turn) {
-        struct draft *d = LIST_ENTRY(l, struct draft, link);
+        struct serve_transaction *d =
+            LIST_ENTRY(l, struct serve_transaction, link);
         bool queued = d->nremote > 0 || count_failed(d) > 0;
-        answer(s, d, queued ? STORE_QUEUED : STORE_DELIVERED, NULL);
+        answer(s, d, queued ? COMMIT_QUEUED : COMMIT_DELIVERED, NULL);
     }
     box_reset(s->boxes);
 }

@@ -102,7 +102,8 @@ static bool has_room(struct serve_session *s, uint64_t size)
 {
     struct err e;
 
-    if (spool_writer_has_room(store_writer(s->worker->store), size, &e) == 0)
+    if (spool_writer_has_room(serve_commit_writer(s->worker->commit), size,
+                              &e) == 0)
         return true;
     log_err(LOG_WARN, "serve.full", &e);
     serve_refuse(s, 452, "4.3.1", "MAIL", "Insufficient storage, try later");
@@ -122,16 +123,18 @@ static bool take_sender(struct serve_session *s)
             return false;
     if (!sender_is_fine(s, args.path, p.flags, &a) || !has_room(s, p.size))
         return false;
-    s->draft = draft_new(s->worker->env.blocks, store_writer(s->worker->store),
-                         a.text, &s->worker->ndrafts);
-    if (s->draft == NULL) {
+    s->transaction = serve_transaction_new(
+        s->worker->env.blocks, serve_commit_writer(s->worker->commit), a.text,
+        &s->worker->ntransactions);
+    if (s->transaction == NULL) {
         serve_refuse(s, 452, "4.3.1", "MAIL", "Out of memory, try later");
         return false;
     }
-    memcpy(s->draft->sid, s->sid, sizeof s->sid);
-    s->draft->flags = p.flags;
-    s->draft->max_size = (uint64_t)s->worker->conf->serve.max_message_size;
-    s->draft->reserve = 2 * (size_t)s->worker->conf->serve.max_clients;
+    memcpy(s->transaction->sid, s->sid, sizeof s->sid);
+    s->transaction->flags = p.flags;
+    s->transaction->max_size =
+        (uint64_t)s->worker->conf->serve.max_message_size;
+    s->transaction->reserve = 2 * (size_t)s->worker->conf->serve.max_clients;
     s->rcpt_refused = false;
     return true;
 }
@@ -168,14 +171,15 @@ struct expansion {
 static int add_target(void *ctx, const struct local_target *t)
 {
     struct expansion *x = ctx;
-    struct draft *d = x->s->draft;
+    struct serve_transaction *d = x->s->transaction;
     long long max = x->s->worker->conf->serve.max_recipients;
 
     if (d->nremote + d->nlocal >= 4 * (unsigned)max)
         return -1; /* aliases multiply; memory must not */
     x->targets++;
-    return t->kind == LOCAL_MAILBOX ? draft_add_local(d, t->name, x->address)
-                                    : draft_add_remote(d, span_of(t->name));
+    return t->kind == LOCAL_MAILBOX
+               ? serve_transaction_add_local(d, t->name, x->address)
+               : serve_transaction_add_remote(d, span_of(t->name));
 }
 
 static bool take_local(struct serve_session *s, const struct smtp_address *a)
@@ -191,7 +195,7 @@ static bool take_local(struct serve_session *s, const struct smtp_address *a)
                                          a->domain, add_target, &x);
     /* Half an expansion must not be mailed: the dot will be refused. */
     if (v != LOCAL_OK && x.targets > 0)
-        s->draft->fault = DRAFT_NO_ROOM;
+        s->transaction->fault = BODY_NO_ROOM;
     switch (v) {
     case LOCAL_OK: return true;
     case LOCAL_UNKNOWN:
@@ -217,7 +221,7 @@ static bool take_remote(struct serve_session *s, const struct smtp_address *a)
         serve_refuse(s, 550, "5.7.1", text, "Relaying denied");
         return false;
     }
-    if (draft_add_remote(s->draft, a->text) == 0)
+    if (serve_transaction_add_remote(s->transaction, a->text) == 0)
         return true;
     serve_refuse(s, 452, "4.3.1", text, "Out of memory, try later");
     return false;
@@ -249,9 +253,9 @@ static bool rcpt_is_fine(struct serve_session *s, struct span path,
         return true;
     if (bad != SMTP_ADDRESS_OK)
         serve_refuse(s, 501, "5.1.3", "RCPT", smtp_address_why(bad));
-    else if (a->is_utf8 && !(s->draft->flags & SPOOL_UTF8))
+    else if (a->is_utf8 && !(s->transaction->flags & SPOOL_UTF8))
         serve_refuse(s, 553, "5.6.7", "RCPT", "That address needs SMTPUTF8");
-    else if (s->draft->nrcpt >= s->worker->conf->serve.max_recipients)
+    else if (s->transaction->nrcpt >= s->worker->conf->serve.max_recipients)
         serve_refuse(s, 452, "4.5.3", "RCPT", "Too many recipients");
     else
         return rdns_is_fine(s);
@@ -299,9 +303,10 @@ unsigned char check_rcpt(void *ctx)
         s->rcpt_refused = true;
         return judge(s, false);
     }
-    s->draft->nrcpt++;
-    if (!span_copy(s->draft->only_rcpt, sizeof s->draft->only_rcpt, a.text))
-        s->draft->only_rcpt[0] = '\0';
+    s->transaction->nrcpt++;
+    if (!span_copy(s->transaction->only_rcpt, sizeof s->transaction->only_rcpt,
+                   a.text))
+        s->transaction->only_rcpt[0] = '\0';
     return E_ACCEPTED;
 }
 

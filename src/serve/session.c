@@ -17,20 +17,21 @@ static struct serve_session *of_conn(struct conn *c)
 
 bool serve_session_in_transaction(const struct serve_session *s)
 {
-    return s->state == S_DATA || s->state == S_STORE;
+    return s->state == S_DATA || s->state == S_COMMIT;
 }
 
 /* --- the end --------------------------------------------------------- */
 
-static void let_go_of_draft(struct serve_session *s)
+static void let_go_of_transaction(struct serve_session *s)
 {
-    if (s->draft == NULL)
+    if (s->transaction == NULL)
         return;
-    if (s->draft->in_store) {
-        s->draft->session = NULL; /* the store goes on without us */
-        s->draft = NULL;
+    if (s->transaction->in_commit) {
+        s->transaction->session =
+            NULL; /* the commit goes on without the session */
+        s->transaction = NULL;
     } else {
-        draft_free(&s->draft);
+        serve_transaction_free(&s->transaction);
     }
 }
 
@@ -56,7 +57,7 @@ static void log_disconnect(const struct serve_session *s)
 
 static void end(struct serve_session *s)
 {
-    let_go_of_draft(s);
+    let_go_of_transaction(s);
     fcrdns_cancel(s->rdns_query);
     s->rdns_query = NULL;
     loop_timer_clear(s->worker->loop, &s->hold);
@@ -72,7 +73,7 @@ static void end(struct serve_session *s)
 
 void serve_session_free(struct serve_session *s)
 {
-    let_go_of_draft(s); /* the store may have it, and lets go of it later */
+    let_go_of_transaction(s); /* the commit may own it, and frees it later */
     free(s->helo);
     free(s->client_name);
     free(s);
@@ -99,7 +100,7 @@ static void arm_timeout(struct serve_session *s)
     uint64_t step = (uint64_t)(s->state == S_DATA ? c->serve.data_timeout
                                                   : c->serve.command_timeout);
 
-    if (used >= all && s->state != S_STORE)
+    if (used >= all && s->state != S_COMMIT)
         serve_session_feed(s, E_TIMEOUT);
     else
         conn_set_timeout(&s->conn,
@@ -172,17 +173,17 @@ static size_t take_body(struct serve_session *s, struct span in)
     struct worker *w = s->worker;
     size_t used;
     struct span text =
-        smtp_dot_decode(&s->draft->dot, in.p, in.n, &used, w->decoded);
+        smtp_dot_decode(&s->transaction->dot, in.p, in.n, &used, w->decoded);
 
-    draft_take(s->draft, text.p, text.n);
-    if (s->draft->dot.ended)
+    serve_transaction_take(s->transaction, text.p, text.n);
+    if (s->transaction->dot.ended)
         serve_session_feed(s, E_DOT);
     return used;
 }
 
 static bool can_take_input(struct serve_session *s)
 {
-    return !s->held && s->state != S_STORE && s->state != S_END &&
+    return !s->held && s->state != S_COMMIT && s->state != S_END &&
            conn_output_waiting(&s->conn) < CONN_HIGH;
 }
 
@@ -328,19 +329,19 @@ void serve_session_stop(struct serve_session *s)
         serve_session_feed(s, E_STOP);
 }
 
-void serve_session_stored(struct draft *d, enum store_result r,
-                          const struct err *why)
+void serve_session_committed(struct serve_transaction *d, enum commit_result r,
+                             const struct err *why)
 {
     struct serve_session *s = d->session;
 
     if (s == NULL)
         return;
-    if (r == STORE_FAILED && err_is_full(why))
-        d->fault = DRAFT_NO_ROOM;
-    serve_session_feed(s, r == STORE_QUEUED      ? E_QUEUED
-                          : r == STORE_DELIVERED ? E_DELIVERED
-                                                 : E_UNSTORED);
-    s->draft = NULL;
+    if (r == COMMIT_FAILED && err_is_full(why))
+        d->fault = BODY_NO_ROOM;
+    serve_session_feed(s, r == COMMIT_QUEUED      ? E_QUEUED
+                          : r == COMMIT_DELIVERED ? E_DELIVERED
+                                                  : E_UNSTORED);
+    s->transaction = NULL;
     if (s->state == S_END)
         return;
     if (s->worker->stopping)

@@ -67,7 +67,7 @@ unsigned char say_hello(void *ctx)
     struct span name;
     char text[256];
 
-    draft_free(&s->draft);
+    serve_transaction_free(&s->transaction);
     s->esmtp = c->verb == SMTP_EHLO;
     if (smtp_helo_name(c->args, &name) && span_copy(text, sizeof text, name)) {
         free(s->helo);
@@ -94,7 +94,7 @@ unsigned char reset(void *ctx)
 {
     struct serve_session *s = ctx;
 
-    draft_free(&s->draft);
+    serve_transaction_free(&s->transaction);
     return say_ok(ctx);
 }
 
@@ -247,7 +247,7 @@ unsigned char hold(void *ctx)
 
 static void write_trace(struct serve_session *s, struct buf *out)
 {
-    const struct draft *d = s->draft;
+    const struct serve_transaction *d = s->transaction;
     char peer[ADDR_PORT_TEXT] = "", ip[ADDR_TEXT];
 
     addr_text(ip, &s->peer);
@@ -274,16 +274,17 @@ static int add_origin(struct serve_session *s)
     char ip[ADDR_TEXT];
 
     addr_text(ip, &s->peer);
-    return draft_add_field(s->draft, SPOOL_F_SID, span_of(s->sid)) == 0 &&
-                   draft_add_field(s->draft, SPOOL_F_CLIENT, span_of(ip)) ==
-                       0 &&
-                   draft_add_field(s->draft, SPOOL_F_HELO, span_of(s->helo)) ==
-                       0
+    return serve_transaction_add_field(s->transaction, SPOOL_F_SID,
+                                       span_of(s->sid)) == 0 &&
+                   serve_transaction_add_field(s->transaction, SPOOL_F_CLIENT,
+                                               span_of(ip)) == 0 &&
+                   serve_transaction_add_field(s->transaction, SPOOL_F_HELO,
+                                               span_of(s->helo)) == 0
                ? 0
                : -1;
 }
 
-static bool give_id(struct draft *d)
+static bool give_id(struct serve_transaction *d)
 {
     struct err e;
 
@@ -291,14 +292,14 @@ static bool give_id(struct draft *d)
         return true;
     log_err(LOG_ERROR, "serve.spool", &e);
     if (err_is_full(&e))
-        d->fault = DRAFT_NO_ROOM;
+        d->fault = BODY_NO_ROOM;
     return false;
 }
 
 unsigned char open_body(void *ctx)
 {
     struct serve_session *s = ctx;
-    struct draft *d = s->draft;
+    struct serve_transaction *d = s->transaction;
     char text[TRACE_MAX];
     struct buf trace = BUF_ON(text);
 
@@ -306,7 +307,7 @@ unsigned char open_body(void *ctx)
         return E_UNSTORED;
     }
     write_trace(s, &trace);
-    draft_begin(d, buf_span(&trace));
+    serve_transaction_begin(d, buf_span(&trace));
     d->dot.normalize = s->trusted && s->worker->conf->serve.bare_newline ==
                                          CONF_NEWLINE_NORMALIZE;
     return E_ACCEPTED;
@@ -321,9 +322,10 @@ unsigned char say_go_ahead(void *ctx)
 /* A message cut short by a line end that is not one shows only at the dot. */
 bool body_has_fault(const void *ctx)
 {
-    const struct draft *d = ((const struct serve_session *)ctx)->draft;
+    const struct serve_transaction *d =
+        ((const struct serve_session *)ctx)->transaction;
 
-    return d->fault != DRAFT_FINE || d->dot.nul_dot ||
+    return d->fault != BODY_FINE || d->dot.nul_dot ||
            ((d->dot.bare_cr || d->dot.bare_lf) && !d->dot.normalize);
 }
 
@@ -331,29 +333,29 @@ unsigned char refuse_body(void *ctx)
 {
     struct serve_session *s = ctx;
 
-    if (s->draft->fault == DRAFT_FINE && s->draft->dot.nul_dot)
-        s->draft->fault = DRAFT_NUL_DOT;
-    switch (s->draft->fault) {
-    case DRAFT_TOO_BIG:
+    if (s->transaction->fault == BODY_FINE && s->transaction->dot.nul_dot)
+        s->transaction->fault = BODY_NUL_DOT;
+    switch (s->transaction->fault) {
+    case BODY_TOO_BIG:
         serve_refuse(s, 552, "5.3.4", "body", "Message too big");
         break;
-    case DRAFT_NO_ROOM:
+    case BODY_NO_ROOM:
         serve_refuse(s, 452, "4.3.1", "body", "No room for it now, try later");
         break;
-    case DRAFT_LOOPS:
+    case BODY_LOOPS:
         serve_refuse(s, 554, "5.4.6", "body", "Too many hops: mail loop");
         break;
-    case DRAFT_NUL_DOT:
+    case BODY_NUL_DOT:
         serve_refuse(s, 550, "5.6.0", "body",
                      "A line begins with NUL and a dot");
         break;
-    case DRAFT_FINE:
-    case DRAFT_BARE_NEWLINE:
+    case BODY_FINE:
+    case BODY_BARE_NEWLINE:
         serve_refuse(s, 550, "5.5.2", "body",
                      "Bare CR or LF in the message; lines end in CRLF");
         break;
     }
-    draft_free(&s->draft);
+    serve_transaction_free(&s->transaction);
     return serve_refused_enough(s) ? E_TOO_MANY_ERRORS : FSM_QUIET;
 }
 
@@ -361,8 +363,8 @@ unsigned char submit(void *ctx)
 {
     struct serve_session *s = ctx;
 
-    s->draft->session = s;
-    store_submit(s->worker->store, s->draft);
+    s->transaction->session = s;
+    serve_commit_submit(s->worker->commit, s->transaction);
     return FSM_QUIET;
 }
 
@@ -372,7 +374,7 @@ static void accepted(struct serve_session *s, const char *how)
 
     s->messages++;
     s->refused = 0;
-    msg_id_text(id, s->draft->id);
+    msg_id_text(id, s->transaction->id);
     serve_reply(s, 250, "2.0.0", "Ok: %s as %s", how, id);
 }
 
@@ -392,12 +394,12 @@ unsigned char say_try_later(void *ctx)
 {
     struct serve_session *s = ctx;
 
-    if (s->draft != NULL && s->draft->fault == DRAFT_NO_ROOM)
+    if (s->transaction != NULL && s->transaction->fault == BODY_NO_ROOM)
         serve_refuse(s, 452, "4.3.1", "body", "No room for it now, try later");
     else
         serve_refuse(s, 451, "4.3.0", "body",
                      "Could not store it now, try later");
-    if (s->draft != NULL && !s->draft->in_store)
-        draft_free(&s->draft);
+    if (s->transaction != NULL && !s->transaction->in_commit)
+        serve_transaction_free(&s->transaction);
     return FSM_QUIET;
 }

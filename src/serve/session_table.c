@@ -5,8 +5,8 @@
 #include "serve/session.h"
 #include "serve/session_actions.h"
 
-static const char *const state_names[] = { "GREETED", "READY", "MAIL", "RCPT",
-                                           "DATA",    "STORE", "END" };
+static const char *const state_names[] = { "GREETED", "READY",  "MAIL", "RCPT",
+                                           "DATA",    "COMMIT", "END" };
 
 static const char *const event_names[] = {
     "HELO",      "EHLO",     "MAIL",           "RCPT",    "DATA",
@@ -40,13 +40,13 @@ static const struct fsm_row rows[] = {
     FSM_ROW(S_DATA,    E_ACCEPTED,        NULL,             say_go_ahead,        S_DATA),
     FSM_ROW(S_DATA,    E_UNSTORED,        NULL,             say_try_later,       S_READY),
     FSM_ROW(S_DATA,    E_DOT,             body_has_fault,   refuse_body,         S_READY),
-    FSM_ROW(S_DATA,    E_DOT,             NULL,             submit,              S_STORE),
+    FSM_ROW(S_DATA,    E_DOT,             NULL,             submit,              S_COMMIT),
     FSM_ROW(S_DATA,    E_STOP,            NULL,             NULL,                FSM_ANY),
 
-    FSM_ROW(S_STORE,   E_QUEUED,          NULL,             say_queued,          S_READY),
-    FSM_ROW(S_STORE,   E_DELIVERED,       NULL,             say_delivered,       S_READY),
-    FSM_ROW(S_STORE,   E_UNSTORED,        NULL,             say_try_later,       S_READY),
-    FSM_ROW(S_STORE,   E_STOP,            NULL,             NULL,                FSM_ANY),
+    FSM_ROW(S_COMMIT,   E_QUEUED,          NULL,             say_queued,          S_READY),
+    FSM_ROW(S_COMMIT,   E_DELIVERED,       NULL,             say_delivered,       S_READY),
+    FSM_ROW(S_COMMIT,   E_UNSTORED,        NULL,             say_try_later,       S_READY),
+    FSM_ROW(S_COMMIT,   E_STOP,            NULL,             NULL,                FSM_ANY),
 
     FSM_ROW(FSM_ANY,   E_HELO,            bad_helo_name,    say_bad_helo,        FSM_ANY),
     FSM_ROW(FSM_ANY,   E_HELO,            NULL,             say_hello,           S_READY),

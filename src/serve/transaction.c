@@ -7,10 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
-struct draft *draft_new(struct pool *blocks, struct spool_writer *w,
-                        struct span reverse_path, unsigned *count)
+struct serve_transaction *serve_transaction_new(struct pool *blocks,
+                                                struct spool_writer *w,
+                                                struct span reverse_path,
+                                                unsigned *count)
 {
-    struct draft *d = calloc(1, sizeof *d);
+    struct serve_transaction *d = calloc(1, sizeof *d);
 
     if (d == NULL)
         return NULL;
@@ -23,14 +25,14 @@ struct draft *draft_new(struct pool *blocks, struct spool_writer *w,
     list_init(&d->locals);
     d->dot = (struct smtp_dot_decoder)SMTP_DOT_DECODER_INIT;
     d->header = (struct header_scan)HEADER_SCAN_INIT;
-    if (draft_add_field(d, SPOOL_F_SENDER, reverse_path) != 0)
-        draft_free(&d);
+    if (serve_transaction_add_field(d, SPOOL_F_SENDER, reverse_path) != 0)
+        serve_transaction_free(&d);
     return d;
 }
 
-void draft_free(struct draft **dp)
+void serve_transaction_free(struct serve_transaction **dp)
 {
-    struct draft *d = *dp;
+    struct serve_transaction *d = *dp;
     struct list *l;
 
     if (d == NULL)
@@ -41,13 +43,14 @@ void draft_free(struct draft **dp)
     chain_clear(&d->envelope, d->blocks);
     chain_clear(&d->body, d->blocks);
     while ((l = list_pop(&d->locals)) != NULL)
-        free(LIST_ENTRY(l, struct draft_local, link));
+        free(LIST_ENTRY(l, struct serve_local, link));
     --*d->count;
     free(d);
     *dp = NULL;
 }
 
-int draft_add_field(struct draft *d, enum spool_field type, struct span s)
+int serve_transaction_add_field(struct serve_transaction *d,
+                                enum spool_field type, struct span s)
 {
     unsigned char head[SPOOL_FIELD_HEAD];
     char field[SPOOL_FIELD_HEAD + 1024];
@@ -62,33 +65,35 @@ int draft_add_field(struct draft *d, enum spool_field type, struct span s)
                                                                         : -1;
 }
 
-int draft_add_remote(struct draft *d, struct span address)
+int serve_transaction_add_remote(struct serve_transaction *d,
+                                 struct span address)
 {
-    if (draft_add_field(d, SPOOL_F_RCPT, address) != 0)
+    if (serve_transaction_add_field(d, SPOOL_F_RCPT, address) != 0)
         return -1;
     d->nremote++;
     return 0;
 }
 
-static bool has_local(const struct draft *d, const char *mailbox)
+static bool has_local(const struct serve_transaction *d, const char *mailbox)
 {
     for (struct list *l = d->locals.next; l != &d->locals; l = l->next)
-        if (strcmp(LIST_ENTRY(l, struct draft_local, link)->name, mailbox) == 0)
+        if (strcmp(LIST_ENTRY(l, struct serve_local, link)->name, mailbox) == 0)
             return true;
     return false;
 }
 
 /* Each mailbox gets one copy, however many of its addresses were named. */
-int draft_add_local(struct draft *d, const char *mailbox, struct span address)
+int serve_transaction_add_local(struct serve_transaction *d,
+                                const char *mailbox, struct span address)
 {
     size_t n = strlen(mailbox);
 
     if (has_local(d, mailbox))
         return 0;
-    struct draft_local *l = malloc(sizeof *l + n + 1 + address.n + 1);
+    struct serve_local *l = malloc(sizeof *l + n + 1 + address.n + 1);
     if (l == NULL)
         return -1;
-    *l = (struct draft_local){ .address_n = address.n };
+    *l = (struct serve_local){ .address_n = address.n };
     memcpy(l->name, mailbox, n + 1);
     memcpy(l->name + n + 1, address.p, address.n);
     l->name[n + 1 + address.n] = '\0';
@@ -97,13 +102,13 @@ int draft_add_local(struct draft *d, const char *mailbox, struct span address)
     return 0;
 }
 
-const char *draft_local_address(const struct draft_local *l)
+const char *serve_transaction_local_address(const struct serve_local *l)
 {
     return l->name + strlen(l->name) + 1;
 }
 
 /* From memory to a segment of its own. */
-static int move_to_large(struct draft *d)
+static int move_to_large(struct serve_transaction *d)
 {
     struct spool_submission m = { .id = d->id,
                                   .arrival = d->arrival,
@@ -124,13 +129,13 @@ static int move_to_large(struct draft *d)
     return 0;
 }
 
-static bool fits_in_memory(const struct draft *d, size_t n)
+static bool fits_in_memory(const struct serve_transaction *d, size_t n)
 {
-    return d->body.n + n <= DRAFT_MEMORY &&
+    return d->body.n + n <= BODY_MEMORY &&
            pool_left(d->blocks) > d->reserve + n / CHAIN_DATA + 1;
 }
 
-static int keep(struct draft *d, const char *p, size_t n)
+static int keep(struct serve_transaction *d, const char *p, size_t n)
 {
     struct err e;
 
@@ -142,45 +147,46 @@ static int keep(struct draft *d, const char *p, size_t n)
     return spool_large_append(d->large, p, n, &e);
 }
 
-static void drop_body(struct draft *d, enum draft_fault fault)
+static void drop_body(struct serve_transaction *d, enum body_fault fault)
 {
     d->fault = fault;
     spool_large_abort(&d->large);
     chain_clear(&d->body, d->blocks);
 }
 
-void draft_begin(struct draft *d, struct span trace)
+void serve_transaction_begin(struct serve_transaction *d, struct span trace)
 {
     if (keep(d, trace.p, trace.n) != 0)
-        drop_body(d, DRAFT_NO_ROOM);
+        drop_body(d, BODY_NO_ROOM);
 }
 
-void draft_take(struct draft *d, const char *p, size_t n)
+void serve_transaction_take(struct serve_transaction *d, const char *p,
+                            size_t n)
 {
     d->size += n;
-    if (d->fault != DRAFT_FINE || n == 0)
+    if (d->fault != BODY_FINE || n == 0)
         return;
     if (!d->header.ended)
         header_scan(&d->header, p, n);
     if (d->max_size > 0 && d->size > d->max_size)
-        drop_body(d, DRAFT_TOO_BIG);
+        drop_body(d, BODY_TOO_BIG);
     else if (d->header.received > MAIL_HOPS_MAX)
-        drop_body(d, DRAFT_LOOPS);
+        drop_body(d, BODY_LOOPS);
     else if ((d->dot.bare_cr || d->dot.bare_lf) && !d->dot.normalize)
-        drop_body(d, DRAFT_BARE_NEWLINE);
+        drop_body(d, BODY_BARE_NEWLINE);
     else if (keep(d, p, n) != 0)
-        drop_body(d, DRAFT_NO_ROOM);
+        drop_body(d, BODY_NO_ROOM);
 }
 
 /* A second descriptor, to read the body when the queue has it. */
-int draft_keep_body(struct draft *d)
+int serve_transaction_keep_body(struct serve_transaction *d)
 {
     d->kept = spool_large_body(d->large);
     d->kept.fd = fcntl(d->kept.fd, F_DUPFD_CLOEXEC, 0);
     return d->kept.fd < 0 ? -1 : 0;
 }
 
-struct body draft_body(const struct draft *d)
+struct body serve_transaction_body(const struct serve_transaction *d)
 {
     if (d->kept.fd >= 0)
         return d->kept;

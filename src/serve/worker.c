@@ -226,9 +226,9 @@ static bool time_to_go(const struct worker *w, uint64_t *stop_by, bool *silent)
  * was in vain. */
 static bool gather_more(struct worker *w)
 {
-    unsigned n = store_waiting(w->store);
+    unsigned n = serve_commit_waiting(w->commit);
 
-    if (n > 0 && n < GATHER_ENOUGH && n < w->ndrafts && !w->stopping &&
+    if (n > 0 && n < GATHER_ENOUGH && n < w->ntransactions && !w->stopping &&
         w->gathered < GATHER_TURNS && loop_nready(w->loop) > 0) {
         if (w->gathered++ == 0)
             w->gathered_from = n;
@@ -247,10 +247,10 @@ static bool gather_more(struct worker *w)
  * process waits for it. */
 static void commit(struct worker *w)
 {
-    if (store_waiting(w->store) == 0)
+    if (serve_commit_waiting(w->commit) == 0)
         return;
     conn_flush_all(&w->env);
-    store_commit(w->store);
+    serve_commit_run(w->commit);
     /* What the log says of a message is out of this process before its
      * client is answered: a kill leaves no mail without a line, and while
      * nobody takes the log, mail slows down. */
@@ -328,8 +328,8 @@ static int open_parts(struct worker *w, struct err *e)
         conn_env_init(&w->env, w->loop, BODY_BLOCKS + 4 * clients, e) != 0 ||
         dns_open_conf(&w->dns, w->loop, w->conf, e) != 0 ||
         local_open_conf(&w->local, w->conf, e) != 0 || open_relay(w, e) != 0 ||
-        store_open(&w->store, w->conf, w->env.blocks, serve_session_stored,
-                   e) != 0)
+        serve_commit_open(&w->commit, w->conf, w->env.blocks,
+                          serve_session_committed, e) != 0)
         return -1;
     open_extra(w);
     fsm_index_build(&w->fsm, &serve_session_fsm);
@@ -394,7 +394,7 @@ static void worker_close(struct worker *w)
         serve_session_free(s);
     }
     bury_dead(w);
-    store_close(&w->store);
+    serve_commit_close(&w->commit);
     local_close(&w->local);
     dns_close(&w->dns);
     conn_env_done(&w->env);

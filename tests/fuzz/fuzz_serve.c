@@ -156,8 +156,8 @@ static void turn(void)
     struct err e;
 
     MUST(loop_turn(w.loop, 0, &e) >= 0);
-    if (store_waiting(w.store) > 0)
-        store_commit(w.store);
+    if (serve_commit_waiting(w.commit) > 0)
+        serve_commit_run(w.commit);
     conn_flush_all(&w.env);
     while ((l = list_pop(&w.dead)) != NULL)
         serve_session_free(LIST_ENTRY(l, struct serve_session, link));
@@ -293,11 +293,11 @@ static void run(struct outcome *o, struct span in, unsigned seed)
 
     o->n = o->promised = o->queued = 0;
     o->content = 0;
-    MUST(store_open(&w.store, &conf, w.env.blocks, serve_session_stored, &e) ==
-         0);
+    MUST(serve_commit_open(&w.commit, &conf, w.env.blocks,
+                           serve_session_committed, &e) == 0);
     converse(o, in, seed);
     MUST(spool_read_all(queue, true, on_message, o, &e) == 0);
-    store_close(&w.store);
+    serve_commit_close(&w.commit);
     snprintf(segments, sizeof segments, "%s/segments", queue);
     empty(segments);
     o->boxes = empty(mail);

@@ -34,9 +34,9 @@ struct actor {
     int misfortune; /* an errno, MODEL_SHORT or MODEL_KILLED */
 };
 struct worker {
-    struct store *store;
+    struct serve_commit *commit;
     struct {
-        struct draft *draft;
+        struct serve_transaction *transaction;
         uint32_t number;
     } turn[TURN];
     size_t nturn;
@@ -45,7 +45,7 @@ struct worker {
 struct life_stage stage;
 static struct {
     char dir[256], other[256];
-    unsigned ndrafts;
+    unsigned ntransactions;
     struct actor actor[ACTORS];
     struct actor *running; /* whose calls these are */
     struct worker worker[WORKERS];
@@ -138,44 +138,47 @@ static void make_small(struct spool_writer *w)
         w->f.size = SEGMENT;
 }
 
-static void on_stored(struct draft *d, enum store_result r,
+static void on_stored(struct serve_transaction *d, enum commit_result r,
                       const struct err *why)
 {
     struct worker *w = &me.worker[me.running - me.actor];
 
     (void)why;
     for (size_t i = 0; i < w->nturn; i++)
-        if (w->turn[i].draft == d && r != STORE_FAILED && !me.running->killed)
+        if (w->turn[i].transaction == d && r != COMMIT_FAILED &&
+            !me.running->killed)
             promise_kept_from(w->turn[i].number, model_count());
 }
 
-static struct draft *make_draft(struct worker *w, uint32_t number, bool large)
+static struct serve_transaction *make_transaction(struct worker *w,
+                                                  uint32_t number, bool large)
 {
-    struct spool_writer *writer = store_writer(w->store);
+    struct spool_writer *writer = serve_commit_writer(w->commit);
     struct letter *l = &letters[number];
     char text[64], piece[1000];
     struct err e;
 
     letter_sender(text, number);
-    struct draft *d =
-        draft_new(stage.blocks, writer, span_of(text), &me.ndrafts);
+    struct serve_transaction *d = serve_transaction_new(
+        stage.blocks, writer, span_of(text), &me.ntransactions);
     ck_assert_ptr_nonnull(d);
     for (unsigned r = 0; r < l->nrcpt; r++) {
         letter_rcpt(text, r);
         if (r < l->nremote)
-            ck_assert_int_eq(draft_add_remote(d, span_of(text)), 0);
+            ck_assert_int_eq(serve_transaction_add_remote(d, span_of(text)), 0);
         else
-            ck_assert_int_eq(
-                draft_add_local(d, letter_box(number, r), span_of(text)), 0);
+            ck_assert_int_eq(serve_transaction_add_local(
+                                 d, letter_box(number, r), span_of(text)),
+                             0);
     }
     if (spool_writer_new_id(writer, &d->id, &e) != 0)
-        draft_free(&d);
+        serve_transaction_free(&d);
     if (d != NULL && large)
         d->reserve = pool_left(stage.blocks); /* no room in memory */
     for (uint32_t at = 0; d != NULL && at < l->size; at += sizeof piece) {
         uint32_t n = l->size - at < sizeof piece ? l->size - at : sizeof piece;
         letter_body(number, at, piece, n);
-        draft_take(d, piece, n);
+        serve_transaction_take(d, piece, n);
     }
     return d;
 }
@@ -193,15 +196,14 @@ static void receive(struct worker *w)
         letter_new(life_chance(4) ? life_below(LETTER_SIZE) : life_below(900),
                    nremote, nlocal);
     letters[number].begun = model_count();
-    struct draft *d = make_draft(w, number, life_chance(5));
+    struct serve_transaction *d = make_transaction(w, number, life_chance(5));
     if (d == NULL)
         return;
-    if (d->fault != DRAFT_FINE ||
-        life_chance(30)) { /* refused, or it hung up */
-        draft_free(&d);
+    if (d->fault != BODY_FINE || life_chance(30)) { /* refused, or it hung up */
+        serve_transaction_free(&d);
         return;
     }
-    w->turn[w->nturn].draft = d;
+    w->turn[w->nturn].transaction = d;
     w->turn[w->nturn++].number = number;
 }
 
@@ -211,18 +213,18 @@ static void commit(struct worker *w)
         struct letter *l = &letters[w->turn[i].number];
         for (unsigned r = l->nremote; r < l->nrcpt; r++)
             l->rcpt[r].tried[l->rcpt[r].ntried++] = model_count();
-        store_submit(w->store, w->turn[i].draft);
+        serve_commit_submit(w->commit, w->turn[i].transaction);
     }
-    store_commit(w->store);
+    serve_commit_run(w->commit);
     w->nturn = 0;
 }
 
 static void leave(struct worker *w)
 {
     for (size_t i = 0; i < w->nturn; i++)
-        draft_free(&w->turn[i].draft);
+        serve_transaction_free(&w->turn[i].transaction);
     w->nturn = 0;
-    store_close(&w->store);
+    serve_commit_close(&w->commit);
 }
 
 static void step_worker(int a)
@@ -230,10 +232,10 @@ static void step_worker(int a)
     struct worker *w = &me.worker[a];
     struct err e;
 
-    if (w->store == NULL) {
-        if (store_open(&w->store, &stage.conf, stage.blocks, on_stored, &e) ==
-            0)
-            make_small(store_writer(w->store));
+    if (w->commit == NULL) {
+        if (serve_commit_open(&w->commit, &stage.conf, stage.blocks, on_stored,
+                              &e) == 0)
+            make_small(serve_commit_writer(w->commit));
     } else if (life_chance(20)) {
         leave(w);
     } else {
