@@ -15,8 +15,9 @@ struct spool_newest {
 /* Note a moved record at its place; false: no memory. */
 bool spool_newest_note(struct spool_newest *c, const struct spool_record *r,
                        uint64_t at);
-/* Is there a newer record than this one? */
+/* Is there a newer record than this one?  In *where: its segment. */
 bool spool_newest_beats(const struct spool_newest *c,
-                        const struct spool_record *r, uint64_t at);
+                        const struct spool_record *r, uint64_t at,
+                        uint64_t *where);
 void spool_newest_free(struct spool_newest *c);
 #endif

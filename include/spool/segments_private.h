@@ -11,7 +11,7 @@
 #include "spool/records_private.h"
 #include "spool/segment_private.h"
 
-enum { SPOOL_OPEN_FILES = 64 };
+enum { SPOOL_OPEN_FILES = 64, SPOOL_RECLAIM_ITEMS = 64 };
 
 /* Records that reclaim wrote itself: the scan passes by. */
 struct spool_range {
@@ -26,6 +26,7 @@ struct spool_segment {
     struct list open;   /* those with a descriptor, the oldest use first */
     struct list dirty;  /* those with slots that are not synced */
     struct list messages;
+    struct list moved_out, moved_in; /* unlink_order_private.h */
     struct spool_range *own;
     uint64_t id, size; /* of the file */
     uint64_t scanned, end;
@@ -45,6 +46,7 @@ struct spool_queue {
     int lock_fd, wake_fd;
     struct map by_id;
     struct list all, active, open, dirty;
+    struct list unlinked; /* moves whose old file's unlink is not synced */
     size_t nopen;
     uint64_t nsegments, messages, disk_bytes, live_bytes, nbad;
     uint64_t look_ms;    /* when the directory was read last */
@@ -54,6 +56,7 @@ struct spool_queue {
     bool settled;        /* what was there at the start has been shown */
     struct list arrived; /* new ones of the directory, not yet in order */
     size_t narrived;
+    int reclaim_items; /* moved in one step; tests move fewer */
     struct spool_newest newest;
     struct spool_records records;
     struct spool_records ahead; /* what was read of messages' envelopes */
@@ -67,6 +70,7 @@ int spool_segments_fd(struct spool_queue *q, struct spool_segment *g,
                       struct err *e);
 /* The file goes if nothing can need it any more. */
 void spool_segments_settle(struct spool_queue *q, struct spool_segment *g);
+void spool_segments_settle_all(struct spool_queue *q);
 /* Forget it, leave the file alone. */
 void spool_segments_forget(struct spool_queue *q, struct spool_segment *g);
 /* Was it an empty segment that went with its writer?  Then it is forgotten. */

@@ -129,6 +129,7 @@ static void reclaim(struct upkeep *u, struct sched *s, uint64_t now)
     if (rc < 0)
         log_err(LOG_ERROR, "send.reclaim", &e);
     u->reclaim_on = rc > 0;
+    s->dirty = true; /* its unlinks are synced with the marks */
 }
 
 static bool is_time(uint64_t last, uint64_t every, uint64_t now)

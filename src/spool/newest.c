@@ -65,12 +65,16 @@ bool spool_newest_note(struct spool_newest *c, const struct spool_record *r,
 }
 
 bool spool_newest_beats(const struct spool_newest *c,
-                        const struct spool_record *r, uint64_t at)
+                        const struct spool_record *r, uint64_t at,
+                        uint64_t *where)
 {
     if (c->n == 0)
         return false;
     const struct best *b = find(c, r->id);
-    return b != NULL && better(b, r, at);
+    if (b == NULL || !better(b, r, at))
+        return false;
+    *where = b->segment;
+    return true;
 }
 
 void spool_newest_free(struct spool_newest *c)

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/os.h"
-#include "spool/segments_private.h"
+#include "spool/unlink_order_private.h"
 #include "spool/wake_private.h"
 
 #include <errno.h>
@@ -46,6 +46,8 @@ int spool_queue_open(struct spool_queue **qp, const char *queue_dir,
     list_init(&q->arrived);
     list_init(&q->open);
     list_init(&q->dirty);
+    list_init(&q->unlinked);
+    q->reclaim_items = SPOOL_RECLAIM_ITEMS;
     if (map_init(&q->by_id, SEGMENT_BUCKETS) != 0) {
         err_set(e, ERR_TEMP, 0, "no memory for the queue");
         goto out;
@@ -137,12 +139,18 @@ static int consider(struct looking *k, struct spool_segment *g,
                     const struct spool_record *r, uint64_t at)
 {
     struct spool_queue *q = k->q;
+    uint64_t where;
 
     g->large |= (r->flags & SPOOL_LARGE) != 0;
     g->moved |= r->generation > 0;
-    if ((r->flags & SPOOL_TORN) != 0 || is_own(g, at) ||
-        spool_newest_beats(&q->newest, r, at))
+    if ((r->flags & SPOOL_TORN) != 0 || is_own(g, at))
         return 0;
+    if (spool_newest_beats(&q->newest, r, at, &where)) {
+        struct spool_segment *newer = spool_segments_find(q, where);
+        return newer == NULL || newer == g || spool_unlink_order_note(g, newer)
+                   ? 0
+                   : 1;
+    }
     int waits = spool_records_waits(&q->records, r, at, k->e);
     if (waits <= 0)
         return waits;
@@ -251,6 +259,7 @@ int spool_queue_scan(struct spool_queue *q, spool_found_fn *found, void *ctx,
     if (now == 0 && !q->settled) {
         q->settled = true;
         spool_newest_free(&q->newest);
+        spool_segments_settle_all(q);
     }
     return now != 0 ? now : rc;
 }

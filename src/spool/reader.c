@@ -42,9 +42,11 @@ static int readable(int fd, const struct spool_segment_header *h, uint64_t *end,
 static int wanted(struct look *k, const struct spool_record *r, uint64_t at,
                   bool verify, struct err *e)
 {
+    uint64_t where;
     int rc;
 
-    if ((r->flags & SPOOL_TORN) != 0 || spool_newest_beats(&k->newest, r, at))
+    if ((r->flags & SPOOL_TORN) != 0 ||
+        spool_newest_beats(&k->newest, r, at, &where))
         return 0;
     if (verify && (rc = spool_records_verify(&k->records, r, at, e)) != 1)
         return rc;

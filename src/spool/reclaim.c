@@ -2,21 +2,21 @@
 #include "spool/reclaim.h"
 
 #include "spool/move_record_private.h"
-#include "spool/segments_private.h"
+#include "spool/unlink_order_private.h"
 #include "spool/writer_private.h"
 
 #include <stdlib.h>
 
-enum { STEP_ITEMS = 64, STEP_BYTES = 1024 * 1024 };
+enum { STEP_BYTES = 1024 * 1024 };
 
 /* What one call moves. */
 struct step {
     struct spool_segment *from;
     int n;
     uint64_t bytes;
-    struct spool_message *message[STEP_ITEMS];
-    struct spool_record rec[STEP_ITEMS];
-    uint64_t at[STEP_ITEMS];
+    struct spool_message *message[SPOOL_RECLAIM_ITEMS];
+    struct spool_record rec[SPOOL_RECLAIM_ITEMS];
+    uint64_t at[SPOOL_RECLAIM_ITEMS];
 };
 
 /* A segment with one large message is dead or alive as a whole. */
@@ -34,21 +34,10 @@ static struct spool_segment *choose(struct spool_queue *q)
     return NULL;
 }
 
-/* Those that could not be removed when their last message was done. */
-static void settle_again(struct spool_queue *q)
-{
-    for (struct list *l = q->all.next, *next; l != &q->all; l = next) {
-        struct spool_segment *g = LIST_ENTRY(l, struct spool_segment, link);
-        next = l->next;
-        if (g->pins == 0)
-            spool_segments_settle(q, g);
-    }
-}
-
-static void pick(struct step *t)
+static void pick(struct step *t, int max)
 {
     for (struct list *l = t->from->messages.next;
-         l != &t->from->messages && t->n < STEP_ITEMS; l = l->next) {
+         l != &t->from->messages && t->n < max; l = l->next) {
         struct spool_message *m = LIST_ENTRY(l, struct spool_message, link);
         if (t->n > 0 && t->bytes + m->rec.length > STEP_BYTES)
             break;
@@ -105,8 +94,11 @@ static int move(struct spool_queue *q, struct step *t, struct spool_writer *w,
         goto out;
     own->from = t->at[0];
     own->to = own->from + t->bytes;
-    if ((to = spool_segments_add(q, w->f.h.id)) == NULL)
+    to = spool_segments_add(q, w->f.h.id);
+    if (to == NULL || !spool_unlink_order_note(t->from, to)) {
         err_set(e, ERR_TEMP, 0, "no memory to reclaim");
+        to = NULL;
+    }
 out:
     if (to == NULL || spool_writer_commit(w, e) != 0) {
         spool_writer_rollback(w);
@@ -126,7 +118,7 @@ int spool_queue_reclaim(struct spool_queue *q, struct spool_writer *w,
 
     if (!list_empty(&w->turn) || !list_empty(&w->larges))
         return 1;
-    settle_again(q);
+    spool_segments_settle_all(q);
     struct spool_segment *from = choose(q);
     if (from == NULL)
         return 0;
@@ -134,7 +126,7 @@ int spool_queue_reclaim(struct spool_queue *q, struct spool_writer *w,
     if (t == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory to reclaim");
     t->from = from;
-    pick(t);
+    pick(t, q->reclaim_items);
     int rc = move(q, t, w, &why);
     free(t);
     if (rc == 0)

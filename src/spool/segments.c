@@ -1,6 +1,7 @@
 #include "spool/segments_private.h"
 
 #include "base/fs.h"
+#include "spool/unlink_order_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -25,6 +26,8 @@ struct spool_segment *spool_segments_add(struct spool_queue *q, uint64_t id)
     g->fd = -1;
     g->scanned = g->end = SPOOL_SEGMENT_HEADER;
     list_init(&g->messages);
+    list_init(&g->moved_out);
+    list_init(&g->moved_in);
     list_push(&q->all, &g->link);
     list_push(&q->active, &g->active);
     map_add(&q->by_id, &g->by_id, map_hash(&id, sizeof id));
@@ -108,6 +111,7 @@ static void take_off(struct spool_queue *q, struct spool_segment *g)
     list_remove(&g->link);
     list_remove(&g->active);
     list_remove(&g->dirty);
+    spool_unlink_order_gone(q, g);
     q->disk_bytes -= g->size;
     q->nsegments--;
 }
@@ -137,6 +141,7 @@ int spool_segments_sync_dir(struct spool_queue *q, struct err *e)
     if (spool_dir_sync(q->dir, e) != 0)
         return -1;
     q->dir_dirty = false;
+    spool_unlink_order_synced(q);
     return 0;
 }
 
@@ -159,8 +164,20 @@ static bool unlink_segment(struct spool_queue *q, struct spool_segment *g)
 
 void spool_segments_settle(struct spool_queue *q, struct spool_segment *g)
 {
-    if (!g->gone && (!g->closed || g->stuck || g->live > 0 ||
-                     g->scanned < g->end || !unlink_segment(q, g)))
+    if (!g->gone &&
+        (!g->closed || g->stuck || g->live > 0 || g->scanned < g->end ||
+         spool_unlink_order_waits(q, g) || !unlink_segment(q, g)))
         return;
     spool_segments_forget(q, g);
+}
+
+/* Those that could not go when their last message was done. */
+void spool_segments_settle_all(struct spool_queue *q)
+{
+    for (struct list *l = q->all.next, *next; l != &q->all; l = next) {
+        struct spool_segment *g = LIST_ENTRY(l, struct spool_segment, link);
+        next = l->next;
+        if (g->pins == 0)
+            spool_segments_settle(q, g);
+    }
 }

@@ -102,6 +102,7 @@ struct life {
     uint64_t seed;
     unsigned epochs, disks; /* disks to look at, an epoch */
     bool quiet;             /* nothing fails and nobody is killed */
+    bool unordered;         /* without the order of unlinks */
     enum box_kind kind;
     /* what came of it */
     size_t calls, judged, kills, failed_calls, sent, recoveries;

@@ -3,6 +3,7 @@
 #include "power_life.h"
 
 #include "disk_model.h"
+#include "spool_kit.h"
 
 #include "spool/reclaim.h"
 #include "spool/segments_private.h"
@@ -183,7 +184,8 @@ static void reclaim(void)
 {
     struct err e;
 
-    while (spool_queue_reclaim(self.store, self.writer, &e) > 0)
+    while (spool_queue_reclaim(self.store, self.writer, &e) > 0 &&
+           !life_chance(stage.life->unordered ? 1 : 3))
         ;
 }
 
@@ -260,8 +262,13 @@ static void begin_sender(void)
     if (spool_queue_open(&self.store, stage.conf.queue_dir, &e) != 0 ||
         spool_writer_open_sized(&self.writer, stage.conf.queue_dir, SEGMENT,
                                 &e) != 0 ||
-        box_batch_new(&self.boxes, &o, &e) != 0)
+        box_batch_new(&self.boxes, &o, &e) != 0) {
         sender_end();
+        return;
+    }
+    self.store->reclaim_items =
+        stage.life->unordered ? 1 : 1 + (int)life_below(3);
+    self.store->settled = stage.life->unordered;
 }
 
 void sender_step(const bool *killed)
@@ -286,6 +293,10 @@ void sender_step(const bool *killed)
             write_notice();
         else if (life_chance(3))
             sender_end();
+    }
+    if (self.store != NULL && stage.life->unordered) {
+        kit_forget_order(self.store);
+        spool_segments_settle_all(self.store);
     }
     if (*killed)
         sender_end();

@@ -2,6 +2,7 @@
 
 #include "base/fs.h"
 #include "spool/large.h"
+#include "spool/unlink_order_private.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -58,6 +59,29 @@ void kit_free(struct kit **kp)
     kit_remove_tree(k->dir);
     free(k);
     *kp = NULL;
+}
+
+void kit_reopen(struct kit *k)
+{
+    struct err e;
+
+    spool_queue_close(&k->s);
+    memset(k->found, 0, sizeof k->found);
+    k->nfound = 0;
+    ck_assert_msg(spool_queue_open(&k->s, k->dir, &e) == 0, "%s", e.text);
+}
+
+void kit_forget_order(struct spool_queue *q)
+{
+    for (struct list *l = q->all.next; l != &q->all; l = l->next) {
+        struct spool_segment *g = LIST_ENTRY(l, struct spool_segment, link);
+        struct list *in;
+        while ((in = list_pop(&g->moved_in)) != NULL) {
+            struct spool_move *m = LIST_ENTRY(in, struct spool_move, in);
+            list_remove(&m->out);
+            free(m);
+        }
+    }
 }
 
 size_t kit_files(const struct kit *k, const char *ending)

@@ -27,6 +27,7 @@ struct kit {
 struct kit *kit_new(const char *parent);
 void kit_free(struct kit **k); /* removes the directory */
 void kit_remove_tree(const char *path);
+void kit_reopen(struct kit *k); /* the sender ends and starts; scan then */
 
 /* Message `number` has 1 + number % 3 recipients, a sender that names it and
  * a body of `size` octets that only it can have; it is checked as such. */
@@ -54,4 +55,7 @@ void kit_done(struct kit *k, uint32_t number);
 
 size_t kit_files(const struct kit *k, const char *ending);
 size_t kit_open_fds(void);
+
+/* Break the order of unlinks: no segment waits for another any more. */
+void kit_forget_order(struct spool_queue *q);
 #endif

@@ -1,5 +1,5 @@
 /* test_powercut.c - lives with power cuts in them (power.h), and proof that
- * they would notice a missing sync.
+ * they would notice a missing sync, or unlinks in any order.
  *
  * POWERCUT_SECONDS=600 goes on with new lives for that long, POWERCUT_SEED=7
  * lives that life. */
@@ -128,6 +128,23 @@ START_TEST(a_missing_sync_is_noticed)
 }
 END_TEST
 
+START_TEST(a_missing_order_is_noticed)
+{
+    struct life l = { .fault = "" };
+
+    for (unsigned i = 0; i < 4 * LIVES_OF_A_LIE && l.fault[0] == '\0'; i++) {
+        l = life_of(i);
+        l.quiet = true;
+        l.unordered = true;
+        l.epochs = 6;
+        l.disks = 8;
+        life_run(&l);
+    }
+    ck_assert_msg(l.fault[0] != '\0', "no order, and nothing comes back");
+    printf("no order of unlinks: %s\n", l.fault);
+}
+END_TEST
+
 Suite *powercut_suite(void);
 Suite *powercut_suite(void)
 {
@@ -139,6 +156,7 @@ Suite *powercut_suite(void)
     tcase_add_test(t, nothing_is_lost);
     tcase_add_loop_test(t, a_missing_sync_is_noticed, 0,
                         (int)(sizeof lies / sizeof lies[0]));
+    tcase_add_test(t, a_missing_order_is_noticed);
     suite_add_tcase(s, t);
     return s;
 }

@@ -5,6 +5,7 @@
 #include "base/crc32c.h"
 #include "base/fs.h"
 #include "spool/large.h"
+#include "spool/reclaim.h"
 #include "spool/segments_private.h"
 #include "spool/writer_private.h"
 
@@ -513,6 +514,74 @@ START_TEST(killed_writers)
 }
 END_TEST
 
+/* --- a killed sender ------------------------------------------------------ */
+
+static void keep(struct spool_writer *w, uint32_t number, size_t size)
+{
+    struct err e;
+
+    kit_add(k, w, number, size, NULL);
+    ck_assert_msg(spool_writer_commit(w, &e) == 0, "%s", e.text);
+    kit_forget_chains(k);
+}
+
+/* Two of four messages are moved and delivered, the two others wait in the
+ * old segment.  The file with the copies has nothing that waits. */
+static void move_two_and_die(bool in_order)
+{
+    struct spool_writer *server;
+    struct err e;
+
+    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, &e), 0);
+    ck_assert_int_eq(spool_writer_open_sized(&k->w, k->dir, KIT_SEGMENT, &e),
+                     0);
+    ck_assert_int_eq(spool_writer_open_sized(&server, k->dir, KIT_SEGMENT, &e),
+                     0);
+    for (uint32_t i = 0; i < 12; i++)
+        keep(server, i, 3000);
+    keep(server, 12, KIT_SEGMENT);
+    kit_scan(k);
+    for (uint32_t i = 4; i < 12; i++)
+        kit_finish(k, i);
+    k->s->reclaim_items = 2;
+    ck_assert_int_eq(spool_queue_reclaim(k->s, k->w, &e), 1);
+    if (!in_order)
+        kit_forget_order(k->s);
+    keep(k->w, 13, KIT_SEGMENT); /* leaves the one with the copies */
+    kit_scan(k);
+    kit_finish(k, 0);
+    kit_finish(k, 1);
+    ck_assert_int_eq(spool_queue_sync(k->s, &e), 0);
+    raise(SIGKILL);
+}
+
+START_TEST(killed_sender)
+{
+    bool in_order = _i == 0;
+    int status = 0;
+
+    pid_t pid = fork();
+    if (pid == 0) {
+        move_two_and_die(in_order);
+        _exit(1);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    for (int again = 0; again < 2; again++) {
+        open_and_scan();
+        ck_assert_uint_eq(k->nfound, in_order ? 4 : 6);
+        ck_assert(in_order == (kit_find(k, 0) == NULL));
+        spool_queue_close(&k->s);
+    }
+    open_and_scan();
+    ck_assert_int_eq(spool_writer_open(&k->w, k->dir, &(struct err){ 0 }), 0);
+    ck_assert_int_eq(spool_queue_reclaim(k->s, k->w, NULL), 0);
+    ck_assert_int_eq(spool_queue_sync(k->s, NULL), 0);
+    size_t files = kit_files(k, ".seg");
+    ck_assert_msg(files == 3, "%zu", files); /* 2 + 3, 12, 13 */
+}
+END_TEST
+
 Suite *spool_crash_suite(void);
 Suite *spool_crash_suite(void)
 {
@@ -527,6 +596,7 @@ Suite *spool_crash_suite(void)
     tcase_add_loop_test(t, a_newer_format_is_left_alone, 0, 2);
     tcase_add_loop_test(t, leftovers_go, 0,
                         (int)(sizeof leftovers / sizeof leftovers[0]));
+    tcase_add_loop_test(t, killed_sender, 0, 2);
     tcase_add_loop_test(t, killed_writers, 0,
                         getenv("MTA_TEST_VALGRIND") != NULL ? 2 : 8);
     suite_add_tcase(s, t);
