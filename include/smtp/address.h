@@ -1,6 +1,8 @@
 /* smtp/address.h - mailboxes (RFC 5321 4.1.2, 4.5.3.1; RFC 6531 for UTF-8).
  *
- * Pure, no allocation.  A source route is accepted and dropped. */
+ * Pure, no allocation.  A source route is accepted and dropped.  A local part
+ * may be as long as the path allows: RFC 5321 promises room for 64 octets
+ * only, but SRS, VERP and the confirmations of mailing lists need more. */
 #ifndef MTA_SMTP_ADDRESS_H
 #define MTA_SMTP_ADDRESS_H
 
@@ -10,10 +12,9 @@
 #include <stddef.h>
 
 enum {
-    SMTP_LOCAL_MAX = 64,
     SMTP_DOMAIN_MAX = 255,
     SMTP_PATH_MAX = 256, /* with < and >, a dropped source route not counted */
-    SMTP_ADDRESS_MAX = SMTP_LOCAL_MAX + 1 + SMTP_DOMAIN_MAX + 1 /* NUL */
+    SMTP_ADDRESS_MAX = SMTP_PATH_MAX - 2 + 1 /* without them, with a NUL */
 };
 
 enum smtp_address_error {
@@ -48,4 +49,7 @@ bool smtp_local_unquote(char *out, size_t size, struct span local);
 /* A syntactically valid domain name: labels of letters, digits, hyphens
  * (underscore tolerated), <= 63 each, <= 255; one dot at the end is not. */
 bool smtp_domain_valid(struct span domain);
+
+/* An address literal: [192.0.2.1], [IPv6:2001:db8::1] (RFC 5321 4.1.3). */
+bool smtp_literal_valid(struct span literal);
 #endif

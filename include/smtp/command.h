@@ -52,18 +52,27 @@ const char *smtp_verb_name(enum smtp_verb v);
  * "FROM:" or "TO:".  One or more blanks after the colon are tolerated.  *path
  * is what stands between < and >, source route included.  params has room
  * for SMTP_PARAMS_MAX, more of them are SMTP_SYNTAX_PARAMS; *nparams is set
- * in every case. */
+ * in every case.
+ *
+ * SMTP_SYNTAX_BARE: all is well except that the path has no < and >, as old
+ * printers and scanners send it.  Everything is set as for SMTP_SYNTAX_OK:
+ * the caller may accept it from clients that it knows. */
 enum smtp_syntax {
     SMTP_SYNTAX_OK,
-    SMTP_SYNTAX_BAD,   /* 501 5.5.4 */
-    SMTP_SYNTAX_PARAMS /* 501 5.5.4: a malformed ESMTP parameter */
+    SMTP_SYNTAX_BAD,    /* 501 5.5.4 */
+    SMTP_SYNTAX_PARAMS, /* 501 5.5.4: a malformed ESMTP parameter */
+    SMTP_SYNTAX_TWICE,  /* 501 5.5.4: one ESMTP parameter given twice */
+    SMTP_SYNTAX_BARE    /* 501 5.5.4, but for clients of relay networks */
 };
 enum smtp_syntax smtp_path_args(struct span args, const char *keyword,
                                 struct span *path, struct smtp_param *params,
                                 size_t *nparams);
 
-/* The name given in HELO or EHLO: a domain, an address literal, or whatever
- * a sloppy client says, as long as it is one printable word of <= 255 octets
- * in valid UTF-8. */
+/* The name given in HELO or EHLO: an address literal, a domain, or anything
+ * else that a sloppy client takes for its name (underscores, a hyphen at the
+ * end), as long as it is one printable word of <= 255 octets in valid UTF-8
+ * without < > " and other characters that are special to a shell: the name
+ * goes into header fields, logs and the scripts that read them.  An opening
+ * bracket must begin a valid literal. */
 bool smtp_helo_name(struct span args, struct span *name);
 #endif

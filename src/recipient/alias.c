@@ -3,6 +3,7 @@
 #include "base/fs.h"
 #include "base/os.h"
 #include "base/pool.h"
+#include "recipient/domain.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -145,17 +146,27 @@ static int take_name(struct place *at, char stop, char **name, char *stopped,
 
 /* --- lines ------------------------------------------------------------ */
 
-static struct alias *find(const struct alias_file *f, const char *name,
-                          size_t n)
+static struct alias *find(const struct alias_file *f, struct span name)
 {
-    struct map_link *l = map_first(&f->by_name, map_hash_nocase(name, n));
+    char ours[DOMAIN_ADDRESS_MAX], other[DOMAIN_ADDRESS_MAX];
 
+    name = domain_ascii_address(ours, name);
+    struct map_link *l =
+        map_first(&f->by_name, map_hash_nocase(name.p, name.n));
     for (; l != NULL; l = map_next(l)) {
         struct alias *a = MAP_ENTRY(l, struct alias, link);
-        if (span_eq_nocase(span_of(a->name), (struct span){ name, n }))
+        if (span_eq_nocase(domain_ascii_address(other, span_of(a->name)), name))
             return a;
     }
     return NULL;
+}
+
+static void put(struct alias_file *f, struct alias *a)
+{
+    char ascii[DOMAIN_ADDRESS_MAX];
+    struct span name = domain_ascii_address(ascii, span_of(a->name));
+
+    map_add(&f->by_name, &a->link, map_hash_nocase(name.p, name.n));
 }
 
 static int add_alias(struct place *at, struct err *e)
@@ -166,7 +177,7 @@ static int add_alias(struct place *at, struct err *e)
         return -1;
     if (stopped != ':')
         return bad(at, e, "':' expected after the name");
-    const struct alias *other = find(at->f, name, strlen(name));
+    const struct alias *other = find(at->f, span_of(name));
     if (other != NULL)
         return err_set(e, ERR_USAGE, 0, "%s:%u: %s stands on line %u already",
                        at->path, at->line, name, other->line);
@@ -174,7 +185,7 @@ static int add_alias(struct place *at, struct err *e)
     if (a == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory for %s", at->path);
     *a = (struct alias){ .name = name, .line = at->line };
-    map_add(&at->f->by_name, &a->link, map_hash_nocase(name, strlen(name)));
+    put(at->f, a);
     at->current = a;
     return 0;
 }
@@ -306,8 +317,8 @@ const struct alias *alias_find(const struct alias_file *f, struct span local,
         return NULL;
     memcpy(name, local.p, local.n);
     if (domain.n == 0)
-        return find(f, name, local.n);
+        return find(f, (struct span){ name, local.n });
     name[local.n] = '@';
     memcpy(name + local.n + 1, domain.p, domain.n);
-    return find(f, name, local.n + 1 + domain.n);
+    return find(f, (struct span){ name, local.n + 1 + domain.n });
 }

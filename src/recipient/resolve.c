@@ -5,6 +5,7 @@
 #include "config/conf.h"
 #include "mailbox/batch.h"
 #include "recipient/alias.h"
+#include "recipient/domain.h"
 #include "recipient/users.h"
 
 #include <stdio.h>
@@ -31,6 +32,8 @@ struct local {
 
 static int take_domains(struct local *l, const struct local_options *o)
 {
+    char ascii[DOMAIN_MAX];
+
     if (map_init(&l->by_domain, o->ndomains + 1) != 0)
         return -1;
     l->domain = calloc(o->ndomains + 1, sizeof *l->domain);
@@ -38,9 +41,12 @@ static int take_domains(struct local *l, const struct local_options *o)
         return -1;
     for (; l->ndomains < o->ndomains; l->ndomains++) {
         struct domain *d = &l->domain[l->ndomains];
-        d->name = strdup(o->domains[l->ndomains]);
+        struct span name =
+            domain_ascii(ascii, span_of(o->domains[l->ndomains]));
+        d->name = malloc(name.n + 1);
         if (d->name == NULL)
             return -1;
+        span_copy(d->name, name.n + 1, name);
         map_add(&l->by_domain, &d->link,
                 map_hash_nocase(d->name, strlen(d->name)));
     }
@@ -110,10 +116,13 @@ static bool is_loopback_literal(struct span d)
 
 bool local_has_domain(const struct local *l, struct span domain)
 {
+    char ascii[DOMAIN_MAX];
+
     if (domain.n == 0 || is_loopback_literal(domain))
         return true;
     if (domain.n > 255)
         return false;
+    domain = domain_ascii(ascii, domain);
     struct map_link *k =
         map_first(&l->by_domain, map_hash_nocase(domain.p, domain.n));
     for (; k != NULL; k = map_next(k))

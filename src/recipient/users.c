@@ -4,6 +4,7 @@
 #include "base/pool.h"
 #include "mailbox/batch.h"
 #include "recipient/alias.h"
+#include "recipient/domain.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -29,11 +30,15 @@ struct users {
 
 static bool listed(const struct users *u, struct span name)
 {
-    struct map_link *l = map_first(&u->by_name, map_hash(name.p, name.n));
+    char ours[DOMAIN_ADDRESS_MAX], other[DOMAIN_ADDRESS_MAX];
 
-    for (; l != NULL; l = map_next(l))
-        if (span_eq(MAP_ENTRY(l, struct user, link)->name, name))
+    name = domain_ascii_address(ours, name);
+    struct map_link *l = map_first(&u->by_name, map_hash(name.p, name.n));
+    for (; l != NULL; l = map_next(l)) {
+        struct span entry = MAP_ENTRY(l, struct user, link)->name;
+        if (span_eq(domain_ascii_address(other, entry), name))
             return true;
+    }
     return false;
 }
 
@@ -50,6 +55,7 @@ static bool is_entry(struct span s)
 
 static int add_entry(struct users *u, struct span line)
 {
+    char ascii[DOMAIN_ADDRESS_MAX];
     struct user *user;
     char *p = u->text + (line.p - u->text);
 
@@ -61,6 +67,7 @@ static int add_entry(struct users *u, struct span line)
     if (user == NULL)
         return -1;
     user->name = line;
+    line = domain_ascii_address(ascii, line);
     map_add(&u->by_name, &user->link, map_hash(line.p, line.n));
     return 0;
 }

@@ -22,6 +22,10 @@ static bool take_args(struct serve_session *s, const char *keyword,
     switch (smtp_path_args(s->worker->command.args, keyword, &a->path, a->param,
                            &a->nparam)) {
     case SMTP_SYNTAX_OK: return true;
+    case SMTP_SYNTAX_BARE:
+        if (s->trusted)
+            return true;
+        /* fallthrough */
     case SMTP_SYNTAX_BAD:
         serve_refuse(s, 501, "5.5.4", keyword,
                      *keyword == 'F' ? "Syntax: MAIL FROM:<address>"
@@ -29,6 +33,9 @@ static bool take_args(struct serve_session *s, const char *keyword,
         break;
     case SMTP_SYNTAX_PARAMS:
         serve_refuse(s, 501, "5.5.4", keyword, "Malformed parameter");
+        break;
+    case SMTP_SYNTAX_TWICE:
+        serve_refuse(s, 501, "5.5.4", keyword, "Parameter given twice");
         break;
     }
     return false;
@@ -185,7 +192,7 @@ static int add_target(void *ctx, const struct local_target *t)
 static bool take_local(struct serve_session *s, const struct smtp_address *a)
 {
     struct expansion x = { s, a->text, 0 };
-    char local[SMTP_LOCAL_MAX + 1];
+    char local[SMTP_ADDRESS_MAX];
 
     if (!smtp_local_unquote(local, sizeof local, a->local)) {
         serve_refuse(s, 550, "5.1.1", "RCPT", "No such user");

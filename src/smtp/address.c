@@ -111,14 +111,13 @@ bool smtp_domain_valid(struct span domain)
     return domain_valid(domain, &utf8) && !utf8;
 }
 
-/* [192.0.2.1], [IPv6:2001:db8::1]; RFC 5321 4.1.3. */
-static bool literal_valid(struct span d)
+bool smtp_literal_valid(struct span d)
 {
     char text[64];
     unsigned char raw[16];
     int family = AF_INET;
 
-    if (d.n < 3 || d.p[d.n - 1] != ']')
+    if (d.n < 3 || d.p[0] != '[' || d.p[d.n - 1] != ']')
         return false;
     struct span ip = { d.p + 1, d.n - 2 };
     if (span_starts_nocase(ip, "IPv6:")) {
@@ -166,7 +165,8 @@ static enum smtp_address_error take_domain(struct smtp_address *a,
         return SMTP_ADDRESS_TOO_LONG;
     a->domain = rest;
     a->is_literal = rest.n > 0 && rest.p[0] == '[';
-    if (a->is_literal ? !literal_valid(rest) : !domain_valid(rest, &a->is_utf8))
+    if (a->is_literal ? !smtp_literal_valid(rest)
+                      : !domain_valid(rest, &a->is_utf8))
         return SMTP_ADDRESS_DOMAIN;
     return SMTP_ADDRESS_OK;
 }
@@ -190,7 +190,7 @@ enum smtp_address_error smtp_address_parse(struct smtp_address *a,
     enum smtp_address_error e =
         take_domain(a, (struct span){ path.p + n, path.n - n });
     if ((e == SMTP_ADDRESS_OK || e == SMTP_ADDRESS_NO_DOMAIN) &&
-        (n > SMTP_LOCAL_MAX || path.n > SMTP_PATH_MAX - 2))
+        path.n > SMTP_PATH_MAX - 2)
         return SMTP_ADDRESS_TOO_LONG;
     return e;
 }

@@ -1,6 +1,7 @@
 #include "smtp/command.h"
 
 #include "base/utf8.h"
+#include "smtp/address.h"
 
 #include <string.h>
 
@@ -22,17 +23,23 @@ static enum smtp_verb verb_of(struct span word)
     return span_is_nocase(word, "VERIFY") ? SMTP_VRFY : SMTP_UNKNOWN;
 }
 
-bool smtp_command_parse(struct smtp_command *c, struct span line)
+static size_t word_length(struct span s)
 {
     size_t n = 0;
 
+    while (n < s.n && s.p[n] != ' ' && s.p[n] != '\t')
+        n++;
+    return n;
+}
+
+bool smtp_command_parse(struct smtp_command *c, struct span line)
+{
     memset(c, 0, sizeof *c);
     c->verb = SMTP_UNKNOWN;
     for (size_t i = 0; i < line.n; i++)
         if (line.p[i] == '\0' || line.p[i] == '\r' || line.p[i] == '\n')
             return false;
-    while (n < line.n && line.p[n] != ' ' && line.p[n] != '\t')
-        n++;
+    size_t n = word_length(line);
     c->word = (struct span){ line.p, n };
     c->args = span_trim((struct span){ line.p + n, line.n - n });
     c->verb = verb_of(c->word);
@@ -91,21 +98,63 @@ static bool take_param(struct smtp_param *p, struct span word)
     return keyword_valid(p->key);
 }
 
+/* RFC 5321 4.1.1.11: no parameter more than once.  Two readers of a command
+ * might otherwise not obey the same one. */
+static bool has_param(const struct smtp_param *params, size_t n,
+                      struct span key)
+{
+    for (size_t i = 0; i < n; i++)
+        if (span_eq_nocase(params[i].key, key))
+            return true;
+    return false;
+}
+
 static enum smtp_syntax take_params(struct span rest, struct smtp_param *params,
                                     size_t *n)
 {
     for (rest = span_trim(rest); rest.n > 0; rest = span_trim(rest)) {
-        size_t len = 0;
-        while (len < rest.n && rest.p[len] != ' ' && rest.p[len] != '\t')
-            len++;
+        size_t len = word_length(rest);
         if (*n == SMTP_PARAMS_MAX ||
             !take_param(&params[*n], (struct span){ rest.p, len }))
             return SMTP_SYNTAX_PARAMS;
+        if (has_param(params, *n, params[*n].key))
+            return SMTP_SYNTAX_TWICE;
         ++*n;
         rest.p += len;
         rest.n -= len;
     }
     return SMTP_SYNTAX_OK;
+}
+
+static bool is_at_word_end(struct span s)
+{
+    return s.n == 0 || s.p[0] == ' ' || s.p[0] == '\t';
+}
+
+/* The path at the start of *args, which then begin behind it. */
+static enum smtp_syntax take_path(struct span *args, struct span *path)
+{
+    bool bare = args->n > 0 && args->p[0] != '<';
+    size_t past;
+
+    if (bare) {
+        past = word_length(*args);
+        *path = (struct span){ args->p, past };
+        if (span_find(*path, '<') < past || span_find(*path, '>') < past)
+            return SMTP_SYNTAX_BAD;
+    } else {
+        if (args->n == 0)
+            return SMTP_SYNTAX_BAD;
+        *path = (struct span){ args->p + 1, args->n - 1 };
+        path->n = path_end(*path);
+        past = path->n + 2;
+        if (past > args->n)
+            return SMTP_SYNTAX_BAD;
+    }
+    *args = (struct span){ args->p + past, args->n - past };
+    if (!is_at_word_end(*args))
+        return SMTP_SYNTAX_BAD;
+    return bare ? SMTP_SYNTAX_BARE : SMTP_SYNTAX_OK;
 }
 
 enum smtp_syntax smtp_path_args(struct span args, const char *keyword,
@@ -118,28 +167,28 @@ enum smtp_syntax smtp_path_args(struct span args, const char *keyword,
     if (!span_starts_nocase(args, keyword))
         return SMTP_SYNTAX_BAD;
     args = span_trim((struct span){ args.p + k, args.n - k });
-    if (args.n == 0 || args.p[0] != '<')
-        return SMTP_SYNTAX_BAD;
-    args.p++;
-    args.n--;
-    size_t end = path_end(args);
-    if (end == args.n)
-        return SMTP_SYNTAX_BAD;
-    *path = (struct span){ args.p, end };
-    args.p += end + 1;
-    args.n -= end + 1;
-    if (args.n > 0 && args.p[0] != ' ' && args.p[0] != '\t')
-        return SMTP_SYNTAX_BAD;
-    return take_params(args, params, nparams);
+    enum smtp_syntax form = take_path(&args, path);
+    if (form == SMTP_SYNTAX_BAD)
+        return form;
+    enum smtp_syntax bad = take_params(args, params, nparams);
+    return bad != SMTP_SYNTAX_OK ? bad : form;
 }
+
+/* Special to a shell, a header field or a markup language. */
+static const char helo_forbidden[] = "!\"#$%&'()*;<=>?[\\]^`{|}~";
 
 bool smtp_helo_name(struct span args, struct span *name)
 {
     if (args.n == 0 || args.n > 255)
         return false;
-    for (size_t i = 0, n; i < args.n; i += n) {
+    bool literal = args.p[0] == '[';
+    if (literal && !smtp_literal_valid(args))
+        return false;
+    for (size_t i = 0, n; !literal && i < args.n; i += n) {
+        char c = args.p[i];
         n = utf8_length(args.p + i, args.n - i);
-        if (n == 0 || (unsigned char)args.p[i] <= ' ' || args.p[i] == 0x7f)
+        if (n == 0 || (unsigned char)c <= ' ' || c == 0x7f ||
+            strchr(helo_forbidden, c) != NULL)
             return false;
     }
     *name = args;

@@ -9,7 +9,7 @@ static void check_parts(const struct smtp_address *a, struct span whole)
 
     MUST(inside(a->text, whole));
     MUST(a->text.n + 2 <= SMTP_PATH_MAX);
-    MUST(a->local.n > 0 && a->local.n <= SMTP_LOCAL_MAX);
+    MUST(a->local.n > 0);
     MUST(a->domain.n <= SMTP_DOMAIN_MAX);
     MUST(a->local.p == a->text.p);
     if (a->domain.n > 0) {
@@ -29,8 +29,8 @@ static void check_parts(const struct smtp_address *a, struct span whole)
 /* Unquoted and quoted again, an address means the same. */
 static void requote(const struct smtp_address *a)
 {
-    char plain[SMTP_LOCAL_MAX + 1], again[SMTP_LOCAL_MAX + 1];
-    char quoted[2 * SMTP_LOCAL_MAX + 3];
+    char plain[SMTP_ADDRESS_MAX], again[SMTP_ADDRESS_MAX];
+    char quoted[2 * SMTP_ADDRESS_MAX + 3];
     size_t n = 0;
 
     MUST(smtp_local_unquote(plain, sizeof plain, a->local));

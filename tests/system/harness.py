@@ -252,13 +252,13 @@ class Mta:
                 return str(v)
             if isinstance(v, (list, tuple)):
                 return "[ %s ]" % ", ".join(text(x) for x in v)
-            return json.dumps(v)
+            return json.dumps(v, ensure_ascii=False)
         groups = {}
         for key, value in self.settings.items():
             head, _, tail = key.rpartition(".")
             groups.setdefault(head, []).append("%s = %s;" % (tail,
                                                               text(value)))
-        with open(self.conf, "w") as f:
+        with open(self.conf, "w", encoding="utf-8") as f:
             for head, lines in groups.items():
                 body = "\n".join(lines)
                 f.write("%s\n" % body if not head

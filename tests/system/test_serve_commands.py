@@ -32,6 +32,7 @@ ONE_LINERS = [
     ("MAIL FROM:<a@client.test>", 250, "2.1.0"),
     ("MAIL FROM:<>", 250, "2.1.0"),
     ("mail from: <a@client.test>", 250, "2.1.0"),
+    ("MAIL FROM:a@client.test", 250, "2.1.0"),  # of a relay network
     ("MAIL FROM:a@client.test>", 501, "5.5.4"),
     ("MAIL FROM:<a b@client.test>", 501, "5.1.7"),
     ("MAIL", 501, "5.5.4"),
@@ -42,11 +43,21 @@ ONE_LINERS = [
     ("MAIL FROM:<a@client.test> BODY=8BITMIME", 250, "2.1.0"),
     ("MAIL FROM:<a@client.test> BODY=BINARYMIME", 501, "5.5.4"),
     ("MAIL FROM:<a@client.test> FROB=1", 555, "5.5.4"),
+    ("MAIL FROM:<a@client.test> SIZE=1 SIZE=1", 501, "5.5.4"),
+    ("MAIL FROM:<a@client.test> BODY=7BIT body=8BITMIME", 501, "5.5.4"),
     ("MAIL FROM:<@a.test,@b.test:joe@client.test>", 250, "2.1.0"),
-    ("MAIL FROM:<%s@client.test>" % ("x" * 65), 501, "5.1.7"),
+    ("MAIL FROM:<%s@client.test>" % ("x" * 242), 250, "2.1.0"),
+    ("MAIL FROM:<%s@client.test>" % ("x" * 243), 501, "5.1.7"),
     ("EHLO again.test", 250, None),
     ("HELO again.test", 250, None),
     ("EHLO", 501, "5.5.4"),
+    ("EHLO [127.0.0.1]", 250, None),
+    ("EHLO [1.2.3", 501, "5.5.4"),
+    ("EHLO []", 501, "5.5.4"),
+    ("HELO [IPv6:zz]", 501, "5.5.4"),
+    ("EHLO <script>", 501, "5.5.4"),
+    ("HELO `id`", 501, "5.5.4"),
+    ("EHLO my_host-", 250, None),
     ("NO\0OP", 500, "5.5.2"),
     ("RS\rET", 500, "5.5.2"),
     ("X" * 3000, 500, "5.5.2"),
@@ -85,6 +96,11 @@ RECIPIENTS = [
     ("<PostMaster@here.test>", 250, "2.1.5"),
     ("<user@[127.0.0.1]>", 250, "2.1.5"),
     ("<someone@elsewhere.test>", 250, "2.1.5"),
+    ("someone@elsewhere.test", 250, "2.1.5"),
+    ("<%s@elsewhere.test>" % ("x" * 239), 250, "2.1.5"),
+    ("<%s@elsewhere.test>" % ("x" * 240), 501, "5.1.3"),
+    ("<user+%s@here.test>" % ("x" * 100), 250, "2.1.5"),
+    ("<%s@here.test>" % ("x" * 65), 550, "5.1.1"),
     ("<user>", 501, "5.1.3"),
     ("<>", 501, "5.1.3"),
     ("<user@>", 501, "5.1.3"),
@@ -131,6 +147,31 @@ def test_data_without_a_valid_recipient(server):
         assert c.say("DATA")[0] == 503
         assert c.say("RCPT TO:<\"../x\"@here.test>")[0] == 550
         assert code_of(c.say("DATA")) == (554, "5.5.1")
+
+
+def test_paths_need_brackets_outside_relay_networks(mta):
+    m = mta("serve", {"serve.relay_networks": ["192.0.2.0/24"]})
+    with m.raw() as c:
+        c.say("EHLO client.test")
+        assert code_of(c.say("MAIL FROM:a@client.test")) == (501, "5.5.4")
+        assert c.say("MAIL FROM:<a@client.test>")[0] == 250
+        assert code_of(c.say("RCPT TO:user@here.test")) == (501, "5.5.4")
+        assert c.say("RCPT TO:<user@here.test>")[0] == 250
+
+
+@pytest.mark.parametrize("ours", ["b\u00fccher.test", "xn--bcher-kva.test"])
+def test_both_spellings_of_a_domain_are_ours(mta, ours):
+    """A U-label and its A-label (RFC 5890 2.3.2.1) name one domain."""
+    m = mta("serve", {"serve.relay_networks": ["192.0.2.0/24"],
+                      "serve.local_domains": [ours]})
+    with m.raw() as c:
+        c.say("EHLO client.test")
+        assert c.say("MAIL FROM:<a@client.test> SMTPUTF8")[0] == 250
+        for domain in ("b\u00fccher.test", "B\u00dcCHER.test",
+                       "xn--bcher-kva.test"):
+            got = c.say("RCPT TO:<user@%s>" % domain)
+            assert code_of(got) == (250, "2.1.5"), (domain, got)
+        assert code_of(c.say("RCPT TO:<user@bucher.test>")) == (550, "5.7.1")
 
 
 def test_relay_only_for_relay_networks(mta):

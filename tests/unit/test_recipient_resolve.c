@@ -34,10 +34,15 @@ static const char aliases[] =
     "mailer-daemon: postmaster\n"
     "postmaster: root\n"
     "tagged: bob+list\n"
+    "press@b\303\274cher.example: bob\n"
+    "shop@xn--mller-kva.example: carl\n"
+    "umlauts: press@xn--bcher-kva.example, shop@M\303\234LLER.example\n"
     "*: bob\n";
 
 static const char users[] = "# users\nann\nBob\n\ncarl\r\ndora\narchive\n"
-                            "self\nteam\nonly@two.example\nbob+own\n";
+                            "self\nteam\nonly@two.example\nbob+own\n"
+                            "page@b\303\274cher.example\n"
+                            "mill@xn--mller-kva.example\n";
 
 static const struct {
     const char *name, *local, *domain;
@@ -75,6 +80,26 @@ static const struct {
     { "tag of a target", "tagged", "one.example", LOCAL_OK, "bob " },
     { "user of one domain", "only", "two.example", LOCAL_OK, "only " },
     { "not of the other", "only", "one.example", LOCAL_UNKNOWN, "" },
+    { "alias of a U-label", "press", "b\303\274cher.example", LOCAL_OK,
+      "bob " },
+    { "by its A-label", "press", "XN--bcher-KVA.example", LOCAL_OK, "bob " },
+    { "alias of an A-label", "shop", "xn--mller-kva.example", LOCAL_OK,
+      "carl " },
+    { "by its U-label", "shop", "m\303\274ller.example", LOCAL_OK, "carl " },
+    { "U-label in capitals", "shop", "M\303\234LLER.example", LOCAL_OK,
+      "carl " },
+    { "both as targets", "umlauts", "one.example", LOCAL_OK, "bob carl " },
+    { "alias of neither", "shop", "xn--bcher-kva.example", LOCAL_UNKNOWN, "" },
+    { "user of a U-label", "page", "xn--bcher-kva.example", LOCAL_OK, "page " },
+    { "user of an A-label", "mill", "m\303\274ller.example", LOCAL_OK,
+      "mill " },
+    { "user of neither", "mill", "b\303\274cher.example", LOCAL_UNKNOWN, "" },
+    { "VERP behind a tag",
+      "team+0123456789012345678901234567890123456789=01234567890123456789.net",
+      "one.example", LOCAL_OK, "ann bob carl dora " },
+    { "longer than any mailbox name",
+      "0123456789012345678901234567890123456789012345678901234567890123456789",
+      "one.example", LOCAL_UNKNOWN, "" },
     { "path", "../bob", "one.example", LOCAL_UNKNOWN, "" },
     { "slash", "bob/x", "one.example", LOCAL_UNKNOWN, "" },
     { "dot", ".bob", "one.example", LOCAL_UNKNOWN, "" },
@@ -112,13 +137,15 @@ static void tear_down(void)
     rmdir(dir);
 }
 
-static const char *const domains[] = { "one.example", "Two.Example" };
+static const char *const domains[] = { "one.example", "Two.Example",
+                                       "b\303\274cher.example",
+                                       "XN--mller-kva.example" };
 
 static struct local *open_local(const char *who, const char *alias_file)
 {
     struct local_options o = { .hostname = "one.example",
                                .domains = domains,
-                               .ndomains = 2,
+                               .ndomains = sizeof domains / sizeof domains[0],
                                .users = who,
                                .aliases = alias_file,
                                .delimiter = "+" };
@@ -231,6 +258,15 @@ static const struct {
     { "[192.0.2.1]", false },
     { "example", false },
     { "x.one.example", false },
+    { "b\303\274cher.example", true },
+    { "B\303\234CHER.EXAMPLE", true },
+    { "xn--bcher-kva.example", true },
+    { "m\303\274ller.example", true },
+    { "xn--mller-kva.example", true },
+    { "bucher.example", false },
+    { "xn--bcher.example", false },
+    { "m\303\274ller", false },
+    { "b\303cher.example", false },
 };
 
 START_TEST(our_domains)

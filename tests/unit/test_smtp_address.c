@@ -155,8 +155,11 @@ static const struct {
     const char *route;
     int error;
 } lengths[] = {
-    { "longest local part", 64, 3, 63, "", OK },
-    { "local part too long", 65, 3, 63, "", SMTP_ADDRESS_TOO_LONG },
+    { "local part of the RFC", 64, 3, 63, "", OK },
+    { "longer local part", 65, 3, 63, "", OK },
+    { "longest local part", 250, 3, 63, "", OK },
+    { "local part too long", 251, 3, 63, "", SMTP_ADDRESS_TOO_LONG },
+    { "local part far too long", 900, 3, 63, "", SMTP_ADDRESS_TOO_LONG },
     { "longest label", 1, 63, 63, "", OK },
     { "label too long", 1, 64, 64, "", DOMAIN },
     { "longest path", 1, 252, 50, "", OK },
@@ -167,8 +170,8 @@ static const struct {
     { "longest domain", 1, 255, 63, "", SMTP_ADDRESS_TOO_LONG },
     { "domain too long", 1, 256, 50, "", SMTP_ADDRESS_TOO_LONG },
     { "the route is not counted", 1, 252, 50, "@one.example:", OK },
-    { "bare local part too long", 65, 0, 1, "", SMTP_ADDRESS_TOO_LONG },
-    { "longest bare local part", 64, 0, 1, "", NO_DOMAIN },
+    { "bare local part too long", 255, 0, 1, "", SMTP_ADDRESS_TOO_LONG },
+    { "longest bare local part", 254, 0, 1, "", NO_DOMAIN },
 };
 
 static size_t build(char *out, size_t local, size_t domain, size_t label)
