@@ -41,7 +41,6 @@ struct pool *chain_pool_new(size_t max_blocks);
 
 /* All or nothing: false, with the chain unchanged, when the pool is empty. */
 bool chain_add(struct chain *c, struct pool *p, const void *data, size_t n);
-bool chain_adds(struct chain *c, struct pool *p, const char *cstr);
 
 /* Drop n bytes (at most c->n) from the front; emptied blocks go back. */
 void chain_drop(struct chain *c, struct pool *p, size_t n);

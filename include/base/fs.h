@@ -58,7 +58,6 @@ int fs_syncfs(int fd);
  * first sync waits, and its commit of the journal serves the others. */
 void fs_start_sync(int fd);
 int fs_rename(const char *from, const char *to);
-int fs_link(const char *from, const char *to);
 int fs_unlink(const char *path);
 int fs_mkdir(const char *path, mode_t mode);
 int fs_lock(int fd, int operation);

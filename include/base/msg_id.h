@@ -32,7 +32,6 @@ bool msg_id_parse(struct msg_id *id, struct span text);
 void msg_id_base_text(char out[MSG_ID_BASE_TEXT], uint64_t base);
 bool msg_id_base_parse(uint64_t *base, struct span text);
 bool msg_id_eq(struct msg_id a, struct msg_id b);
-int msg_id_cmp(struct msg_id a, struct msg_id b);
 
 /* Different in every process and for every call; not a secret. */
 void session_id_new(char out[SESSION_ID_TEXT]);

@@ -14,12 +14,14 @@
 #include <sys/types.h>
 
 enum {
-    BOX_NAME_MAX = 64,
-    BOX_DIR_MAX = 1024,
-    BOX_HOST_MAX = 160, /* a file name has 255 octets in all */
-    BOX_FILE_MAX = 240,
-    BOX_PATH_MAX = BOX_DIR_MAX + 1 + BOX_NAME_MAX + 5 + BOX_FILE_MAX,
-    BOX_OPEN_MAX = 64 /* Maildir files open at a time; mbox files: as many */
+    MAILBOX_NAME_MAX = 64,
+    MAILBOX_DIR_MAX = 1024,
+    MAILBOX_HOST_MAX = 160, /* a file name has 255 octets in all */
+    MAILBOX_FILE_MAX = 240,
+    MAILBOX_PATH_MAX =
+        MAILBOX_DIR_MAX + 1 + MAILBOX_NAME_MAX + 5 + MAILBOX_FILE_MAX,
+    MAILBOX_OPEN_MAX =
+        64 /* Maildir files open at a time; mbox files: as many */
 };
 
 enum copy_state {
@@ -30,27 +32,27 @@ enum copy_state {
     COPY_ABORTED
 };
 
-struct box_copy {
+struct mailbox_copy {
     struct list of_box;  /* the copies of one box, in order */
     struct list of_open; /* those with a descriptor */
-    struct box *box;
+    struct mailbox *box;
     enum copy_state state;
     struct err err;
-    int fd;                  /* Maildir, until synced */
-    char name[BOX_FILE_MAX]; /* Maildir */
-    char *head;              /* mbox: From line and fields */
+    int fd;                      /* Maildir, until synced */
+    char name[MAILBOX_FILE_MAX]; /* Maildir */
+    char *head;                  /* mbox: From line and fields */
     size_t head_n, from_n;
     struct body body; /* mbox */
     off_t at;         /* mbox: where it begins, once appended; or -1 */
 };
 
 /* A mailbox; remembered across turns, because looking costs. */
-struct box {
+struct mailbox {
     struct map_link by_name;
     struct list of_turn;
     struct list copies;
-    struct box_batch *batch;
-    char name[BOX_NAME_MAX + 1];
+    struct mailbox_batch *batch;
+    char name[MAILBOX_NAME_MAX + 1];
     bool known;            /* Maildir: is there and is safe */
     bool made;             /* mbox: by us, and nothing is in it yet */
     bool durable;          /* its entries are: we have synced them */
@@ -62,10 +64,10 @@ struct box {
     unsigned missing;      /* mbox: line ends that the old content lacks */
 };
 
-struct box_batch {
-    char dir[BOX_DIR_MAX], host[BOX_HOST_MAX];
-    enum box_kind kind;
-    struct pool *copy_pool, *box_pool;
+struct mailbox_batch {
+    char dir[MAILBOX_DIR_MAX], host[MAILBOX_HOST_MAX];
+    enum mailbox_kind kind;
+    struct pool *copy_pool, *mailbox_pool;
     struct map boxes;
     struct list turn; /* boxes with copies */
     struct list open; /* copies with a descriptor, oldest first */
@@ -75,28 +77,27 @@ struct box_batch {
     bool top_durable;       /* and its own entry, and those above */
     struct fs_identity top; /* mail_dir, of which that is known */
     uint64_t alone_until;   /* ms: no sync of the whole file system before */
-    struct outfile_memory *memory;
-    char path[BOX_PATH_MAX]; /* answer of box_path() */
+    struct mailbox_writer_memory *memory;
+    char path[MAILBOX_PATH_MAX]; /* answer of mailbox_path() */
 };
 
-void box_fail(struct box_copy *c, const struct err *e);
+void mailbox_fail(struct mailbox_copy *c, const struct err *e);
 /* All copies of the box that are not over yet. */
-void box_fail_all(struct box *k, const struct err *e);
-bool box_copy_open(const struct box_copy *c); /* written or synced */
+void mailbox_fail_all(struct mailbox *k, const struct err *e);
 
 /* mail_dir/USER */
-void box_dir(char out[BOX_PATH_MAX], const struct box *k);
+void mailbox_dir(char out[MAILBOX_PATH_MAX], const struct mailbox *k);
 
 /* May mail go into something with this owner?  Ours, root's, or the user's
  * whose name the mailbox has: in a world-writable mail_dir anybody could
  * have put it there to read the mail. */
-bool box_owner_ok(const struct box *k, uid_t owner);
+bool mailbox_owner_ok(const struct mailbox *k, uid_t owner);
 
 /* Make the entry of a mailbox in mail_dir durable, and mail_dir's own, all
  * the way up.  Whoever uses a mailbox for the first time does so: who made it
  * may have been killed before, or may be about to. */
-int box_sync_entry(struct box *k, struct err *e);
+int mailbox_sync_entry(struct mailbox *k, struct err *e);
 
 /* Unlink for good; tries again, for the sake of leaving no trace. */
-void box_unlink(const char *path);
+void mailbox_unlink(const char *path);
 #endif

@@ -8,8 +8,9 @@
 
 #include "mailbox/mailbox_private.h"
 
-int mbox_add(struct box_copy *c, const struct box_message *m, struct err *e);
-void mbox_sync(struct box *k);
+int mbox_add(struct mailbox_copy *c, const struct mailbox_message *m,
+             struct err *e);
+void mbox_sync(struct mailbox *k);
 /* Takes back what was aborted since, then unlocks. */
-void mbox_publish(struct box *k);
+void mbox_publish(struct mailbox *k);
 #endif

@@ -4,7 +4,7 @@
  * lone CR or LF stays), quotes "From " lines when asked (mboxrd: one more
  * ">" before any number of them), gives a last line its end.  Collects into
  * one buffer so that a usual message is one system call.  A failure is
- * remembered; out_finish() tells. */
+ * remembered; mailbox_write_finish() tells. */
 #ifndef MTA_MAILBOX_WRITER_H
 #define MTA_MAILBOX_WRITER_H
 
@@ -14,15 +14,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { OUTFILE_BUFFER = 128 * 1024, OUTFILE_INPUT = 64 * 1024 };
+enum { MAILBOX_WRITER_BUFFER = 128 * 1024, MAILBOX_WRITER_INPUT = 64 * 1024 };
 
-/* Memory for one outfile at a time; allocated once, used for all. */
-struct outfile_memory {
-    char out[OUTFILE_BUFFER], in[OUTFILE_INPUT];
+/* Memory for one mailbox_writer at a time; allocated once, used for all. */
+struct mailbox_writer_memory {
+    char out[MAILBOX_WRITER_BUFFER], in[MAILBOX_WRITER_INPUT];
 };
 
-struct outfile {
-    struct outfile_memory *m;
+struct mailbox_writer {
+    struct mailbox_writer_memory *m;
     int fd;
     bool append;         /* write() at the end; else pwrite() from 0 */
     bool quote;          /* may be switched on between calls */
@@ -34,13 +34,16 @@ struct outfile {
     unsigned char match; /* quoting: octets of "From " held back; or past */
 };
 
-void out_begin(struct outfile *o, struct outfile_memory *m, int fd,
-               bool append);
-void out_raw(struct outfile *o, const char *p, size_t n);  /* as it is */
-void out_wire(struct outfile *o, const char *p, size_t n); /* converted */
-void out_body(struct outfile *o, const struct body *b);
-void out_end_line(struct outfile *o); /* unless at the start of a line */
+void mailbox_write_begin(struct mailbox_writer *o,
+                         struct mailbox_writer_memory *m, int fd, bool append);
+void mailbox_write_raw(struct mailbox_writer *o, const char *p,
+                       size_t n); /* as it is */
+void mailbox_write_wire(struct mailbox_writer *o, const char *p,
+                        size_t n); /* converted */
+void mailbox_write_body(struct mailbox_writer *o, const struct body *b);
+void mailbox_write_end_line(
+    struct mailbox_writer *o); /* unless at the start of a line */
 
 /* 0; or -1 with errno when anything failed; part of it may be written. */
-int out_finish(struct outfile *o);
+int mailbox_write_finish(struct mailbox_writer *o);
 #endif

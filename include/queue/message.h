@@ -9,22 +9,22 @@
 
 #include <stdint.h>
 
-struct dest;
+struct destination;
 
 enum rcpt_state {
-    RCPT_WAITS,   /* in the calendar */
+    RCPT_WAITS,   /* in the retry queue */
     RCPT_DUE,     /* in the list of its destination */
-    RCPT_OUT,     /* in a job */
+    RCPT_OUT,     /* in a delivery */
     RCPT_SETTLES, /* its notice or copy is not yet durable */
     RCPT_HELD,    /* by a person */
     RCPT_GONE     /* finished */
 };
 
 struct rcpt {
-    struct list link;  /* calendar or destination */
+    struct list link;  /* retry queue or destination */
     struct rcpt *next; /* of the message, by slot */
     struct message *msg;
-    struct dest *dest;
+    struct destination *destination;
     uint32_t when; /* of the next attempt; before it is placed: seconds left */
     unsigned slot : 16, attempts : 12, state : 4;
 };

@@ -9,26 +9,25 @@
 
 #include <stddef.h>
 
-enum { CALENDAR_DAYS = 4096 }; /* "days" of one second */
+enum { RETRY_QUEUE_SECONDS = 4096 }; /* lists in the ring, one a second */
 
-struct calendar {
-    struct list day[CALENDAR_DAYS];
-    uint32_t today;
+struct retry_queue {
+    struct list second[RETRY_QUEUE_SECONDS];
+    uint32_t now;
     size_t n;
 };
 
-void calendar_init(struct calendar *c, uint32_t now);
+void retry_queue_init(struct retry_queue *c, uint32_t now);
 
-/* For r->when; what is past comes out at the next call of calendar_due(). */
-void calendar_add(struct calendar *c, struct rcpt *r);
-void calendar_remove(struct calendar *c, struct rcpt *r);
+/* For r->when; what is past comes out at the next call of retry_queue_due(). */
+void retry_queue_add(struct retry_queue *c, struct rcpt *r);
 
 /* Move all whose time has come to the end of `due`. */
-void calendar_due(struct calendar *c, uint32_t now, struct list *due);
+void retry_queue_due(struct retry_queue *c, uint32_t now, struct list *due);
 
 /* All of them. */
-void calendar_flush(struct calendar *c, struct list *due);
+void retry_queue_flush(struct retry_queue *c, struct list *due);
 
-/* Seconds from `today` until something may be due; UINT32_MAX: empty. */
-uint32_t calendar_next(const struct calendar *c);
+/* Seconds from `now` until something may be due; UINT32_MAX: empty. */
+uint32_t retry_queue_next(const struct retry_queue *c);
 #endif

@@ -12,7 +12,7 @@ struct boxes;
 int boxes_open(struct boxes **b, const struct conf *c, struct err *e);
 void boxes_close(struct boxes **b); /* accepts NULL; leaves NULL */
 
-/* Deliver all recipients of these jobs (struct note in a list): the answers
- * stand in them afterwards.  One sync for all. */
-void boxes_deliver(struct boxes *b, struct list *jobs);
+/* Deliver all recipients of these deliveries (struct work_item in a list): the
+ * answers stand in them afterwards.  One sync for all. */
+void boxes_deliver(struct boxes *b, struct list *deliveries);
 #endif

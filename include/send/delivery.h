@@ -17,31 +17,31 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { JOB_RCPT_MAX = 100, JOB_TEXT_MAX = 256 };
+enum { DELIVERY_RCPT_MAX = 100, DELIVERY_TEXT_MAX = 256 };
 
-enum verdict {
-    VERDICT_NONE, /* not tried; no harm done */
-    VERDICT_DELIVERED,
-    VERDICT_DEFERRED,
-    VERDICT_FAILED
+enum outcome {
+    OUTCOME_NONE, /* not tried; no harm done */
+    OUTCOME_DELIVERED,
+    OUTCOME_DEFERRED,
+    OUTCOME_FAILED
 };
 
 /* What became of a recipient (or of a session, or of a look-up), and why. */
 struct answer {
-    enum verdict verdict;
+    enum outcome outcome;
     struct smtp_status status;
-    char text[JOB_TEXT_MAX];
+    char text[DELIVERY_TEXT_MAX];
 };
 
 /* The words of an answer are printf-like and cut to fit. */
-void answer_set(struct answer *a, enum verdict verdict, const char *status,
+void answer_set(struct answer *a, enum outcome outcome, const char *status,
                 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 /* What passes between the main thread and a worker. */
-enum note_kind { NOTE_JOB, NOTE_OPEN, NOTE_ENDED };
-struct note {
+enum work_kind { WORK_DELIVERY, WORK_OPEN, WORK_ENDED };
+struct work_item {
     struct list link;
-    enum note_kind kind;
+    enum work_kind kind;
 };
 
 struct rcpt; /* queue/message.h; only the main thread looks inside */
@@ -66,7 +66,7 @@ enum notice {
     NOTICE_FORWARD
 };
 
-struct job_rcpt {
+struct delivery_rcpt {
     struct rcpt *rcpt;
     const char *address;
     const char *orcpt, *notify; /* RFC 3461, as they came; NULL: not given */
@@ -77,8 +77,8 @@ struct job_rcpt {
     struct answer answer;
 };
 
-struct job {
-    struct note note;
+struct delivery {
+    struct work_item note;
     struct lane *lane;            /* NULL: answered without asking anybody */
     struct send_session *session; /* NULL: local delivery */
     char host[SPOOL_SLOT_TEXT], address[ADDR_PORT_TEXT]; /* of the peer */
@@ -96,11 +96,11 @@ struct job {
     char sid[SESSION_ID_TEXT];
     unsigned said; /* RCPTs of the transaction under way, of the session */
     size_t nrcpt;
-    struct job_rcpt rcpt[];
+    struct delivery_rcpt rcpt[];
 };
 
-void job_free(struct job **j); /* accepts NULL; leaves NULL */
+void delivery_free(struct delivery **j); /* accepts NULL; leaves NULL */
 
 /* Give every recipient that has no answer yet this one. */
-void job_answer_all(struct job *j, const struct answer *a);
+void delivery_answer_all(struct delivery *j, const struct answer *a);
 #endif

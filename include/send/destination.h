@@ -1,5 +1,5 @@
 /* send/destination.h - where mail for a domain goes: its look-up, its lanes in
- * tiers, and the recipients that are due.  For src/send alone. */
+ * ranks, and the recipients that are due.  For src/send alone. */
 #ifndef MTA_SEND_DESTINATION_H
 #define MTA_SEND_DESTINATION_H
 
@@ -13,15 +13,15 @@ struct hops {
     struct hop hop[];
 };
 
-struct dest {
+struct destination {
     struct map_link link;
     struct list due;  /* rcpt->link */
     struct list turn; /* in sched->ready, ->unresolved or ->idle */
     struct sched *sched;
     struct hops *hops;      /* NULL: not known */
-    struct answer *verdict; /* of the look-up; NULL: none */
+    struct answer *outcome; /* of the look-up; NULL: none */
     struct mx_query *query;
-    uint32_t expires; /* of hops or verdict */
+    uint32_t expires; /* of hops or outcome */
     uint32_t idle_since;
     uint32_t nrcpt; /* recipients that lead here */
     uint16_t port;
@@ -31,27 +31,24 @@ struct dest {
 };
 
 /* Domains met lately, and where they lead. */
-enum { DEST_MEMOS = 256 };
-struct dest_memo {
-    struct dest *dest; /* NULL: empty */
+enum { DESTINATION_MEMOS = 256 };
+struct destination_memo {
+    struct destination *destination; /* NULL: empty */
     uint8_t n;
     char domain[55];
 };
 
-/* For one more recipient; dest_forget() when that is over.  NULL: no memory. */
-struct dest *dest_for(struct sched *s, struct span domain);
-void dest_add(struct rcpt *r);                        /* it is due now */
-void dest_kick(struct dest *d);                       /* has something to do */
-void dest_forget(struct dest *d);                     /* one recipient less */
-bool dest_uses(struct dest *d, const struct lane *l); /* in its tier now */
-void dest_work(struct sched *s, struct dest *d);
-void dest_detach(struct dest *d); /* out of all waiting lists */
-void dest_flush(struct sched *s); /* forget bad news */
-void dest_sweep(struct sched *s); /* free those long idle */
-void dest_resolve_more(struct sched *s);
-void dest_free_all(struct sched *s);
-
-/* lookup.c, for dest.c: make hops or verdict known, now or later. */
-void dest_look_up(struct sched *s, struct dest *d);
-void dest_drop_hops(struct sched *s, struct dest *d);
+/* For one more recipient; destination_release() when that is over.  NULL: no
+ * memory. */
+struct destination *destination_for(struct sched *s, struct span domain);
+void destination_add(struct rcpt *r);            /* it is due now */
+void destination_ready(struct destination *d);   /* has something to do */
+void destination_release(struct destination *d); /* one recipient less */
+bool destination_uses(struct destination *d,
+                      const struct lane *l); /* in its rank now */
+void destination_work(struct sched *s, struct destination *d);
+void destination_detach(struct destination *d); /* out of all waiting lists */
+void destination_flush(struct sched *s);        /* forget bad news */
+void destination_sweep(struct sched *s);        /* free those long idle */
+void destination_free_all(struct sched *s);
 #endif

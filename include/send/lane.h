@@ -1,5 +1,5 @@
 /* send/lane.h - one remote address and port, seen from the main thread: its
- * session, its window of jobs, its bad times.  For src/send alone. */
+ * session, its window of deliveries, its bad times.  For src/send alone. */
 #ifndef MTA_SEND_LANE_H
 #define MTA_SEND_LANE_H
 
@@ -10,8 +10,8 @@
 #include "send/worker.h"
 
 enum {
-    /* given ahead, so that its pipe never runs dry: jobs, and recipients
-     * (one job more may begin below that) */
+    /* given ahead, so that its pipe never runs dry: deliveries, and recipients
+     * (one delivery more may begin below that) */
     LANE_WINDOW = 64,
     LANE_RCPTS = 256
 };
@@ -27,10 +27,10 @@ struct lane {
     struct list opening; /* waits for a descriptor */
     struct send_session *session;
     struct send_worker *worker;
-    unsigned refs;       /* hops */
-    unsigned out;        /* jobs given and not back */
-    size_t out_rcpts;    /* of these */
-    bool ended;          /* the session is over; jobs are on their way back */
+    unsigned refs;    /* hops */
+    unsigned out;     /* deliveries given and not back */
+    size_t out_rcpts; /* of these */
+    bool ended; /* the session is over; deliveries are on their way back */
     unsigned failures;   /* in a row */
     uint64_t down_until; /* ms of the loop */
     bool down_local;     /* by our own fault: no attempt is counted */
@@ -41,9 +41,9 @@ struct lane {
 /* A destination's use of a lane. */
 struct hop {
     struct list wait; /* in lane->waiting */
-    struct dest *dest;
+    struct destination *destination;
     struct lane *lane;
-    uint8_t tier, host;
+    uint8_t rank, host;
 };
 
 struct lane *lane_get(struct sched *s, const struct addr *peer,
@@ -53,8 +53,9 @@ bool lane_is_up(const struct sched *s, const struct lane *l);
 bool lane_has_room(const struct sched *s, const struct lane *l);
 bool lane_is_open(const struct lane *l);
 void lane_wait(struct sched *s, struct hop *h); /* for room, or a session */
-int lane_give(struct sched *s, struct lane *l, struct job *j, struct err *e);
-void lane_job_back(struct sched *s, struct lane *l, size_t nrcpt);
+int lane_give(struct sched *s, struct lane *l, struct delivery *j,
+              struct err *e);
+void lane_delivery_back(struct sched *s, struct lane *l, size_t nrcpt);
 void lane_ended(struct sched *s, struct lane *l);
 void lane_flush(struct sched *s);
 struct lane *lane_new_local(struct sched *s, struct send_worker *w);

@@ -8,7 +8,7 @@
 #include "send/mx_order.h"
 
 /* The addresses of serve.listen; a wildcard stands for those of all
- * interfaces.  self_done() accepts a zeroed struct. */
-int self_load(struct self *self, const struct conf *c, struct err *e);
-void self_done(struct self *self);
+ * interfaces.  own_host_done() accepts a zeroed struct. */
+int own_host_load(struct own_host *self, const struct conf *c, struct err *e);
+void own_host_done(struct own_host *self);
 #endif

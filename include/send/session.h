@@ -25,7 +25,7 @@ struct send_env {
     unsigned linger;      /* seconds to wait for another message */
     unsigned timeout_cap; /* for tests: no time-out is longer; 0: RFC 5321 */
     bool hurry;           /* do not linger: others wait for a descriptor */
-    void (*done)(void *ctx, struct job *j);
+    void (*done)(void *ctx, struct delivery *j);
     void (*ended)(void *ctx, struct send_session *s);
     void *ctx;
 };
@@ -36,9 +36,9 @@ struct send_session *send_session_new(const struct addr *peer,
 void send_session_free(struct send_session **s); /* accepts NULL; leaves NULL */
 
 void send_session_start(struct send_session *s, const struct send_env *env);
-void send_session_give(struct send_session *s, struct job *j);
+void send_session_give(struct send_session *s, struct delivery *j);
 bool send_session_has_more(
-    const struct send_session *s);               /* jobs not yet begun */
+    const struct send_session *s);               /* deliveries not yet begun */
 void send_session_hurry(struct send_session *s); /* end it if it only lingers */
 void send_session_stop(
     struct send_session *s); /* finish what is in hand, then QUIT */
@@ -52,8 +52,8 @@ struct send_session_end {
     struct answer why;  /* of the fault */
 };
 const struct send_session_end *send_session_end(const struct send_session *s);
-struct note *send_session_note(struct send_session *s);
-struct send_session *send_session_of_note(struct note *n);
+struct work_item *send_session_note(struct send_session *s);
+struct send_session *send_session_of_note(struct work_item *n);
 struct lane *send_session_lane(const struct send_session *s);
 void send_session_set_lane(struct send_session *s, struct lane *l);
 #endif

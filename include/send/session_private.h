@@ -40,7 +40,7 @@ enum send_session_event {
     E_CLOSED,
     E_TIMEOUT,
     E_ROOM, /* output was taken: more of the body may follow */
-    E_JOB,
+    E_DELIVERY,
     E_STOP,
     E_KILL,
     E_RCPTS, /* the last RCPT is answered */
@@ -53,7 +53,7 @@ enum send_session_event {
 enum rcpt_step { STEP_LEFT, STEP_SAID, STEP_TAKEN, STEP_DONE };
 
 struct send_session {
-    struct note note;
+    struct work_item note;
     struct lane *lane;
     const struct send_env *env;
     struct conn conn;
@@ -71,10 +71,10 @@ struct send_session {
     struct send_session_end end;
     unsigned messages; /* transactions begun */
 
-    struct list jobs;         /* waiting */
-    struct job *cur;          /* to which the next reply belongs */
+    struct list deliveries;   /* waiting */
+    struct delivery *cur;     /* to which the next reply belongs */
     struct list ahead;        /* behind it: their commands are said already */
-    struct job *sending;      /* of them all the last one, whose chunk is not
+    struct delivery *sending; /* of them all the last one, whose chunk is not
                                  yet queued to its end; NULL: none */
     size_t asking;            /* where to look for the next reply's recipient */
     unsigned said, waiting;   /* RCPTs of cur said; replies to them to come */
@@ -92,48 +92,4 @@ struct send_session {
 void send_session_log_connect(const struct send_session *s);
 const char *send_session_doing(unsigned state);
 void send_session_lose_closed(struct send_session *s); /* says why */
-
-/* transaction.c: writing commands, keeping answers; transfer.c: bodies. */
-void send_transaction_say(struct send_session *s, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-bool send_transaction_chunks(
-    const struct send_session *s); /* by BDAT, not by DATA */
-void send_transaction_put(struct send_session *s, const char *p, size_t n);
-void send_transaction_say_envelope(struct send_session *s,
-                                   struct job *j); /* MAIL, all RCPT */
-struct job *send_transaction_pop(struct list *jobs);
-void send_transaction_await(struct send_session *s,
-                            struct job *j); /* its MAIL is answered next */
-struct job *send_transaction_next(
-    const struct send_session *s); /* to be begun; NULL: none */
-bool send_transaction_has_misfits(const struct send_session *s,
-                                  const struct job *j);
-void send_transaction_refuse_misfits(struct send_session *s, struct job *j);
-void send_transaction_begin(
-    struct send_session *s); /* MAIL, or with PIPELINING all */
-void send_transaction_begin_ahead(
-    struct send_session *s); /* the same for the job behind cur */
-void send_transaction_take_ahead(
-    struct send_session *s); /* cur is answered: go on to ahead */
-/* With BDAT (RFC 3030), whenever something may be said: as many messages as
- * there are, commands and bodies, until the output is full.  FSM_QUIET, or
- * E_UNREADABLE for the body of s->sending. */
-unsigned char send_transaction_pump(struct send_session *s);
-bool send_transaction_more_rcpts(const struct send_session *s);
-void send_transaction_say_rcpt(struct send_session *s);  /* one more */
-void send_transaction_note_mail(struct send_session *s); /* MAIL was refused */
-void send_transaction_note_rcpt(struct send_session *s);
-void send_transaction_take_answer(const struct send_session *s,
-                                  struct answer *a);
-bool send_transaction_has_remainder(const struct send_session *s); /* of cur */
-void send_transaction_note_rest(
-    struct send_session *s); /* reply to DATA or to the dot */
-void send_transaction_start_body(struct send_session *s);
-/* E_SENT: all of it is queued; E_UNREADABLE; FSM_QUIET: wait for room. */
-unsigned char send_transaction_send_body(struct send_session *s);
-void send_transaction_end_body(struct send_session *s);
-void send_transaction_finish(
-    struct send_session *s); /* cur is over; it may have a remainder */
-void send_transaction_abandon(
-    struct send_session *s); /* the session ends: answer all jobs */
 #endif

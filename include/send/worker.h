@@ -1,9 +1,9 @@
 /* send/worker.h - a thread with many sessions in one pselect(), or with the
  * local mailboxes.
  *
- * The main thread gives notes (jobs, sessions to open) and gets them back;
- * both directions are a list behind one mutex and a pipe that is written to
- * only when the list was empty.  Notes given in a turn travel together. */
+ * The main thread gives notes (deliveries, sessions to open) and gets them
+ * back; both directions are a list behind one mutex and a pipe that is written
+ * to only when the list was empty.  Notes given in a turn travel together. */
 #ifndef MTA_SEND_WORKER_H
 #define MTA_SEND_WORKER_H
 
@@ -26,7 +26,7 @@ struct send_worker_options {
 int send_worker_start(struct send_worker **w,
                       const struct send_worker_options *o, struct err *e);
 
-void send_worker_give(struct send_worker *w, struct note *n);
+void send_worker_give(struct send_worker *w, struct work_item *n);
 void send_worker_hand_over(struct send_worker *w); /* at the end of a turn */
 
 /* Readable when notes have come back; send_worker_take() moves them to `to`. */

@@ -20,7 +20,7 @@
 enum { BODY_MEMORY = 256 * 1024 };
 
 struct serve_session;
-struct box_copy;
+struct mailbox_copy;
 
 /* What went wrong with the body; the answer waits for the dot (RFC 5321
  * 3.3), the rest of the data is read and dropped. */
@@ -36,7 +36,7 @@ enum body_fault {
 /* A copy for a mailbox of ours. */
 struct serve_local {
     struct list link;
-    struct box_copy *copy; /* while the commit works on it */
+    struct mailbox_copy *copy; /* while the commit works on it */
     bool failed;
     size_t address_n;
     char name[]; /* mailbox NUL address NUL */

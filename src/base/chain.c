@@ -73,11 +73,6 @@ bool chain_add(struct chain *c, struct pool *p, const void *data, size_t n)
     return true;
 }
 
-bool chain_adds(struct chain *c, struct pool *p, const char *cstr)
-{
-    return chain_add(c, p, cstr, strlen(cstr));
-}
-
 static void drop_head(struct chain *c, struct pool *p)
 {
     struct chain_block *b = c->head;

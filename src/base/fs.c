@@ -145,11 +145,6 @@ int fs_rename(const char *from, const char *to)
     AGAIN(int, ops->rename(from, to));
 }
 
-int fs_link(const char *from, const char *to)
-{
-    AGAIN(int, ops->link(from, to));
-}
-
 int fs_unlink(const char *path)
 {
     AGAIN(int, ops->unlink(path));

@@ -1,6 +1,5 @@
 #include "base/map.h"
 
-#include "base/rnd.h"
 #include "base/span.h"
 
 #include <pthread.h>
@@ -12,7 +11,7 @@ static pthread_once_t secret_once = PTHREAD_ONCE_INIT;
 
 static void make_secret(void)
 {
-    rnd_bytes(secret, sizeof secret);
+    arc4random_buf(secret, sizeof secret);
 }
 
 static uint64_t rotl(uint64_t x, int b)

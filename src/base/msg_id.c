@@ -1,8 +1,8 @@
 #include "base/msg_id.h"
 
 #include "base/clock.h"
-#include "base/rnd.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char digits[33] = "0123456789abcdefghjkmnpqrstvwxyz";
@@ -29,7 +29,7 @@ static bool get32(uint64_t *v, const char *p, size_t n)
 
 uint64_t msg_id_new_base(void)
 {
-    uint64_t low = rnd_u32() & 0xff;
+    uint64_t low = arc4random() & 0xff;
 
     return (clock_wall_us() << 8 | low) & 0xfffffffffffffffu;
 }
@@ -66,14 +66,10 @@ bool msg_id_eq(struct msg_id a, struct msg_id b)
     return a.base == b.base && a.n == b.n;
 }
 
-int msg_id_cmp(struct msg_id a, struct msg_id b)
-{
-    if (a.base != b.base)
-        return a.base < b.base ? -1 : 1;
-    return a.n == b.n ? 0 : a.n < b.n ? -1 : 1;
-}
-
 void session_id_new(char out[SESSION_ID_TEXT])
 {
-    put32(out, rnd_u64(), SESSION_ID_TEXT - 1);
+    uint64_t chance;
+
+    arc4random_buf(&chance, sizeof chance);
+    put32(out, chance, SESSION_ID_TEXT - 1);
 }

@@ -1,6 +1,5 @@
 #include "dns/mx.h"
 
-#include "base/rnd.h"
 #include "base/span.h"
 #include "dns/idn.h"
 
@@ -181,7 +180,7 @@ static void take_hosts(struct mx_query *m, const struct dns_answer *a)
     const struct dns_rr *rr[DNS_RR_MAX];
 
     for (size_t i = 0; i < a->n; i++) {
-        size_t j = rnd_below((uint32_t)i + 1);
+        size_t j = arc4random_uniform((uint32_t)i + 1);
         rr[i] = rr[j];
         rr[j] = &a->rr[i];
     }

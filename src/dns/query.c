@@ -1,7 +1,6 @@
 #include "dns/query.h"
 
 #include "base/os.h"
-#include "base/rnd.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -265,7 +264,7 @@ static void begin_try(struct dns_query *q, size_t server)
     q->tried |= bit;
     q->tries++;
     q->server = server;
-    q->id = (uint16_t)rnd_u32();
+    q->id = (uint16_t)arc4random();
     ask(q, ask_udp);
 }
 
@@ -347,7 +346,7 @@ static void ask_alias(struct dns_query *q, const struct dns_parsed *p)
 static void ask_plainly(struct dns_query *q)
 {
     q->edns = false;
-    q->id = (uint16_t)rnd_u32();
+    q->id = (uint16_t)arc4random();
     ask(q, ask_udp);
 }
 

@@ -3,13 +3,13 @@
 
 #include "base/fs.h"
 #include "base/os.h"
-#include "base/rnd.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/msg.h>
@@ -281,7 +281,7 @@ static enum found make_new(struct msgqueue *q, const struct place *p,
                            struct err *e)
 {
     for (int i = 0; i < RACES_MAX; i++) {
-        key_t key = (key_t)(rnd_u32() & 0x7fffffffu);
+        key_t key = (key_t)(arc4random() & 0x7fffffffu);
         if (key == IPC_PRIVATE)
             continue;
         enum found f = open_by_key(q, key, IPC_EXCL, p, e);

@@ -2,12 +2,12 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/rnd.h"
 #include "base/utf8.h"
 #include "mail/dsn_returned.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { VALUE_MAX = 800, LINE = 76, BOUNDARY_MAX = 64 };
@@ -40,7 +40,7 @@ static const struct action {
 };
 /* clang-format on */
 
-/* --- making values harmless ------------------------------------------- */
+/* --- making values harmless --------------------------------------------- */
 
 /* One line of printable text: line ends and controls become blanks.  Valid
  * UTF-8 stays when asked for; any other octet above ASCII becomes "?". */
@@ -76,7 +76,7 @@ static bool has_text(const char *s)
     return s != NULL && *s != '\0';
 }
 
-/* --- lines ------------------------------------------------------------ */
+/* --- lines -------------------------------------------------------------- */
 
 static void put(struct out *o, const char *text)
 {
@@ -148,7 +148,7 @@ static bool original_is_eight_bit(const struct out *o)
            (o->whole && o->original.body_eight_bit);
 }
 
-/* --- the header ------------------------------------------------------- */
+/* --- the header --------------------------------------------------------- */
 
 static void new_boundary(struct out *o)
 {
@@ -156,7 +156,7 @@ static void new_boundary(struct out *o)
     struct buf b = BUF_ON(o->boundary);
 
     /* Not to be guessed, so no message can hold it. */
-    rnd_bytes(chance, sizeof chance);
+    arc4random_buf(chance, sizeof chance);
     buf_adds(&b, "=_mta_");
     for (size_t i = 0; i < sizeof chance; i++)
         buf_addf(&b, "%02x", chance[i]);
@@ -191,7 +191,7 @@ static void put_header(struct out *o)
            "\r\n");
 }
 
-/* --- the part for people ---------------------------------------------- */
+/* --- the part for people ------------------------------------------------ */
 
 static void tell_recipient(struct out *o, const struct dsn_rcpt *r)
 {
@@ -263,7 +263,7 @@ static void put_text(struct out *o)
     put_folded(o, "", "", value);
 }
 
-/* --- the part for programs (RFC 3464) --------------------------------- */
+/* --- the part for programs (RFC 3464) ----------------------------------- */
 
 /* RFC 6533 3: an address beyond ASCII, written in ASCII. */
 static void put_utf8_address(struct out *o, const char *name, const char *text)

@@ -7,7 +7,7 @@
 
 enum { PIECE = 8192, TEXT_LINE_MAX = 998, FOLD_AT = 900, UTF8_MAX = 4 };
 
-/* --- the way out ------------------------------------------------------ */
+/* --- the way out -------------------------------------------------------- */
 
 bool dsn_flush(struct dsn_out *o)
 {
@@ -31,7 +31,7 @@ void dsn_put(struct dsn_out *o, const char *p, size_t n)
     }
 }
 
-/* --- looking ---------------------------------------------------------- */
+/* --- looking ------------------------------------------------------------ */
 
 struct look {
     struct header_scan scan;
@@ -82,7 +82,7 @@ int dsn_look(struct dsn_original *r, const struct body *b, bool all)
     return 0;
 }
 
-/* --- writing ---------------------------------------------------------- */
+/* --- writing ------------------------------------------------------------ */
 
 struct lines {
     struct dsn_out *o;

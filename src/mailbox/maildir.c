@@ -14,23 +14,23 @@
 
 enum { SWEEP_MAX = 10000 }; /* entries looked at; the rest waits */
 
-static void sub_path(char out[BOX_PATH_MAX], const struct box *k,
+static void sub_path(char out[MAILBOX_PATH_MAX], const struct mailbox *k,
                      const char *sub, const char *name)
 {
-    snprintf(out, BOX_PATH_MAX, "%s/%s/%s%s%s", k->batch->dir, k->name, sub,
+    snprintf(out, MAILBOX_PATH_MAX, "%s/%s/%s%s%s", k->batch->dir, k->name, sub,
              *name == '\0' ? "" : "/", name);
 }
 
-void maildir_path(char out[BOX_PATH_MAX], const struct box_copy *c)
+void maildir_path(char out[MAILBOX_PATH_MAX], const struct mailbox_copy *c)
 {
     sub_path(out, c->box, "new", c->name);
 }
 
-/* --- the directories -------------------------------------------------- */
+/* --- the directories ---------------------------------------------------- */
 
 /* There, a directory and not a link, and of an owner we trust with mail.
  * 1: not there. */
-static int check_dir(const struct box *k, const char *path, dev_t *dev,
+static int check_dir(const struct mailbox *k, const char *path, dev_t *dev,
                      struct err *e)
 {
     struct stat st;
@@ -41,14 +41,14 @@ static int check_dir(const struct box *k, const char *path, dev_t *dev,
                    : err_set(e, ERR_TEMP, errno, "look at %s", path);
     if (!S_ISDIR(st.st_mode))
         return err_set(e, ERR_PERM, 0, "%s is not a directory", path);
-    if (!box_owner_ok(k, st.st_uid))
+    if (!mailbox_owner_ok(k, st.st_uid))
         return err_set(e, ERR_PERM, 0, "%s belongs to uid %ld", path,
                        (long)st.st_uid);
     *dev = st.st_dev;
     return 0;
 }
 
-static int want_dir(struct box *k, const char *path, struct err *e)
+static int want_dir(struct mailbox *k, const char *path, struct err *e)
 {
     int rc = check_dir(k, path, &k->dev, e);
 
@@ -63,9 +63,9 @@ static int want_dir(struct box *k, const char *path, struct err *e)
 
 /* By the directory itself, not by its name: whose mailbox it is could put a
  * link in its place and have us remove files elsewhere. */
-static void sweep(const struct box *k)
+static void sweep(const struct mailbox *k)
 {
-    char path[BOX_PATH_MAX];
+    char path[MAILBOX_PATH_MAX];
     time_t now = (time_t)(clock_wall_us() / 1000000);
     struct dirent *entry;
     struct stat st;
@@ -86,10 +86,10 @@ static void sweep(const struct box *k)
 }
 
 /* Once per process and mailbox, and again when it turns out to be gone. */
-static int prepare(struct box *k, struct err *e)
+static int prepare(struct mailbox *k, struct err *e)
 {
     static const char *const subs[] = { "tmp", "cur", "new" };
-    char path[BOX_PATH_MAX];
+    char path[MAILBOX_PATH_MAX];
     struct err ignored;
     dev_t any;
 
@@ -98,7 +98,7 @@ static int prepare(struct box *k, struct err *e)
     if (check_dir(k, k->batch->dir, &any, &ignored) == 1 &&
         os_mkdirs(k->batch->dir, 0711, e) != 0)
         return -1;
-    box_dir(path, k);
+    mailbox_dir(path, k);
     if (want_dir(k, path, e) != 0)
         return -1;
     for (size_t i = 0; i < sizeof subs / sizeof subs[0]; i++) {
@@ -112,23 +112,23 @@ static int prepare(struct box *k, struct err *e)
     return 0;
 }
 
-/* --- one copy --------------------------------------------------------- */
+/* --- one copy ----------------------------------------------------------- */
 
 /* Time, process and a count that starts at a random number: unique even when
  * two containers share host name and pid.  O_EXCL proves it for tmp; in new
  * only files that came through tmp appear, so rename() overwrites nothing. */
-static void new_name(struct box_copy *c)
+static void new_name(struct mailbox_copy *c)
 {
-    struct box_batch *b = c->box->batch;
+    struct mailbox_batch *b = c->box->batch;
     unsigned long long now = clock_wall_us();
 
     snprintf(c->name, sizeof c->name, "%llu.M%lluP%ldQ%lu.%s", now / 1000000,
              now % 1000000, (long)getpid(), b->counter++, b->host);
 }
 
-static int open_draft(struct box_copy *c)
+static int open_draft(struct mailbox_copy *c)
 {
-    char path[BOX_PATH_MAX];
+    char path[MAILBOX_PATH_MAX];
 
     new_name(c);
     sub_path(path, c->box, "tmp", c->name);
@@ -137,9 +137,9 @@ static int open_draft(struct box_copy *c)
 }
 
 /* A mailbox that we knew may have been removed since: make it again. */
-static int create(struct box_copy *c, struct err *e)
+static int create(struct mailbox_copy *c, struct err *e)
 {
-    struct box *k = c->box;
+    struct mailbox *k = c->box;
 
     for (int tries = 0; tries < 2; tries++) {
         if (prepare(k, e) != 0)
@@ -155,22 +155,23 @@ static int create(struct box_copy *c, struct err *e)
                    k->name);
 }
 
-static int write_message(struct box_copy *c, const struct box_message *m)
+static int write_message(struct mailbox_copy *c,
+                         const struct mailbox_message *m)
 {
-    struct outfile o;
+    struct mailbox_writer o;
     char text[TRACE_MAX];
     struct buf fields = BUF_ON(text);
 
     trace_return_path(&fields, m->reverse_path);
     trace_delivered_to(&fields, m->delivered_to);
-    out_begin(&o, c->box->batch->memory, c->fd, false);
-    out_wire(&o, text, fields.n);
-    out_body(&o, &m->body);
-    out_end_line(&o);
-    return out_finish(&o);
+    mailbox_write_begin(&o, c->box->batch->memory, c->fd, false);
+    mailbox_write_wire(&o, text, fields.n);
+    mailbox_write_body(&o, &m->body);
+    mailbox_write_end_line(&o);
+    return mailbox_write_finish(&o);
 }
 
-static void close_draft(struct box_copy *c)
+static void close_draft(struct mailbox_copy *c)
 {
     if (c->fd < 0)
         return;
@@ -180,9 +181,10 @@ static void close_draft(struct box_copy *c)
     c->box->batch->nopen--;
 }
 
-int maildir_add(struct box_copy *c, const struct box_message *m, struct err *e)
+int maildir_add(struct mailbox_copy *c, const struct mailbox_message *m,
+                struct err *e)
 {
-    struct box_batch *b = c->box->batch;
+    struct mailbox_batch *b = c->box->batch;
 
     if (create(c, e) != 0)
         return -1;
@@ -196,32 +198,32 @@ int maildir_add(struct box_copy *c, const struct box_message *m, struct err *e)
         return -1;
     }
     /* Descriptors are few: the oldest is synced before its time. */
-    if (b->nopen > BOX_OPEN_MAX)
-        maildir_sync(LIST_ENTRY(b->open.next, struct box_copy, of_open));
+    if (b->nopen > MAILBOX_OPEN_MAX)
+        maildir_sync(LIST_ENTRY(b->open.next, struct mailbox_copy, of_open));
     return 0;
 }
 
-static void remove_draft(struct box_copy *c)
+static void remove_draft(struct mailbox_copy *c)
 {
-    char path[BOX_PATH_MAX];
+    char path[MAILBOX_PATH_MAX];
 
     close_draft(c);
     sub_path(path, c->box, "tmp", c->name);
-    box_unlink(path);
+    mailbox_unlink(path);
 }
 
-void maildir_synced(struct box_copy *c, const struct err *e)
+void maildir_synced(struct mailbox_copy *c, const struct err *e)
 {
     if (e == NULL) {
         close_draft(c);
         c->state = COPY_SYNCED;
     } else {
         remove_draft(c);
-        box_fail(c, e);
+        mailbox_fail(c, e);
     }
 }
 
-void maildir_sync(struct box_copy *c)
+void maildir_sync(struct mailbox_copy *c)
 {
     struct err e;
     int rc = fs_fsync(c->fd);
@@ -232,17 +234,17 @@ void maildir_sync(struct box_copy *c)
     maildir_synced(c, rc == 0 ? NULL : &e);
 }
 
-void maildir_abort(struct box_copy *c)
+void maildir_abort(struct mailbox_copy *c)
 {
     remove_draft(c);
     c->state = COPY_ABORTED;
 }
 
-/* --- publishing ------------------------------------------------------- */
+/* --- publishing --------------------------------------------------------- */
 
-static void move(struct box_copy *c)
+static void move(struct mailbox_copy *c)
 {
-    char from[BOX_PATH_MAX], to[BOX_PATH_MAX];
+    char from[MAILBOX_PATH_MAX], to[MAILBOX_PATH_MAX];
     struct err e;
 
     sub_path(from, c->box, "tmp", c->name);
@@ -254,28 +256,28 @@ static void move(struct box_copy *c)
     err_set(&e, ERR_TEMP, errno, "rename to %s", to);
     c->box->known = c->box->known && e.sys != ENOENT;
     remove_draft(c);
-    box_fail(c, &e);
+    mailbox_fail(c, &e);
 }
 
-static struct box_copy *copy_of(struct list *l)
+static struct mailbox_copy *copy_of(struct list *l)
 {
-    return LIST_ENTRY(l, struct box_copy, of_box);
+    return LIST_ENTRY(l, struct mailbox_copy, of_box);
 }
 
 /* We must not own what we are about to refuse. */
-void maildir_take_back(struct box *k, const struct err *e)
+void maildir_take_back(struct mailbox *k, const struct err *e)
 {
-    char path[BOX_PATH_MAX];
+    char path[MAILBOX_PATH_MAX];
 
     for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
         if (copy_of(l)->state == COPY_DONE) {
             maildir_path(path, copy_of(l));
-            box_unlink(path);
-            box_fail(copy_of(l), e);
+            mailbox_unlink(path);
+            mailbox_fail(copy_of(l), e);
         }
 }
 
-void maildir_move(struct box *k)
+void maildir_move(struct mailbox *k)
 {
     k->moved = 0;
     for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
@@ -285,15 +287,16 @@ void maildir_move(struct box *k)
         }
 }
 
-void maildir_settle(struct box *k)
+void maildir_settle(struct mailbox *k)
 {
-    char path[BOX_PATH_MAX];
+    char path[MAILBOX_PATH_MAX];
     struct err e;
 
     sub_path(path, k, "new", "");
     if (!fs_is_same(&k->id, AT_FDCWD, path))
         k->durable = false; /* others may have made the mailbox anew */
-    if (!(k->durable && k->batch->top_durable) && box_sync_entry(k, &e) != 0) {
+    if (!(k->durable && k->batch->top_durable) &&
+        mailbox_sync_entry(k, &e) != 0) {
         maildir_take_back(k, &e);
     } else if (fs_sync_dir(path) != 0) {
         err_set(&e, ERR_TEMP, errno, "sync %s", path);

@@ -24,7 +24,7 @@ enum together { NOT_TRIED, SYNCED, FAILED };
 
 /* That writes what others have left there, too: where it takes long, or does
  * not work, files are synced one by one for a while. */
-static enum together sync_all_of(struct box_batch *b, int fd, struct err *e)
+static enum together sync_all_of(struct mailbox_batch *b, int fd, struct err *e)
 {
     uint64_t began = clock_mono_ms();
 
@@ -42,17 +42,17 @@ static enum together sync_all_of(struct box_batch *b, int fd, struct err *e)
     return FAILED;
 }
 
-static struct box_copy *draft_of(struct list *l)
+static struct mailbox_copy *draft_of(struct list *l)
 {
-    return LIST_ENTRY(l, struct box_copy, of_open);
+    return LIST_ENTRY(l, struct mailbox_copy, of_open);
 }
 
 /* Through the oldest draft: opened before the others were written, it hears
  * of what failed in any of them.  After a failure nobody knows in which, and
  * a second sync need not hear of it: none of them counts. */
-static void sync_together(struct box_batch *b)
+static void sync_together(struct mailbox_batch *b)
 {
-    struct box_copy *first = draft_of(b->open.next);
+    struct mailbox_copy *first = draft_of(b->open.next);
     dev_t dev = first->box->dev;
     struct err e;
     enum together how = sync_all_of(b, first->fd, &e);
@@ -66,7 +66,7 @@ static void sync_together(struct box_batch *b)
     }
 }
 
-void maildir_sync_turn(struct box_batch *b)
+void maildir_sync_batch(struct mailbox_batch *b)
 {
     if (b->nopen >= TOGETHER)
         sync_together(b);
@@ -79,7 +79,7 @@ void maildir_sync_turn(struct box_batch *b)
 
 /* mail_dir and its file system, before the renames that are to be synced
  * through it.  -1: there are too few of them, or it cannot be had. */
-static int open_top(struct box_batch *b, dev_t *dev)
+static int open_top(struct mailbox_batch *b, dev_t *dev)
 {
     size_t boxes = 0;
 
@@ -102,7 +102,7 @@ static int open_top(struct box_batch *b, dev_t *dev)
 
 /* The entries above mail_dir may be on another file system: they are made
  * durable by the first mailbox that is settled alone. */
-static void settle(struct box *k, enum together how, dev_t dev,
+static void settle(struct mailbox *k, enum together how, dev_t dev,
                    const struct err *e)
 {
     if (k->moved == 0)
@@ -116,7 +116,7 @@ static void settle(struct box *k, enum together how, dev_t dev,
     }
 }
 
-void maildir_publish_turn(struct box_batch *b)
+void maildir_publish_batch(struct mailbox_batch *b)
 {
     dev_t dev = 0;
     int fd = open_top(b, &dev);
@@ -124,11 +124,11 @@ void maildir_publish_turn(struct box_batch *b)
     struct err e;
 
     for (struct list *l = b->turn.next; l != &b->turn; l = l->next)
-        maildir_move(LIST_ENTRY(l, struct box, of_turn));
+        maildir_move(LIST_ENTRY(l, struct mailbox, of_turn));
     if (fd >= 0) {
         how = sync_all_of(b, fd, &e);
         fs_close(fd);
     }
     for (struct list *l = b->turn.next; l != &b->turn; l = l->next)
-        settle(LIST_ENTRY(l, struct box, of_turn), how, dev, &e);
+        settle(LIST_ENTRY(l, struct mailbox, of_turn), how, dev, &e);
 }

@@ -16,21 +16,22 @@
 
 static const char lock_suffix[] = ".lock";
 
-static struct box_copy *copy_of(struct list *l)
+static struct mailbox_copy *copy_of(struct list *l)
 {
-    return LIST_ENTRY(l, struct box_copy, of_box);
+    return LIST_ENTRY(l, struct mailbox_copy, of_box);
 }
 
-static void lock_path(char out[BOX_PATH_MAX], const struct box *k)
+static void lock_path(char out[MAILBOX_PATH_MAX], const struct mailbox *k)
 {
-    snprintf(out, BOX_PATH_MAX, "%s/%s%s", k->batch->dir, k->name, lock_suffix);
+    snprintf(out, MAILBOX_PATH_MAX, "%s/%s%s", k->batch->dir, k->name,
+             lock_suffix);
 }
 
-/* --- open and lock ---------------------------------------------------- */
+/* --- open and lock ------------------------------------------------------ */
 
 /* A link could lead to any file that we may write, a second name could be
  * such a file; a device or pipe is no place for mail. */
-static int check_file(const struct box *k, const struct stat *st,
+static int check_file(const struct mailbox *k, const struct stat *st,
                       const char *path, struct err *e)
 {
     if (!S_ISREG(st->st_mode))
@@ -38,7 +39,7 @@ static int check_file(const struct box *k, const struct stat *st,
     if (st->st_nlink != 1)
         return err_set(e, ERR_PERM, 0, "%s has other names too (hard links)",
                        path);
-    if (!box_owner_ok(k, st->st_uid))
+    if (!mailbox_owner_ok(k, st->st_uid))
         return err_set(e, ERR_PERM, 0, "%s belongs to uid %ld", path,
                        (long)st->st_uid);
     return 0;
@@ -58,7 +59,7 @@ static int open_existing(const char *path)
     return fs_open(path, O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK, 0);
 }
 
-static int open_file(struct box *k, const char *path, struct err *e)
+static int open_file(struct mailbox *k, const char *path, struct err *e)
 {
     struct stat st;
 
@@ -85,7 +86,7 @@ static int open_file(struct box *k, const char *path, struct err *e)
 
 /* After a crash, or a careless program, the last message may lack its blank
  * line or even its line end; ours would become part of it. */
-static int look_at_end(struct box *k, const char *path, struct err *e)
+static int look_at_end(struct mailbox *k, const char *path, struct err *e)
 {
     char tail[2] = { '\n', '\n' };
     off_t from = k->old_size < 2 ? 0 : k->old_size - 2;
@@ -100,14 +101,14 @@ static int look_at_end(struct box *k, const char *path, struct err *e)
 }
 
 /* The reverse order of taking: the dotlock last. */
-static void unlock(struct box *k)
+static void unlock(struct mailbox *k)
 {
-    char path[BOX_PATH_MAX];
+    char path[MAILBOX_PATH_MAX];
 
     if (k->fd >= 0) {
-        box_dir(path, k);
+        mailbox_dir(path, k);
         if (k->made && k->end == 0)
-            box_unlink(path); /* made by us for nothing */
+            mailbox_unlink(path); /* made by us for nothing */
         fs_close(k->fd);
     }
     if (k->lock_fd >= 0) {
@@ -120,13 +121,13 @@ static void unlock(struct box *k)
 }
 
 /* First the dotlock, then the file's own: everywhere in this order. */
-static int lock(struct box *k, struct err *e)
+static int lock(struct mailbox *k, struct err *e)
 {
-    char path[BOX_PATH_MAX];
+    char path[MAILBOX_PATH_MAX];
 
     if (k->lock_fd >= 0)
         return 0;
-    if (k->batch->nlocked >= BOX_OPEN_MAX)
+    if (k->batch->nlocked >= MAILBOX_OPEN_MAX)
         return err_set(e, ERR_TEMP, 0, "too many mailboxes in one turn");
     lock_path(path, k);
     k->lock_fd = dotlock_take(path, e);
@@ -136,14 +137,14 @@ static int lock(struct box *k, struct err *e)
     if (k->lock_fd < 0)
         return -1;
     k->batch->nlocked++;
-    box_dir(path, k);
+    mailbox_dir(path, k);
     if (open_file(k, path, e) == 0 && look_at_end(k, path, e) == 0)
         return 0;
     unlock(k);
     return -1;
 }
 
-/* --- noting down a copy ----------------------------------------------- */
+/* --- noting down a copy ------------------------------------------------- */
 
 /* `From sender date`, RFC 4155: no blank in the sender, asctime in UTC. */
 static void from_line(struct buf *out, struct span sender)
@@ -165,7 +166,7 @@ static void from_line(struct buf *out, struct span sender)
 }
 
 /* The spans of m need not live as long as the copy. */
-static int note(struct box_copy *c, const struct box_message *m)
+static int note(struct mailbox_copy *c, const struct mailbox_message *m)
 {
     char text[TRACE_MAX + 1024];
     struct buf head = BUF_ON(text);
@@ -183,9 +184,10 @@ static int note(struct box_copy *c, const struct box_message *m)
     return 0;
 }
 
-int mbox_add(struct box_copy *c, const struct box_message *m, struct err *e)
+int mbox_add(struct mailbox_copy *c, const struct mailbox_message *m,
+             struct err *e)
 {
-    struct box *k = c->box;
+    struct mailbox *k = c->box;
     struct span name = span_of(k->name);
     size_t n = sizeof lock_suffix - 1;
 
@@ -202,9 +204,9 @@ int mbox_add(struct box_copy *c, const struct box_message *m, struct err *e)
     return err_set(e, ERR_TEMP, 0, "no memory for a copy for %s", k->name);
 }
 
-/* --- appending -------------------------------------------------------- */
+/* --- appending ---------------------------------------------------------- */
 
-static int cut(struct box *k, off_t size)
+static int cut(struct mailbox *k, off_t size)
 {
     if (fs_truncate(k->fd, size) != 0 && fs_truncate(k->fd, size) != 0)
         return -1;
@@ -212,29 +214,29 @@ static int cut(struct box *k, off_t size)
     return 0;
 }
 
-static int write_copy(struct box_copy *c, uint64_t *size)
+static int write_copy(struct mailbox_copy *c, uint64_t *size)
 {
-    struct box *k = c->box;
-    struct outfile o;
+    struct mailbox *k = c->box;
+    struct mailbox_writer o;
 
-    out_begin(&o, k->batch->memory, k->fd, true);
+    mailbox_write_begin(&o, k->batch->memory, k->fd, true);
     if (k->end == k->old_size)
-        out_raw(&o, "\n\n", k->missing);
-    out_raw(&o, c->head, c->from_n);
-    out_wire(&o, c->head + c->from_n, c->head_n - c->from_n);
+        mailbox_write_raw(&o, "\n\n", k->missing);
+    mailbox_write_raw(&o, c->head, c->from_n);
+    mailbox_write_wire(&o, c->head + c->from_n, c->head_n - c->from_n);
     o.quote = true;
-    out_body(&o, &c->body);
-    out_end_line(&o);
-    out_raw(&o, "\n", 1);
+    mailbox_write_body(&o, &c->body);
+    mailbox_write_end_line(&o);
+    mailbox_write_raw(&o, "\n", 1);
     *size = o.size;
-    return out_finish(&o);
+    return mailbox_write_finish(&o);
 }
 
 /* On failure nothing of it is left, unless the file cannot even be cut; then
  * nothing more is appended, for who knows where it would begin. */
-static int append(struct box_copy *c, struct err *e)
+static int append(struct mailbox_copy *c, struct err *e)
 {
-    struct box *k = c->box;
+    struct mailbox *k = c->box;
     uint64_t size = 0;
 
     c->at = k->end;
@@ -247,12 +249,13 @@ static int append(struct box_copy *c, struct err *e)
     int rc = cut(k, k->end) == 0 ? -1 : -2;
     if (rc == -2)
         err_prefix(e, "half a message may be left at the end");
-    box_fail(c, e);
+    mailbox_fail(c, e);
     return rc;
 }
 
 /* Append those in this state from `from` on; they become synced. */
-static void append_all(struct box *k, struct list *from, enum copy_state state)
+static void append_all(struct mailbox *k, struct list *from,
+                       enum copy_state state)
 {
     off_t before = k->end;
     struct err e;
@@ -268,28 +271,28 @@ static void append_all(struct box *k, struct list *from, enum copy_state state)
     if (rc != 0 && rc != -2)
         cut(k, before);
     for (struct list *l = from; l != &k->copies; l = l->next) {
-        struct box_copy *c = copy_of(l);
+        struct mailbox_copy *c = copy_of(l);
         if (c->state == state && rc == 0)
             c->state = COPY_SYNCED;
         else if (c->state == state)
-            box_fail(c, &e);
+            mailbox_fail(c, &e);
     }
 }
 
-void mbox_sync(struct box *k)
+void mbox_sync(struct mailbox *k)
 {
     if (k->fd >= 0)
         append_all(k, k->copies.next, COPY_WRITTEN);
 }
 
-/* --- the end of the turn ---------------------------------------------- */
+/* --- the end of the turn ------------------------------------------------ */
 
 /* A copy that was taken back after it was appended is cut off together with
  * all that follows it, and the others are appended again. */
-static void take_out_aborted(struct box *k)
+static void take_out_aborted(struct mailbox *k)
 {
     for (struct list *l = k->copies.next; l != &k->copies; l = l->next) {
-        struct box_copy *c = copy_of(l);
+        struct mailbox_copy *c = copy_of(l);
         if (c->state != COPY_ABORTED || c->at < 0)
             continue;
         /* If it cannot be cut the sender will bring a duplicate: no loss. */
@@ -299,16 +302,16 @@ static void take_out_aborted(struct box *k)
     }
 }
 
-void mbox_publish(struct box *k)
+void mbox_publish(struct mailbox *k)
 {
     struct err e;
 
     if (k->fd < 0)
         return;
     take_out_aborted(k);
-    if (!k->durable && k->end > k->old_size && box_sync_entry(k, &e) != 0) {
+    if (!k->durable && k->end > k->old_size && mailbox_sync_entry(k, &e) != 0) {
         cut(k, k->old_size);
-        box_fail_all(k, &e);
+        mailbox_fail_all(k, &e);
     }
     for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
         if (copy_of(l)->state == COPY_SYNCED)

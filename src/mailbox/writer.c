@@ -8,12 +8,13 @@
 enum { FROM_N = 5, IN_LINE = 255 }; /* of `match` */
 static const char from_word[] = "From ";
 
-void out_begin(struct outfile *o, struct outfile_memory *m, int fd, bool append)
+void mailbox_write_begin(struct mailbox_writer *o,
+                         struct mailbox_writer_memory *m, int fd, bool append)
 {
-    *o = (struct outfile){ .m = m, .fd = fd, .append = append };
+    *o = (struct mailbox_writer){ .m = m, .fd = fd, .append = append };
 }
 
-static void flush(struct outfile *o)
+static void flush(struct mailbox_writer *o)
 {
     if (o->n == 0 || o->error != 0)
         return;
@@ -25,19 +26,19 @@ static void flush(struct outfile *o)
     o->n = 0;
 }
 
-void out_raw(struct outfile *o, const char *p, size_t n)
+void mailbox_write_raw(struct mailbox_writer *o, const char *p, size_t n)
 {
     if (n > 0)
         o->last = p[n - 1];
     while (n > 0 && o->error == 0) {
-        size_t part = OUTFILE_BUFFER - o->n;
+        size_t part = MAILBOX_WRITER_BUFFER - o->n;
         part = n < part ? n : part;
         memcpy(o->m->out + o->n, p, part);
         o->n += part;
         o->size += part;
         p += part;
         n -= part;
-        if (o->n == OUTFILE_BUFFER)
+        if (o->n == MAILBOX_WRITER_BUFFER)
             flush(o);
     }
 }
@@ -45,24 +46,24 @@ void out_raw(struct outfile *o, const char *p, size_t n)
 /* One octet at a time, only while the line may still be ">>>From ".  The
  * run of ">" is passed on at once: where in it the new one stands is all the
  * same. */
-static void match_from(struct outfile *o, char c)
+static void match_from(struct mailbox_writer *o, char c)
 {
     if (c == from_word[o->match]) {
         if (++o->match == FROM_N) {
-            out_raw(o, ">From ", FROM_N + 1);
+            mailbox_write_raw(o, ">From ", FROM_N + 1);
             o->match = IN_LINE;
         }
         return;
     }
-    out_raw(o, from_word, o->match);
+    mailbox_write_raw(o, from_word, o->match);
     o->match = c == '\n' ? 0 : c == '>' && o->match == 0 ? 0 : IN_LINE;
-    out_raw(o, &c, 1);
+    mailbox_write_raw(o, &c, 1);
 }
 
-static void put_lines(struct outfile *o, const char *p, size_t n)
+static void put_lines(struct mailbox_writer *o, const char *p, size_t n)
 {
     if (!o->quote) {
-        out_raw(o, p, n);
+        mailbox_write_raw(o, p, n);
         return;
     }
     while (n > 0) {
@@ -74,14 +75,14 @@ static void put_lines(struct outfile *o, const char *p, size_t n)
         }
         const char *end = memchr(p, '\n', n);
         size_t part = end == NULL ? n : (size_t)(end - p) + 1;
-        out_raw(o, p, part);
+        mailbox_write_raw(o, p, part);
         o->match = end == NULL ? IN_LINE : 0;
         p += part;
         n -= part;
     }
 }
 
-void out_wire(struct outfile *o, const char *p, size_t n)
+void mailbox_write_wire(struct mailbox_writer *o, const char *p, size_t n)
 {
     while (n > 0) {
         if (o->cr && *p != '\n')
@@ -96,26 +97,26 @@ void out_wire(struct outfile *o, const char *p, size_t n)
     }
 }
 
-static void chain_body(struct outfile *o, const struct body *b)
+static void chain_body(struct mailbox_writer *o, const struct body *b)
 {
     for (const struct chain_block *k = b->chain->head; k != NULL; k = k->next)
-        out_wire(o, k->data + k->from, k->to - k->from);
+        mailbox_write_wire(o, k->data + k->from, k->to - k->from);
 }
 
-static void file_body(struct outfile *o, const struct body *b)
+static void file_body(struct mailbox_writer *o, const struct body *b)
 {
     for (uint64_t at = 0; at < b->size && o->error == 0;) {
-        ssize_t n = body_read(b, at, o->m->in, OUTFILE_INPUT);
+        ssize_t n = body_read(b, at, o->m->in, MAILBOX_WRITER_INPUT);
         if (n <= 0) {
             o->error = n < 0 ? errno : EIO;
             return;
         }
-        out_wire(o, o->m->in, (size_t)n);
+        mailbox_write_wire(o, o->m->in, (size_t)n);
         at += (uint64_t)n;
     }
 }
 
-void out_body(struct outfile *o, const struct body *b)
+void mailbox_write_body(struct mailbox_writer *o, const struct body *b)
 {
     if (b->chain != NULL)
         chain_body(o, b);
@@ -124,10 +125,10 @@ void out_body(struct outfile *o, const struct body *b)
 }
 
 /* What the automata hold back is content when nothing follows. */
-static void let_go(struct outfile *o)
+static void let_go(struct mailbox_writer *o)
 {
     if (o->match != IN_LINE && o->match > 0) {
-        out_raw(o, from_word, o->match);
+        mailbox_write_raw(o, from_word, o->match);
         o->match = IN_LINE;
     }
     if (o->cr)
@@ -135,14 +136,14 @@ static void let_go(struct outfile *o)
     o->cr = false;
 }
 
-void out_end_line(struct outfile *o)
+void mailbox_write_end_line(struct mailbox_writer *o)
 {
     let_go(o);
     if (o->last != '\n' && o->last != '\0')
         put_lines(o, "\n", 1);
 }
 
-int out_finish(struct outfile *o)
+int mailbox_write_finish(struct mailbox_writer *o)
 {
     let_go(o);
     flush(o);

@@ -29,7 +29,7 @@ struct place {
     char *p, *end;         /* the rest of the line; *end can be written */
 };
 
-/* --- the file --------------------------------------------------------- */
+/* --- the file ----------------------------------------------------------- */
 
 static int read_all(int fd, char *to, size_t n)
 {
@@ -79,7 +79,7 @@ out:
     return rc;
 }
 
-/* --- names ------------------------------------------------------------ */
+/* --- names -------------------------------------------------------------- */
 
 static int bad(const struct place *at, struct err *e, const char *what)
 {
@@ -144,7 +144,7 @@ static int take_name(struct place *at, char stop, char **name, char *stopped,
     return 0;
 }
 
-/* --- lines ------------------------------------------------------------ */
+/* --- lines -------------------------------------------------------------- */
 
 static struct alias *find(const struct alias_file *f, struct span name)
 {

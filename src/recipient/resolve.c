@@ -28,7 +28,7 @@ struct local {
     size_t ndomains;
 };
 
-/* --- open and close --------------------------------------------------- */
+/* --- open and close ----------------------------------------------------- */
 
 static int take_domains(struct local *l, const struct local_options *o)
 {
@@ -107,7 +107,7 @@ void local_close(struct local **lp)
     *lp = NULL;
 }
 
-/* --- simple questions ------------------------------------------------- */
+/* --- simple questions --------------------------------------------------- */
 
 static bool is_loopback_literal(struct span d)
 {
@@ -144,7 +144,7 @@ static size_t tag_at(const struct local *l, struct span name)
 /* Lower case, and possible as the name of a mailbox. */
 static bool box_name(char out[NAME_MAX_LOCAL + 1], struct span name)
 {
-    if (!box_name_valid(name) || !span_copy(out, NAME_MAX_LOCAL + 1, name))
+    if (!mailbox_name_valid(name) || !span_copy(out, NAME_MAX_LOCAL + 1, name))
         return false;
     ascii_lower_str(out);
     return true;
@@ -174,7 +174,7 @@ bool local_is_user(const struct local *l, const char *name)
     return find_user(l, (struct span){ s.p, at }, domain) == USER_YES;
 }
 
-/* --- the expansion ---------------------------------------------------- */
+/* --- the expansion ------------------------------------------------------ */
 
 struct found {
     struct found *next;
@@ -400,7 +400,7 @@ static void look_up(struct walk *w, struct span local, struct span domain,
     try_special(w, base, domain, with_aliases);
 }
 
-/* --- the answer ------------------------------------------------------- */
+/* --- the answer --------------------------------------------------------- */
 
 static void free_found(struct found *f)
 {

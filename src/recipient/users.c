@@ -26,7 +26,7 @@ struct users {
     struct pool *pool;
 };
 
-/* --- the file --------------------------------------------------------- */
+/* --- the file ----------------------------------------------------------- */
 
 static bool listed(const struct users *u, struct span name)
 {
@@ -49,7 +49,7 @@ static bool is_entry(struct span s)
     for (size_t i = 0; i < s.n; i++)
         if (s.p[i] == ' ' || s.p[i] == '\t')
             return false;
-    return box_name_valid((struct span){ s.p, at }) &&
+    return mailbox_name_valid((struct span){ s.p, at }) &&
            (at == s.n || (s.n - at > 1 && s.n < ALIAS_NAME_MAX));
 }
 

@@ -4,28 +4,31 @@
  * A notice is a message in our own queue.  Only when it is durable are the
  * recipients it tells of marked, so that a crash tells twice rather than
  * never.  Many notices share one commit. */
-#include "send/sched.h"
+#include "send/bounce.h"
 
 #include "base/body.h"
 #include "base/clock.h"
 #include "log/log.h"
 #include "mail/dsn.h"
+#include "send/queue_scan.h"
+#include "send/result.h"
+#include "send/sched.h"
 #include "spool/large.h"
 
 #include <errno.h>
 #include <string.h>
 
 enum {
-    GROUPS_MAX = 32,      /* messages told of in one commit */
-    LOOK_AHEAD = 200,     /* jobs searched for others of the same message */
-    RCPTS_MAX = 400,      /* told of in one notice */
-    PARTS_MAX = 4,        /* failed, delayed, relayed, delivered */
+    GROUPS_MAX = 32,  /* messages told of in one commit */
+    LOOK_AHEAD = 200, /* deliveries searched for others of the same message */
+    RCPTS_MAX = 400,  /* told of in one notice */
+    PARTS_MAX = 4,    /* failed, delayed, relayed, delivered */
     FULL_MAX = 64 * 1024, /* RET=FULL returns no more than that whole */
     SMALL_MAX = 256 * 1024
 };
 
 struct group {
-    struct list jobs;
+    struct list deliveries;
     char bounce[MSG_ID_TEXT];
     bool failed;
 };
@@ -38,12 +41,13 @@ struct batch {
     size_t nchains;
 };
 
-static struct job *job_at(struct list *l)
+static struct delivery *delivery_at(struct list *l)
 {
-    return LIST_ENTRY(LIST_ENTRY(l, struct note, link), struct job, note);
+    return LIST_ENTRY(LIST_ENTRY(l, struct work_item, link), struct delivery,
+                      note);
 }
 
-/* --- pieces of a message --------------------------------------------------*/
+/* --- pieces of a message ------------------------------------------------ */
 
 static bool add_field(struct sched *s, struct chain *env, enum spool_field type,
                       const char *text)
@@ -77,7 +81,7 @@ static bool no_room(struct err *e)
     return false;
 }
 
-/* --- a notice -------------------------------------------------------------*/
+/* --- a notice ----------------------------------------------------------- */
 
 /* clang-format off */
 static const struct {
@@ -91,15 +95,15 @@ static const struct {
 };
 /* clang-format on */
 
-static size_t collect(struct dsn_rcpt *out, struct list *jobs,
+static size_t collect(struct dsn_rcpt *out, struct list *deliveries,
                       enum notice notice)
 {
     size_t n = 0;
 
-    for (struct list *l = jobs->next; l != jobs; l = l->next) {
-        struct job *j = job_at(l);
+    for (struct list *l = deliveries->next; l != deliveries; l = l->next) {
+        struct delivery *j = delivery_at(l);
         for (size_t i = 0; i < j->nrcpt && n < RCPTS_MAX; i++) {
-            const struct job_rcpt *r = &j->rcpt[i];
+            const struct delivery_rcpt *r = &j->rcpt[i];
             if (r->notice != notice)
                 continue;
             out[n++] = (struct dsn_rcpt){ .address = r->address,
@@ -124,7 +128,7 @@ static int add_message(struct sched *s, struct batch *b,
 static int write_notice(struct sched *s, struct batch *b, struct group *g,
                         struct dsn *d, struct err *e)
 {
-    const struct job *j = job_at(g->jobs.next);
+    const struct delivery *j = delivery_at(g->deliveries.next);
     struct sink k = { s, &b->body[b->nchains], false };
     struct spool_submission m = { .arrival = clock_wall_us(), .nrcpt = 1 };
     static const struct chain empty = CHAIN_INIT;
@@ -163,14 +167,14 @@ static int write_notices(struct sched *s, struct batch *b, struct group *g,
 
     for (size_t i = 0; i < PARTS_MAX; i++) {
         struct dsn d = { .action = parts[i].action, .rcpt = rcpt };
-        d.nrcpt = collect(rcpt, &g->jobs, parts[i].notice);
+        d.nrcpt = collect(rcpt, &g->deliveries, parts[i].notice);
         if (d.nrcpt > 0 && write_notice(s, b, g, &d, e) != 0)
             return -1;
     }
     return 0;
 }
 
-/* --- a copy for other addresses -------------------------------------------*/
+/* --- a copy for other addresses ----------------------------------------- */
 
 static int copy_small(struct sched *s, struct chain *to, const struct body *b,
                       struct err *e)
@@ -215,7 +219,7 @@ out:
 }
 
 static uint32_t add_forwards(struct sched *s, struct chain *env,
-                             const struct job *j)
+                             const struct delivery *j)
 {
     uint32_t n = 0;
 
@@ -231,7 +235,7 @@ static uint32_t add_forwards(struct sched *s, struct chain *env,
     return n;
 }
 
-static bool has_forwards(const struct job *j)
+static bool has_forwards(const struct delivery *j)
 {
     for (size_t i = 0; i < j->nrcpt; i++)
         if (j->rcpt[i].notice == NOTICE_FORWARD)
@@ -240,7 +244,7 @@ static bool has_forwards(const struct job *j)
 }
 
 static int write_copy(struct sched *s, struct batch *b, struct group *g,
-                      const struct job *j, struct err *e)
+                      const struct delivery *j, struct err *e)
 {
     struct spool_submission m = { .arrival = clock_wall_us(),
                                   .flags = j->flags & ~(uint32_t)SPOOL_LARGE,
@@ -261,37 +265,37 @@ static int write_copy(struct sched *s, struct batch *b, struct group *g,
     return add_message(s, b, &m, e);
 }
 
-/* --- a commit -------------------------------------------------------------*/
+/* --- a commit ----------------------------------------------------------- */
 
-/* The first job in line and others of its message; a job that forwards goes
- * alone. */
+/* The first delivery in line and others of its message; a delivery that
+ * forwards goes alone. */
 static void gather(struct sched *s, struct group *g)
 {
-    struct job *first = job_at(list_pop(&s->notices));
+    struct delivery *first = delivery_at(list_pop(&s->notices));
     size_t looked = 0, rcpts = first->nrcpt;
 
-    list_init(&g->jobs);
+    list_init(&g->deliveries);
     snprintf(g->bounce, sizeof g->bounce, "none");
     g->failed = false;
-    list_push(&g->jobs, &first->note.link);
+    list_push(&g->deliveries, &first->note.link);
     if (has_forwards(first))
         return;
     for (struct list *l = s->notices.next, *next;
          l != &s->notices && looked++ < LOOK_AHEAD; l = next) {
-        struct job *j = job_at(l);
+        struct delivery *j = delivery_at(l);
         next = l->next;
         if (j->msg != first->msg || rcpts + j->nrcpt > RCPTS_MAX ||
             has_forwards(j))
             continue;
         rcpts += j->nrcpt;
         list_remove(l);
-        list_push(&g->jobs, l);
+        list_push(&g->deliveries, l);
     }
 }
 
 static void write_group(struct sched *s, struct batch *b, struct group *g)
 {
-    struct job *first = job_at(g->jobs.next);
+    struct delivery *first = delivery_at(g->deliveries.next);
     struct err e;
     int rc = 0;
 
@@ -320,8 +324,9 @@ static void end_batch(struct sched *s, struct batch *b)
     }
     for (size_t i = 0; i < b->ngroups; i++) {
         struct group *g = &b->group[i];
-        while ((l = list_pop(&g->jobs)) != NULL)
-            outcome_settled(s, job_at(l), ok && !g->failed ? g->bounce : NULL);
+        while ((l = list_pop(&g->deliveries)) != NULL)
+            result_settled(s, delivery_at(l),
+                           ok && !g->failed ? g->bounce : NULL);
     }
     s->scan_now |= ok;
 }

@@ -13,13 +13,13 @@ enum { COPIES_MAX = 512, TARGETS_MAX = 256 };
 /* A copy and the recipient it is for; copies of one recipient stand side by
  * side, and all of them succeed or it is tried again. */
 struct entry {
-    struct job_rcpt *rcpt;
-    struct box_copy *copy;
+    struct delivery_rcpt *rcpt;
+    struct mailbox_copy *copy;
 };
 
 struct boxes {
     struct local *local;
-    struct box_batch *batch;
+    struct mailbox_batch *batch;
     struct entry entry[COPIES_MAX];
     size_t n;
 };
@@ -35,9 +35,9 @@ int boxes_open(struct boxes **out, const struct conf *c, struct err *e)
         .aliases = c->serve.aliases,
         .delimiter = c->serve.recipient_delimiter,
     };
-    struct box_options bo = {
+    struct mailbox_options bo = {
         .mail_dir = c->serve.mail_dir,
-        .kind = c->serve.mailbox == CONF_MBOX ? BOX_MBOX : BOX_MAILDIR,
+        .kind = c->serve.mailbox == CONF_MBOX ? MAILBOX_MBOX : MAILBOX_MAILDIR,
         .hostname = c->hostname,
         .max_copies = COPIES_MAX,
     };
@@ -45,7 +45,7 @@ int boxes_open(struct boxes **out, const struct conf *c, struct err *e)
     if (b == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for local delivery");
     if (local_open(&b->local, &lo, e) != 0 ||
-        box_batch_new(&b->batch, &bo, e) != 0) {
+        mailbox_batch_new(&b->batch, &bo, e) != 0) {
         boxes_close(&b);
         return -1;
     }
@@ -57,35 +57,35 @@ void boxes_close(struct boxes **b)
 {
     if (*b == NULL)
         return;
-    box_batch_free(&(*b)->batch);
+    mailbox_batch_free(&(*b)->batch);
     local_close(&(*b)->local);
     free(*b);
     *b = NULL;
 }
 
-/* --- one recipient --------------------------------------------------------*/
+/* --- one recipient ------------------------------------------------------ */
 
 struct target_ctx {
     struct boxes *b;
-    struct job *job;
-    struct job_rcpt *rcpt;
+    struct delivery *delivery;
+    struct delivery_rcpt *rcpt;
     size_t targets;
 };
 
 static void answer_of_err(struct answer *a, const struct err *e)
 {
-    answer_set(a, e->kind == ERR_PERM ? VERDICT_FAILED : VERDICT_DEFERRED,
+    answer_set(a, e->kind == ERR_PERM ? OUTCOME_FAILED : OUTCOME_DEFERRED,
                e->kind == ERR_PERM ? "5.2.0" : "4.2.0", "%.200s", e->text);
 }
 
 static int add_copy(struct target_ctx *t, const char *user)
 {
-    struct box_message m = { .user = user,
-                             .reverse_path = span_of(t->job->sender),
-                             .delivered_to = span_of(t->rcpt->address),
-                             .body = t->job->body };
+    struct mailbox_message m = { .user = user,
+                                 .reverse_path = span_of(t->delivery->sender),
+                                 .delivered_to = span_of(t->rcpt->address),
+                                 .body = t->delivery->body };
     struct err e;
-    struct box_copy *copy = box_add(t->b->batch, &m, &e);
+    struct mailbox_copy *copy = mailbox_add(t->b->batch, &m, &e);
 
     if (copy == NULL) {
         answer_of_err(&t->rcpt->answer, &e);
@@ -101,7 +101,7 @@ static int add_forward(struct target_ctx *t, const char *address)
     struct forward *f = malloc(sizeof *f + n);
 
     if (f == NULL) {
-        answer_set(&t->rcpt->answer, VERDICT_DEFERRED, "4.3.0",
+        answer_set(&t->rcpt->answer, OUTCOME_DEFERRED, "4.3.0",
                    "no memory for an alias");
         return -1;
     }
@@ -116,7 +116,7 @@ static int on_target(void *ctx, const struct local_target *target)
     struct target_ctx *t = ctx;
 
     if (++t->targets > TARGETS_MAX) {
-        answer_set(&t->rcpt->answer, VERDICT_FAILED, "5.5.3",
+        answer_set(&t->rcpt->answer, OUTCOME_FAILED, "5.5.3",
                    "the alias has more than %d members", TARGETS_MAX);
         return -1;
     }
@@ -124,7 +124,8 @@ static int on_target(void *ctx, const struct local_target *target)
                                          : add_forward(t, target->name);
 }
 
-static void resolve(struct boxes *b, struct job *j, struct job_rcpt *r)
+static void resolve(struct boxes *b, struct delivery *j,
+                    struct delivery_rcpt *r)
 {
     struct target_ctx t = { b, j, r, 0 };
     struct smtp_address a;
@@ -134,7 +135,7 @@ static void resolve(struct boxes *b, struct job *j, struct job_rcpt *r)
     enum smtp_address_error why = smtp_address_parse(&a, span_of(r->address));
     if ((why != SMTP_ADDRESS_OK && why != SMTP_ADDRESS_NO_DOMAIN) ||
         !smtp_local_unquote(local, sizeof local, a.local)) {
-        answer_set(ans, VERDICT_FAILED, "5.1.3", "not an address: %s",
+        answer_set(ans, OUTCOME_FAILED, "5.1.3", "not an address: %s",
                    smtp_address_why(why));
         return;
     }
@@ -142,56 +143,56 @@ static void resolve(struct boxes *b, struct job *j, struct job_rcpt *r)
     case LOCAL_OK:
     case LOCAL_STOPPED: break; /* on_target() has said why */
     case LOCAL_UNKNOWN:
-        answer_set(ans, VERDICT_FAILED, "5.1.1", "no such user here");
+        answer_set(ans, OUTCOME_FAILED, "5.1.1", "no such user here");
         break;
     case LOCAL_LOOP:
-        answer_set(ans, VERDICT_FAILED, "5.4.6", "the alias is a loop");
+        answer_set(ans, OUTCOME_FAILED, "5.4.6", "the alias is a loop");
         break;
     case LOCAL_TEMP:
-        answer_set(ans, VERDICT_DEFERRED, "4.3.0",
+        answer_set(ans, OUTCOME_DEFERRED, "4.3.0",
                    "the user could not be looked up");
         break;
     }
 }
 
-/* --- all that is in hand --------------------------------------------------*/
+/* --- all that is in hand ------------------------------------------------ */
 
 static void note_failures(struct boxes *b)
 {
     struct err e;
 
     for (size_t i = 0; i < b->n; i++)
-        if (b->entry[i].rcpt->answer.verdict == VERDICT_NONE &&
-            box_status(b->entry[i].copy, &e) != 0)
+        if (b->entry[i].rcpt->answer.outcome == OUTCOME_NONE &&
+            mailbox_status(b->entry[i].copy, &e) != 0)
             answer_of_err(&b->entry[i].rcpt->answer, &e);
 }
 
 static void flush(struct boxes *b)
 {
-    box_sync(b->batch);
+    mailbox_sync(b->batch);
     note_failures(b);
     for (size_t i = 0; i < b->n; i++)
-        if (b->entry[i].rcpt->answer.verdict != VERDICT_NONE)
-            box_abort(b->entry[i].copy);
-    box_publish(b->batch);
+        if (b->entry[i].rcpt->answer.outcome != OUTCOME_NONE)
+            mailbox_abort(b->entry[i].copy);
+    mailbox_publish(b->batch);
     note_failures(b);
     b->n = 0;
-    box_reset(b->batch);
+    mailbox_reset(b->batch);
 }
 
-static void settle(struct job *j)
+static void settle(struct delivery *j)
 {
     struct answer ok;
 
-    answer_set(&ok, VERDICT_DELIVERED, "2.0.0", "delivered to mailbox");
-    job_answer_all(j, &ok);
+    answer_set(&ok, OUTCOME_DELIVERED, "2.0.0", "delivered to mailbox");
+    delivery_answer_all(j, &ok);
 }
 
-void boxes_deliver(struct boxes *b, struct list *jobs)
+void boxes_deliver(struct boxes *b, struct list *deliveries)
 {
-    for (struct list *l = jobs->next; l != jobs; l = l->next) {
-        struct job *j =
-            LIST_ENTRY(LIST_ENTRY(l, struct note, link), struct job, note);
+    for (struct list *l = deliveries->next; l != deliveries; l = l->next) {
+        struct delivery *j = LIST_ENTRY(LIST_ENTRY(l, struct work_item, link),
+                                        struct delivery, note);
         for (size_t i = 0; i < j->nrcpt; i++) {
             if (b->n + TARGETS_MAX > COPIES_MAX)
                 flush(b);
@@ -199,6 +200,7 @@ void boxes_deliver(struct boxes *b, struct list *jobs)
         }
     }
     flush(b);
-    for (struct list *l = jobs->next; l != jobs; l = l->next)
-        settle(LIST_ENTRY(LIST_ENTRY(l, struct note, link), struct job, note));
+    for (struct list *l = deliveries->next; l != deliveries; l = l->next)
+        settle(LIST_ENTRY(LIST_ENTRY(l, struct work_item, link),
+                          struct delivery, note));
 }

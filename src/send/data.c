@@ -5,6 +5,7 @@
  * deadlock.  What waits in memory for the socket is at most CONN_HIGH, a
  * piece and an envelope; bodies stay in the queue until then. */
 #include "send/session_private.h"
+#include "send/transaction.h"
 
 enum {
     BODY_PIECE = 8192,
@@ -12,7 +13,7 @@ enum {
     CHUNKS_AT_FIRST = 4 /* messages under way, and one more for each taken */
 };
 
-/* --- by DATA: dots are doubled, a dot is the end --------------------------*/
+/* --- by DATA: dots are doubled, a dot is the end ------------------------ */
 
 void send_transaction_start_body(struct send_session *s)
 {
@@ -52,7 +53,7 @@ void send_transaction_end_body(struct send_session *s)
     send_transaction_put(s, end, smtp_dot_finish(&s->dot, end));
 }
 
-/* --- by BDAT: the size is said before, the bytes go as they are -----------*/
+/* --- by BDAT: the size is said before, the bytes go as they are --------- */
 
 static bool is_full(struct send_session *s)
 {
@@ -74,7 +75,7 @@ static bool may_begin(const struct send_session *s)
  * about where it stands nothing new begins. */
 static bool begin_chunk(struct send_session *s)
 {
-    struct job *j;
+    struct delivery *j;
 
     if (!may_begin(s))
         return false;
@@ -83,7 +84,7 @@ static bool begin_chunk(struct send_session *s)
         send_transaction_refuse_misfits(s, j);
     if (j == NULL || s->displaced)
         return false;
-    j = send_transaction_pop(&s->jobs);
+    j = send_transaction_pop(&s->deliveries);
     send_transaction_say_envelope(s, j);
     send_transaction_say(s, "BDAT %llu LAST", (unsigned long long)j->body.size);
     s->sending = j;

@@ -1,17 +1,17 @@
-/* delivery.c - answers, and what can be said of a whole job. */
+/* delivery.c - answers, and what can be said of a whole delivery. */
 #include "send/delivery.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-void answer_set(struct answer *a, enum verdict verdict, const char *status,
+void answer_set(struct answer *a, enum outcome outcome, const char *status,
                 const char *fmt, ...)
 {
     struct span code = span_of(status != NULL ? status : "");
     va_list ap;
 
-    a->verdict = verdict;
+    a->outcome = outcome;
     a->status = (struct smtp_status){ 0 };
     (void)smtp_status_take(&a->status, &code);
     va_start(ap, fmt);
@@ -20,14 +20,14 @@ void answer_set(struct answer *a, enum verdict verdict, const char *status,
     va_end(ap);
 }
 
-void job_answer_all(struct job *j, const struct answer *a)
+void delivery_answer_all(struct delivery *j, const struct answer *a)
 {
     for (size_t i = 0; i < j->nrcpt; i++)
-        if (j->rcpt[i].answer.verdict == VERDICT_NONE)
+        if (j->rcpt[i].answer.outcome == OUTCOME_NONE)
             j->rcpt[i].answer = *a;
 }
 
-void job_free(struct job **j)
+void delivery_free(struct delivery **j)
 {
     for (size_t i = 0; *j != NULL && i < (*j)->nrcpt; i++)
         for (struct forward *f = (*j)->rcpt[i].forward, *next; f != NULL;

@@ -2,6 +2,8 @@
 #include "send/sched.h"
 
 #include "log/log.h"
+#include "send/destination_dns.h"
+#include "send/dispatch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +13,7 @@ enum {
     ANSWERS_PER_TURN = 256
 };
 
-/* --- finding --------------------------------------------------------------*/
+/* --- finding ------------------------------------------------------------ */
 
 static uint64_t hash_of(const struct route *r)
 {
@@ -20,12 +22,12 @@ static uint64_t hash_of(const struct route *r)
     return h ^ ((uint64_t)r->kind << 16 | r->port) * 0x9e3779b97f4a7c15u;
 }
 
-static struct dest *find(const struct sched *s, const struct route *r,
-                         uint64_t hash)
+static struct destination *find(const struct sched *s, const struct route *r,
+                                uint64_t hash)
 {
-    for (struct map_link *l = map_first(&s->dests, hash); l != NULL;
+    for (struct map_link *l = map_first(&s->destinations, hash); l != NULL;
          l = map_next(l)) {
-        struct dest *d = MAP_ENTRY(l, struct dest, link);
+        struct destination *d = MAP_ENTRY(l, struct destination, link);
         if (d->kind == r->kind && d->port == r->port && d->why == r->why &&
             strcmp(d->host, r->host) == 0)
             return d;
@@ -33,10 +35,11 @@ static struct dest *find(const struct sched *s, const struct route *r,
     return NULL;
 }
 
-static struct dest *make(struct sched *s, const struct route *r, uint64_t hash)
+static struct destination *make(struct sched *s, const struct route *r,
+                                uint64_t hash)
 {
     size_t n = strlen(r->host) + 1;
-    struct dest *d = calloc(1, sizeof *d + n);
+    struct destination *d = calloc(1, sizeof *d + n);
 
     if (d == NULL)
         return NULL;
@@ -46,13 +49,13 @@ static struct dest *make(struct sched *s, const struct route *r, uint64_t hash)
     d->port = r->port;
     d->why = r->why;
     list_init(&d->due);
-    map_add(&s->dests, &d->link, hash);
+    map_add(&s->destinations, &d->link, hash);
     return d;
 }
 
 /* Mail for one domain seldom comes alone, and its way is worth remembering:
  * finding it costs more than all else that is done to load a recipient. */
-static struct dest_memo *memo_for(struct sched *s, struct span domain)
+static struct destination_memo *memo_for(struct sched *s, struct span domain)
 {
     uint32_t h = 2166136261u; /* FNV-1a: a clash costs a search, no more */
 
@@ -60,38 +63,40 @@ static struct dest_memo *memo_for(struct sched *s, struct span domain)
         return NULL;
     for (size_t i = 0; i < domain.n; i++)
         h = (h ^ (unsigned char)domain.p[i]) * 16777619u;
-    return &s->memo[(h ^ h >> 16) % DEST_MEMOS];
+    return &s->memo[(h ^ h >> 16) % DESTINATION_MEMOS];
 }
 
-static bool memo_is(const struct dest_memo *m, struct span domain)
+static bool memo_is(const struct destination_memo *m, struct span domain)
 {
-    return m != NULL && m->dest != NULL && m->n == domain.n &&
+    return m != NULL && m->destination != NULL && m->n == domain.n &&
            memcmp(m->domain, domain.p, domain.n) == 0;
 }
 
-static void memo_set(struct dest_memo *m, struct span domain, struct dest *d)
+static void memo_set(struct destination_memo *m, struct span domain,
+                     struct destination *d)
 {
     if (m == NULL)
         return;
-    m->dest = d;
+    m->destination = d;
     m->n = (uint8_t)domain.n;
     memcpy(m->domain, domain.p, domain.n);
 }
 
-static struct dest *look_for(struct sched *s, struct span domain)
+static struct destination *look_for(struct sched *s, struct span domain)
 {
     struct route r;
 
     route_find(&r, s->conf, domain, local_has_domain(s->local, domain));
     uint64_t hash = hash_of(&r);
-    struct dest *d = find(s, &r, hash);
+    struct destination *d = find(s, &r, hash);
     return d != NULL ? d : make(s, &r, hash);
 }
 
-struct dest *dest_for(struct sched *s, struct span domain)
+struct destination *destination_for(struct sched *s, struct span domain)
 {
-    struct dest_memo *m = memo_for(s, domain);
-    struct dest *d = memo_is(m, domain) ? m->dest : look_for(s, domain);
+    struct destination_memo *m = memo_for(s, domain);
+    struct destination *d =
+        memo_is(m, domain) ? m->destination : look_for(s, domain);
 
     if (d == NULL)
         return NULL;
@@ -103,15 +108,15 @@ struct dest *dest_for(struct sched *s, struct span domain)
     return d;
 }
 
-void dest_detach(struct dest *d)
+void destination_detach(struct destination *d)
 {
     for (size_t i = 0; d->hops != NULL && i < d->hops->n; i++)
         list_remove(&d->hops->hop[i].wait);
 }
 
-/* --- work -----------------------------------------------------------------*/
+/* --- work --------------------------------------------------------------- */
 
-void dest_kick(struct dest *d)
+void destination_ready(struct destination *d)
 {
     struct sched *s = d->sched;
 
@@ -125,44 +130,44 @@ void dest_kick(struct dest *d)
 
 /* Two families of one host are two addresses of one peer: while one has a
  * session, the other gets none. */
-static bool sibling_is_open(const struct dest *d, const struct hop *h)
+static bool sibling_is_open(const struct destination *d, const struct hop *h)
 {
     if (lane_is_open(h->lane))
         return false;
     for (size_t i = 0; i < d->hops->n; i++) {
         const struct hop *o = &d->hops->hop[i];
-        if (o->host == h->host && o->tier != h->tier && lane_is_open(o->lane))
+        if (o->host == h->host && o->rank != h->rank && lane_is_open(o->lane))
             return true;
     }
     return false;
 }
 
-static bool is_usable(struct sched *s, const struct dest *d,
+static bool is_usable(struct sched *s, const struct destination *d,
                       const struct hop *h)
 {
     return lane_is_up(s, h->lane) && !sibling_is_open(d, h);
 }
 
-/* The best tier with a usable lane; -1: none. */
-static int current_tier(struct sched *s, const struct dest *d)
+/* The best rank with a usable lane; -1: none. */
+static int current_rank(struct sched *s, const struct destination *d)
 {
     int best = -1;
 
     for (size_t i = 0; i < d->hops->n; i++) {
         const struct hop *h = &d->hops->hop[i];
-        if ((best < 0 || h->tier < best) && is_usable(s, d, h))
-            best = h->tier;
+        if ((best < 0 || h->rank < best) && is_usable(s, d, h))
+            best = h->rank;
     }
     return best;
 }
 
-bool dest_uses(struct dest *d, const struct lane *l)
+bool destination_uses(struct destination *d, const struct lane *l)
 {
-    if (d->hops == NULL || d->verdict != NULL)
+    if (d->hops == NULL || d->outcome != NULL)
         return false;
-    int tier = current_tier(d->sched, d);
+    int rank = current_rank(d->sched, d);
     for (size_t i = 0; i < d->hops->n; i++)
-        if (d->hops->hop[i].lane == l && d->hops->hop[i].tier == tier)
+        if (d->hops->hop[i].lane == l && d->hops->hop[i].rank == rank)
             return true;
     return false;
 }
@@ -173,13 +178,14 @@ static unsigned cost(const struct lane *l)
     return l->out * 2 + (lane_is_open(l) ? 0 : 5);
 }
 
-static struct lane *choose(struct sched *s, const struct dest *d, int tier)
+static struct lane *choose(struct sched *s, const struct destination *d,
+                           int rank)
 {
     struct lane *best = NULL;
 
     for (size_t i = 0; i < d->hops->n; i++) {
         const struct hop *h = &d->hops->hop[i];
-        if (h->tier == tier && is_usable(s, d, h) &&
+        if (h->rank == rank && is_usable(s, d, h) &&
             lane_has_room(s, h->lane) &&
             (best == NULL || cost(h->lane) < cost(best)))
             best = h->lane;
@@ -188,7 +194,7 @@ static struct lane *choose(struct sched *s, const struct dest *d, int tier)
 }
 
 /* Why none can be used: the last that was tried says it. */
-static const struct lane *blame(const struct dest *d)
+static const struct lane *blame(const struct destination *d)
 {
     const struct lane *l = d->hops->hop[0].lane;
 
@@ -198,54 +204,54 @@ static const struct lane *blame(const struct dest *d)
     return l;
 }
 
-static void answer_some(struct sched *s, struct dest *d, const struct answer *a,
-                        const char *host)
+static void answer_some(struct sched *s, struct destination *d,
+                        const struct answer *a, const char *host)
 {
-    dest_detach(d);
+    destination_detach(d);
     for (int i = 0; i < ANSWERS_PER_TURN && !list_empty(&d->due); i++)
         dispatch_answer(s, d, a, host);
     if (!list_empty(&d->due))
-        dest_kick(d);
+        destination_ready(d);
 }
 
 /* What the lanes have no room for waits in line with them, and keeps its
  * place there when more comes. */
-static void give_lanes(struct sched *s, struct dest *d, int tier)
+static void give_lanes(struct sched *s, struct destination *d, int rank)
 {
     struct lane *l;
 
     for (size_t i = 0; i < d->hops->n; i++)
-        if (d->hops->hop[i].tier != tier)
+        if (d->hops->hop[i].rank != rank)
             list_remove(&d->hops->hop[i].wait);
-    while (!list_empty(&d->due) && (l = choose(s, d, tier)) != NULL)
+    while (!list_empty(&d->due) && (l = choose(s, d, rank)) != NULL)
         if (!dispatch_one(s, d, l)) {
-            dest_kick(d); /* there is room: nobody would call it */
+            destination_ready(d); /* there is room: nobody would call it */
             return;
         }
     if (list_empty(&d->due))
-        dest_detach(d);
+        destination_detach(d);
     for (size_t i = 0; i < d->hops->n && !list_empty(&d->due); i++)
-        if (d->hops->hop[i].tier == tier && is_usable(s, d, &d->hops->hop[i]))
+        if (d->hops->hop[i].rank == rank && is_usable(s, d, &d->hops->hop[i]))
             lane_wait(s, &d->hops->hop[i]);
 }
 
-static void use_lanes(struct sched *s, struct dest *d)
+static void use_lanes(struct sched *s, struct destination *d)
 {
-    int tier = current_tier(s, d);
+    int rank = current_rank(s, d);
 
-    if (tier < 0) {
+    if (rank < 0) {
         const struct lane *l = blame(d);
         struct answer a = l->why;
         if (l->down_local)
-            a.verdict = VERDICT_NONE;
+            a.outcome = OUTCOME_NONE;
         answer_some(s, d, &a, l->name);
         return;
     }
-    give_lanes(s, d, tier);
+    give_lanes(s, d, rank);
 }
 
 /* Called when d comes out of the ready list. */
-void dest_work(struct sched *s, struct dest *d)
+void destination_work(struct sched *s, struct destination *d)
 {
     if (list_empty(&d->due) || s->stopping) {
         if (d->nrcpt == 0) {
@@ -254,72 +260,75 @@ void dest_work(struct sched *s, struct dest *d)
         }
         return;
     }
-    bool known = d->hops != NULL || d->verdict != NULL;
+    bool known = d->hops != NULL || d->outcome != NULL;
     bool lasts = d->kind == ROUTE_LOCAL && d->hops != NULL;
     if (known && !lasts && d->expires <= sched_seconds(s)) {
-        free(d->verdict);
-        d->verdict = NULL;
+        free(d->outcome);
+        d->outcome = NULL;
         known = false;
     }
     if (!known)
-        dest_look_up(s, d);
-    else if (d->verdict != NULL)
-        answer_some(s, d, d->verdict, NULL);
+        destination_look_up(s, d);
+    else if (d->outcome != NULL)
+        answer_some(s, d, d->outcome, NULL);
     else
         use_lanes(s, d);
 }
 
-/* --- recipients come and go -----------------------------------------------*/
+/* --- recipients come and go --------------------------------------------- */
 
-void dest_add(struct rcpt *r)
+void destination_add(struct rcpt *r)
 {
     r->state = RCPT_DUE;
-    list_push(&r->dest->due, &r->link);
-    dest_kick(r->dest);
+    list_push(&r->destination->due, &r->link);
+    destination_ready(r->destination);
 }
 
-void dest_forget(struct dest *d)
+void destination_release(struct destination *d)
 {
     if (--d->nrcpt == 0)
-        dest_kick(d); /* to the idle ones, when its turn comes */
+        destination_ready(d); /* to the idle ones, when its turn comes */
 }
 
-static void free_dest(struct sched *s, struct dest *d)
+static void free_destination(struct sched *s, struct destination *d)
 {
     memset(s->memo, 0, sizeof s->memo);
     list_remove(&d->turn);
     mx_cancel(d->query);
-    dest_drop_hops(s, d);
-    free(d->verdict);
-    map_remove(&s->dests, &d->link);
+    destination_drop_hops(s, d);
+    free(d->outcome);
+    map_remove(&s->destinations, &d->link);
     free(d);
 }
 
-void dest_sweep(struct sched *s)
+void destination_sweep(struct sched *s)
 {
     uint32_t now = sched_seconds(s);
 
     while (!list_empty(&s->idle)) {
-        struct dest *d = LIST_ENTRY(s->idle.next, struct dest, turn);
+        struct destination *d =
+            LIST_ENTRY(s->idle.next, struct destination, turn);
         if (d->idle_since + IDLE_SECONDS > now)
             return;
-        free_dest(s, d);
+        free_destination(s, d);
     }
 }
 
-void dest_flush(struct sched *s)
+void destination_flush(struct sched *s)
 {
-    for (size_t i = 0; i <= s->dests.mask; i++)
-        for (struct map_link *l = s->dests.bucket[i]; l != NULL; l = l->next) {
-            struct dest *d = MAP_ENTRY(l, struct dest, link);
-            free(d->verdict);
-            d->verdict = NULL;
+    for (size_t i = 0; i <= s->destinations.mask; i++)
+        for (struct map_link *l = s->destinations.bucket[i]; l != NULL;
+             l = l->next) {
+            struct destination *d = MAP_ENTRY(l, struct destination, link);
+            free(d->outcome);
+            d->outcome = NULL;
         }
 }
 
-void dest_free_all(struct sched *s)
+void destination_free_all(struct sched *s)
 {
-    for (size_t i = 0; i <= s->dests.mask; i++)
-        while (s->dests.bucket[i] != NULL)
-            free_dest(s, MAP_ENTRY(s->dests.bucket[i], struct dest, link));
+    for (size_t i = 0; i <= s->destinations.mask; i++)
+        while (s->destinations.bucket[i] != NULL)
+            free_destination(s, MAP_ENTRY(s->destinations.bucket[i],
+                                          struct destination, link));
 }

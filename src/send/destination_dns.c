@@ -1,7 +1,8 @@
-/* destination_dns.c - find out where a destination is: DNS, tiers, lanes. */
-#include "send/sched.h"
+/* destination_dns.c - find out where a destination is: DNS, ranks, lanes. */
+#include "send/destination_dns.h"
 
 #include "log/log.h"
+#include "send/sched.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@ enum {
     TTL_MAX = 3600
 };
 
-/* --- hops -----------------------------------------------------------------*/
+/* --- hops --------------------------------------------------------------- */
 
 static void drop_hops(struct sched *s, struct hops **h)
 {
@@ -26,15 +27,15 @@ static void drop_hops(struct sched *s, struct hops **h)
     *h = NULL;
 }
 
-void dest_drop_hops(struct sched *s, struct dest *d)
+void destination_drop_hops(struct sched *s, struct destination *d)
 {
     drop_hops(s, &d->hops);
 }
 
 /* The new ones take their lanes before the old ones let go, so that a lane
  * in both keeps its session. */
-static int set_hops(struct sched *s, struct dest *d, const struct tier_entry *e,
-                    size_t n)
+static int set_hops(struct sched *s, struct destination *d,
+                    const struct mx_candidate *e, size_t n)
 {
     struct hops *h = calloc(1, sizeof *h + n * sizeof h->hop[0]);
 
@@ -45,7 +46,7 @@ static int set_hops(struct sched *s, struct dest *d, const struct tier_entry *e,
             break;
         }
         h->hop[h->n++] = (struct hop){
-            .dest = d, .lane = l, .tier = e[i].tier, .host = e[i].host
+            .destination = d, .lane = l, .rank = e[i].rank, .host = e[i].host
         };
     }
     if (h == NULL)
@@ -55,35 +56,35 @@ static int set_hops(struct sched *s, struct dest *d, const struct tier_entry *e,
     return 0;
 }
 
-static void set_local_hop(struct sched *s, struct dest *d)
+static void set_local_hop(struct sched *s, struct destination *d)
 {
     struct hops *h = calloc(1, sizeof *h + sizeof h->hop[0]);
 
     if (h == NULL)
         return;
     h->n = 1;
-    h->hop[0] = (struct hop){ .dest = d, .lane = s->local_lane };
+    h->hop[0] = (struct hop){ .destination = d, .lane = s->local_lane };
     s->local_lane->refs++;
     d->hops = h;
 }
 
-/* --- look-up --------------------------------------------------------------*/
+/* --- look-up ------------------------------------------------------------ */
 
-static void set_verdict(struct dest *d, const struct answer *a)
+static void set_outcome(struct destination *d, const struct answer *a)
 {
-    if (d->verdict == NULL)
-        d->verdict = malloc(sizeof *d->verdict);
-    if (d->verdict != NULL)
-        *d->verdict = *a;
+    if (d->outcome == NULL)
+        d->outcome = malloc(sizeof *d->outcome);
+    if (d->outcome != NULL)
+        *d->outcome = *a;
     d->expires = sched_seconds(d->sched) + VERDICT_SECONDS;
 }
 
-static void no_memory(struct dest *d)
+static void no_memory(struct destination *d)
 {
     struct answer a;
 
-    answer_set(&a, VERDICT_NONE, "4.3.0", "no memory for a destination");
-    set_verdict(d, &a);
+    answer_set(&a, OUTCOME_NONE, "4.3.0", "no memory for a destination");
+    set_outcome(d, &a);
     LOG(LOG_WARN, "send.unreachable", LS("mx", d->host), LS("error", a.text),
         LN("pause", VERDICT_SECONDS));
 }
@@ -108,43 +109,45 @@ static uint32_t clamp(uint32_t n, uint32_t min, uint32_t max)
     return n < min ? min : n > max ? max : n;
 }
 
-static void use_result(struct dest *d, const struct mx_result *mx)
+static void use_result(struct destination *d, const struct mx_result *mx)
 {
     struct sched *s = d->sched;
-    struct tier_entry *e = malloc(TIER_ENTRIES_MAX * sizeof *e);
-    struct tier_rules rules = { &s->self, d->kind == ROUTE_MX, d->port,
-                                is_reachable };
+    struct mx_candidate *e = malloc(MX_CANDIDATES_MAX * sizeof *e);
+    struct mx_order_rules rules = { &s->self, d->kind == ROUTE_MX, d->port,
+                                    is_reachable };
     struct answer why;
 
     if (e == NULL) {
         no_memory(d);
         return;
     }
-    size_t n = tiers_build(e, mx, &rules, &why);
+    size_t n = mx_order_build(e, mx, &rules, &why);
     if (n == 0) {
-        set_verdict(d, &why);
+        set_outcome(d, &why);
     } else if (set_hops(s, d, e, n) != 0) {
         no_memory(d);
     } else {
-        free(d->verdict);
-        d->verdict = NULL;
+        free(d->outcome);
+        d->outcome = NULL;
         d->expires = sched_seconds(s) + clamp(mx->ttl, TTL_MIN, TTL_MAX);
     }
     free(e);
 }
 
+static void resolve_more(struct sched *s);
+
 static void on_mx(void *ctx, const struct mx_result *mx)
 {
-    struct dest *d = ctx;
+    struct destination *d = ctx;
 
     d->query = NULL;
     d->sched->resolving--;
     use_result(d, mx);
-    dest_kick(d);
-    dest_resolve_more(d->sched);
+    destination_ready(d);
+    resolve_more(d->sched);
 }
 
-static void use_address(struct dest *d)
+static void use_address(struct destination *d)
 {
     struct mx_result *mx = calloc(1, sizeof *mx);
 
@@ -162,7 +165,7 @@ static void use_address(struct dest *d)
     free(mx);
 }
 
-static void ask(struct sched *s, struct dest *d)
+static void ask(struct sched *s, struct destination *d)
 {
     unsigned want = d->kind == ROUTE_MX ? MX_BOTH : MX_BOTH | MX_DIRECT;
     struct err e;
@@ -174,23 +177,24 @@ static void ask(struct sched *s, struct dest *d)
     d->query = mx_ask(s->dns, d->host, want, on_mx, d, &e);
     if (d->query == NULL) {
         no_memory(d);
-        dest_kick(d);
+        destination_ready(d);
         return;
     }
     s->resolving++;
 }
 
-void dest_resolve_more(struct sched *s)
+/* Look up the destinations that wait for a free query. */
+static void resolve_more(struct sched *s)
 {
     while (s->resolving < SCHED_RESOLVING_MAX && !s->stopping) {
         struct list *l = list_pop(&s->unresolved);
         if (l == NULL)
             return;
-        ask(s, LIST_ENTRY(l, struct dest, turn));
+        ask(s, LIST_ENTRY(l, struct destination, turn));
     }
 }
 
-void dest_look_up(struct sched *s, struct dest *d)
+void destination_look_up(struct sched *s, struct destination *d)
 {
     struct answer a;
 
@@ -198,13 +202,13 @@ void dest_look_up(struct sched *s, struct dest *d)
     case ROUTE_LOCAL: set_local_hop(s, d); break;
     case ROUTE_ADDRESS: use_address(d); break;
     case ROUTE_BAD:
-        answer_set(&a, VERDICT_FAILED, "5.1.2", "%s", d->why);
-        set_verdict(d, &a);
+        answer_set(&a, OUTCOME_FAILED, "5.1.2", "%s", d->why);
+        set_outcome(d, &a);
         break;
     case ROUTE_MX:
     case ROUTE_HOST: ask(s, d); return;
     }
-    if (d->hops == NULL && d->verdict == NULL)
+    if (d->hops == NULL && d->outcome == NULL)
         no_memory(d);
-    dest_kick(d);
+    destination_ready(d);
 }

@@ -1,8 +1,10 @@
-/* dispatch.c - make jobs: a message and those of its recipients that can go
- * the same way now. */
-#include "send/sched.h"
+/* dispatch.c - make deliveries: a message and those of its recipients that can
+ * go the same way now. */
+#include "send/dispatch.h"
 
 #include "log/log.h"
+#include "send/result.h"
+#include "send/sched.h"
 #include "smtp/address.h"
 
 #include <errno.h>
@@ -10,14 +12,15 @@
 #include <string.h>
 
 enum {
-    LOOK_AT_MAX = 4096, /* recipients of one message looked at for one job */
+    LOOK_AT_MAX =
+        4096, /* recipients of one message looked at for one delivery */
     ADDRESS_TEXT = SMTP_ADDRESS_MAX + 512 + 64, /* with ORCPT, NOTIFY */
     MESSAGE_TEXT = SMTP_ADDRESS_MAX + 256,
     BROKEN_SECONDS = 60
 };
 
 struct picked {
-    struct rcpt *rcpt[JOB_RCPT_MAX];
+    struct rcpt *rcpt[DELIVERY_RCPT_MAX];
     size_t n;
 };
 
@@ -29,10 +32,10 @@ static void pick(struct picked *p, struct rcpt *r)
 }
 
 /* By slot, as the message has them.  l NULL: those of d alone. */
-static void pick_due(struct picked *p, struct message *m, struct dest *d,
+static void pick_due(struct picked *p, struct message *m, struct destination *d,
                      const struct lane *l, struct rcpt *sure)
 {
-    struct dest *last = NULL;
+    struct destination *last = NULL;
     bool fits = false;
     int looked = 0;
 
@@ -40,22 +43,23 @@ static void pick_due(struct picked *p, struct message *m, struct dest *d,
     for (struct rcpt *r = m->rcpts; r != NULL; r = r->next) {
         if (r->state != RCPT_DUE || (r != sure && ++looked > LOOK_AT_MAX))
             continue;
-        if (r->dest != last)
-            fits = r->dest == d || (l != NULL && dest_uses(r->dest, l));
-        last = r->dest;
-        if (fits && p->n < JOB_RCPT_MAX)
+        if (r->destination != last)
+            fits = r->destination == d ||
+                   (l != NULL && destination_uses(r->destination, l));
+        last = r->destination;
+        if (fits && p->n < DELIVERY_RCPT_MAX)
             pick(p, r);
     }
 }
 
-/* --- the job --------------------------------------------------------------*/
+/* --- the delivery ------------------------------------------------------- */
 
 struct making {
-    struct job *job;
+    struct delivery *delivery;
     char *at, *end; /* what is left for text */
     uint32_t slot;  /* of the next recipient in the envelope */
-    size_t next;    /* in job->rcpt */
-    bool in_job;    /* the recipient before is in the job */
+    size_t next;    /* in delivery->rcpt */
+    bool in_job;    /* the recipient before is in the delivery */
 };
 
 static const char *keep(struct making *m, struct span text)
@@ -80,13 +84,13 @@ static bool is_utf8(const char *text)
 
 static int add_rcpt(struct making *m, struct span address)
 {
-    struct job *j = m->job;
+    struct delivery *j = m->delivery;
 
     m->in_job = m->next < j->nrcpt && j->rcpt[m->next].rcpt->slot == m->slot;
     m->slot++;
     if (!m->in_job)
         return m->next == j->nrcpt; /* all are there: enough */
-    struct job_rcpt *r = &j->rcpt[m->next++];
+    struct delivery_rcpt *r = &j->rcpt[m->next++];
     r->address = keep(m, address);
     if (r->address == NULL)
         return 2;
@@ -97,7 +101,7 @@ static int add_rcpt(struct making *m, struct span address)
 static int on_field(void *ctx, enum spool_field type, struct span content)
 {
     struct making *m = ctx;
-    struct job *j = m->job;
+    struct delivery *j = m->delivery;
     const char **to = NULL;
 
     switch (type) {
@@ -120,32 +124,32 @@ static int on_field(void *ctx, enum spool_field type, struct span content)
     return 0;
 }
 
-static struct job *new_job(const struct message *msg, const struct picked *p,
-                           struct making *m)
+static struct delivery *new_delivery(const struct message *msg,
+                                     const struct picked *p, struct making *m)
 {
     size_t text = msg->stored.rec.envelope_size;
     size_t most = MESSAGE_TEXT + p->n * ADDRESS_TEXT;
-    size_t fixed = sizeof *m->job + p->n * sizeof m->job->rcpt[0];
+    size_t fixed = sizeof *m->delivery + p->n * sizeof m->delivery->rcpt[0];
 
     /* each field has three bytes of its own in the envelope, and needs one */
     text = text < most ? text : most;
-    struct job *j = calloc(1, fixed + text);
+    struct delivery *j = calloc(1, fixed + text);
     if (j == NULL)
         return NULL;
     j->nrcpt = p->n;
     for (size_t i = 0; i < p->n; i++)
         j->rcpt[i].rcpt = p->rcpt[i];
-    *m = (struct making){ .job = j, .at = (char *)j + fixed };
+    *m = (struct making){ .delivery = j, .at = (char *)j + fixed };
     m->end = m->at + text;
     return j;
 }
 
-static int fill_job(struct sched *s, struct message *msg, struct making *m,
-                    struct err *e)
+static int fill_delivery(struct sched *s, struct message *msg, struct making *m,
+                         struct err *e)
 {
-    struct job *j = m->job;
+    struct delivery *j = m->delivery;
 
-    j->note.kind = NOTE_JOB;
+    j->note.kind = WORK_DELIVERY;
     j->msg = msg;
     j->id = msg->stored.rec.id;
     j->arrival = msg->stored.rec.arrival;
@@ -170,12 +174,12 @@ static void fail(struct sched *s, const struct message *msg,
     msg_id_text(id, msg->stored.rec.id);
     LOG(LOG_ERROR, "send.unreadable", LS("id", id), LS("error", e->text));
     for (size_t i = 0; i < p->n; i++)
-        outcome_later(s, p->rcpt[i], BROKEN_SECONDS);
+        result_later(s, p->rcpt[i], BROKEN_SECONDS);
 }
 
-/* NULL: it did not work, and the recipients wait in the calendar. */
-static struct job *make_job(struct sched *s, struct dest *d,
-                            const struct lane *l)
+/* NULL: it did not work, and the recipients wait in the retry queue. */
+static struct delivery *make_delivery(struct sched *s, struct destination *d,
+                                      const struct lane *l)
 {
     struct rcpt *first = LIST_ENTRY(d->due.next, struct rcpt, link);
     struct picked p;
@@ -183,20 +187,20 @@ static struct job *make_job(struct sched *s, struct dest *d,
     struct err e;
 
     pick_due(&p, first->msg, d, l, first);
-    struct job *j = new_job(first->msg, &p, &m);
+    struct delivery *j = new_delivery(first->msg, &p, &m);
     if (j == NULL) {
-        err_set(&e, ERR_TEMP, ENOMEM, "memory for a job");
-    } else if (fill_job(s, first->msg, &m, &e) == 0) {
+        err_set(&e, ERR_TEMP, ENOMEM, "memory for a delivery");
+    } else if (fill_delivery(s, first->msg, &m, &e) == 0) {
         return j;
     }
-    job_free(&j);
+    delivery_free(&j);
     fail(s, first->msg, &p, &e);
     return NULL;
 }
 
-bool dispatch_one(struct sched *s, struct dest *d, struct lane *l)
+bool dispatch_one(struct sched *s, struct destination *d, struct lane *l)
 {
-    struct job *j = make_job(s, d, l);
+    struct delivery *j = make_delivery(s, d, l);
     struct err e;
 
     if (j == NULL)
@@ -204,21 +208,21 @@ bool dispatch_one(struct sched *s, struct dest *d, struct lane *l)
     if (lane_give(s, l, j, &e) == 0)
         return true;
     struct answer a;
-    answer_set(&a, VERDICT_NONE, "4.3.0", "%.200s", e.text);
-    job_answer_all(j, &a);
-    outcome_apply(s, j);
+    answer_set(&a, OUTCOME_NONE, "4.3.0", "%.200s", e.text);
+    delivery_answer_all(j, &a);
+    result_apply(s, j);
     return false;
 }
 
-void dispatch_answer(struct sched *s, struct dest *d, const struct answer *a,
-                     const char *host)
+void dispatch_answer(struct sched *s, struct destination *d,
+                     const struct answer *a, const char *host)
 {
-    struct job *j = make_job(s, d, NULL);
+    struct delivery *j = make_delivery(s, d, NULL);
 
     if (j == NULL)
         return;
     snprintf(j->host, sizeof j->host, "%.*s", (int)sizeof j->host - 1,
              host != NULL ? host : "");
-    job_answer_all(j, a);
-    outcome_apply(s, j);
+    delivery_answer_all(j, a);
+    result_apply(s, j);
 }

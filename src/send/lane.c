@@ -7,6 +7,7 @@
 #include "send/sched.h"
 
 #include "log/log.h"
+#include "send/dispatch.h"
 #include "send/session.h"
 
 #include <errno.h>
@@ -98,7 +99,7 @@ bool lane_has_room(const struct sched *s, const struct lane *l)
     return lane_is_open(l) || s->open_sessions < SCHED_SESSIONS_MAX;
 }
 
-/* --- sessions -------------------------------------------------------------*/
+/* --- sessions ----------------------------------------------------------- */
 
 static void set_hurry(struct sched *s)
 {
@@ -118,7 +119,8 @@ static int open_session(struct sched *s, struct lane *l, struct err *e)
     return 0;
 }
 
-int lane_give(struct sched *s, struct lane *l, struct job *j, struct err *e)
+int lane_give(struct sched *s, struct lane *l, struct delivery *j,
+              struct err *e)
 {
     if (!lane_is_open(l) && open_session(s, l, e) != 0)
         return -1;
@@ -130,7 +132,7 @@ int lane_give(struct sched *s, struct lane *l, struct job *j, struct err *e)
     j->session = l->session;
     l->out++;
     l->out_rcpts += j->nrcpt;
-    s->jobs_out++;
+    s->deliveries_out++;
     send_worker_give(l->worker, &j->note);
     return 0;
 }
@@ -156,17 +158,17 @@ static void fill(struct sched *s, struct lane *l)
     while (!list_empty(&l->waiting) && lane_is_up(s, l) &&
            lane_has_room(s, l)) {
         struct hop *h = LIST_ENTRY(list_pop(&l->waiting), struct hop, wait);
-        struct dest *d = h->dest;
+        struct destination *d = h->destination;
         if (list_empty(&d->due)) { /* another lane or a merge took it all */
-            dest_detach(d);
+            destination_detach(d);
             continue;
         }
         if (!dispatch_one(s, d, l)) {
-            dest_kick(d);
+            destination_ready(d);
             return;
         }
         if (list_empty(&d->due))
-            dest_detach(d);
+            destination_detach(d);
         else
             lane_wait(s, h);
     }
@@ -190,7 +192,7 @@ static void send_away(struct lane *l)
     struct list *w;
 
     while ((w = list_pop(&l->waiting)) != NULL)
-        dest_kick(LIST_ENTRY(w, struct hop, wait)->dest);
+        destination_ready(LIST_ENTRY(w, struct hop, wait)->destination);
 }
 
 static void reap(struct sched *s, struct lane *l)
@@ -206,11 +208,11 @@ static void reap(struct sched *s, struct lane *l)
     open_next(s);
 }
 
-void lane_job_back(struct sched *s, struct lane *l, size_t nrcpt)
+void lane_delivery_back(struct sched *s, struct lane *l, size_t nrcpt)
 {
     l->out--;
     l->out_rcpts -= nrcpt;
-    s->jobs_out--;
+    s->deliveries_out--;
     if (l->ended && l->out == 0)
         reap(s, l);
     else if (!l->ended)

@@ -2,8 +2,8 @@
 
 #include "base/span.h"
 
-static bool is_self(const struct self *self, const struct mx_host *h,
-                    uint16_t port)
+static bool is_own_host(const struct own_host *self, const struct mx_host *h,
+                        uint16_t port)
 {
     if (span_is_nocase(span_of(h->name), self->hostname))
         return true;
@@ -17,14 +17,14 @@ static bool is_self(const struct self *self, const struct mx_host *h,
 
 /* RFC 5321 5.1: drop ourselves and all that is not preferred to us.  Returns
  * the hosts that remain at the front; *looped: we were there. */
-static size_t before_self(const struct mx_result *mx,
-                          const struct tier_rules *rules, bool *looped)
+static size_t before_own_host(const struct mx_result *mx,
+                              const struct mx_order_rules *rules, bool *looped)
 {
     size_t n = mx->nhost;
 
     *looped = false;
-    for (size_t i = 0; rules->mind_self && i < n; i++)
-        if (is_self(rules->self, &mx->host[i], rules->port)) {
+    for (size_t i = 0; rules->refuse_loops && i < n; i++)
+        if (is_own_host(rules->self, &mx->host[i], rules->port)) {
             *looped = true;
             while (i > 0 &&
                    mx->host[i - 1].preference == mx->host[i].preference)
@@ -39,7 +39,7 @@ struct families {
 };
 
 static struct families families_of(const struct mx_host *h,
-                                   const struct tier_rules *rules)
+                                   const struct mx_order_rules *rules)
 {
     struct families f = { false, false };
     bool routed = false;
@@ -56,9 +56,9 @@ static struct families families_of(const struct mx_host *h,
     return f;
 }
 
-static size_t add_host(struct tier_entry *out, const struct mx_result *mx,
-                       size_t host, const struct tier_rules *rules,
-                       unsigned tier)
+static size_t add_host(struct mx_candidate *out, const struct mx_result *mx,
+                       size_t host, const struct mx_order_rules *rules,
+                       unsigned rank)
 {
     const struct mx_host *h = &mx->host[host];
     struct families f = families_of(h, rules);
@@ -68,12 +68,12 @@ static size_t add_host(struct tier_entry *out, const struct mx_result *mx,
         bool v6 = addr_is_v6(&h->addr[i]);
         if (v6 ? !f.v6 : !f.v4)
             continue;
-        struct tier_entry *e = &out[n++];
+        struct mx_candidate *e = &out[n++];
         e->addr = h->addr[i];
         addr_set_port(&e->addr, rules->port);
         e->name = h->name;
         e->host = (uint8_t)host;
-        e->tier = (uint8_t)(tier + (f.v4 && f.v6 && !v6));
+        e->rank = (uint8_t)(rank + (f.v4 && f.v6 && !v6));
     }
     return n;
 }
@@ -82,42 +82,42 @@ static void no_host(struct answer *why, const struct mx_result *mx)
 {
     switch (mx->status) {
     case MX_NULL:
-        answer_set(why, VERDICT_FAILED, "5.1.10", "%s", mx->why);
+        answer_set(why, OUTCOME_FAILED, "5.1.10", "%s", mx->why);
         why->status.code = 556; /* RFC 7505, RFC 7504 */
         break;
     case MX_NO_DOMAIN:
-        answer_set(why, VERDICT_FAILED, "5.1.2", "%s", mx->why);
+        answer_set(why, OUTCOME_FAILED, "5.1.2", "%s", mx->why);
         break;
     case MX_NO_HOST:
-    case MX_OK: answer_set(why, VERDICT_FAILED, "5.4.4", "%s", mx->why); break;
+    case MX_OK: answer_set(why, OUTCOME_FAILED, "5.4.4", "%s", mx->why); break;
     case MX_TEMP:
-        answer_set(why, VERDICT_DEFERRED, "4.4.3", "%s", mx->why);
+        answer_set(why, OUTCOME_DEFERRED, "4.4.3", "%s", mx->why);
         break;
     }
 }
 
-size_t tiers_build(struct tier_entry *out, const struct mx_result *mx,
-                   const struct tier_rules *rules, struct answer *why)
+size_t mx_order_build(struct mx_candidate *out, const struct mx_result *mx,
+                      const struct mx_order_rules *rules, struct answer *why)
 {
     size_t n = 0;
-    unsigned tier = 0;
+    unsigned rank = 0;
     bool looped;
 
     if (mx->status != MX_OK) {
         no_host(why, mx);
         return 0;
     }
-    size_t hosts = before_self(mx, rules, &looped);
+    size_t hosts = before_own_host(mx, rules, &looped);
     for (size_t i = 0; i < hosts; i++) {
         if (i > 0 && mx->host[i].preference != mx->host[i - 1].preference)
-            tier += 2;
-        n += add_host(out + n, mx, i, rules, tier);
+            rank += 2;
+        n += add_host(out + n, mx, i, rules, rank);
     }
     if (n == 0 && looped)
-        answer_set(why, VERDICT_FAILED, "5.4.6",
+        answer_set(why, OUTCOME_FAILED, "5.4.6",
                    "mail for this domain loops back to %s",
                    rules->self->hostname);
     else if (n == 0)
-        answer_set(why, VERDICT_FAILED, "5.4.4", "no mail host has an address");
+        answer_set(why, OUTCOME_FAILED, "5.4.4", "no mail host has an address");
     return n;
 }

@@ -7,7 +7,7 @@
 
 enum { ADDRS_MAX = 128 };
 
-static void add(struct self *self, struct addr *list, const struct addr *a)
+static void add(struct own_host *self, struct addr *list, const struct addr *a)
 {
     if (self->n < ADDRS_MAX)
         list[self->n++] = *a;
@@ -21,7 +21,7 @@ static bool is_wildcard(const struct addr *a)
                          : a->u.in.sin_addr.s_addr == 0;
 }
 
-static void add_interfaces(struct self *self, struct addr *list,
+static void add_interfaces(struct own_host *self, struct addr *list,
                            const struct ifaddrs *all, const struct addr *a)
 {
     for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
@@ -34,13 +34,13 @@ static void add_interfaces(struct self *self, struct addr *list,
     }
 }
 
-int self_load(struct self *self, const struct conf *c, struct err *e)
+int own_host_load(struct own_host *self, const struct conf *c, struct err *e)
 {
     struct addr *list = calloc(ADDRS_MAX, sizeof *list);
     struct ifaddrs *all = NULL;
     struct addr a;
 
-    *self = (struct self){ .hostname = c->hostname, .addr = list };
+    *self = (struct own_host){ .hostname = c->hostname, .addr = list };
     if (list == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for our addresses");
     if (getifaddrs(&all) != 0)
@@ -58,8 +58,8 @@ int self_load(struct self *self, const struct conf *c, struct err *e)
     return 0;
 }
 
-void self_done(struct self *self)
+void own_host_done(struct own_host *self)
 {
     free((void *)(uintptr_t)self->addr);
-    *self = (struct self){ .n = 0 };
+    *self = (struct own_host){ .n = 0 };
 }

@@ -1,9 +1,11 @@
 /* queue_scan.c - read the queue into recipients that wait for their
  * destination. */
-#include "send/sched.h"
+#include "send/queue_scan.h"
 
 #include "base/clock.h"
 #include "log/log.h"
+#include "send/result.h"
+#include "send/sched.h"
 #include "smtp/address.h"
 
 #include <string.h>
@@ -15,12 +17,7 @@ uint32_t message_left(const struct sched *s, const struct message *m)
     return m->expires > now ? m->expires - now : 0;
 }
 
-uint32_t sched_seconds(const struct sched *s)
-{
-    return (uint32_t)((loop_now(s->loop) - s->start_ms) / 1000) + 1;
-}
-
-/* --- recipients -----------------------------------------------------------*/
+/* --- recipients --------------------------------------------------------- */
 
 struct load {
     struct sched *s;
@@ -46,13 +43,14 @@ static struct span domain_of(struct span address)
 static struct rcpt *new_rcpt(struct load *l, struct span address)
 {
     struct rcpt *r = pool_get(l->s->rcpts);
-    struct dest *d = r == NULL ? NULL : dest_for(l->s, domain_of(address));
+    struct destination *d =
+        r == NULL ? NULL : destination_for(l->s, domain_of(address));
 
     if (d == NULL) {
         pool_put(l->s->rcpts, r);
         return NULL;
     }
-    *r = (struct rcpt){ .msg = l->m, .dest = d };
+    *r = (struct rcpt){ .msg = l->m, .destination = d };
     *l->tail = r;
     l->tail = &r->next;
     return r;
@@ -118,9 +116,9 @@ static void place(struct sched *s, struct message *m)
             continue;
         s->pending++;
         if (r->when > 0)
-            outcome_later(s, r, r->when);
+            result_later(s, r, r->when);
         else
-            dest_add(r);
+            destination_add(r);
     }
 }
 
@@ -128,7 +126,7 @@ static void unload(struct sched *s, struct message *m)
 {
     for (struct rcpt *r = m->rcpts, *next; r != NULL; r = next) {
         next = r->next;
-        dest_forget(r->dest);
+        destination_release(r->destination);
         pool_put(s->rcpts, r);
     }
     m->rcpts = NULL;
@@ -217,13 +215,13 @@ static void load_unread(struct sched *s)
     }
 }
 
-int intake_scan(struct sched *s, struct err *e)
+int queue_scan(struct sched *s, struct err *e)
 {
     load_unread(s);
     return spool_queue_scan(s->queue, on_found, s, e);
 }
 
-/* --- the end of a recipient -----------------------------------------------*/
+/* --- the end of a recipient --------------------------------------------- */
 
 void rcpt_release(struct sched *s, struct rcpt *r)
 {
@@ -242,7 +240,7 @@ void message_sweep(struct sched *s, struct message *m)
             continue;
         }
         *at = r->next;
-        dest_forget(r->dest);
+        destination_release(r->destination);
         pool_put(s->rcpts, r);
     }
     if (m->rcpts == NULL && m->settling == 0) {

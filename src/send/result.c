@@ -1,27 +1,31 @@
 /* result.c - what becomes of a recipient after its answer: its slot, the
  * log, the next attempt. */
-#include "send/sched.h"
+#include "send/result.h"
 
 #include "base/clock.h"
-#include "base/rnd.h"
 #include "log/log.h"
+#include "send/queue_scan.h"
+#include "send/sched.h"
+#include "send/slots.h"
 #include "smtp/address.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { FAULT_SECONDS = 5, UNWRITTEN_SECONDS = 60 };
 
-void outcome_later(struct sched *s, struct rcpt *r, uint32_t seconds)
+void result_later(struct sched *s, struct rcpt *r, uint32_t seconds)
 {
     r->state = RCPT_WAITS;
     r->when = sched_seconds(s) + seconds;
-    calendar_add(&s->calendar, r);
+    retry_queue_add(&s->retry_queue, r);
 }
 
-/* --- slot and log ---------------------------------------------------------*/
+/* --- slot and log ------------------------------------------------------- */
 
-static void put_slot(struct sched *s, struct job *j, struct job_rcpt *jr,
-                     enum spool_state state, uint32_t seconds)
+static void put_slot(struct sched *s, struct delivery *j,
+                     struct delivery_rcpt *jr, enum spool_state state,
+                     uint32_t seconds)
 {
     const struct answer *a = &jr->answer;
     struct spool_slot slot = { .state = state };
@@ -35,11 +39,12 @@ static void put_slot(struct sched *s, struct job *j, struct job_rcpt *jr,
     snprintf(slot.host, sizeof slot.host, "%s", j->host);
     snprintf(slot.reply, sizeof slot.reply, "%.*s", (int)sizeof slot.reply - 1,
              a->text);
-    mark_put(s, j->msg, jr->rcpt->slot, &slot);
+    slots_put(s, j->msg, jr->rcpt->slot, &slot);
 }
 
-static void say(const char *event, enum log_level level, const struct job *j,
-                const struct job_rcpt *jr, const char *key, const char *value)
+static void say(const char *event, enum log_level level,
+                const struct delivery *j, const struct delivery_rcpt *jr,
+                const char *key, const char *value)
 {
     const struct answer *a = &jr->answer;
     char id[MSG_ID_TEXT], status[SMTP_STATUS_TEXT], from[SMTP_PATH_MAX + 3];
@@ -58,7 +63,7 @@ static void say(const char *event, enum log_level level, const struct job *j,
         LS(key, value));
 }
 
-static void say_next(const struct job *j, const struct job_rcpt *jr,
+static void say_next(const struct delivery *j, const struct delivery_rcpt *jr,
                      uint32_t seconds)
 {
     char next[CLOCK_RFC3339_MAX];
@@ -67,7 +72,7 @@ static void say_next(const struct job *j, const struct job_rcpt *jr,
     say("send.deferred", LOG_WARN, j, jr, "next", next);
 }
 
-/* --- what the sender wants to hear (RFC 3461 4.1) -------------------------*/
+/* --- what the sender wants to hear (RFC 3461 4.1) ----------------------- */
 
 static bool has_word(const char *list, const char *word)
 {
@@ -86,7 +91,7 @@ static bool has_word(const char *list, const char *word)
 
 /* Without NOTIFY a sender hears of failures and delays; nobody ever hears of
  * what became of a notice. */
-static bool wants(const struct job *j, const struct job_rcpt *jr,
+static bool wants(const struct delivery *j, const struct delivery_rcpt *jr,
                   const char *word, bool by_default)
 {
     if (j->sender[0] == '\0' || (j->flags & SPOOL_BOUNCE) != 0)
@@ -94,7 +99,7 @@ static bool wants(const struct job *j, const struct job_rcpt *jr,
     return jr->notify == NULL ? by_default : has_word(jr->notify, word);
 }
 
-/* --- one recipient --------------------------------------------------------*/
+/* --- one recipient ------------------------------------------------------ */
 
 static void count_attempt(struct rcpt *r)
 {
@@ -102,7 +107,7 @@ static void count_attempt(struct rcpt *r)
         r->attempts++;
 }
 
-static void finish(struct sched *s, struct job_rcpt *jr)
+static void finish(struct sched *s, struct delivery_rcpt *jr)
 {
     if (jr->notice == NOTICE_NONE)
         rcpt_release(s, jr->rcpt);
@@ -110,7 +115,8 @@ static void finish(struct sched *s, struct job_rcpt *jr)
         jr->rcpt->state = RCPT_SETTLES;
 }
 
-static void be_delivered(struct sched *s, struct job *j, struct job_rcpt *jr)
+static void be_delivered(struct sched *s, struct delivery *j,
+                         struct delivery_rcpt *jr)
 {
     count_attempt(jr->rcpt);
     if (jr->forward != NULL) {
@@ -124,7 +130,8 @@ static void be_delivered(struct sched *s, struct job *j, struct job_rcpt *jr)
     finish(s, jr);
 }
 
-static void be_failed(struct sched *s, struct job *j, struct job_rcpt *jr)
+static void be_failed(struct sched *s, struct delivery *j,
+                      struct delivery_rcpt *jr)
 {
     if (wants(j, jr, "FAILURE", true)) {
         jr->notice = NOTICE_FAILED; /* the mark waits for the bounce */
@@ -142,12 +149,13 @@ static uint32_t age_of(const struct sched *s, const struct message *m)
     return left < s->rule.lifetime ? s->rule.lifetime - left : 0;
 }
 
-static void be_deferred(struct sched *s, struct job *j, struct job_rcpt *jr)
+static void be_deferred(struct sched *s, struct delivery *j,
+                        struct delivery_rcpt *jr)
 {
     struct message *m = j->msg;
     struct rcpt *r = jr->rcpt;
     uint32_t now = sched_seconds(s);
-    uint32_t delay = retry_delay(&s->rule, r->attempts, rnd_u32());
+    uint32_t delay = retry_delay(&s->rule, r->attempts, arc4random());
 
     if (now + delay > m->expires)
         delay = m->expires - now; /* one last time when it expires */
@@ -157,54 +165,55 @@ static void be_deferred(struct sched *s, struct job *j, struct job_rcpt *jr)
         jr->notice = NOTICE_DELAYED;
     put_slot(s, j, jr, SPOOL_PENDING, delay);
     say_next(j, jr, delay);
-    outcome_later(s, r, delay);
+    result_later(s, r, delay);
 }
 
 /* The last answer stays the reason; only the status tells that time is up. */
-static void be_tried(struct sched *s, struct job *j, struct job_rcpt *jr)
+static void be_tried(struct sched *s, struct delivery *j,
+                     struct delivery_rcpt *jr)
 {
     count_attempt(jr->rcpt);
-    if (jr->answer.verdict == VERDICT_DEFERRED &&
+    if (jr->answer.outcome == OUTCOME_DEFERRED &&
         sched_seconds(s) >= j->msg->expires) {
-        jr->answer.verdict = VERDICT_FAILED;
+        jr->answer.outcome = OUTCOME_FAILED;
         jr->answer.status.class = 4;
         jr->answer.status.subject = 4;
         jr->answer.status.detail = 7;
     }
-    if (jr->answer.verdict == VERDICT_FAILED)
+    if (jr->answer.outcome == OUTCOME_FAILED)
         be_failed(s, j, jr);
     else
         be_deferred(s, j, jr);
 }
 
-static void apply(struct sched *s, struct job *j, struct job_rcpt *jr)
+static void apply(struct sched *s, struct delivery *j, struct delivery_rcpt *jr)
 {
-    switch (jr->answer.verdict) {
-    case VERDICT_NONE:
+    switch (jr->answer.outcome) {
+    case OUTCOME_NONE:
         if (j->lane != NULL)
-            dest_add(jr->rcpt);
+            destination_add(jr->rcpt);
         else
-            outcome_later(s, jr->rcpt, FAULT_SECONDS);
+            result_later(s, jr->rcpt, FAULT_SECONDS);
         break;
-    case VERDICT_DELIVERED: be_delivered(s, j, jr); break;
-    case VERDICT_DEFERRED:
-    case VERDICT_FAILED: be_tried(s, j, jr); break;
+    case OUTCOME_DELIVERED: be_delivered(s, j, jr); break;
+    case OUTCOME_DEFERRED:
+    case OUTCOME_FAILED: be_tried(s, j, jr); break;
     }
 }
 
-static void dispose(struct sched *s, struct job *j)
+static void dispose(struct sched *s, struct delivery *j)
 {
     struct message *m = j->msg;
 
     spool_message_unpin(s->queue, j->pinned);
-    job_free(&j);
+    delivery_free(&j);
     message_sweep(s, m);
 }
 
-void outcome_apply(struct sched *s, struct job *j)
+void result_apply(struct sched *s, struct delivery *j)
 {
     struct lane *lane =
-        j->session != NULL || j->note.kind == NOTE_JOB ? j->lane : NULL;
+        j->session != NULL || j->note.kind == WORK_DELIVERY ? j->lane : NULL;
     size_t nrcpt = j->nrcpt;
     bool notices = false;
 
@@ -219,10 +228,10 @@ void outcome_apply(struct sched *s, struct job *j)
         dispose(s, j);
     }
     if (lane != NULL)
-        lane_job_back(s, lane, nrcpt);
+        lane_delivery_back(s, lane, nrcpt);
 }
 
-/* --- notices --------------------------------------------------------------*/
+/* --- notices ------------------------------------------------------------ */
 
 static void warned(struct sched *s, struct message *m, struct rcpt *r)
 {
@@ -233,11 +242,11 @@ static void warned(struct sched *s, struct message *m, struct rcpt *r)
     if (spool_slot_get(s->queue, &m->stored, r->slot, &slot, &e) != 0)
         return;
     slot.warned = true;
-    mark_put(s, m, r->slot, &slot);
+    slots_put(s, m, r->slot, &slot);
 }
 
-static void settle(struct sched *s, struct job *j, struct job_rcpt *jr,
-                   const char *bounce)
+static void settle(struct sched *s, struct delivery *j,
+                   struct delivery_rcpt *jr, const char *bounce)
 {
     switch ((enum notice)jr->notice) {
     case NOTICE_NONE: return;
@@ -250,7 +259,7 @@ static void settle(struct sched *s, struct job *j, struct job_rcpt *jr,
     case NOTICE_FAILED:
     case NOTICE_FORWARD:
         if (bounce == NULL) {
-            outcome_later(s, jr->rcpt, UNWRITTEN_SECONDS);
+            result_later(s, jr->rcpt, UNWRITTEN_SECONDS);
             return;
         }
         bool failed = jr->notice == NOTICE_FAILED;
@@ -263,7 +272,7 @@ static void settle(struct sched *s, struct job *j, struct job_rcpt *jr,
     rcpt_release(s, jr->rcpt);
 }
 
-void outcome_settled(struct sched *s, struct job *j, const char *bounce)
+void result_settled(struct sched *s, struct delivery *j, const char *bounce)
 {
     for (size_t i = 0; i < j->nrcpt; i++)
         settle(s, j, &j->rcpt[i], bounce);

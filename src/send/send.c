@@ -4,8 +4,11 @@
 #include "base/os.h"
 #include "base/signals.h"
 #include "log/log.h"
+#include "send/bounce.h"
 #include "send/housekeeping.h"
+#include "send/result.h"
 #include "send/session.h"
+#include "send/slots.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -25,7 +28,7 @@ struct back {
 
 struct sender {
     struct sched s;
-    struct upkeep upkeep;
+    struct housekeeping housekeeping;
     struct loop_io wake;
     struct loop_timer pause; /* between being woken and the scan */
     struct back back[SCHED_WORKERS_MAX + 1];
@@ -34,7 +37,7 @@ struct sender {
     bool stopping;
 };
 
-/* --- signals --------------------------------------------------------------*/
+/* --- signals ------------------------------------------------------------ */
 
 static const int ours[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
 enum { NOURS = sizeof ours / sizeof ours[0] };
@@ -46,12 +49,12 @@ static bool must_stop(void)
            0;
 }
 
-/* --- what comes back from the workers -------------------------------------*/
+/* --- what comes back from the workers ----------------------------------- */
 
-static void take_note(struct sched *s, struct note *n)
+static void take_note(struct sched *s, struct work_item *n)
 {
-    if (n->kind == NOTE_JOB)
-        outcome_apply(s, LIST_ENTRY(n, struct job, note));
+    if (n->kind == WORK_DELIVERY)
+        result_apply(s, LIST_ENTRY(n, struct delivery, note));
     else
         lane_ended(s, send_session_lane(send_session_of_note(n)));
 }
@@ -65,7 +68,7 @@ static void on_back(struct loop_io *io, unsigned ready)
     list_init(&notes);
     send_worker_take(b->worker, &notes);
     while ((l = list_pop(&notes)) != NULL)
-        take_note(b->sched, LIST_ENTRY(l, struct note, link));
+        take_note(b->sched, LIST_ENTRY(l, struct work_item, link));
 }
 
 /* Servers under load wake us at every commit.  A scan that serves many of
@@ -74,7 +77,7 @@ static void on_wake(struct loop_io *io, unsigned ready)
 {
     struct sender *x = LOOP_ENTRY(io, struct sender, wake);
 
-    uint64_t pause = upkeep_scan_pause(&x->upkeep, &x->s);
+    uint64_t pause = housekeeping_scan_pause(&x->housekeeping, &x->s);
 
     (void)ready;
     x->s.scan_now = pause == 0;
@@ -92,7 +95,7 @@ static void on_pause_over(struct loop_timer *t)
     (void)loop_watch(x->s.loop, &x->wake, LOOP_READ, NULL); /* fd fits */
 }
 
-/* --- threads --------------------------------------------------------------*/
+/* --- threads ------------------------------------------------------------ */
 
 static int watch_worker(struct sender *x, unsigned i, struct err *e)
 {
@@ -173,22 +176,22 @@ static int check_workers(struct sender *x, struct err *e)
     return 0;
 }
 
-/* --- a turn ---------------------------------------------------------------*/
+/* --- a turn ------------------------------------------------------------- */
 
 static void make_due(struct list *due)
 {
     struct list *l;
 
     while ((l = list_pop(due)) != NULL)
-        dest_add(LIST_ENTRY(l, struct rcpt, link));
+        destination_add(LIST_ENTRY(l, struct rcpt, link));
 }
 
-static void look_at_calendar(struct sched *s)
+static void take_due(struct sched *s)
 {
     struct list due;
 
     list_init(&due);
-    calendar_due(&s->calendar, sched_seconds(s), &due);
+    retry_queue_due(&s->retry_queue, sched_seconds(s), &due);
     make_due(&due);
 }
 
@@ -200,8 +203,8 @@ static void flush_queue(struct sched *s)
 
     list_init(&due);
     lane_flush(s);
-    dest_flush(s);
-    calendar_flush(&s->calendar, &due);
+    destination_flush(s);
+    retry_queue_flush(&s->retry_queue, &due);
     make_due(&due);
 }
 
@@ -211,21 +214,21 @@ static void work(struct sched *s)
 
     for (int i = 0; i < DESTS_PER_TURN && (l = list_pop(&s->ready)) != NULL;
          i++)
-        dest_work(s, LIST_ENTRY(l, struct dest, turn));
+        destination_work(s, LIST_ENTRY(l, struct destination, turn));
 }
 
 static bool is_busy(const struct sched *s)
 {
     return !list_empty(&s->ready) || !list_empty(&s->unresolved) ||
            !list_empty(&s->opening) || !list_empty(&s->notices) ||
-           s->resolving > 0 || s->jobs_out > 0 || s->scan_now;
+           s->resolving > 0 || s->deliveries_out > 0 || s->scan_now;
 }
 
 static int wait_ms(struct sender *x)
 {
     struct sched *s = &x->s;
-    uint64_t ms = upkeep_wait(&x->upkeep, s);
-    uint64_t next = calendar_next(&s->calendar) * (uint64_t)1000;
+    uint64_t ms = housekeeping_wait(&x->housekeeping, s);
+    uint64_t next = retry_queue_next(&s->retry_queue) * (uint64_t)1000;
 
     if (!list_empty(&s->ready))
         return 0;
@@ -245,11 +248,11 @@ static int turn(struct sender *x, struct err *e)
     bool flush = signals_take(SIGUSR1) > 0;
     if (flush)
         s->scan_now = true; /* what nobody has read yet is meant, too */
-    upkeep_turn(&x->upkeep, s);
+    housekeeping_run(&x->housekeeping, s);
     if (flush)
         flush_queue(s);
     if (!x->o->once)
-        look_at_calendar(s);
+        take_due(s);
     work(s);
     bounce_flush(s);
     for (unsigned i = 0; i <= s->nworkers; i++)
@@ -258,7 +261,7 @@ static int turn(struct sender *x, struct err *e)
     return 0;
 }
 
-/* --- the whole ------------------------------------------------------------*/
+/* --- the whole ---------------------------------------------------------- */
 
 static bool mail_remains(const struct sched *s)
 {
@@ -290,7 +293,7 @@ static int wind_down(struct sender *x, struct err *e)
     x->stop_by = loop_now(s->loop) + STOP_WITHIN_MS;
     for (unsigned i = 0; i <= s->nworkers; i++)
         send_worker_stop(s->worker[i]);
-    while ((s->open_sessions > 0 || s->jobs_out > 0) &&
+    while ((s->open_sessions > 0 || s->deliveries_out > 0) &&
            loop_now(s->loop) < x->stop_by)
         if (turn(x, e) != 0)
             return -1;
@@ -342,7 +345,7 @@ out:
     if (x->s.writer != NULL)
         bounce_flush(&x->s);
     if (x->s.queue != NULL) {
-        mark_again(&x->s);
+        slots_retry(&x->s);
         if (spool_queue_sync(x->s.queue, &late) != 0)
             log_err(LOG_ERROR, "send.sync", &late);
     }

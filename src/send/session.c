@@ -1,5 +1,6 @@
 /* session.c - the life of a session: stream events become FSM events. */
 #include "send/session_private.h"
+#include "send/transaction.h"
 
 #include "base/clock.h"
 #include "base/os.h"
@@ -58,13 +59,13 @@ struct send_session *send_session_new(const struct addr *peer, const char *host)
     if (s == NULL)
         return NULL;
     pthread_once(&table_once, build_index);
-    s->note.kind = NOTE_OPEN;
+    s->note.kind = WORK_OPEN;
     s->peer = *peer;
     snprintf(s->host, sizeof s->host, "%s", host);
     session_id_new(s->sid);
     s->state = s->was = S_DIAL;
     s->again.fn = on_again;
-    list_init(&s->jobs);
+    list_init(&s->deliveries);
     list_init(&s->ahead);
     smtp_reply_clear(&s->reply);
     return s;
@@ -81,12 +82,12 @@ const struct send_session_end *send_session_end(const struct send_session *s)
     return &s->end;
 }
 
-struct note *send_session_note(struct send_session *s)
+struct work_item *send_session_note(struct send_session *s)
 {
     return &s->note;
 }
 
-struct send_session *send_session_of_note(struct note *n)
+struct send_session *send_session_of_note(struct work_item *n)
 {
     return LIST_ENTRY(n, struct send_session, note);
 }
@@ -101,7 +102,7 @@ void send_session_set_lane(struct send_session *s, struct lane *l)
     s->lane = l;
 }
 
-/* --- log ------------------------------------------------------------------*/
+/* --- log ---------------------------------------------------------------- */
 
 void send_session_log_connect(const struct send_session *s)
 {
@@ -124,7 +125,7 @@ static void log_end(const struct send_session *s)
         LS("error", s->end.fault ? s->end.why.text : NULL));
 }
 
-/* --- events ---------------------------------------------------------------*/
+/* --- events ------------------------------------------------------------- */
 
 static void wind_up(struct send_session *s)
 {
@@ -175,7 +176,7 @@ static void feed(struct send_session *s, unsigned event)
         loop_timer_set(s->env->conns->loop, &s->again, 0);
     }
     /* A new message in line is no sign of life from the peer. */
-    if (s->state != s->was || (event != E_JOB && event != E_STOP))
+    if (s->state != s->was || (event != E_DELIVERY && event != E_STOP))
         conn_set_timeout(&s->conn, timeout_of(s));
 }
 
@@ -192,13 +193,13 @@ void send_session_lose_closed(struct send_session *s)
     s->end.local = s->out_failed;
     if (s->conn.error != 0 && strerror_r(s->conn.error, why, sizeof why) != 0)
         snprintf(why, sizeof why, "error %d", s->conn.error);
-    answer_set(&s->end.why, VERDICT_DEFERRED,
+    answer_set(&s->end.why, OUTCOME_DEFERRED,
                s->was == S_DIAL ? "4.4.1" : "4.4.2", "%s while %s",
                s->out_failed ? "no memory for output" : why,
                send_session_doing(s->was));
 }
 
-/* --- replies --------------------------------------------------------------*/
+/* --- replies ------------------------------------------------------------ */
 
 static unsigned event_of_reply(const struct smtp_reply *r)
 {
@@ -264,14 +265,14 @@ static void on_conn(struct conn *c, enum conn_event ev)
     }
 }
 
-/* --- for the worker -------------------------------------------------------*/
+/* --- for the worker ----------------------------------------------------- */
 
 void send_session_start(struct send_session *s, const struct send_env *env)
 {
     struct err e = { .kind = ERR_NONE };
 
     s->env = env;
-    s->note.kind = NOTE_ENDED;
+    s->note.kind = WORK_ENDED;
     s->started = clock_mono_ms();
     if (conn_dial(&s->conn, env->conns, &s->peer, on_conn, &e) == 0) {
         conn_set_timeout(&s->conn, timeout_of(s));
@@ -280,23 +281,23 @@ void send_session_start(struct send_session *s, const struct send_env *env)
     s->state = S_END;
     s->end.fault = true;
     s->end.local = e.sys == 0 || os_is_short(e.sys);
-    answer_set(&s->end.why, VERDICT_DEFERRED, "4.4.1", "%.200s", e.text);
+    answer_set(&s->end.why, OUTCOME_DEFERRED, "4.4.1", "%.200s", e.text);
     wind_up(s);
 }
 
-void send_session_give(struct send_session *s, struct job *j)
+void send_session_give(struct send_session *s, struct delivery *j)
 {
     if (s->state == S_END) {
         s->env->done(s->env->ctx, j);
         return;
     }
-    list_push(&s->jobs, &j->note.link);
-    feed(s, E_JOB);
+    list_push(&s->deliveries, &j->note.link);
+    feed(s, E_DELIVERY);
 }
 
 bool send_session_has_more(const struct send_session *s)
 {
-    return !list_empty(&s->jobs);
+    return !list_empty(&s->deliveries);
 }
 
 void send_session_hurry(struct send_session *s)

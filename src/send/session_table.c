@@ -9,8 +9,9 @@
  * what is said next depends on no reply: `pump` says it whenever there is
  * room, in each state of a transaction. */
 #include "send/session_private.h"
+#include "send/transaction.h"
 
-/* --- guards: only look ----------------------------------------------------*/
+/* --- guards: only look -------------------------------------------------- */
 
 static bool is_piped(const void *ctx)
 {
@@ -41,19 +42,19 @@ static bool is_early(const void *ctx)
     return s->more_input;
 }
 
-static bool has_job(const void *ctx)
+static bool has_delivery(const void *ctx)
 {
     return send_transaction_next(ctx) != NULL;
 }
 
 static bool may_chunk(const void *ctx)
 {
-    return send_transaction_chunks(ctx) && has_job(ctx);
+    return send_transaction_chunks(ctx) && has_delivery(ctx);
 }
 
 static bool is_misfit(const void *ctx)
 {
-    const struct job *j = send_transaction_next(ctx);
+    const struct delivery *j = send_transaction_next(ctx);
 
     return j != NULL && send_transaction_has_misfits(ctx, j);
 }
@@ -101,21 +102,21 @@ static bool may_go_ahead(const void *ctx)
     const struct send_session *s = ctx;
 
     return (s->ext.bits & SMTP_EXT_PIPELINING) != 0 && !has_ahead(s) &&
-           !s->full && has_job(s) && !is_misfit(s) &&
+           !s->full && has_delivery(s) && !is_misfit(s) &&
            !send_transaction_has_remainder(s);
 }
 
-/* --- actions: only do, and return what came of it ---------------------------*/
+/* --- actions: only do, and return what came of it ----------------------- */
 
 /* In S_IDLE: what now? */
-static unsigned char next_job(void *ctx)
+static unsigned char next_delivery(void *ctx)
 {
     struct send_session *s = ctx;
 
     if (send_transaction_next(s) != NULL)
-        return E_JOB;
+        return E_DELIVERY;
     if (s->stopping || s->env->hurry || s->env->linger == 0 ||
-        !list_empty(&s->jobs)) /* the peer's limit is reached */
+        !list_empty(&s->deliveries)) /* the peer's limit is reached */
         return E_STOP;
     return FSM_QUIET;
 }
@@ -139,13 +140,13 @@ static unsigned char say_helo(void *ctx)
 static unsigned char ready(void *ctx)
 {
     send_session_log_connect(ctx);
-    return next_job(ctx);
+    return next_delivery(ctx);
 }
 
 static unsigned char refuse_misfits(void *ctx)
 {
     send_transaction_refuse_misfits(ctx, send_transaction_next(ctx));
-    return next_job(ctx);
+    return next_delivery(ctx);
 }
 
 static unsigned char begin(void *ctx)
@@ -196,7 +197,7 @@ static unsigned char refuse_message(void *ctx)
 {
     send_transaction_note_mail(ctx);
     send_transaction_finish(ctx);
-    return next_job(ctx);
+    return next_delivery(ctx);
 }
 
 static unsigned char note_rcpt(void *ctx)
@@ -274,7 +275,7 @@ static unsigned char finish(void *ctx)
     send_transaction_note_rest(s);
     s->end.delivered += s->reply.status.code < 300;
     send_transaction_finish(s);
-    return next_job(s);
+    return next_delivery(s);
 }
 
 static unsigned char finish_take_ahead(void *ctx)
@@ -311,7 +312,7 @@ static unsigned char end_chunk_idle(void *ctx)
 {
     end_chunk(ctx);
     send_transaction_finish(ctx);
-    return next_job(ctx);
+    return next_delivery(ctx);
 }
 
 static unsigned char end_chunk_rset(void *ctx)
@@ -326,7 +327,7 @@ static unsigned char end_chunk_rset(void *ctx)
 static unsigned char finish_void(void *ctx)
 {
     send_transaction_finish(ctx);
-    return next_job(ctx);
+    return next_delivery(ctx);
 }
 
 static unsigned char say_quit(void *ctx)
@@ -339,7 +340,7 @@ static unsigned char say_quit(void *ctx)
 static void lose(struct send_session *s, const char *what)
 {
     s->end.fault = true;
-    answer_set(&s->end.why, VERDICT_DEFERRED, "4.4.2", "%s while %s", what,
+    answer_set(&s->end.why, OUTCOME_DEFERRED, "4.4.2", "%s while %s", what,
                send_session_doing(s->was));
 }
 
@@ -348,7 +349,7 @@ static void lose_reply(struct send_session *s)
 {
     s->end.fault = true;
     send_transaction_take_answer(s, &s->end.why);
-    s->end.why.verdict = VERDICT_DEFERRED;
+    s->end.why.outcome = OUTCOME_DEFERRED;
 }
 
 static unsigned char lose_421(void *ctx)
@@ -412,10 +413,10 @@ static unsigned char lose_body(void *ctx)
     struct send_session *s = ctx;
 
     s->end.fault = s->end.local = true;
-    answer_set(&s->end.why, VERDICT_DEFERRED, "4.3.0",
+    answer_set(&s->end.why, OUTCOME_DEFERRED, "4.3.0",
                "the message could not be read from the queue");
     if (s->sending != NULL) /* the peer may not have come so far */
-        job_answer_all(s->sending, &s->end.why);
+        delivery_answer_all(s->sending, &s->end.why);
     return FSM_QUIET;
 }
 
@@ -423,7 +424,7 @@ static unsigned char be_killed(void *ctx)
 {
     struct send_session *s = ctx;
 
-    answer_set(&s->end.why, VERDICT_DEFERRED, "4.3.2",
+    answer_set(&s->end.why, OUTCOME_DEFERRED, "4.3.2",
                "interrupted by our shutdown while %s",
                send_session_doing(s->was));
     return FSM_QUIET;
@@ -445,7 +446,7 @@ static unsigned char refuse_early(void *ctx)
     return FSM_QUIET;
 }
 
-/* --- the table ------------------------------------------------------------*/
+/* --- the table ---------------------------------------------------------- */
 
 /* clang-format off */
 static const struct fsm_row rows[] = {
@@ -468,10 +469,10 @@ static const struct fsm_row rows[] = {
     FSM_ROW(S_HELO,  E_5XX,        NULL,          turned_away,       S_QUIT),
     FSM_ROW(S_HELO,  E_STOP,       NULL,          NULL,              S_END),
 
-    FSM_ROW(S_IDLE,  E_JOB,        is_misfit,     refuse_misfits,    S_IDLE),
-    FSM_ROW(S_IDLE,  E_JOB,        may_chunk,     pump,              S_MAIL),
-    FSM_ROW(S_IDLE,  E_JOB,        has_job,       begin,             S_MAIL),
-    FSM_ROW(S_IDLE,  E_JOB,        NULL,          next_job,          S_IDLE),
+    FSM_ROW(S_IDLE,  E_DELIVERY,   is_misfit,     refuse_misfits,    S_IDLE),
+    FSM_ROW(S_IDLE,  E_DELIVERY,   may_chunk,     pump,              S_MAIL),
+    FSM_ROW(S_IDLE,  E_DELIVERY,   has_delivery,  begin,             S_MAIL),
+    FSM_ROW(S_IDLE,  E_DELIVERY,   NULL,          next_delivery,     S_IDLE),
     FSM_ROW(S_IDLE,  E_STOP,       NULL,          say_quit,          S_QUIT),
     FSM_ROW(S_IDLE,  E_TIMEOUT,    NULL,          say_quit,          S_QUIT),
     /* a peer that leaves while nothing is asked of it does no wrong */
@@ -509,9 +510,9 @@ static const struct fsm_row rows[] = {
     FSM_ROW(S_MAIL,  E_ROOM,       is_chunked,    pump,              S_MAIL),
     FSM_ROW(S_RCPT,  E_ROOM,       is_chunked,    pump,              S_RCPT),
     FSM_ROW(S_CHUNK, E_ROOM,       is_chunked,    pump,              S_CHUNK),
-    FSM_ROW(S_MAIL,  E_JOB,        is_chunked,    pump,              S_MAIL),
-    FSM_ROW(S_RCPT,  E_JOB,        is_chunked,    pump,              S_RCPT),
-    FSM_ROW(S_CHUNK, E_JOB,        is_chunked,    pump,              S_CHUNK),
+    FSM_ROW(S_MAIL,  E_DELIVERY,   is_chunked,    pump,              S_MAIL),
+    FSM_ROW(S_RCPT,  E_DELIVERY,   is_chunked,    pump,              S_RCPT),
+    FSM_ROW(S_CHUNK, E_DELIVERY,   is_chunked,    pump,              S_CHUNK),
     FSM_ROW(S_MAIL,  E_UNREADABLE, NULL,          lose_body,         S_END),
     FSM_ROW(S_RCPT,  E_UNREADABLE, NULL,          lose_body,         S_END),
     FSM_ROW(S_CHUNK, E_UNREADABLE, NULL,          lose_body,         S_END),
@@ -530,7 +531,7 @@ static const struct fsm_row rows[] = {
     FSM_ROW(S_BODY,  E_4XX,        NULL,          refuse_early,      S_END),
     FSM_ROW(S_BODY,  E_5XX,        NULL,          refuse_early,      S_END),
 
-    FSM_ROW(S_DOT,   E_JOB,        may_go_ahead,  go_ahead,          S_DOT),
+    FSM_ROW(S_DOT,   E_DELIVERY,   may_go_ahead,  go_ahead,          S_DOT),
     FSM_ROW(S_DOT,   E_2XX,        has_ahead,     finish_take_ahead, S_MAIL),
     FSM_ROW(S_DOT,   E_4XX,        has_ahead,     finish_take_ahead, S_MAIL),
     FSM_ROW(S_DOT,   E_5XX,        has_ahead,     finish_take_ahead, S_MAIL),
@@ -542,7 +543,7 @@ static const struct fsm_row rows[] = {
     FSM_ROW(S_VOID,  E_4XX,        NULL,          finish_void,       S_IDLE),
     FSM_ROW(S_VOID,  E_5XX,        NULL,          finish_void,       S_IDLE),
 
-    FSM_ROW(S_RSET,  E_2XX,        NULL,          next_job,          S_IDLE),
+    FSM_ROW(S_RSET,  E_2XX,        NULL,          next_delivery,     S_IDLE),
     FSM_ROW(S_RSET,  E_4XX,        NULL,          turned_away,       S_QUIT),
     FSM_ROW(S_RSET,  E_5XX,        NULL,          turned_away,       S_QUIT),
 
@@ -567,7 +568,7 @@ static const struct fsm_row rows[] = {
     FSM_ROW(FSM_ANY, E_KILL,       NULL,          be_killed,         S_END),
     FSM_ROW(FSM_ANY, E_CONNECTED,  NULL,          NULL,              FSM_ANY),
     FSM_ROW(FSM_ANY, E_ROOM,       NULL,          NULL,              FSM_ANY),
-    FSM_ROW(FSM_ANY, E_JOB,        NULL,          NULL,              FSM_ANY),
+    FSM_ROW(FSM_ANY, E_DELIVERY,   NULL,          NULL,              FSM_ANY),
     FSM_ROW(FSM_ANY, E_STOP,       NULL,          NULL,              FSM_ANY),
 };
 
@@ -578,7 +579,7 @@ static const char *const states[S_COUNT] = {
 
 static const char *const events[E_COUNT] = {
     "connected", "2xx",  "3xx",  "4xx",  "5xx",  "421",   "broken", "closed",
-    "timeout",   "room", "job",  "stop", "kill", "rcpts", "sent",
+    "timeout",   "room", "delivery", "stop", "kill", "rcpts", "sent",
     "unreadable",
 };
 /* clang-format on */

@@ -2,9 +2,11 @@
  * not take: whoever is done stays done, so the write is tried again every
  * second, and until then the message keeps its place in the queue.  A sender
  * that ends before it works leaves a duplicate behind (RFC 5321 6.1). */
-#include "send/sched.h"
+#include "send/slots.h"
 
 #include "log/log.h"
+#include "send/queue_scan.h"
+#include "send/sched.h"
 
 struct owed {
     struct list link;
@@ -13,7 +15,7 @@ struct owed {
     struct spool_slot slot;
 };
 
-struct pool *mark_pool(void)
+struct pool *slots_pool(void)
 {
     return pool_new(sizeof(struct owed), SCHED_MARKS_MAX);
 }
@@ -35,8 +37,8 @@ static bool is_final(enum spool_state state)
     return state == SPOOL_DELIVERED || state == SPOOL_FAILED;
 }
 
-void mark_put(struct sched *s, struct message *m, uint32_t index,
-              const struct spool_slot *slot)
+void slots_put(struct sched *s, struct message *m, uint32_t index,
+               const struct spool_slot *slot)
 {
     if (put(s, m, index, slot) == 0 || !is_final(slot->state))
         return; /* one that waits is marked anew when it was tried again */
@@ -48,7 +50,7 @@ void mark_put(struct sched *s, struct message *m, uint32_t index,
     list_push(&s->owed, &o->link);
 }
 
-void mark_again(struct sched *s)
+void slots_retry(struct sched *s)
 {
     struct list *l;
 

@@ -1,9 +1,9 @@
 /* transaction.c - one message on a session: commands, body, answers.
  *
- * A transaction covers the recipients of a job that have no answer yet, as
+ * A transaction covers the recipients of a delivery that have no answer yet, as
  * many as the peer takes; what is left over (452 after some were taken)
- * makes another transaction of the same job. */
-#include "send/session_private.h"
+ * makes another transaction of the same delivery. */
+#include "send/transaction.h"
 
 #include "spool/format.h"
 
@@ -39,30 +39,31 @@ static bool has(const struct send_session *s, unsigned ext)
     return (s->ext.bits & ext) != 0;
 }
 
-struct job *send_transaction_next(const struct send_session *s)
+struct delivery *send_transaction_next(const struct send_session *s)
 {
     unsigned limit = s->ext.limit_mail; /* RFC 9422 MAILMAX */
 
-    if (s->stopping || list_empty(&s->jobs) ||
+    if (s->stopping || list_empty(&s->deliveries) ||
         (limit > 0 && s->messages >= limit))
         return NULL;
-    struct note *n = LIST_ENTRY(s->jobs.next, struct note, link);
-    return LIST_ENTRY(n, struct job, note);
+    struct work_item *n =
+        LIST_ENTRY(s->deliveries.next, struct work_item, link);
+    return LIST_ENTRY(n, struct delivery, note);
 }
 
-static bool is_open(const struct job_rcpt *r)
+static bool is_open(const struct delivery_rcpt *r)
 {
-    return r->step == STEP_LEFT && r->answer.verdict == VERDICT_NONE;
+    return r->step == STEP_LEFT && r->answer.outcome == OUTCOME_NONE;
 }
 
-static bool is_too_big(const struct send_session *s, const struct job *j)
+static bool is_too_big(const struct send_session *s, const struct delivery *j)
 {
     return has(s, SMTP_EXT_SIZE) && s->ext.size > 0 &&
            j->body.size > s->ext.size;
 }
 
-static bool is_misfit(const struct send_session *s, const struct job *j,
-                      const struct job_rcpt *r)
+static bool is_misfit(const struct send_session *s, const struct delivery *j,
+                      const struct delivery_rcpt *r)
 {
     return is_open(r) && (is_too_big(s, j) || ((j->sender_utf8 || r->utf8) &&
                                                !has(s, SMTP_EXT_SMTPUTF8)));
@@ -74,7 +75,7 @@ bool send_transaction_chunks(const struct send_session *s)
 }
 
 bool send_transaction_has_misfits(const struct send_session *s,
-                                  const struct job *j)
+                                  const struct delivery *j)
 {
     for (size_t i = 0; i < j->nrcpt; i++)
         if (is_misfit(s, j, &j->rcpt[i]))
@@ -82,30 +83,30 @@ bool send_transaction_has_misfits(const struct send_session *s,
     return false;
 }
 
-static void settle(struct send_session *s, struct job *j);
+static void settle(struct send_session *s, struct delivery *j);
 
-void send_transaction_refuse_misfits(struct send_session *s, struct job *j)
+void send_transaction_refuse_misfits(struct send_session *s, struct delivery *j)
 {
     bool big = is_too_big(s, j);
 
     for (size_t i = 0; i < j->nrcpt; i++) {
-        struct job_rcpt *r = &j->rcpt[i];
+        struct delivery_rcpt *r = &j->rcpt[i];
         if (!is_misfit(s, j, r))
             continue;
         if (big)
-            answer_set(&r->answer, VERDICT_FAILED, "5.3.4",
+            answer_set(&r->answer, OUTCOME_FAILED, "5.3.4",
                        "message of %llu octets exceeds the limit of %llu",
                        (unsigned long long)j->body.size, s->ext.size);
         else
-            answer_set(&r->answer, VERDICT_FAILED, "5.6.7",
+            answer_set(&r->answer, OUTCOME_FAILED, "5.6.7",
                        "the address needs SMTPUTF8, which %s lacks", s->host);
     }
     settle(s, j);
 }
 
-/* --- commands -------------------------------------------------------------*/
+/* --- commands ----------------------------------------------------------- */
 
-static bool needs_utf8(const struct job *j)
+static bool needs_utf8(const struct delivery *j)
 {
     if (j->sender_utf8 || (j->flags & SPOOL_UTF8) != 0)
         return true;
@@ -115,7 +116,7 @@ static bool needs_utf8(const struct job *j)
     return false;
 }
 
-static void say_mail(struct send_session *s, const struct job *j)
+static void say_mail(struct send_session *s, const struct delivery *j)
 {
     bool dsn = has(s, SMTP_EXT_DSN);
     char size[32] = "";
@@ -134,7 +135,7 @@ static void say_mail(struct send_session *s, const struct job *j)
                          dsn && j->envid != NULL ? j->envid : "");
 }
 
-static void say_one_rcpt(struct send_session *s, struct job_rcpt *r)
+static void say_one_rcpt(struct send_session *s, struct delivery_rcpt *r)
 {
     bool dsn = has(s, SMTP_EXT_DSN);
 
@@ -150,10 +151,10 @@ static unsigned rcpt_limit(const struct send_session *s)
 {
     unsigned n = s->ext.limit_rcpt;
 
-    return n > 0 && n < JOB_RCPT_MAX ? n : JOB_RCPT_MAX;
+    return n > 0 && n < DELIVERY_RCPT_MAX ? n : DELIVERY_RCPT_MAX;
 }
 
-static struct job_rcpt *next_open(struct job *j)
+static struct delivery_rcpt *next_open(struct delivery *j)
 {
     for (size_t i = 0; i < j->nrcpt; i++)
         if (is_open(&j->rcpt[i]))
@@ -166,7 +167,7 @@ bool send_transaction_has_remainder(const struct send_session *s)
     return next_open(s->cur) != NULL;
 }
 
-void send_transaction_say_envelope(struct send_session *s, struct job *j)
+void send_transaction_say_envelope(struct send_session *s, struct delivery *j)
 {
     unsigned limit = rcpt_limit(s);
 
@@ -181,13 +182,13 @@ void send_transaction_say_envelope(struct send_session *s, struct job *j)
 }
 
 /* RFC 2920: DATA ends the group; nothing may follow it before its reply. */
-static void say_group(struct send_session *s, struct job *j)
+static void say_group(struct send_session *s, struct delivery *j)
 {
     send_transaction_say_envelope(s, j);
     send_transaction_say(s, "DATA");
 }
 
-void send_transaction_await(struct send_session *s, struct job *j)
+void send_transaction_await(struct send_session *s, struct delivery *j)
 {
     s->cur = j;
     s->said = s->waiting = j->said;
@@ -196,16 +197,17 @@ void send_transaction_await(struct send_session *s, struct job *j)
     s->asking = 0;
 }
 
-struct job *send_transaction_pop(struct list *jobs)
+struct delivery *send_transaction_pop(struct list *deliveries)
 {
-    struct note *n = LIST_ENTRY(list_pop(jobs), struct note, link);
+    struct work_item *n =
+        LIST_ENTRY(list_pop(deliveries), struct work_item, link);
 
-    return LIST_ENTRY(n, struct job, note);
+    return LIST_ENTRY(n, struct delivery, note);
 }
 
 void send_transaction_begin(struct send_session *s)
 {
-    struct job *j = send_transaction_pop(&s->jobs);
+    struct delivery *j = send_transaction_pop(&s->deliveries);
 
     s->piped = has(s, SMTP_EXT_PIPELINING);
     j->said = 0;
@@ -220,7 +222,7 @@ void send_transaction_begin(struct send_session *s)
 
 void send_transaction_begin_ahead(struct send_session *s)
 {
-    struct job *j = send_transaction_pop(&s->jobs);
+    struct delivery *j = send_transaction_pop(&s->deliveries);
 
     say_group(s, j);
     list_push(&s->ahead, &j->note.link);
@@ -245,16 +247,16 @@ void send_transaction_say_rcpt(struct send_session *s)
     s->waiting++;
 }
 
-/* --- answers --------------------------------------------------------------*/
+/* --- answers ------------------------------------------------------------ */
 
 void send_transaction_take_answer(const struct send_session *s,
                                   struct answer *a)
 {
     const struct smtp_reply *r = &s->reply;
 
-    a->verdict = r->status.code < 400   ? VERDICT_DELIVERED
-                 : r->status.code < 500 ? VERDICT_DEFERRED
-                                        : VERDICT_FAILED;
+    a->outcome = r->status.code < 400   ? OUTCOME_DELIVERED
+                 : r->status.code < 500 ? OUTCOME_DEFERRED
+                                        : OUTCOME_FAILED;
     a->status = r->status;
     snprintf(a->text, sizeof a->text, "%.*s", (int)sizeof a->text - 1, r->text);
 }
@@ -264,7 +266,7 @@ void send_transaction_take_answer(const struct send_session *s,
 void send_transaction_note_mail(struct send_session *s)
 {
     for (size_t i = 0; i < s->cur->nrcpt; i++)
-        if (s->cur->rcpt[i].answer.verdict == VERDICT_NONE)
+        if (s->cur->rcpt[i].answer.outcome == OUTCOME_NONE)
             send_transaction_take_answer(s, &s->cur->rcpt[i].answer);
 }
 
@@ -280,9 +282,9 @@ static bool is_full(const struct send_session *s)
             (r->status.subject == 5 && r->status.detail == 3));
 }
 
-static void judge_rcpt(struct send_session *s, struct job_rcpt *r)
+static void judge_rcpt(struct send_session *s, struct delivery_rcpt *r)
 {
-    if (r->answer.verdict != VERDICT_NONE) {
+    if (r->answer.outcome != OUTCOME_NONE) {
         r->step = STEP_DONE;
     } else if (s->reply.status.code < 300) {
         r->step = STEP_TAKEN;
@@ -295,14 +297,14 @@ static void judge_rcpt(struct send_session *s, struct job_rcpt *r)
     } else {
         send_transaction_take_answer(s, &r->answer);
         if (s->reply.status.code == 552)
-            r->answer.verdict = VERDICT_DEFERRED;
+            r->answer.outcome = OUTCOME_DEFERRED;
         r->step = STEP_DONE;
     }
 }
 
 void send_transaction_note_rcpt(struct send_session *s)
 {
-    struct job *j = s->cur;
+    struct delivery *j = s->cur;
 
     while (s->asking < j->nrcpt && j->rcpt[s->asking].step != STEP_SAID)
         s->asking++;
@@ -317,7 +319,7 @@ void send_transaction_note_rcpt(struct send_session *s)
 void send_transaction_note_rest(struct send_session *s)
 {
     for (size_t i = 0; i < s->cur->nrcpt; i++) {
-        struct job_rcpt *r = &s->cur->rcpt[i];
+        struct delivery_rcpt *r = &s->cur->rcpt[i];
         if (r->step != STEP_TAKEN)
             continue;
         r->step = STEP_DONE;
@@ -328,17 +330,18 @@ void send_transaction_note_rest(struct send_session *s)
     }
 }
 
-/* --- the end --------------------------------------------------------------*/
+/* --- the end ------------------------------------------------------------ */
 
-static void give_back(struct send_session *s, struct job *j)
+static void give_back(struct send_session *s, struct delivery *j)
 {
     memcpy(j->sid, s->sid, sizeof j->sid);
     j->dsn_passed = has(s, SMTP_EXT_DSN);
     s->env->done(s->env->ctx, j);
 }
 
-/* A job in s->jobs some of whose recipients got their answer here. */
-static void settle(struct send_session *s, struct job *j)
+/* A delivery in s->deliveries some of whose recipients got their answer here.
+ */
+static void settle(struct send_session *s, struct delivery *j)
 {
     if (next_open(j) != NULL)
         return;
@@ -348,31 +351,32 @@ static void settle(struct send_session *s, struct job *j)
 
 void send_transaction_finish(struct send_session *s)
 {
-    struct job *j = s->cur;
+    struct delivery *j = s->cur;
 
     s->cur = NULL;
     if (next_open(j) != NULL)
-        list_push_front(&s->jobs, &j->note.link);
+        list_push_front(&s->deliveries, &j->note.link);
     else
         give_back(s, j);
 }
 
 /* Replies that do not fit the commands may have been given to the wrong
  * recipients: what they refused for good is then only put off. */
-static bool is_doubtful(const struct send_session *s, const struct job_rcpt *r)
+static bool is_doubtful(const struct send_session *s,
+                        const struct delivery_rcpt *r)
 {
-    return s->garbled && r->answer.verdict == VERDICT_FAILED;
+    return s->garbled && r->answer.outcome == OUTCOME_FAILED;
 }
 
 /* The session is lost.  What the peer was asked and answered in part counts
  * as tried; what it never answered to goes back as it came. */
 static void abandon_current(struct send_session *s)
 {
-    struct job *j = s->cur;
+    struct delivery *j = s->cur;
 
     for (size_t i = 0; s->answered && i < j->nrcpt; i++) {
-        struct job_rcpt *r = &j->rcpt[i];
-        if ((r->answer.verdict == VERDICT_NONE && r->step != STEP_LEFT) ||
+        struct delivery_rcpt *r = &j->rcpt[i];
+        if ((r->answer.outcome == OUTCOME_NONE && r->step != STEP_LEFT) ||
             is_doubtful(s, r))
             r->answer = s->end.why;
     }
@@ -386,6 +390,6 @@ void send_transaction_abandon(struct send_session *s)
         abandon_current(s);
     while (!list_empty(&s->ahead))
         give_back(s, send_transaction_pop(&s->ahead));
-    while (!list_empty(&s->jobs))
-        give_back(s, send_transaction_pop(&s->jobs));
+    while (!list_empty(&s->deliveries))
+        give_back(s, send_transaction_pop(&s->deliveries));
 }

@@ -16,7 +16,7 @@
 enum { BLOCKS_PER_SESSION = 24, ASLEEP_AGAIN_US = 20000 };
 
 /* Results travel together: nobody waits for one but the log and, once the
- * main thread has it, the next job in line. */
+ * main thread has it, the next delivery in line. */
 enum { RESULTS_MAX = 32, RESULTS_MS = 5 };
 
 enum order { ORDER_RUN, ORDER_STOP, ORDER_KILL };
@@ -51,7 +51,7 @@ struct send_worker {
     enum order seen;
 };
 
-/* --- the thread -----------------------------------------------------------*/
+/* --- the thread --------------------------------------------------------- */
 
 static void on_wake(struct loop_io *io, unsigned ready)
 {
@@ -64,7 +64,7 @@ static void on_late(struct loop_timer *t)
     LOOP_ENTRY(t, struct send_worker, late)->wanted = true;
 }
 
-static void on_done(void *ctx, struct job *j)
+static void on_done(void *ctx, struct delivery *j)
 {
     struct send_worker *w = ctx;
 
@@ -79,7 +79,7 @@ static void on_done(void *ctx, struct job *j)
 static void on_ended(void *ctx, struct send_session *s)
 {
     struct send_worker *w = ctx;
-    struct note *n = send_session_note(s);
+    struct work_item *n = send_session_note(s);
 
     list_remove(&n->link);
     list_push(&w->results, &n->link);
@@ -88,14 +88,14 @@ static void on_ended(void *ctx, struct send_session *s)
 
 static struct send_session *session_at(struct list *l)
 {
-    return send_session_of_note(LIST_ENTRY(l, struct note, link));
+    return send_session_of_note(LIST_ENTRY(l, struct work_item, link));
 }
 
-static void take_note(struct send_worker *w, struct note *n)
+static void take_note(struct send_worker *w, struct work_item *n)
 {
-    struct job *j = LIST_ENTRY(n, struct job, note);
+    struct delivery *j = LIST_ENTRY(n, struct delivery, note);
 
-    if (n->kind == NOTE_JOB) {
+    if (n->kind == WORK_DELIVERY) {
         send_session_give(j->session, j);
         return;
     }
@@ -131,7 +131,7 @@ static void read_inbox(struct send_worker *w)
         w->wanted = true;
     }
     while ((l = list_pop(&notes)) != NULL)
-        take_note(w, LIST_ENTRY(l, struct note, link));
+        take_note(w, LIST_ENTRY(l, struct work_item, link));
     if (order != ORDER_RUN)
         each_session(w, order == ORDER_KILL ? send_session_kill
                                             : send_session_stop);
@@ -186,7 +186,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* --- the main thread's side -----------------------------------------------*/
+/* --- the main thread's side --------------------------------------------- */
 
 static int open_loop(struct send_worker *w, size_t max_sessions, struct err *e)
 {
@@ -251,7 +251,7 @@ out:
     return -1;
 }
 
-void send_worker_give(struct send_worker *w, struct note *n)
+void send_worker_give(struct send_worker *w, struct work_item *n)
 {
     list_push(&w->gathered, &n->link);
 }

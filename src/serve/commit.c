@@ -10,7 +10,7 @@
 
 struct serve_commit {
     struct spool_writer *writer;
-    struct box_batch *boxes;
+    struct mailbox_batch *boxes;
     struct pool *blocks;
     serve_commit_done_fn *done;
     struct list turn; /* transactions that wait for the commit */
@@ -28,12 +28,12 @@ int serve_commit_open(struct serve_commit **sp, const struct conf *c,
                       struct pool *blocks, serve_commit_done_fn *done,
                       struct err *e)
 {
-    struct box_options o = { .mail_dir = c->serve.mail_dir,
-                             .kind = c->serve.mailbox == CONF_MBOX
-                                         ? BOX_MBOX
-                                         : BOX_MAILDIR,
-                             .hostname = c->hostname,
-                             .max_copies = 65536 };
+    struct mailbox_options o = { .mail_dir = c->serve.mail_dir,
+                                 .kind = c->serve.mailbox == CONF_MBOX
+                                             ? MAILBOX_MBOX
+                                             : MAILBOX_MAILDIR,
+                                 .hostname = c->hostname,
+                                 .max_copies = 65536 };
     struct serve_commit *s = calloc(1, sizeof *s);
 
     if (s == NULL)
@@ -43,7 +43,7 @@ int serve_commit_open(struct serve_commit **sp, const struct conf *c,
     list_init(&s->turn);
     list_init(&s->kept);
     if (spool_writer_open(&s->writer, c->queue_dir, e) != 0 ||
-        box_batch_new(&s->boxes, &o, e) != 0) {
+        mailbox_batch_new(&s->boxes, &o, e) != 0) {
         serve_commit_close(&s);
         return -1;
     }
@@ -63,7 +63,7 @@ void serve_commit_close(struct serve_commit **sp)
             LIST_ENTRY(l, struct serve_transaction, link);
         serve_transaction_free(&d);
     }
-    box_batch_free(&s->boxes);
+    mailbox_batch_free(&s->boxes);
     spool_writer_close(&s->writer);
     free(s);
     *sp = NULL;
@@ -111,7 +111,7 @@ static void log_mailbox(const struct serve_transaction *d,
 /* Step 1 for the local copies of one message. */
 static void write_copies(struct serve_commit *s, struct serve_transaction *d)
 {
-    struct box_message m = { .body = serve_transaction_body(d) };
+    struct mailbox_message m = { .body = serve_transaction_body(d) };
     char first[1024];
     struct err e;
 
@@ -121,7 +121,7 @@ static void write_copies(struct serve_commit *s, struct serve_transaction *d)
         m.user = t->name;
         m.delivered_to =
             (struct span){ serve_transaction_local_address(t), t->address_n };
-        t->copy = box_add(s->boxes, &m, &e);
+        t->copy = mailbox_add(s->boxes, &m, &e);
         if (t->copy == NULL) {
             t->failed = true;
             log_mailbox(d, t, &e);
@@ -135,7 +135,7 @@ static void note_failures(struct serve_transaction *d)
 
     for (struct list *l = d->locals.next; l != &d->locals; l = l->next) {
         struct serve_local *t = LIST_ENTRY(l, struct serve_local, link);
-        if (t->copy == NULL || box_status(t->copy, &e) == 0)
+        if (t->copy == NULL || mailbox_status(t->copy, &e) == 0)
             continue;
         t->failed = true;
         t->copy = NULL;
@@ -199,7 +199,7 @@ static void refuse(struct serve_commit *s, struct serve_transaction *d,
                    const struct err *why)
 {
     for (struct list *l = d->locals.next; l != &d->locals; l = l->next)
-        box_abort(LIST_ENTRY(l, struct serve_local, link)->copy);
+        mailbox_abort(LIST_ENTRY(l, struct serve_local, link)->copy);
     answer(s, d, COMMIT_FAILED, why);
 }
 
@@ -313,7 +313,7 @@ static void prepare(struct serve_commit *s)
 
     for (l = s->turn.next; l != &s->turn; l = l->next)
         write_copies(s, LIST_ENTRY(l, struct serve_transaction, link));
-    box_sync(s->boxes);
+    mailbox_sync(s->boxes);
     for (l = s->turn.next; l != &s->turn; l = next) {
         struct serve_transaction *d =
             LIST_ENTRY(l, struct serve_transaction, link);
@@ -380,7 +380,7 @@ void serve_commit_run(struct serve_commit *s)
 
     prepare(s);
     commit_records(s);
-    box_publish(s->boxes);
+    mailbox_publish(s->boxes);
     rescue_failed(s);
     while ((l = s->turn.next) != &s->turn) {
         struct serve_transaction *d =
@@ -388,5 +388,5 @@ void serve_commit_run(struct serve_commit *s)
         bool queued = d->nremote > 0 || count_failed(d) > 0;
         answer(s, d, queued ? COMMIT_QUEUED : COMMIT_DELIVERED, NULL);
     }
-    box_reset(s->boxes);
+    mailbox_reset(s->boxes);
 }

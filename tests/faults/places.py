@@ -16,7 +16,7 @@ WRAPPERS = {"fs_open": "open", "fs_close": "close", "fs_pwritev": "pwritev",
             "fs_pread_all": "pread", "fs_allocate": "posix_fallocate",
             "fs_truncate": "ftruncate", "fs_fdatasync": "fdatasync",
             "fs_fsync": "fsync", "fs_syncfs": "syncfs",
-            "sys_syncfs": "syncfs", "fs_rename": "rename", "fs_link": "link",
+            "sys_syncfs": "syncfs", "fs_rename": "rename",
             "fs_unlink": "unlink", "fs_mkdir": "mkdir", "fs_lock": "flock",
             "fs_sync_dir": "fsync", "fs_is_same": "statx", "sys_open": "open",
             "sys_allocate": "posix_fallocate"}

@@ -5,8 +5,8 @@
 #include "fuzz.h"
 
 #include "base/fs.h"
-#include "recipient/alias.h"
 #include "mailbox/batch.h"
+#include "recipient/alias.h"
 #include "recipient/resolve.h"
 
 #include <fcntl.h>
@@ -53,7 +53,7 @@ static int on_target(void *ctx, const struct local_target *t)
 
     MUST(got.n < TARGETS);
     if (t->kind == LOCAL_MAILBOX)
-        MUST(box_name_valid(span_of(t->name)));
+        MUST(mailbox_name_valid(span_of(t->name)));
     else
         MUST(at != NULL && at > t->name && at[1] != '\0' &&
              !local_has_domain(l, span_of(at + 1)));

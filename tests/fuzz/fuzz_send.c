@@ -1,7 +1,7 @@
 /* fuzz_send.c - a whole session of the client, from the bytes of a server.
  *
  * The server waits for a command before each of its lines, or says several
- * at once, in pieces; then it closes.  Whatever it says: every job comes
+ * at once, in pieces; then it closes.  Whatever it says: every delivery comes
  * back, once; what the client says is lines of SMTP and whole messages; a
  * message counts as delivered only after a 2xx reply. */
 #include "fuzz.h"
@@ -31,13 +31,13 @@ static struct {
 
 static struct {
     unsigned back[JOBS];
-    struct job *job[JOBS];
+    struct delivery *delivery[JOBS];
     bool ended;
     size_t n;
 } now;
 static char heard[HEARD];
 
-static void on_done(void *ctx, struct job *j)
+static void on_done(void *ctx, struct delivery *j)
 {
     (void)ctx;
     now.back[j->id.n]++;
@@ -58,7 +58,8 @@ static void prepare(void)
     signal(SIGPIPE, SIG_IGN);
     log_style((enum log_level)(LOG_ERROR + 1), LOG_TEXT);
     all.blocks = chain_pool_new(10);
-    MUST(all.blocks != NULL && chain_adds(&all.body, all.blocks, body));
+    MUST(all.blocks != NULL &&
+         chain_add(&all.body, all.blocks, body, strlen(body)));
     MUST(loop_new(&all.loop, NULL, &e) == 0);
     MUST(conn_env_init(&all.conns, all.loop, 200, &e) == 0);
     MUST(addr_parse_ip(&all.at, span_of("127.0.0.1"), 0));
@@ -66,13 +67,14 @@ static void prepare(void)
     MUST(getsockname(all.listen_fd, &all.at.u.sa, &len) == 0);
 }
 
-static struct job *make_job(unsigned number)
+static struct delivery *make_delivery(unsigned number)
 {
     static const char *const names[RCPTS] = { "r0@x.test", "r1@x.test" };
-    struct job *j = calloc(1, sizeof *j + RCPTS * sizeof(struct job_rcpt));
+    struct delivery *j =
+        calloc(1, sizeof *j + RCPTS * sizeof(struct delivery_rcpt));
 
     MUST(j != NULL);
-    j->note.kind = NOTE_JOB;
+    j->note.kind = WORK_DELIVERY;
     j->id.n = number;
     j->sender = number == 2 ? "" : "a@b.test";
     j->body = body_of_chain(&all.body);
@@ -184,14 +186,14 @@ static void check_jobs(const struct send_session *s, struct span said)
     for (unsigned i = 0; i < JOBS; i++) {
         bool yes = false;
         MUST(now.back[i] == 1);
-        for (size_t r = 0; r < now.job[i]->nrcpt; r++) {
-            const struct answer *a = &now.job[i]->rcpt[r].answer;
-            MUST(a->verdict <= VERDICT_FAILED);
-            MUST(a->verdict != VERDICT_DELIVERED || a->status.code / 100 == 2);
+        for (size_t r = 0; r < now.delivery[i]->nrcpt; r++) {
+            const struct answer *a = &now.delivery[i]->rcpt[r].answer;
+            MUST(a->outcome <= OUTCOME_FAILED);
+            MUST(a->outcome != OUTCOME_DELIVERED || a->status.code / 100 == 2);
             MUST(a->status.code == 0 ||
                  (a->status.code >= 200 && a->status.code <= 599));
             MUST(memchr(a->text, '\0', sizeof a->text) != NULL);
-            yes |= a->verdict == VERDICT_DELIVERED;
+            yes |= a->outcome == OUTCOME_DELIVERED;
         }
         with_yes += yes;
     }
@@ -215,14 +217,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     MUST(s != NULL);
     send_session_start(s, &env);
     for (unsigned i = 0; i < JOBS; i++)
-        send_session_give(s, now.job[i] = make_job(i));
+        send_session_give(s, now.delivery[i] = make_delivery(i));
     int fd = await_client();
     play(fd, copy, n);
     listen_on(fd);
     close(fd);
     check_jobs(s, (struct span){ copy, n });
     for (unsigned i = 0; i < JOBS; i++)
-        job_free(&now.job[i]);
+        delivery_free(&now.delivery[i]);
     send_session_free(&s);
     MUST(pool_used(all.conns.blocks) == 0);
     free(copy);

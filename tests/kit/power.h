@@ -93,8 +93,8 @@ struct verdict {
 };
 /* dir holds the disk after a cut at call `cut`; it is recovered there.
  * faults: calls had failed, so that a sync proves less. */
-void judge(struct verdict *v, const char *dir, size_t cut, enum box_kind kind,
-           bool faults);
+void judge(struct verdict *v, const char *dir, size_t cut,
+           enum mailbox_kind kind, bool faults);
 
 /* --- a life ------------------------------------------------------------------ */
 
@@ -103,7 +103,7 @@ struct life {
     unsigned epochs, disks; /* disks to look at, an epoch */
     bool quiet;             /* nothing fails and nobody is killed */
     bool unordered;         /* without the order of unlinks */
-    enum box_kind kind;
+    enum mailbox_kind kind;
     /* what came of it */
     size_t calls, judged, kills, failed_calls, sent, recoveries;
     char fault[600]; /* "": none */

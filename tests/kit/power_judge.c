@@ -257,8 +257,8 @@ static void judge_letter(uint32_t number)
     }
 }
 
-void judge(struct verdict *v, const char *dir, size_t cut, enum box_kind kind,
-           bool faults)
+void judge(struct verdict *v, const char *dir, size_t cut,
+           enum mailbox_kind kind, bool faults)
 {
     memset(v, 0, sizeof *v);
     now.v = v;
@@ -267,7 +267,7 @@ void judge(struct verdict *v, const char *dir, size_t cut, enum box_kind kind,
     snprintf(now.mail, sizeof now.mail, "%s/mail", dir);
     read_queue(faults);
     for (unsigned i = 0; i < BOXES; i++)
-        if (kind == BOX_MAILDIR)
+        if (kind == MAILBOX_MAILDIR)
             read_maildir(letter_box(i, 0));
         else
             read_mbox(letter_box(i, 0));

@@ -394,7 +394,8 @@ void life_run(struct life *l)
     stage.blocks = chain_pool_new(8192);
     make_dir(me.dir, "life");
     make_dir(me.other, "judge");
-    stage.conf.serve.mailbox = l->kind == BOX_MBOX ? CONF_MBOX : CONF_MAILDIR;
+    stage.conf.serve.mailbox =
+        l->kind == MAILBOX_MBOX ? CONF_MBOX : CONF_MAILDIR;
     snprintf(stage.conf.hostname, sizeof stage.conf.hostname, "host");
     snprintf(stage.conf.queue_dir, sizeof stage.conf.queue_dir, "%s/queue",
              me.dir);

@@ -23,7 +23,7 @@ struct item {
 static struct {
     struct spool_queue *store; /* NULL: it does not run */
     struct spool_writer *writer;
-    struct box_batch *boxes;
+    struct mailbox_batch *boxes;
     struct item item[ITEMS];
     const bool *killed;
 } self;
@@ -107,9 +107,9 @@ static bool is_over(const struct item *it)
 /* Into mailboxes, as for mail that waited in the queue. */
 static void deliver(struct item *it)
 {
-    struct box_message m = { .user = NULL };
+    struct mailbox_message m = { .user = NULL };
     char sender[64], rcpt[64];
-    struct box_copy *copy[LETTER_RCPTS] = { NULL };
+    struct mailbox_copy *copy[LETTER_RCPTS] = { NULL };
     struct err e;
 
     if (spool_message_pin(self.store, &it->item, &m.body, &e) != 0)
@@ -127,13 +127,13 @@ static void deliver(struct item *it)
         m.user = letter_box(it->rec.number, r);
         m.delivered_to = span_of(rcpt);
         p->tried[p->ntried++] = model_count();
-        copy[i] = box_add(self.boxes, &m, &e);
+        copy[i] = mailbox_add(self.boxes, &m, &e);
     }
-    box_publish(self.boxes);
+    mailbox_publish(self.boxes);
     for (unsigned i = 0; i < it->rec.n; i++)
-        if (copy[i] != NULL && box_status(copy[i], &e) == 0)
+        if (copy[i] != NULL && mailbox_status(copy[i], &e) == 0)
             put_mark(it, i, SPOOL_DELIVERED);
-    box_reset(self.boxes);
+    mailbox_reset(self.boxes);
     spool_message_unpin(self.store, pinned);
 }
 
@@ -206,12 +206,12 @@ static void write_notice(void)
     letter_sender(text, number);
     spool_field_head(head, SPOOL_F_SENDER, strlen(text));
     chain_add(&envelope, stage.blocks, head, sizeof head);
-    chain_adds(&envelope, stage.blocks, text);
+    chain_add(&envelope, stage.blocks, text, strlen(text));
     for (unsigned r = 0; r < l->nrcpt; r++) {
         letter_rcpt(text, r);
         spool_field_head(head, SPOOL_F_RCPT, strlen(text));
         chain_add(&envelope, stage.blocks, head, sizeof head);
-        chain_adds(&envelope, stage.blocks, text);
+        chain_add(&envelope, stage.blocks, text, strlen(text));
     }
     letter_body(number, 0, text, l->size);
     chain_add(&body, stage.blocks, text, l->size);
@@ -244,7 +244,7 @@ void sender_end(void)
 {
     if (self.killed != NULL && *self.killed)
         orphan_marks();
-    box_batch_free(&self.boxes);
+    mailbox_batch_free(&self.boxes);
     spool_writer_close(&self.writer);
     spool_queue_close(&self.store);
     memset(&self, 0, sizeof self);
@@ -252,17 +252,17 @@ void sender_end(void)
 
 static void begin_sender(void)
 {
-    struct box_options o = { .mail_dir = stage.conf.serve.mail_dir,
-                             .kind = stage.life->kind,
-                             .hostname = "host",
-                             .max_copies = 64 };
+    struct mailbox_options o = { .mail_dir = stage.conf.serve.mail_dir,
+                                 .kind = stage.life->kind,
+                                 .hostname = "host",
+                                 .max_copies = 64 };
     struct err e;
 
     stage.life->recoveries++;
     if (spool_queue_open(&self.store, stage.conf.queue_dir, &e) != 0 ||
         spool_writer_open_sized(&self.writer, stage.conf.queue_dir, SEGMENT,
                                 &e) != 0 ||
-        box_batch_new(&self.boxes, &o, &e) != 0) {
+        mailbox_batch_new(&self.boxes, &o, &e) != 0) {
         sender_end();
         return;
     }

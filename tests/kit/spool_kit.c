@@ -133,7 +133,7 @@ static void add_field(struct kit *k, struct chain *c, enum spool_field type,
 
     spool_field_head(head, type, strlen(text));
     must(chain_add(c, k->blocks, head, sizeof head));
-    must(chain_adds(c, k->blocks, text));
+    must(chain_add(c, k->blocks, text, strlen(text)));
 }
 
 static uint32_t nrcpt_of(uint32_t number)

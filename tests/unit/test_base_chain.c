@@ -62,8 +62,8 @@ START_TEST(join_and_iov)
     struct chain a = CHAIN_INIT, b = CHAIN_INIT;
     struct iovec v[4];
 
-    ck_assert(chain_adds(&a, p, "one"));
-    ck_assert(chain_adds(&b, p, "two"));
+    ck_assert(chain_add(&a, p, "one", strlen("one")));
+    ck_assert(chain_add(&b, p, "two", strlen("two")));
     chain_join(&a, &b);
     ck_assert_uint_eq(a.n, 6);
     ck_assert_uint_eq(b.n, 0);

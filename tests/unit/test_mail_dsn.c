@@ -34,7 +34,8 @@ static void set_up(void)
     text.room = sizeof text.p - 1;
     blocks = chain_pool_new(64);
     chain = (struct chain)CHAIN_INIT;
-    ck_assert(chain_adds(&chain, blocks, "Subject: a\r\n\r\nbody\r\n"));
+    ck_assert(chain_add(&chain, blocks, "Subject: a\r\n\r\nbody\r\n",
+                        strlen("Subject: a\r\n\r\nbody\r\n")));
 }
 
 static void tear_down(void)

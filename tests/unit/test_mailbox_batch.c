@@ -1,5 +1,5 @@
-/* test_mailbox_batch.c - Maildir and mbox delivery: contents to the byte, locks,
- * and what is left when any system call fails. */
+/* test_mailbox_batch.c - Maildir and mbox delivery: contents to the byte,
+ * locks, and what is left when any system call fails. */
 #include "base/chain.h"
 #include "base/fs.h"
 #include "mailbox/batch.h"
@@ -43,26 +43,26 @@ static void tear_down(void)
     nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-static struct box_batch *open_batch(enum box_kind kind)
+static struct mailbox_batch *open_batch(enum mailbox_kind kind)
 {
-    struct box_options o = {
+    struct mailbox_options o = {
         .mail_dir = dir, .kind = kind, .hostname = "a/b:c", .max_copies = 1000
     };
-    struct box_batch *b = NULL;
+    struct mailbox_batch *b = NULL;
     struct err e = { ERR_NONE, 0, "" };
 
-    ck_assert_msg(box_batch_new(&b, &o, &e) == 0, "%s", e.text);
+    ck_assert_msg(mailbox_batch_new(&b, &o, &e) == 0, "%s", e.text);
     return b;
 }
 
-static struct box_message message(struct chain *c, const char *text)
+static struct mailbox_message message(struct chain *c, const char *text)
 {
     *c = (struct chain)CHAIN_INIT;
-    ck_assert(chain_adds(c, blocks, text));
-    return (struct box_message){ .user = "joe",
-                                 .reverse_path = span_of("s@x"),
-                                 .delivered_to = span_of("joe@here"),
-                                 .body = body_of_chain(c) };
+    ck_assert(chain_add(c, blocks, text, strlen(text)));
+    return (struct mailbox_message){ .user = "joe",
+                                     .reverse_path = span_of("s@x"),
+                                     .delivered_to = span_of("joe@here"),
+                                     .body = body_of_chain(c) };
 }
 
 static char *path_of(const char *name)
@@ -106,7 +106,7 @@ static int open_fds(void)
     return entries("/proc/self/fd") - 1;
 }
 
-/* --- contents --------------------------------------------------------- */
+/* --- contents --------------------------------------------------------- ----*/
 
 #define FIELDS "Return-Path: <s@x>\nDelivered-To: joe@here\n"
 
@@ -131,23 +131,23 @@ static const struct {
       "Fr\rom x\n\rFrom y\n\n" },
 };
 
-static void deliver_one(enum box_kind kind, const char *wire, char *path,
+static void deliver_one(enum mailbox_kind kind, const char *wire, char *path,
                         size_t size)
 {
-    struct box_batch *b = open_batch(kind);
+    struct mailbox_batch *b = open_batch(kind);
     struct chain c;
     struct err e = { ERR_NONE, 0, "" };
-    struct box_message m = message(&c, wire);
+    struct mailbox_message m = message(&c, wire);
 
-    struct box_copy *copy = box_add(b, &m, &e);
+    struct mailbox_copy *copy = mailbox_add(b, &m, &e);
     ck_assert_msg(copy != NULL, "%s", e.text);
-    box_sync(b);
-    ck_assert_msg(box_status(copy, &e) == 0, "%s", e.text);
-    box_publish(b);
-    ck_assert_msg(box_status(copy, &e) == 0, "%s", e.text);
-    snprintf(path, size, "%s", box_path(copy));
-    box_reset(b);
-    box_batch_free(&b);
+    mailbox_sync(b);
+    ck_assert_msg(mailbox_status(copy, &e) == 0, "%s", e.text);
+    mailbox_publish(b);
+    ck_assert_msg(mailbox_status(copy, &e) == 0, "%s", e.text);
+    snprintf(path, size, "%s", mailbox_path(copy));
+    mailbox_reset(b);
+    mailbox_batch_free(&b);
     chain_clear(&c, blocks);
 }
 
@@ -156,7 +156,7 @@ START_TEST(maildir_content)
     char path[512], want[1024];
     int before = open_fds();
 
-    deliver_one(BOX_MAILDIR, contents[_i].wire, path, sizeof path);
+    deliver_one(MAILBOX_MAILDIR, contents[_i].wire, path, sizeof path);
     snprintf(want, sizeof want, FIELDS "%s", contents[_i].maildir);
     ck_assert_msg(strcmp(read_file(path), want) == 0, "%s: \"%s\"",
                   contents[_i].name, read_file(path));
@@ -173,7 +173,7 @@ START_TEST(mbox_content)
     char path[512], want[1024];
     int before = open_fds();
 
-    deliver_one(BOX_MBOX, contents[_i].wire, path, sizeof path);
+    deliver_one(MAILBOX_MBOX, contents[_i].wire, path, sizeof path);
     const char *got = read_file(path);
     ck_assert_msg(strncmp(got, "From s@x ", 9) == 0, "%s", got);
     ck_assert_msg(got[9 + 24] == '\n', "date: %s", got);
@@ -193,7 +193,8 @@ START_TEST(large_body_from_a_file)
     size_t n = 0, w;
     char path[512];
     FILE *f = tmpfile();
-    struct box_batch *b = open_batch(_i == 0 ? BOX_MAILDIR : BOX_MBOX);
+    struct mailbox_batch *b =
+        open_batch(_i == 0 ? MAILBOX_MAILDIR : MAILBOX_MBOX);
     struct err e = { ERR_NONE, 0, "" };
 
     w = (size_t)snprintf(want, sizeof want, FIELDS);
@@ -207,22 +208,22 @@ START_TEST(large_body_from_a_file)
     snprintf(want + w, sizeof want - w, "%s", _i == 0 ? "\n" : "\n\n");
     ck_assert(fwrite("....", 1, 4, f) == 4 && fwrite(wire, 1, n, f) == n);
     fflush(f);
-    struct box_message m = { .user = "joe",
-                             .reverse_path = span_of("s@x"),
-                             .delivered_to = span_of("joe@here"),
-                             .body = body_of_file(fileno(f), 4, n) };
-    struct box_copy *c = box_add(b, &m, &e);
+    struct mailbox_message m = { .user = "joe",
+                                 .reverse_path = span_of("s@x"),
+                                 .delivered_to = span_of("joe@here"),
+                                 .body = body_of_file(fileno(f), 4, n) };
+    struct mailbox_copy *c = mailbox_add(b, &m, &e);
     ck_assert_msg(c != NULL, "%s", e.text);
-    box_publish(b);
-    ck_assert(box_status(c, &e) == 0);
-    snprintf(path, sizeof path, "%s", box_path(c));
+    mailbox_publish(b);
+    ck_assert(mailbox_status(c, &e) == 0);
+    snprintf(path, sizeof path, "%s", mailbox_path(c));
     ck_assert(strcmp(read_file(path) + (_i == 0 ? 0 : 34), want) == 0);
-    box_batch_free(&b);
+    mailbox_batch_free(&b);
     fclose(f);
 }
 END_TEST
 
-/* --- names and kinds of mailboxes ------------------------------------- */
+/* --- names and kinds of mailboxes ------------------------------------- ----*/
 
 static const struct {
     const char *name;
@@ -248,36 +249,36 @@ static const struct {
 
 START_TEST(names)
 {
-    struct box_batch *b = open_batch(BOX_MAILDIR);
+    struct mailbox_batch *b = open_batch(MAILBOX_MAILDIR);
     struct chain c;
     struct err e = { ERR_NONE, 0, "" };
-    struct box_message m = message(&c, "x");
+    struct mailbox_message m = message(&c, "x");
 
-    ck_assert_msg(box_name_valid(span_of(name_cases[_i].name)) ==
+    ck_assert_msg(mailbox_name_valid(span_of(name_cases[_i].name)) ==
                       name_cases[_i].valid,
                   "%s", name_cases[_i].name);
     m.user = name_cases[_i].name;
-    ck_assert((box_add(b, &m, &e) != NULL) == name_cases[_i].valid);
+    ck_assert((mailbox_add(b, &m, &e) != NULL) == name_cases[_i].valid);
     ck_assert(name_cases[_i].valid || e.kind == ERR_PERM);
-    box_batch_free(&b);
+    mailbox_batch_free(&b);
 }
 END_TEST
 
-static int try_add(enum box_kind kind, const char *user, struct err *e)
+static int try_add(enum mailbox_kind kind, const char *user, struct err *e)
 {
-    struct box_batch *b = open_batch(kind);
+    struct mailbox_batch *b = open_batch(kind);
     struct chain c;
-    struct box_message m = message(&c, "x\r\n");
+    struct mailbox_message m = message(&c, "x\r\n");
     int fds;
 
     m.user = user;
     *e = (struct err){ ERR_NONE, 0, "" };
     fds = open_fds();
-    int rc = box_add(b, &m, e) == NULL ? -1 : 0;
+    int rc = mailbox_add(b, &m, e) == NULL ? -1 : 0;
     if (rc != 0)
         ck_assert_int_eq(open_fds(), fds);
-    box_publish(b);
-    box_batch_free(&b);
+    mailbox_publish(b);
+    mailbox_batch_free(&b);
     return rc;
 }
 
@@ -287,20 +288,20 @@ START_TEST(unsafe_mailboxes)
 
     ck_assert(mkdir(path_of("real"), 0700) == 0);
     ck_assert(symlink("real", path_of("joe")) == 0);
-    ck_assert(try_add(BOX_MAILDIR, "joe", &e) != 0 && e.kind == ERR_PERM);
+    ck_assert(try_add(MAILBOX_MAILDIR, "joe", &e) != 0 && e.kind == ERR_PERM);
     ck_assert(mkdir(path_of("ann"), 0700) == 0);
     ck_assert(symlink("../real", path_of("ann/tmp")) == 0);
-    ck_assert(try_add(BOX_MAILDIR, "ann", &e) != 0 && e.kind == ERR_PERM);
+    ck_assert(try_add(MAILBOX_MAILDIR, "ann", &e) != 0 && e.kind == ERR_PERM);
     close(open(path_of("file"), O_CREAT | O_WRONLY, 0600));
-    ck_assert(try_add(BOX_MAILDIR, "file", &e) != 0 && e.kind == ERR_PERM);
+    ck_assert(try_add(MAILBOX_MAILDIR, "file", &e) != 0 && e.kind == ERR_PERM);
 
-    ck_assert(try_add(BOX_MBOX, "joe", &e) != 0 && e.kind == ERR_PERM);
-    ck_assert(try_add(BOX_MBOX, "real", &e) != 0);
+    ck_assert(try_add(MAILBOX_MBOX, "joe", &e) != 0 && e.kind == ERR_PERM);
+    ck_assert(try_add(MAILBOX_MBOX, "real", &e) != 0);
     ck_assert(link(path_of("file"), path_of("other")) == 0);
-    ck_assert(try_add(BOX_MBOX, "file", &e) != 0 && e.kind == ERR_PERM);
+    ck_assert(try_add(MAILBOX_MBOX, "file", &e) != 0 && e.kind == ERR_PERM);
     ck_assert(mkfifo(path_of("fifo"), 0600) == 0);
-    ck_assert(try_add(BOX_MBOX, "fifo", &e) != 0 && e.kind == ERR_PERM);
-    ck_assert(try_add(BOX_MBOX, "ann.lock", &e) != 0 && e.kind == ERR_PERM);
+    ck_assert(try_add(MAILBOX_MBOX, "fifo", &e) != 0 && e.kind == ERR_PERM);
+    ck_assert(try_add(MAILBOX_MBOX, "ann.lock", &e) != 0 && e.kind == ERR_PERM);
 }
 END_TEST
 
@@ -312,10 +313,10 @@ START_TEST(other_owner)
         return; /* only root can give a file away */
     ck_assert(mkdir(path_of("joe"), 0700) == 0);
     ck_assert(chown(path_of("joe"), 12345, 12345) == 0);
-    ck_assert(try_add(BOX_MAILDIR, "joe", &e) != 0 && e.kind == ERR_PERM);
+    ck_assert(try_add(MAILBOX_MAILDIR, "joe", &e) != 0 && e.kind == ERR_PERM);
     close(open(path_of("ann"), O_CREAT | O_WRONLY, 0640));
     ck_assert(chown(path_of("ann"), 12345, 12345) == 0);
-    ck_assert(try_add(BOX_MBOX, "ann", &e) != 0 && e.kind == ERR_PERM);
+    ck_assert(try_add(MAILBOX_MBOX, "ann", &e) != 0 && e.kind == ERR_PERM);
 }
 END_TEST
 
@@ -326,10 +327,10 @@ START_TEST(mbox_keeps_mode)
 
     close(open(path_of("joe"), O_CREAT | O_WRONLY, 0600));
     ck_assert(chmod(path_of("joe"), 0640) == 0);
-    ck_assert(try_add(BOX_MBOX, "joe", &e) == 0);
+    ck_assert(try_add(MAILBOX_MBOX, "joe", &e) == 0);
     ck_assert(stat(path_of("joe"), &st) == 0);
     ck_assert_int_eq(st.st_mode & 07777, 0640);
-    ck_assert(try_add(BOX_MBOX, "new", &e) == 0);
+    ck_assert(try_add(MAILBOX_MBOX, "new", &e) == 0);
     ck_assert(stat(path_of("new"), &st) == 0);
     ck_assert_int_eq(st.st_mode & 07777, 0600);
 }
@@ -352,7 +353,7 @@ START_TEST(mbox_after_a_torn_end)
 
     fputs(tails[_i].old, f);
     fclose(f);
-    deliver_one(BOX_MBOX, "x\r\n", path, sizeof path);
+    deliver_one(MAILBOX_MBOX, "x\r\n", path, sizeof path);
     snprintf(want, sizeof want, "%s%sFrom s@x ", tails[_i].old,
              tails[_i].between);
     ck_assert_msg(strncmp(read_file(path), want, strlen(want)) == 0, "%s: %s",
@@ -369,21 +370,21 @@ static const struct {
 
 START_TEST(mbox_from_line)
 {
-    struct box_batch *b = open_batch(BOX_MBOX);
+    struct mailbox_batch *b = open_batch(MAILBOX_MBOX);
     struct chain c;
     struct err e;
-    struct box_message m = message(&c, "x\r\n");
+    struct mailbox_message m = message(&c, "x\r\n");
 
     m.reverse_path = span_of(senders[_i].path);
-    ck_assert(box_add(b, &m, &e) != NULL);
-    box_publish(b);
-    box_batch_free(&b);
+    ck_assert(mailbox_add(b, &m, &e) != NULL);
+    mailbox_publish(b);
+    mailbox_batch_free(&b);
     ck_assert(strncmp(read_file(path_of("joe")), senders[_i].line,
                       strlen(senders[_i].line)) == 0);
 }
 END_TEST
 
-/* --- locks ------------------------------------------------------------ */
+/* --- locks ------------------------------------------------------------ ----*/
 
 static void put_lock(const char *text, int age)
 {
@@ -419,7 +420,7 @@ START_TEST(dotlocks)
     else
         snprintf(text, sizeof text, "%s", lock_cases[_i].text);
     put_lock(text, lock_cases[_i].age);
-    int rc = try_add(BOX_MBOX, "joe", &e);
+    int rc = try_add(MAILBOX_MBOX, "joe", &e);
     ck_assert_msg((rc == 0) == lock_cases[_i].free, "%s: %s",
                   lock_cases[_i].name, e.text);
     ck_assert(rc == 0 || e.kind == ERR_TEMP);
@@ -430,19 +431,19 @@ END_TEST
 
 START_TEST(held_by_another_batch)
 {
-    struct box_batch *b = open_batch(BOX_MBOX);
+    struct mailbox_batch *b = open_batch(MAILBOX_MBOX);
     struct chain c;
     struct err e;
-    struct box_message m = message(&c, "x\r\n");
+    struct mailbox_message m = message(&c, "x\r\n");
 
-    struct box_copy *copy = box_add(b, &m, &e);
+    struct mailbox_copy *copy = mailbox_add(b, &m, &e);
     ck_assert(copy != NULL);
-    ck_assert(try_add(BOX_MBOX, "joe", &e) != 0 && e.kind == ERR_TEMP);
-    box_abort(copy);
-    box_reset(b);
+    ck_assert(try_add(MAILBOX_MBOX, "joe", &e) != 0 && e.kind == ERR_TEMP);
+    mailbox_abort(copy);
+    mailbox_reset(b);
     ck_assert_int_eq(entries(dir), 0); /* neither lock nor empty mbox */
-    ck_assert(try_add(BOX_MBOX, "joe", &e) == 0);
-    box_batch_free(&b);
+    ck_assert(try_add(MAILBOX_MBOX, "joe", &e) == 0);
+    mailbox_batch_free(&b);
 }
 END_TEST
 
@@ -463,85 +464,86 @@ START_TEST(locked_by_fcntl)
         _exit(write(ready[1], &c, 1) == 1 && read(done[0], &c, 1) == 0 ? 0 : 1);
     }
     ck_assert(read(ready[0], &c, 1) == 1 && c == 0);
-    ck_assert(try_add(BOX_MBOX, "joe", &e) != 0 && e.kind == ERR_TEMP);
+    ck_assert(try_add(MAILBOX_MBOX, "joe", &e) != 0 && e.kind == ERR_TEMP);
     ck_assert(access(path_of("joe.lock"), F_OK) != 0);
     close(done[0]);
     close(done[1]);
     close(ready[0]);
     close(ready[1]);
     ck_assert(waitpid(pid, NULL, 0) == pid);
-    ck_assert(try_add(BOX_MBOX, "joe", &e) == 0);
+    ck_assert(try_add(MAILBOX_MBOX, "joe", &e) == 0);
 }
 END_TEST
 
-/* --- many at a time --------------------------------------------------- */
+/* --- many at a time --------------------------------------------------- ----*/
 
 START_TEST(many_copies)
 {
-    enum box_kind kind = _i == 0 ? BOX_MAILDIR : BOX_MBOX;
-    struct box_batch *b = open_batch(kind);
+    enum mailbox_kind kind = _i == 0 ? MAILBOX_MAILDIR : MAILBOX_MBOX;
+    struct mailbox_batch *b = open_batch(kind);
     struct chain c;
     struct err e = { ERR_NONE, 0, "" };
-    struct box_message m = message(&c, "hi\r\n");
+    struct mailbox_message m = message(&c, "hi\r\n");
     int before = open_fds();
 
     for (int i = 0; i < 200; i++)
-        ck_assert_msg(box_add(b, &m, &e) != NULL, "%s", e.text);
+        ck_assert_msg(mailbox_add(b, &m, &e) != NULL, "%s", e.text);
     ck_assert_int_lt(open_fds() - before, 70);
-    ck_assert_uint_eq(box_count(b), 200);
-    box_publish(b);
+    ck_assert_uint_eq(mailbox_count(b), 200);
+    mailbox_publish(b);
     ck_assert_int_eq(open_fds(), before);
-    if (kind == BOX_MAILDIR)
+    if (kind == MAILBOX_MAILDIR)
         ck_assert_int_eq(entries(path_of("joe/new")), 200);
-    box_reset(b);
-    ck_assert_uint_eq(box_count(b), 0);
-    if (kind == BOX_MAILDIR) {
+    mailbox_reset(b);
+    ck_assert_uint_eq(mailbox_count(b), 0);
+    if (kind == MAILBOX_MAILDIR) {
         /* Mailbox removed behind our back. */
         nftw(path_of("joe"), remove_one, 16, FTW_DEPTH | FTW_PHYS);
-        ck_assert_msg(box_add(b, &m, &e) != NULL, "%s", e.text);
-        box_publish(b);
+        ck_assert_msg(mailbox_add(b, &m, &e) != NULL, "%s", e.text);
+        mailbox_publish(b);
         ck_assert_int_eq(entries(path_of("joe/new")), 1);
     }
-    box_batch_free(&b);
+    mailbox_batch_free(&b);
 }
 END_TEST
 
 START_TEST(removed_before_publish)
 {
-    struct box_batch *b = open_batch(BOX_MAILDIR);
+    struct mailbox_batch *b = open_batch(MAILBOX_MAILDIR);
     struct chain c;
     struct err e;
-    struct box_message m = message(&c, "hi\r\n");
+    struct mailbox_message m = message(&c, "hi\r\n");
 
-    struct box_copy *copy = box_add(b, &m, &e);
-    box_sync(b);
+    struct mailbox_copy *copy = mailbox_add(b, &m, &e);
+    mailbox_sync(b);
     nftw(path_of("joe"), remove_one, 16, FTW_DEPTH | FTW_PHYS);
-    box_publish(b);
-    ck_assert(box_status(copy, &e) != 0 && e.kind == ERR_TEMP);
-    box_batch_free(&b);
+    mailbox_publish(b);
+    ck_assert(mailbox_status(copy, &e) != 0 && e.kind == ERR_TEMP);
+    mailbox_batch_free(&b);
 }
 END_TEST
 
 START_TEST(more_than_max_copies)
 {
-    struct box_options o = {
-        .mail_dir = dir, .kind = BOX_MAILDIR, .hostname = "h", .max_copies = 3
-    };
-    struct box_batch *b = NULL;
+    struct mailbox_options o = { .mail_dir = dir,
+                                 .kind = MAILBOX_MAILDIR,
+                                 .hostname = "h",
+                                 .max_copies = 3 };
+    struct mailbox_batch *b = NULL;
     struct chain c;
     struct err e;
-    struct box_message m = message(&c, "hi\r\n");
+    struct mailbox_message m = message(&c, "hi\r\n");
 
-    ck_assert(box_batch_new(&b, &o, &e) == 0);
+    ck_assert(mailbox_batch_new(&b, &o, &e) == 0);
     for (int turn = 0; turn < 3; turn++) {
         for (int i = 0; i < 3; i++)
-            ck_assert(box_add(b, &m, &e) != NULL);
-        ck_assert(box_add(b, &m, &e) == NULL && e.kind == ERR_TEMP);
-        box_reset(b); /* without publishing: all is taken back */
+            ck_assert(mailbox_add(b, &m, &e) != NULL);
+        ck_assert(mailbox_add(b, &m, &e) == NULL && e.kind == ERR_TEMP);
+        mailbox_reset(b); /* without publishing: all is taken back */
     }
     ck_assert_int_eq(entries(path_of("joe/new")), 0);
     ck_assert_int_eq(entries(path_of("joe/tmp")), 0);
-    box_batch_free(&b);
+    mailbox_batch_free(&b);
 }
 END_TEST
 
@@ -551,11 +553,11 @@ START_TEST(sweep_of_tmp)
                              { time(NULL) - 40 * 3600, 0 } };
     struct err e;
 
-    ck_assert(try_add(BOX_MAILDIR, "joe", &e) == 0);
+    ck_assert(try_add(MAILBOX_MAILDIR, "joe", &e) == 0);
     close(open(path_of("joe/tmp/old"), O_CREAT | O_WRONLY, 0600));
     close(open(path_of("joe/tmp/young"), O_CREAT | O_WRONLY, 0600));
     ck_assert(utimensat(AT_FDCWD, path_of("joe/tmp/old"), t, 0) == 0);
-    ck_assert(try_add(BOX_MAILDIR, "joe", &e) == 0);
+    ck_assert(try_add(MAILBOX_MAILDIR, "joe", &e) == 0);
     ck_assert_int_eq(entries(path_of("joe/tmp")), 1);
     ck_assert(access(path_of("joe/tmp/young"), F_OK) == 0);
 }
@@ -579,14 +581,14 @@ START_TEST(sweep_of_a_link)
     struct fs_ops ops = fs_system;
     struct err e;
 
-    ck_assert(try_add(BOX_MAILDIR, "joe", &e) == 0);
+    ck_assert(try_add(MAILBOX_MAILDIR, "joe", &e) == 0);
     ck_assert(mkdir(path_of("else"), 0700) == 0);
     close(open(path_of("else/old"), O_CREAT | O_WRONLY, 0600));
     ck_assert(utimensat(AT_FDCWD, path_of("else/old"), t, 0) == 0);
     nftw(path_of("joe/new"), remove_one, 16, FTW_DEPTH | FTW_PHYS);
     ops.mkdir = mkdir_and_link;
     fs_replace(&ops);
-    (void)try_add(BOX_MAILDIR, "joe", &e);
+    (void)try_add(MAILBOX_MAILDIR, "joe", &e);
     ck_assert(access(path_of("joe/was"), F_OK) == 0); /* the trick was done */
     ck_assert(access(path_of("else/old"), F_OK) == 0);
 }
@@ -598,26 +600,26 @@ START_TEST(mail_dir_is_made)
     char whole[sizeof dir];
 
     memcpy(whole, dir, sizeof dir);
-    for (int kind = BOX_MAILDIR; kind <= BOX_MBOX; kind++) {
-        struct box_batch *b;
+    for (int kind = MAILBOX_MAILDIR; kind <= MAILBOX_MBOX; kind++) {
+        struct mailbox_batch *b;
         char sub[64];
         struct chain c;
-        struct box_message m = message(&c, "hi\r\n");
+        struct mailbox_message m = message(&c, "hi\r\n");
         snprintf(sub, sizeof sub, "%s/%d/below", whole, kind);
-        struct box_options o = { .mail_dir = sub,
-                                 .kind = (enum box_kind)kind,
-                                 .hostname = "h",
-                                 .max_copies = 3 };
-        ck_assert(box_batch_new(&b, &o, &e) == 0);
-        ck_assert_msg(box_add(b, &m, &e) != NULL, "%s", e.text);
-        box_publish(b);
+        struct mailbox_options o = { .mail_dir = sub,
+                                     .kind = (enum mailbox_kind)kind,
+                                     .hostname = "h",
+                                     .max_copies = 3 };
+        ck_assert(mailbox_batch_new(&b, &o, &e) == 0);
+        ck_assert_msg(mailbox_add(b, &m, &e) != NULL, "%s", e.text);
+        mailbox_publish(b);
         ck_assert_int_eq(entries(sub), 1);
-        box_batch_free(&b);
+        mailbox_batch_free(&b);
     }
 }
 END_TEST
 
-/* --- the order of system calls, and their failure ---------------------- */
+/* --- the order of system calls, and their failure ---------------------- ---*/
 
 /* Every call that goes through base/fs.h is noted as a letter; the one with
  * number fail_at fails, and all after it when `sticky`. */
@@ -736,80 +738,80 @@ static void watch(int fail, bool go_on)
  * docs/delivery.md. */
 static const struct {
     const char *name;
-    enum box_kind kind;
+    enum mailbox_kind kind;
     int copies;
     const char *first, *add, *sync, *publish;
 } orders[] = {
-    { "Maildir", BOX_MAILDIR, 1, "mmmmow", "ow", "sc", "nosc" },
-    { "Maildir, three", BOX_MAILDIR, 3, "mmmmowowow", "owowow", "Sccc",
+    { "Maildir", MAILBOX_MAILDIR, 1, "mmmmow", "ow", "sc", "nosc" },
+    { "Maildir, three", MAILBOX_MAILDIR, 3, "mmmmowowow", "owowow", "Sccc",
       "nnnosc" },
-    { "mbox", BOX_MBOX, 1, "olwoo", "olwor", "ws", "cuc" },
-    { "mbox, three", BOX_MBOX, 3, "olwoo", "olwor", "wwws", "cuc" },
+    { "mbox", MAILBOX_MBOX, 1, "olwoo", "olwor", "ws", "cuc" },
+    { "mbox, three", MAILBOX_MBOX, 3, "olwoo", "olwor", "wwws", "cuc" },
 };
 
 START_TEST(order_of_calls)
 {
-    struct box_batch *b = open_batch(orders[_i].kind);
+    struct mailbox_batch *b = open_batch(orders[_i].kind);
     struct chain c;
     struct err e;
-    struct box_message m = message(&c, "hi\r\n");
+    struct mailbox_message m = message(&c, "hi\r\n");
 
     for (int turn = 0; turn < 2; turn++) {
         watch(0, false);
         for (int i = 0; i < orders[_i].copies; i++)
-            ck_assert(box_add(b, &m, &e) != NULL);
+            ck_assert(mailbox_add(b, &m, &e) != NULL);
         ck_assert_msg(
             strcmp(calls, turn == 0 ? orders[_i].first : orders[_i].add) == 0,
             "%s: add %s", orders[_i].name, calls);
         watch(0, false);
-        box_sync(b);
+        mailbox_sync(b);
         ck_assert_msg(strcmp(calls, orders[_i].sync) == 0, "%s: sync %s",
                       orders[_i].name, calls);
         watch(0, false);
-        box_publish(b);
+        mailbox_publish(b);
         /* The first time the new mailbox itself is synced as well. */
         ck_assert_msg(turn == 0 ? strlen(calls) > strlen(orders[_i].publish)
                                 : strcmp(calls, orders[_i].publish) == 0,
                       "%s: publish %s", orders[_i].name, calls);
         watch(0, false);
-        box_reset(b);
+        mailbox_reset(b);
         ck_assert_str_eq(calls, "");
     }
-    box_batch_free(&b);
+    mailbox_batch_free(&b);
 }
 END_TEST
 
 static const char *const users[] = { "joe", "ann", "bob" };
 
 /* One turn with a message for each of the first n.  calls: of its publish. */
-static void deliver_to(struct box_batch *b, size_t n)
+static void deliver_to(struct mailbox_batch *b, size_t n)
 {
-    struct box_copy *copy[3];
+    struct mailbox_copy *copy[3];
     struct chain c;
     struct err e;
-    struct box_message m = message(&c, "hi\r\n");
+    struct mailbox_message m = message(&c, "hi\r\n");
 
     for (size_t i = 0; i < n; i++) {
         m.user = users[i];
-        copy[i] = box_add(b, &m, &e);
+        copy[i] = mailbox_add(b, &m, &e);
     }
-    box_sync(b);
+    mailbox_sync(b);
     watch(0, false);
-    box_publish(b);
+    mailbox_publish(b);
     fs_replace(NULL);
     for (size_t i = 0; i < n; i++)
-        ck_assert(copy[i] != NULL && box_status(copy[i], &e) == 0);
-    box_reset(b);
+        ck_assert(copy[i] != NULL && mailbox_status(copy[i], &e) == 0);
+    mailbox_reset(b);
 }
 
 /* Another program puts another mailbox where ours was. */
-static void remake_box(enum box_kind kind)
+static void remake_box(enum mailbox_kind kind)
 {
     static const char *const parts[] = { "joe", "joe/tmp", "joe/cur",
                                          "joe/new" };
 
     ck_assert_int_eq(rename(path_of("joe"), path_of("old")), 0);
-    if (kind == BOX_MBOX)
+    if (kind == MAILBOX_MBOX)
         ck_assert_int_eq(
             close(open(path_of("joe"), O_WRONLY | O_CREAT | O_EXCL, 0600)), 0);
     else
@@ -817,7 +819,7 @@ static void remake_box(enum box_kind kind)
             ck_assert_int_eq(mkdir(path_of(parts[i]), 0700), 0);
 }
 
-static void remake_dir(enum box_kind kind)
+static void remake_dir(enum mailbox_kind kind)
 {
     char aside[sizeof dir + 4];
 
@@ -829,7 +831,7 @@ static void remake_dir(enum box_kind kind)
 }
 
 /* ... and puts the same mailboxes there. */
-static void move_boxes(enum box_kind kind)
+static void move_boxes(enum mailbox_kind kind)
 {
     remake_dir(kind);
     for (size_t i = 0; i < sizeof users / sizeof users[0]; i++) {
@@ -842,23 +844,25 @@ static void move_boxes(enum box_kind kind)
 /* What was made durable is another thing now. */
 static const struct {
     const char *name;
-    enum box_kind kind;
+    enum mailbox_kind kind;
     size_t boxes;
-    void (*remake)(enum box_kind kind);
+    void (*remake)(enum mailbox_kind kind);
     enum { ONLY_WHAT_IS_USUAL, MORE, ALL_AS_AT_FIRST } syncs;
 } remakes[] = {
-    { "Maildir", BOX_MAILDIR, 1, remake_box, MORE },
-    { "mbox", BOX_MBOX, 1, remake_box, MORE },
-    { "Maildir, by syncfs", BOX_MAILDIR, 3, remake_box, ONLY_WHAT_IS_USUAL },
-    { "mail_dir of Maildirs", BOX_MAILDIR, 1, remake_dir, ALL_AS_AT_FIRST },
-    { "mail_dir of mboxes", BOX_MBOX, 1, remake_dir, ALL_AS_AT_FIRST },
-    { "mail_dir, syncfs", BOX_MAILDIR, 3, remake_dir, ALL_AS_AT_FIRST },
-    { "mailboxes moved, syncfs", BOX_MAILDIR, 3, move_boxes, ALL_AS_AT_FIRST },
+    { "Maildir", MAILBOX_MAILDIR, 1, remake_box, MORE },
+    { "mbox", MAILBOX_MBOX, 1, remake_box, MORE },
+    { "Maildir, by syncfs", MAILBOX_MAILDIR, 3, remake_box,
+      ONLY_WHAT_IS_USUAL },
+    { "mail_dir of Maildirs", MAILBOX_MAILDIR, 1, remake_dir, ALL_AS_AT_FIRST },
+    { "mail_dir of mboxes", MAILBOX_MBOX, 1, remake_dir, ALL_AS_AT_FIRST },
+    { "mail_dir, syncfs", MAILBOX_MAILDIR, 3, remake_dir, ALL_AS_AT_FIRST },
+    { "mailboxes moved, syncfs", MAILBOX_MAILDIR, 3, move_boxes,
+      ALL_AS_AT_FIRST },
 };
 
 START_TEST(remade_by_others)
 {
-    struct box_batch *b = open_batch(remakes[_i].kind);
+    struct mailbox_batch *b = open_batch(remakes[_i].kind);
     char publish[4][sizeof calls];
 
     for (int turn = 0; turn < 4; turn++) {
@@ -876,7 +880,7 @@ START_TEST(remade_by_others)
     case MORE: ck_assert_msg(then > usual && then < first, "%zu", then); break;
     case ALL_AS_AT_FIRST: ck_assert_uint_eq(then, first); break;
     }
-    box_batch_free(&b);
+    mailbox_batch_free(&b);
 }
 END_TEST
 
@@ -911,31 +915,31 @@ static const struct {
 
 START_TEST(syncfs_is_left_alone)
 {
-    struct box_batch *b = open_batch(BOX_MAILDIR);
+    struct mailbox_batch *b = open_batch(MAILBOX_MAILDIR);
     struct fs_ops ops = saboteur;
     struct chain c;
     struct err e;
-    struct box_message m = message(&c, "hi\r\n");
+    struct mailbox_message m = message(&c, "hi\r\n");
 
     ops.syncfs = unwelcome[_i].syncfs;
     for (int turn = 0; turn < 3; turn++) {
-        struct box_copy *copy[3];
+        struct mailbox_copy *copy[3];
         watch(0, false);
         fs_replace(&ops);
         for (int i = 0; i < 3; i++)
-            copy[i] = box_add(b, &m, &e);
+            copy[i] = mailbox_add(b, &m, &e);
         watch(0, false);
         fs_replace(&ops);
-        box_sync(b);
+        mailbox_sync(b);
         ck_assert_msg(
             strcmp(calls, turn == 0 ? unwelcome[_i].sync : "scscsc") == 0,
             "%s, turn %d: %s", unwelcome[_i].name, turn, calls);
-        box_publish(b);
+        mailbox_publish(b);
         for (int i = 0; i < 3; i++)
-            ck_assert(copy[i] != NULL && box_status(copy[i], &e) == 0);
-        box_reset(b);
+            ck_assert(copy[i] != NULL && mailbox_status(copy[i], &e) == 0);
+        mailbox_reset(b);
     }
-    box_batch_free(&b);
+    mailbox_batch_free(&b);
 }
 END_TEST
 
@@ -989,65 +993,65 @@ enum { MESSAGES = 5, ABORTED_EARLY = 0, ABORTED_LATE = 2 };
 
 /* One turn of five messages, two of which are taken back.  True: that one is
  * in its mailbox. */
-static void play_turn(struct box_batch *b, bool stored[MESSAGES])
+static void play_turn(struct mailbox_batch *b, bool stored[MESSAGES])
 {
-    struct box_copy *copy[MESSAGES];
+    struct mailbox_copy *copy[MESSAGES];
     struct chain c[MESSAGES];
     struct err e;
 
     for (int i = 0; i < MESSAGES; i++) {
         char text[64];
         snprintf(text, sizeof text, "Subject: x\r\n\r\nmessage-%d\r\n", i);
-        struct box_message m = message(&c[i], text);
+        struct mailbox_message m = message(&c[i], text);
         m.user = owners[i];
-        copy[i] = box_add(b, &m, &e);
+        copy[i] = mailbox_add(b, &m, &e);
         stored[i] = copy[i] != NULL;
     }
-    box_abort(copy[ABORTED_EARLY]);
+    mailbox_abort(copy[ABORTED_EARLY]);
     chain_clear(&c[ABORTED_EARLY], blocks);
-    box_sync(b);
-    box_abort(copy[ABORTED_LATE]);
+    mailbox_sync(b);
+    mailbox_abort(copy[ABORTED_LATE]);
     chain_clear(&c[ABORTED_LATE], blocks);
-    box_publish(b);
+    mailbox_publish(b);
     for (int i = 0; i < MESSAGES; i++)
-        stored[i] = stored[i] && box_status(copy[i], &e) == 0;
-    box_reset(b);
+        stored[i] = stored[i] && mailbox_status(copy[i], &e) == 0;
+    mailbox_reset(b);
     for (int i = 0; i < MESSAGES; i++)
         chain_clear(&c[i], blocks);
 }
 
-static void seed(enum box_kind kind)
+static void seed(enum mailbox_kind kind)
 {
     tear_down();
     set_up();
-    if (kind != BOX_MBOX)
+    if (kind != MAILBOX_MBOX)
         return;
     FILE *f = fopen(path_of("joe"), "w");
     fputs("From old\n\nmessage-7\n\n", f);
     fclose(f);
 }
 
-static void expect(const bool stored[MESSAGES], enum box_kind kind, int at)
+static void expect(const bool stored[MESSAGES], enum mailbox_kind kind, int at)
 {
     look_at_mail();
     for (int i = 0; i < MESSAGES; i++)
         ck_assert_msg(seen[i] == stored[i],
                       "call %d (%s): message %d is %sstored, seen %d", at,
                       calls, i, stored[i] ? "" : "not ", seen[i]);
-    ck_assert_msg(seen[7] == (kind == BOX_MBOX), "call %d: old mail", at);
+    ck_assert_msg(seen[7] == (kind == MAILBOX_MBOX), "call %d: old mail", at);
     ck_assert_msg(strays == 0, "call %d (%s): %d strays", at, calls, strays);
 }
 
 START_TEST(any_call_fails_once)
 {
-    enum box_kind kind = _i == 0 ? BOX_MAILDIR : BOX_MBOX;
+    enum mailbox_kind kind = _i == 0 ? MAILBOX_MAILDIR : MAILBOX_MBOX;
     int before, at = 1;
 
     for (bool done = false; !done; at++) {
         bool stored[MESSAGES];
         seed(kind);
         before = open_fds();
-        struct box_batch *b = open_batch(kind);
+        struct mailbox_batch *b = open_batch(kind);
         watch(at, false);
         play_turn(b, stored);
         done = ncalls < at;
@@ -1056,7 +1060,7 @@ START_TEST(any_call_fails_once)
         expect(stored, kind, at);
         ck_assert_msg(!done || (stored[1] && stored[3] && stored[4]),
                       "nothing failed but mail was refused");
-        box_batch_free(&b);
+        mailbox_batch_free(&b);
         ck_assert_msg(open_fds() == before, "call %d: descriptors", at);
     }
     ck_assert_int_gt(at, 20);
@@ -1078,14 +1082,14 @@ static void drop_torn_locks(void)
  * when the disk is back so is delivery. */
 START_TEST(all_calls_fail_from_one_on)
 {
-    enum box_kind kind = _i == 0 ? BOX_MAILDIR : BOX_MBOX;
+    enum mailbox_kind kind = _i == 0 ? MAILBOX_MAILDIR : MAILBOX_MBOX;
     bool done = false;
 
     for (int at = 1; !done; at++) {
         bool stored[MESSAGES], again[MESSAGES];
         seed(kind);
         int before = open_fds();
-        struct box_batch *b = open_batch(kind);
+        struct mailbox_batch *b = open_batch(kind);
         watch(at, true);
         play_turn(b, stored);
         done = ncalls < at;
@@ -1099,7 +1103,7 @@ START_TEST(all_calls_fail_from_one_on)
         play_turn(b, again);
         ck_assert_msg(again[1] && again[3] && again[4], "call %d: for good",
                       at);
-        box_batch_free(&b);
+        mailbox_batch_free(&b);
         ck_assert_int_eq(open_fds(), before);
     }
 }

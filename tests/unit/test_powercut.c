@@ -30,7 +30,8 @@ static struct life life_of(uint64_t seed)
                           .epochs = 3,
                           .disks = 25,
                           .quiet = seed % 4 == 0,
-                          .kind = seed % 3 == 1 ? BOX_MBOX : BOX_MAILDIR };
+                          .kind =
+                              seed % 3 == 1 ? MAILBOX_MBOX : MAILBOX_MAILDIR };
 }
 
 static void add(struct life *sum, const struct life *l)
@@ -88,19 +89,20 @@ END_TEST
 
 static const struct lie {
     const char *name;
-    enum box_kind kind;
+    enum mailbox_kind kind;
     enum model_kind call;
     const char *path; /* a pattern */
 } lies[] = {
-    { "segments", BOX_MAILDIR, MODEL_SYNC, "queue/segments/*" },
-    { "entries of segments", BOX_MAILDIR, MODEL_SYNC_DIR, "queue/segments" },
-    { "copies", BOX_MAILDIR, MODEL_SYNC, "mail/*/tmp/*" },
-    { "entries of copies", BOX_MAILDIR, MODEL_SYNC_DIR, "mail/*/new" },
-    { "new, of a Maildir", BOX_MAILDIR, MODEL_SYNC_DIR, "mail/*" },
-    { "entries of Maildirs", BOX_MAILDIR, MODEL_SYNC_DIR, "mail" },
-    { "the entry of mail_dir", BOX_MAILDIR, MODEL_SYNC_DIR, "" },
-    { "mbox files", BOX_MBOX, MODEL_SYNC, "mail/*" },
-    { "entries of mbox files", BOX_MBOX, MODEL_SYNC_DIR, "mail" },
+    { "segments", MAILBOX_MAILDIR, MODEL_SYNC, "queue/segments/*" },
+    { "entries of segments", MAILBOX_MAILDIR, MODEL_SYNC_DIR,
+      "queue/segments" },
+    { "copies", MAILBOX_MAILDIR, MODEL_SYNC, "mail/*/tmp/*" },
+    { "entries of copies", MAILBOX_MAILDIR, MODEL_SYNC_DIR, "mail/*/new" },
+    { "new, of a Maildir", MAILBOX_MAILDIR, MODEL_SYNC_DIR, "mail/*" },
+    { "entries of Maildirs", MAILBOX_MAILDIR, MODEL_SYNC_DIR, "mail" },
+    { "the entry of mail_dir", MAILBOX_MAILDIR, MODEL_SYNC_DIR, "" },
+    { "mbox files", MAILBOX_MBOX, MODEL_SYNC, "mail/*" },
+    { "entries of mbox files", MAILBOX_MBOX, MODEL_SYNC_DIR, "mail" },
 };
 static const struct lie *lie;
 

@@ -40,7 +40,7 @@ static const char plain_body[] = "Subject: x\r\n\r\nhello\r\n";
 /* clang-format off */
 static const struct dialogue {
     const char *name;
-    int jobs, rcpts;
+    int deliveries, rcpts;
     const char *expect;
     bool fault;
     unsigned delivered;
@@ -253,7 +253,7 @@ static const struct dialogue {
 };
 /* clang-format on */
 
-/* --- the peer, in a process of its own ------------------------------------*/
+/* --- the peer, in a process of its own -------------------------------------*/
 
 static void fail_peer(const char *name, const char *want, const char *got)
 {
@@ -340,15 +340,15 @@ static pid_t start_peer(const struct dialogue *d, struct addr *at)
     return pid;
 }
 
-/* --- the client -----------------------------------------------------------*/
+/* --- the client ------------------------------------------------------------*/
 
 struct run {
     int jobs_back;
     bool ended;
-    struct job *back[JOBS_MAX];
+    struct delivery *back[JOBS_MAX];
 };
 
-static void on_done(void *ctx, struct job *j)
+static void on_done(void *ctx, struct delivery *j)
 {
     struct run *r = ctx;
 
@@ -364,14 +364,16 @@ static void on_ended(void *ctx, struct send_session *s)
     r->ended = true;
 }
 
-static struct job *make_job(const struct chain *body, int n, unsigned number)
+static struct delivery *make_delivery(const struct chain *body, int n,
+                                      unsigned number)
 {
     static const char *const names[] = { "r0@x.test", "r1@x.test",
                                          "r2@x.test" };
-    struct job *j = calloc(1, sizeof *j + (size_t)n * sizeof(struct job_rcpt));
+    struct delivery *j =
+        calloc(1, sizeof *j + (size_t)n * sizeof(struct delivery_rcpt));
 
     ck_assert_ptr_nonnull(j);
-    j->note.kind = NOTE_JOB;
+    j->note.kind = WORK_DELIVERY;
     j->id.n = number;
     j->sender = "a@b.test";
     j->body = body_of_chain(body);
@@ -381,14 +383,14 @@ static struct job *make_job(const struct chain *body, int n, unsigned number)
     return j;
 }
 
-static void describe(struct buf *b, const struct run *r, int jobs)
+static void describe(struct buf *b, const struct run *r, int deliveries)
 {
-    for (int i = 0; i < jobs; i++)
+    for (int i = 0; i < deliveries; i++)
         for (size_t k = 0; k < r->back[i]->nrcpt; k++) {
-            const struct job *j = r->back[i];
+            const struct delivery *j = r->back[i];
             const struct answer *a = &j->rcpt[k].answer;
             const char *end = k + 1 < j->nrcpt ? " " : ";";
-            buf_addf(b, "%c%u%s", "0+~!"[a->verdict], a -> status.code, end);
+            buf_addf(b, "%c%u%s", "0+~!"[a->outcome], a -> status.code, end);
         }
 }
 
@@ -449,20 +451,20 @@ START_TEST(dialogue_goes)
     struct addr at;
     struct err e;
 
-    ck_assert(chain_adds(&body, blocks, plain_body));
+    ck_assert(chain_add(&body, blocks, plain_body, strlen(plain_body)));
     pid_t pid = start_peer(d, &at);
     ck_assert_int_eq(loop_new(&l, NULL, &e), 0);
     ck_assert_int_eq(conn_env_init(&conns, l, 200, &e), 0);
     int kept = silence();
     struct send_session *s = send_session_new(&at, "peer.test");
     send_session_start(s, &env);
-    for (int i = 0; i < d->jobs; i++)
-        send_session_give(s, make_job(&body, d->rcpts, (unsigned)i));
+    for (int i = 0; i < d->deliveries; i++)
+        send_session_give(s, make_delivery(&body, d->rcpts, (unsigned)i));
     drive(l, &conns, &r);
     log_close();
     speak_again(kept);
-    ck_assert_int_eq(r.jobs_back, d->jobs);
-    describe(&b, &r, d->jobs);
+    ck_assert_int_eq(r.jobs_back, d->deliveries);
+    describe(&b, &r, d->deliveries);
     ck_assert_msg(strcmp(got, d->expect) == 0, "%s: %s (%s)", d->name, got,
                   send_session_end(s)->why.text);
     ck_assert_msg(send_session_end(s)->fault == d->fault, "%s: fault %d (%s)",
@@ -471,8 +473,8 @@ START_TEST(dialogue_goes)
     ck_assert_msg(send_session_end(s)->delivered == d->delivered, "%s: %u",
                   d->name, send_session_end(s)->delivered);
     check_peer(pid, d->name);
-    for (int i = 0; i < d->jobs; i++)
-        job_free(&r.back[i]);
+    for (int i = 0; i < d->deliveries; i++)
+        delivery_free(&r.back[i]);
     send_session_free(&s);
     ck_assert_uint_eq(pool_used(conns.blocks), 0);
     conn_env_done(&conns);

@@ -1,5 +1,5 @@
 /* test_send_tables.c - the pure parts of the sender: the session's table,
- * retries, routes, tiers, the calendar. */
+ * retries, routes, ranks, the retry queue. */
 #include "base/buf.h"
 #include "queue/retry_queue.h"
 #include "queue/retry_rule.h"
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- the session's table --------------------------------------------------*/
+/* --- the session's table ---------------------------------------------------*/
 
 START_TEST(table_is_total)
 {
@@ -31,7 +31,7 @@ START_TEST(table_is_connected)
 }
 END_TEST
 
-/* --- retries --------------------------------------------------------------*/
+/* --- retries ---------------------------------------------------------------*/
 
 static const struct {
     const char *name;
@@ -121,7 +121,7 @@ START_TEST(backoff_grows)
 }
 END_TEST
 
-/* --- routes ---------------------------------------------------------------*/
+/* --- routes ----------------------------------------------------------------*/
 
 static char *entries[] = {
     "example.com=relay.test:2525",
@@ -191,7 +191,7 @@ START_TEST(route_is)
 }
 END_TEST
 
-/* --- tiers ----------------------------------------------------------------*/
+/* --- ranks -----------------------------------------------------------------*/
 
 static bool always(const struct addr *a)
 {
@@ -224,9 +224,9 @@ static void parse_mx(struct mx_result *mx, const char *text)
 }
 
 static const struct {
-    const char *name, *mx, *tiers; /* "TIER:ADDR ..." */
+    const char *name, *mx, *ranks; /* "TIER:ADDR ..." */
     bool v6;
-} tiers[] = {
+} ranks[] = {
     { "one", "10 a 192.0.2.1", "0:192.0.2.1", true },
     { "equal", "10 a 192.0.2.1; 10 b 192.0.2.2", "0:192.0.2.1 0:192.0.2.2",
       true },
@@ -249,9 +249,9 @@ static const struct {
     { "only self", "10 me.test 192.0.2.1; 20 b 192.0.2.2", "5.4.6", true },
 };
 
-START_TEST(tiers_are)
+START_TEST(ranks_are)
 {
-    struct tier_entry e[TIER_ENTRIES_MAX];
+    struct mx_candidate e[MX_CANDIDATES_MAX];
     struct mx_result mx;
     struct addr mine;
     struct answer why;
@@ -260,21 +260,21 @@ START_TEST(tiers_are)
 
     buf_adds(&b, "");
     ck_assert(addr_parse_ip(&mine, span_of("192.0.2.99"), 25));
-    struct self self = { "me.test", 1, &mine };
-    struct tier_rules rules = { &self, true, 25,
-                                tiers[_i].v6 ? always : only_v4 };
-    parse_mx(&mx, tiers[_i].mx);
-    size_t n = tiers_build(e, &mx, &rules, &why);
+    struct own_host self = { "me.test", 1, &mine };
+    struct mx_order_rules rules = { &self, true, 25,
+                                    ranks[_i].v6 ? always : only_v4 };
+    parse_mx(&mx, ranks[_i].mx);
+    size_t n = mx_order_build(e, &mx, &rules, &why);
     for (size_t i = 0; i < n; i++) {
         char text[ADDR_TEXT];
         addr_text(text, &e[i].addr);
-        buf_addf(&b, "%s%u:%s", i > 0 ? " " : "", e[i].tier, text);
+        buf_addf(&b, "%s%u:%s", i > 0 ? " " : "", e[i].rank, text);
         ck_assert_uint_eq(addr_port(&e[i].addr), 25);
     }
     if (n == 0)
         buf_addf(&b, "%u.%u.%u", why.status.class, why.status.subject,
                  why.status.detail);
-    ck_assert_msg(strcmp(got, tiers[_i].tiers) == 0, "%s: %s", tiers[_i].name,
+    ck_assert_msg(strcmp(got, ranks[_i].ranks) == 0, "%s: %s", ranks[_i].name,
                   got);
 }
 END_TEST
@@ -282,68 +282,69 @@ END_TEST
 static const struct {
     const char *name;
     enum mx_status status;
-    enum verdict verdict;
+    enum outcome outcome;
     unsigned code, enh_class, subject, detail;
 } verdicts[] = {
-    { "null MX", MX_NULL, VERDICT_FAILED, 556, 5, 1, 10 },
-    { "no domain", MX_NO_DOMAIN, VERDICT_FAILED, 0, 5, 1, 2 },
-    { "no host", MX_NO_HOST, VERDICT_FAILED, 0, 5, 4, 4 },
-    { "DNS fails", MX_TEMP, VERDICT_DEFERRED, 0, 4, 4, 3 },
+    { "null MX", MX_NULL, OUTCOME_FAILED, 556, 5, 1, 10 },
+    { "no domain", MX_NO_DOMAIN, OUTCOME_FAILED, 0, 5, 1, 2 },
+    { "no host", MX_NO_HOST, OUTCOME_FAILED, 0, 5, 4, 4 },
+    { "DNS fails", MX_TEMP, OUTCOME_DEFERRED, 0, 4, 4, 3 },
 };
 
 START_TEST(verdict_is)
 {
-    struct tier_entry e[TIER_ENTRIES_MAX];
-    struct self self = { "me.test", 0, NULL };
-    struct tier_rules rules = { &self, true, 25, always };
+    struct mx_candidate e[MX_CANDIDATES_MAX];
+    struct own_host self = { "me.test", 0, NULL };
+    struct mx_order_rules rules = { &self, true, 25, always };
     static struct mx_result mx;
     struct answer a;
 
     mx.status = verdicts[_i].status;
-    ck_assert_uint_eq(tiers_build(e, &mx, &rules, &a), 0);
-    ck_assert_msg(a.verdict == verdicts[_i].verdict &&
+    ck_assert_uint_eq(mx_order_build(e, &mx, &rules, &a), 0);
+    ck_assert_msg(a.outcome == verdicts[_i].outcome &&
                       a.status.code == verdicts[_i].code &&
                       a.status.class == verdicts[_i].enh_class &&
                       a.status.subject == verdicts[_i].subject &&
                       a.status.detail == verdicts[_i].detail,
-                  "%s: %d %u %u.%u.%u", verdicts[_i].name, a.verdict,
+                  "%s: %d %u %u.%u.%u", verdicts[_i].name, a.outcome,
                   a.status.code, a.status.class, a.status.subject,
                   a.status.detail);
 }
 END_TEST
 
-/* --- calendar -------------------------------------------------------------*/
+/* --- retry queue -----------------------------------------------------------*/
 
-static unsigned take_all(struct calendar *c, uint32_t now)
+static unsigned take_all(struct retry_queue *c, uint32_t now)
 {
     struct list due;
     unsigned n = 0;
 
     list_init(&due);
-    calendar_due(c, now, &due);
+    retry_queue_due(c, now, &due);
     while (list_pop(&due) != NULL)
         n++;
     return n;
 }
 
-START_TEST(calendar_keeps_time)
+START_TEST(retry_queue_keeps_time)
 {
-    static struct calendar c;
-    static const uint32_t when[] = { 5, 11, 11, 12, 11 + CALENDAR_DAYS, 99999 };
+    static struct retry_queue c;
+    static const uint32_t when[] = { 5,    11, 11, 12, 11 + RETRY_QUEUE_SECONDS,
+                                     99999 };
     struct rcpt r[6] = { { .when = 0 } };
 
-    calendar_init(&c, 10);
-    ck_assert_uint_eq(calendar_next(&c), UINT32_MAX);
+    retry_queue_init(&c, 10);
+    ck_assert_uint_eq(retry_queue_next(&c), UINT32_MAX);
     for (size_t i = 0; i < 6; i++) {
         r[i].when = when[i];
-        calendar_add(&c, &r[i]);
+        retry_queue_add(&c, &r[i]);
     }
-    ck_assert_uint_eq(calendar_next(&c), 1);
+    ck_assert_uint_eq(retry_queue_next(&c), 1);
     ck_assert_uint_eq(take_all(&c, 10), 0);
     ck_assert_uint_eq(take_all(&c, 11), 3); /* what was past is due too */
     ck_assert_uint_eq(take_all(&c, 12), 1);
-    ck_assert_uint_eq(take_all(&c, 10 + CALENDAR_DAYS), 0);
-    ck_assert_uint_eq(take_all(&c, 11 + CALENDAR_DAYS), 1);
+    ck_assert_uint_eq(take_all(&c, 10 + RETRY_QUEUE_SECONDS), 0);
+    ck_assert_uint_eq(take_all(&c, 11 + RETRY_QUEUE_SECONDS), 1);
     ck_assert_uint_eq(take_all(&c, 200000), 1);
     ck_assert_uint_eq(c.n, 0);
 }
@@ -364,9 +365,9 @@ Suite *send_tables_suite(void)
     LOOP(t, age_is_of_attempts, ages);
     tcase_add_test(t, backoff_grows);
     LOOP(t, route_is, routes);
-    LOOP(t, tiers_are, tiers);
+    LOOP(t, ranks_are, ranks);
     LOOP(t, verdict_is, verdicts);
-    tcase_add_test(t, calendar_keeps_time);
+    tcase_add_test(t, retry_queue_keeps_time);
     suite_add_tcase(s, t);
     return s;
 }

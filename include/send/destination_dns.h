@@ -1,0 +1,13 @@
+/* send/destination_dns.h - find the hosts of a destination.  For
+ * src/send/destination.c. */
+#ifndef MTA_SEND_DESTINATION_DNS_H
+#define MTA_SEND_DESTINATION_DNS_H
+
+#include "send/sched.h"
+
+/* Make hops or the outcome of the look-up known, now or later. */
+void destination_look_up(struct sched *s, struct destination *d);
+
+/* Forget the hops and give back their lanes. */
+void destination_drop_hops(struct sched *s, struct destination *d);
+#endif

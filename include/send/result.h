@@ -1,0 +1,17 @@
+/* send/result.h - from the answers of a delivery to slots, log and retry queue.
+ * For src/send alone. */
+#ifndef MTA_SEND_RESULT_H
+#define MTA_SEND_RESULT_H
+
+#include "send/sched.h"
+
+/* Takes the delivery. */
+void result_apply(struct sched *s, struct delivery *j);
+
+/* The recipient is due again in so many seconds. */
+void result_later(struct sched *s, struct rcpt *r, uint32_t seconds);
+
+/* Takes the delivery.  Its notices are durable (bounce: the id of the message
+ * that reports failures) or, with NULL, could not be written. */
+void result_settled(struct sched *s, struct delivery *j, const char *bounce);
+#endif

@@ -1,0 +1,92 @@
+/* sched.c - open and close the sender's scheduler. */
+#include "send/sched.h"
+
+#include "base/os.h"
+#include "send/own_host.h"
+#include "send/slots.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+    DESTINATION_BUCKETS = 64 * 1024,
+    LANE_BUCKETS = 8 * 1024,
+    NOTICE_BLOCKS = 4096 /* 16 MiB */
+};
+
+uint32_t sched_seconds(const struct sched *s)
+{
+    return (uint32_t)((loop_now(s->loop) - s->start_ms) / 1000) + 1;
+}
+
+static int make_memory(struct sched *s, struct err *e)
+{
+    s->messages = pool_new(sizeof(struct message), SCHED_MESSAGES_MAX);
+    s->rcpts = pool_new(sizeof(struct rcpt), SCHED_RCPTS_MAX);
+    s->blocks = chain_pool_new(NOTICE_BLOCKS);
+    s->marks = slots_pool();
+    if (s->messages == NULL || s->rcpts == NULL || s->blocks == NULL ||
+        s->marks == NULL ||
+        map_init(&s->destinations, DESTINATION_BUCKETS) != 0 ||
+        map_init(&s->lanes, LANE_BUCKETS) != 0)
+        return err_set(e, ERR_TEMP, ENOMEM, "memory for the sender");
+    return 0;
+}
+
+static int open_store(struct sched *s, struct err *e)
+{
+    const char *dir = s->conf->queue_dir;
+    uint64_t until = 0;
+    int rc;
+
+    do
+        rc = spool_queue_open(&s->queue, dir, e);
+    while (rc != 0 && e->sys == EWOULDBLOCK && os_again(&until));
+    return rc;
+}
+
+int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
+               struct err *e)
+{
+    memset(s, 0, sizeof *s);
+    s->conf = c;
+    s->rule = (struct retry_rule){ (uint32_t)c->send.retry_min,
+                                   (uint32_t)c->send.retry_max,
+                                   (uint32_t)c->send.queue_lifetime };
+    list_init(&s->ready);
+    list_init(&s->unresolved);
+    list_init(&s->idle);
+    list_init(&s->opening);
+    list_init(&s->notices);
+    list_init(&s->owed);
+    if (loop_new(&s->loop, wait_mask, e) != 0)
+        return -1;
+    s->start_ms = loop_now(s->loop);
+    retry_queue_init(&s->retry_queue, sched_seconds(s));
+    if (make_memory(s, e) != 0 || own_host_load(&s->self, c, e) != 0 ||
+        local_open_conf(&s->local, s->conf, e) != 0 ||
+        dns_open_conf(&s->dns, s->loop, s->conf, e) != 0 ||
+        open_store(s, e) != 0)
+        return -1;
+    return spool_writer_open(&s->writer, c->queue_dir, e);
+}
+
+void sched_close(struct sched *s)
+{
+    if (s->destinations.bucket != NULL && s->lanes.bucket != NULL)
+        destination_free_all(s);
+    map_done(&s->destinations);
+    map_done(&s->lanes);
+    if (s->dns != NULL)
+        dns_close(&s->dns);
+    if (s->queue != NULL)
+        spool_queue_close(&s->queue);
+    spool_writer_close(&s->writer);
+    local_close(&s->local);
+    own_host_done(&s->self);
+    pool_free(&s->messages);
+    pool_free(&s->rcpts);
+    pool_free(&s->blocks);
+    pool_free(&s->marks);
+    loop_free(&s->loop);
+}
