@@ -13,7 +13,6 @@
 #define MTA_SPOOL_FORMAT_H
 
 #include "base/msg_id.h"
-#include "base/span.h"
 #include "smtp/status.h"
 
 #include <stdbool.h>
@@ -76,26 +75,4 @@ uint64_t spool_envelope_at(const struct spool_record *r);
 uint64_t spool_body_at(const struct spool_record *r);
 uint64_t spool_record_length(uint32_t nrcpt, uint32_t envelope_size,
                              uint64_t body_size);
-
-/* The envelope: fields of one type byte, two bytes of length, content.
- * Recipient number i of the envelope has slot i.  Fields that describe a
- * recipient follow it; unknown types are skipped by readers. */
-enum spool_field {
-    SPOOL_F_SENDER = 1, /* reverse-path, without <>; empty: null */
-    SPOOL_F_RCPT = 2,   /* forward-path, without <> */
-    SPOOL_F_SID = 3,    /* session that brought it */
-    SPOOL_F_CLIENT = 4, /* address it came from */
-    SPOOL_F_HELO = 5,
-    SPOOL_F_ENVID = 16,
-    SPOOL_F_RET = 17, /* DSN, RFC 3461: of the message */
-    SPOOL_F_ORCPT = 18,
-    SPOOL_F_NOTIFY = 19 /* of the recipient before */
-};
-enum { SPOOL_FIELD_HEAD = 3, SPOOL_FIELD_MAX = 4000 };
-void spool_field_head(unsigned char out[SPOOL_FIELD_HEAD],
-                      enum spool_field type, size_t n);
-/* Take one field from the front of *rest.  False: the end, or malformed (then
- * *rest is not empty). */
-bool spool_field_next(struct span *rest, enum spool_field *type,
-                      struct span *content);
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/body.h"
 #include "base/err.h"
+#include "spool/envelope.h"
 #include "spool/format.h"
 
 struct spool_records;

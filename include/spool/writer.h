@@ -9,6 +9,7 @@
 #include "base/chain.h"
 #include "base/err.h"
 #include "base/msg_id.h"
+#include "spool/envelope.h"
 #include "spool/format.h"
 
 struct spool_writer; /* an open segment and what this turn added to it */

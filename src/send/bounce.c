@@ -13,7 +13,7 @@
 #include "send/queue_scan.h"
 #include "send/result.h"
 #include "send/sched.h"
-#include "spool/large.h"
+#include "spool/submit.h"
 
 #include <errno.h>
 #include <string.h>
@@ -23,8 +23,7 @@ enum {
     LOOK_AHEAD = 200, /* deliveries searched for others of the same message */
     RCPTS_MAX = 400,  /* told of in one notice */
     PARTS_MAX = 4,    /* failed, delayed, relayed, delivered */
-    FULL_MAX = 64 * 1024, /* RET=FULL returns no more than that whole */
-    SMALL_MAX = 256 * 1024
+    FULL_MAX = 64 * 1024 /* RET=FULL returns no more than that whole */
 };
 
 struct group {
@@ -52,12 +51,7 @@ static struct delivery *delivery_at(struct list *l)
 static bool add_field(struct sched *s, struct chain *env, enum spool_field type,
                       const char *text)
 {
-    unsigned char head[SPOOL_FIELD_HEAD];
-    size_t n = strlen(text);
-
-    spool_field_head(head, type, n);
-    return chain_add(env, s->blocks, head, sizeof head) &&
-           chain_add(env, s->blocks, text, n);
+    return spool_envelope_add(env, s->blocks, type, span_of(text));
 }
 
 struct sink {
@@ -116,15 +110,6 @@ static size_t collect(struct dsn_rcpt *out, struct list *deliveries,
     return n;
 }
 
-static int add_message(struct sched *s, struct batch *b,
-                       struct spool_submission *m, struct err *e)
-{
-    m->envelope = &b->env[b->nchains];
-    int rc = spool_writer_add(s->writer, m, &b->body[b->nchains], e);
-    b->nchains++; /* the chains are cleared with the others in any case */
-    return rc;
-}
-
 static int write_notice(struct sched *s, struct batch *b, struct group *g,
                         struct dsn *d, struct err *e)
 {
@@ -157,7 +142,9 @@ static int write_notice(struct sched *s, struct batch *b, struct group *g,
         return no_room(e) - 1;
     if (d->action == DSN_FAILED)
         msg_id_text(g->bounce, m.id);
-    return add_message(s, b, &m, e);
+    struct body text = body_of_chain(&b->body[b->nchains]);
+    m.envelope = &b->env[b->nchains++]; /* cleared with the others anyhow */
+    return spool_submit(s->writer, &m, &text, e);
 }
 
 static int write_notices(struct sched *s, struct batch *b, struct group *g,
@@ -175,48 +162,6 @@ static int write_notices(struct sched *s, struct batch *b, struct group *g,
 }
 
 /* --- a copy for other addresses ----------------------------------------- */
-
-static int copy_small(struct sched *s, struct chain *to, const struct body *b,
-                      struct err *e)
-{
-    char piece[8192];
-    ssize_t n;
-
-    for (uint64_t at = 0; at < b->size; at += (uint64_t)n) {
-        n = body_read(b, at, piece, sizeof piece);
-        if (n <= 0)
-            return err_set(e, ERR_TEMP, n < 0 ? errno : EIO,
-                           "read a message to be forwarded");
-        if (!chain_add(to, s->blocks, piece, (size_t)n))
-            return no_room(e) - 1;
-    }
-    return 0;
-}
-
-static int copy_large(struct sched *s, const struct spool_submission *m,
-                      const struct body *b, struct err *e)
-{
-    struct spool_large *large = NULL;
-    char piece[8192];
-    ssize_t n;
-
-    if (spool_large_open(&large, s->writer, m, e) != 0)
-        return -1;
-    for (uint64_t at = 0; at < b->size; at += (uint64_t)n) {
-        n = body_read(b, at, piece, sizeof piece);
-        if (n <= 0) {
-            err_set(e, ERR_TEMP, n < 0 ? errno : EIO,
-                    "read a message to be forwarded");
-            goto out;
-        }
-        if (spool_large_append(large, piece, (size_t)n, e) != 0)
-            goto out;
-    }
-    return spool_large_finish(s->writer, &large, e);
-out:
-    spool_large_abort(&large);
-    return -1;
-}
 
 static uint32_t add_forwards(struct sched *s, struct chain *env,
                              const struct delivery *j)
@@ -256,13 +201,8 @@ static int write_copy(struct sched *s, struct batch *b, struct group *g,
     if (m.nrcpt == 0)
         return no_room(e) - 1;
     msg_id_text(g->bounce, m.id);
-    if (j->body.size > SMALL_MAX) {
-        b->nchains++;
-        return copy_large(s, &m, &j->body, e);
-    }
-    if (copy_small(s, &b->body[b->nchains], &j->body, e) != 0)
-        return -1;
-    return add_message(s, b, &m, e);
+    b->nchains++;
+    return spool_submit(s->writer, &m, &j->body, e);
 }
 
 /* --- a commit ----------------------------------------------------------- */

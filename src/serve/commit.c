@@ -2,6 +2,7 @@
 
 #include "log/log.h"
 #include "mailbox/batch.h"
+#include "spool/submit.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -86,18 +87,6 @@ unsigned serve_commit_waiting(const struct serve_commit *s)
     return s->waiting;
 }
 
-/* The reverse-path is the content of the envelope's first field. */
-static struct span reverse_path_of(const struct serve_transaction *d,
-                                   char *first, size_t room)
-{
-    struct span rest = { first, chain_copy(&d->envelope, 0, first, room) };
-    struct span path = { "", 0 };
-    enum spool_field type;
-
-    (void)spool_field_next(&rest, &type, &path);
-    return path;
-}
-
 static void log_mailbox(const struct serve_transaction *d,
                         const struct serve_local *t, const struct err *e)
 {
@@ -115,7 +104,7 @@ static void write_copies(struct serve_commit *s, struct serve_transaction *d)
     char first[1024];
     struct err e;
 
-    m.reverse_path = reverse_path_of(d, first, sizeof first);
+    m.reverse_path = spool_envelope_sender(&d->envelope, first, sizeof first);
     for (struct list *l = d->locals.next; l != &d->locals; l = l->next) {
         struct serve_local *t = LIST_ENTRY(l, struct serve_local, link);
         m.user = t->name;
@@ -168,7 +157,7 @@ static void log_answer(const struct serve_transaction *d, enum commit_result r,
                        const struct err *why)
 {
     char id[MSG_ID_TEXT], first[1024];
-    struct span path = reverse_path_of(d, first, sizeof first);
+    struct span path = spool_envelope_sender(&d->envelope, first, sizeof first);
     char from[SMTP_PATH_MAX + 3];
 
     snprintf(from, sizeof from, "<%.*s>", (int)path.n, path.p);
@@ -203,46 +192,20 @@ static void refuse(struct serve_commit *s, struct serve_transaction *d,
     answer(s, d, COMMIT_FAILED, why);
 }
 
-static int retry_envelope(struct serve_commit *s,
-                          const struct serve_transaction *d, struct retry *r)
+static bool retry_envelope(struct serve_commit *s,
+                           const struct serve_transaction *d, struct retry *r)
 {
-    struct serve_transaction shell = { .blocks = s->blocks };
     char first[1024];
-    struct span path = reverse_path_of(d, first, sizeof first);
-    int rc = serve_transaction_add_field(&shell, SPOOL_F_SENDER, path);
+    struct span from = spool_envelope_sender(&d->envelope, first, sizeof first);
+    bool ok = spool_envelope_add(&r->envelope, s->blocks, SPOOL_F_SENDER, from);
 
-    for (struct list *l = d->locals.next; l != &d->locals && rc == 0;
-         l = l->next) {
+    for (struct list *l = d->locals.next; l != &d->locals && ok; l = l->next) {
         struct serve_local *t = LIST_ENTRY(l, struct serve_local, link);
+        struct span to = { serve_transaction_local_address(t), t->address_n };
         if (t->failed)
-            rc = serve_transaction_add_remote(
-                &shell, (struct span){ serve_transaction_local_address(t),
-                                       t->address_n });
+            ok = spool_envelope_add(&r->envelope, s->blocks, SPOOL_F_RCPT, to);
     }
-    r->envelope = shell.envelope;
-    return rc;
-}
-
-static int add_large_copy(struct serve_commit *s,
-                          const struct spool_submission *m,
-                          const struct body *body, struct err *e)
-{
-    struct spool_large *large = NULL;
-    char piece[16 * 1024];
-    ssize_t n;
-
-    if (spool_large_open(&large, s->writer, m, e) != 0)
-        return -1;
-    for (uint64_t at = 0; at < body->size; at += (uint64_t)n) {
-        n = body_read(body, at, piece, sizeof piece);
-        if (n <= 0 || spool_large_append(large, piece, (size_t)n, e) != 0) {
-            if (n <= 0)
-                err_set(e, ERR_TEMP, 0, "read the body again");
-            spool_large_abort(&large);
-            return -1;
-        }
-    }
-    return spool_large_finish(s->writer, &large, e);
+    return ok;
 }
 
 /* Queue a message of its own for the local recipients that failed; under the
@@ -262,11 +225,10 @@ static int add_retry(struct serve_commit *s, struct serve_transaction *d,
         return err_set(e, ERR_TEMP, 0, "no memory to queue for retry");
     list_push(&s->kept, &r->link);
     m.envelope = &r->envelope;
-    if (retry_envelope(s, d, r) != 0)
+    if (!retry_envelope(s, d, r))
         return err_set(e, ERR_TEMP, 0, "no memory to queue for retry");
     if ((d->nremote > 0 && spool_writer_new_id(s->writer, &m.id, e) != 0) ||
-        (body.chain != NULL ? spool_writer_add(s->writer, &m, body.chain, e)
-                            : add_large_copy(s, &m, &body, e)) != 0)
+        spool_submit(s->writer, &m, &body, e) != 0)
         return -1;
     msg_id_text(id, m.id);
     msg_id_text(of, d->id);
@@ -294,6 +256,7 @@ static int add_record(struct serve_commit *s, struct serve_transaction *d,
                                   .nrcpt = d->nremote,
                                   .flags = d->flags,
                                   .envelope = &d->envelope };
+    struct body body = serve_transaction_body(d);
 
     if (d->nremote == 0)
         return 0;
@@ -302,7 +265,7 @@ static int add_record(struct serve_commit *s, struct serve_transaction *d,
         return err_set(e, ERR_TEMP, errno, "keep the body at hand");
     if (d->large != NULL)
         return spool_large_finish(s->writer, &d->large, e);
-    return spool_writer_add(s->writer, &m, &d->body, e);
+    return spool_submit(s->writer, &m, &body, e);
 }
 
 /* Steps 1 and 2: what fails here is answered at once and leaves the turn. */

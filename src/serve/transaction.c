@@ -52,17 +52,7 @@ void serve_transaction_free(struct serve_transaction **dp)
 int serve_transaction_add_field(struct serve_transaction *d,
                                 enum spool_field type, struct span s)
 {
-    unsigned char head[SPOOL_FIELD_HEAD];
-    char field[SPOOL_FIELD_HEAD + 1024];
-
-    if (s.n > sizeof field - sizeof head)
-        return -1;
-    spool_field_head(head, type, s.n);
-    memcpy(field, head, sizeof head);
-    if (s.n > 0)
-        memcpy(field + sizeof head, s.p, s.n);
-    return chain_add(&d->envelope, d->blocks, field, sizeof head + s.n) ? 0
-                                                                        : -1;
+    return spool_envelope_add(&d->envelope, d->blocks, type, s) ? 0 : -1;
 }
 
 int serve_transaction_add_remote(struct serve_transaction *d,

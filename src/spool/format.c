@@ -251,29 +251,3 @@ void spool_slot_decode(struct spool_slot *s, uint32_t index,
     memcpy(s->reply, text + host + 1,
            strnlen(text + host + 1, SPOOL_SLOT_TEXT - host - 1));
 }
-
-/* --- envelope ------------------------------------------------------------- */
-
-void spool_field_head(unsigned char out[SPOOL_FIELD_HEAD],
-                      enum spool_field type, size_t n)
-{
-    out[0] = (unsigned char)type;
-    put_le16(out + 1, (uint16_t)n);
-}
-
-bool spool_field_next(struct span *rest, enum spool_field *type,
-                      struct span *content)
-{
-    const unsigned char *p = (const unsigned char *)rest->p;
-
-    if (rest->n < SPOOL_FIELD_HEAD)
-        return false;
-    size_t n = get_le16(p + 1);
-    if (rest->n - SPOOL_FIELD_HEAD < n)
-        return false;
-    *type = (enum spool_field)p[0];
-    *content = (struct span){ rest->p + SPOOL_FIELD_HEAD, n };
-    rest->p += SPOOL_FIELD_HEAD + n;
-    rest->n -= SPOOL_FIELD_HEAD + n;
-    return true;
-}

@@ -1,5 +1,6 @@
 #include "spool/writer_private.h"
 
+#include "base/crc32c.h"
 #include "base/fs.h"
 #include "spool/large_private.h"
 #include "spool/move_record_private.h"
@@ -19,7 +20,8 @@ enum {
 struct add {
     struct list link;
     struct spool_record rec;
-    const struct chain *envelope, *body;
+    const struct chain *envelope, *body; /* body NULL: the copy */
+    char *copy;
     uint32_t content_crc;
     unsigned char header[SPOOL_RECORD_HEADER];
 };
@@ -182,29 +184,58 @@ static bool sizes_fit(const struct spool_submission *m)
            m->envelope->n <= UINT32_MAX;
 }
 
-int spool_writer_add(struct spool_writer *w, const struct spool_submission *m,
-                     const struct chain *body, struct err *e)
+static struct add *new_add(struct spool_writer *w,
+                           const struct spool_submission *m, uint64_t body_size,
+                           struct err *e)
 {
+    struct add *a = NULL;
+
     if (!sizes_fit(m))
-        return err_set(e, ERR_BUG, 0, "a message with %u recipients",
-                       (unsigned)m->nrcpt);
-    struct add *a = pool_get(w->adds);
+        err_set(e, ERR_BUG, 0, "a message with %u recipients",
+                (unsigned)m->nrcpt);
+    else if ((a = pool_get(w->adds)) == NULL)
+        err_set(e, ERR_TEMP, 0, "too many messages in one turn");
     if (a == NULL)
-        return err_set(e, ERR_TEMP, 0, "too many messages in one turn");
-    memset(&a->rec, 0, sizeof a->rec);
-    a->envelope = m->envelope;
-    a->body = body;
+        return NULL;
+    *a = (struct add){ .envelope = m->envelope };
     a->rec.id = m->id;
     a->rec.arrival = m->arrival;
     a->rec.nrcpt = m->nrcpt;
     a->rec.flags = m->flags;
     a->rec.envelope_size = (uint32_t)m->envelope->n;
-    a->rec.body_size = body->n;
+    a->rec.body_size = body_size;
     a->rec.length =
-        spool_record_length(m->nrcpt, a->rec.envelope_size, body->n);
-    a->content_crc = spool_chain_crc(spool_chain_crc(0, m->envelope), body);
+        spool_record_length(m->nrcpt, a->rec.envelope_size, body_size);
+    a->content_crc = spool_chain_crc(0, m->envelope);
     list_push(&w->turn, &a->link);
     w->bytes += a->rec.length;
+    return a;
+}
+
+int spool_writer_add(struct spool_writer *w, const struct spool_submission *m,
+                     const struct chain *body, struct err *e)
+{
+    struct add *a = new_add(w, m, body->n, e);
+
+    if (a == NULL)
+        return -1;
+    a->body = body;
+    a->content_crc = spool_chain_crc(a->content_crc, body);
+    return 0;
+}
+
+int spool_writer_add_copy(struct spool_writer *w,
+                          const struct spool_submission *m, char *copy,
+                          size_t n, struct err *e)
+{
+    struct add *a = new_add(w, m, n, e);
+
+    if (a == NULL) {
+        free(copy);
+        return -1;
+    }
+    a->copy = copy;
+    a->content_crc = crc32c(a->content_crc, copy, n);
     return 0;
 }
 
@@ -212,8 +243,11 @@ static void forget_adds(struct spool_writer *w)
 {
     struct list *l;
 
-    while ((l = list_pop(&w->turn)) != NULL)
-        pool_put(w->adds, LIST_ENTRY(l, struct add, link));
+    while ((l = list_pop(&w->turn)) != NULL) {
+        struct add *a = LIST_ENTRY(l, struct add, link);
+        free(a->copy);
+        pool_put(w->adds, a);
+    }
     w->bytes = 0;
 }
 
@@ -238,7 +272,8 @@ static int put_record(struct spool_gather *k, struct add *a, uint64_t segment)
     if (spool_gather_add(k, a->header, sizeof a->header) != 0 ||
         spool_gather_zeros(k, (uint64_t)r->nrcpt * SPOOL_SLOT) != 0 ||
         spool_gather_chain(k, a->envelope) != 0 ||
-        spool_gather_chain(k, a->body) != 0 ||
+        (a->body != NULL ? spool_gather_chain(k, a->body)
+                         : spool_gather_add(k, a->copy, r->body_size)) != 0 ||
         spool_gather_zeros(k, r->length - content) != 0)
         return -1;
     return 0;

@@ -7,6 +7,7 @@
 
 #include "spool/reclaim.h"
 #include "spool/segments_private.h"
+#include "spool/submit.h"
 #include "spool/writer_private.h"
 
 #include <check.h>
@@ -195,7 +196,6 @@ static void write_notice(void)
     struct chain envelope = CHAIN_INIT, body = CHAIN_INIT;
     struct spool_submission m = { .arrival = 1, .flags = SPOOL_BOUNCE };
     char text[LETTER_SIZE];
-    unsigned char head[SPOOL_FIELD_HEAD];
     struct err e;
 
     if (nletters == LETTERS)
@@ -204,21 +204,19 @@ static void write_notice(void)
     struct letter *l = &letters[number];
     l->begun = model_count();
     letter_sender(text, number);
-    spool_field_head(head, SPOOL_F_SENDER, strlen(text));
-    chain_add(&envelope, stage.blocks, head, sizeof head);
-    chain_add(&envelope, stage.blocks, text, strlen(text));
+    spool_envelope_add(&envelope, stage.blocks, SPOOL_F_SENDER, span_of(text));
     for (unsigned r = 0; r < l->nrcpt; r++) {
         letter_rcpt(text, r);
-        spool_field_head(head, SPOOL_F_RCPT, strlen(text));
-        chain_add(&envelope, stage.blocks, head, sizeof head);
-        chain_add(&envelope, stage.blocks, text, strlen(text));
+        spool_envelope_add(&envelope, stage.blocks, SPOOL_F_RCPT,
+                           span_of(text));
     }
     letter_body(number, 0, text, l->size);
     chain_add(&body, stage.blocks, text, l->size);
     m.nrcpt = l->nrcpt;
     m.envelope = &envelope;
+    struct body as_body = body_of_chain(&body);
     if (spool_writer_new_id(self.writer, &m.id, &e) == 0 &&
-        spool_writer_add(self.writer, &m, &body, &e) == 0 &&
+        spool_submit(self.writer, &m, &as_body, &e) == 0 &&
         spool_writer_commit(self.writer, &e) == 0 && !*self.killed)
         promise_kept_from(number, model_count());
     else

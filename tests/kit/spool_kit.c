@@ -129,11 +129,7 @@ static void must(bool that)
 static void add_field(struct kit *k, struct chain *c, enum spool_field type,
                       const char *text)
 {
-    unsigned char head[SPOOL_FIELD_HEAD];
-
-    spool_field_head(head, type, strlen(text));
-    must(chain_add(c, k->blocks, head, sizeof head));
-    must(chain_add(c, k->blocks, text, strlen(text)));
+    must(spool_envelope_add(c, k->blocks, type, span_of(text)));
 }
 
 static uint32_t nrcpt_of(uint32_t number)

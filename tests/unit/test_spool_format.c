@@ -1,4 +1,5 @@
 /* test_spool_format.c - bytes of the queue: there and back, and refused. */
+#include "spool/envelope.h"
 #include "spool/format_private.h"
 
 #include <check.h>

@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "spool/reclaim.h"
 #include "spool/segments_private.h"
+#include "spool/submit.h"
 #include "spool/writer_private.h"
 
 #include <check.h>
@@ -114,6 +115,48 @@ START_TEST(a_turn_of_all_kinds)
     reopen_store();
     ck_assert_uint_eq(k->nfound, 0);
     ck_assert_uint_eq(kit_files(k, "."), 2);
+}
+END_TEST
+
+static const size_t copied[] = { 0, 1, 5000, SPOOL_SMALL_MAX,
+                                 SPOOL_SMALL_MAX + 1 };
+
+static int copy_field(void *ctx, enum spool_field type, struct span content)
+{
+    return spool_envelope_add(ctx, k->blocks, type, content) ? 0 : -1;
+}
+
+/* What forwards and returns mail to the queue reads it from there. */
+START_TEST(a_copy_is_submitted)
+{
+    struct chain envelope = CHAIN_INIT;
+    struct spool_submission m = { .arrival = 1005, .envelope = &envelope };
+    struct body body;
+    struct err e;
+
+    open_store();
+    open_writer(KIT_SEGMENT);
+    kit_add_large(k, k->w, 5, copied[_i]);
+    commit();
+    kit_scan(k);
+    struct spool_message *from = kit_find(k, 5);
+    ck_assert_int_eq(
+        spool_message_envelope(k->s, from, copy_field, &envelope, &e), 0);
+    ck_assert_int_eq(spool_message_pin(k->s, from, &body, &e), 0);
+    struct spool_segment *pinned = from->segment;
+    m.nrcpt = from->rec.nrcpt;
+    ck_assert_int_eq(spool_writer_new_id(k->w, &m.id, &e), 0);
+    ck_assert_int_eq(spool_submit(k->w, &m, &body, &e), 0);
+    spool_message_unpin(k->s, pinned);
+    commit();
+    chain_clear(&envelope, k->blocks);
+    kit_finish(k, 5);
+    ck_assert_uint_eq(kit_scan(k), 1);
+    struct spool_message *to = kit_find(k, 5);
+    ck_assert(msg_id_eq(to->rec.id, m.id));
+    ck_assert_int_eq((to->rec.flags & SPOOL_LARGE) != 0,
+                     copied[_i] > SPOOL_SMALL_MAX);
+    kit_finish(k, 5);
 }
 END_TEST
 
@@ -541,6 +584,8 @@ Suite *spool_queue_suite(void)
     tcase_add_loop_test(t, round_trip, 0,
                         (int)(sizeof sizes / sizeof sizes[0]));
     tcase_add_test(t, a_turn_of_all_kinds);
+    tcase_add_loop_test(t, a_copy_is_submitted, 0,
+                        (int)(sizeof copied / sizeof copied[0]));
     tcase_add_test(t, zeros_go_ahead);
     tcase_add_test(t, short_reads);
     tcase_add_test(t, marks_are_remembered);

@@ -1,0 +1,42 @@
+/* spool/envelope.h - build and read the envelope of a message.
+ *
+ * An envelope is a row of fields: one byte of type, two of length, content.
+ * Recipient number i has slot i.  A field that describes a recipient follows
+ * it.  Readers skip types that they do not know.  docs/spool.md has the
+ * bytes. */
+#ifndef MTA_SPOOL_ENVELOPE_H
+#define MTA_SPOOL_ENVELOPE_H
+
+#include "base/chain.h"
+#include "base/span.h"
+
+#include <stdbool.h>
+
+enum spool_field {
+    SPOOL_F_SENDER = 1, /* reverse-path, without <>; empty: null; the first */
+    SPOOL_F_RCPT = 2,   /* forward-path, without <> */
+    SPOOL_F_SID = 3,    /* session that brought it */
+    SPOOL_F_CLIENT = 4, /* address it came from */
+    SPOOL_F_HELO = 5,
+    SPOOL_F_ENVID = 16,
+    SPOOL_F_RET = 17, /* DSN, RFC 3461: of the message */
+    SPOOL_F_ORCPT = 18,
+    SPOOL_F_NOTIFY = 19 /* of the recipient before */
+};
+enum { SPOOL_FIELD_HEAD = 3, SPOOL_FIELD_MAX = 4000 };
+
+/* Append a field.  False: the blocks are used up, or the content is longer
+ * than SPOOL_FIELD_MAX; nothing was added. */
+bool spool_envelope_add(struct chain *env, struct pool *blocks,
+                        enum spool_field type, struct span content);
+
+/* The sender of an envelope that is being built; room must hold the first
+ * field. */
+struct span spool_envelope_sender(const struct chain *env, char *room,
+                                  size_t n);
+
+/* Take one field from the front of *rest.  False: the end, or malformed (then
+ * *rest is not empty). */
+bool spool_field_next(struct span *rest, enum spool_field *type,
+                      struct span *content);
+#endif

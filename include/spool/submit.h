@@ -1,0 +1,19 @@
+/* spool/submit.h - put a whole message into a queue.
+ *
+ * For every message that exists already: the server's at the dot, notices,
+ * copies of a message in a queue.  (A large message that still arrives goes
+ * through spool/large.h.) */
+#ifndef MTA_SPOOL_SUBMIT_H
+#define MTA_SPOOL_SUBMIT_H
+
+#include "spool/writer.h"
+
+enum { SPOOL_SMALL_MAX = 256 * 1024 };
+
+/* Add m with that body to w's turn, as spool_writer_add() does.  A body in
+ * memory must stay, as the envelope must, until the commit.  One in a file is
+ * copied now: into memory, or beyond SPOOL_SMALL_MAX octets into a segment of
+ * its own. */
+int spool_submit(struct spool_writer *w, const struct spool_submission *m,
+                 const struct body *body, struct err *e);
+#endif

@@ -1,0 +1,46 @@
+#include "spool/envelope.h"
+
+#include "base/bytes.h"
+
+#include <string.h>
+
+bool spool_envelope_add(struct chain *env, struct pool *blocks,
+                        enum spool_field type, struct span content)
+{
+    unsigned char field[SPOOL_FIELD_HEAD + SPOOL_FIELD_MAX];
+
+    if (content.n > SPOOL_FIELD_MAX)
+        return false;
+    field[0] = (unsigned char)type;
+    put_le16(field + 1, (uint16_t)content.n);
+    if (content.n > 0)
+        memcpy(field + SPOOL_FIELD_HEAD, content.p, content.n);
+    return chain_add(env, blocks, field, SPOOL_FIELD_HEAD + content.n);
+}
+
+struct span spool_envelope_sender(const struct chain *env, char *room, size_t n)
+{
+    struct span rest = { room, chain_copy(env, 0, room, n) };
+    struct span path = { "", 0 };
+    enum spool_field type;
+
+    (void)spool_field_next(&rest, &type, &path);
+    return path;
+}
+
+bool spool_field_next(struct span *rest, enum spool_field *type,
+                      struct span *content)
+{
+    const unsigned char *p = (const unsigned char *)rest->p;
+
+    if (rest->n < SPOOL_FIELD_HEAD)
+        return false;
+    size_t n = get_le16(p + 1);
+    if (rest->n - SPOOL_FIELD_HEAD < n)
+        return false;
+    *type = (enum spool_field)p[0];
+    *content = (struct span){ rest->p + SPOOL_FIELD_HEAD, n };
+    rest->p += SPOOL_FIELD_HEAD + n;
+    rest->n -= SPOOL_FIELD_HEAD + n;
+    return true;
+}
