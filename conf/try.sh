@@ -41,6 +41,6 @@ What waits, and why; a message to another host is one that waits at first:
   $mta queue list --queue-dir $dir/queue
 
 TEXT
-exec "$mta" run -o "queue_dir=$dir/queue" -o "serve.mail_dir=$dir/mail" \
-    -o "serve.listen=127.0.0.1:$port" -o serve.users=any \
-    -o serve.aliases= -o serve.rdns=off -o send.retry_min=10s
+exec "$mta" run -o "queue_dir=$dir/queue" -o "local.mail_dir=$dir/mail" \
+    -o "serve.listen=127.0.0.1:$port" -o local.users=any \
+    -o local.aliases= -o serve.rdns=off -o send.retry_min=10s

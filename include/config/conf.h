@@ -29,6 +29,7 @@ enum conf_log_level { CONF_DEBUG, CONF_INFO, CONF_WARN, CONF_ERROR };
 enum conf_log_format { CONF_LOG_TEXT, CONF_LOG_JSON };
 enum conf_mailbox { CONF_MAILDIR, CONF_MBOX };
 enum conf_rdns { CONF_RDNS_OFF, CONF_RDNS_WARN, CONF_RDNS_REQUIRE };
+enum conf_early_talk { CONF_EARLY_TALK_REJECT, CONF_EARLY_TALK_ACCEPT };
 enum conf_newline { CONF_NEWLINE_REJECT, CONF_NEWLINE_NORMALIZE };
 enum conf_tls {
     CONF_TLS_NONE,
@@ -37,11 +38,22 @@ enum conf_tls {
     CONF_TLS_VERIFY
 };
 
+/* Local delivery, which the server and the sender have in common. */
+struct conf_local {
+    struct conf_list domains; /* default: localhost and hostname */
+    char mail_dir[CONF_PATH_MAX];
+    int mailbox;
+    char users[CONF_PATH_MAX];   /* passwd, file:PATH or any */
+    char aliases[CONF_PATH_MAX]; /* empty: none */
+    char recipient_delimiter[8];
+};
+
 /* Times are seconds, sizes are bytes; enums are stored as int. */
 struct conf {
     char hostname[CONF_NAME_MAX];
     char user[CONF_NAME_MAX], group[CONF_NAME_MAX];
     char queue_dir[CONF_PATH_MAX];
+    long long stop_timeout; /* for transactions in hand; inner waits derive */
     struct {
         char file[CONF_PATH_MAX]; /* "-": standard output */
         int level, format;
@@ -50,22 +62,19 @@ struct conf {
         struct conf_list servers; /* empty: those of resolv.conf */
         long long timeout;
     } dns;
+    struct conf_local local;
     struct {
         struct conf_list listen;
         long long workers, max_clients, max_clients_per_ip;
-        struct conf_list local_domains; /* default: localhost and hostname */
-        char mail_dir[CONF_PATH_MAX];
-        int mailbox;
-        char users[CONF_PATH_MAX];   /* passwd, file:PATH or any */
-        char aliases[CONF_PATH_MAX]; /* empty: none */
-        char recipient_delimiter[8];
         struct conf_list relay_networks;
         int rdns;
         struct conf_list extra_commands;
         long long max_message_size, max_recipients;
         long long command_timeout, data_timeout, session_timeout;
-        long long max_errors;
-        int bare_newline;
+        long long max_errors, max_unknown;
+        long long min_rate;    /* octets a second; 0: off */
+        long long body_memory; /* of all workers together */
+        int early_talk, bare_newline;
         char tls_cert[CONF_PATH_MAX], tls_key[CONF_PATH_MAX];
     } serve;
     struct {

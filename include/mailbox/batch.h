@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/span.h"
 
+struct conf;
 struct mailbox_batch;
 struct mailbox_copy; /* lives until mailbox_reset() */
 
@@ -27,6 +28,10 @@ struct mailbox_options {
     const char *hostname; /* for Maildir names */
     size_t max_copies;    /* per turn */
 };
+
+/* With the settings of local delivery; they must outlive *o. */
+void mailbox_options_conf(struct mailbox_options *o, const struct conf *c,
+                          size_t max_copies);
 
 int mailbox_batch_new(struct mailbox_batch **b, const struct mailbox_options *o,
                       struct err *e);

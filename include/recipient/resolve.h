@@ -11,22 +11,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct conf;
+struct conf_local;
 struct local;
 
-struct local_options {
-    const char *hostname;
-    const char *const *domains; /* host names, compared without case */
-    size_t ndomains;
-    const char *users;     /* passwd, any, file:PATH */
-    const char *aliases;   /* path; "" or NULL: none */
-    const char *delimiter; /* "" or NULL: none; each character delimits */
-};
-
 /* A bad line in the aliases or users file is an error naming file and line. */
-int local_open(struct local **l, const struct local_options *o, struct err *e);
-/* With the settings of the server, which are the sender's too. */
-int local_open_conf(struct local **l, const struct conf *c, struct err *e);
+int local_open(struct local **l, const struct conf_local *c, struct err *e);
 void local_close(struct local **l); /* accepts NULL */
 
 /* Is this domain ours?  "" is (bare postmaster); [address literals] of

@@ -6,7 +6,7 @@
 static const struct option serve_flags[] = {
     OPTION_SETTING("--port", "serve.listen"),
     OPTION_SETTING("--bind", "serve.listen"),
-    OPTION_SETTING("--mail-dir", "serve.mail_dir"),
+    OPTION_SETTING("--mail-dir", "local.mail_dir"),
     OPTION_SETTING("--queue-dir", "queue_dir"),
     OPTION_SETTING("--user", "user"),
     OPTION_SETTING("--group", "group"),

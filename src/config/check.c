@@ -49,11 +49,11 @@ static int check_serve(const struct conf_loading *ld, struct err *e)
 {
     const struct conf *c = ld->c;
 
-    if (!users_known(c->serve.users))
-        return fault(ld, "serve.users", "should be passwd, any or file:PATH",
+    if (!users_known(c->local.users))
+        return fault(ld, "local.users", "should be passwd, any or file:PATH",
                      e);
-    if (strpbrk(c->serve.recipient_delimiter, "@\"<> \\") != NULL)
-        return fault(ld, "serve.recipient_delimiter",
+    if (strpbrk(c->local.recipient_delimiter, "@\"<> \\") != NULL)
+        return fault(ld, "local.recipient_delimiter",
                      "no character that separates users", e);
     if ((c->serve.tls_cert[0] == '\0') != (c->serve.tls_key[0] == '\0'))
         return fault(ld, touched(ld, "serve.tls_cert", "serve.tls_key"),

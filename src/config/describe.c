@@ -119,6 +119,7 @@ static bool is_plain_text(const struct conf_item *it)
 static void dump_item(FILE *out, const struct conf_item *it)
 {
     const char *lead = group_of(it->key).n > 0 ? "    " : "";
+    char derived[160];
 
     put_wrapped(out, it->help, lead);
     if (!is_plain_text(it)) {
@@ -126,8 +127,10 @@ static void dump_item(FILE *out, const struct conf_item *it)
         put_type(out, it);
         putc('\n', out);
     }
-    if (it->derive != NULL)
-        fprintf(out, "%s# Default: %s.\n", lead, it->derived);
+    if (it->derive != NULL) {
+        snprintf(derived, sizeof derived, "Default: %s.", it->derived);
+        put_wrapped(out, derived, lead);
+    }
     fprintf(out, "%s#%s = ", lead, name_of(it->key));
     put_fallback(out, it);
     fputs(";\n", out);

@@ -1,6 +1,7 @@
 /* table.c - every setting once. */
 #include "config/table.h"
 
+#include "base/memory.h"
 #include "base/os.h"
 #include "base/suggest.h"
 
@@ -12,6 +13,7 @@ static const char *const levels[] = { "debug", "info", "warn", "error", NULL };
 static const char *const formats[] = { "text", "json", NULL };
 static const char *const mailboxes[] = { "maildir", "mbox", NULL };
 static const char *const rdns_words[] = { "off", "warn", "require", NULL };
+static const char *const early_talk[] = { "reject", "accept", NULL };
 static const char *const newlines[] = { "reject", "normalize", NULL };
 static const char *const tls_words[] = { "none", "may", "encrypt", "verify",
                                          NULL };
@@ -66,6 +68,16 @@ static void derive_aliases(const struct conf *c, char *out, size_t size)
     snprintf(out, size, "%s", access(usual, F_OK) == 0 ? usual : "");
 }
 
+static void derive_body_memory(const struct conf *c, char *out, size_t size)
+{
+    unsigned long long quarter = memory_left("") / 4;
+
+    (void)c;
+    if (quarter > 64 * MIB)
+        quarter = 64 * MIB;
+    snprintf(out, size, "%lluM", quarter < MIB ? 1 : quarter / MIB);
+}
+
 /* clang-format off */
 #define AT(f) offsetof(struct conf, f), sizeof(((struct conf *)0)->f)
 #define ITEM(key, type, f, fallback, min, max, words, help)                   \
@@ -96,6 +108,8 @@ const struct conf_item conf_items[] = {
         "Group to become; empty: the group of user."),
     PATH("queue_dir", queue_dir, "/var/spool/mta", 1,
         "Directory of the queue."),
+    TIME("stop_timeout", stop_timeout, "8s", 1, HOUR,
+        "How long a stop waits for transactions in hand."),
 
     PATH("log.file", log.file, "-", 1,
         "File of the log; \"-\" is standard output."),
@@ -110,6 +124,25 @@ const struct conf_item conf_items[] = {
     TIME("dns.timeout", dns.timeout, "5s", 1, 60,
         "Wait for one answer; a question is asked up to three times."),
 
+    DERIVED("local.domains", CONF_LIST, local.domains,
+        "localhost,mail.example.com", derive_domains,
+        "localhost and hostname", 0, CONF_LIST_MAX,
+        "Domains whose mail is delivered here."),
+    PATH("local.mail_dir", local.mail_dir, "/var/mail", 1,
+        "Directory of the mailboxes."),
+    ENUM("local.mailbox", local.mailbox, "maildir", mailboxes,
+        "Kind of mailbox: a directory mail_dir/USER with tmp, new and cur,"
+        " or a file mail_dir/USER."),
+    STRING("local.users", local.users, "passwd", 1,
+        "Who has a mailbox: passwd, the users of the system; file:PATH,"
+        " a user or an address a line; any, everybody (for tests)."),
+    DERIVED("local.aliases", CONF_PATH, local.aliases, "/etc/aliases",
+        derive_aliases, "/etc/aliases if it exists", 0, CONF_PATH_MAX - 1,
+        "File of aliases; empty: none."),
+    STRING("local.recipient_delimiter", local.recipient_delimiter, "+", 0,
+        "What separates a user from an extension, as in user+extension;"
+        " empty: nothing does."),
+
     LIST("serve.listen", serve.listen, "[::]:25,0.0.0.0:25", 1, LISTEN_MOST,
         "Addresses to listen on, each with its port."),
     DERIVED("serve.workers", CONF_INT, serve.workers, "2", derive_workers,
@@ -121,24 +154,6 @@ const struct conf_item conf_items[] = {
         CLIENTS_MAX,
         "Connections of one address at a time;"
         " relay networks are not limited."),
-    DERIVED("serve.local_domains", CONF_LIST, serve.local_domains,
-        "localhost,mail.example.com", derive_domains,
-        "localhost and hostname", 0, CONF_LIST_MAX,
-        "Domains whose mail is delivered here."),
-    PATH("serve.mail_dir", serve.mail_dir, "/var/mail", 1,
-        "Directory of the mailboxes."),
-    ENUM("serve.mailbox", serve.mailbox, "maildir", mailboxes,
-        "Kind of mailbox: a directory mail_dir/USER with tmp, new and cur,"
-        " or a file mail_dir/USER."),
-    STRING("serve.users", serve.users, "passwd", 1,
-        "Who has a mailbox: passwd, the users of the system; file:PATH,"
-        " a user or an address a line; any, everybody (for tests)."),
-    DERIVED("serve.aliases", CONF_PATH, serve.aliases, "/etc/aliases",
-        derive_aliases, "/etc/aliases if it exists", 0, CONF_PATH_MAX - 1,
-        "File of aliases; empty: none."),
-    STRING("serve.recipient_delimiter", serve.recipient_delimiter, "+", 0,
-        "What separates a user from an extension, as in user+extension;"
-        " empty: nothing does."),
     LIST("serve.relay_networks", serve.relay_networks, "127.0.0.0/8,::1/128",
         0, NETWORKS_MOST,
         "Networks whose clients may send to any domain."),
@@ -159,6 +174,20 @@ const struct conf_item conf_items[] = {
         "Longest session."),
     INT("serve.max_errors", serve.max_errors, "10", 1, 1000,
         "Bad commands after which a client is sent away."),
+    INT("serve.max_unknown", serve.max_unknown, "20", 1, 1000000,
+        "Unknown recipients that an address may try in 10 minutes before"
+        " each answer takes a second; twice as many: it is sent away."),
+    INT("serve.min_rate", serve.min_rate, "500", 0, MIB,
+        "Octets a second at which a message must come after its first"
+        " minute; 0: any."),
+    DERIVED("serve.body_memory", CONF_SIZE, serve.body_memory, "64M",
+        derive_body_memory, "a quarter of what the machine and its control"
+        " group leave, at most 64M", MIB, 1024 * GIB,
+        "Memory for messages that are being received, of all workers"
+        " together; what does not fit goes to disk at once."),
+    ENUM("serve.early_talk", serve.early_talk, "reject", early_talk,
+        "A client that sends before it may: refused, outside the relay"
+        " networks; or served."),
     ENUM("serve.bare_newline", serve.bare_newline, "reject", newlines,
         "A message with CR or LF alone: refused; or, from relay networks"
         " only, mended."),

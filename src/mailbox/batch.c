@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/os.h"
+#include "config/conf.h"
 #include "mailbox/mailbox_private.h"
 #include "mailbox/maildir.h"
 #include "mailbox/mbox.h"
@@ -47,6 +48,17 @@ static void take_host(char out[MAILBOX_HOST_MAX], const char *host)
     }
     if (b.n == 0)
         buf_adds(&b, "localhost");
+}
+
+void mailbox_options_conf(struct mailbox_options *o, const struct conf *c,
+                          size_t max_copies)
+{
+    *o = (struct mailbox_options){ .mail_dir = c->local.mail_dir,
+                                   .kind = c->local.mailbox == CONF_MBOX
+                                               ? MAILBOX_MBOX
+                                               : MAILBOX_MAILDIR,
+                                   .hostname = c->hostname,
+                                   .max_copies = max_copies };
 }
 
 int mailbox_batch_new(struct mailbox_batch **bp,

@@ -30,19 +30,19 @@ struct local {
 
 /* --- open and close ----------------------------------------------------- */
 
-static int take_domains(struct local *l, const struct local_options *o)
+static int take_domains(struct local *l, const struct conf_local *c)
 {
     char ascii[DOMAIN_MAX];
 
-    if (map_init(&l->by_domain, o->ndomains + 1) != 0)
+    if (map_init(&l->by_domain, c->domains.n + 1) != 0)
         return -1;
-    l->domain = calloc(o->ndomains + 1, sizeof *l->domain);
+    l->domain = calloc(c->domains.n + 1, sizeof *l->domain);
     if (l->domain == NULL)
         return -1;
-    for (; l->ndomains < o->ndomains; l->ndomains++) {
+    for (; l->ndomains < c->domains.n; l->ndomains++) {
         struct domain *d = &l->domain[l->ndomains];
         struct span name =
-            domain_ascii(ascii, span_of(o->domains[l->ndomains]));
+            domain_ascii(ascii, span_of(c->domains.item[l->ndomains]));
         d->name = malloc(name.n + 1);
         if (d->name == NULL)
             return -1;
@@ -53,42 +53,26 @@ static int take_domains(struct local *l, const struct local_options *o)
     return 0;
 }
 
-int local_open(struct local **lp, const struct local_options *o, struct err *e)
+int local_open(struct local **lp, const struct conf_local *c, struct err *e)
 {
     struct local *l = calloc(1, sizeof *l);
 
     if (l == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory for local domains");
-    if (o->delimiter != NULL)
-        snprintf(l->delimiter, sizeof l->delimiter, "%s", o->delimiter);
-    if (take_domains(l, o) != 0) {
+    snprintf(l->delimiter, sizeof l->delimiter, "%s", c->recipient_delimiter);
+    if (take_domains(l, c) != 0) {
         err_set(e, ERR_TEMP, 0, "no memory for local domains");
         goto failed;
     }
-    if (users_open(&l->users, o->users, e) != 0)
+    if (users_open(&l->users, c->users, e) != 0)
         goto failed;
-    if (o->aliases != NULL && *o->aliases != '\0' &&
-        alias_load(&l->aliases, o->aliases, e) != 0)
+    if (c->aliases[0] != '\0' && alias_load(&l->aliases, c->aliases, e) != 0)
         goto failed;
     *lp = l;
     return 0;
 failed:
     local_close(&l);
     return -1;
-}
-
-int local_open_conf(struct local **l, const struct conf *c, struct err *e)
-{
-    struct local_options o = {
-        .hostname = c->hostname,
-        .domains = (const char *const *)c->serve.local_domains.item,
-        .ndomains = c->serve.local_domains.n,
-        .users = c->serve.users,
-        .aliases = c->serve.aliases,
-        .delimiter = c->serve.recipient_delimiter,
-    };
-
-    return local_open(l, &o, e);
 }
 
 void local_close(struct local **lp)

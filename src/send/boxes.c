@@ -27,25 +27,13 @@ struct boxes {
 int boxes_open(struct boxes **out, const struct conf *c, struct err *e)
 {
     struct boxes *b = calloc(1, sizeof *b);
-    struct local_options lo = {
-        .hostname = c->hostname,
-        .domains = (const char *const *)c->serve.local_domains.item,
-        .ndomains = c->serve.local_domains.n,
-        .users = c->serve.users,
-        .aliases = c->serve.aliases,
-        .delimiter = c->serve.recipient_delimiter,
-    };
-    struct mailbox_options bo = {
-        .mail_dir = c->serve.mail_dir,
-        .kind = c->serve.mailbox == CONF_MBOX ? MAILBOX_MBOX : MAILBOX_MAILDIR,
-        .hostname = c->hostname,
-        .max_copies = COPIES_MAX,
-    };
+    struct mailbox_options o;
 
     if (b == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for local delivery");
-    if (local_open(&b->local, &lo, e) != 0 ||
-        mailbox_batch_new(&b->batch, &bo, e) != 0) {
+    mailbox_options_conf(&o, c, COPIES_MAX);
+    if (local_open(&b->local, &c->local, e) != 0 ||
+        mailbox_batch_new(&b->batch, &o, e) != 0) {
         boxes_close(&b);
         return -1;
     }

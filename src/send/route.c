@@ -161,7 +161,7 @@ void route_find(struct route *r, const struct conf *c, struct span domain,
     *r = (struct route){ .kind = ROUTE_MX, .port = port };
     if (is_local) {
         r->kind = ROUTE_LOCAL;
-        r->rule = "serve.local_domains";
+        r->rule = "local.domains";
         return;
     }
     if ((entry = longest_route(&c->send.routes, domain)) != NULL) {

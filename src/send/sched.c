@@ -64,7 +64,7 @@ int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
     s->start_ms = loop_now(s->loop);
     retry_queue_init(&s->retry_queue, sched_seconds(s));
     if (make_memory(s, e) != 0 || own_host_load(&s->self, c, e) != 0 ||
-        local_open_conf(&s->local, s->conf, e) != 0 ||
+        local_open(&s->local, &s->conf->local, e) != 0 ||
         dns_open_conf(&s->dns, s->loop, s->conf, e) != 0 ||
         open_store(s, e) != 0)
         return -1;

@@ -29,12 +29,7 @@ int serve_commit_open(struct serve_commit **sp, const struct conf *c,
                       struct pool *blocks, serve_commit_done_fn *done,
                       struct err *e)
 {
-    struct mailbox_options o = { .mail_dir = c->serve.mail_dir,
-                                 .kind = c->serve.mailbox == CONF_MBOX
-                                             ? MAILBOX_MBOX
-                                             : MAILBOX_MAILDIR,
-                                 .hostname = c->hostname,
-                                 .max_copies = 65536 };
+    struct mailbox_options o;
     struct serve_commit *s = calloc(1, sizeof *s);
 
     if (s == NULL)
@@ -43,6 +38,7 @@ int serve_commit_open(struct serve_commit **sp, const struct conf *c,
     s->done = done;
     list_init(&s->turn);
     list_init(&s->kept);
+    mailbox_options_conf(&o, c, 65536);
     if (spool_writer_open(&s->writer, c->queue_dir, e) != 0 ||
         mailbox_batch_new(&s->boxes, &o, e) != 0) {
         serve_commit_close(&s);

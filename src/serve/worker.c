@@ -327,7 +327,8 @@ static int open_parts(struct worker *w, struct err *e)
     if (loop_new(&w->loop, NULL, e) != 0 ||
         conn_env_init(&w->env, w->loop, BODY_BLOCKS + 4 * clients, e) != 0 ||
         dns_open_conf(&w->dns, w->loop, w->conf, e) != 0 ||
-        local_open_conf(&w->local, w->conf, e) != 0 || open_relay(w, e) != 0 ||
+        local_open(&w->local, &w->conf->local, e) != 0 ||
+        open_relay(w, e) != 0 ||
         serve_commit_open(&w->commit, w->conf, w->env.blocks,
                           serve_session_committed, e) != 0)
         return -1;
@@ -373,7 +374,7 @@ int worker_check(const struct conf *c, struct err *e)
     w->conf = c;
     int rc = loop_new(&w->loop, NULL, e) == 0 &&
                      dns_open_conf(&w->dns, w->loop, c, e) == 0 &&
-                     local_open_conf(&w->local, c, e) == 0 &&
+                     local_open(&w->local, &c->local, e) == 0 &&
                      open_relay(w, e) == 0
                  ? 0
                  : -1;

@@ -115,9 +115,9 @@ class Rig(harness.Mta):
                            ("users", "\n".join(scene.users) + "\n")):
             with open(os.path.join(self.dir, name), "w") as f:
                 f.write(text)
-        self.settings["serve.aliases"] = os.path.join(self.dir, "aliases")
-        if "serve.users" not in scene.settings:
-            self.settings["serve.users"] = "file:" + os.path.join(
+        self.settings["local.aliases"] = os.path.join(self.dir, "aliases")
+        if "local.users" not in scene.settings:
+            self.settings["local.users"] = "file:" + os.path.join(
                 self.dir, "users")
         self.write_conf()
 

@@ -26,7 +26,7 @@ def size_of(path):
 
 
 class Mbox(Scene):
-    settings = {"serve.mailbox": "mbox"}
+    settings = {"local.mailbox": "mbox"}
 
 
 class Locks(Mbox):
@@ -59,7 +59,7 @@ class Names(Scene):
     """Users of the system, who own their mailboxes; an address literal."""
 
     users = ("daemon", "bin", "games")
-    settings = {"serve.users": "passwd"}
+    settings = {"local.users": "passwd"}
 
     def before(self, rig):
         user = pwd.getpwnam(self.users[0])
@@ -78,7 +78,7 @@ class Boxes(Scene):
     """Mailboxes that were never used, one of them with a leftover, and a
     message for so many that they are made durable together."""
 
-    settings = {"serve.users": "any"}
+    settings = {"local.users": "any"}
     serial = 0
 
     def before(self, rig):

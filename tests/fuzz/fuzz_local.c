@@ -5,6 +5,7 @@
 #include "fuzz.h"
 
 #include "base/fs.h"
+#include "config/conf.h"
 #include "mailbox/batch.h"
 #include "recipient/alias.h"
 #include "recipient/resolve.h"
@@ -105,13 +106,9 @@ static void resolve_words(struct local *l, struct span s)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    static const char *const domains[] = { "here.test", "localhost" };
-    struct local_options o = { .hostname = "here.test",
-                               .domains = domains,
-                               .ndomains = 2,
-                               .users = source,
-                               .aliases = aliases,
-                               .delimiter = "+-" };
+    static char *domains[] = { (char *)"here.test", (char *)"localhost" };
+    struct conf_local o = { .domains = { 2, domains },
+                            .recipient_delimiter = "+-" };
     struct local *l = NULL;
     struct err e = { ERR_NONE, 0, "" };
 
@@ -126,6 +123,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     used = a.n < rest.n ? a.n + 1 : rest.n;
     write_file(users, u);
     write_file(aliases, a);
+    snprintf(o.users, sizeof o.users, "%s", source);
+    snprintf(o.aliases, sizeof o.aliases, "%s", aliases);
     if (local_open(&l, &o, &e) == 0) {
         resolve(l, (struct span){ rest.p + used, rest.n - used });
         resolve(l, span_of("postmaster"));

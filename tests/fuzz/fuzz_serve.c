@@ -87,9 +87,9 @@ static void load_conf(void)
     struct err e;
 
     snprintf(text, sizeof text,
-             "hostname = \"here.test\"; queue_dir = \"%s\"; serve = {"
+             "hostname = \"here.test\"; queue_dir = \"%s\"; local = {"
              " mail_dir = \"%s\"; mailbox = \"mbox\"; users = \"file:%s\";"
-             " local_domains = [ \"here.test\" ]; rdns = \"off\";"
+             " domains = [ \"here.test\" ]; }; serve = { rdns = \"off\";"
              " extra_commands = [ \"NOOP\", \"HELP\" ];"
              " max_message_size = \"20000\"; };",
              queue, mail, users);
@@ -141,7 +141,7 @@ static void prepare(void)
     MUST(loop_new(&w.loop, NULL, &e) == 0);
     MUST(conn_env_init(&w.env, w.loop, 1024, &e) == 0);
     MUST(dns_open_conf(&w.dns, w.loop, &conf, &e) == 0);
-    MUST(local_open_conf(&w.local, &conf, &e) == 0);
+    MUST(local_open(&w.local, &conf.local, &e) == 0);
     MUST(net_cidr_parse(&w.relay[0], "127.0.0.0/8", &e) == 0);
     w.nrelay = 1;
     w.extra = 1u << SMTP_NOOP | 1u << SMTP_HELP;

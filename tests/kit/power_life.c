@@ -394,12 +394,12 @@ void life_run(struct life *l)
     stage.blocks = chain_pool_new(8192);
     make_dir(me.dir, "life");
     make_dir(me.other, "judge");
-    stage.conf.serve.mailbox =
+    stage.conf.local.mailbox =
         l->kind == MAILBOX_MBOX ? CONF_MBOX : CONF_MAILDIR;
     snprintf(stage.conf.hostname, sizeof stage.conf.hostname, "host");
     snprintf(stage.conf.queue_dir, sizeof stage.conf.queue_dir, "%s/queue",
              me.dir);
-    snprintf(stage.conf.serve.mail_dir, sizeof stage.conf.serve.mail_dir,
+    snprintf(stage.conf.local.mail_dir, sizeof stage.conf.local.mail_dir,
              "%s/mail", me.dir);
     log_style((enum log_level)(LOG_ERROR + 1), LOG_TEXT);
     for (; me.epoch < l->epochs && l->fault[0] == '\0'; me.epoch++)

@@ -250,7 +250,7 @@ void sender_end(void)
 
 static void begin_sender(void)
 {
-    struct mailbox_options o = { .mail_dir = stage.conf.serve.mail_dir,
+    struct mailbox_options o = { .mail_dir = stage.conf.local.mail_dir,
                                  .kind = stage.life->kind,
                                  .hostname = "host",
                                  .max_copies = 64 };

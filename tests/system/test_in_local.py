@@ -145,13 +145,13 @@ def empty_boxes(m):
 
 @pytest.fixture(scope="module")
 def known():
-    m = Mta("serve", {"serve.local_domains": ["here.test", "second.test"]},
+    m = Mta("serve", {"local.domains": ["here.test", "second.test"]},
             start=False)
     for name, text in (("aliases", ALIASES), ("users", USERS)):
         with open(os.path.join(m.dir, name), "w", encoding="utf-8") as f:
             f.write(text)
-    m.settings["serve.aliases"] = m.dir + "/aliases"
-    m.settings["serve.users"] = "file:%s/users" % m.dir
+    m.settings["local.aliases"] = m.dir + "/aliases"
+    m.settings["local.users"] = "file:%s/users" % m.dir
     m.write_conf()
     with m.start():
         yield m
@@ -193,8 +193,8 @@ def test_a_mailbox_gets_one_copy(known):
 
 
 def test_postmaster_follows_its_alias(mta):
-    m = make(mta, {"serve.aliases": "%s/aliases",
-                   "serve.users": "file:%s/users"},
+    m = make(mta, {"local.aliases": "%s/aliases",
+                   "local.users": "file:%s/users"},
              files={"aliases": "postmaster: root\nroot: ann\n",
                     "users": "ann\n"})
     for address in ("postmaster", "postmaster@here.test",
@@ -207,8 +207,8 @@ def test_postmaster_follows_its_alias(mta):
     ("", "ann+x@here.test", None), ("-", "ann-x@here.test", "ann"),
     ("-", "ann+x@here.test", None), ("+-", "ann-x@here.test", "ann")])
 def test_delimiter(mta, delimiter, address, box):
-    m = make(mta, {"serve.users": "file:%s/users",
-                   "serve.recipient_delimiter": delimiter},
+    m = make(mta, {"local.users": "file:%s/users",
+                   "local.recipient_delimiter": delimiter},
              files={"users": "ann\n"})
     assert hand_in(m, [address])[0] == (250 if box else 550)
     assert list(boxes(m)) == ([box] if box else [])
@@ -216,7 +216,7 @@ def test_delimiter(mta, delimiter, address, box):
 
 def test_users_of_the_system(mta):
     """Root's mail dir, but the names of passwd."""
-    m = make(mta, {"serve.users": "passwd"})
+    m = make(mta, {"local.users": "passwd"})
     names = [p.pw_name for p in pwd.getpwall()][:3]
     for name in names:
         assert hand_in(m, [name + "@here.test"])[0] == 250
@@ -225,12 +225,12 @@ def test_users_of_the_system(mta):
 
 
 @pytest.mark.parametrize("files,key,value,said", [
-    ({}, "serve.aliases", "%s/none", "/none"),
-    ({}, "serve.users", "file:%s/none", "/none"),
-    ({"a": "x: |/bin/sh\n"}, "serve.aliases", "%s/a", "/a:1: "),
-    ({"a": "x: y\nx: z\n"}, "serve.aliases", "%s/a", "/a:2: "),
-    ({"a": "\nx y\n"}, "serve.aliases", "%s/a", "/a:2: "),
-    ({"u": "ann\n../x\n"}, "serve.users", "file:%s/u", "/u:2: "),
+    ({}, "local.aliases", "%s/none", "/none"),
+    ({}, "local.users", "file:%s/none", "/none"),
+    ({"a": "x: |/bin/sh\n"}, "local.aliases", "%s/a", "/a:1: "),
+    ({"a": "x: y\nx: z\n"}, "local.aliases", "%s/a", "/a:2: "),
+    ({"a": "\nx y\n"}, "local.aliases", "%s/a", "/a:2: "),
+    ({"u": "ann\n../x\n"}, "local.users", "file:%s/u", "/u:2: "),
     ({}, "serve.relay_networks", "10.0.0.0/33", "serve.relay_networks: "),
     ({}, "dns.servers", "nowhere", "'nowhere'")])
 def test_mistakes_in_files_end_the_start(mta, files, key, value, said):
@@ -483,7 +483,7 @@ def mbox_parts(raw):
 
 
 def test_mbox(mta):
-    m = mta("serve", {"serve.mailbox": "mbox"})
+    m = mta("serve", {"local.mailbox": "mbox"})
     texts = [b"Subject: 1\r\n\r\n" + TRICKY, b"", b"From nowhere\r\n",
              b"Subject: 4\r\n\r\n" + b"From x\r\n" * 50000, b"Subject: 5\r\n"]
     for i, text in enumerate(texts):
@@ -506,7 +506,7 @@ def test_mbox(mta):
 
 def test_mbox_after_a_torn_message(mta):
     """Ours does not become part of what somebody left unfinished."""
-    m = mta("serve", {"serve.mailbox": "mbox"})
+    m = mta("serve", {"local.mailbox": "mbox"})
     with open(m.mail + "/ann", "wb") as f:
         f.write(b"From x Thu Jan  1 00:00:00 1970\nSubject: torn\n\nhalf a l")
     assert hand_in(m, ["ann@here.test"])[0] == 250
@@ -527,7 +527,7 @@ def hold_dotlock(path):
 
 @pytest.mark.parametrize("hold", [hold_fcntl, hold_dotlock])
 def test_mbox_locked_by_another(mta, hold):
-    m = mta("serve", {"serve.mailbox": "mbox"})
+    m = mta("serve", {"local.mailbox": "mbox"})
     assert hand_in(m, ["ann@here.test"])[0] == 250
     before = mbox_of(m, "ann")
     let_go = hold(m.mail + "/ann")
@@ -542,7 +542,7 @@ def test_mbox_locked_by_another(mta, hold):
 
 @pytest.mark.parametrize("hold", [hold_fcntl, hold_dotlock])
 def test_mbox_locked_for_a_while_among_others(mta, hold):
-    m = mta("run", {"serve.mailbox": "mbox"})
+    m = mta("run", {"local.mailbox": "mbox"})
     assert hand_in(m, ["ann@here.test"])[0] == 250
     let_go = hold(m.mail + "/ann")
     text = b"Subject: late\r\n\r\n" + TRICKY
@@ -568,7 +568,7 @@ def dead_pid():
     ("%d\nmta\n", 0, 250), ("%d\n", 0, 451), ("%d\n", 1000, 250)])
 def test_lock_of_a_process_that_died(mta, text, age, code):
     """Our own is known as stale at once, a foreign one after 15 minutes."""
-    m = mta("serve", {"serve.mailbox": "mbox"})
+    m = mta("serve", {"local.mailbox": "mbox"})
     path = m.mail + "/ann.lock"
     with open(path, "w", encoding="ascii") as f:
         f.write(text % dead_pid())
@@ -581,7 +581,7 @@ def test_lock_of_a_process_that_died(mta, text, age, code):
 def test_many_writers_of_one_mbox(mta):
     """Workers that meet at the lock: 451 is allowed, then the client tries
     again; in the end all are there, once, whole."""
-    m = mta("run", {"serve.mailbox": "mbox", "serve.workers": 4})
+    m = mta("run", {"local.mailbox": "mbox", "serve.workers": 4})
     clients = [m.raw() for _ in range(12)]
     want = set()
     for c in clients:
@@ -610,7 +610,7 @@ def test_many_writers_of_one_mbox(mta):
 
 
 def test_worker_killed_at_work_leaves_no_lock_behind(mta):
-    m = mta("run", {"serve.mailbox": "mbox", "serve.workers": 1})
+    m = mta("run", {"local.mailbox": "mbox", "serve.workers": 1})
     assert hand_in(m, ["ann@here.test"])[0] == 250
     m.stop(signal.SIGTERM)
     with open(m.mail + "/ann.lock", "w", encoding="ascii") as f:

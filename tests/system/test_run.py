@@ -299,7 +299,7 @@ def test_reload_with_a_mistake_changes_nothing(mta):
     for key, value, said in (
             ("serve.max_recipients", "many", "max_recipients"),
             ("serve.max_recipent", 3, "max_recipients"),  # the nearest
-            ("serve.aliases", m.dir + "/none", "/none"),
+            ("local.aliases", m.dir + "/none", "/none"),
             ("serve.relay_networks", ["nonsense"], "relay_networks")):
         kept = dict(m.settings)
         m.settings[key] = value
@@ -314,8 +314,8 @@ def test_reload_with_a_mistake_changes_nothing(mta):
 def test_reload_of_users_and_aliases(mta):
     m = mta("run", start=False)
     users, aliases = m.dir + "/users", m.dir + "/aliases"
-    m.settings.update({"serve.users": "file:" + users,
-                       "serve.aliases": aliases})
+    m.settings.update({"local.users": "file:" + users,
+                       "local.aliases": aliases})
     m.write_conf()
 
     def write(path, text):

@@ -445,7 +445,7 @@ def test_notice_follows_an_alias(mta, dns, peers):
     aliases = os.path.join(m.dir, "aliases")
     with open(aliases, "w") as f:
         f.write("joe: joe, far@x.test\n")
-    m.settings["serve.aliases"] = aliases
+    m.settings["local.aliases"] = aliases
     m.write_conf()
     m.start()
     submit(m, ["u@x.test"], sender="joe@here.test")

@@ -163,7 +163,7 @@ def test_paths_need_brackets_outside_relay_networks(mta):
 def test_both_spellings_of_a_domain_are_ours(mta, ours):
     """A U-label and its A-label (RFC 5890 2.3.2.1) name one domain."""
     m = mta("serve", {"serve.relay_networks": ["192.0.2.0/24"],
-                      "serve.local_domains": [ours]})
+                      "local.domains": [ours]})
     with m.raw() as c:
         c.say("EHLO client.test")
         assert c.say("MAIL FROM:<a@client.test> SMTPUTF8")[0] == 250

@@ -1,5 +1,6 @@
 /* test_recipient_resolve.c - users, aliases and what addresses stand for. */
 #include "base/fs.h"
+#include "config/conf.h"
 #include "recipient/resolve.h"
 
 #include <check.h>
@@ -137,21 +138,25 @@ static void tear_down(void)
     rmdir(dir);
 }
 
-static const char *const domains[] = { "one.example", "Two.Example",
-                                       "b\303\274cher.example",
-                                       "XN--mller-kva.example" };
+static char *domains[] = { (char *)"one.example", (char *)"Two.Example",
+                           (char *)"b\303\274cher.example",
+                           (char *)"XN--mller-kva.example" };
+
+static void set_text(char *field, const char *text)
+{
+    snprintf(field, CONF_PATH_MAX, "%s", text);
+}
 
 static struct local *open_local(const char *who, const char *alias_file)
 {
-    struct local_options o = { .hostname = "one.example",
-                               .domains = domains,
-                               .ndomains = sizeof domains / sizeof domains[0],
-                               .users = who,
-                               .aliases = alias_file,
-                               .delimiter = "+" };
+    struct conf_local o = { .domains = { sizeof domains / sizeof domains[0],
+                                         domains },
+                            .recipient_delimiter = "+" };
     struct local *l = NULL;
     struct err e = { ERR_NONE, 0, "" };
 
+    set_text(o.users, who);
+    set_text(o.aliases, alias_file != NULL ? alias_file : "");
     ck_assert_msg(local_open(&l, &o, &e) == 0, "%s", e.text);
     return l;
 }
@@ -307,18 +312,16 @@ static const struct {
 
 START_TEST(bad_files)
 {
-    struct local_options o = { .hostname = "h",
-                               .users = "any",
-                               .delimiter = "+" };
+    struct conf_local o = { .users = "any", .recipient_delimiter = "+" };
     struct local *l = NULL;
     struct err e;
 
     if (bad_cases[_i].aliases != NULL) {
         write_file(alias_path, bad_cases[_i].aliases);
-        o.aliases = alias_path;
+        set_text(o.aliases, alias_path);
     } else {
         write_file(users_path, bad_cases[_i].users);
-        o.users = users_option;
+        set_text(o.users, users_option);
     }
     ck_assert_msg(local_open(&l, &o, &e) != 0, "%s", bad_cases[_i].name);
     ck_assert_msg(strstr(e.text, bad_cases[_i].text) != NULL, "%s: %s",
@@ -329,17 +332,15 @@ END_TEST
 
 START_TEST(missing_files)
 {
-    struct local_options o = { .hostname = "h",
-                               .users = "file:/no/such",
-                               .delimiter = "" };
+    struct conf_local o = { .users = "file:/no/such" };
     struct local *l = NULL;
     struct err e;
 
     ck_assert(local_open(&l, &o, &e) != 0);
-    o.users = "nonsense";
+    set_text(o.users, "nonsense");
     ck_assert(local_open(&l, &o, &e) != 0);
-    o.users = "any";
-    o.aliases = "/no/such";
+    set_text(o.users, "any");
+    set_text(o.aliases, "/no/such");
     ck_assert(local_open(&l, &o, &e) != 0);
     local_close(&l);
 }
@@ -372,13 +373,12 @@ static const struct {
 /* What passes is not held against the settings. */
 START_TEST(trouble_with_files)
 {
-    struct local_options o = {
-        .hostname = "h", .users = "any", .aliases = alias_path, .delimiter = ""
-    };
+    struct conf_local o = { .users = "any" };
     struct fs_ops ops = fs_system;
     struct local *l = NULL;
     struct err e = { ERR_NONE, 0, "" };
 
+    set_text(o.aliases, alias_path);
     ops.open = failing_open;
     fs_replace(&ops);
     trouble.times = trouble_cases[_i].times;
