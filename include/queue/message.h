@@ -16,7 +16,7 @@ enum rcpt_state {
     RCPT_DUE,     /* in the list of its destination */
     RCPT_OUT,     /* in a delivery */
     RCPT_SETTLES, /* its notice or copy is not yet durable */
-    RCPT_HELD,    /* by a person */
+    RCPT_HELD,    /* by the operator */
     RCPT_GONE     /* finished */
 };
 
@@ -35,8 +35,8 @@ struct message {
     struct rcpt *rcpts;   /* those not finished */
     struct message *next; /* among those that could not be read */
     uint32_t expires;
-    uint16_t settling;  /* notices and marks that are to be written */
-    uint8_t warned;     /* the sender knows of the delay */
-    uint8_t unreadable; /* so far, and the log says so */
+    uint16_t settling;  /* notices and slots still to be written */
+    uint8_t warned;     /* a delay notice was sent */
+    uint8_t unreadable; /* not readable so far; logged */
 };
 #endif

@@ -1,7 +1,8 @@
-/* queue/retry_queue.h - recipients that wait, by the second.
+/* queue/retry_queue.h - recipients that wait for their next attempt, by the
+ * second.
  *
- * A ring of lists: putting one in or taking it out is O(1) and costs a
- * recipient no more than the link it has anyway. */
+ * A ring of lists: adding and removing are O(1) and use the link that a
+ * recipient has anyway. */
 #ifndef MTA_QUEUE_RETRY_QUEUE_H
 #define MTA_QUEUE_RETRY_QUEUE_H
 
@@ -19,13 +20,14 @@ struct retry_queue {
 
 void retry_queue_init(struct retry_queue *c, uint32_t now);
 
-/* For r->when; what is past comes out at the next call of retry_queue_due(). */
+/* Add r for r->when; a time in the past is due at the next retry_queue_due().
+ */
 void retry_queue_add(struct retry_queue *c, struct rcpt *r);
 
-/* Move all whose time has come to the end of `due`. */
+/* Move all recipients that are due to the end of `due`. */
 void retry_queue_due(struct retry_queue *c, uint32_t now, struct list *due);
 
-/* All of them. */
+/* Move all recipients. */
 void retry_queue_flush(struct retry_queue *c, struct list *due);
 
 /* Seconds from `now` until something may be due; UINT32_MAX: empty. */

@@ -1,6 +1,5 @@
-/* send/boxes.h - local recipients in the queue: a retry, or a bounce to one
- * of our own users.  Runs in a worker of its own, so that its syncs keep
- * nobody waiting. */
+/* send/boxes.h - local recipients in the queue: a retry, or a bounce to a local
+ * user. Runs in a worker of its own, so that its syncs delay no session. */
 #ifndef MTA_SEND_BOXES_H
 #define MTA_SEND_BOXES_H
 
@@ -12,7 +11,7 @@ struct boxes;
 int boxes_open(struct boxes **b, const struct conf *c, struct err *e);
 void boxes_close(struct boxes **b); /* accepts NULL; leaves NULL */
 
-/* Deliver all recipients of these deliveries (struct work_item in a list): the
- * answers stand in them afterwards.  One sync for all. */
+/* Deliver all recipients of these deliveries (struct work_item in a list); the
+ * results stand in them afterwards. One sync for all. */
 void boxes_deliver(struct boxes *b, struct list *deliveries);
 #endif

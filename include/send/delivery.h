@@ -1,8 +1,8 @@
 /* send/delivery.h - a message and up to 100 of its recipients, for one peer.
  *
- * Made by the main thread, filled in by the worker that owns the session,
- * and given back with an answer for each recipient.  Whoever has it in its
- * lists owns it; nothing in it is shared. */
+ * Made by the main thread, filled in by the worker that owns the session, and
+ * given back with an answer for each recipient. The list that holds it owns it;
+ * nothing in it is shared. */
 #ifndef MTA_SEND_DELIVERY_H
 #define MTA_SEND_DELIVERY_H
 
@@ -20,31 +20,32 @@
 enum { DELIVERY_RCPT_MAX = 100, DELIVERY_TEXT_MAX = 256 };
 
 enum outcome {
-    OUTCOME_NONE, /* not tried; no harm done */
+    OUTCOME_NONE, /* not tried, or its failure does not count */
     OUTCOME_DELIVERED,
     OUTCOME_DEFERRED,
     OUTCOME_FAILED
 };
 
-/* What became of a recipient (or of a session, or of a look-up), and why. */
+/* The result for a recipient (or for a session, or a look-up), and its reason.
+ */
 struct answer {
     enum outcome outcome;
     struct smtp_status status;
     char text[DELIVERY_TEXT_MAX];
 };
 
-/* The words of an answer are printf-like and cut to fit. */
+/* The text is printf-like and cut to fit. */
 void answer_set(struct answer *a, enum outcome outcome, const char *status,
                 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
-/* What passes between the main thread and a worker. */
+/* An item that passes between the main thread and a worker. */
 enum work_kind { WORK_DELIVERY, WORK_OPEN, WORK_ENDED };
 struct work_item {
     struct list link;
     enum work_kind kind;
 };
 
-struct rcpt; /* queue/message.h; only the main thread looks inside */
+struct rcpt; /* queue/message.h; used by the main thread alone */
 struct message;
 struct lane;
 struct send_session;
@@ -56,7 +57,8 @@ struct forward {
     char address[];
 };
 
-/* What the sender is owed, or a copy: written before the slot is marked. */
+/* A notice to the sender, or a forwarded copy: made durable before the slot is
+ * written. */
 enum notice {
     NOTICE_NONE,
     NOTICE_FAILED,
@@ -69,7 +71,7 @@ enum notice {
 struct delivery_rcpt {
     struct rcpt *rcpt;
     const char *address;
-    const char *orcpt, *notify; /* RFC 3461, as they came; NULL: not given */
+    const char *orcpt, *notify; /* RFC 3461, as received; NULL: not given */
     bool utf8;                  /* the address needs SMTPUTF8 */
     unsigned char step;         /* of the session */
     unsigned char notice;       /* of the main thread */
@@ -79,7 +81,7 @@ struct delivery_rcpt {
 
 struct delivery {
     struct work_item note;
-    struct lane *lane;            /* NULL: answered without asking anybody */
+    struct lane *lane;            /* NULL: answered without a peer */
     struct send_session *session; /* NULL: local delivery */
     char host[SPOOL_SLOT_TEXT], address[ADDR_PORT_TEXT]; /* of the peer */
     bool local;
@@ -92,15 +94,15 @@ struct delivery {
     const char *sender;      /* "": null reverse-path */
     const char *envid, *ret; /* RFC 3461; NULL: not given */
     bool sender_utf8;
-    bool dsn_passed; /* the peer has taken over the duty to notify */
+    bool dsn_passed; /* the peer supports DSN and notifies (RFC 3461) */
     char sid[SESSION_ID_TEXT];
-    unsigned said; /* RCPTs of the transaction under way, of the session */
+    unsigned said; /* RCPTs of the current transaction */
     size_t nrcpt;
     struct delivery_rcpt rcpt[];
 };
 
 void delivery_free(struct delivery **j); /* accepts NULL; leaves NULL */
 
-/* Give every recipient that has no answer yet this one. */
+/* Set this answer for every recipient that has none yet. */
 void delivery_answer_all(struct delivery *j, const struct answer *a);
 #endif

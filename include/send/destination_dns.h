@@ -5,9 +5,9 @@
 
 #include "send/sched.h"
 
-/* Make hops or the outcome of the look-up known, now or later. */
+/* Fill in the hops or the failed outcome of the look-up, now or later. */
 void destination_look_up(struct sched *s, struct destination *d);
 
-/* Forget the hops and give back their lanes. */
+/* Forget the hops and release their lanes. */
 void destination_drop_hops(struct sched *s, struct destination *d);
 #endif

@@ -10,11 +10,11 @@ struct housekeeping {
     bool reclaim_on;                     /* there was more to do */
 };
 
-/* Scan, sync, reclaim, each when it is time.  Failures are logged: what can
- * be done without them goes on. */
+/* Scan, sync, reclaim, each when it is due. Failures are logged; the other
+ * steps go on. */
 void housekeeping_run(struct housekeeping *u, struct sched *s);
 
-/* ms to wait before a scan that somebody asked for. */
+/* ms to wait before a requested scan. */
 uint64_t housekeeping_scan_pause(const struct housekeeping *u,
                                  const struct sched *s);
 

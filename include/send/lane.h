@@ -1,5 +1,6 @@
-/* send/lane.h - one remote address and port, seen from the main thread: its
- * session, its window of deliveries, its bad times.  For src/send alone. */
+/* send/lane.h - one remote address and port as the main thread sees it: its
+ * session, its window of deliveries, its pauses after failures. For src/send
+ * alone. */
 #ifndef MTA_SEND_LANE_H
 #define MTA_SEND_LANE_H
 
@@ -10,8 +11,9 @@
 #include "send/worker.h"
 
 enum {
-    /* given ahead, so that its pipe never runs dry: deliveries, and recipients
-     * (one delivery more may begin below that) */
+    /* window: deliveries and recipients given to the session in advance, so
+     * that its pipeline never runs dry (one delivery more may begin below that)
+     */
     LANE_WINDOW = 64,
     LANE_RCPTS = 256
 };
@@ -33,8 +35,8 @@ struct lane {
     bool ended; /* the session is over; deliveries are on their way back */
     unsigned failures;   /* in a row */
     uint64_t down_until; /* ms of the loop */
-    bool down_local;     /* by our own fault: no attempt is counted */
-    struct answer why;   /* of being down */
+    bool down_local;     /* a local failure: no attempt is counted */
+    struct answer why;   /* reason of the pause */
     char name[];         /* of the host */
 };
 

@@ -1,9 +1,10 @@
-/* send/mx_order.h - from the answer of DNS to the order of trying.  Pure.
+/* send/mx_order.h - from a DNS answer to the order in which addresses are tried
+ * (RFC 5321 5.1). Pure.
  *
- * A rank is a set of addresses that are used side by side: those of all
- * hosts of one preference, but of a host with both families only one, for
- * two sockets to one host would break our promise.  Its other family makes
- * the rank behind. */
+ * A rank is a set of addresses that are used side by side: those of all hosts
+ * of one preference. Of a host with both families only one address is in the
+ * rank, because two sockets to one host would break design promise 4; the other
+ * family makes the next rank. */
 #ifndef MTA_SEND_MX_ORDER_H
 #define MTA_SEND_MX_ORDER_H
 
@@ -12,7 +13,7 @@
 
 #include <stdbool.h>
 
-/* Who we are: our name, and what of our addresses we listen on. */
+/* The name of this system, and its addresses that serve.listen covers. */
 struct own_host {
     const char *hostname;
     size_t n;
@@ -29,13 +30,15 @@ enum { MX_CANDIDATES_MAX = MX_HOSTS_MAX * MX_ADDRS_MAX };
 
 struct mx_order_rules {
     const struct own_host *self;
-    bool refuse_loops; /* mail routed by MX must not come back to us */
+    bool refuse_loops; /* drop hosts that are this system, and worse ones */
     uint16_t port;
-    bool (*reachable)(const struct addr *a); /* is there a route to it? */
+    bool (*reachable)(const struct addr *a); /* does the routing table know a
+                                              * route to it? */
 };
 
-/* Fills at most MX_CANDIDATES_MAX entries, best first; returns how many.  With
- * 0, *why says what becomes of the mail: OUTCOME_FAILED or _DEFERRED. */
+/* Fills at most MX_CANDIDATES_MAX entries, best first; returns their number.
+ * With 0, *why is the outcome for the mail: OUTCOME_FAILED or OUTCOME_DEFERRED.
+ */
 size_t mx_order_build(struct mx_candidate *out, const struct mx_result *mx,
                       const struct mx_order_rules *rules, struct answer *why);
 #endif

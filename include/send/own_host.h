@@ -1,5 +1,5 @@
-/* send/own_host.h - our own name and addresses, to notice mail that would come
- * back to us. */
+/* send/own_host.h - name and addresses of this system, to detect mail that
+ * loops back to it (RFC 5321 5.1). */
 #ifndef MTA_SEND_OWN_HOST_H
 #define MTA_SEND_OWN_HOST_H
 

@@ -1,9 +1,8 @@
-/* send/route.h - which way mail for a domain goes.  Pure; `mta route` tells
- * the same story.
+/* send/route.h - the route of mail for a domain. Pure.
  *
- * In this order: our own domain, the longest entry of send.routes
- * ("example.com=..." for the domain, ".example.com=..." for what is below
- * it), send.relay_host, an address literal, MX. */
+ * First match: a local domain, the longest entry of send.routes
+ * ("example.com=..." for the domain, ".example.com=..." for its subdomains),
+ * send.relay_host, an address literal, MX. */
 #ifndef MTA_SEND_ROUTE_H
 #define MTA_SEND_ROUTE_H
 
@@ -19,7 +18,7 @@ enum route_kind {
     ROUTE_MX,      /* MX of host, or its addresses if it has none */
     ROUTE_HOST,    /* the addresses of host, no MX */
     ROUTE_ADDRESS, /* host is an address */
-    ROUTE_BAD      /* nowhere; why says so */
+    ROUTE_BAD      /* no route; `why` has the reason */
 };
 
 struct route {

@@ -31,7 +31,7 @@ enum {
     SCHED_RCPTS_MAX = 8 * 1000 * 1000,
     SCHED_SESSIONS_MAX = 640, /* with DNS and the queue below FD_SETSIZE */
     SCHED_RESOLVING_MAX = 64,
-    SCHED_MARKS_MAX = 10000, /* owed to a disk that does not take them */
+    SCHED_MARKS_MAX = 10000, /* slots that the disk did not take yet */
 };
 
 struct sched {
@@ -47,7 +47,7 @@ struct sched {
     struct map destinations, lanes;
     struct destination_memo memo[DESTINATION_MEMOS];
     struct retry_queue retry_queue;
-    struct message *unread; /* the disk did not give them */
+    struct message *unread; /* could not be read from the disk */
     struct list ready;      /* destinations with something to do now */
     struct list unresolved; /* destinations that wait for a free query */
     struct list idle;       /* destinations without recipients, oldest first */
@@ -56,14 +56,14 @@ struct sched {
     struct lane *local_lane;
     struct send_worker *worker[SCHED_WORKERS_MAX + 1]; /* the last: mailboxes */
     unsigned nworkers;                                 /* without it */
-    struct list notices; /* deliveries whose senders are owed something */
-    struct list owed;    /* marks that could not be written */
+    struct list notices; /* deliveries with notices to write */
+    struct list owed;    /* slots that could not be written */
     uint64_t pending;    /* recipients to be tried, now or later */
     uint64_t deliveries_out;
     uint64_t start_ms;
     bool stopping, dirty, finished_some, scan_now;
-    bool no_more; /* mail that a scan finds from now on waits; but notices */
-    bool unseen;  /* the last scan left out mail: no memory, or a bad disk */
+    bool no_more; /* new mail found by a scan waits, but for notices */
+    bool unseen;  /* the last scan skipped mail: no memory, or a read error */
 };
 
 /* Seconds since the start plus one, monotonic; 0 is never a time. */

@@ -1,8 +1,8 @@
-/* send/send.h - the delivery client: take mail from the queue to its peers.
+/* send/send.h - the SMTP client: take mail from the queue to remote hosts.
  *
  * One main thread (scheduler, DNS, signals, the only writer of slots) and
- * send.workers threads, each with many sessions in one pselect().  How it
- * decides: docs/send.md. */
+ * send.workers threads, each with many sessions in one pselect(). Scheduling
+ * rules: docs/send.md. */
 #ifndef MTA_SEND_SEND_H
 #define MTA_SEND_SEND_H
 

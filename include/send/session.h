@@ -1,11 +1,9 @@
 /* send/session.h - the sending side of one SMTP session (RFC 5321).
  *
  * Made and freed by the main thread; between send_session_start() and ended()
- * it belongs to one worker.  Jobs go in with send_session_give() and come
- * back, each once and in any case, through done(); after ended() none comes
- * any more and the caller may free the session once the turn of its loop is
- * over.
- * What it does on which reply stands in src/send/session_table.c. */
+ * it belongs to one worker. Deliveries go in with send_session_give(); done()
+ * returns each of them exactly once. After ended() none is returned any more,
+ * and the caller may free the session when the turn of its loop is over. */
 #ifndef MTA_SEND_SESSION_H
 #define MTA_SEND_SESSION_H
 
@@ -18,19 +16,20 @@ extern const struct fsm send_session_fsm;
 
 struct send_session;
 
-/* What all sessions of a worker have in common. */
+/* Shared by all sessions of a worker. */
 struct send_env {
     struct conn_env *conns;
-    const char *hostname; /* said in EHLO */
+    const char *hostname; /* sent in EHLO */
     unsigned linger;      /* seconds to wait for another message */
     unsigned timeout_cap; /* for tests: no time-out is longer; 0: RFC 5321 */
-    bool hurry;           /* do not linger: others wait for a descriptor */
+    bool hurry;           /* do not linger: other lanes wait for a descriptor */
     void (*done)(void *ctx, struct delivery *j);
     void (*ended)(void *ctx, struct send_session *s);
     void *ctx;
 };
 
-/* host is the peer's name, or its address, for people. NULL: no memory. */
+/* host is the peer's name, or its address, for log and notices. NULL: no
+ * memory. */
 struct send_session *send_session_new(const struct addr *peer,
                                       const char *host);
 void send_session_free(struct send_session **s); /* accepts NULL; leaves NULL */
@@ -46,9 +45,10 @@ void send_session_kill(struct send_session *s); /* end it now */
 
 /* How it ended: valid after ended(). */
 struct send_session_end {
-    bool fault;         /* not by our own choice and not while idle */
-    bool local;         /* the fault is ours: descriptors, memory */
-    unsigned delivered; /* messages that the peer took */
+    bool fault;         /* the peer or the network ended it, and not while idle
+                         */
+    bool local;         /* a local failure: descriptors, memory */
+    unsigned delivered; /* messages that the peer accepted */
     struct answer why;  /* of the fault */
 };
 const struct send_session_end *send_session_end(const struct send_session *s);

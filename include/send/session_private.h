@@ -73,15 +73,17 @@ struct send_session {
 
     struct list deliveries;   /* waiting */
     struct delivery *cur;     /* to which the next reply belongs */
-    struct list ahead;        /* behind it: their commands are said already */
+    struct list ahead;        /* behind it: their commands are written already
+                               */
     struct delivery *sending; /* of them all the last one, whose chunk is not
                                  yet queued to its end; NULL: none */
     size_t asking;            /* where to look for the next reply's recipient */
-    unsigned said, waiting;   /* RCPTs of cur said; replies to them to come */
+    unsigned said, waiting;   /* RCPTs of cur written; their replies outstanding
+                               */
     unsigned accepted, taken; /* of those: 2xx; 2xx and still wanted */
-    bool piped;               /* all commands of cur are said */
-    bool answered;            /* the peer has answered to one of them */
-    bool full;      /* it wants no more recipients in this transaction */
+    bool piped;               /* all commands of cur are written */
+    bool answered;            /* the peer has replied to one of them */
+    bool full;      /* it takes no more recipients in this transaction */
     bool unsettled; /* it refused a chunk; no MAIL was taken since */
     bool displaced; /* so it did not take cur's MAIL: cur has no answer */
     struct smtp_dot_encoder dot;
@@ -91,5 +93,5 @@ struct send_session {
 /* session.c */
 void send_session_log_connect(const struct send_session *s);
 const char *send_session_doing(unsigned state);
-void send_session_lose_closed(struct send_session *s); /* says why */
+void send_session_lose_closed(struct send_session *s); /* logs the reason */
 #endif

@@ -1,9 +1,10 @@
 /* send/worker.h - a thread with many sessions in one pselect(), or with the
  * local mailboxes.
  *
- * The main thread gives notes (deliveries, sessions to open) and gets them
- * back; both directions are a list behind one mutex and a pipe that is written
- * to only when the list was empty.  Notes given in a turn travel together. */
+ * The main thread gives work items (deliveries, sessions to open) and takes
+ * them back; each direction is a list behind one mutex and a pipe that is
+ * written only when the list was empty. Items given in one turn travel
+ * together. */
 #ifndef MTA_SEND_WORKER_H
 #define MTA_SEND_WORKER_H
 
@@ -29,15 +30,15 @@ int send_worker_start(struct send_worker **w,
 void send_worker_give(struct send_worker *w, struct work_item *n);
 void send_worker_hand_over(struct send_worker *w); /* at the end of a turn */
 
-/* Readable when notes have come back; send_worker_take() moves them to `to`. */
+/* Readable when items have come back; send_worker_take() moves them to `to`. */
 int send_worker_fd(const struct send_worker *w);
 void send_worker_take(struct send_worker *w, struct list *to);
 
-/* Do not let sessions linger: others wait for descriptors. */
+/* Do not let sessions linger: other lanes wait for descriptors. */
 void send_worker_hurry(struct send_worker *w, bool on);
 /* End every session when its transaction in hand is over ... */
 void send_worker_stop(struct send_worker *w);
-/* ... or now; waits for the thread.  All notes have come back then. */
+/* ... or now; joins the thread. All items have come back then. */
 void send_worker_join(struct send_worker *w);
 void send_worker_free(struct send_worker **w); /* joined; accepts NULL */
 

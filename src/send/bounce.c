@@ -1,9 +1,9 @@
-/* bounce.c - tell senders what became of their mail (RFC 3464), and queue
- * copies that an alias sends elsewhere.
+/* bounce.c - notify senders of failure, delay or delivery (RFC 3464), and queue
+ * copies that an alias forwards.
  *
- * A notice is a message in our own queue.  Only when it is durable are the
- * recipients it tells of marked, so that a crash tells twice rather than
- * never.  Many notices share one commit. */
+ * A notice is a message in the local queue.  The recipients it reports are
+ * marked only when the notice is durable, so a crash repeats a notice rather
+ * than losing it.  Many notices share one commit. */
 #include "send/bounce.h"
 
 #include "base/body.h"
@@ -19,11 +19,12 @@
 #include <string.h>
 
 enum {
-    GROUPS_MAX = 32,  /* messages told of in one commit */
+    GROUPS_MAX = 32,  /* messages reported in one commit */
     LOOK_AHEAD = 200, /* deliveries searched for others of the same message */
-    RCPTS_MAX = 400,  /* told of in one notice */
+    RCPTS_MAX = 400,  /* recipients in one notice */
     PARTS_MAX = 4,    /* failed, delayed, relayed, delivered */
-    FULL_MAX = 64 * 1024 /* RET=FULL returns no more than that whole */
+    FULL_MAX = 64 * 1024 /* a larger message is returned with its header alone,
+                          * RET=FULL or not */
 };
 
 struct group {
@@ -32,7 +33,7 @@ struct group {
     bool failed;
 };
 
-/* What the writer needs until the commit. */
+/* Kept until the commit. */
 struct batch {
     struct group group[GROUPS_MAX];
     size_t ngroups;

@@ -129,7 +129,7 @@ static void resolve(struct boxes *b, struct delivery *j,
     }
     switch (local_resolve(b->local, span_of(local), a.domain, on_target, &t)) {
     case LOCAL_OK:
-    case LOCAL_STOPPED: break; /* on_target() has said why */
+    case LOCAL_STOPPED: break; /* on_target() has set the reason */
     case LOCAL_UNKNOWN:
         answer_set(ans, OUTCOME_FAILED, "5.1.1", "no such user here");
         break;

@@ -1,16 +1,16 @@
 /* data.c - the text of messages on its way to the peer.
  *
- * The stream is written as fast as it takes, and read all the while
- * (net/conn.h): a peer that blocks on its replies until we read them is no
- * deadlock.  What waits in memory for the socket is at most CONN_HIGH, a
- * piece and an envelope; bodies stay in the queue until then. */
+ * The stream is written as fast as the socket takes it, and read all the while
+ * (net/conn.h), so a peer that blocks until its replies are read causes no
+ * deadlock. Memory holds at most CONN_HIGH, a piece and an envelope; bodies
+ * stay in the queue until then. */
 #include "send/session_private.h"
 #include "send/transaction.h"
 
 enum {
     BODY_PIECE = 8192,
     TURN_PIECES = 32,
-    CHUNKS_AT_FIRST = 4 /* messages under way, and one more for each taken */
+    CHUNKS_AT_FIRST = 4 /* messages in flight, and one more for each accepted */
 };
 
 /* --- by DATA: dots are doubled, a dot is the end ------------------------ */
@@ -60,8 +60,8 @@ static bool is_full(struct send_session *s)
     return conn_output_waiting(&s->conn) >= CONN_HIGH || s->out_failed;
 }
 
-/* Some hosts close after every few messages, and what is under way then was
- * sent in vain: so it begins with few, and doubles with each round trip. */
+/* Some hosts close after every few messages, and everything in flight is then
+ * sent again. So the window begins small and doubles with each round trip. */
 static bool may_begin(const struct send_session *s)
 {
     unsigned under_way = s->cur != NULL;
@@ -71,8 +71,8 @@ static bool may_begin(const struct send_session *s)
     return under_way < CHUNKS_AT_FIRST + s->end.delivered;
 }
 
-/* False: nothing is left that may be said now.  While the peer is in doubt
- * about where it stands nothing new begins. */
+/* False: nothing may be written now. While the peer's position in the dialogue
+ * is in doubt nothing new begins. */
 static bool begin_chunk(struct send_session *s)
 {
     struct delivery *j;

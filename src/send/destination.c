@@ -53,11 +53,11 @@ static struct destination *make(struct sched *s, const struct route *r,
     return d;
 }
 
-/* Mail for one domain seldom comes alone, and its way is worth remembering:
- * finding it costs more than all else that is done to load a recipient. */
+/* Consecutive recipients often share a domain: cache its destination, because
+ * finding it costs more than all other work to load a recipient. */
 static struct destination_memo *memo_for(struct sched *s, struct span domain)
 {
-    uint32_t h = 2166136261u; /* FNV-1a: a clash costs a search, no more */
+    uint32_t h = 2166136261u; /* FNV-1a: a collision costs a search, no more */
 
     if (domain.n > sizeof s->memo[0].domain)
         return NULL;
@@ -128,8 +128,8 @@ void destination_ready(struct destination *d)
     list_push(&s->ready, &d->turn);
 }
 
-/* Two families of one host are two addresses of one peer: while one has a
- * session, the other gets none. */
+/* The two address families of a host are two addresses of one peer: while one
+ * has a session, the other gets none. */
 static bool sibling_is_open(const struct destination *d, const struct hop *h)
 {
     if (lane_is_open(h->lane))
@@ -172,7 +172,7 @@ bool destination_uses(struct destination *d, const struct lane *l)
     return false;
 }
 
-/* A second lane is opened only when the first has something in line. */
+/* Open a second lane only when the first has a backlog. */
 static unsigned cost(const struct lane *l)
 {
     return l->out * 2 + (lane_is_open(l) ? 0 : 5);
@@ -193,7 +193,7 @@ static struct lane *choose(struct sched *s, const struct destination *d,
     return best;
 }
 
-/* Why none can be used: the last that was tried says it. */
+/* Report the reason of the last lane tried when none can be used. */
 static const struct lane *blame(const struct destination *d)
 {
     const struct lane *l = d->hops->hop[0].lane;
@@ -214,8 +214,8 @@ static void answer_some(struct sched *s, struct destination *d,
         destination_ready(d);
 }
 
-/* What the lanes have no room for waits in line with them, and keeps its
- * place there when more comes. */
+/* Recipients beyond the lanes' windows wait in the lanes' order, and keep their
+ * place when more arrive. */
 static void give_lanes(struct sched *s, struct destination *d, int rank)
 {
     struct lane *l;
@@ -225,7 +225,8 @@ static void give_lanes(struct sched *s, struct destination *d, int rank)
             list_remove(&d->hops->hop[i].wait);
     while (!list_empty(&d->due) && (l = choose(s, d, rank)) != NULL)
         if (!dispatch_one(s, d, l)) {
-            destination_ready(d); /* there is room: nobody would call it */
+            destination_ready(d); /* a lane has room, so no lane would wake it
+                                   */
             return;
         }
     if (list_empty(&d->due))
@@ -287,7 +288,7 @@ void destination_add(struct rcpt *r)
 void destination_release(struct destination *d)
 {
     if (--d->nrcpt == 0)
-        destination_ready(d); /* to the idle ones, when its turn comes */
+        destination_ready(d); /* move it to the idle list in its turn */
 }
 
 static void free_destination(struct sched *s, struct destination *d)

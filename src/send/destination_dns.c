@@ -1,4 +1,4 @@
-/* destination_dns.c - find out where a destination is: DNS, ranks, lanes. */
+/* destination_dns.c - find the hosts of a destination: DNS, ranks, lanes. */
 #include "send/destination_dns.h"
 
 #include "log/log.h"
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 enum {
-    VERDICT_SECONDS = 30, /* bad news are remembered */
+    VERDICT_SECONDS = 30, /* for how long a failed look-up is kept */
     TTL_MIN = 10,
     TTL_MAX = 3600
 };
@@ -32,8 +32,8 @@ void destination_drop_hops(struct sched *s, struct destination *d)
     drop_hops(s, &d->hops);
 }
 
-/* The new ones take their lanes before the old ones let go, so that a lane
- * in both keeps its session. */
+/* Take the new lanes before releasing the old ones, so that a lane in both
+ * keeps its session. */
 static int set_hops(struct sched *s, struct destination *d,
                     const struct mx_candidate *e, size_t n)
 {
@@ -89,8 +89,8 @@ static void no_memory(struct destination *d)
         LN("pause", VERDICT_SECONDS));
 }
 
-/* Has this host a route to that address?  Connecting a UDP socket sends
- * nothing; it only asks the routing table. */
+/* Is there a route to that address? Connecting a UDP socket sends nothing; it
+ * only consults the routing table. */
 static bool is_reachable(const struct addr *a)
 {
     struct addr to = *a;

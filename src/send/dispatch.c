@@ -1,5 +1,5 @@
 /* dispatch.c - make deliveries: a message and those of its recipients that can
- * go the same way now. */
+ * go to the same peer now. */
 #include "send/dispatch.h"
 
 #include "log/log.h"
@@ -89,7 +89,7 @@ static int add_rcpt(struct making *m, struct span address)
     m->in_job = m->next < j->nrcpt && j->rcpt[m->next].rcpt->slot == m->slot;
     m->slot++;
     if (!m->in_job)
-        return m->next == j->nrcpt; /* all are there: enough */
+        return m->next == j->nrcpt; /* all found: stop */
     struct delivery_rcpt *r = &j->rcpt[m->next++];
     r->address = keep(m, address);
     if (r->address == NULL)
@@ -131,7 +131,7 @@ static struct delivery *new_delivery(const struct message *msg,
     size_t most = MESSAGE_TEXT + p->n * ADDRESS_TEXT;
     size_t fixed = sizeof *m->delivery + p->n * sizeof m->delivery->rcpt[0];
 
-    /* each field has three bytes of its own in the envelope, and needs one */
+    /* three octets of head in the envelope become one NUL here */
     text = text < most ? text : most;
     struct delivery *j = calloc(1, fixed + text);
     if (j == NULL)

@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-    SCAN_MS = 5000,    /* the server wakes us; this is for lost wake-ups */
+    SCAN_MS = 5000,    /* in case a wake-up of the server was lost */
     SCAN_PAUSE_MS = 5, /* from one scan to the next */
     SYNC_MS = 1000,
     RECLAIM_MS = 3000

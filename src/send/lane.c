@@ -1,9 +1,9 @@
-/* lane.c - one remote address and port, seen from the main thread.
+/* lane.c - one remote address and port as the main thread sees it.
  *
- * A lane has a session while it has mail and a little longer; all
- * destinations that lead to it share it.  A session that ends by the peer's
- * fault without having delivered anything puts the lane out of use for a
- * while; after 421 or a limit of messages the next session follows at once. */
+ * A lane has a session while it has mail and a little longer; all destinations
+ * that lead to it share it. A session that the peer or the network ends before
+ * it delivered anything pauses the lane; after 421 or a message limit the next
+ * session follows at once. */
 #include "send/sched.h"
 
 #include "log/log.h"
@@ -152,14 +152,14 @@ void lane_wait(struct sched *s, struct hop *h)
     want_session(s, h->lane);
 }
 
-/* Take from those that wait, one message each in turn. */
+/* Give the waiting destinations turns, one message each. */
 static void fill(struct sched *s, struct lane *l)
 {
     while (!list_empty(&l->waiting) && lane_is_up(s, l) &&
            lane_has_room(s, l)) {
         struct hop *h = LIST_ENTRY(list_pop(&l->waiting), struct hop, wait);
         struct destination *d = h->destination;
-        if (list_empty(&d->due)) { /* another lane or a merge took it all */
+        if (list_empty(&d->due)) { /* another lane has taken it all */
             destination_detach(d);
             continue;
         }
@@ -186,7 +186,7 @@ static void open_next(struct sched *s)
     }
 }
 
-/* Those who wait here must look for another way. */
+/* Destinations that wait here must find another lane. */
 static void send_away(struct lane *l)
 {
     struct list *w;

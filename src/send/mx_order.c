@@ -15,8 +15,9 @@ static bool is_own_host(const struct own_host *self, const struct mx_host *h,
     return false;
 }
 
-/* RFC 5321 5.1: drop ourselves and all that is not preferred to us.  Returns
- * the hosts that remain at the front; *looped: we were there. */
+/* RFC 5321 5.1: drop this system and all hosts of the same or a worse
+ * preference. Returns the number of hosts that remain; *looped: it was among
+ * them. */
 static size_t before_own_host(const struct mx_result *mx,
                               const struct mx_order_rules *rules, bool *looped)
 {
@@ -35,7 +36,7 @@ static size_t before_own_host(const struct mx_result *mx,
 }
 
 struct families {
-    bool v4, v6; /* has addresses that we may use */
+    bool v4, v6; /* has usable addresses */
 };
 
 static struct families families_of(const struct mx_host *h,

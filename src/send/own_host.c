@@ -44,7 +44,7 @@ int own_host_load(struct own_host *self, const struct conf *c, struct err *e)
     if (list == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for our addresses");
     if (getifaddrs(&all) != 0)
-        all = NULL; /* without them only the name tells a loop */
+        all = NULL; /* without them only the name detects a loop */
     for (size_t i = 0; i < c->serve.listen.n; i++) {
         if (addr_parse(&a, c->serve.listen.item[i], 25, NULL) != 0)
             continue;

@@ -36,7 +36,7 @@ static struct span domain_of(struct span address)
 
     if (why == SMTP_ADDRESS_NO_DOMAIN)
         return (struct span){ "", 0 };
-    /* what is no address has a domain that leads nowhere */
+    /* a malformed address gets a domain that has no route */
     return why == SMTP_ADDRESS_OK ? a.domain : SPAN_LIT(" ");
 }
 
@@ -56,8 +56,8 @@ static struct rcpt *new_rcpt(struct load *l, struct span address)
     return r;
 }
 
-/* Under load a sender that works once would never end; its own notices are
- * bounded by what it tries. */
+/* Under load `--once` would never end; its own notices are bounded by the mail
+ * it tries. */
 static bool is_too_late(const struct sched *s, const struct spool_record *r)
 {
     return s->no_more && (r->flags & SPOOL_BOUNCE) == 0;
@@ -96,7 +96,7 @@ static int on_field(void *ctx, enum spool_field type, struct span content)
     return add_rcpt(l, l->n - 1, content);
 }
 
-/* From here on the monotonic clock alone decides when it is given up. */
+/* From here on the monotonic clock alone decides when the message expires. */
 static void set_end(struct sched *s, struct message *m, uint64_t arrival)
 {
     unsigned attempts = 0;
@@ -132,7 +132,7 @@ static void unload(struct sched *s, struct message *m)
     m->rcpts = NULL;
 }
 
-/* Once, however often it is tried. */
+/* Log it once per message. */
 static void complain(struct message *m, const struct spool_record *rec,
                      const struct err *e)
 {
@@ -172,10 +172,9 @@ static void again(struct sched *s, struct message *m)
     s->unread = m;
 }
 
-/* What the disk does not give us now comes again at the next scan.  What
- * makes no sense stays in the queue and in the log: a person must look.
- * Without recipients it costs nothing more.  One for which there is no
- * memory is shown to us again, when others are done. */
+/* A record that cannot be read now is tried again at the next scan. A record
+ * that makes no sense stays in the queue and in the log: an operator must look
+ * at it. */
 static struct spool_message *on_found(void *ctx, const struct spool_reader *v)
 {
     struct sched *s = ctx;

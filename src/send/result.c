@@ -1,5 +1,5 @@
-/* result.c - what becomes of a recipient after its answer: its slot, the
- * log, the next attempt. */
+/* result.c - the end of an attempt for a recipient: its slot, the log, the next
+ * attempt. */
 #include "send/result.h"
 
 #include "base/clock.h"
@@ -72,7 +72,7 @@ static void say_next(const struct delivery *j, const struct delivery_rcpt *jr,
     say("send.deferred", LOG_WARN, j, jr, "next", next);
 }
 
-/* --- what the sender wants to hear (RFC 3461 4.1) ----------------------- */
+/* --- notices that the sender asked for (RFC 3461) ------------------------- */
 
 static bool has_word(const char *list, const char *word)
 {
@@ -89,8 +89,8 @@ static bool has_word(const char *list, const char *word)
     return false;
 }
 
-/* Without NOTIFY a sender hears of failures and delays; nobody ever hears of
- * what became of a notice. */
+/* RFC 3461 4.1: without NOTIFY, failures and delays are reported; for a notice
+ * (null reverse-path) nothing ever is. */
 static bool wants(const struct delivery *j, const struct delivery_rcpt *jr,
                   const char *word, bool by_default)
 {
@@ -168,7 +168,8 @@ static void be_deferred(struct sched *s, struct delivery *j,
     result_later(s, r, delay);
 }
 
-/* The last answer stays the reason; only the status tells that time is up. */
+/* The last answer stays the reason; only the status reports that the lifetime
+ * is over. */
 static void be_tried(struct sched *s, struct delivery *j,
                      struct delivery_rcpt *jr)
 {

@@ -89,7 +89,7 @@ bool route_parse(struct route *r, struct span s, uint16_t port)
     return smtp_domain_valid(host) && set_host(r, host);
 }
 
-/* How well an entry's left side fits: its length, 0 for not at all. */
+/* The length of an entry's left side if it matches, else 0. */
 static size_t fit(struct span pattern, struct span domain)
 {
     if (pattern.n == 0 || pattern.n > domain.n)

@@ -71,8 +71,8 @@ static void on_back(struct loop_io *io, unsigned ready)
         take_note(b->sched, LIST_ENTRY(l, struct work_item, link));
 }
 
-/* Servers under load wake us at every commit.  A scan that serves many of
- * them costs no more than one that serves one. */
+/* Servers under load wake the sender at every commit. A scan that covers many
+ * commits costs no more than a scan for one. */
 static void on_wake(struct loop_io *io, unsigned ready)
 {
     struct sender *x = LOOP_ENTRY(io, struct sender, wake);
@@ -247,7 +247,7 @@ static int turn(struct sender *x, struct err *e)
         return -1;
     bool flush = signals_take(SIGUSR1) > 0;
     if (flush)
-        s->scan_now = true; /* what nobody has read yet is meant, too */
+        s->scan_now = true; /* mail not scanned yet is due as well */
     housekeeping_run(&x->housekeeping, s);
     if (flush)
         flush_queue(s);
@@ -284,7 +284,7 @@ static bool is_over(struct sender *x)
     return o->once || (o->drain && !mail_remains(&x->s));
 }
 
-/* Let sessions finish what they have in hand, then end them. */
+/* Let sessions finish their transactions, then end them. */
 static int wind_down(struct sender *x, struct err *e)
 {
     struct sched *s = &x->s;
@@ -321,7 +321,7 @@ static int watch_queue(struct sender *x, struct err *e)
     int fd = spool_queue_wake_fd(x->s.queue);
 
     if (fd < 0)
-        return 0; /* the scan every few seconds must do */
+        return 0; /* the periodic scan replaces it */
     x->wake = (struct loop_io){ .fd = fd, .fn = on_wake };
     x->pause.fn = on_pause_over;
     return loop_watch(x->s.loop, &x->wake, LOOP_READ, e);

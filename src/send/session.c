@@ -175,7 +175,7 @@ static void feed(struct send_session *s, unsigned event)
         s->more = false;
         loop_timer_set(s->env->conns->loop, &s->again, 0);
     }
-    /* A new message in line is no sign of life from the peer. */
+    /* A new delivery in line is no sign of life from the peer. */
     if (s->state != s->was || (event != E_DELIVERY && event != E_STOP))
         conn_set_timeout(&s->conn, timeout_of(s));
 }
@@ -219,8 +219,8 @@ static void note_extension(struct send_session *s, struct span line)
         smtp_ext_line(&s->ext, (struct span){ line.p + 4, line.n - 4 });
 }
 
-/* One line of input, if a whole one is there; its text does not live longer
- * than that, so the event follows when it is consumed. */
+/* One line of input, if a whole one is there. Its text lives only until then,
+ * so the event follows when it is consumed. */
 static bool take_line(struct send_session *s)
 {
     struct span in = conn_input(&s->conn);

@@ -1,12 +1,12 @@
-/* session_table.c - what the client does on which reply: the whole session
- * as one table (RFC 5321 3 and 4, RFC 2920 for pipelining).
+/* session_table.c - the client's behaviour on each reply: the whole session as
+ * one table (RFC 5321 3 and 4, RFC 2920 for pipelining).
  *
- * Replies come in the order of commands, so the state is the reply that is
- * due next, also when more commands are under way.  STARTTLS and AUTH will be
- * states between S_EHLO and S_IDLE.
+ * Replies come in the order of commands, so the state is the reply that is due
+ * next, also when more commands are in flight. STARTTLS and AUTH will be states
+ * between S_EHLO and S_IDLE.
  *
- * With BDAT (RFC 3030) whole messages are under way one behind the other, and
- * what is said next depends on no reply: `pump` says it whenever there is
+ * With BDAT (RFC 3030) whole messages are in flight one behind the other, and
+ * the next command depends on no reply: `pump` writes it whenever there is
  * room, in each state of a transaction. */
 #include "send/session_private.h"
 #include "send/transaction.h"
@@ -34,7 +34,7 @@ static bool none_accepted(const void *ctx)
     return s->accepted == 0;
 }
 
-/* It answers what it cannot have read yet. */
+/* A reply to a command that is not written yet. */
 static bool is_early(const void *ctx)
 {
     const struct send_session *s = ctx;
@@ -71,7 +71,7 @@ static bool is_chunked(const void *ctx)
     return send_transaction_chunks(ctx);
 }
 
-/* The last byte of the message that is answered has not left us. */
+/* The last octet of the replied-to message has not been written yet. */
 static bool is_sending(const void *ctx)
 {
     const struct send_session *s = ctx;
@@ -79,7 +79,7 @@ static bool is_sending(const void *ctx)
     return s->sending != NULL && s->sending == s->cur;
 }
 
-/* It refused a chunk, and does not take what followed for a new message
+/* The peer refused a chunk and does not treat what followed as a new message
  * (RFC 3030 leaves open whether a failure ends the transaction). */
 static bool is_displaced(const void *ctx)
 {
@@ -108,7 +108,7 @@ static bool may_go_ahead(const void *ctx)
 
 /* --- actions: only do, and return what came of it ----------------------- */
 
-/* In S_IDLE: what now? */
+/* In S_IDLE: choose the next delivery. */
 static unsigned char next_delivery(void *ctx)
 {
     struct send_session *s = ctx;
@@ -178,7 +178,7 @@ static unsigned char go_on(void *ctx)
     return FSM_QUIET;
 }
 
-/* Not an answer to this message: it goes again, behind a RSET. */
+/* The reply does not concern this message: send it again behind a RSET. */
 static unsigned char displace(void *ctx)
 {
     struct send_session *s = ctx;
@@ -304,7 +304,7 @@ static unsigned char end_chunk_next(void *ctx)
     end_chunk(s);
     send_transaction_finish(s);
     send_transaction_take_ahead(s);
-    s->displaced = doubt; /* so is all that was said after it */
+    s->displaced = doubt; /* so are all commands that follow it */
     return send_transaction_pump(s);
 }
 
@@ -336,7 +336,7 @@ static unsigned char say_quit(void *ctx)
     return FSM_QUIET;
 }
 
-/* The end by the peer's fault or the network's; says which. */
+/* The peer or the network ended the session; log which. */
 static void lose(struct send_session *s, const char *what)
 {
     s->end.fault = true;
@@ -344,7 +344,7 @@ static void lose(struct send_session *s, const char *what)
                send_session_doing(s->was));
 }
 
-/* The same with the peer's own words. */
+/* The same with the peer's reply as the reason. */
 static void lose_reply(struct send_session *s)
 {
     s->end.fault = true;
@@ -376,8 +376,8 @@ static unsigned char lose_early(void *ctx)
     return FSM_QUIET;
 }
 
-/* A reply that cannot belong to the command it should: who knows to which
- * ones those before it belonged. */
+/* The reply is out of step with the commands; earlier replies may be
+ * misattributed too. */
 static unsigned char lose_order(void *ctx)
 {
     struct send_session *s = ctx;
@@ -389,7 +389,7 @@ static unsigned char lose_order(void *ctx)
     return FSM_QUIET;
 }
 
-/* 354 in its place, for a message that has no recipient by our count. */
+/* 354 for a message of which no recipient was accepted. */
 static unsigned char lose_message(void *ctx)
 {
     lose(ctx, "unexpected reply 354");
@@ -415,7 +415,7 @@ static unsigned char lose_body(void *ctx)
     s->end.fault = s->end.local = true;
     answer_set(&s->end.why, OUTCOME_DEFERRED, "4.3.0",
                "the message could not be read from the queue");
-    if (s->sending != NULL) /* the peer may not have come so far */
+    if (s->sending != NULL) /* the peer may not have read that far */
         delivery_answer_all(s->sending, &s->end.why);
     return FSM_QUIET;
 }
@@ -430,15 +430,15 @@ static unsigned char be_killed(void *ctx)
     return FSM_QUIET;
 }
 
-/* The peer turns us away: its words are the reason; go politely. */
+/* The peer refuses service: its reply is the reason; send QUIT. */
 static unsigned char turned_away(void *ctx)
 {
     lose_reply(ctx);
     return say_quit(ctx);
 }
 
-/* A reply to a message that is not yet sent to its end: an answer all the
- * same, and the end of the session, for the rest cannot be taken back. */
+/* A reply to a message that is not written to its end: it counts, but the
+ * session ends, because the rest cannot be taken back. */
 static unsigned char refuse_early(void *ctx)
 {
     send_transaction_note_rest(ctx);
@@ -475,7 +475,7 @@ static const struct fsm_row rows[] = {
     FSM_ROW(S_IDLE,  E_DELIVERY,   NULL,          next_delivery,     S_IDLE),
     FSM_ROW(S_IDLE,  E_STOP,       NULL,          say_quit,          S_QUIT),
     FSM_ROW(S_IDLE,  E_TIMEOUT,    NULL,          say_quit,          S_QUIT),
-    /* a peer that leaves while nothing is asked of it does no wrong */
+    /* a peer may close an idle session */
     FSM_ROW(S_IDLE,  E_421,        NULL,          NULL,              S_END),
     FSM_ROW(S_IDLE,  E_CLOSED,     NULL,          NULL,              S_END),
 

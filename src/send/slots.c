@@ -1,7 +1,8 @@
 /* slots.c - the slots of recipients in the queue, and those that the disk did
- * not take: whoever is done stays done, so the write is tried again every
- * second, and until then the message keeps its place in the queue.  A sender
- * that ends before it works leaves a duplicate behind (RFC 5321 6.1). */
+ * not take: a finished recipient stays finished in memory, the write is tried
+ * again every second, and until then the message keeps its place in the queue.
+ * A sender that ends before the write succeeds leaves a duplicate behind (RFC
+ * 5321 6.1). */
 #include "send/slots.h"
 
 #include "log/log.h"
@@ -41,7 +42,7 @@ void slots_put(struct sched *s, struct message *m, uint32_t index,
                const struct spool_slot *slot)
 {
     if (put(s, m, index, slot) == 0 || !is_final(slot->state))
-        return; /* one that waits is marked anew when it was tried again */
+        return; /* a pending write takes the newer slot */
     struct owed *o = pool_get(s->marks);
     if (o == NULL)
         return;

@@ -1,8 +1,8 @@
-/* transaction.c - one message on a session: commands, body, answers.
+/* transaction.c - one message on a session: commands, body, replies.
  *
  * A transaction covers the recipients of a delivery that have no answer yet, as
- * many as the peer takes; what is left over (452 after some were taken)
- * makes another transaction of the same delivery. */
+ * many as the peer takes; the rest (452 after some were taken) makes another
+ * transaction of the same delivery. */
 #include "send/transaction.h"
 
 #include "spool/format.h"
@@ -124,7 +124,8 @@ static void say_mail(struct send_session *s, const struct delivery *j)
     if (has(s, SMTP_EXT_SIZE))
         snprintf(size, sizeof size, " SIZE=%llu",
                  (unsigned long long)j->body.size);
-    /* A peer without 8BITMIME gets eight bits all the same: see docs. */
+    /* A peer without 8BITMIME gets eight-bit text all the same: docs/send.md.
+     */
     bool eight = has(s, SMTP_EXT_8BITMIME) && (j->flags & SPOOL_8BIT) != 0;
     bool utf8 = has(s, SMTP_EXT_SMTPUTF8) && needs_utf8(j);
     send_transaction_say(s, "MAIL FROM:<%s>%s%s%s%s%s%s%s", j->sender, size,
@@ -261,8 +262,8 @@ void send_transaction_take_answer(const struct send_session *s,
     snprintf(a->text, sizeof a->text, "%.*s", (int)sizeof a->text - 1, r->text);
 }
 
-/* MAIL was refused: that is the answer of all, and the replies to commands
- * said already mean nothing. */
+/* MAIL was refused: this is the answer for all recipients, and the replies to
+ * commands already written mean nothing. */
 void send_transaction_note_mail(struct send_session *s)
 {
     for (size_t i = 0; i < s->cur->nrcpt; i++)
@@ -339,8 +340,7 @@ static void give_back(struct send_session *s, struct delivery *j)
     s->env->done(s->env->ctx, j);
 }
 
-/* A delivery in s->deliveries some of whose recipients got their answer here.
- */
+/* A delivery in s->deliveries with answers for some recipients. */
 static void settle(struct send_session *s, struct delivery *j)
 {
     if (next_open(j) != NULL)
@@ -360,16 +360,16 @@ void send_transaction_finish(struct send_session *s)
         give_back(s, j);
 }
 
-/* Replies that do not fit the commands may have been given to the wrong
- * recipients: what they refused for good is then only put off. */
+/* Replies out of step with the commands may have been attributed to the wrong
+ * recipients: a permanent refusal then only defers. */
 static bool is_doubtful(const struct send_session *s,
                         const struct delivery_rcpt *r)
 {
     return s->garbled && r->answer.outcome == OUTCOME_FAILED;
 }
 
-/* The session is lost.  What the peer was asked and answered in part counts
- * as tried; what it never answered to goes back as it came. */
+/* The session is lost. A delivery that the peer has begun to answer counts as
+ * tried; one without any reply is returned untouched. */
 static void abandon_current(struct send_session *s)
 {
     struct delivery *j = s->cur;

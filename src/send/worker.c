@@ -15,8 +15,8 @@
  * a part of one reply line. */
 enum { BLOCKS_PER_SESSION = 24, ASLEEP_AGAIN_US = 20000 };
 
-/* Results travel together: nobody waits for one but the log and, once the
- * main thread has it, the next delivery in line. */
+/* Hand over results in batches: they serve only the log and the lane's next
+ * delivery. */
 enum { RESULTS_MAX = 32, RESULTS_MS = 5 };
 
 enum order { ORDER_RUN, ORDER_STOP, ORDER_KILL };
@@ -45,7 +45,7 @@ struct send_worker {
     struct send_env env;
     struct list sessions, results;
     unsigned nresults;
-    bool wanted; /* a session has nothing left to do */
+    bool wanted; /* a session ran out of work */
     struct loop_timer late;
     bool unheard; /* a poke failed */
     enum order seen;
@@ -140,7 +140,7 @@ static void read_inbox(struct send_worker *w)
     w->seen = order;
 }
 
-/* False: main may not know of them yet. */
+/* False: the main thread may not have been woken. */
 static bool hand_results(struct send_worker *w)
 {
     if ((!w->wanted || list_empty(&w->results)) && !w->unheard)
