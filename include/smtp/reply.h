@@ -11,8 +11,8 @@
 #include <stddef.h>
 
 enum {
-    SMTP_REPLY_LINE_MAX = 2048, /* RFC says 512; be generous, but bounded */
-    SMTP_REPLY_LINES_MAX = 100,
+    SMTP_REPLY_LINE_MAX = 2048, /* RFC says 512; what is beyond is dropped */
+    SMTP_REPLY_MAX = 1 << 20,   /* octets of one reply; more is no reply */
     SMTP_REPLY_TEXT_MAX = 512
 };
 
@@ -20,7 +20,9 @@ enum {
 struct smtp_reply {
     struct smtp_status status; /* code 0: nothing yet */
     unsigned lines;
+    size_t octets;                  /* of all lines, dropped ones too */
     bool done;                      /* the last line ("250 ") was read */
+    bool cut;                       /* the rest of a line is to be dropped */
     char text[SMTP_REPLY_TEXT_MAX]; /* texts of all lines, joined by blanks,
                                        printable UTF-8, cut to fit */
 };
@@ -33,8 +35,14 @@ enum smtp_reply_result {
 
 void smtp_reply_clear(struct smtp_reply *r);
 
-/* One line without its line end (CRLF, or a lone LF as some servers send). */
-enum smtp_reply_result smtp_reply_line(struct smtp_reply *r, struct span line);
+/* Take at most one line from the front of a stream, which ends in CRLF, or in
+ * a lone LF as some servers send.  *used octets of `in` are done with; 0: no
+ * whole line is there yet.  *line is the line that was taken, without its end,
+ * or empty.  Of a line over SMTP_REPLY_LINE_MAX the first octets are taken as
+ * soon as they are there; the rest is dropped as it comes, and only then the
+ * reply is done. */
+enum smtp_reply_result smtp_reply_take(struct smtp_reply *r, struct span in,
+                                       size_t *used, struct span *line);
 
 /* EHLO keywords of the peer, fed with each line of its 250 reply but the
  * first. */

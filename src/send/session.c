@@ -223,21 +223,15 @@ static void note_extension(struct send_session *s, struct span line)
  * so the event follows when it is consumed. */
 static bool take_line(struct send_session *s)
 {
-    struct span in = conn_input(&s->conn);
-    size_t n = span_find(in, '\n');
+    struct span in = conn_input(&s->conn), line;
+    size_t used;
 
-    if (n == in.n) {
-        if (n > SMTP_REPLY_LINE_MAX)
-            feed(s, E_BROKEN);
+    enum smtp_reply_result got = smtp_reply_take(&s->reply, in, &used, &line);
+    if (used == 0)
         return false;
-    }
-    struct span line = { in.p, n > 0 && in.p[n - 1] == '\r' ? n - 1 : n };
-    enum smtp_reply_result got = line.n > SMTP_REPLY_LINE_MAX
-                                     ? SMTP_REPLY_BROKEN
-                                     : smtp_reply_line(&s->reply, line);
     if (got != SMTP_REPLY_BROKEN)
         note_extension(s, line);
-    conn_consume(&s->conn, n + 1);
+    conn_consume(&s->conn, used);
     if (got == SMTP_REPLY_BROKEN)
         feed(s, E_BROKEN);
     if (got == SMTP_REPLY_DONE) {

@@ -57,21 +57,55 @@ static bool code_of(struct span line, unsigned short *code)
     return line.n == 3 || line.p[3] == ' ' || line.p[3] == '-';
 }
 
-enum smtp_reply_result smtp_reply_line(struct smtp_reply *r, struct span line)
+static enum smtp_reply_result take_line(struct smtp_reply *r, struct span line)
 {
     unsigned short code;
 
     if (r->done)
         smtp_reply_clear(r);
-    if (line.n > 0 && line.p[line.n - 1] == '\r')
-        line.n--;
-    if (line.n > SMTP_REPLY_LINE_MAX || !code_of(line, &code) ||
-        (r->lines > 0 && code != r->status.code) ||
-        ++r->lines > SMTP_REPLY_LINES_MAX)
+    if (line.n > SMTP_REPLY_MAX - r->octets || !code_of(line, &code) ||
+        (r->lines > 0 && code != r->status.code))
         return SMTP_REPLY_BROKEN;
+    r->octets += line.n;
+    r->lines++;
     r->status.code = code;
     r->done = line.n == 3 || line.p[3] == ' ';
     if (line.n > 4)
         add_text(r, take_enhanced(r, (struct span){ line.p + 4, line.n - 4 }));
     return r->done ? SMTP_REPLY_DONE : SMTP_REPLY_MORE;
+}
+
+/* Up to the end of a line of which enough was taken. */
+static enum smtp_reply_result drop_rest(struct smtp_reply *r, struct span in,
+                                        size_t *used)
+{
+    size_t n = span_find(in, '\n');
+
+    *used = n < in.n ? n + 1 : n;
+    if (n > SMTP_REPLY_MAX - r->octets)
+        return SMTP_REPLY_BROKEN;
+    r->octets += n;
+    r->cut = n == in.n;
+    return r->done && !r->cut ? SMTP_REPLY_DONE : SMTP_REPLY_MORE;
+}
+
+enum smtp_reply_result smtp_reply_take(struct smtp_reply *r, struct span in,
+                                       size_t *used, struct span *line)
+{
+    size_t n = span_find(in, '\n');
+
+    *line = (struct span){ in.p, 0 };
+    *used = 0;
+    if (r->cut)
+        return drop_rest(r, in, used);
+    if (n == in.n && n <= SMTP_REPLY_LINE_MAX)
+        return SMTP_REPLY_MORE;
+    bool cut = n > SMTP_REPLY_LINE_MAX;
+    line->n = cut ? SMTP_REPLY_LINE_MAX : n;
+    *used = cut ? line->n : n + 1;
+    if (line->n > 0 && line->p[line->n - 1] == '\r')
+        line->n--;
+    enum smtp_reply_result got = take_line(r, *line);
+    r->cut = cut;
+    return cut && got == SMTP_REPLY_DONE ? SMTP_REPLY_MORE : got;
 }

@@ -79,6 +79,12 @@ def cases():
         # an answer too many: nobody knows what the next ones are about
         found[v + ": twice"] = ({v: good + "\r\n250 ok"}, {
             "DOT": DELIVER}.get(v, DEFER))
+        code, last = good[:3], good.split("\r\n")[-1]
+        found[v + ": long line"] = ({v: good + " " + "x" * 50000}, DELIVER)
+        found[v + ": many lines"] = (
+            {v: (code + "-more\r\n") * 3000 + last}, DELIVER)
+        found[v + ": a line without an end"] = (
+            {v: flood(code.encode() + b" " + b"x" * 65536)}, DEFER)
         found[v + ": LF alone"] = ({v: good.replace("\r\n", "\n")}, DELIVER)
     found["DOT: yes and no"] = ({"DOT": "250 ok\r\n550 no"}, DELIVER)
     found["MAIL: 552"] = ({"MAIL": "552 no room"}, BOUNCE)

@@ -4,6 +4,7 @@
 
 #include <check.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define COUNT(table) (sizeof(table) / sizeof(table)[0])
@@ -60,13 +61,34 @@ static const struct {
     { "250-a|", SMTP_REPLY_BROKEN, 0, NULL, NULL },
 };
 
+/* A line and its end, as if no more had arrived. */
+static enum smtp_reply_result take(struct smtp_reply *r, struct span text)
+{
+    char *in = malloc(text.n + 1);
+    enum smtp_reply_result got = SMTP_REPLY_MORE;
+    struct span line;
+
+    ck_assert_ptr_nonnull(in);
+    memcpy(in, text.p, text.n);
+    in[text.n] = '\n';
+    for (size_t at = 0, used; at < text.n + 1; at += used) {
+        got = smtp_reply_take(r, (struct span){ in + at, text.n + 1 - at },
+                              &used, &line);
+        if (got == SMTP_REPLY_BROKEN)
+            break;
+        ck_assert_uint_gt(used, 0);
+    }
+    free(in);
+    return got;
+}
+
 static enum smtp_reply_result feed(struct smtp_reply *r, const char *lines)
 {
     enum smtp_reply_result result;
 
     for (struct span s = span_of(lines);; s.p++, s.n--) {
         size_t n = span_find(s, '|');
-        result = smtp_reply_line(r, (struct span){ s.p, n });
+        result = take(r, (struct span){ s.p, n });
         s.p += n;
         s.n -= n;
         if (s.n == 0)
@@ -101,38 +123,143 @@ START_TEST(octet_nul)
     struct smtp_reply r;
 
     smtp_reply_clear(&r);
-    ck_assert_int_eq(smtp_reply_line(&r, (struct span){ "250 a\0b", 7 }),
-                     SMTP_REPLY_DONE);
+    ck_assert_int_eq(take(&r, (struct span){ "250 a\0b", 7 }), SMTP_REPLY_DONE);
     ck_assert_str_eq(r.text, "a?b");
 }
 END_TEST
 
-START_TEST(too_many_lines)
+START_TEST(many_lines)
 {
     struct smtp_reply r;
 
     smtp_reply_clear(&r);
-    for (int i = 0; i < SMTP_REPLY_LINES_MAX; i++)
-        ck_assert_int_eq(smtp_reply_line(&r, SPAN_LIT("250-x")),
-                         SMTP_REPLY_MORE);
-    ck_assert_int_eq(smtp_reply_line(&r, SPAN_LIT("250 x")), SMTP_REPLY_BROKEN);
+    ck_assert_int_eq(take(&r, SPAN_LIT("550-5.1.1 first")), SMTP_REPLY_MORE);
+    for (int i = 0; i < 5000; i++)
+        ck_assert_int_eq(take(&r, SPAN_LIT("550-5.1.1 x")), SMTP_REPLY_MORE);
+    ck_assert_int_eq(take(&r, SPAN_LIT("550 5.1.1 last")), SMTP_REPLY_DONE);
+    ck_assert_uint_eq(r.status.code, 550);
+    ck_assert_uint_eq(r.status.subject, 1);
+    ck_assert_int_eq(strncmp(r.text, "first x x", 9), 0);
+    ck_assert_uint_eq(strlen(r.text), SMTP_REPLY_TEXT_MAX - 1);
 }
 END_TEST
 
 START_TEST(long_line)
 {
-    char line[SMTP_REPLY_LINE_MAX + 1];
+    char line[2 * SMTP_REPLY_LINE_MAX];
     struct smtp_reply r;
 
     memset(line, 'x', sizeof line);
     memcpy(line, "250 ", 4);
     smtp_reply_clear(&r);
-    ck_assert_int_eq(
-        smtp_reply_line(&r, (struct span){ line, SMTP_REPLY_LINE_MAX }),
-        SMTP_REPLY_DONE);
+    ck_assert_int_eq(take(&r, (struct span){ line, sizeof line }),
+                     SMTP_REPLY_DONE);
+    ck_assert_uint_eq(r.status.code, 250);
     ck_assert_uint_eq(strlen(r.text), SMTP_REPLY_TEXT_MAX - 1);
-    ck_assert_int_eq(smtp_reply_line(&r, (struct span){ line, sizeof line }),
-                     SMTP_REPLY_BROKEN);
+}
+END_TEST
+
+/* A peer that never comes to an end. */
+START_TEST(endless)
+{
+    char line[1004];
+    enum smtp_reply_result got = SMTP_REPLY_MORE;
+    struct smtp_reply r;
+    unsigned n = 0;
+
+    memset(line, 'x', sizeof line);
+    memcpy(line, "250-", 4);
+    smtp_reply_clear(&r);
+    for (; got == SMTP_REPLY_MORE && n < 2000; n++)
+        got = take(&r, (struct span){ line, sizeof line });
+    ck_assert_int_eq(got, SMTP_REPLY_BROKEN);
+    ck_assert_uint_eq(n, SMTP_REPLY_MAX / sizeof line + 1);
+}
+END_TEST
+
+/* --- from a stream ------------------------------------------------------ */
+
+/* x{N} stands for N times x; what arrives at once ends with "|". */
+static const struct {
+    const char *name, *pieces;
+    const char *results; /* a letter for each line taken or dropped:
+                            m more, d done, B broken */
+    const char *text;    /* the first octets of it */
+} streams[] = {
+    { "one line", "250 Ok\r\n", "d", "Ok" },
+    { "LF alone", "250 Ok\n", "d", "Ok" },
+    { "in pieces", "25|0 O|k\r|\n", "d", "Ok" },
+    { "two lines at once", "250-a\r\n250 b\r\n", "md", "a b" },
+    { "not yet whole", "250-a\r\n250 b", "m", "a" },
+    { "long last line", "250 x{3000}\r\n", "md", "xxx" },
+    { "long last line in pieces", "250 x{3000}|y{3000}|\r\n", "mmmd", "xxx" },
+    { "long first line", "250-x{3000}\r\n250 b\r\n", "mmd", "xxx" },
+    { "LF apart", "250 x{2044}|x{1}|\n", "mmd", "xxx" },
+    { "as long as may be", "250 x{2044}\n", "d", "xxx" },
+    { "CR beyond", "250 x{2044}\r\n", "md", "xxx" },
+    { "a reply behind it", "250 x{3000}\r\n550 5.1.1 no\r\n", "mdd", "no" },
+    { "no reply, without an end", "x{4000}", "B", NULL },
+    { "no reply in the end", "250-x{3000}\r\nx\n", "mmB", NULL },
+    { "line without an end", "250 x{1048569}", "mm", "xxx" },
+    { "line beyond the bound", "250 x{1048573}", "mB", NULL },
+};
+
+/* Returns the octets it took from the table. */
+static size_t add_piece(char *to, size_t *n, const char *p)
+{
+    unsigned times;
+    int used = 0;
+
+    if (p[0] != '\0' && sscanf(p + 1, "{%u}%n", &times, &used) == 1 &&
+        used > 0) {
+        memset(to + *n, p[0], times);
+        *n += times;
+        return 1 + (size_t)used;
+    }
+    if (p[0] != '|')
+        to[(*n)++] = p[0];
+    return 1;
+}
+
+static char letter_of(enum smtp_reply_result r)
+{
+    return r == SMTP_REPLY_DONE ? 'd' : r == SMTP_REPLY_MORE ? 'm' : 'B';
+}
+
+START_TEST(stream)
+{
+    enum { ROOM = SMTP_REPLY_MAX + 8192 };
+    char *in = malloc(ROOM), results[16];
+    const char *p = streams[_i].pieces;
+    size_t n = 0, from = 0, used, got = 0;
+    struct smtp_reply r;
+    struct span line;
+
+    ck_assert_ptr_nonnull(in);
+    smtp_reply_clear(&r);
+    while (*p != '\0') {
+        bool flows = *p != '|';
+        p += add_piece(in, &n, p);
+        bool more = flows && *p != '\0';
+        for (used = more ? 0 : 1; used > 0; from += used) {
+            char result = letter_of(smtp_reply_take(
+                &r, (struct span){ in + from, n - from }, &used, &line));
+            ck_assert_uint_le(line.n, SMTP_REPLY_LINE_MAX);
+            ck_assert_uint_lt(got, sizeof results - 1);
+            if (used > 0)
+                results[got++] = result;
+            if (result == 'B')
+                break;
+        }
+    }
+    results[got] = '\0';
+    ck_assert_msg(strcmp(results, streams[_i].results) == 0, "%s: %s",
+                  streams[_i].name, results);
+    if (streams[_i].text != NULL)
+        ck_assert_msg(
+            strncmp(r.text, streams[_i].text, strlen(streams[_i].text)) == 0,
+            "%s: %s", streams[_i].name, r.text);
+    free(in);
 }
 END_TEST
 
@@ -150,7 +277,7 @@ START_TEST(cut_between_characters)
         n += 2;
     }
     smtp_reply_clear(&r);
-    smtp_reply_line(&r, (struct span){ line, n });
+    take(&r, (struct span){ line, n });
     size_t len = strlen(r.text);
     ck_assert_uint_eq(len, (size_t)(_i == 0 ? 510 : 511));
     for (size_t at = 0; at < len;) {
@@ -268,8 +395,10 @@ Suite *smtp_reply_suite(void)
 
     tcase_add_loop_test(t, replies, 0, COUNT(cases));
     tcase_add_test(t, octet_nul);
-    tcase_add_test(t, too_many_lines);
+    tcase_add_test(t, many_lines);
     tcase_add_test(t, long_line);
+    tcase_add_test(t, endless);
+    tcase_add_loop_test(t, stream, 0, COUNT(streams));
     tcase_add_loop_test(t, cut_between_characters, 0, 2);
     tcase_add_loop_test(t, keywords, 0, COUNT(exts));
     tcase_add_test(t, long_auth);
