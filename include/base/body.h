@@ -1,7 +1,7 @@
-/* base/body.h - the bytes of one message, wherever they are.
+/* base/body.h - the text of one message, in memory or in a file.
  *
- * Either a chain of blocks in memory or a range of an open file; the reader
- * need not care.  A body owns neither. */
+ * Either a chain of blocks or a range of an open file, behind one read
+ * function.  A body owns neither. */
 #ifndef MTA_BASE_BODY_H
 #define MTA_BASE_BODY_H
 

@@ -1,8 +1,8 @@
 /* base/buf.h - build text or bytes in a buffer of known size.
  *
- * Whoever owns the memory owns the buf; it never grows.  What does not fit
- * is dropped and remembered in `full`, so a long build checks once, at the
- * end.  The text is always NUL-terminated. */
+ * The caller owns the memory; the buf never grows.  Content that does not fit
+ * is dropped and sets `full`, so a long build checks once, at the end.  The
+ * text is always NUL-terminated. */
 #ifndef MTA_BASE_BUF_H
 #define MTA_BASE_BUF_H
 
@@ -15,7 +15,7 @@ struct buf {
     char *p;
     size_t cap; /* with the place of the NUL */
     size_t n;
-    bool full; /* something did not fit */
+    bool full; /* content was dropped */
 };
 
 /* cap >= 1. */

@@ -1,9 +1,9 @@
 /* base/chain.h - bytes in blocks of one size from a pool.
  *
- * The only thing here that grows with what a peer sends: one block at a
- * time, and no further than the pool.  An empty chain holds no block.  All
- * chains of one loop share one pool; blocks have CHAIN_BLOCK bytes with
- * their header, so CHAIN_DATA bytes of content. */
+ * The one structure that grows with a peer's input: block by block, and no
+ * further than the pool.  An empty chain holds no block.  All chains of one
+ * loop share one pool; blocks have CHAIN_BLOCK bytes with their header, so
+ * CHAIN_DATA bytes of content. */
 #ifndef MTA_BASE_CHAIN_H
 #define MTA_BASE_CHAIN_H
 

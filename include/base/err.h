@@ -11,11 +11,11 @@
 
 enum err_kind {
     ERR_NONE,
-    ERR_TEMP,  /* ours and passing: disk, memory, resolver */
-    ERR_PERM,  /* will not get better by trying again */
+    ERR_TEMP,  /* local and temporary: disk, memory, resolver */
+    ERR_PERM,  /* permanent: another try cannot succeed */
     ERR_PROTO, /* the peer broke the protocol */
-    ERR_USAGE, /* a person gave us something wrong */
-    ERR_BUG    /* we no longer trust ourselves */
+    ERR_USAGE, /* wrong input from the operator */
+    ERR_BUG    /* a bug: state can no longer be trusted */
 };
 
 struct err {

@@ -1,9 +1,9 @@
 /* base/fs.h - the system calls that decide what is on the disk.
  *
- * All code that must survive a power cut (spool, Maildir, mbox) calls these
- * and no others.  A test puts a recorder or a saboteur in their place with
- * fs_replace(); in production each is the system call of its name, repeated
- * on EINTR.  They return what the system call returns, with errno. */
+ * All code that must survive a power cut (spool, Maildir, mbox) calls these and
+ * no others.  A test replaces them with a recorder or a fault injector through
+ * fs_replace(); in production each is the system call of its name, repeated on
+ * EINTR. They return what the system call returns, with errno. */
 #ifndef MTA_BASE_FS_H
 #define MTA_BASE_FS_H
 
@@ -34,8 +34,8 @@ struct fs_ops {
 
 extern const struct fs_ops fs_system; /* the real ones */
 
-/* What the fs_ functions below call.  NULL: back to the system.  Not while
- * other threads are in them. */
+/* Replace the calls below the fs_ functions.  NULL: back to the system.  Not
+ * while other threads are in them. */
 void fs_replace(const struct fs_ops *ops);
 
 int fs_open(const char *path, int flags, mode_t mode); /* adds O_CLOEXEC */
@@ -48,14 +48,14 @@ int fs_truncate(int fd, off_t size);
 int fs_fdatasync(int fd);
 int fs_fsync(int fd);
 
-/* fsync() for all files and directories of the file system that fd is on; it
- * hears of every failure since fd was opened.  ENOSYS where the system has no
- * such call, or one that does not report failures (Linux before 5.8). */
+/* fsync() for all files and directories of fd's file system; it reports every
+ * failure since fd was opened.  ENOSYS where the system has no such call, or
+ * one that does not report failures (Linux before 5.8). */
 int fs_syncfs(int fd);
 
-/* Start to write the file to the disk, without waiting and without promise:
- * when many files are to be synced, all of them are on their way when the
- * first sync waits, and its commit of the journal serves the others. */
+/* Start writing the file to the disk, without waiting and without promise: when
+ * many files are to be synced, all are in progress when the first sync waits,
+ * and its journal commit serves the others. */
 void fs_start_sync(int fd);
 int fs_rename(const char *from, const char *to);
 int fs_unlink(const char *path);
@@ -69,22 +69,22 @@ int fs_pwritev_all(int fd, struct iovec *v, int n, off_t at); /* eats v */
 int fs_write_all(int fd, const void *p, size_t n);
 int fs_pread_all(int fd, void *p, size_t n, off_t at); /* EOF: errno EIO */
 int fs_sync_dir(const char *path);                     /* open, fsync, close */
-/* The directories above path, up to the root (of a relative path: up to the
- * current one).  path must not end in a slash.  Those that refuse because
- * they are not ours, or on a read-only disk, are left out. */
+/* Sync the directories above path, up to the root (of a relative path: up to
+ * the current one). path must not end in a slash.  Directories that refuse
+ * because of their owner or a read-only disk are left out. */
 int fs_sync_above(const char *path);
 
-/* Which file a name means.  Inode numbers are used again at once; when the
- * file was born (to a tick of the clock, some ms) tells, where the file system
- * keeps that. */
+/* The identity of a file.  Inode numbers are reused at once; the time of birth
+ * (to a tick of the clock, some ms) tells them apart, where the file system
+ * keeps it. */
 struct fs_identity {
     dev_t dev;
     ino_t ino;
     uint64_t born; /* ns since 1970; 0: not kept */
 };
 
-/* Is path, from the directory fd or AT_FDCWD, or fd itself with path "", what
- * it was at the last call with *id?  At the first one, with *id all 0, it is
- * not, nor when nobody can say; *id is then what it is now. */
+/* Is path, from the directory fd or AT_FDCWD, or fd itself with path "", the
+ * same file as at the last call with *id?  Not at the first call, with *id all
+ * 0, nor when it cannot be determined; *id is then the present file. */
 bool fs_is_same(struct fs_identity *id, int fd, const char *path);
 #endif

@@ -1,10 +1,10 @@
-/* base/msg_id.h - names of messages and sessions.
+/* base/msg_id.h - ids of messages and sessions.
  *
- * A message id is `base` (from the clock and chance, claimed as the name of a
- * segment, so the file system settles collisions) and a number counted by
- * the writer that claimed it.  Its text is 16 characters of 0-9 a-z without
- * i l o u, in the order of time.  It never depends on host, uid or pid.  A
- * session id has the same alphabet and 12 characters. */
+ * A message id is `base` (from the clock and random bits, claimed as the name
+ * of a segment, so that the file system settles collisions) and a number
+ * counted by the writer that claimed it.  Its text is 16 characters of 0-9 a-z
+ * without i l o u, in the order of time.  It never depends on host, uid or pid.
+ * A session id has the same alphabet and 12 characters. */
 #ifndef MTA_BASE_MSG_ID_H
 #define MTA_BASE_MSG_ID_H
 

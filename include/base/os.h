@@ -16,20 +16,21 @@ int os_cloexec(int fd);
 /* A pipe, both ends close-on-exec and non-blocking.  0, or -1 with errno. */
 int os_pipe(int end[2]);
 
-/* A byte for whoever waits at the other end of such a pipe.  False: it may
- * sleep on, and must be poked again.  And all such bytes, to be forgotten; and
- * to wait for one, for ms or, where that is negative, for as long as it takes:
- * a signal ends it, too. */
+/* Three calls for such a pipe.  os_poke() wakes the reader; false: it may sleep
+ * on, and must be poked again.  os_drain() empties the pipe.  os_await() waits
+ * for a byte, for ms or, where that is negative, for as long as it takes; a
+ * signal ends the wait too. */
 bool os_poke(int fd);
 void os_drain(int fd);
 void os_await(int fd, long ms);
 
-/* Do nothing for so many us, or until a signal comes. */
+/* Sleep for so many us, or until a signal arrives. */
 void os_pause(long us);
 
-/* Who starts right behind a SIGKILL meets locks and ports of what is just
- * being cleared away, and tries again for OS_PATIENCE_MS: true after a pause,
- * false when that is over.  *until is 0 before the first time. */
+/* A process that starts right after a SIGKILL of its predecessor finds locks
+ * and ports that are still being released, and retries for OS_PATIENCE_MS: true
+ * after a pause, false when that time is over.  *until is 0 before the first
+ * call. */
 enum { OS_PATIENCE_MS = 1000 };
 bool os_again(uint64_t *until);
 
@@ -45,8 +46,8 @@ int os_mkdirs(const char *path, mode_t mode, struct err *e);
  * that user already is success. */
 int os_drop_privileges(const char *user, const char *group, struct err *e);
 
-/* Numbers behind the names, without changing anything. (uid_t)-1 and
- * (gid_t)-1 where a name is empty. */
+/* The ids of the names, without changing anything.  (uid_t)-1 and (gid_t)-1
+ * where a name is empty. */
 int os_find_ids(const char *user, const char *group, uid_t *uid, gid_t *gid,
                 struct err *e);
 
@@ -54,16 +55,15 @@ int os_find_ids(const char *user, const char *group, uid_t *uid, gid_t *gid,
  * limit allows; returns the limit that now holds. */
 size_t os_want_fds(size_t n);
 
-/* Is that errno one of a system that is short of descriptors or memory?  It
- * passes, and nobody else is to blame. */
+/* Does that errno mean that the system is short of descriptors or memory?
+ * Temporary, and no fault of the peer. */
 bool os_is_short(int why);
 
 /* A signal handler without SA_RESTART; SIG_IGN and SIG_DFL work too. */
 void os_signal(int signo, void (*handler)(int));
 
-/* Signals that mean nothing to a server shall not end it, whoever sends them:
- * ignore them, in the children too.  SIGXFSZ: writing beyond a limit is then
- * an error like a full disk. */
+/* Ignore signals that must not end a server, in its children too.  SIGXFSZ:
+ * writing beyond a limit is then an error like a full disk. */
 void os_ignore_strays(void);
 
 /* fork(), for a child that serves its parent: it gets SIGTERM when the parent

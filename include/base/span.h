@@ -1,8 +1,8 @@
-/* base/span.h - a piece of somebody else's bytes.
+/* base/span.h - a piece of bytes that other code owns.
  *
- * A span owns nothing and need not end in NUL; whoever made it says how long
- * the bytes live.  All functions are pure; case folding is ASCII only, as in
- * SMTP and DNS, whatever the locale. */
+ * A span owns nothing and need not end in NUL; its maker documents how long the
+ * bytes live.  All functions are pure; case folding is ASCII only, as in SMTP
+ * and DNS, in any locale. */
 #ifndef MTA_BASE_SPAN_H
 #define MTA_BASE_SPAN_H
 

@@ -1,4 +1,5 @@
-/* base/suggest.h - what a person may have meant. */
+/* base/suggest.h - the distance of two words, to suggest the one that was
+ * meant. */
 #ifndef MTA_BASE_SUGGEST_H
 #define MTA_BASE_SUGGEST_H
 

@@ -1,7 +1,7 @@
 /* mail/dsn.h - delivery status notifications (RFC 3464, 3462, 6522, 3834).
  *
- * Writes a whole message in wire form through a sink, so it needs no memory
- * of its own.  What comes from the network is made harmless first. */
+ * Writes a whole message in wire form through a callback, so it needs no memory
+ * of its own.  Values from the network are sanitised first. */
 #ifndef MTA_MAIL_DSN_H
 #define MTA_MAIL_DSN_H
 
@@ -18,18 +18,19 @@ struct dsn_rcpt {
     const char *address;
     const char *orcpt;         /* original recipient, "rfc822;..." or NULL */
     struct smtp_status status; /* code 0: not from SMTP; class 0: x.0.0 */
-    const char *host;          /* who said it; NULL or "": we did */
-    const char *reply;         /* what it said, or our reason */
+    const char *host;          /* the host that replied; NULL or "": no host did
+                                */
+    const char *reply;         /* its reply, or the local reason */
 };
 
 struct dsn {
-    const char *hostname;  /* ours */
+    const char *hostname;  /* this system */
     const char *to;        /* the reverse-path of the original */
     struct msg_id id;      /* of the original */
     struct msg_id own_id;  /* of this notice */
     const char *envid;     /* NULL: none */
     uint64_t arrival, now; /* wall clock, us */
-    uint64_t expires;      /* for DSN_DELAYED: when we give up */
+    uint64_t expires;      /* for DSN_DELAYED: when the message expires */
     enum dsn_action action;
     const struct dsn_rcpt *rcpt;
     size_t nrcpt;
@@ -40,6 +41,6 @@ struct dsn {
 
 typedef bool dsn_sink(void *ctx, const char *p, size_t n);
 
-/* 0; -1 when the sink said false or the original could not be read. */
+/* 0; -1 when the callback failed or the original could not be read. */
 int dsn_write(const struct dsn *d, dsn_sink *put, void *ctx, struct err *e);
 #endif

@@ -1,5 +1,5 @@
-/* mail/dsn_returned.h - the returned part of a notice, and the way out.
- * Private to mail/dsn.h. */
+/* mail/dsn_returned.h - the returned content of a notice (RFC 3464), and its
+ * output.  Private to mail/dsn.h. */
 #ifndef MTA_MAIL_DSN_RETURNED_H
 #define MTA_MAIL_DSN_RETURNED_H
 
@@ -12,11 +12,12 @@
 #include "mail/dsn.h"
 
 enum {
-    DSN_HEADER_MAX = 64 * 1024, /* of the original's header is returned */
+    DSN_HEADER_MAX = 64 * 1024, /* octets of the original's header to return at
+                                 * most */
     DSN_OUT_BUFFER = 4096
 };
 
-/* Small pieces become pieces worth a call. */
+/* Collects small pieces into one call. */
 struct dsn_out {
     dsn_sink *sink;
     void *ctx;
@@ -25,7 +26,7 @@ struct dsn_out {
     char memory[DSN_OUT_BUFFER];
 };
 void dsn_put(struct dsn_out *o, const char *p, size_t n);
-bool dsn_flush(struct dsn_out *o); /* false: something was not taken */
+bool dsn_flush(struct dsn_out *o); /* false: a write failed */
 
 struct dsn_original {
     uint64_t header_n; /* octets of header to return, whole lines */

@@ -1,7 +1,7 @@
-/* mail/header_scan.h - look at a header while it streams by.
+/* mail/header_scan.h - scan a header as it streams by.
  *
- * Counts trace fields for the loop limit (RFC 5321 6.3) without keeping
- * bytes; input in any pieces, wire form.  Pure. */
+ * Counts trace fields for the loop limit (RFC 5321 6.3) without keeping bytes;
+ * input in any pieces, wire form.  Pure. */
 #ifndef MTA_MAIL_HEADER_SCAN_H
 #define MTA_MAIL_HEADER_SCAN_H
 

@@ -8,11 +8,11 @@
 #include <stdint.h>
 
 struct trace {
-    const char *helo;        /* as the client said it */
+    const char *helo;        /* as the client sent it */
     const char *client;      /* address as text, "192.0.2.1" or "IPv6:..." */
     const char *client_name; /* reverse DNS; NULL or "": not known */
     bool name_confirmed;
-    const char *by;   /* our host name */
+    const char *by;   /* name of this host */
     const char *with; /* ESMTP, SMTP, UTF8SMTP ... (RFC 3848, 6531) */
     struct msg_id id;
     const char *rcpt; /* the "for" clause; NULL when there are several */

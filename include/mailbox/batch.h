@@ -1,14 +1,13 @@
-/* mailbox/batch.h - put copies into Maildirs and mbox files, many at a time.
+/* mailbox/batch.h - deliver copies into Maildirs and mbox files, many at a
+ * time.
  *
- * A batch collects the copies of one turn and takes them through the steps of
- * docs/delivery.md together:
- *   mailbox_add()      write under tmp (Maildir) or lock and note down (mbox)
- *   mailbox_sync()     make the bytes durable; an mbox is appended to here
- *   mailbox_publish()  rename into new, sync directories once each; unlock
- * A copy that failed a step says so and has left no trace; the others go on.
- * Before mailbox_publish() any copy can be taken back with mailbox_abort().
- * Never waits for a lock: a busy mbox is a temporary failure.  Not for threads.
- */
+ * A batch takes its copies through the steps of docs/delivery.md together:
+ * mailbox_add() writes under tmp (Maildir) or locks (mbox); mailbox_sync()
+ * makes the bytes durable (an mbox is appended to here); mailbox_publish()
+ * renames into new, syncs each directory once, unlocks.  A copy that fails a
+ * step reports it and leaves no trace; the others go on.  Before
+ * mailbox_publish() mailbox_abort() takes any copy back.  Never waits for a
+ * lock: a busy mbox is a temporary failure.  Not for threads. */
 #ifndef MTA_MAILBOX_BATCH_H
 #define MTA_MAILBOX_BATCH_H
 

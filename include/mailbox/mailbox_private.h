@@ -28,7 +28,7 @@ enum copy_state {
     COPY_WRITTEN, /* Maildir: under tmp.  mbox: only noted down */
     COPY_SYNCED,
     COPY_DONE,
-    COPY_FAILED, /* err says why; nothing of it is left */
+    COPY_FAILED, /* err has the reason; nothing of the copy is left */
     COPY_ABORTED
 };
 
@@ -46,7 +46,7 @@ struct mailbox_copy {
     off_t at;         /* mbox: where it begins, once appended; or -1 */
 };
 
-/* A mailbox; remembered across turns, because looking costs. */
+/* A mailbox; cached across turns, because checking it costs system calls. */
 struct mailbox {
     struct map_link by_name;
     struct list of_turn;
@@ -54,8 +54,8 @@ struct mailbox {
     struct mailbox_batch *batch;
     char name[MAILBOX_NAME_MAX + 1];
     bool known;            /* Maildir: is there and is safe */
-    bool made;             /* mbox: by us, and nothing is in it yet */
-    bool durable;          /* its entries are: we have synced them */
+    bool made;             /* mbox: created by this process, still empty */
+    bool durable;          /* its directory entries have been synced */
     struct fs_identity id; /* of what is durable: new, or the mbox */
     dev_t dev;             /* Maildir: where its new is */
     unsigned moved;        /* Maildir: copies that are in new since this turn */
@@ -82,22 +82,23 @@ struct mailbox_batch {
 };
 
 void mailbox_fail(struct mailbox_copy *c, const struct err *e);
-/* All copies of the box that are not over yet. */
+/* All copies of the mailbox that are still open. */
 void mailbox_fail_all(struct mailbox *k, const struct err *e);
 
 /* mail_dir/USER */
 void mailbox_dir(char out[MAILBOX_PATH_MAX], const struct mailbox *k);
 
-/* May mail go into something with this owner?  Ours, root's, or the user's
- * whose name the mailbox has: in a world-writable mail_dir anybody could
- * have put it there to read the mail. */
+/* May mail be delivered into a file of this owner?  Its owner must be this
+ * process's user, root, or the user that the mailbox is named after: in a
+ * world-writable mail_dir any other user could have planted it to read the
+ * mail. */
 bool mailbox_owner_ok(const struct mailbox *k, uid_t owner);
 
-/* Make the entry of a mailbox in mail_dir durable, and mail_dir's own, all
- * the way up.  Whoever uses a mailbox for the first time does so: who made it
- * may have been killed before, or may be about to. */
+/* Make the entry of a mailbox in mail_dir durable, and mail_dir's own, all the
+ * way up.  Each process does so at its first use of a mailbox: the one that
+ * made it may have been killed before its sync. */
 int mailbox_sync_entry(struct mailbox *k, struct err *e);
 
-/* Unlink for good; tries again, for the sake of leaving no trace. */
+/* Unlink, and retry on failure, to leave no trace. */
 void mailbox_unlink(const char *path);
 #endif

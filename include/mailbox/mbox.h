@@ -1,8 +1,8 @@
 /* mailbox/mbox.h - the steps of mailbox/batch.h for mbox files (RFC 4155,
- * quoted as in mboxrd).  For src/mailbox alone.
+ * quoted as in mboxrd). For src/mailbox alone.
  *
- * The copies of a turn are only noted by mbox_add(), under both locks, and
- * appended by mbox_sync(): so taking one back before costs nothing. */
+ * mbox_add() only notes the copies of a turn, under both locks, and mbox_sync()
+ * appends them, so that taking one back before costs nothing. */
 #ifndef MTA_MAILBOX_MBOX_H
 #define MTA_MAILBOX_MBOX_H
 

@@ -1,10 +1,10 @@
 /* mailbox/writer.h - write a message from wire form into a mailbox file.
  *
- * Private to the mailbox formats.  Converts CRLF to LF and nothing else (a
- * lone CR or LF stays), quotes "From " lines when asked (mboxrd: one more
- * ">" before any number of them), gives a last line its end.  Collects into
- * one buffer so that a usual message is one system call.  A failure is
- * remembered; mailbox_write_finish() tells. */
+ * Private to the mailbox formats.  Converts CRLF to LF and nothing else (a lone
+ * CR or LF stays), quotes "From " lines on request (mboxrd: one more ">" before
+ * any number of them), ends the last line.  Collects output in one buffer, so
+ * that a usual message is one system call.  Keeps the first failure for
+ * mailbox_write_finish(). */
 #ifndef MTA_MAILBOX_WRITER_H
 #define MTA_MAILBOX_WRITER_H
 
@@ -16,7 +16,7 @@
 
 enum { MAILBOX_WRITER_BUFFER = 128 * 1024, MAILBOX_WRITER_INPUT = 64 * 1024 };
 
-/* Memory for one mailbox_writer at a time; allocated once, used for all. */
+/* Buffers of one mailbox_writer at a time; allocated once, used for all. */
 struct mailbox_writer_memory {
     char out[MAILBOX_WRITER_BUFFER], in[MAILBOX_WRITER_INPUT];
 };
@@ -37,7 +37,7 @@ struct mailbox_writer {
 void mailbox_write_begin(struct mailbox_writer *o,
                          struct mailbox_writer_memory *m, int fd, bool append);
 void mailbox_write_raw(struct mailbox_writer *o, const char *p,
-                       size_t n); /* as it is */
+                       size_t n); /* unconverted */
 void mailbox_write_wire(struct mailbox_writer *o, const char *p,
                         size_t n); /* converted */
 void mailbox_write_body(struct mailbox_writer *o, const struct body *b);

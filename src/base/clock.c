@@ -33,8 +33,8 @@ static void put_digits(char *to, unsigned value, int width)
         to[i] = (char)('0' + value % 10);
 }
 
-/* What was formatted last, one a thread: most lines of a log and most trace
- * fields are of the same second as the one before. */
+/* The last formatted second, one a thread: most lines of a log and most trace
+ * fields share the second of the one before. */
 struct last {
     time_t sec;
     size_t n; /* 0: nothing yet */

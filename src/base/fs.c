@@ -87,8 +87,8 @@ int fs_open(const char *path, int flags, mode_t mode)
     AGAIN(int, ops->open(path, flags | O_CLOEXEC, mode));
 }
 
-/* Not repeated: on Linux the descriptor is gone even when close() says EINTR,
- * and a second close could hit somebody else's. */
+/* Not repeated: on Linux the descriptor is gone even when close() returns
+ * EINTR, and a second close could hit a descriptor of another thread. */
 int fs_close(int fd)
 {
     return ops->close(fd);
@@ -241,7 +241,7 @@ int fs_sync_dir(const char *path)
     return rc;
 }
 
-/* What may say no because it is not ours, or cannot change. */
+/* Errors of directories that belong to others or cannot change. */
 static bool not_ours(int why)
 {
     return why == EACCES || why == EPERM || why == EROFS || why == EINVAL;

@@ -49,7 +49,7 @@ int os_pipe(int end[2])
     return 0;
 }
 
-/* EAGAIN: the pipe is full, so the other side will wake anyway. */
+/* EAGAIN: the pipe is full, so the reader will wake anyway. */
 bool os_poke(int fd)
 {
     ssize_t n;
@@ -276,7 +276,7 @@ pid_t os_fork(void)
         signals_forget();
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         if (getppid() != parent)
-            raise(SIGTERM); /* it died before we could ask */
+            raise(SIGTERM); /* the parent died before prctl() */
     }
     sigprocmask(SIG_SETMASK, &old, NULL);
     errno = why;

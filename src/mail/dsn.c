@@ -155,7 +155,7 @@ static void new_boundary(struct out *o)
     unsigned char chance[16];
     struct buf b = BUF_ON(o->boundary);
 
-    /* Not to be guessed, so no message can hold it. */
+    /* Random, so that no message can contain it. */
     arc4random_buf(chance, sizeof chance);
     buf_adds(&b, "=_mta_");
     for (size_t i = 0; i < sizeof chance; i++)
@@ -297,7 +297,7 @@ static void put_final_recipient(struct out *o, const char *address)
         put_utf8_address(o, "Final-Recipient: ", address);
 }
 
-/* The class says the same as the action; a "4" that expired has failed. */
+/* The class follows the action: a "4" that expired is a failure. */
 static void put_status(struct out *o, const struct dsn_rcpt *r)
 {
     char status[64];
@@ -371,7 +371,7 @@ static int put_original(struct out *o, struct err *e)
     return rc == 0 ? 0 : err_set(e, ERR_TEMP, errno, "read the original");
 }
 
-/* Only for an address that needs it: what is 7bit passes everywhere. */
+/* Only for an address that needs it: a 7-bit notice passes everywhere. */
 static void look_at_addresses(struct out *o)
 {
     for (size_t i = 0; i < o->d->nrcpt; i++)

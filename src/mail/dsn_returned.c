@@ -98,7 +98,7 @@ static void end_line(struct lines *l)
 
 static void put_octet(struct lines *l, char c)
 {
-    /* Not inside of a UTF-8 sequence; but what is longer is none. */
+    /* Never split a UTF-8 sequence; a longer run of octets is none. */
     if (l->column >= FOLD_AT && (((unsigned char)c & 0xc0) != 0x80 ||
                                  l->column >= FOLD_AT + UTF8_MAX)) {
         end_line(l);

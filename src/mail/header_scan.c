@@ -9,7 +9,8 @@ enum {
     AT_LINE,  /* a line begins */
     AT_CR,    /* a line began with CR: the empty line, if LF follows */
     IN_NAME,
-    PAST_NAME, /* blanks between name and colon (obsolete, but met) */
+    PAST_NAME, /* blanks between name and colon (obsolete syntax, still in use)
+                */
     IN_VALUE
 };
 
@@ -27,8 +28,8 @@ static unsigned char end_name(struct header_scan *h)
     return IN_VALUE;
 }
 
-/* What is no field ends the header: the body follows without an empty line,
- * or there never was a header. */
+/* A line that is no field ends the header: the body follows without an empty
+ * line, or there never was a header. */
 static unsigned char not_a_field(struct header_scan *h)
 {
     h->ended = true;

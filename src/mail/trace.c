@@ -34,14 +34,14 @@ static void put_word(struct fold *f, const char *word)
     buf_adds(f->out, word);
 }
 
-/* What can stand in a host name or an address literal and means nothing in
- * the syntax of the field, so that a name cannot pose as something else. */
+/* Characters of host names and address literals that mean nothing in the syntax
+ * of the field, so that no name can fake another element. */
 static bool is_plain(char c)
 {
     return ascii_is_alnum(c) || (c != '\0' && strchr("-._:[]+/@=", c) != NULL);
 }
 
-/* A name as a peer or the DNS gave it; cut, never empty. */
+/* A name from a peer or the DNS; cut, never empty. */
 static void harmless_name(char out[DOMAIN_TEXT + 1], const char *name)
 {
     size_t n = 0;
@@ -58,8 +58,9 @@ static bool is_control(char c)
     return (unsigned char)c < ' ' || c == 0x7f;
 }
 
-/* An address keeps all it may hold in quotes, but not a line end, and no
- * angle bracket or blank outside of quotes.  False: it cannot be shown. */
+/* An address keeps everything it may hold in quotes, but no line end, and no
+ * angle bracket or blank outside of quotes.  False: it cannot be written
+ * safely. */
 static bool harmless_address(char *out, size_t size, const char *address)
 {
     bool quoted = false;
@@ -83,9 +84,9 @@ static bool harmless_address(char *out, size_t size, const char *address)
     return n > 0 && !quoted;
 }
 
-/* TCP-info of RFC 5321 4.4: `(NAME [ADDR])`.  A name that is missing or not
- * confirmed by a forward look-up is not repeated: readers of the field take
- * what stands there for a fact. */
+/* TCP-info of RFC 5321 4.4: `(NAME [ADDR])`. A name that is missing or not
+ * confirmed by a forward look-up is left out, because readers of the field take
+ * it for a fact. */
 static void put_client(struct fold *f, const struct trace *t)
 {
     char name[DOMAIN_TEXT + 1], word[2 * DOMAIN_TEXT + 8];

@@ -31,8 +31,8 @@ bool mailbox_name_valid(struct span user)
 
 /* --- the batch ---------------------------------------------------------- */
 
-/* A slash would lead elsewhere and a colon begins the flags of a Maildir
- * name; both are written as the Maildir description says. */
+/* A slash would leave the directory and a colon begins the flags of a Maildir
+ * name; both are escaped as the Maildir description has it. */
 static void take_host(char out[MAILBOX_HOST_MAX], const char *host)
 {
     struct buf b;

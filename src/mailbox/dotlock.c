@@ -49,7 +49,7 @@ static bool has_mark(struct span text)
            span_is((struct span){ text.p + line, text.n - line }, mark);
 }
 
-/* Nobody holds it: fd has it flocked by us, so two processes cannot both
+/* The lock is stale: this process has flocked fd, so two processes cannot both
  * come to that conclusion. */
 static bool is_stale(int fd, const struct stat *st)
 {
@@ -65,7 +65,7 @@ static bool is_stale(int fd, const struct stat *st)
     return now - (long long)st->st_mtime > DOTLOCK_STALE && !pid_lives(text);
 }
 
-/* True: the way is free, try again. */
+/* True: the stale lock is gone, try again. */
 static bool remove_stale(const char *path)
 {
     struct stat held, there;
@@ -98,6 +98,6 @@ int dotlock_take(const char *path, struct err *e)
 void dotlock_release(const char *path, int fd)
 {
     if (fs_unlink(path) != 0)
-        fs_unlink(path); /* it would keep others out */
+        fs_unlink(path); /* a lock left here would block other programs */
     fs_close(fd);
 }

@@ -28,8 +28,7 @@ void maildir_path(char out[MAILBOX_PATH_MAX], const struct mailbox_copy *c)
 
 /* --- the directories ---------------------------------------------------- */
 
-/* There, a directory and not a link, and of an owner we trust with mail.
- * 1: not there. */
+/* The directory exists, is not a link, and its owner is trusted with mail. */
 static int check_dir(const struct mailbox *k, const char *path, dev_t *dev,
                      struct err *e)
 {
@@ -54,15 +53,16 @@ static int want_dir(struct mailbox *k, const char *path, struct err *e)
 
     if (rc <= 0)
         return rc;
-    if (fs_mkdir(path, 0700) != 0 && errno != EEXIST) /* another was faster */
+    if (fs_mkdir(path, 0700) != 0 && errno != EEXIST) /* another process made it
+                                                       * first */
         return err_set(e, ERR_TEMP, errno, "make directory %s", path);
     return check_dir(k, path, &k->dev, e) == 0
                ? 0
                : err_set(e, ERR_TEMP, 0, "make directory %s", path);
 }
 
-/* By the directory itself, not by its name: whose mailbox it is could put a
- * link in its place and have us remove files elsewhere. */
+/* By directory descriptor, not by name: the mailbox's owner could put a link in
+ * its place and make this process remove files elsewhere. */
 static void sweep(const struct mailbox *k)
 {
     char path[MAILBOX_PATH_MAX];
@@ -76,7 +76,7 @@ static void sweep(const struct mailbox *k)
     if (d == NULL && fd >= 0)
         close(fd);
     if (d == NULL)
-        return; /* a courtesy; nothing depends on it */
+        return; /* best effort */
     for (int n = 0; n < SWEEP_MAX && (entry = readdir(d)) != NULL; n++)
         if (entry->d_name[0] != '.' &&
             fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
@@ -115,8 +115,8 @@ static int prepare(struct mailbox *k, struct err *e)
 /* --- one copy ----------------------------------------------------------- */
 
 /* Time, process and a count that starts at a random number: unique even when
- * two containers share host name and pid.  O_EXCL proves it for tmp; in new
- * only files that came through tmp appear, so rename() overwrites nothing. */
+ * two containers share host name and pid.  O_EXCL proves it for tmp; only files
+ * from tmp appear in new, so rename() overwrites nothing. */
 static void new_name(struct mailbox_copy *c)
 {
     struct mailbox_batch *b = c->box->batch;
@@ -136,7 +136,7 @@ static int open_draft(struct mailbox_copy *c)
     return c->fd < 0 ? -1 : 0;
 }
 
-/* A mailbox that we knew may have been removed since: make it again. */
+/* A cached mailbox may have been removed since: make it again. */
 static int create(struct mailbox_copy *c, struct err *e)
 {
     struct mailbox *k = c->box;
@@ -197,7 +197,7 @@ int maildir_add(struct mailbox_copy *c, const struct mailbox_message *m,
         maildir_abort(c);
         return -1;
     }
-    /* Descriptors are few: the oldest is synced before its time. */
+    /* Descriptors are few: sync the oldest draft early. */
     if (b->nopen > MAILBOX_OPEN_MAX)
         maildir_sync(LIST_ENTRY(b->open.next, struct mailbox_copy, of_open));
     return 0;
@@ -264,7 +264,7 @@ static struct mailbox_copy *copy_of(struct list *l)
     return LIST_ENTRY(l, struct mailbox_copy, of_box);
 }
 
-/* We must not own what we are about to refuse. */
+/* The copy is about to be reported as failed, so it must not stay. */
 void maildir_take_back(struct mailbox *k, const struct err *e)
 {
     char path[MAILBOX_PATH_MAX];
@@ -294,7 +294,7 @@ void maildir_settle(struct mailbox *k)
 
     sub_path(path, k, "new", "");
     if (!fs_is_same(&k->id, AT_FDCWD, path))
-        k->durable = false; /* others may have made the mailbox anew */
+        k->durable = false; /* another process may have made the mailbox anew */
     if (!(k->durable && k->batch->top_durable) &&
         mailbox_sync_entry(k, &e) != 0) {
         maildir_take_back(k, &e);

@@ -22,8 +22,8 @@ enum {
 
 enum together { NOT_TRIED, SYNCED, FAILED };
 
-/* That writes what others have left there, too: where it takes long, or does
- * not work, files are synced one by one for a while. */
+/* A file system sync writes data of other programs too: where it takes long, or
+ * fails, files are synced one by one for a while. */
 static enum together sync_all_of(struct mailbox_batch *b, int fd, struct err *e)
 {
     uint64_t began = clock_mono_ms();
@@ -47,9 +47,9 @@ static struct mailbox_copy *draft_of(struct list *l)
     return LIST_ENTRY(l, struct mailbox_copy, of_open);
 }
 
-/* Through the oldest draft: opened before the others were written, it hears
- * of what failed in any of them.  After a failure nobody knows in which, and
- * a second sync need not hear of it: none of them counts. */
+/* syncfs() on the oldest descriptor: it reports write-back errors since its
+ * open(), which means of every file in this batch.  A failure does not name the
+ * file, and a second sync may not report it again: all copies fail. */
 static void sync_together(struct mailbox_batch *b)
 {
     struct mailbox_copy *first = draft_of(b->open.next);
@@ -77,8 +77,8 @@ void maildir_sync_batch(struct mailbox_batch *b)
         maildir_sync(draft_of(b->open.next));
 }
 
-/* mail_dir and its file system, before the renames that are to be synced
- * through it.  -1: there are too few of them, or it cannot be had. */
+/* Open mail_dir before the renames that are to be synced through it.  -1: too
+ * few mailboxes to be worth it, or mail_dir cannot be opened. */
 static int open_top(struct mailbox_batch *b, dev_t *dev)
 {
     size_t boxes = 0;
@@ -92,7 +92,7 @@ static int open_top(struct mailbox_batch *b, dev_t *dev)
         return -1;
     if (!fs_is_same(&b->top, fd, ""))
         b->top_durable = false;
-    if (b->top.ino == 0) { /* nobody can say */
+    if (b->top.ino == 0) { /* unknown */
         fs_close(fd);
         return -1;
     }

@@ -29,8 +29,8 @@ static void lock_path(char out[MAILBOX_PATH_MAX], const struct mailbox *k)
 
 /* --- open and lock ------------------------------------------------------ */
 
-/* A link could lead to any file that we may write, a second name could be
- * such a file; a device or pipe is no place for mail. */
+/* A link could point to any file that this process may write, and so could a
+ * second hard link; a device or pipe is no mailbox. */
 static int check_file(const struct mailbox *k, const struct stat *st,
                       const char *path, struct err *e)
 {
@@ -75,7 +75,7 @@ static int open_file(struct mailbox *k, const char *path, struct err *e)
         return err_set(e, ERR_TEMP, errno, "look at %s", path);
     if (check_file(k, &st, path, e) != 0 || lock_file(k->fd, path, e) != 0)
         return -1;
-    /* Its size counts from now on, when nobody else may change it. */
+    /* Its size is stable from here on: both locks are held. */
     if (fstat(k->fd, &st) != 0)
         return err_set(e, ERR_TEMP, errno, "look at %s", path);
     k->old_size = k->end = st.st_size;
@@ -85,7 +85,7 @@ static int open_file(struct mailbox *k, const char *path, struct err *e)
 }
 
 /* After a crash, or a careless program, the last message may lack its blank
- * line or even its line end; ours would become part of it. */
+ * line or even its line end; the new message would become part of it. */
 static int look_at_end(struct mailbox *k, const char *path, struct err *e)
 {
     char tail[2] = { '\n', '\n' };
@@ -108,7 +108,7 @@ static void unlock(struct mailbox *k)
     if (k->fd >= 0) {
         mailbox_dir(path, k);
         if (k->made && k->end == 0)
-            mailbox_unlink(path); /* made by us for nothing */
+            mailbox_unlink(path); /* created by this process and still empty */
         fs_close(k->fd);
     }
     if (k->lock_fd >= 0) {
@@ -232,8 +232,9 @@ static int write_copy(struct mailbox_copy *c, uint64_t *size)
     return mailbox_write_finish(&o);
 }
 
-/* On failure nothing of it is left, unless the file cannot even be cut; then
- * nothing more is appended, for who knows where it would begin. */
+/* On failure nothing of it is left, unless the file cannot even be truncated;
+ * then nothing more is appended, because the end of the last whole message is
+ * unknown. */
 static int append(struct mailbox_copy *c, struct err *e)
 {
     struct mailbox *k = c->box;
@@ -253,7 +254,7 @@ static int append(struct mailbox_copy *c, struct err *e)
     return rc;
 }
 
-/* Append those in this state from `from` on; they become synced. */
+/* Append the copies in this state from `from` on; they become synced. */
 static void append_all(struct mailbox *k, struct list *from,
                        enum copy_state state)
 {
@@ -295,7 +296,8 @@ static void take_out_aborted(struct mailbox *k)
         struct mailbox_copy *c = copy_of(l);
         if (c->state != COPY_ABORTED || c->at < 0)
             continue;
-        /* If it cannot be cut the sender will bring a duplicate: no loss. */
+        /* If it cannot be truncated, the next attempt makes a duplicate: no
+         * loss. */
         if (cut(k, c->at) == 0)
             append_all(k, l->next, COPY_SYNCED);
         return;

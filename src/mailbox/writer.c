@@ -43,9 +43,9 @@ void mailbox_write_raw(struct mailbox_writer *o, const char *p, size_t n)
     }
 }
 
-/* One octet at a time, only while the line may still be ">>>From ".  The
- * run of ">" is passed on at once: where in it the new one stands is all the
- * same. */
+/* One octet at a time, only while the line may still be ">>>From ". The run of
+ * ">" is written at once: the place of the added one within it does not matter.
+ */
 static void match_from(struct mailbox_writer *o, char c)
 {
     if (c == from_word[o->match]) {
@@ -124,7 +124,7 @@ void mailbox_write_body(struct mailbox_writer *o, const struct body *b)
         file_body(o, b);
 }
 
-/* What the automata hold back is content when nothing follows. */
+/* Octets held back by the automata are content when nothing follows. */
 static void let_go(struct mailbox_writer *o)
 {
     if (o->match != IN_LINE && o->match > 0) {
