@@ -52,6 +52,8 @@ $(BUILD)/src/net/listen.o: CPPFLAGS += -D_GNU_SOURCE
 # syncfs() and sync_file_range(): one commit of the journal for many files.
 # statx(): when a file was born.
 $(BUILD)/src/base/fs.o: CPPFLAGS += -D_GNU_SOURCE
+# O_PATH: a directory that may be passed but not read.
+$(BUILD)/src/base/rundir.o: CPPFLAGS += -D_GNU_SOURCE
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)

@@ -16,6 +16,7 @@
 
 struct fs_ops {
     int (*open)(const char *path, int flags, mode_t mode);
+    int (*openat)(int dir, const char *name, int flags, mode_t mode);
     int (*close)(int fd);
     ssize_t (*pwritev)(int fd, const struct iovec *v, int n, off_t at);
     ssize_t (*write)(int fd, const void *p, size_t n); /* for O_APPEND */
@@ -26,9 +27,11 @@ struct fs_ops {
     int (*fsync)(int fd);
     int (*syncfs)(int fd);
     int (*rename)(const char *from, const char *to);
+    int (*renameat)(int dir, const char *from, const char *to);
     int (*link)(const char *from, const char *to);
     int (*unlink)(const char *path);
     int (*mkdir)(const char *path, mode_t mode);
+    int (*mkdirat)(int dir, const char *name, mode_t mode);
     int (*lock)(int fd, int operation); /* flock(2) */
 };
 
@@ -39,6 +42,7 @@ extern const struct fs_ops fs_system; /* the real ones */
 void fs_replace(const struct fs_ops *ops);
 
 int fs_open(const char *path, int flags, mode_t mode); /* adds O_CLOEXEC */
+int fs_openat(int dir, const char *name, int flags, mode_t mode); /* too */
 int fs_close(int fd);
 ssize_t fs_pwritev(int fd, const struct iovec *v, int n, off_t at);
 ssize_t fs_write(int fd, const void *p, size_t n);
@@ -58,8 +62,10 @@ int fs_syncfs(int fd);
  * and its journal commit serves the others. */
 void fs_start_sync(int fd);
 int fs_rename(const char *from, const char *to);
+int fs_renameat(int dir, const char *from, const char *to); /* in one */
 int fs_unlink(const char *path);
 int fs_mkdir(const char *path, mode_t mode);
+int fs_mkdirat(int dir, const char *name, mode_t mode);
 int fs_lock(int fd, int operation);
 
 /* Built on them.  0, or -1 with errno; a short write is continued, so

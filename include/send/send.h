@@ -18,7 +18,7 @@ struct send_options {
 };
 
 /* Call it in a process of its own that has no threads yet; the collector of
- * the log is running and the queue directory made (spool_make_dirs()).  Drops
+ * the log is running and the queue directory made (spool_dirs_make()).  Drops
  * privileges, works until SIGTERM or SIGINT, or as the options say.  SIGUSR1:
  * try all now.  SIGHUP ends it like SIGTERM: who started it reads the
  * configuration again and starts another.  0: no mail is left; 1: mail

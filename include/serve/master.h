@@ -15,7 +15,7 @@
 typedef int serve_reload_fn(void *ctx, struct conf *c, struct err *e);
 
 /* Run as the master until told to stop.  The queue directory is made
- * (spool_make_dirs()).  Listening addresses, user and group are those of the
+ * (spool_dirs_make()).  Listening addresses, user and group are those of the
  * first configuration: a reload keeps the sockets.  Returns 0, or -1 with *e
  * when it could not start. */
 int serve_run(const struct conf *c, serve_reload_fn *reload, void *ctx,

@@ -14,10 +14,6 @@
 
 struct spool_writer; /* an open segment and what this turn added to it */
 
-/* Make queue_dir and what belongs below it (0700), owned by uid:gid when they
- * are not -1.  Idempotent; the master calls it before it drops privileges. */
-int spool_make_dirs(const char *queue_dir, uid_t uid, gid_t gid, struct err *e);
-
 /* Opens a fresh segment (claimed by name, held by flock, preallocated, made
  * durable together with its directory entry); if the disk is full, the first
  * message that finds room will.  Not before the fork: a child

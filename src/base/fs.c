@@ -16,6 +16,16 @@ static int sys_open(const char *path, int flags, mode_t mode)
     return open(path, flags, mode);
 }
 
+static int sys_openat(int dir, const char *name, int flags, mode_t mode)
+{
+    return openat(dir, name, flags, mode);
+}
+
+static int sys_renameat(int dir, const char *from, const char *to)
+{
+    return renameat(dir, from, dir, to);
+}
+
 static int sys_allocate(int fd, off_t size)
 {
     int rc = posix_fallocate(fd, 0, size);
@@ -49,6 +59,7 @@ static int sys_syncfs(int fd)
 
 const struct fs_ops fs_system = {
     .open = sys_open,
+    .openat = sys_openat,
     .close = close,
     .pwritev = pwritev,
     .write = write,
@@ -59,9 +70,11 @@ const struct fs_ops fs_system = {
     .fsync = fsync,
     .syncfs = sys_syncfs,
     .rename = rename,
+    .renameat = sys_renameat,
     .link = link,
     .unlink = unlink,
     .mkdir = mkdir,
+    .mkdirat = mkdirat,
     .lock = flock,
 };
 
@@ -85,6 +98,11 @@ void fs_replace(const struct fs_ops *with)
 int fs_open(const char *path, int flags, mode_t mode)
 {
     AGAIN(int, ops->open(path, flags | O_CLOEXEC, mode));
+}
+
+int fs_openat(int dir, const char *name, int flags, mode_t mode)
+{
+    AGAIN(int, ops->openat(dir, name, flags | O_CLOEXEC, mode));
 }
 
 /* Not repeated: on Linux the descriptor is gone even when close() returns
@@ -145,6 +163,11 @@ int fs_rename(const char *from, const char *to)
     AGAIN(int, ops->rename(from, to));
 }
 
+int fs_renameat(int dir, const char *from, const char *to)
+{
+    AGAIN(int, ops->renameat(dir, from, to));
+}
+
 int fs_unlink(const char *path)
 {
     AGAIN(int, ops->unlink(path));
@@ -153,6 +176,11 @@ int fs_unlink(const char *path)
 int fs_mkdir(const char *path, mode_t mode)
 {
     AGAIN(int, ops->mkdir(path, mode));
+}
+
+int fs_mkdirat(int dir, const char *name, mode_t mode)
+{
+    AGAIN(int, ops->mkdirat(dir, name, mode));
 }
 
 int fs_lock(int fd, int operation)

@@ -5,7 +5,7 @@
 #include "cli/options.h"
 #include "cli/services.h"
 #include "log/collector.h"
-#include "spool/writer.h"
+#include "spool/dirs.h"
 
 #include <string.h>
 #include <sysexits.h>
@@ -25,7 +25,7 @@ static int collect(const struct conf *c)
     gid_t gid;
 
     if (os_find_ids(c->user, c->group, &uid, &gid, &e) != 0 ||
-        spool_make_dirs(c->queue_dir, uid, gid, &e) != 0 ||
+        spool_dirs_make(c->queue_dir, uid, gid, &e) != 0 ||
         services_prepare_log(c, &e) != 0 ||
         log_collect(c->queue_dir, c->log.file, &e) != 0)
         return fail(&e);

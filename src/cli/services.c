@@ -4,7 +4,7 @@
 #include "log/collector.h"
 #include "log/log.h"
 #include "serve/master.h"
-#include "spool/writer.h"
+#include "spool/dirs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -156,7 +156,7 @@ int services_run(struct services *s, const struct service *list, size_t n)
 
     if (os_find_ids(c->user, c->group, &uid, &gid, &e) != 0 ||
         may_become(c, uid, &e) != 0 ||
-        spool_make_dirs(c->queue_dir, uid, gid, &e) != 0)
+        spool_dirs_make(c->queue_dir, uid, gid, &e) != 0)
         status = fail(s->command, &e);
     else
         status = supervise(list, n);

@@ -3,6 +3,7 @@
 
 #include "base/fs.h"
 #include "base/os.h"
+#include "base/rundir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,47 +30,30 @@ enum found { FOUND, NEED_NEW_KEY, BEING_REMOVED, STRANGERS, FAILED };
 /* The directory run/, and what we know about it. */
 struct place {
     const char *queue_dir;
-    char run[PATH_MAX], key_file[PATH_MAX];
+    struct rundir run;
     struct stat st;
     unsigned long long ipc_namespace;
 };
 
-/* What root makes belongs to the owner of the directory it is in. */
-static int give_to_owner(const char *path, const char *dir)
+static int open_run(struct rundir *run, const char *queue_dir, struct err *e)
 {
-    struct stat st;
+    struct rundir top;
 
-    if (geteuid() != 0 || stat(dir, &st) != 0 || st.st_uid == 0)
-        return 0;
-    return lchown(path, st.st_uid, st.st_gid);
-}
-
-static int make_run(char run[PATH_MAX], const char *queue_dir, struct err *e)
-{
-    if (!os_path(run, PATH_MAX, queue_dir, "run"))
-        return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", queue_dir);
-    if (mkdir(run, 0700) == 0 ? give_to_owner(run, queue_dir) != 0
-                              : errno != EEXIST)
-        return err_set(e, ERR_TEMP, errno, "make directory %s", run);
-    return 0;
+    if (rundir_open(&top, queue_dir, e) != 0)
+        return -1;
+    int rc = rundir_below(run, &top, "run", e);
+    rundir_close(&top);
+    return rc;
 }
 
 int log_run_open(const char *queue_dir, const char *name, struct err *e)
 {
-    char run[PATH_MAX], path[PATH_MAX];
+    struct rundir run;
 
-    if (make_run(run, queue_dir, e) != 0)
+    if (open_run(&run, queue_dir, e) != 0)
         return -1;
-    if (!os_path(path, sizeof path, run, name))
-        return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", queue_dir);
-    int fd = fs_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return err_set(e, ERR_TEMP, errno, "open %s", path);
-    if (give_to_owner(path, run) != 0) {
-        err_set(e, ERR_TEMP, errno, "change owner of %s", path);
-        close(fd);
-        return -1;
-    }
+    int fd = rundir_file(&run, name, e);
+    rundir_close(&run);
     return fd;
 }
 
@@ -78,12 +62,10 @@ static int look_at(struct place *p, const char *queue_dir, struct err *e)
     struct stat ns;
 
     p->queue_dir = queue_dir;
-    if (make_run(p->run, queue_dir, e) != 0)
+    if (open_run(&p->run, queue_dir, e) != 0)
         return -1;
-    if (!os_path(p->key_file, sizeof p->key_file, p->run, "log.key"))
-        return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", queue_dir);
-    if (stat(p->run, &p->st) != 0)
-        return err_set(e, ERR_TEMP, errno, "stat %s", p->run);
+    if (fstat(p->run.fd, &p->st) != 0)
+        return err_set(e, ERR_TEMP, errno, "stat %s", p->run.path);
     /* Without /proc there are no containers to tell apart either. */
     if (stat("/proc/self/ns/ipc", &ns) == 0)
         p->ipc_namespace = ns.st_ino;
@@ -101,13 +83,13 @@ static int read_key(const struct place *p, key_t *key,
 {
     char text[KEY_TEXT_MAX] = "";
     unsigned number = 0;
-    int fd = fs_open(p->key_file, O_RDONLY | O_NOFOLLOW, 0);
+    int fd = fs_openat(p->run.fd, "log.key", O_RDONLY | O_NOFOLLOW, 0);
 
     if (fd < 0 && (errno == ENOENT || errno == ELOOP))
         return 0;
     ssize_t n = fd < 0 ? -1 : fs_pread(fd, text, sizeof text - 1, 0);
     if (n < 0)
-        err_set(e, ERR_TEMP, errno, "read %s", p->key_file);
+        err_set(e, ERR_TEMP, errno, "read %s/log.key", p->run.path);
     if (fd >= 0)
         fs_close(fd);
     if (n < 0)
@@ -122,17 +104,14 @@ static int read_key(const struct place *p, key_t *key,
 static int replace_key(const struct place *p, const char *text, size_t n,
                        struct err *e)
 {
-    char draft[PATH_MAX];
-    int rc = 0;
+    int fd = rundir_file(&p->run, "log.key.new", e), rc = 0;
 
-    if (!os_path(draft, sizeof draft, p->run, "log.key.new"))
-        return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", p->run);
-    int fd = log_run_open(p->queue_dir, "log.key.new", e);
     if (fd < 0)
         return -1;
     if (fs_truncate(fd, 0) != 0 || fs_pwrite_all(fd, text, n, 0) != 0 ||
-        fs_fsync(fd) != 0 || fs_rename(draft, p->key_file) != 0)
-        rc = err_set(e, ERR_TEMP, errno, "write %s", p->key_file);
+        fs_fsync(fd) != 0 ||
+        fs_renameat(p->run.fd, "log.key.new", "log.key") != 0)
+        rc = err_set(e, ERR_TEMP, errno, "write %s/log.key", p->run.path);
     fs_close(fd);
     return rc;
 }
@@ -143,12 +122,12 @@ static int replace_key(const struct place *p, const char *text, size_t n,
 static int overwrite_key(const struct place *p, const char *text, size_t n,
                          struct err *e)
 {
-    int fd = log_run_open(p->queue_dir, "log.key", e), rc = 0;
+    int fd = rundir_file(&p->run, "log.key", e), rc = 0;
 
     if (fd < 0)
         return -1;
     if (fs_pwrite_all(fd, text, n, 0) != 0 || fs_fsync(fd) != 0)
-        rc = err_set(e, ERR_TEMP, errno, "write %s", p->key_file);
+        rc = err_set(e, ERR_TEMP, errno, "write %s/log.key", p->run.path);
     fs_close(fd);
     return rc;
 }
@@ -242,7 +221,7 @@ static enum found open_by_key(struct msgqueue *q, key_t key, int flags,
 
 static bool is_locked(const struct place *p, const char *name, int operation)
 {
-    int fd = log_run_open(p->queue_dir, name, NULL);
+    int fd = rundir_file(&p->run, name, NULL);
     bool locked = fd >= 0 && fs_lock(fd, operation | LOCK_NB) != 0;
 
     if (fd >= 0)
@@ -265,13 +244,13 @@ static enum found be_a_writer(struct msgqueue *q, const struct place *p,
 {
     if (q->writers_fd >= 0)
         return FOUND;
-    q->writers_fd = log_run_open(p->queue_dir, "log.writers", e);
+    q->writers_fd = rundir_file(&p->run, "log.writers", e);
     if (q->writers_fd < 0)
         return FAILED;
     if (fs_lock(q->writers_fd, LOCK_SH | LOCK_NB) == 0)
         return FOUND;
     enum found f = errno == EWOULDBLOCK ? BEING_REMOVED : FAILED;
-    err_set(e, ERR_TEMP, errno, "lock %s/log.writers", p->run);
+    err_set(e, ERR_TEMP, errno, "lock %s/log.writers", p->run.path);
     close(q->writers_fd);
     q->writers_fd = -1;
     return f;
@@ -330,7 +309,7 @@ static enum found find_or_make(struct msgqueue *q, const struct place *p,
 static enum found take_turn(struct msgqueue *q, const struct place *p,
                             enum log_role role, struct err *e)
 {
-    int fd = log_run_open(p->queue_dir, "log.key.lock", e);
+    int fd = rundir_file(&p->run, "log.key.lock", e);
     enum found f = FAILED;
 
     if (fd < 0)
@@ -338,7 +317,7 @@ static enum found take_turn(struct msgqueue *q, const struct place *p,
     if (fs_lock(fd, LOCK_EX) == 0)
         f = find_or_make(q, p, role, e);
     else
-        err_set(e, ERR_TEMP, errno, "lock %s", p->key_file);
+        err_set(e, ERR_TEMP, errno, "lock %s/log.key", p->run.path);
     close(fd);
     return f;
 }
@@ -348,7 +327,7 @@ static enum found take_turn(struct msgqueue *q, const struct place *p,
 int msgqueue_attach(struct msgqueue *q, const char *queue_dir,
                     enum log_role role, struct err *e)
 {
-    struct place p;
+    struct place p = { .run = RUNDIR_NONE };
     enum found f = FAILED;
 
     q->id = -1;
@@ -360,6 +339,7 @@ int msgqueue_attach(struct msgqueue *q, const char *queue_dir,
             os_pause(AGAIN_MS * 1000L);
             patience -= f == STRANGERS ? AGAIN_MS : 0;
         }
+    rundir_close(&p.run);
     if (f == FOUND)
         return 0;
     msgqueue_detach(q);

@@ -3,13 +3,14 @@
  * number of a call is its place here. */
 /* clang-format off */
 CALL(malloc) CALL(calloc) CALL(realloc)
-CALL(open) CALL(close) CALL(fopen) CALL(opendir) CALL(fdopendir) CALL(readdir)
+CALL(open) CALL(openat) CALL(close) CALL(fopen) CALL(opendir) CALL(fdopendir) CALL(readdir)
 CALL(read) CALL(pread) CALL(write) CALL(pwritev)
 CALL(fsync) CALL(fdatasync) CALL(syncfs) CALL(posix_fallocate) CALL(ftruncate)
-CALL(rename) CALL(link) CALL(unlink) CALL(mkdir) CALL(mkfifo) CALL(flock)
+CALL(rename) CALL(renameat) CALL(link) CALL(unlink) CALL(mkdir)
+CALL(mkdirat) CALL(mkfifo) CALL(flock) CALL(readlinkat) CALL(fchmod)
 CALL(stat) CALL(lstat) CALL(fstat) CALL(fstatat) CALL(statvfs) CALL(access)
 CALL(statx) CALL(unlinkat) CALL(getcwd)
-CALL(chown) CALL(lchown) CALL(fchown)
+CALL(fchown)
 CALL(fcntl) CALL(pipe) CALL(mmap) CALL(mlock)
 CALL(socket) CALL(bind) CALL(listen) CALL(accept) CALL(accept4)
 CALL(connect)

@@ -11,6 +11,7 @@ from page import SHORT
 ONCE = {
     "malloc": [ENOMEM], "calloc": [ENOMEM], "realloc": [ENOMEM],
     "open": [EMFILE, ENOENT, EACCES, ENOSPC, EINTR],
+    "openat": [EMFILE, ENOENT, EACCES, ENOSPC, EINTR],
     "close": [EIO, EINTR],
     "fopen": [EMFILE], "opendir": [ENFILE], "fdopendir": [ENOMEM],
     "readdir": [EIO], "getcwd": [ENOENT],
@@ -22,11 +23,13 @@ ONCE = {
     "statx": [EACCES, ENOSYS], "unlinkat": [EACCES],
     "posix_fallocate": [ENOSPC, EINTR], "ftruncate": [EIO, EINTR],
     "rename": [ENOSPC, EIO], "link": [ENOSPC, EPERM], "unlink": [EIO],
-    "mkdir": [ENOSPC, EACCES], "mkfifo": [ENOSPC, EPERM],
+    "renameat": [ENOSPC, EIO], "readlinkat": [EACCES],
+    "mkdir": [ENOSPC, EACCES], "mkdirat": [ENOSPC, EACCES],
+    "mkfifo": [ENOSPC, EPERM],
     "flock": [ENOLCK, EINTR],
     "stat": [EACCES, ENOMEM], "lstat": [EACCES], "fstat": [EIO],
     "statvfs": [EIO, EINTR], "access": [EACCES],
-    "chown": [EPERM], "lchown": [EPERM], "fchown": [EPERM],
+    "fchown": [EPERM], "fchmod": [EPERM],
     "fcntl": [EMFILE, ENOLCK], "pipe": [EMFILE], "mmap": [ENOMEM],
     "mlock": [ENOMEM],
     "socket": [EMFILE, ENOBUFS], "bind": [EADDRINUSE, EACCES],
@@ -56,7 +59,8 @@ ONCE = {
 
 # To tell a process that log.key is not there, or its queue somebody else's,
 # while others use both, is no failure but a lie.
-HONEST = dict(ONCE, open=[EMFILE, EACCES, ENOSPC, EINTR], msgget=[ENOSPC])
+HONEST = dict(ONCE, open=[EMFILE, EACCES, ENOSPC, EINTR],
+              openat=[EMFILE, EACCES, ENOSPC, EINTR], msgget=[ENOSPC])
 
 # What fails next, while a failure is dealt with.
 THEN = [("close", EIO), ("unlink", EIO), ("ftruncate", EIO), ("fsync", EIO),
@@ -66,9 +70,10 @@ THEN = [("close", EIO), ("unlink", EIO), ("ftruncate", EIO), ("fsync", EIO),
 
 # From the nth on, of all calls named.
 LASTING = {
-    "open": [ENOSPC, EMFILE], "pwritev": [ENOSPC, EIO], "write": [ENOSPC],
+    "open": [ENOSPC, EMFILE], "openat": [ENOSPC, EMFILE], "pwritev": [ENOSPC, EIO], "write": [ENOSPC],
     "fdatasync": [EIO], "fsync": [EIO], "posix_fallocate": [ENOSPC],
-    "rename": [ENOSPC], "mkdir": [ENOSPC], "socket": [EMFILE],
+    "rename": [ENOSPC], "renameat": [ENOSPC], "mkdir": [ENOSPC],
+    "mkdirat": [ENOSPC], "socket": [EMFILE],
     "accept4": [EMFILE, ENFILE], "opendir": [EMFILE], "pipe": [EMFILE],
     "fcntl": [EMFILE], "malloc": [ENOMEM], "calloc": [ENOMEM],
     "fork": [EAGAIN], "pthread_create": [EAGAIN], "mmap": [ENOMEM],

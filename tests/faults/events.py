@@ -206,9 +206,10 @@ class Fresh(Start):
     """What is there only once is made again, and few descriptors at first;
     only the calls that have to do with it."""
 
-    CALLS = ("open", "flock", "mkdir", "mkfifo", "lchown", "pwritev", "fsync",
-             "ftruncate", "rename", "msgget", "msgctl", "shmget", "shmctl",
-             "getrlimit", "setrlimit")
+    CALLS = ("open", "openat", "flock", "mkdir", "mkdirat", "mkfifo",
+             "pwritev", "fsync", "ftruncate", "rename", "renameat", "fchmod",
+             "msgget", "msgctl", "shmget", "shmctl", "getrlimit",
+             "setrlimit")
     WHO = {"fresh-" + part.partition("-")[2]: path
            for part, path in Start.WHO.items()}
 
@@ -262,7 +263,7 @@ class Drop(Start):
 
     WHO = {"drop-supervisor": "", "drop-collector": "1", "drop-master": "2",
            "drop-sender": "3"}
-    CALLS = ("chown", "lchown", "fchown", "getpwnam", "getpwuid", "getgrnam",
+    CALLS = ("fchown", "fchmod", "mkdirat", "openat", "getpwnam", "getpwuid", "getgrnam",
              "setuid", "setgid", "initgroups", "setgroups", "msgctl",
              "shmctl")
 

@@ -423,6 +423,17 @@ int open(const char *name, int flags, ...)
     return strike(CALL_open) > 0 ? -1 : REAL(open)(name, flags, mode);
 }
 
+int openat(int dir, const char *name, int flags, ...)
+{
+    static int (*real_openat)(int, const char *, int, ...);
+    va_list ap;
+
+    va_start(ap, flags);
+    mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(ap, mode_t) : 0;
+    va_end(ap);
+    return strike(CALL_openat) > 0 ? -1 : REAL(openat)(dir, name, flags, mode);
+}
+
 /* Gone in any case, as on Linux. */
 int close(int fd)
 {
@@ -466,6 +477,12 @@ FAILING(int, rename, (const char *a, const char *b), (a, b), -1)
 FAILING(int, link, (const char *a, const char *b), (a, b), -1)
 FAILING(int, unlink, (const char *p), (p), -1)
 FAILING(int, mkdir, (const char *p, mode_t m), (p, m), -1)
+FAILING(int, mkdirat, (int d, const char *p, mode_t m), (d, p, m), -1)
+FAILING(int, renameat, (int d, const char *a, int t, const char *b),
+        (d, a, t, b), -1)
+FAILING(ssize_t, readlinkat, (int d, const char *p, char *to, size_t n),
+        (d, p, to, n), -1)
+FAILING(int, fchmod, (int fd, mode_t m), (fd, m), -1)
 FAILING(int, mkfifo, (const char *p, mode_t m), (p, m), -1)
 FAILING(int, flock, (int fd, int op), (fd, op), -1)
 FAILING(int, stat, (const char *p, struct stat *s), (p, s), -1)
@@ -473,8 +490,6 @@ FAILING(int, lstat, (const char *p, struct stat *s), (p, s), -1)
 FAILING(int, fstat, (int fd, struct stat *s), (fd, s), -1)
 FAILING(int, statvfs, (const char *p, struct statvfs *s), (p, s), -1)
 FAILING(int, access, (const char *p, int m), (p, m), -1)
-FAILING(int, chown, (const char *p, uid_t u, gid_t g), (p, u, g), -1)
-FAILING(int, lchown, (const char *p, uid_t u, gid_t g), (p, u, g), -1)
 FAILING(int, fchown, (int fd, uid_t u, gid_t g), (fd, u, g), -1)
 FAILING(int, pipe, (int end[2]), (end), -1)
 FAILING(void *, mmap, (void *p, size_t n, int prot, int flags, int fd,

@@ -11,6 +11,7 @@
 #include "config/load.h"
 #include "log/log.h"
 #include "serve/worker.h"
+#include "spool/dirs.h"
 #include "spool/queue.h"
 
 #include <dirent.h>
@@ -115,7 +116,7 @@ static void make_dirs(void)
     FILE *f = fopen(users, "w");
     MUST(f != NULL && fputs("ann\nbob\n", f) >= 0 && fclose(f) == 0);
     MUST(mkdir(mail, 0700) == 0);
-    MUST(spool_make_dirs(queue, (uid_t)-1, (gid_t)-1, &e) == 0);
+    MUST(spool_dirs_make(queue, (uid_t)-1, (gid_t)-1, &e) == 0);
     atexit(remove_all);
 }
 

@@ -11,6 +11,7 @@
 #include "base/crc32c.h"
 #include "base/fs.h"
 #include "spool/segment_private.h"
+#include "spool/dirs.h"
 #include "spool/queue.h"
 #include "spool/writer.h"
 
@@ -55,7 +56,7 @@ static void prepare(void)
     snprintf(dir, sizeof dir, "%s/fuzz-spool-XXXXXX",
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     MUST(mkdtemp(dir) != NULL);
-    MUST(spool_make_dirs(dir, (uid_t)-1, (gid_t)-1, &e) == 0);
+    MUST(spool_dirs_make(dir, (uid_t)-1, (gid_t)-1, &e) == 0);
     snprintf(path, sizeof path, "%s/segments/000000000001.seg", dir);
     atexit(remove_dirs);
 }

@@ -7,6 +7,7 @@
 #include "base/fs.h"
 #include "log/log.h"
 #include "serve/commit.h"
+#include "spool/dirs.h"
 #include "spool/segments_private.h"
 #include "spool/writer_private.h"
 
@@ -380,7 +381,7 @@ static void make_dir(char out[256], const char *name)
              name);
     ck_assert_ptr_nonnull(mkdtemp(out));
     snprintf(queue, sizeof queue, "%s/queue", out);
-    ck_assert_int_eq(spool_make_dirs(queue, (uid_t)-1, (gid_t)-1, &e), 0);
+    ck_assert_int_eq(spool_dirs_make(queue, (uid_t)-1, (gid_t)-1, &e), 0);
 }
 
 void life_run(struct life *l)

@@ -1,6 +1,7 @@
 #include "spool_kit.h"
 
 #include "base/fs.h"
+#include "spool/dirs.h"
 #include "spool/large.h"
 #include "spool/unlink_order_private.h"
 
@@ -43,7 +44,7 @@ struct kit *kit_new(const char *parent)
     snprintf(k->dir, sizeof k->dir, "%s/spool-XXXXXX", parent);
     ck_assert_ptr_nonnull(mkdtemp(k->dir));
     k->blocks = chain_pool_new(16 * 1024);
-    ck_assert_msg(spool_make_dirs(k->dir, (uid_t)-1, (gid_t)-1, &e) == 0, "%s",
+    ck_assert_msg(spool_dirs_make(k->dir, (uid_t)-1, (gid_t)-1, &e) == 0, "%s",
                   e.text);
     return k;
 }

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -422,11 +423,69 @@ def test_privileges_are_dropped(mta, user, group):
         for name in [""] + files:
             st = os.stat(os.path.join(path, name))
             assert st.st_uid == who.pw_uid, (path, name)
-            assert st.st_mode & 0o077 == 0, (path, name)
+            top = (path, name) == (m.queue, "")
+            assert st.st_mode & 0o077 == (0o011 if top else 0), (path, name)
     assert os.stat(m.mail + "/ann").st_uid == who.pw_uid
     assert os.stat(m.log).st_uid == who.pw_uid
     assert m.stop() == 0
     assert m.errors() == ""
+
+
+def refuses(m):
+    """Does not start; what it says."""
+    m.start(wait=False)
+    assert m.process.wait(timeout=DEADLINE) != 0
+    m.process = None
+    return m.errors()
+
+
+@AS_ROOT
+@pytest.mark.parametrize("name", ["segments", "run"])
+@pytest.mark.parametrize("target", ["file", "directory"])
+def test_a_planted_link_gives_nothing_away(mta, name, target):
+    """The service user puts a link below its queue directory."""
+    m = mta("run", {"user": "nobody"}, start=False)
+    who = give(m, "nobody")
+    os.mkdir(m.queue, 0o711)
+    os.chown(m.queue, who.pw_uid, who.pw_gid)
+    victim = os.path.join(m.dir, "victim")
+    if target == "directory":
+        os.mkdir(victim, 0o700)
+    else:
+        open(victim, "w").close()
+    before = os.stat(victim)
+    link = os.path.join(m.queue, name)
+    os.symlink(victim, link)
+    os.lchown(link, who.pw_uid, who.pw_gid)
+    assert "%s is a link" % link in refuses(m)
+    after = os.stat(victim)
+    assert (before.st_uid, before.st_gid, before.st_mode, before.st_ctime) == \
+        (after.st_uid, after.st_gid, after.st_mode, after.st_ctime)
+    assert target == "file" or os.listdir(victim) == []
+    os.unlink(link)
+    m.start()
+    send_one(m)
+
+
+@AS_ROOT
+@pytest.mark.parametrize("mode,owner,advice", [
+    (0o755, "root", "chown nobody "), (0o700, "daemon", "chown nobody "),
+    (0o777, "nobody", "chmod go-w ")])
+def test_a_directory_that_is_there_is_not_changed(mta, mode, owner, advice):
+    m = mta("run", {"user": "nobody"}, start=False)
+    give(m, "nobody")
+    os.mkdir(m.queue)
+    os.chmod(m.queue, mode)
+    shutil.chown(m.queue, owner)
+    assert advice + m.queue in refuses(m)
+    st = os.stat(m.queue)
+    assert st.st_uid == pwd.getpwnam(owner).pw_uid
+    assert stat.S_IMODE(st.st_mode) == mode
+    assert os.listdir(m.queue) == []
+    command, _, argument = advice.rstrip().partition(" ")
+    subprocess.run([command, argument, m.queue], check=True)
+    m.start()
+    send_one(m)
 
 
 @AS_ROOT

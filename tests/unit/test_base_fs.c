@@ -134,8 +134,27 @@ static int bad_mkdir(const char *path, mode_t mode)
     return bad_fd(-1);
 }
 
+static int bad_openat(int at, const char *name, int flags, mode_t mode)
+{
+    (void)at;
+    return bad_open(name, flags, mode);
+}
+
+static int bad_mkdirat(int at, const char *name, mode_t mode)
+{
+    (void)at;
+    return bad_mkdir(name, mode);
+}
+
+static int bad_renameat(int at, const char *from, const char *to)
+{
+    (void)at;
+    return bad_paths(from, to);
+}
+
 static const struct fs_ops saboteur = {
     .open = bad_open,
+    .openat = bad_openat,
     .close = bad_close,
     .pwritev = bad_pwritev,
     .write = bad_write,
@@ -146,9 +165,11 @@ static const struct fs_ops saboteur = {
     .fsync = bad_fd,
     .syncfs = bad_fd,
     .rename = bad_paths,
+    .renameat = bad_renameat,
     .link = bad_paths,
     .unlink = bad_unlink,
     .mkdir = bad_mkdir,
+    .mkdirat = bad_mkdirat,
     .lock = bad_lock,
 };
 
@@ -213,6 +234,14 @@ static int call_mkdir(void)
 {
     return fs_mkdir("a", 0700);
 }
+static int call_mkdirat(void)
+{
+    return fs_mkdirat(fd, "a", 0700);
+}
+static int call_renameat(void)
+{
+    return fs_renameat(fd, "a", "b");
+}
 static int call_lock(void)
 {
     return fs_lock(fd, LOCK_EX);
@@ -226,6 +255,7 @@ static const struct {
     { "truncate", call_truncate },   { "allocate", call_allocate },
     { "rename", call_rename },       { "unlink", call_unlink },
     { "mkdir", call_mkdir },         { "lock", call_lock },
+    { "mkdirat", call_mkdirat },     { "renameat", call_renameat },
 };
 
 START_TEST(interrupted_calls)

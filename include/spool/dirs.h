@@ -1,0 +1,16 @@
+/* spool/dirs.h - the directories of a queue, made before anything works.
+ *
+ * docs/spool.md names them and says what is refused. */
+#ifndef MTA_SPOOL_DIRS_H
+#define MTA_SPOOL_DIRS_H
+
+#include "base/err.h"
+
+#include <sys/types.h>
+
+/* Make queue_dir and what belongs below it, for uid:gid (-1: ours), durable
+ * with all entries above.  What is there already is only checked, and is left
+ * as it is (base/rundir.h).  The master calls it before it drops privileges.
+ * 0, or -1 with *e. */
+int spool_dirs_make(const char *queue_dir, uid_t uid, gid_t gid, struct err *e);
+#endif
