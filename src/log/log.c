@@ -21,9 +21,8 @@ enum {
     LOOK_EVERY_MS = 1000,    /* for a collector, from then on */
     CLOSE_WITHIN_MS = 5000,  /* then the rest goes to stderr */
     STDERR_WITHIN_MS = 1000, /* for a reader of our stderr that stalls */
-    PAUSE_US = 50,           /* before a full queue is tried again; doubled */
-    PAUSE_MOST_US = 800,     /* up to this: a collector needs a millisecond */
-    PAUSE_STUCK_US = 20000,  /* once it needs so much longer */
+    PAUSE_US = 1000,         /* before a full queue is tried again, and */
+    PAUSE_STUCK_US = 20000,  /* from NOTICE_AFTER_MS on */
     LOST_MAX = 3             /* queues that vanish in one turn */
 };
 
@@ -166,7 +165,6 @@ static bool hand_over(void)
  * lives empties it within a millisecond. */
 struct wait {
     uint64_t since, look_at;
-    long pause_us;
     bool told;
 };
 
@@ -174,7 +172,6 @@ static void wait_begin(struct wait *t)
 {
     t->since = clock_mono_ms();
     t->look_at = 0;
-    t->pause_us = PAUSE_US;
     t->told = false;
 }
 
@@ -195,16 +192,12 @@ static void say_waiting(uint64_t ms)
     to_stderr(b.p, b.n);
 }
 
-/* Without the lock.  Returns how long it has been. */
+/* Without the lock.  Returns how long it had been before. */
 static uint64_t wait_more(struct wait *t)
 {
-    os_pause(t->pause_us);
-    if (t->pause_us < PAUSE_MOST_US)
-        t->pause_us *= 2;
     uint64_t now = clock_mono_ms();
     bool stuck = now - t->since >= NOTICE_AFTER_MS;
-    if (stuck)
-        t->pause_us = PAUSE_STUCK_US;
+    os_pause(stuck ? PAUSE_STUCK_US : PAUSE_US);
     if (stuck && !t->told && now >= t->look_at) {
         t->look_at = now + LOOK_EVERY_MS;
         if (!log_collector_alive(w.dir)) {
