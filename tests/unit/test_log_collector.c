@@ -1,4 +1,5 @@
 /* test_log_collector.c - no line is lost, none comes twice, none is half. */
+#include "few.h"
 #include "log/collector.h"
 #include "log/inflight.h"
 #include "log_rig.h"
@@ -222,13 +223,14 @@ END_TEST
  * says them on stderr. */
 START_TEST(survives_kills_at_any_moment)
 {
-    enum { WRITERS = 6, LINES = 4000 };
+    enum { WRITERS = 6 };
+    const int lines = (int)few(4000);
     pid_t w[WRITERS];
     int left = WRITERS, most_ms = 8;
 
     rig_queue(&rig, 16384);
     for (int i = 0; i < WRITERS; i++) {
-        const struct lines l = { i, 0, LINES, 5, 40 };
+        const struct lines l = { i, 0, lines, 5, 40 };
         w[i] = rig_write(&rig, &l);
     }
     while (left > 0) {
@@ -247,7 +249,7 @@ START_TEST(survives_kills_at_any_moment)
     ck_assert_int_eq(rig_end(rig_collect(&rig, NULL), SIGTERM), 0);
     bool slow = getenv("MTA_TEST_VALGRIND") != NULL;
     const char *const files[] = { rig.file, slow ? rig.errors : NULL, NULL };
-    rig_check_once(files, WRITERS, LINES);
+    rig_check_once(files, WRITERS, lines);
 }
 END_TEST
 

@@ -1,5 +1,7 @@
 /* test_net_transfer.c - many bytes both ways through two conns, in pieces of
  * chance size, with pauses, small pools and signals; every byte is checked. */
+#include "few.h"
+
 #include "net/conn.h"
 
 #include "base/clock.h"
@@ -237,8 +239,8 @@ START_TEST(transfer)
     seed = 4711 + (uint64_t)_i;
     ck_assert_int_eq(loop_new(&loop, NULL, &e), 0);
     make_pair(cases[_i].tcp, fd);
-    open_end(&left, fd[0], _i, cases[_i].there);
-    open_end(&right, fd[1], _i, cases[_i].back);
+    open_end(&left, fd[0], _i, few(cases[_i].there));
+    open_end(&right, fd[1], _i, few(cases[_i].back));
     if (cases[_i].signals)
         ring(true);
     send_some(&left);
