@@ -46,6 +46,7 @@ struct fsm {
 /* Where the search of each state and event begins; made once per table. */
 struct fsm_index {
     unsigned char first[FSM_STATES_MAX][FSM_EVENTS_MAX];
+    void (*taken)(const struct fsm_row *row); /* NULL: no interest */
 };
 void fsm_index_build(struct fsm_index *ix, const struct fsm *m);
 

@@ -106,6 +106,9 @@ void conn_part(struct conn *c);
 struct span conn_input(struct conn *c);
 void conn_consume(struct conn *c, size_t n);
 
+/* Is there input, or octets of the peer that were not read yet? */
+bool conn_has_input(const struct conn *c);
+
 /* While paused no CONN_INPUT comes and nothing more is read; resuming shows
  * waiting input in the next turn at the latest. */
 void conn_pause(struct conn *c);

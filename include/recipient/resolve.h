@@ -32,6 +32,7 @@ typedef int local_fn(void *ctx, const struct local_target *t);
 
 enum local_verdict {
     LOCAL_OK,      /* at least one target was given to fn */
+    LOCAL_WAIT,    /* not known yet; never of local_resolve() itself */
     LOCAL_UNKNOWN, /* no such user */
     LOCAL_LOOP,    /* the aliases lead in circles and nowhere else */
     LOCAL_TEMP,    /* look-up failed for now */

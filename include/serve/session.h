@@ -1,98 +1,98 @@
-/* serve/session.h - one SMTP conversation, server side.
+/* serve/session.h - the receiving side of one SMTP session (RFC 5321).
  *
- * session_table.c is the behaviour, as rows; session.c feeds it with events
- * from the connection; actions.c does what the rows say. */
+ * A session knows nothing of the process around it but its env: settings,
+ * connections, the checks of policy/, and callbacks.  What it does on which
+ * event stands in src/serve/session_table.c.  For one loop; not for threads.
+ *
+ * Once started, a session ends by itself; ended() is then called once, from
+ * the loop or from conn_flush_all(), and the owner frees it when the turn of
+ * the loop is over. */
 #ifndef MTA_SERVE_SESSION_H
 #define MTA_SERVE_SESSION_H
 
+#include "base/addr.h"
 #include "base/list.h"
 #include "base/msg_id.h"
-#include "dns/fcrdns.h"
+#include "config/conf.h"
 #include "fsm/fsm.h"
 #include "net/conn.h"
-#include "serve/commit.h"
+#include "policy/policy.h"
+#include "recipient/resolve.h"
 #include "serve/transaction.h"
 #include "smtp/command.h"
 
-enum serve_session_state {
-    S_GREETED, /* the banner is out, no HELO yet */
-    S_READY,   /* between transactions */
-    S_MAIL,    /* MAIL accepted, no recipient yet */
-    S_RCPT,    /* at least one recipient */
-    S_DATA,    /* the body arrives */
-    S_COMMIT,  /* the dot was seen; waits for the commit */
-    S_END,
-    S_NSTATES
-};
-
-enum serve_session_event {
-    E_HELO,
-    E_EHLO,
-    E_MAIL,
-    E_RCPT,
-    E_DATA,
-    E_RSET,
-    E_QUIT,
-    E_VRFY,
-    E_NOOP,
-    E_HELP,
-    E_OFF,     /* a command that exists, but is switched off */
-    E_UNKNOWN, /* no such command */
-    E_GARBLED, /* not a command: NUL, bare CR, too long */
-    E_BARE_LF, /* a line that ends in LF alone: framing is in doubt */
-    E_TIMEOUT,
-    E_HANGUP, /* the client is gone */
-    E_STOP,   /* this server stops */
-    E_NOUTSIDE,
-    /* posted by actions, the body and the commit: */
-    E_ACCEPTED = E_NOUTSIDE,
-    E_DOT,
-    E_QUEUED,
-    E_DELIVERED,
-    E_UNSTORED,
-    E_TOO_MANY_ERRORS,
-    E_NEVENTS
-};
-
-struct worker;
-
-/* With a connection that is idle this and no block is all it costs. */
-struct serve_session {
-    struct conn conn;
-    struct list link; /* worker's sessions, or its dead ones */
-    struct worker *worker;
-    struct serve_transaction *transaction;
-    char *helo;        /* as said; owned */
-    char *client_name; /* of reverse DNS; owned; NULL: none */
-    struct fcrdns_query *rdns_query;
-    struct loop_timer hold;
-    uint64_t since; /* ms, monotonic */
-    struct addr peer;
-    char sid[SESSION_ID_TEXT];
-    unsigned char state, rdns; /* rdns: enum fcrdns_status */
-    bool esmtp, trusted, held, skipping, rcpt_refused, dead;
-    bool bye; /* QUIT was the last that it sent */
-    unsigned short errors, messages;
-    unsigned short refused; /* since the last message accepted; reply.c */
-};
-
 extern const struct fsm serve_session_fsm;
 
-/* Take over a descriptor. NULL, with the descriptor closed, on failure. */
-struct serve_session *serve_session_start(struct worker *w, int fd,
-                                          const struct addr *peer);
+struct serve_session;
 
-/* The worker stops: 421 unless a transaction is in hand. */
+/* A recipient of one of our domains to be looked up. */
+struct serve_lookup {
+    struct span local, domain; /* local: without quotes */
+    local_fn *fn;              /* called with each target before the return */
+    void *ctx;
+    /* After LOCAL_WAIT: look again.  Called from the loop, unless ended(). */
+    void (*answered)(struct serve_session *s);
+};
+
+/* What all sessions of a process have in common.  A callback never calls
+ * back into a session before it returns. */
+struct serve_env {
+    const struct conf *conf;
+    struct conn_env *conns;
+    struct policy_env policy;
+    struct spool_writer *writer; /* for texts that do not stay in memory */
+    bool stopping;               /* finish what is in hand, then 421 */
+    unsigned transactions;       /* open now */
+    unsigned unknown_delay_ms;   /* see serve.max_unknown; 1000 */
+    unsigned min_rate_after_ms;  /* see serve.min_rate; 60,000 */
+
+    bool (*is_trusted)(void *ctx, const struct addr *peer);
+    bool (*has_domain)(void *ctx, struct span domain);
+    enum local_verdict (*resolve)(void *ctx, struct serve_session *s,
+                                  const struct serve_lookup *l);
+    /* One more unknown recipient of that client; how many there were. */
+    unsigned (*count_unknown)(void *ctx, const struct addr *peer);
+    int (*new_id)(void *ctx, struct msg_id *id, struct err *e);
+    int (*has_room)(void *ctx, uint64_t size, struct err *e);
+    /* Takes the transaction over; serve_session_committed() follows. */
+    void (*submit)(void *ctx, struct serve_transaction *t);
+    void (*ended)(void *ctx, struct serve_session *s);
+    void *ctx;
+
+    /* Made by serve_env_open(): */
+    struct fsm_index fsm;
+    struct smtp_command command; /* of the session in hand */
+    unsigned extra_commands;     /* bits by enum smtp_verb */
+    char *decoded;               /* text between decoder and transaction */
+};
+
+/* The owner has filled in the upper part but for the two times. */
+int serve_env_open(struct serve_env *env, struct err *e);
+void serve_env_close(struct serve_env *env);
+
+/* NULL: no memory. */
+struct serve_session *serve_session_new(struct serve_env *env,
+                                        const struct addr *peer);
+
+/* Takes fd over, in case of failure too. -1 with *e: it can only be freed. */
+int serve_session_start(struct serve_session *s, int fd, struct err *e);
+
+/* The process stops (env->stopping is set): 421 unless a transaction is in
+ * hand, which may still end. */
 void serve_session_stop(struct serve_session *s);
 
-/* From the commit: the session of a transaction gets its answer. */
-void serve_session_committed(struct serve_transaction *d, enum commit_result r,
-                             const struct err *e);
+/* Accepts NULL; leaves NULL.  A connection that is still open is closed. */
+void serve_session_free(struct serve_session **s);
 
-/* At the end of the turn in which it died; when the worker ends. */
-void serve_session_free(struct serve_session *s);
+/* A transaction given to submit() is over, with the outcome of each of its
+ * recipients; no_room: the disk is full.  The owner frees it afterwards. */
+void serve_session_committed(struct serve_transaction *t, bool no_room);
 
-/* For actions: feed an event through the table. */
-void serve_session_feed(struct serve_session *s, enum serve_session_event ev);
-bool serve_session_in_transaction(const struct serve_session *s);
+/* For the owner's list of sessions. */
+struct list *serve_session_link(struct serve_session *s);
+struct serve_session *serve_session_of_link(struct list *l);
+const struct addr *serve_session_peer(const struct serve_session *s);
+
+/* It has sent its last reply and waits for the client to take it. */
+bool serve_session_is_over(const struct serve_session *s);
 #endif

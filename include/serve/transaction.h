@@ -33,6 +33,21 @@ enum body_fault {
     BODY_LOOPS
 };
 
+/* What became of a recipient. */
+enum serve_outcome {
+    RECIPIENT_ACCEPTED, /* the answer to RCPT was 250 */
+    RECIPIENT_QUEUED,
+    RECIPIENT_DELIVERED,
+    RECIPIENT_UNSTORED
+};
+
+/* A recipient as the client named it. */
+struct serve_recipient {
+    struct list link;
+    unsigned char outcome; /* enum serve_outcome */
+    char address[];
+};
+
 /* A copy for a mailbox of ours. */
 struct serve_local {
     struct list link;
@@ -53,16 +68,24 @@ struct serve_transaction {
     struct chain envelope, body;
     struct spool_large *large; /* NULL: the body is in memory */
     struct body kept;          /* fd >= 0: a large message in the queue */
-    char only_rcpt[SMTP_ADDRESS_MAX]; /* the last one accepted */
+    struct list recipients;    /* accepted, in the order of their commands */
     struct list locals;
-    unsigned nremote, nlocal, nrcpt; /* nrcpt: accepted RCPT commands */
+    unsigned nremote, nlocal, nrcpt; /* nrcpt: of the recipients */
     unsigned flags;                  /* SPOOL_8BIT ... */
     enum body_fault fault;
     bool in_commit; /* the commit owns it */
     struct smtp_dot_decoder dot;
     struct header_scan header;
+    uint64_t began; /* ms, monotonic: the text may come since then */
+    char undecided[HEADER_FIRST_MAX]; /* its octets until header.first is
+                                         known */
+    size_t nundecided;
+    bool begun;      /* it is decided */
     size_t reserve;  /* blocks that bodies must leave to connections */
     unsigned *count; /* of the transactions there are */
+    void *first[(sizeof(struct serve_recipient) + SMTP_ADDRESS_MAX) /
+                    sizeof(void *) +
+                1]; /* room of the first recipient: most have one */
 };
 
 /* *count goes up, and down again in serve_transaction_free(). */
@@ -82,10 +105,20 @@ int serve_transaction_add_remote(struct serve_transaction *d,
 int serve_transaction_add_local(struct serve_transaction *d,
                                 const char *mailbox, struct span address);
 
+/* The next recipient; NULL: no memory.  The last one may be taken back. */
+struct serve_recipient *
+serve_transaction_add_recipient(struct serve_transaction *d,
+                                struct span address);
+void serve_transaction_drop_recipient(struct serve_transaction *d);
+void serve_transaction_settle(struct serve_transaction *d,
+                              enum serve_outcome outcome);
+
 /* Begin the body with our trace field. */
 void serve_transaction_begin(struct serve_transaction *d, struct span trace);
 
-/* Take decoded bytes.  Never fails: sets fault and drops the rest. */
+/* Take decoded bytes.  Never fails: sets fault and drops the rest.  A text
+ * that does not begin with a header field gets an empty line in front, so
+ * that its first line cannot become a part of our trace field. */
 void serve_transaction_take(struct serve_transaction *d, const char *p,
                             size_t n);
 int serve_transaction_keep_body(

@@ -11,6 +11,7 @@
 #include "serve/clients.h"
 #include "serve/commit.h"
 #include "serve/session.h"
+#include "serve/unknown.h"
 #include "serve/yield.h"
 
 enum { LISTEN_MAX = 16, RELAY_NETWORKS_MAX = 64 };
@@ -21,6 +22,7 @@ struct serve_shared {
     int listen_fd[LISTEN_MAX];
     size_t nlisten;
     struct clients *clients;
+    struct unknown_table *unknown;
     unsigned descriptors; /* that a process may have */
 };
 
@@ -40,15 +42,12 @@ struct worker {
     struct serve_commit *commit;
     struct net_cidr relay[RELAY_NETWORKS_MAX];
     size_t nrelay;
-    unsigned extra; /* bits by enum smtp_verb of commands switched on */
-    struct fsm_index fsm;
-    struct smtp_command command; /* the one being carried out */
-    char *decoded; /* body bytes between decoder and transaction */
+    struct serve_env sessions_env;
     struct listener listener[LISTEN_MAX];
     struct loop_io signal_io;
     struct loop_timer accept_again;
     struct list sessions, dead;
-    unsigned nsessions, ntransactions;
+    unsigned nsessions;
     unsigned gathered;      /* turns since the commit has work */
     unsigned gathered_from; /* messages it had at the first of them */
     unsigned vain;          /* commits in a row that got none by waiting */
@@ -70,6 +69,11 @@ int worker_check(const struct conf *c, struct err *e);
 /* Clients that one worker can take: serve.max_clients, or what descriptors
  * allow, for its files must find some too. */
 unsigned worker_room(const struct serve_shared *shared);
+
+/* worker_env.c: what sessions ask, what they get from the commit. */
+int worker_open_env(struct worker *w, struct err *e);
+void worker_committed(struct serve_transaction *t, enum commit_result r,
+                      const struct err *why);
 
 bool worker_trusts(const struct worker *w, const struct addr *peer);
 #endif

@@ -107,6 +107,14 @@ uint64_t addr_hash_host(const struct addr *a)
     return map_hash(p, n);
 }
 
+uint64_t addr_hash_net(const struct addr *a)
+{
+    size_t n;
+    const unsigned char *p = host_bytes(a, &n);
+
+    return map_hash(p, n == 16 ? 8 : n);
+}
+
 uint64_t addr_hash(const struct addr *a)
 {
     unsigned char key[18];

@@ -23,6 +23,7 @@ static unsigned char first_row(const struct fsm *m, unsigned state,
 void fsm_index_build(struct fsm_index *ix, const struct fsm *m)
 {
     memset(ix->first, NOWHERE, sizeof ix->first);
+    ix->taken = NULL;
     for (unsigned s = 0; s < m->nstates && s < FSM_STATES_MAX; s++)
         for (unsigned e = 0; e < m->nevents && e < FSM_EVENTS_MAX; e++)
             ix->first[s][e] = first_row(m, s, e);
@@ -53,6 +54,8 @@ int fsm_feed(const struct fsm *m, const struct fsm_index *ix,
             find(m, ix, (const unsigned[2]){ *state, event }, ctx);
         if (r == NULL)
             return -1;
+        if (ix->taken != NULL)
+            ix->taken(r);
         if (r->next != FSM_ANY)
             *state = r->next;
         event = r->act != NULL ? r->act(ctx) : FSM_QUIET;

@@ -25,6 +25,8 @@ static unsigned char end_name(struct header_scan *h)
 {
     if (is_received(h))
         h->received++;
+    if (h->first == HEADER_UNDECIDED)
+        h->first = HEADER_FIELD;
     return IN_VALUE;
 }
 
@@ -33,6 +35,8 @@ static unsigned char end_name(struct header_scan *h)
 static unsigned char not_a_field(struct header_scan *h)
 {
     h->ended = true;
+    if (h->first == HEADER_UNDECIDED)
+        h->first = HEADER_NONE;
     return IN_VALUE;
 }
 
@@ -61,6 +65,14 @@ static unsigned char at_line(struct header_scan *h, char c)
     return in_name(h, c);
 }
 
+/* LF: the empty line; else the body begins. */
+static unsigned char at_cr(struct header_scan *h, char c)
+{
+    if (h->first == HEADER_UNDECIDED && c == '\n')
+        h->first = HEADER_FIELD;
+    return not_a_field(h);
+}
+
 static unsigned char past_name(struct header_scan *h, char c)
 {
     if (c == ' ' || c == '\t')
@@ -70,10 +82,12 @@ static unsigned char past_name(struct header_scan *h, char c)
 
 static unsigned char step(struct header_scan *h, char c)
 {
+    if (h->first == HEADER_UNDECIDED && h->undecided++ == HEADER_FIRST_MAX)
+        return not_a_field(h);
     switch (h->state) {
     case AT_START:
     case AT_LINE: return at_line(h, c);
-    case AT_CR: return not_a_field(h); /* LF: the empty line; else: body */
+    case AT_CR: return at_cr(h, c);
     case IN_NAME: return in_name(h, c);
     case PAST_NAME: return past_name(h, c);
     default: break;

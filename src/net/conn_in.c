@@ -70,6 +70,16 @@ void conn_consume(struct conn *c, size_t n)
         chain_drop(&c->in, c->env->blocks, n);
 }
 
+bool conn_has_input(const struct conn *c)
+{
+    char octet;
+
+    if (c->in.n > 0 || c->shown.n > 0)
+        return true;
+    return conn_is_open(c) &&
+           recv(c->io.fd, &octet, sizeof octet, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 void conn_forget_input(struct conn *c)
 {
     c->shown = (struct span){ NULL, 0 };

@@ -136,6 +136,7 @@ static void resolve(struct boxes *b, struct delivery *j,
     case LOCAL_LOOP:
         answer_set(ans, OUTCOME_FAILED, "5.4.6", "the alias is a loop");
         break;
+    case LOCAL_WAIT:
     case LOCAL_TEMP:
         answer_set(ans, OUTCOME_DEFERRED, "4.3.0",
                    "the user could not be looked up");

@@ -1,13 +1,12 @@
-/* mail_rcpt.c - MAIL and RCPT: who may send what to whom. */
+/* mail_rcpt.c - MAIL and RCPT: which sender, for which recipient. */
 #include "log/log.h"
 #include "serve/reply.h"
-#include "serve/session.h"
-#include "serve/session_actions.h"
-#include "serve/worker.h"
+#include "serve/session_private.h"
 #include "smtp/address.h"
 
-#include <stdlib.h>
 #include <string.h>
+
+static const struct verdict pass = { .kind = VERDICT_PASS };
 
 struct args {
     struct span path;
@@ -15,30 +14,41 @@ struct args {
     size_t nparam;
 };
 
-static bool take_args(struct serve_session *s, const char *keyword,
-                      struct args *a)
+static struct verdict take_args(const struct serve_session *s,
+                                const char *keyword, struct args *a)
 {
     a->nparam = SMTP_PARAMS_MAX;
-    switch (smtp_path_args(s->worker->command.args, keyword, &a->path, a->param,
+    switch (smtp_path_args(s->env->command.args, keyword, &a->path, a->param,
                            &a->nparam)) {
-    case SMTP_SYNTAX_OK: return true;
-    case SMTP_SYNTAX_BARE:
+    case SMTP_SYNTAX_OK: return pass;
+    case SMTP_SYNTAX_BARE: /* old printers send it */
         if (s->trusted)
-            return true;
-        /* fallthrough */
-    case SMTP_SYNTAX_BAD:
-        serve_refuse(s, 501, "5.5.4", keyword,
-                     *keyword == 'F' ? "Syntax: MAIL FROM:<address>"
-                                     : "Syntax: RCPT TO:<address>");
+            return pass;
         break;
-    case SMTP_SYNTAX_PARAMS:
-        serve_refuse(s, 501, "5.5.4", keyword, "Malformed parameter");
-        break;
-    case SMTP_SYNTAX_TWICE:
-        serve_refuse(s, 501, "5.5.4", keyword, "Parameter given twice");
-        break;
+    case SMTP_SYNTAX_BAD: break;
+    case SMTP_SYNTAX_PARAMS: return serve_reject(REPLY_PARAM_SYNTAX);
+    case SMTP_SYNTAX_TWICE: return serve_reject(REPLY_PARAM_TWICE);
     }
-    return false;
+    return serve_reject(*keyword == 'F' ? REPLY_MAIL_SYNTAX
+                                        : REPLY_RCPT_SYNTAX);
+}
+
+static struct verdict reject_param(struct span key)
+{
+    struct verdict v = serve_reject(REPLY_PARAM_UNKNOWN);
+
+    if (key.n <= 64)
+        v.detail = key;
+    return v;
+}
+
+static struct verdict bad_address(enum serve_reply r,
+                                  enum smtp_address_error why)
+{
+    struct verdict v = serve_reject(r);
+
+    v.detail = span_of(smtp_address_why(why));
+    return v;
 }
 
 /* --- MAIL ------------------------------------------------------------ */
@@ -48,123 +58,99 @@ struct mail_params {
     unsigned flags;
 };
 
-static bool take_size(struct serve_session *s, struct span v,
-                      struct mail_params *p)
+static struct verdict take_size(const struct serve_session *s, struct span v,
+                                struct mail_params *p)
 {
-    long long max = s->worker->conf->serve.max_message_size;
+    long long max = s->env->conf->serve.max_message_size;
 
-    if (v.p == NULL || v.n > 20 || !span_u64(v, ~0ull, &p->size)) {
-        serve_refuse(s, 501, "5.5.4", "SIZE", "SIZE takes a number");
-        return false;
-    }
-    if (max > 0 && p->size > (unsigned long long)max) { /* RFC 1870 6.1 */
-        serve_refuse(s, 552, "5.3.4", "SIZE", "Message too big");
-        return false;
-    }
-    return true;
+    if (v.p == NULL || v.n > 20 || !span_u64(v, ~0ull, &p->size))
+        return serve_reject(REPLY_SIZE_SYNTAX);
+    if (max > 0 && p->size > (unsigned long long)max) /* RFC 1870 6.1 */
+        return serve_reject(REPLY_TOO_BIG);
+    return pass;
 }
 
-static bool take_mail_param(struct serve_session *s, const struct smtp_param *q,
-                            struct mail_params *p)
+static struct verdict take_mail_param(const struct serve_session *s,
+                                      const struct smtp_param *q,
+                                      struct mail_params *p)
 {
     if (span_is_nocase(q->key, "SIZE"))
         return take_size(s, q->value, p);
-    if (span_is_nocase(q->key, "BODY") &&
-        (span_is_nocase(q->value, "7BIT") ||
-         span_is_nocase(q->value, "8BITMIME"))) {
-        if (span_is_nocase(q->value, "8BITMIME"))
-            p->flags |= SPOOL_8BIT;
-        return true;
-    }
     if (span_is_nocase(q->key, "SMTPUTF8") && q->value.p == NULL) {
         p->flags |= SPOOL_UTF8;
-        return true;
+        return pass;
     }
-    char key[64] = "";
-    span_copy(key, sizeof key, q->key);
-    serve_refuse(s, span_is_nocase(q->key, "BODY") ? 501 : 555, "5.5.4", key,
-                 "Parameter not supported");
-    return false;
+    if (!span_is_nocase(q->key, "BODY"))
+        return reject_param(q->key);
+    if (span_is_nocase(q->value, "8BITMIME"))
+        p->flags |= SPOOL_8BIT;
+    else if (!span_is_nocase(q->value, "7BIT"))
+        return serve_reject(REPLY_BODY_SYNTAX);
+    return pass;
 }
 
-static bool sender_is_fine(struct serve_session *s, struct span path,
-                           unsigned flags, struct smtp_address *a)
+static struct verdict check_sender(const struct serve_session *s,
+                                   struct smtp_address *a,
+                                   struct mail_params *p)
 {
-    enum smtp_address_error bad = smtp_address_parse(a, path);
+    struct args args;
+    struct verdict v = take_args(s, "FROM:", &args);
 
+    for (size_t i = 0; i < args.nparam && v.kind == VERDICT_PASS; i++)
+        v = take_mail_param(s, &args.param[i], p);
+    if (v.kind != VERDICT_PASS)
+        return v;
+    enum smtp_address_error bad = smtp_address_parse(a, args.path);
     if (bad == SMTP_ADDRESS_EMPTY) {
         a->text = span_of("");
-        return true;
+        return pass;
     }
     if (bad != SMTP_ADDRESS_OK)
-        serve_refuse(s, 501, "5.1.7", "MAIL", smtp_address_why(bad));
-    else if (a->is_utf8 && !(flags & SPOOL_UTF8))
-        serve_refuse(s, 553, "5.6.7", "MAIL", "That address needs SMTPUTF8");
-    else
-        return true;
-    return false;
+        return bad_address(REPLY_BAD_SENDER, bad);
+    if (a->is_utf8 && !(p->flags & SPOOL_UTF8))
+        return serve_reject(REPLY_NEED_UTF8);
+    return pass;
 }
 
-static bool has_room(struct serve_session *s, uint64_t size)
+static struct verdict check_room(const struct serve_session *s, uint64_t size)
 {
     struct err e;
 
-    if (spool_writer_has_room(serve_commit_writer(s->worker->commit), size,
-                              &e) == 0)
-        return true;
+    if (s->env->has_room(s->env->ctx, size, &e) == 0)
+        return pass;
     log_err(LOG_WARN, "serve.full", &e);
-    serve_refuse(s, 452, "4.3.1", "MAIL", "Insufficient storage, try later");
-    return false;
+    return serve_reject(REPLY_NO_ROOM);
 }
 
-static bool take_sender(struct serve_session *s)
+static struct verdict open_transaction(struct serve_session *s,
+                                       struct span sender, unsigned flags)
+{
+    struct serve_env *env = s->env;
+    struct serve_transaction *t = serve_transaction_new(
+        env->conns->blocks, env->writer, sender, &env->transactions);
+
+    if (t == NULL)
+        return serve_reject(REPLY_NO_ROOM);
+    memcpy(t->sid, s->sid, sizeof s->sid);
+    t->flags = flags;
+    t->max_size = (uint64_t)env->conf->serve.max_message_size;
+    t->reserve = 2 * (size_t)env->conf->serve.max_clients;
+    s->transaction = t;
+    s->rcpt_refused = false;
+    return pass;
+}
+
+struct verdict serve_mail_check(struct serve_session *s)
 {
     struct mail_params p = { 0, 0 };
     struct smtp_address a;
-    struct args args;
+    struct verdict v = check_sender(s, &a, &p);
 
-    if (!take_args(s, "FROM:", &args))
-        return false;
-    for (size_t i = 0; i < args.nparam; i++)
-        if (!take_mail_param(s, &args.param[i], &p))
-            return false;
-    if (!sender_is_fine(s, args.path, p.flags, &a) || !has_room(s, p.size))
-        return false;
-    s->transaction = serve_transaction_new(
-        s->worker->env.blocks, serve_commit_writer(s->worker->commit), a.text,
-        &s->worker->ntransactions);
-    if (s->transaction == NULL) {
-        serve_refuse(s, 452, "4.3.1", "MAIL", "Out of memory, try later");
-        return false;
-    }
-    memcpy(s->transaction->sid, s->sid, sizeof s->sid);
-    s->transaction->flags = p.flags;
-    s->transaction->max_size =
-        (uint64_t)s->worker->conf->serve.max_message_size;
-    s->transaction->reserve = 2 * (size_t)s->worker->conf->serve.max_clients;
-    s->rcpt_refused = false;
-    return true;
-}
-
-/* Whoever guesses addresses, or fills the log, is sent away in the end. */
-static unsigned char judge(const struct serve_session *s, bool fine)
-{
-    if (fine)
-        return E_ACCEPTED;
-    return serve_refused_enough(s) ? E_TOO_MANY_ERRORS : FSM_QUIET;
-}
-
-unsigned char check_sender(void *ctx)
-{
-    struct serve_session *s = ctx;
-
-    return judge(s, take_sender(s));
-}
-
-unsigned char say_sender_ok(void *ctx)
-{
-    serve_reply(ctx, 250, "2.1.0", "Ok");
-    return FSM_QUIET;
+    if (v.kind == VERDICT_PASS)
+        v = check_room(s, p.size);
+    if (v.kind == VERDICT_PASS)
+        v = policy_ask(&s->policy, POLICY_MAIL);
+    return v.kind == VERDICT_PASS ? open_transaction(s, a.text, p.flags) : v;
 }
 
 /* --- RCPT ------------------------------------------------------------ */
@@ -179,7 +165,7 @@ static int add_target(void *ctx, const struct local_target *t)
 {
     struct expansion *x = ctx;
     struct serve_transaction *d = x->s->transaction;
-    long long max = x->s->worker->conf->serve.max_recipients;
+    long long max = x->s->env->conf->serve.max_recipients;
 
     if (d->nremote + d->nlocal >= 4 * (unsigned)max)
         return -1; /* aliases multiply; memory must not */
@@ -189,94 +175,95 @@ static int add_target(void *ctx, const struct local_target *t)
                : serve_transaction_add_remote(d, span_of(t->name));
 }
 
-static bool take_local(struct serve_session *s, const struct smtp_address *a)
+/* Guessing of addresses is slowed down, across the sessions of a client, and
+ * then ended.  0, or the milliseconds that the reply is held back. */
+static struct verdict reject_unknown(struct serve_session *s)
+{
+    unsigned long long max =
+        (unsigned long long)s->env->conf->serve.max_unknown;
+
+    if (!s->trusted && max > 0 && !s->delayed) {
+        unsigned n = s->env->count_unknown(s->env->ctx, &s->peer);
+        if (n > 2 * max)
+            return serve_reject(REPLY_TOO_MANY_UNKNOWN);
+        if (n > max) {
+            serve_session_delay(s, s->env->unknown_delay_ms);
+            return (struct verdict){ .kind = VERDICT_WAIT };
+        }
+    }
+    s->delayed = false;
+    return serve_reject(REPLY_UNKNOWN_USER);
+}
+
+static struct verdict add_local(struct serve_session *s,
+                                const struct smtp_address *a)
 {
     struct expansion x = { s, a->text, 0 };
     char local[SMTP_ADDRESS_MAX];
 
-    if (!smtp_local_unquote(local, sizeof local, a->local)) {
-        serve_refuse(s, 550, "5.1.1", "RCPT", "No such user");
-        return false;
-    }
-    enum local_verdict v = local_resolve(s->worker->local, span_of(local),
-                                         a->domain, add_target, &x);
+    if (!smtp_local_unquote(local, sizeof local, a->local))
+        return reject_unknown(s);
+    struct serve_lookup l = { .local = span_of(local),
+                              .domain = a->domain,
+                              .fn = add_target,
+                              .ctx = &x,
+                              .answered = serve_session_answered };
+    enum local_verdict v = s->env->resolve(s->env->ctx, s, &l);
     /* Half an expansion must not be mailed: the dot will be refused. */
     if (v != LOCAL_OK && x.targets > 0)
         s->transaction->fault = BODY_NO_ROOM;
     switch (v) {
-    case LOCAL_OK: return true;
-    case LOCAL_UNKNOWN:
-        serve_refuse(s, 550, "5.1.1", local, "No such user");
-        break;
-    case LOCAL_LOOP: serve_refuse(s, 554, "5.4.6", local, "Alias loop"); break;
-    case LOCAL_TEMP:
-        serve_refuse(s, 451, "4.3.0", local, "Look-up failed, try later");
-        break;
-    case LOCAL_STOPPED:
-        serve_refuse(s, 452, "4.5.3", local, "Too many recipients");
-        break;
+    case LOCAL_OK: return pass;
+    case LOCAL_WAIT: return (struct verdict){ .kind = VERDICT_WAIT };
+    case LOCAL_UNKNOWN: return reject_unknown(s);
+    case LOCAL_LOOP: return serve_reject(REPLY_ALIAS_LOOP);
+    case LOCAL_TEMP: break;
+    case LOCAL_STOPPED: return serve_reject(REPLY_TOO_MANY_RCPT);
     }
-    return false;
+    return serve_reject(REPLY_LOOKUP_FAILED);
 }
 
-static bool take_remote(struct serve_session *s, const struct smtp_address *a)
+static struct verdict add_remote(struct serve_session *s,
+                                 const struct smtp_address *a)
 {
-    char text[SMTP_ADDRESS_MAX] = "";
-
-    span_copy(text, sizeof text, a->text);
-    if (!s->trusted) {
-        serve_refuse(s, 550, "5.7.1", text, "Relaying denied");
-        return false;
-    }
-    if (serve_transaction_add_remote(s->transaction, a->text) == 0)
-        return true;
-    serve_refuse(s, 452, "4.3.1", text, "Out of memory, try later");
-    return false;
+    if (!s->trusted)
+        return serve_reject(REPLY_RELAY_DENIED);
+    return serve_transaction_add_remote(s->transaction, a->text) == 0
+               ? pass
+               : serve_reject(REPLY_NO_ROOM);
 }
 
-/* RFC 7372: 5.7.25 when reverse DNS validation fails. */
-static bool rdns_is_fine(struct serve_session *s)
+static struct verdict check_address(const struct serve_session *s,
+                                    struct smtp_address *a)
 {
-    if (s->trusted || s->worker->conf->serve.rdns != CONF_RDNS_REQUIRE ||
-        s->rdns == FCRDNS_OK)
-        return true;
-    if (s->rdns == FCRDNS_TEMP)
-        serve_refuse(s, 450, "4.7.25", "RCPT",
-                     "Your address's name cannot be looked up now, try later");
-    else
-        serve_refuse(s, 550, "5.7.25", "RCPT",
-                     "Your address has no name that leads back to it");
-    return false;
-}
+    struct args args;
+    struct verdict v = take_args(s, "TO:", &args);
 
-static bool rcpt_is_fine(struct serve_session *s, struct span path,
-                         struct smtp_address *a)
-{
-    enum smtp_address_error bad = smtp_address_parse(a, path);
-    bool bare = bad == SMTP_ADDRESS_NO_DOMAIN;
-
+    if (v.kind != VERDICT_PASS)
+        return v;
+    if (args.nparam > 0)
+        return reject_param(args.param[0].key);
+    enum smtp_address_error bad = smtp_address_parse(a, args.path);
     /* RFC 5321 4.5.1: <postmaster> needs no domain. */
-    if (bare && span_is_nocase(a->local, "postmaster"))
-        return true;
+    if (bad == SMTP_ADDRESS_NO_DOMAIN && span_is_nocase(a->local, "postmaster"))
+        return pass;
     if (bad != SMTP_ADDRESS_OK)
-        serve_refuse(s, 501, "5.1.3", "RCPT", smtp_address_why(bad));
-    else if (a->is_utf8 && !(s->transaction->flags & SPOOL_UTF8))
-        serve_refuse(s, 553, "5.6.7", "RCPT", "That address needs SMTPUTF8");
-    else if (s->transaction->nrcpt >= s->worker->conf->serve.max_recipients)
-        serve_refuse(s, 452, "4.5.3", "RCPT", "Too many recipients");
-    else
-        return rdns_is_fine(s);
-    return false;
+        return bad_address(REPLY_BAD_RCPT, bad);
+    if (a->is_utf8 && !(s->transaction->flags & SPOOL_UTF8))
+        return serve_reject(REPLY_NEED_UTF8);
+    return s->transaction->nrcpt < s->env->conf->serve.max_recipients
+               ? pass
+               : serve_reject(REPLY_TOO_MANY_RCPT);
 }
 
-static bool is_ours(struct serve_session *s, const struct smtp_address *a)
+static bool is_ours(const struct serve_session *s, const struct smtp_address *a)
 {
     struct addr literal, own = { .u.sa.sa_family = AF_UNSPEC };
     socklen_t len = sizeof own.u;
     struct span ip = a->domain;
 
     if (!a->is_literal)
-        return local_has_domain(s->worker->local, a->domain);
+        return s->env->has_domain(s->env->ctx, a->domain);
     ip.p++;
     ip.n -= 2;
     if (span_starts_nocase(ip, "IPv6:")) {
@@ -289,36 +276,19 @@ static bool is_ours(struct serve_session *s, const struct smtp_address *a)
             addr_same_host(&literal, &own));
 }
 
-static bool params_are_known(struct serve_session *s, const struct args *args)
+struct verdict serve_rcpt_check(struct serve_session *s)
 {
-    if (args->nparam == 0)
-        return true;
-    serve_refuse(s, 555, "5.5.4", "RCPT", "Parameter not supported");
-    return false;
-}
-
-unsigned char check_rcpt(void *ctx)
-{
-    struct serve_session *s = ctx;
     struct smtp_address a;
-    struct args args;
+    struct verdict v = check_address(s, &a);
 
-    bool fine = take_args(s, "TO:", &args) && params_are_known(s, &args) &&
-                rcpt_is_fine(s, args.path, &a) &&
-                (is_ours(s, &a) ? take_local(s, &a) : take_remote(s, &a));
-    if (!fine) {
-        s->rcpt_refused = true;
-        return judge(s, false);
-    }
-    s->transaction->nrcpt++;
-    if (!span_copy(s->transaction->only_rcpt, sizeof s->transaction->only_rcpt,
-                   a.text))
-        s->transaction->only_rcpt[0] = '\0';
-    return E_ACCEPTED;
-}
-
-unsigned char say_rcpt_ok(void *ctx)
-{
-    serve_reply(ctx, 250, "2.1.5", "Ok");
-    return FSM_QUIET;
+    if (v.kind == VERDICT_PASS)
+        v = policy_ask(&s->policy, POLICY_RCPT);
+    if (v.kind != VERDICT_PASS)
+        return v;
+    if (serve_transaction_add_recipient(s->transaction, a.text) == NULL)
+        return serve_reject(REPLY_NO_ROOM);
+    v = is_ours(s, &a) ? add_local(s, &a) : add_remote(s, &a);
+    if (v.kind != VERDICT_PASS)
+        serve_transaction_drop_recipient(s->transaction);
+    return v;
 }

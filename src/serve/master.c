@@ -252,6 +252,7 @@ static int set_up(struct master *m, struct err *e)
     if (signals_catch(ours, sizeof ours / sizeof ours[0], e) != 0 ||
         open_sockets(m, e) != 0 ||
         clients_new(&m->shared.clients, WORKERS_MAX + RETIRED_MAX, e) != 0 ||
+        unknown_new(&m->shared.unknown, e) != 0 ||
         os_drop_privileges(c->user, c->group, e) != 0 ||
         worker_check(c, e) != 0)
         return -1;
@@ -298,6 +299,7 @@ int serve_run(const struct conf *c, serve_reload_fn *reload_fn, void *ctx,
         rc = 0;
     }
     close_sockets(&m);
+    unknown_free(&m.shared.unknown);
     clients_free(&m.shared.clients);
     conf_free(&m.conf[0]);
     conf_free(&m.conf[1]);

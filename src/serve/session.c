@@ -1,34 +1,80 @@
-/* session.c - from bytes to events: lines, bodies, deadlines, the end. */
-#include "serve/session.h"
+/* session.c - the life of a session: octets, deadlines and answers become
+ * events of the table. */
+#include "serve/session_private.h"
 
+#include "base/clock.h"
 #include "log/log.h"
-#include "serve/reply.h"
-#include "serve/worker.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static struct serve_session *of_conn(struct conn *c)
+/* What a session may do before the others get their turn.  Input comes in
+ * pieces of at most CONN_SCRATCH octets, one a turn. */
+enum { TURN_COMMANDS = 50, TURN_SESSION_MS = 5, TURN_MS = 20 };
+
+enum { UNKNOWN_DELAY_MS = 1000, MIN_RATE_AFTER_MS = 60 * 1000, LINGER_S = 30 };
+
+/* --- the surroundings ------------------------------------------------- */
+
+static void open_extra(struct serve_env *env)
 {
-    return LOOP_ENTRY(c, struct serve_session, conn);
+    const struct conf_list *l = &env->conf->serve.extra_commands;
+
+    for (size_t i = 0; i < l->n; i++)
+        for (unsigned v = 0; v < SMTP_UNKNOWN; v++)
+            if (span_is_nocase(span_of(l->item[i]),
+                               smtp_verb_name((enum smtp_verb)v)))
+                env->extra_commands |= 1u << v;
 }
 
-bool serve_session_in_transaction(const struct serve_session *s)
+int serve_env_open(struct serve_env *env, struct err *e)
 {
-    return s->state == S_DATA || s->state == S_COMMIT;
+    env->unknown_delay_ms = UNKNOWN_DELAY_MS;
+    env->min_rate_after_ms = MIN_RATE_AFTER_MS;
+    env->decoded = malloc(2 * CONN_SCRATCH + 2);
+    if (env->decoded == NULL)
+        return err_set(e, ERR_TEMP, 0, "no memory for sessions");
+    open_extra(env);
+    fsm_index_build(&env->fsm, &serve_session_fsm);
+    return 0;
 }
 
-/* --- the end --------------------------------------------------------- */
+void serve_env_close(struct serve_env *env)
+{
+    free(env->decoded);
+    env->decoded = NULL;
+}
 
-static void let_go_of_transaction(struct serve_session *s)
+struct list *serve_session_link(struct serve_session *s)
+{
+    return &s->link;
+}
+
+struct serve_session *serve_session_of_link(struct list *l)
+{
+    return LIST_ENTRY(l, struct serve_session, link);
+}
+
+const struct addr *serve_session_peer(const struct serve_session *s)
+{
+    return &s->peer;
+}
+
+bool serve_session_is_over(const struct serve_session *s)
+{
+    return s->state == S_END;
+}
+
+/* --- the end ---------------------------------------------------------- */
+
+static void release_transaction(struct serve_session *s)
 {
     if (s->transaction == NULL)
         return;
     if (s->transaction->in_commit) {
-        s->transaction->session =
-            NULL; /* the commit goes on without the session */
+        s->transaction->session = NULL; /* the commit goes on without it */
         s->transaction = NULL;
     } else {
         serve_transaction_free(&s->transaction);
@@ -41,29 +87,20 @@ static void bury(struct serve_session *s)
         return;
     s->dead = true;
     conn_close(&s->conn);
-    clients_remove(s->worker->shared->clients, s->worker->row, &s->peer);
-    s->worker->nsessions--;
-    list_remove(&s->link);
-    list_push(&s->worker->dead, &s->link);
+    s->env->ended(s->env->ctx, s);
 }
 
-static void log_disconnect(const struct serve_session *s)
+static void wind_up(struct serve_session *s)
 {
-    uint64_t ms = loop_now(s->worker->loop) - s->since;
+    struct loop *loop = s->env->conns->loop;
 
+    release_transaction(s);
+    policy_cancel(&s->policy);
+    loop_timer_clear(loop, &s->delay);
     LOG(LOG_INFO, "serve.disconnect", LS("sid", s->sid),
-        LN("messages", s->messages), LN("errors", s->errors), LN("ms", ms));
-}
-
-static void end(struct serve_session *s)
-{
-    let_go_of_transaction(s);
-    fcrdns_cancel(s->rdns_query);
-    s->rdns_query = NULL;
-    loop_timer_clear(s->worker->loop, &s->hold);
-    log_disconnect(s);
-    /* Half a minute for our last words to get out. */
-    conn_set_timeout(&s->conn, 30);
+        LN("messages", s->messages), LN("errors", s->errors),
+        LN("ms", loop_now(loop) - s->since));
+    conn_set_timeout(&s->conn, LINGER_S); /* for the last reply */
     conn_resume(&s->conn);
     if (s->bye)
         conn_part(&s->conn);
@@ -71,45 +108,86 @@ static void end(struct serve_session *s)
         conn_close_after_output(&s->conn);
 }
 
-void serve_session_free(struct serve_session *s)
-{
-    let_go_of_transaction(s); /* the commit may own it, and frees it later */
-    free(s->helo);
-    free(s->client_name);
-    free(s);
-}
-
-void serve_session_feed(struct serve_session *s, enum serve_session_event ev)
+static void feed(struct serve_session *s, enum serve_session_event ev)
 {
     bool was_over = s->state == S_END;
 
-    if (fsm_feed(&serve_session_fsm, &s->worker->fsm, &s->state, ev, s) != 0)
-        s->state = S_END;
+    s->fed = true;
+    if (fsm_feed(&serve_session_fsm, &s->env->fsm, &s->state, ev, s) != 0)
+        s->state = S_END; /* a hole in the table: the unit test forbids it */
     if (s->state == S_END && !was_over)
-        end(s);
+        wind_up(s);
 }
 
-/* --- input ----------------------------------------------------------- */
+/* --- deadlines -------------------------------------------------------- */
 
-/* The deadline of the next event, and of the session as a whole. */
+/* A text has min_rate_after_ms; what takes longer must have come at
+ * serve.min_rate on average. */
+static uint64_t text_allowed_ms(const struct serve_session *s)
+{
+    uint64_t rate = (uint64_t)s->env->conf->serve.min_rate;
+    uint64_t ms = rate == 0 ? UINT64_MAX : s->transaction->size * 1000 / rate;
+
+    return ms > s->env->min_rate_after_ms ? ms : s->env->min_rate_after_ms;
+}
+
+static uint64_t text_took_ms(const struct serve_session *s)
+{
+    return loop_now(s->env->conns->loop) - s->transaction->began;
+}
+
+bool serve_session_is_slow(const struct serve_session *s)
+{
+    return s->env->conf->serve.min_rate > 0 && s->transaction != NULL &&
+           text_took_ms(s) >= text_allowed_ms(s);
+}
+
+static uint64_t step_ms(const struct serve_session *s)
+{
+    const struct conf *c = s->env->conf;
+
+    if (s->state != S_DATA)
+        return (uint64_t)c->serve.command_timeout * 1000;
+    uint64_t ms = (uint64_t)c->serve.data_timeout * 1000;
+    uint64_t left = text_allowed_ms(s) - text_took_ms(s);
+    return left < ms ? left + 1 : ms;
+}
+
+/* The deadline of the next command or piece of text, and of the session as a
+ * whole. */
 static void arm_timeout(struct serve_session *s)
 {
-    const struct conf *c = s->worker->conf;
-    uint64_t used = (loop_now(s->worker->loop) - s->since) / 1000;
-    uint64_t all = (uint64_t)c->serve.session_timeout;
-    uint64_t step = (uint64_t)(s->state == S_DATA ? c->serve.data_timeout
-                                                  : c->serve.command_timeout);
+    uint64_t used = loop_now(s->env->conns->loop) - s->since;
+    uint64_t all = (uint64_t)s->env->conf->serve.session_timeout * 1000;
 
-    if (used >= all && s->state != S_COMMIT)
-        serve_session_feed(s, E_TIMEOUT);
-    else
-        conn_set_timeout(&s->conn,
-                         used >= all || step < all - used ? step : all - used);
+    if ((used >= all && s->state != S_COMMIT) ||
+        (s->state == S_DATA && serve_session_is_slow(s))) {
+        feed(s, E_TIMEOUT);
+        return;
+    }
+    uint64_t step = step_ms(s);
+    conn_set_timeout_ms(&s->conn,
+                        used >= all || step < all - used ? step : all - used);
 }
 
-static enum serve_session_event event_of(const struct worker *w,
-                                         enum smtp_verb verb)
+static void on_delay(struct loop_timer *t)
 {
+    serve_session_answered(LOOP_ENTRY(t, struct serve_session, delay));
+}
+
+void serve_session_delay(struct serve_session *s, unsigned ms)
+{
+    s->delayed = true;
+    loop_timer_set(s->env->conns->loop, &s->delay, ms);
+}
+
+/* --- input ------------------------------------------------------------ */
+
+static enum serve_session_event event_of(const struct serve_env *env)
+{
+    enum smtp_verb verb = env->command.verb;
+    bool on = env->extra_commands & 1u << verb;
+
     switch (verb) {
     case SMTP_HELO: return E_HELO;
     case SMTP_EHLO: return E_EHLO;
@@ -118,16 +196,27 @@ static enum serve_session_event event_of(const struct worker *w,
     case SMTP_DATA: return E_DATA;
     case SMTP_RSET: return E_RSET;
     case SMTP_QUIT: return E_QUIT;
-    case SMTP_VRFY: return E_VRFY;
-    case SMTP_NOOP: return w->extra & 1u << verb ? E_NOOP : E_OFF;
-    case SMTP_HELP: return w->extra & 1u << verb ? E_HELP : E_OFF;
     case SMTP_EXPN:
+    case SMTP_VRFY: return E_VRFY;
+    case SMTP_NOOP: return on ? E_NOOP : E_OFF;
+    case SMTP_HELP: return on ? E_HELP : E_OFF;
     case SMTP_STARTTLS:
     case SMTP_AUTH:
     case SMTP_BDAT: return E_OFF;
     case SMTP_UNKNOWN: break;
     }
     return E_UNKNOWN;
+}
+
+/* RFC 2920: behind DATA a client waits for 354; without PIPELINING it waits
+ * for each reply. */
+static bool may_pipeline(const struct serve_session *s)
+{
+    enum smtp_verb verb = s->env->command.verb;
+
+    return s->trusted || verb == SMTP_UNKNOWN ||
+           (s->esmtp && verb != SMTP_DATA) ||
+           s->env->conf->serve.early_talk == CONF_EARLY_TALK_ACCEPT;
 }
 
 /* RFC 5321 4.5.3.1.4: a line may have 512 octets, extensions ask for more. */
@@ -140,8 +229,7 @@ static size_t overlong(struct serve_session *s, struct span in)
         return in.n - (in.p[in.n - 1] == '\r');
     }
     s->skipping = false;
-    bool bare = lf == in.p || lf[-1] != '\r';
-    serve_session_feed(s, bare ? E_BARE_LF : E_GARBLED);
+    feed(s, lf == in.p || lf[-1] != '\r' ? E_BARE_LF : E_GARBLED);
     return (size_t)(lf - in.p) + 1;
 }
 
@@ -158,53 +246,84 @@ static size_t take_line(struct serve_session *s, struct span in)
         return 0;
     size_t n = (size_t)(lf - in.p);
     if (n == 0 || in.p[n - 1] != '\r') {
-        serve_session_feed(s, E_BARE_LF);
+        feed(s, E_BARE_LF);
         return n + 1;
     }
     memcpy(line, in.p, n - 1);
-    struct smtp_command *c = &s->worker->command;
-    bool fine = smtp_command_parse(c, (struct span){ line, n - 1 });
-    serve_session_feed(s, fine ? event_of(s->worker, c->verb) : E_GARBLED);
-    return s->held ? 0 : n + 1; /* a held command is read again */
+    if (!smtp_command_parse(&s->env->command, (struct span){ line, n - 1 }))
+        feed(s, E_GARBLED);
+    else if (in.n > n + 1 && !may_pipeline(s))
+        feed(s, E_EARLY);
+    else
+        feed(s, event_of(s->env));
+    return s->held && s->state != S_END ? 0 : n + 1;
 }
 
-static size_t take_body(struct serve_session *s, struct span in)
+static size_t take_text(struct serve_session *s, struct span in)
 {
-    struct worker *w = s->worker;
+    struct serve_transaction *t = s->transaction;
     size_t used;
     struct span text =
-        smtp_dot_decode(&s->transaction->dot, in.p, in.n, &used, w->decoded);
+        smtp_dot_decode(&t->dot, in.p, in.n, &used, s->env->decoded);
 
-    serve_transaction_take(s->transaction, text.p, text.n);
-    if (s->transaction->dot.ended)
-        serve_session_feed(s, E_DOT);
+    serve_transaction_take(t, text.p, text.n);
+    if (t->dot.ended)
+        feed(s, E_DOT);
     return used;
 }
 
-static bool can_take_input(struct serve_session *s)
+static bool can_take_input(const struct serve_session *s)
 {
-    return !s->held && s->state != S_COMMIT && s->state != S_END &&
+    return !s->held && s->state != S_CONNECTED && s->state != S_CHECK &&
+           s->state != S_COMMIT && s->state != S_END &&
            conn_output_waiting(&s->conn) < CONN_HIGH;
 }
 
-static void take_input(struct serve_session *s)
+/* When the time of all is used up, each session still gets one command a
+ * turn, so none starves. */
+static bool turn_is_over(const struct serve_session *s, unsigned commands,
+                         uint64_t *until)
 {
-    while (can_take_input(s)) {
+    uint64_t all = loop_now(s->env->conns->loop) + TURN_MS;
+    uint64_t now = clock_mono_ms();
+
+    if (commands == 1)
+        *until = now + TURN_SESSION_MS < all ? now + TURN_SESSION_MS : all;
+    return commands >= TURN_COMMANDS || now >= *until;
+}
+
+/* True: there is more, for the next turn. */
+static bool take_a_turn(struct serve_session *s)
+{
+    uint64_t until = 0;
+
+    for (unsigned commands = 0; can_take_input(s); commands++) {
         struct span in = conn_input(&s->conn);
         if (in.n == 0)
             break;
-        size_t used = s->state == S_DATA ? take_body(s, in) : take_line(s, in);
+        if (commands > 0 && turn_is_over(s, commands, &until))
+            return true;
+        size_t used = s->state == S_DATA ? take_text(s, in) : take_line(s, in);
         if (used == 0)
             break;
         conn_consume(&s->conn, used);
     }
+    return false;
+}
+
+static void take_input(struct serve_session *s)
+{
+    s->fed = false;
+    bool more = take_a_turn(s);
     if (s->state == S_END)
         return;
-    if (!can_take_input(s))
+    if (more || !can_take_input(s))
         conn_pause(&s->conn);
-    if (s->worker->stopping && !serve_session_in_transaction(s))
-        serve_session_feed(s, E_STOP);
-    else
+    if (more)
+        conn_resume(&s->conn);
+    if (s->env->stopping && s->state < S_DATA)
+        feed(s, E_STOP);
+    else if (s->fed || s->state == S_DATA) /* part of a line gains no time */
         arm_timeout(s);
 }
 
@@ -213,7 +332,7 @@ static void on_end_event(struct serve_session *s, enum conn_event ev)
     if (ev == CONN_FAILED)
         conn_close(&s->conn);
     if (s->state != S_END)
-        serve_session_feed(s, E_HANGUP);
+        feed(s, E_HANGUP);
     else
         bury(s);
     if (!s->dead && !conn_is_open(&s->conn))
@@ -222,7 +341,7 @@ static void on_end_event(struct serve_session *s, enum conn_event ev)
 
 static void on_conn(struct conn *c, enum conn_event ev)
 {
-    struct serve_session *s = of_conn(c);
+    struct serve_session *s = LOOP_ENTRY(c, struct serve_session, conn);
 
     switch (ev) {
     case CONN_CONNECTED: break;
@@ -239,113 +358,116 @@ static void on_conn(struct conn *c, enum conn_event ev)
         if (s->state == S_END)
             bury(s);
         else
-            serve_session_feed(s, E_TIMEOUT);
+            feed(s, E_TIMEOUT);
         break;
     }
 }
 
-/* --- the start ------------------------------------------------------- */
+/* --- for the owner ---------------------------------------------------- */
 
-static void resume_held(struct serve_session *s)
+static void on_answered(void *ctx)
 {
-    loop_timer_clear(s->worker->loop, &s->hold);
-    if (!s->held)
-        return;
-    s->held = false;
-    conn_resume(&s->conn);
+    serve_session_answered(ctx);
 }
 
-static void on_rdns(void *ctx, enum fcrdns_status status, const char *name)
+void serve_session_answered(struct serve_session *s)
 {
-    struct serve_session *s = ctx;
-    static const char *const words[] = { "ok", "no_ptr", "mismatch", "temp" };
-
-    s->rdns_query = NULL;
-    s->rdns = (unsigned char)status;
-    if (name != NULL && *name != '\0')
-        s->client_name = strdup(name);
-    LOG(status == FCRDNS_OK ? LOG_DEBUG : LOG_INFO, "serve.rdns",
-        LS("sid", s->sid), LS("status", words[status]),
-        LS("name", s->client_name));
-    resume_held(s);
+    if (s->state != S_END && s->held)
+        feed(s, E_ANSWERED);
 }
 
-/* The look-up takes too long for mail that only wants to note the name. */
-static void on_hold_over(struct loop_timer *t)
+struct serve_session *serve_session_new(struct serve_env *env,
+                                        const struct addr *peer)
 {
-    struct serve_session *s = LOOP_ENTRY(t, struct serve_session, hold);
+    struct serve_session *s = calloc(1, sizeof *s);
 
-    if (s->worker->conf->serve.rdns == CONF_RDNS_REQUIRE)
-        return; /* then only the answer counts; the resolver has deadlines */
-    fcrdns_cancel(s->rdns_query);
-    s->rdns_query = NULL;
-    s->rdns = FCRDNS_TEMP;
-    resume_held(s);
+    if (s == NULL)
+        return NULL;
+    s->env = env;
+    s->peer = *peer;
+    s->state = S_CONNECTED;
+    s->since = loop_now(env->conns->loop);
+    s->trusted = env->is_trusted(env->ctx, peer);
+    s->delay.fn = on_delay;
+    session_id_new(s->sid);
+    s->policy.env = &env->policy;
+    s->policy.peer = &s->peer;
+    s->policy.sid = s->sid;
+    s->policy.exempt = s->trusted;
+    s->policy.answered = on_answered;
+    s->policy.ctx = s;
+    return s;
 }
 
-static void greet(struct serve_session *s)
+int serve_session_start(struct serve_session *s, int fd, struct err *e)
 {
     char peer[ADDR_TEXT];
-    struct err e;
 
+    if (conn_open(&s->conn, s->env->conns, fd, on_conn, e) != 0) {
+        close(fd);
+        return -1;
+    }
     addr_text(peer, &s->peer);
     LOG(LOG_INFO, "serve.connect", LS("sid", s->sid), LS("client", peer),
         LN("port", addr_port(&s->peer)));
-    if (s->worker->conf->serve.rdns != CONF_RDNS_OFF)
-        s->rdns_query = fcrdns_ask(s->worker->dns, &s->peer, on_rdns, s, &e);
-    serve_reply(s, 220, NULL, "%s ESMTP mta", s->worker->conf->hostname);
-    arm_timeout(s);
-}
-
-struct serve_session *serve_session_start(struct worker *w, int fd,
-                                          const struct addr *peer)
-{
-    struct serve_session *s = calloc(1, sizeof *s);
-    struct err e;
-
-    if (s == NULL || conn_open(&s->conn, &w->env, fd, on_conn, &e) != 0) {
-        close(fd);
-        free(s);
-        return NULL;
-    }
-    s->worker = w;
-    s->peer = *peer;
-    s->state = S_GREETED;
-    s->rdns = FCRDNS_TEMP;
-    s->since = loop_now(w->loop);
-    s->trusted = worker_trusts(w, peer);
-    s->hold.fn = on_hold_over;
-    session_id_new(s->sid);
-    list_push(&w->sessions, &s->link);
-    w->nsessions++;
-    clients_add(w->shared->clients, w->row, peer);
-    greet(s);
-    return s;
+    feed(s, E_CONNECT);
+    if (s->state != S_END)
+        arm_timeout(s);
+    return 0;
 }
 
 void serve_session_stop(struct serve_session *s)
 {
     if (s->state != S_END)
-        serve_session_feed(s, E_STOP);
+        feed(s, E_STOP);
 }
 
-void serve_session_committed(struct serve_transaction *d, enum commit_result r,
-                             const struct err *why)
+void serve_session_free(struct serve_session **sp)
 {
-    struct serve_session *s = d->session;
+    struct serve_session *s = *sp;
 
     if (s == NULL)
         return;
-    if (r == COMMIT_FAILED && err_is_full(why))
-        d->fault = BODY_NO_ROOM;
-    serve_session_feed(s, r == COMMIT_QUEUED      ? E_QUEUED
-                          : r == COMMIT_DELIVERED ? E_DELIVERED
-                                                  : E_UNSTORED);
+    conn_close(&s->conn);
+    release_transaction(s);
+    policy_cancel(&s->policy);
+    loop_timer_clear(s->env->conns->loop, &s->delay);
+    free(s->helo);
+    free(s);
+    *sp = NULL;
+}
+
+/* One reply for all recipients: SMTP has no more. */
+static enum serve_session_event
+event_of_outcome(const struct serve_transaction *t)
+{
+    enum serve_session_event ev = E_DELIVERED;
+
+    for (const struct list *l = t->recipients.next; l != &t->recipients;
+         l = l->next) {
+        switch (LIST_ENTRY(l, const struct serve_recipient, link)->outcome) {
+        case RECIPIENT_DELIVERED: break;
+        case RECIPIENT_QUEUED: ev = E_QUEUED; break;
+        default: return E_UNSTORED;
+        }
+    }
+    return ev;
+}
+
+void serve_session_committed(struct serve_transaction *t, bool no_room)
+{
+    struct serve_session *s = t->session;
+
+    if (s == NULL)
+        return;
+    if (no_room)
+        t->fault = BODY_NO_ROOM;
+    feed(s, event_of_outcome(t));
     s->transaction = NULL;
     if (s->state == S_END)
         return;
-    if (s->worker->stopping)
-        serve_session_feed(s, E_STOP);
+    if (s->env->stopping)
+        feed(s, E_STOP);
     else
         conn_resume(&s->conn);
 }

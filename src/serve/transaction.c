@@ -22,6 +22,7 @@ struct serve_transaction *serve_transaction_new(struct pool *blocks,
     ++*count;
     d->kept.fd = -1;
     d->arrival = clock_wall_us();
+    list_init(&d->recipients);
     list_init(&d->locals);
     d->dot = (struct smtp_dot_decoder)SMTP_DOT_DECODER_INIT;
     d->header = (struct header_scan)HEADER_SCAN_INIT;
@@ -42,6 +43,8 @@ void serve_transaction_free(struct serve_transaction **dp)
         close(d->kept.fd);
     chain_clear(&d->envelope, d->blocks);
     chain_clear(&d->body, d->blocks);
+    while (d->nrcpt > 0)
+        serve_transaction_drop_recipient(d);
     while ((l = list_pop(&d->locals)) != NULL)
         free(LIST_ENTRY(l, struct serve_local, link));
     --*d->count;
@@ -97,6 +100,43 @@ const char *serve_transaction_local_address(const struct serve_local *l)
     return l->name + strlen(l->name) + 1;
 }
 
+struct serve_recipient *
+serve_transaction_add_recipient(struct serve_transaction *d,
+                                struct span address)
+{
+    struct serve_recipient *r = (void *)d->first;
+
+    if (d->nrcpt > 0 || sizeof *r + address.n + 1 > sizeof d->first)
+        r = malloc(sizeof *r + address.n + 1);
+    if (r == NULL)
+        return NULL;
+    *r = (struct serve_recipient){ .outcome = RECIPIENT_ACCEPTED };
+    memcpy(r->address, address.p, address.n);
+    r->address[address.n] = '\0';
+    list_push(&d->recipients, &r->link);
+    d->nrcpt++;
+    return r;
+}
+
+void serve_transaction_drop_recipient(struct serve_transaction *d)
+{
+    struct serve_recipient *r =
+        LIST_ENTRY(d->recipients.prev, struct serve_recipient, link);
+
+    list_remove(&r->link);
+    if ((void *)r != (void *)d->first)
+        free(r);
+    d->nrcpt--;
+}
+
+void serve_transaction_settle(struct serve_transaction *d,
+                              enum serve_outcome outcome)
+{
+    for (struct list *l = d->recipients.next; l != &d->recipients; l = l->next)
+        LIST_ENTRY(l, struct serve_recipient, link)->outcome =
+            (unsigned char)outcome;
+}
+
 /* From memory to a segment of its own. */
 static int move_to_large(struct serve_transaction *d)
 {
@@ -150,6 +190,21 @@ void serve_transaction_begin(struct serve_transaction *d, struct span trace)
         drop_body(d, BODY_NO_ROOM);
 }
 
+/* The first octets wait until they show whether they begin a header. */
+static int keep_first(struct serve_transaction *d, const char *p, size_t n)
+{
+    if (d->header.first == HEADER_UNDECIDED) {
+        memcpy(d->undecided + d->nundecided, p, n);
+        d->nundecided += n;
+        return 0;
+    }
+    d->begun = true;
+    if ((d->header.first == HEADER_NONE && keep(d, "\r\n", 2) != 0) ||
+        (d->nundecided > 0 && keep(d, d->undecided, d->nundecided) != 0))
+        return -1;
+    return keep(d, p, n);
+}
+
 void serve_transaction_take(struct serve_transaction *d, const char *p,
                             size_t n)
 {
@@ -164,7 +219,7 @@ void serve_transaction_take(struct serve_transaction *d, const char *p,
         drop_body(d, BODY_LOOPS);
     else if ((d->dot.bare_cr || d->dot.bare_lf) && !d->dot.normalize)
         drop_body(d, BODY_BARE_NEWLINE);
-    else if (keep(d, p, n) != 0)
+    else if ((d->begun ? keep(d, p, n) : keep_first(d, p, n)) != 0)
         drop_body(d, BODY_NO_ROOM);
 }
 

@@ -72,6 +72,26 @@ static void turn_away(int fd, const struct addr *peer, const char *why)
     close(fd);
 }
 
+static void start_session(struct worker *w, int fd, const struct addr *peer)
+{
+    struct serve_session *s = serve_session_new(&w->sessions_env, peer);
+    struct err e;
+
+    if (s == NULL) {
+        LOG(LOG_ERROR, "serve.overload",
+            LS("error", "no memory for a session"));
+        close(fd);
+        return;
+    }
+    list_push(&w->sessions, serve_session_link(s));
+    w->nsessions++;
+    clients_add(w->shared->clients, w->row, peer);
+    if (serve_session_start(s, fd, &e) != 0) {
+        log_err(LOG_ERROR, "serve.overload", &e);
+        w->sessions_env.ended(w, s);
+    }
+}
+
 static void take_client(struct worker *w, int fd, const struct addr *peer)
 {
     const struct conf *c = w->conf;
@@ -82,8 +102,8 @@ static void take_client(struct worker *w, int fd, const struct addr *peer)
              clients_of(w->shared->clients, peer) >=
                  (unsigned long long)c->serve.max_clients_per_ip)
         turn_away(fd, peer, "Too many connections from your address");
-    else if (serve_session_start(w, fd, peer) == NULL)
-        LOG(LOG_ERROR, "serve.refused", LS("error", "no memory for a session"));
+    else
+        start_session(w, fd, peer);
 }
 
 /* With a full house the others may have room: then leave the client in the
@@ -106,7 +126,7 @@ static bool leave_to_others(struct worker *w)
 static void be_starved(struct worker *w)
 {
     if (!w->starved)
-        LOG(LOG_ERROR, "serve.refused",
+        LOG(LOG_ERROR, "serve.overload",
             LS("error", "out of descriptors or memory"));
     w->starved = true;
     listen_to_all(w, false);
@@ -177,10 +197,10 @@ static void on_stop(struct loop_io *io, unsigned ready)
         stop_listening(w);
     if (!stop || w->stopping)
         return;
-    w->stopping = true;
+    w->stopping = w->sessions_env.stopping = true;
     for (l = w->sessions.next; l != &w->sessions; l = next) {
         next = l->next;
-        serve_session_stop(LIST_ENTRY(l, struct serve_session, link));
+        serve_session_stop(serve_session_of_link(l));
     }
 }
 
@@ -188,15 +208,16 @@ static void bury_dead(struct worker *w)
 {
     struct list *l;
 
-    while ((l = list_pop(&w->dead)) != NULL)
-        serve_session_free(LIST_ENTRY(l, struct serve_session, link));
+    while ((l = list_pop(&w->dead)) != NULL) {
+        struct serve_session *s = serve_session_of_link(l);
+        serve_session_free(&s);
+    }
 }
 
 static bool somebody_talks(const struct worker *w)
 {
-    for (const struct list *l = w->sessions.next; l != &w->sessions;
-         l = l->next)
-        if (LIST_ENTRY(l, struct serve_session, link)->state != S_END)
+    for (struct list *l = w->sessions.next; l != &w->sessions; l = l->next)
+        if (!serve_session_is_over(serve_session_of_link(l)))
             return true;
     return false;
 }
@@ -228,8 +249,9 @@ static bool gather_more(struct worker *w)
 {
     unsigned n = serve_commit_waiting(w->commit);
 
-    if (n > 0 && n < GATHER_ENOUGH && n < w->ntransactions && !w->stopping &&
-        w->gathered < GATHER_TURNS && loop_nready(w->loop) > 0) {
+    if (n > 0 && n < GATHER_ENOUGH && n < w->sessions_env.transactions &&
+        !w->stopping && w->gathered < GATHER_TURNS &&
+        loop_nready(w->loop) > 0) {
         if (w->gathered++ == 0)
             w->gathered_from = n;
         return true;
@@ -306,35 +328,19 @@ static int open_relay(struct worker *w, struct err *e)
     return 0;
 }
 
-static void open_extra(struct worker *w)
-{
-    const struct conf_list *l = &w->conf->serve.extra_commands;
-
-    for (size_t i = 0; i < l->n; i++)
-        for (unsigned v = 0; v < SMTP_UNKNOWN; v++)
-            if (span_is_nocase(span_of(l->item[i]),
-                               smtp_verb_name((enum smtp_verb)v)))
-                w->extra |= 1u << v;
-}
-
 static int open_parts(struct worker *w, struct err *e)
 {
     size_t clients = (size_t)w->conf->serve.max_clients;
 
-    w->decoded = malloc(2 * CONN_SCRATCH + 2);
-    if (w->decoded == NULL)
-        return err_set(e, ERR_TEMP, 0, "no memory");
     if (loop_new(&w->loop, NULL, e) != 0 ||
         conn_env_init(&w->env, w->loop, BODY_BLOCKS + 4 * clients, e) != 0 ||
         dns_open_conf(&w->dns, w->loop, w->conf, e) != 0 ||
         local_open(&w->local, &w->conf->local, e) != 0 ||
         open_relay(w, e) != 0 ||
-        serve_commit_open(&w->commit, w->conf, w->env.blocks,
-                          serve_session_committed, e) != 0)
+        serve_commit_open(&w->commit, w->conf, w->env.blocks, worker_committed,
+                          e) != 0)
         return -1;
-    open_extra(w);
-    fsm_index_build(&w->fsm, &serve_session_fsm);
-    return 0;
+    return worker_open_env(w, e);
 }
 
 static int open_signals(struct worker *w, struct err *e)
@@ -390,9 +396,8 @@ static void worker_close(struct worker *w)
     struct list *l;
 
     while ((l = list_pop(&w->sessions)) != NULL) {
-        struct serve_session *s = LIST_ENTRY(l, struct serve_session, link);
-        conn_close(&s->conn);
-        serve_session_free(s);
+        struct serve_session *s = serve_session_of_link(l);
+        serve_session_free(&s);
     }
     bury_dead(w);
     serve_commit_close(&w->commit);
@@ -400,7 +405,7 @@ static void worker_close(struct worker *w)
     dns_close(&w->dns);
     conn_env_done(&w->env);
     loop_free(&w->loop);
-    free(w->decoded);
+    serve_env_close(&w->sessions_env);
 }
 
 void worker_main(const struct serve_shared *shared, unsigned row)

@@ -137,16 +137,14 @@ static void prepare(void)
     w.shared = &shared;
     list_init(&w.sessions);
     list_init(&w.dead);
-    w.decoded = malloc(2 * CONN_SCRATCH + 2);
-    MUST(w.decoded != NULL && clients_new(&shared.clients, 1, &e) == 0);
+    MUST(clients_new(&shared.clients, 1, &e) == 0);
+    MUST(unknown_new(&shared.unknown, &e) == 0);
     MUST(loop_new(&w.loop, NULL, &e) == 0);
     MUST(conn_env_init(&w.env, w.loop, 1024, &e) == 0);
     MUST(dns_open_conf(&w.dns, w.loop, &conf, &e) == 0);
     MUST(local_open(&w.local, &conf.local, &e) == 0);
     MUST(net_cidr_parse(&w.relay[0], "127.0.0.0/8", &e) == 0);
     w.nrelay = 1;
-    w.extra = 1u << SMTP_NOOP | 1u << SMTP_HELP;
-    fsm_index_build(&w.fsm, &serve_session_fsm);
 }
 
 /* --- one run ---------------------------------------------------------------- */
@@ -160,8 +158,10 @@ static void turn(void)
     if (serve_commit_waiting(w.commit) > 0)
         serve_commit_run(w.commit);
     conn_flush_all(&w.env);
-    while ((l = list_pop(&w.dead)) != NULL)
-        serve_session_free(LIST_ENTRY(l, struct serve_session, link));
+    while ((l = list_pop(&w.dead)) != NULL) {
+        struct serve_session *s = serve_session_of_link(l);
+        serve_session_free(&s);
+    }
 }
 
 static void hear(struct outcome *o, int fd)
@@ -201,11 +201,17 @@ static size_t piece_of(unsigned *seed, size_t left)
 static void converse(struct outcome *o, struct span in, unsigned seed)
 {
     struct addr peer;
+    struct err e;
     int fd[2];
 
     MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
     MUST(addr_parse_ip(&peer, span_of("127.0.0.1"), 4242));
-    MUST(serve_session_start(&w, fd[0], &peer) != NULL);
+    struct serve_session *s = serve_session_new(&w.sessions_env, &peer);
+    MUST(s != NULL);
+    list_push(&w.sessions, serve_session_link(s));
+    w.nsessions++;
+    clients_add(shared.clients, w.row, &peer);
+    MUST(serve_session_start(s, fd[0], &e) == 0);
     turn();
     for (size_t at = 0, n; at < in.n; at += n) {
         n = piece_of(&seed, in.n - at);
@@ -294,10 +300,12 @@ static void run(struct outcome *o, struct span in, unsigned seed)
 
     o->n = o->promised = o->queued = 0;
     o->content = 0;
-    MUST(serve_commit_open(&w.commit, &conf, w.env.blocks,
-                           serve_session_committed, &e) == 0);
+    MUST(serve_commit_open(&w.commit, &conf, w.env.blocks, worker_committed,
+                           &e) == 0);
+    MUST(worker_open_env(&w, &e) == 0);
     converse(o, in, seed);
     MUST(spool_read_all(queue, true, on_message, o, &e) == 0);
+    serve_env_close(&w.sessions_env);
     serve_commit_close(&w.commit);
     snprintf(segments, sizeof segments, "%s/segments", queue);
     empty(segments);

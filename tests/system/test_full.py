@@ -323,7 +323,7 @@ def test_no_descriptors_for_clients(mta):
     limit(worker, 3)
     inside = [m.raw() for _ in range(3)]
     outside = Raw("127.0.0.1", m.port, greet=False)
-    until("a line about it", lambda: m.events("serve.refused"))
+    until("a line about it", lambda: m.events("serve.overload"))
     begin_cpu, begin_at = seconds_of(worker), time.monotonic()
     # those who are in are served meanwhile, though not their mail
     while time.monotonic() < begin_at + 1:
@@ -341,7 +341,7 @@ def test_no_descriptors_for_clients(mta):
     assert outside.reply()[0] == 220  # it has waited in the backlog
     outside.close()
     assert submit(m, "after", ["user@here.test"]) == 250
-    assert len(m.events("serve.refused")) == 1
+    assert len(m.events("serve.overload")) == 1
     assert worker_of(m) == worker
 
 

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from harness import Mta
+from wire import as_body
 
 BLOCK, MEMORY = 4096, 256 * 1024
 
@@ -44,6 +45,11 @@ BODIES = {
     "header and blank line": b"Subject: x\r\n\r\n",
     "no header": b"just text, no field\r\nand more\r\n",
     "no header, blank line first": b"\r\ntext\r\n",
+    "blank first": b" by evil.test; never\r\nX: y\r\n\r\n",
+    "tab first": b"\tfor <evil@here.test>\r\n\r\n",
+    "a name of 125 octets": b"X" * 125 + b": y\r\n\r\n",
+    "a name of 126 octets": b"X" * 126 + b": y\r\n\r\n",
+    "blank before the colon": b"Subject : x\r\n\r\ny\r\n",
     "one octet": b"x\r\n",
     "one dot": b".\r\n",
     "two dots": b"..\r\n",
@@ -109,6 +115,7 @@ TRACE = (rb"Received: from client\.test \(unknown \[127\.0\.0\.1\]\)\n"
 
 
 def check(m, user, ident, text):
+    text = as_body(text)
     trace = TRACE % ident.encode()
     copies = m.mailbox(user)
     assert len(copies) == 1

@@ -13,6 +13,7 @@ import stat
 import pytest
 
 from harness import Mta, until
+from wire import as_body
 
 ALIASES = r"""
 # who gets what
@@ -496,7 +497,7 @@ def test_mbox(mta):
         assert re.fullmatch(rb"From %s \w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d "
                             rb"\d{4}" % who, line), line
         head = FIELDS.match(got)
-        assert got[head.end():] == texts[i].replace(b"\r\n", b"\n")
+        assert got[head.end():] == as_body(texts[i]).replace(b"\r\n", b"\n")
     box = mailbox.mbox(os.path.join(m.mail, "ann"))
     assert len(box) == len(texts)  # as another program sees it
     box.close()

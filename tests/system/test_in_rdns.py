@@ -163,12 +163,16 @@ def test_pipelined_commands_wait_for_the_answer(dns):
     with system(dns, "require") as m:
         for address, codes in (
                 ("127.0.0.2", [250, 250, 250, 250, 354, 250, 221]),
-                ("127.0.0.4", [250, 250, 550, 550, 554, 500, 500])):
+                ("127.0.0.4", [250, 250, 550, 550, 554])):
             with From(address, m.port) as c:
-                c.send("EHLO client.test\r\nMAIL FROM:<a@client.test>\r\n"
+                assert c.say("EHLO client.test")[0] == codes[0]
+                c.send("MAIL FROM:<a@client.test>\r\n"
                        "RCPT TO:<ann@here.test>\r\nRCPT TO:<bob@here.test>\r\n"
-                       "DATA\r\nSubject: x\r\n.\r\nQUIT\r\n")
-                assert [c.reply()[0] for _ in codes] == codes
+                       "DATA\r\n")
+                assert [c.reply()[0] for _ in codes[1:5]] == codes[1:5]
+                if codes[4] == 354:
+                    c.send("Subject: x\r\n.\r\nQUIT\r\n")
+                    assert [c.reply()[0] for _ in codes[5:]] == codes[5:]
 
 
 def test_name_server_is_silent(dns):
@@ -187,9 +191,9 @@ def test_name_server_is_silent(dns):
             assert code == 250 and took < 10
             assert received_name(warn, "ann") == "unknown"
             with From("127.0.0.2", require.port) as waiting:
-                waiting.send("EHLO client.test\r\nMAIL FROM:<>\r\n"
-                             "RCPT TO:<ann@here.test>\r\n")
-                assert [waiting.reply()[0] for _ in range(2)] == [250, 250]
+                assert waiting.say("EHLO client.test")[0] == 250
+                waiting.send("MAIL FROM:<>\r\nRCPT TO:<ann@here.test>\r\n")
+                assert waiting.reply()[0] == 250
                 # meanwhile the worker serves others
                 for _ in range(10):
                     with From("127.0.0.3", require.port) as c:

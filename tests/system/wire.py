@@ -37,6 +37,13 @@ def decode(data, normalize=False):
     return "250", text
 
 
+def as_body(text):
+    """The text behind a field of somebody else: an empty line keeps apart
+    what does not begin with a field of its own."""
+    apart = text and not re.match(rb"[!-9;-~]+[ \t]*:|\r\n", text[:126])
+    return b"\r\n" + text if apart else text
+
+
 def stuff(text):
     return re.sub(rb"(^|(?<=\r\n))\.", b"..", text)
 

@@ -61,12 +61,66 @@ START_TEST(scan)
 }
 END_TEST
 
+static const struct {
+    const char *text;
+    enum header_first first;
+} firsts[] = {
+    { "", HEADER_UNDECIDED },
+    { "Subject", HEADER_UNDECIDED },
+    { "Subject \t", HEADER_UNDECIDED },
+    { "Subject:", HEADER_FIELD },
+    { "Subject \t: x", HEADER_FIELD },
+    { "\r", HEADER_UNDECIDED },
+    { "\r\n", HEADER_FIELD },
+    { "\r\r", HEADER_NONE },
+    { " x: y", HEADER_NONE },
+    { "\tx", HEADER_NONE },
+    { ":", HEADER_NONE },
+    { "x\r\n", HEADER_NONE },
+    { "From a b: c", HEADER_NONE },
+    { "\303\244: x", HEADER_NONE },
+    { "A: b\r\n c", HEADER_FIELD },
+    { "A: b\r\nnonsense\r\n", HEADER_FIELD },
+};
+
+START_TEST(first_line)
+{
+    const char *text = firsts[_i].text;
+
+    for (size_t piece = 1; piece <= strlen(text) + 1; piece++) {
+        struct header_scan h = HEADER_SCAN_INIT;
+        for (size_t at = 0, n = strlen(text); at < n; at += piece)
+            header_scan(&h, text + at, n - at < piece ? n - at : piece);
+        ck_assert_msg(h.first == firsts[_i].first, "\"%s\": %d", text, h.first);
+    }
+}
+END_TEST
+
+/* However it is cut into pieces: a colon that comes too late is none. */
+START_TEST(first_name_too_long)
+{
+    char text[HEADER_FIRST_MAX + 2];
+
+    memset(text, 'x', sizeof text);
+    for (size_t n = HEADER_FIRST_MAX - 1; n <= HEADER_FIRST_MAX; n++) {
+        struct header_scan h = HEADER_SCAN_INIT;
+        header_scan(&h, text, n);
+        ck_assert_int_eq(h.first, HEADER_UNDECIDED);
+        header_scan(&h, ":", 1);
+        ck_assert_int_eq(h.first,
+                         n < HEADER_FIRST_MAX ? HEADER_FIELD : HEADER_NONE);
+    }
+}
+END_TEST
+
 Suite *mail_header_scan_suite(void);
 Suite *mail_header_scan_suite(void)
 {
     Suite *s = suite_create("mail.header");
     TCase *t = tcase_create("scan");
     tcase_add_loop_test(t, scan, 0, sizeof cases / sizeof cases[0]);
+    tcase_add_loop_test(t, first_line, 0, sizeof firsts / sizeof firsts[0]);
+    tcase_add_test(t, first_name_too_long);
     suite_add_tcase(s, t);
     return s;
 }

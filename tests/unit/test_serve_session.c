@@ -1,9 +1,28 @@
-/* test_serve_session.c - proofs about the server's table. */
+/* test_serve_session.c - the server's session, its table and dialogues.
+ *
+ * A dialogue is played on a socketpair, line by line:
+ *   "C text"  the client sends the line      "c text"  the same without CRLF
+ *   "S text"  the next line of the server begins with text
+ *   "."       the server has nothing to say  "E"       it closes
+ *   "H"       the client hangs up            "Z"       the process stops
+ *   "A"       the check that waits passes    "R", "X"  it rejects: 550, 421
+ *   "N word"  the name of the client: ok, none, temp
+ *   "U"       the user that was looked for is there
+ *   "Q" "V" "F" "G"  the commit: queued, delivered, failed, disk full
+ *   "W"       time passes until the server says something
+ * All around the session is a fake that answers at once, later, or fails. */
+#include "base/clock.h"
 #include "serve/session.h"
 
-#include <check.h>
-
 #include "fsm_check.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 START_TEST(every_event_has_an_answer)
 {
@@ -32,6 +51,754 @@ START_TEST(names_are_complete)
 }
 END_TEST
 
+/* --- dialogues -------------------------------------------------------- */
+
+enum { LINES_MAX = 40 };
+
+/* What is different from the usual. */
+enum {
+    TRUSTED = 1,
+    NO_ID = 2,
+    DISK_FULL = 4,
+    EXTRA = 8,
+    EARLY_OK = 16,
+    REQUIRE_NAME = 32,
+    NOTE_NAME = 64,
+    NO_TIME = 128,
+    SLOW = 256,
+    NO_RESOLVER = 512
+};
+
+#define HI "S 220 mx.test ESMTP"
+#define EHLO                                                                   \
+    HI, "C EHLO c.test", "S 250-mx.test", "S 250-PIPELINING",                  \
+        "S 250-SIZE 1000", "S 250-8BITMIME", "S 250-SMTPUTF8",                 \
+        "S 250 ENHANCEDSTATUSCODES"
+#define MAIL EHLO, "C MAIL FROM:<a@c.test>", "S 250 2.1.0 Ok"
+#define RCPT MAIL, "C RCPT TO:<ann@mx.test>", "S 250 2.1.5 Ok"
+#define DATA RCPT, "C DATA", "S 354 End data"
+#define BODY DATA, "C Subject: x", "C ", "C text", "C ."
+#define QUIT "C QUIT", "S 221 2.0.0 Bye", "E"
+
+/* clang-format off */
+static const struct dialogue {
+    const char *name;
+    unsigned how;
+    const char *waits; /* stages whose check waits: c h m r d t */
+    const char *lines[LINES_MAX];
+} dialogues[] = {
+    { "queued", 0, "", { BODY, ".", "Q", "S 250 2.0.0 Ok: queued as ", QUIT } },
+    { "delivered", 0, "", { BODY, "V", "S 250 2.0.0 Ok: delivered as ", QUIT } },
+    { "commit fails", 0, "",
+      { BODY, "F", "S 451 4.3.0 Error: queue file write error", QUIT } },
+    { "commit on a full disk", 0, "",
+      { BODY, "G", "S 452 4.3.1 Insufficient system storage", QUIT } },
+    { "no id", NO_ID, "",
+      { RCPT, "C DATA", "S 451 4.3.0 Error: queue file", QUIT } },
+    { "full at MAIL", DISK_FULL, "",
+      { EHLO, "C MAIL FROM:<>", "S 452 4.3.1 Insufficient", QUIT } },
+    { "hang-up during the commit", 0, "", { BODY, ".", "H", ".", "Q", "S 250 2.0.0", "E" } },
+    { "hang-up in the text", 0, "", { DATA, "C x", "H", "E" } },
+    { "two messages", 0, "",
+      { BODY, "Q", "S 250 2.0.0", "C MAIL FROM:<>", "S 250", "C RSET",
+        "S 250 2.0.0 Ok", QUIT } },
+    { "commands pipelined", 0, "",
+      { EHLO, "c MAIL FROM:<>\r\nRCPT TO:<ann@mx.test>\r\nDATA\r\n", "S 250",
+        "S 250", "S 354", "c .\r\nQUIT\r\n", ".", "Q", "S 250", "S 221",
+        "E" } },
+    /* every check may wait */
+    { "the banner waits", 0, "c", { ".", "A", HI, QUIT } },
+    { "the banner waits, refused", 0, "c",
+      { ".", "R", "S 550 5.7.1 no c", "E" } },
+    { "the banner waits, early talk", 0, "c",
+      { ".", "C EHLO c.test", ".", "A", "S 554 5.5.0 Error: SMTP protocol",
+        "E" } },
+    { "the banner waits, a relay may talk", TRUSTED, "c",
+      { "C QUIT", ".", "A", HI, "S 221", "E" } },
+    { "EHLO waits", 0, "h",
+      { HI, "C EHLO c.test", ".", "A", "S 250-mx.test greets you" } },
+    { "EHLO refused", 0, "h",
+      { HI, "C EHLO c.test", "R", "S 550 5.7.1 no h", "C MAIL FROM:<>",
+        "S 503 5.5.1 Error: send HELO/EHLO first", QUIT } },
+    { "MAIL waits", 0, "m",
+      { EHLO, "c MAIL FROM:<>\r\nRCPT TO:<ann@mx.test>\r\n", ".", "A",
+        "S 250 2.1.0", "S 250 2.1.5", QUIT } },
+    { "MAIL refused", 0, "m",
+      { EHLO, "C MAIL FROM:<>", "R", "S 550 5.7.1 no m", QUIT } },
+    { "RCPT waits", 0, "r",
+      { MAIL, "C RCPT TO:<ann@mx.test>", ".", "A", "S 250 2.1.5", QUIT } },
+    { "RCPT refused, the session ends", 0, "r",
+      { MAIL, "C RCPT TO:<ann@mx.test>", "X", "S 421 4.7.1 gone r", "E" } },
+    { "DATA waits", 0, "d", { RCPT, "C DATA", ".", "A", "S 354", "H", "E" } },
+    { "DATA refused", 0, "d",
+      { RCPT, "C DATA", "R", "S 550 5.7.1 no d", QUIT } },
+    { "the message waits", 0, "t",
+      { BODY, ".", "A", ".", "Q", "S 250 2.0.0", QUIT } },
+    { "the message waits, refused", 0, "t",
+      { BODY, "R", "S 550 5.7.1 no t", "C MAIL FROM:<>", "S 250", QUIT } },
+    { "the message refused, the session ends", 0, "t",
+      { BODY, "X", "S 421 4.7.1 gone t", "E" } },
+    { "the message waits, the process stops", 0, "t",
+      { BODY, ".", "Z", ".", "A", "Q", "S 250 2.0.0", "S 421 4.3.2 mx.test",
+        "E" } },
+    { "hang-up while a check waits", 0, "r",
+      { MAIL, "C RCPT TO:<ann@mx.test>", ".", "H", ".", "A", "S 250", "E" } },
+    { "stop while a check waits", 0, "r",
+      { MAIL, "C RCPT TO:<ann@mx.test>", ".", "Z", "S 421 4.3.2", "E" } },
+    /* reverse DNS */
+    { "name required", REQUIRE_NAME, "",
+      { MAIL, "C RCPT TO:<ann@mx.test>", ".", "N ok", "S 250 2.1.5",
+        "C RCPT TO:<bob@mx.test>", "S 250", QUIT } },
+    { "no name", REQUIRE_NAME, "",
+      { MAIL, "C RCPT TO:<ann@mx.test>", ".", "N none",
+        "S 550 5.7.25 Client host rejected: cannot find your reverse",
+        "C RCPT TO:<ann@mx.test>", "S 550 5.7.25", QUIT } },
+    { "no name now", REQUIRE_NAME, "",
+      { MAIL, "C RCPT TO:<ann@mx.test>", "N temp", "S 450 4.7.25", QUIT } },
+    { "no resolver", REQUIRE_NAME | NO_RESOLVER, "",
+      { MAIL, "C RCPT TO:<ann@mx.test>", "S 450 4.7.25", QUIT } },
+    { "a relay needs no name", REQUIRE_NAME | TRUSTED, "",
+      { RCPT, "C DATA", "S 354", "H", "E" } },
+    { "the name is noted", NOTE_NAME, "",
+      { RCPT, "C DATA", ".", "N ok", "S 354", "H", "E" } },
+    { "the name is not waited for long", NOTE_NAME, "",
+      { RCPT, "C DATA", ".", "W", "S 354", "H", "E" } },
+    /* recipients */
+    { "the user is looked up later", 0, "",
+      { MAIL, "C RCPT TO:<later@mx.test>", ".", "U", "S 250 2.1.5", QUIT } },
+    { "refusals", 0, "",
+      { MAIL, "C RCPT TO:<x@far.test>", "S 550 5.7.1 Relay access denied",
+        "C RCPT TO:<temp@mx.test>", "S 451 4.3.0 Recipient address rejected:",
+        "C RCPT TO:<loop@mx.test>", "S 554 5.4.6",
+        "C RCPT TO:<many@mx.test>", "S 452 4.5.3 Error: too many recipients",
+        "C RCPT TO:<@>", "S 501 5.1.3 Bad recipient address syntax: ",
+        "C RCPT TO:<ann@mx.test> X=y", "S 555 5.5.4 Unsupported option: X",
+        "C RCPT ann", "S 501 5.5.4 Syntax: RCPT TO:<address>",
+        "C DATA", "S 554 5.5.1 Error: no valid recipients", QUIT } },
+    { "unknown users", 0, "",
+      { MAIL, "C RCPT TO:<u@mx.test>",
+        "S 550 5.1.1 Recipient address rejected: User unknown in local",
+        "C RCPT TO:<u@mx.test>", ".", "W", "S 550 5.1.1",
+        "C RCPT TO:<u@mx.test>", "S 421 4.7.0 Error: too many unknown",
+        "E" } },
+    { "a relay may ask for many", TRUSTED, "",
+      { MAIL, "C RCPT TO:<u@mx.test>", "S 550", "C RCPT TO:<u@mx.test>",
+        "S 550", "C RCPT TO:<u@mx.test>", "S 550", "C RCPT TO:<x@far.test>",
+        "S 250", QUIT } },
+    { "senders", 0, "",
+      { EHLO, "C MAIL FROM:<a@c.test> SIZE=2000",
+        "S 552 5.3.4 Message size exceeds fixed limit",
+        "C MAIL FROM:<a@c.test> SIZE=x", "S 501 5.5.4 Bad message size",
+        "C MAIL FROM:<a@c.test> BODY=x", "S 501 5.5.4",
+        "C MAIL FROM:<a@c.test> SIZE=1 SIZE=1", "S 501 5.5.4",
+        "C MAIL FROM:<@>", "S 501 5.1.7 Bad sender address syntax: ",
+        "C MAIL FROM:<a@c.test> SIZE=10 BODY=8BITMIME SMTPUTF8", "S 250",
+        QUIT } },
+    /* the text */
+    { "too big, lines too long", 0, "",
+      { DATA,
+        "C xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        "c 1234567890123456789012345678901234567890123456789012345678901234567"
+        "890123456789012345678901234567890123456789012345678901234567890123456"
+        "789012345678901234567890123456789012345678901234567890123456789012345"
+        "678901234567890123456789012345678901234567890123456789012345678901234"
+        "567890123456789012345678901234567890123456789012345678901234567890123"
+        "456789012345678901234567890123456789012345678901234567890123456789012"
+        "345678901234567890123456789012345678901234567890123456789012345678901"
+        "234567890123456789012345678901234567890123456789012345678901234567890"
+        "123456789012345678901234567890123456789012345678901234567890123456789"
+        "012345678901234567890123456789012345678901234567890123456789012345678"
+        "901234567890123456789012345678901234567890123456789012345678901234567"
+        "890123456789012345678901234567890123456789012345678901234567890123456"
+        "789012345678901234567890123456789012345678901234567890123456789012345",
+        "c \r\n.\r\n", "S 552 5.3.4 Message size exceeds fixed limit", QUIT } },
+    { "bare LF in the text", 0, "",
+      { DATA, "c a\nb\r\n.\r\n", "S 550 5.5.2 Error: bare <CR> or <LF>",
+        QUIT } },
+    { "a slow text", SLOW, "", { DATA, "c x", "W", "S 421 4.4.2 mx.test", "E" } },
+    /* manners */
+    { "early talk", 0, "", { "E" } },
+    { "early talk is served", EARLY_OK, "", { HI, QUIT } },
+    { "HELO, one command at a time", 0, "",
+      { HI, "C HELO c.test", "S 250 mx.test", "C MAIL FROM:<>", "S 250",
+        "c RCPT TO:<ann@mx.test>\r\nDATA\r\n",
+        "S 554 5.5.0 Error: SMTP protocol synchronization", "E" } },
+    { "text behind DATA", 0, "",
+      { RCPT, "c DATA\r\nSubject: x\r\n", "S 554 5.5.0", "E" } },
+    { "text behind DATA of a relay", TRUSTED, "",
+      { RCPT, "c DATA\r\nSubject: x\r\n.\r\n", "S 354", "Q", "S 250", QUIT } },
+    { "DATA with an argument", 0, "",
+      { RCPT, "C DATA now", "S 501 5.5.4 Syntax: DATA", "C DATA", "S 354", "H",
+        "E" } },
+    { "order", 0, "",
+      { HI, "C RSET", "S 250 2.0.0 Ok", "C RCPT TO:<ann@mx.test>",
+        "S 503 5.5.1 Error: need MAIL", "C DATA",
+        "S 503 5.5.1 Error: need RCPT", QUIT } },
+    { "nested MAIL", 0, "",
+      { MAIL, "C MAIL FROM:<>", "S 503 5.5.1 Error: nested MAIL", QUIT } },
+    { "bad names", 0, "",
+      { HI, "C HELO", "S 501 5.5.4", "C EHLO a b", "S 501 5.5.4", QUIT } },
+    { "not offered, not an error", 0, "",
+      { EHLO, "C NOOP", "S 502 5.5.1", "C NOOP", "S 502", "C HELP", "S 502",
+        "C STARTTLS", "S 502", QUIT } },
+    { "offered", EXTRA, "",
+      { EHLO, "C NOOP", "S 250 2.0.0", "C HELP", "S 214 2.0.0", QUIT } },
+    { "errors are counted", 0, "",
+      { EHLO, "C VRFY ann", "S 502 5.5.1 Command is disabled", "C FROB",
+        "S 500 5.5.1 Error: command not recognized", "c a\rb\r\n",
+        "S 500 5.5.2 Error: bad syntax",
+        "S 421 4.7.0 mx.test Error: too many errors", "E" } },
+    { "a bare LF", 0, "",
+      { EHLO, "c NOOP\nQUIT\r\n", "S 500 5.5.2 Error: bare <LF>", "E" } },
+    { "HTTP", 0, "", { HI, "c GET / HTTP/1.0\r\nMAIL FROM:<>\r\n",
+                       "S 500 5.5.1", "E" } },
+    { "no time", NO_TIME, "", { HI, "S 421 4.4.2 mx.test Error: timeout", "E" } },
+    { "stop", 0, "", { EHLO, "Z", "S 421 4.3.2 mx.test Service not", "E" } },
+    { "stop in the text", 0, "",
+      { DATA, "Z", ".", "c .\r\n", ".", "Z", "Q", "S 250", "S 421", "E" } },
+};
+/* clang-format on */
+
+/* --- the surroundings ------------------------------------------------- */
+
+static struct {
+    const struct dialogue *d;
+    struct conf conf;
+    struct loop *loop;
+    struct conn_env conns;
+    struct serve_env env;
+    struct policy_check checks[16];
+    struct serve_session *session;
+    int fd; /* the client's end */
+    bool over;
+    char got[8192]; /* replies that were not looked at yet */
+    size_t n;
+    unsigned unknown;
+    struct serve_transaction *committing;
+    /* what waits: */
+    struct policy *asked;
+    struct verdict verdict;
+    fcrdns_fn *on_name;
+    void *name_ctx;
+    void (*user_found)(struct serve_session *s);
+    bool user_known;
+} me;
+
+static bool is_trusted(void *ctx, const struct addr *peer)
+{
+    (void)ctx;
+    (void)peer;
+    return me.d->how & TRUSTED;
+}
+
+static bool has_domain(void *ctx, struct span domain)
+{
+    (void)ctx;
+    return span_is_nocase(domain, "mx.test");
+}
+
+static enum local_verdict resolve(void *ctx, struct serve_session *s,
+                                  const struct serve_lookup *l)
+{
+    static const struct local_target box = { LOCAL_MAILBOX, "ann" };
+
+    (void)ctx;
+    ck_assert(s == me.session);
+    if (span_is_nocase(l->local, "temp"))
+        return LOCAL_TEMP;
+    if (span_is_nocase(l->local, "loop"))
+        return LOCAL_LOOP;
+    if (span_is_nocase(l->local, "many"))
+        return LOCAL_STOPPED;
+    if (span_is_nocase(l->local, "u"))
+        return LOCAL_UNKNOWN;
+    if (span_is_nocase(l->local, "later") && !me.user_known) {
+        me.user_found = l->answered;
+        return LOCAL_WAIT;
+    }
+    return l->fn(l->ctx, &box) == 0 ? LOCAL_OK : LOCAL_STOPPED;
+}
+
+static unsigned count_unknown(void *ctx, const struct addr *peer)
+{
+    (void)ctx;
+    (void)peer;
+    return ++me.unknown;
+}
+
+static int new_id(void *ctx, struct msg_id *id, struct err *e)
+{
+    (void)ctx;
+    *id = (struct msg_id){ 0 };
+    return me.d->how & NO_ID ? err_set(e, ERR_TEMP, EIO, "no id") : 0;
+}
+
+static int has_room(void *ctx, uint64_t size, struct err *e)
+{
+    (void)ctx;
+    (void)size;
+    return me.d->how & DISK_FULL ? err_set(e, ERR_TEMP, ENOSPC, "full") : 0;
+}
+
+static void submit(void *ctx, struct serve_transaction *t)
+{
+    (void)ctx;
+    t->in_commit = true;
+    me.committing = t;
+}
+
+static void ended(void *ctx, struct serve_session *s)
+{
+    (void)ctx;
+    me.over |= s == me.session;
+}
+
+static struct fcrdns_query *ask_name(struct dns *dns, const struct addr *client,
+                                     fcrdns_fn *fn, void *ctx, struct err *e)
+{
+    (void)dns;
+    (void)client;
+    if (me.d->how & NO_RESOLVER) {
+        err_set(e, ERR_TEMP, 0, "no memory");
+        return NULL;
+    }
+    me.on_name = fn;
+    me.name_ctx = ctx;
+    return (struct fcrdns_query *)(void *)&me;
+}
+
+static void cancel_name(struct fcrdns_query *q)
+{
+    ck_assert((void *)q == (void *)&me);
+    me.on_name = NULL;
+}
+
+/* Waits for A, R or X when the dialogue says so. */
+static struct verdict ask(struct policy *p, char stage)
+{
+    static char text[] = "no ?", bye[] = "gone ?";
+    struct verdict v = me.verdict;
+
+    if (strchr(me.d->waits, stage) == NULL)
+        return (struct verdict){ .kind = VERDICT_PASS };
+    me.asked = v.kind == VERDICT_WAIT ? p : NULL;
+    me.verdict.kind = VERDICT_WAIT;
+    text[3] = bye[5] = stage;
+    if (v.kind == VERDICT_REJECT) {
+        v.status = v.code == 421 ? "4.7.1" : "5.7.1";
+        v.text = v.code == 421 ? bye : text;
+    }
+    return v;
+}
+
+#define ASK(letter)                                                            \
+    static struct verdict ask_##letter(struct policy *p)                       \
+    {                                                                          \
+        return ask(p, *#letter);                                               \
+    }
+ASK(c)
+ASK(h)
+ASK(m)
+ASK(r)
+ASK(d)
+ASK(t)
+
+static void cancel(struct policy *p)
+{
+    (void)p;
+    me.asked = NULL;
+}
+
+static size_t make_checks(void)
+{
+    static const struct policy_check fakes[] = {
+        { POLICY_CONNECT, "fake", ask_c, NULL },
+        { POLICY_HELO, "fake", ask_h, NULL },
+        { POLICY_MAIL, "fake", ask_m, NULL },
+        { POLICY_RCPT, "fake", ask_r, NULL },
+        { POLICY_DATA, "fake", ask_d, NULL },
+        { POLICY_DOT, "fake", ask_t, cancel },
+    };
+    size_t n = sizeof fakes / sizeof fakes[0];
+
+    ck_assert_uint_le(n + policy_nchecks,
+                      sizeof me.checks / sizeof me.checks[0]);
+    memcpy(me.checks, fakes, sizeof fakes);
+    memcpy(me.checks + n, policy_checks, policy_nchecks * sizeof *me.checks);
+    return n + policy_nchecks;
+}
+
+static void make_conf(void)
+{
+    static char noop[] = "NOOP", help[] = "HELP";
+    static char *extra[] = { noop, help };
+    struct conf *c = &me.conf;
+
+    memset(c, 0, sizeof *c);
+    snprintf(c->hostname, sizeof c->hostname, "mx.test");
+    c->serve.max_message_size = 1000;
+    c->serve.max_recipients = 3;
+    c->serve.max_clients = 10;
+    c->serve.max_errors = 3;
+    c->serve.max_unknown = 1;
+    c->serve.min_rate = me.d->how & SLOW ? 1000 : 0;
+    c->serve.command_timeout = c->serve.data_timeout = 60;
+    c->serve.session_timeout = me.d->how & NO_TIME ? 0 : 3600;
+    if (me.d->how & EARLY_OK)
+        c->serve.early_talk = CONF_EARLY_TALK_ACCEPT;
+    if (me.d->how & EXTRA)
+        c->serve.extra_commands = (struct conf_list){ 2, extra };
+}
+
+static bool row_taken[128];
+
+static void on_row(const struct fsm_row *r)
+{
+    row_taken[r - serve_session_fsm.rows] = true;
+}
+
+static void open_env(void)
+{
+    struct serve_env *env = &me.env;
+    struct err e;
+
+    me.verdict.kind = VERDICT_WAIT;
+    make_conf();
+    ck_assert_int_eq(loop_new(&me.loop, NULL, &e), 0);
+    ck_assert_int_eq(conn_env_init(&me.conns, me.loop, 1000, &e), 0);
+    *env = (struct serve_env){
+        .conf = &me.conf,
+        .conns = &me.conns,
+        .policy = { .checks = me.checks,
+                    .nchecks = make_checks(),
+                    .loop = me.loop,
+                    .rdns = me.d->how & REQUIRE_NAME ? CONF_RDNS_REQUIRE
+                            : me.d->how & NOTE_NAME  ? CONF_RDNS_WARN
+                                                     : CONF_RDNS_OFF,
+                    .ask_name = ask_name,
+                    .cancel_name = cancel_name },
+        .is_trusted = is_trusted,
+        .has_domain = has_domain,
+        .resolve = resolve,
+        .count_unknown = count_unknown,
+        .new_id = new_id,
+        .has_room = has_room,
+        .submit = submit,
+        .ended = ended,
+    };
+    ck_assert_int_eq(serve_env_open(env, &e), 0);
+    env->unknown_delay_ms = 30;
+    env->min_rate_after_ms = me.d->how & SLOW ? 20 : 60000;
+    env->fsm.taken = on_row;
+}
+
+/* A session, and the client's end of its connection. */
+static struct serve_session *connect_client(int *fd, const char *early)
+{
+    struct addr peer;
+    struct err e;
+    int pair[2];
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(fcntl(pair[i], F_SETFL, O_NONBLOCK), 0);
+    ck_assert(addr_parse_ip(&peer, span_of("192.0.2.1"), 4242));
+    if (early != NULL)
+        ck_assert_int_gt(write(pair[1], early, strlen(early)), 0);
+    struct serve_session *s = serve_session_new(&me.env, &peer);
+    ck_assert_ptr_nonnull(s);
+    ck_assert_int_eq(serve_session_start(s, pair[0], &e), 0);
+    *fd = pair[1];
+    return s;
+}
+
+static void turn(int wait_ms)
+{
+    struct err e;
+
+    ck_assert_int_ge(loop_turn(me.loop, wait_ms, &e), 0);
+    conn_flush_all(&me.conns);
+    ssize_t got = recv(me.fd, me.got + me.n, sizeof me.got - 1 - me.n, 0);
+    if (got > 0)
+        me.n += (size_t)got;
+    me.got[me.n] = '\0';
+}
+
+static void settle(void)
+{
+    for (int i = 0; i < 6; i++)
+        turn(0);
+}
+
+static void close_env(void)
+{
+    close(me.fd);
+    for (int i = 0; i < 10 && !me.over; i++)
+        turn(1);
+    ck_assert_msg(me.over, "%s: the session does not end", me.d->name);
+    serve_session_free(&me.session);
+    if (me.committing != NULL)
+        serve_transaction_free(&me.committing);
+    ck_assert_uint_eq(me.env.transactions, 0);
+    ck_assert_uint_eq(pool_used(me.conns.blocks), 0);
+    serve_env_close(&me.env);
+    conn_env_done(&me.conns);
+    loop_free(&me.loop);
+}
+
+/* --- the player ------------------------------------------------------- */
+
+static void expect(const char *want)
+{
+    char *end;
+
+    settle();
+    end = strstr(me.got, "\r\n");
+    ck_assert_msg(end != NULL && strncmp(me.got, want, strlen(want)) == 0,
+                  "%s: wanted \"%s\", got \"%s\"", me.d->name, want, me.got);
+    me.n -= (size_t)(end + 2 - me.got);
+    memmove(me.got, end + 2, me.n + 1);
+}
+
+static void expect_nothing(void)
+{
+    settle();
+    ck_assert_msg(me.n == 0, "%s: unexpected \"%s\"", me.d->name, me.got);
+}
+
+static void send_text(const char *text, const char *end)
+{
+    size_t n = strlen(text);
+
+    ck_assert_int_eq(send(me.fd, text, n, MSG_NOSIGNAL), (ssize_t)n);
+    n = strlen(end);
+    ck_assert_int_eq(send(me.fd, end, n, MSG_NOSIGNAL), (ssize_t)n);
+    settle();
+}
+
+static void expect_end(void)
+{
+    char octet;
+
+    expect_nothing();
+    ck_assert_msg(recv(me.fd, &octet, 1, 0) == 0, "%s: not closed", me.d->name);
+}
+
+static void give_verdict(char letter)
+{
+    struct policy *p = me.asked;
+
+    settle();
+    p = me.asked;
+    ck_assert_msg(p != NULL, "%s: no check waits", me.d->name);
+    me.verdict =
+        (struct verdict){ .kind = letter == 'A' ? VERDICT_PASS : VERDICT_REJECT,
+                          .code = letter == 'X' ? 421 : 550 };
+    policy_answered(p);
+    settle();
+}
+
+static void give_name(const char *word)
+{
+    fcrdns_fn *fn = me.on_name;
+
+    settle();
+    fn = me.on_name;
+    ck_assert_msg(fn != NULL, "%s: no name is wanted", me.d->name);
+    me.on_name = NULL;
+    fn(me.name_ctx,
+       strcmp(word, "ok") == 0     ? FCRDNS_OK
+       : strcmp(word, "none") == 0 ? FCRDNS_NO_PTR
+                                   : FCRDNS_TEMP,
+       strcmp(word, "ok") == 0 ? "c.test" : "");
+}
+
+static void commit(char letter)
+{
+    settle();
+    ck_assert_msg(me.committing != NULL, "%s: nothing to commit", me.d->name);
+    serve_transaction_settle(me.committing, letter == 'Q' ? RECIPIENT_QUEUED
+                                            : letter == 'V'
+                                                ? RECIPIENT_DELIVERED
+                                                : RECIPIENT_UNSTORED);
+    serve_session_committed(me.committing, letter == 'G');
+    serve_transaction_free(&me.committing);
+}
+
+static void play_line(const char *line)
+{
+    switch (line[0]) {
+    case 'C': send_text(line + 2, "\r\n"); break;
+    case 'c': send_text(line + 2, ""); break;
+    case 'S': expect(line + 2); break;
+    case '.': expect_nothing(); break;
+    case 'E': expect_end(); break;
+    case 'H': shutdown(me.fd, SHUT_WR); break;
+    case 'Z':
+        me.env.stopping = true;
+        serve_session_stop(me.session);
+        break;
+    case 'N': give_name(line + 2); break;
+    case 'U':
+        me.user_known = true;
+        me.user_found(me.session);
+        break;
+    case 'W':
+        for (int i = 0; i < 500 && me.n == 0; i++)
+            turn(10);
+        break;
+    case 'A':
+    case 'R':
+    case 'X': give_verdict(line[0]); break;
+    default: commit(line[0]); break;
+    }
+}
+
+static void play(const struct dialogue *d)
+{
+    bool early = strncmp(d->name, "early talk", 10) == 0;
+
+    memset(&me, 0, sizeof me);
+    me.d = d;
+    open_env();
+    me.session = connect_client(&me.fd, early && d->how == 0 ? "x" : NULL);
+    if (early && d->how == 0)
+        expect("554 5.5.0");
+    for (size_t i = 0; i < LINES_MAX && d->lines[i] != NULL; i++)
+        play_line(d->lines[i]);
+    close_env();
+}
+
+/* What a session logs goes to stderr when there is no collector. */
+static int silence(void)
+{
+    int kept = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY);
+
+    ck_assert_int_ge(dup2(null, STDERR_FILENO), 0);
+    close(null);
+    return kept;
+}
+
+static void speak_again(int kept)
+{
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+}
+
+START_TEST(dialogue)
+{
+    int kept = silence();
+
+    play(&dialogues[_i]);
+    speak_again(kept);
+}
+END_TEST
+
+START_TEST(every_row_is_taken)
+{
+    const struct fsm *m = &serve_session_fsm;
+    int kept = silence();
+
+    memset(row_taken, 0, sizeof row_taken);
+    for (size_t i = 0; i < sizeof dialogues / sizeof dialogues[0]; i++)
+        play(&dialogues[i]);
+    speak_again(kept);
+    for (size_t i = 0; i < m->nrows; i++) {
+        const struct fsm_row *r = &m->rows[i];
+        ck_assert_msg(row_taken[i], "no dialogue takes %s on %s [%s] / %s",
+                      r->state == FSM_ANY ? "any" : m->state_names[r->state],
+                      m->event_names[r->event], r->guard_name, r->act_name);
+    }
+}
+END_TEST
+
+/* --- turns and deadlines ---------------------------------------------- */
+
+static const struct dialogue plain = { "plain", 0, "", { NULL } };
+
+static unsigned count_replies(int fd)
+{
+    char text[65536];
+    unsigned lines = 0;
+    ssize_t n = recv(fd, text, sizeof text, 0);
+
+    for (ssize_t i = 0; i < n; i++)
+        lines += text[i] == '\n';
+    return lines;
+}
+
+/* The first client has sent thousands of commands at once; the second says
+ * EHLO behind it and is answered after a turn's worth of them. */
+START_TEST(many_commands_delay_no_other)
+{
+    int kept = silence(), other;
+    static const char line[] = "RCPT TO:<temp@mx.test>\r\n";
+    enum { LINES = 100 };
+    char rcpt[LINES * (sizeof line - 1)];
+    unsigned sent = 0, answered;
+
+    memset(&me, 0, sizeof me);
+    me.d = &plain;
+    open_env();
+    me.session = connect_client(&me.fd, NULL);
+    struct serve_session *second = connect_client(&other, NULL);
+    turn(0);
+    ck_assert_uint_eq(count_replies(other), 1);
+    send_text("EHLO a.test", "\r\n");
+    send_text("MAIL FROM:<>", "\r\n");
+    for (size_t i = 0; i < LINES; i++)
+        memcpy(rcpt + i * (sizeof line - 1), line, sizeof line - 1);
+    while (send(me.fd, rcpt, sizeof rcpt, MSG_NOSIGNAL) == sizeof rcpt)
+        sent += LINES;
+    ck_assert_uint_gt(sent, 500);
+    ck_assert_int_gt(write(other, "EHLO b.test\r\n", 13), 0);
+    me.n = 0;
+    turn(0);
+    ck_assert_uint_eq(count_replies(other), 6);
+    answered = 0;
+    for (size_t i = 0; i < me.n; i++)
+        answered += me.got[i] == '\n';
+    ck_assert_uint_ge(answered, 1);
+    ck_assert_uint_le(answered, 100);
+    for (int i = 0; i < 4000 && answered < sent; i++) {
+        me.n = 0;
+        turn(1);
+        for (size_t k = 0; k < me.n; k++)
+            answered += me.got[k] == '\n';
+    }
+    ck_assert_uint_ge(answered, sent);
+    close(other);
+    turn(0);
+    serve_session_free(&second);
+    close_env();
+    speak_again(kept);
+}
+END_TEST
+
+/* Each octet of a line that never ends gains it no time. */
+START_TEST(a_dripped_line_times_out)
+{
+    int kept = silence();
+
+    memset(&me, 0, sizeof me);
+    me.d = &plain;
+    open_env();
+    me.conf.serve.command_timeout = 1;
+    me.session = connect_client(&me.fd, NULL);
+    expect("220");
+    uint64_t began = clock_mono_ms();
+    while (me.n == 0 && clock_mono_ms() - began < 10000) {
+        (void)!send(me.fd, "N", 1, MSG_NOSIGNAL);
+        turn(100);
+    }
+    expect("421 4.4.2");
+    ck_assert_uint_lt(clock_mono_ms() - began, 5000);
+    close_env();
+    speak_again(kept);
+}
+END_TEST
+
 Suite *serve_session_suite(void);
 Suite *serve_session_suite(void)
 {
@@ -41,6 +808,13 @@ Suite *serve_session_suite(void)
     tcase_add_test(t, every_event_has_an_answer);
     tcase_add_test(t, every_state_is_reached_and_ends);
     tcase_add_test(t, names_are_complete);
+    suite_add_tcase(s, t);
+    t = tcase_create("dialogue");
+    tcase_set_timeout(t, 60);
+    tcase_add_loop_test(t, dialogue, 0, sizeof dialogues / sizeof dialogues[0]);
+    tcase_add_test(t, every_row_is_taken);
+    tcase_add_test(t, many_commands_delay_no_other);
+    tcase_add_test(t, a_dripped_line_times_out);
     suite_add_tcase(s, t);
     return s;
 }

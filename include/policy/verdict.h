@@ -1,0 +1,25 @@
+/* policy/verdict.h - what a check decides about a command or a message.
+ *
+ * A check never replies itself: the session turns a rejection into the reply
+ * and the log line. */
+#ifndef MTA_POLICY_VERDICT_H
+#define MTA_POLICY_VERDICT_H
+
+#include "base/span.h"
+
+enum verdict_kind {
+    VERDICT_PASS,
+    VERDICT_WAIT, /* not known yet: the check is asked again */
+    VERDICT_REJECT
+};
+
+/* The rest is set for a rejection alone.  The texts outlive the reply. */
+struct verdict {
+    enum verdict_kind kind;
+    unsigned short code; /* 421: the session ends too */
+    const char *status;  /* RFC 3463 */
+    const char *text;
+    struct span detail; /* follows the text behind a colon; empty: nothing */
+    const char *check;  /* name of the policy check; NULL: the server's own */
+};
+#endif

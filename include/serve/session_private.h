@@ -1,0 +1,93 @@
+/* serve/session_private.h - the inside of a session, for src/serve/session*.c,
+ * mail_rcpt.c and reply.c alone. */
+#ifndef MTA_SERVE_SESSION_PRIVATE_H
+#define MTA_SERVE_SESSION_PRIVATE_H
+
+#include "serve/session.h"
+
+enum serve_session_state {
+    S_CONNECTED, /* no banner yet */
+    S_GREETED,   /* the banner is out, no HELO yet */
+    S_READY,     /* between transactions */
+    S_MAIL,      /* MAIL accepted, no recipient yet */
+    S_RCPT,      /* at least one recipient */
+    S_DATA,      /* the text arrives */
+    S_CHECK,     /* the dot was seen; checks of the whole message */
+    S_COMMIT,    /* waits for the commit */
+    S_END,
+    S_NSTATES
+};
+
+enum serve_session_event {
+    E_HELO,
+    E_EHLO,
+    E_MAIL,
+    E_RCPT,
+    E_DATA,
+    E_RSET,
+    E_QUIT,
+    E_VRFY,
+    E_NOOP,
+    E_HELP,
+    E_OFF,      /* a command that exists, but is switched off */
+    E_UNKNOWN,  /* no such command */
+    E_GARBLED,  /* not a command: NUL, bare CR, too long */
+    E_BARE_LF,  /* a line that ends in LF alone: framing is in doubt */
+    E_EARLY,    /* octets before the client may send them */
+    E_ANSWERED, /* a check that waited may be asked again */
+    E_TIMEOUT,
+    E_HANGUP, /* the client is gone */
+    E_STOP,   /* this server stops */
+    E_NOUTSIDE,
+    /* of the session itself: start, actions, text, commit */
+    E_CONNECT = E_NOUTSIDE, /* the first of a session */
+    E_CLIENT_OK,
+    E_HELO_OK,
+    E_SENDER_OK,
+    E_RCPT_OK,
+    E_DATA_OK,
+    E_OPENED, /* the transaction has an id and takes text */
+    E_DOT,
+    E_TEXT_OK,
+    E_WAIT,    /* a check must ask first */
+    E_REFUSED, /* by s->verdict */
+    E_QUEUED,
+    E_DELIVERED,
+    E_UNSTORED,
+    E_ENOUGH, /* errors or refusals */
+    E_NEVENTS
+};
+
+/* With a connection that is idle this and no block is all it costs. */
+struct serve_session {
+    struct conn conn;
+    struct list link;
+    struct serve_env *env;
+    struct serve_transaction *transaction;
+    struct policy policy;
+    struct verdict verdict;  /* of the check just made */
+    struct loop_timer delay; /* of a reply about an unknown recipient */
+    char *helo;              /* as said; owned */
+    uint64_t since;          /* ms, monotonic */
+    struct addr peer;
+    char sid[SESSION_ID_TEXT];
+    unsigned char state;
+    bool esmtp, trusted, skipping, rcpt_refused, dead;
+    bool held;    /* the command stays unread until a check has its answer */
+    bool delayed; /* the reply to the command in hand has had its delay */
+    bool fed;     /* an event came since the last look: a whole line */
+    bool bye;     /* QUIT was the last that it sent */
+    unsigned short errors, messages;
+    unsigned short refused; /* since the last message accepted; reply.c */
+};
+
+/* session.c */
+void serve_session_answered(struct serve_session *s);
+void serve_session_delay(struct serve_session *s, unsigned ms);
+bool serve_session_is_slow(const struct serve_session *s); /* its text */
+
+/* mail_rcpt.c: all that is to be looked at before the reply to MAIL, RCPT;
+ * after a pass the transaction has the sender, the recipient. */
+struct verdict serve_mail_check(struct serve_session *s);
+struct verdict serve_rcpt_check(struct serve_session *s);
+#endif

@@ -1,0 +1,98 @@
+/* worker_env.c - what the sessions of a worker ask of it. */
+#include "serve/worker.h"
+
+#include "base/clock.h"
+
+static bool is_trusted(void *ctx, const struct addr *peer)
+{
+    return worker_trusts(ctx, peer);
+}
+
+static bool has_domain(void *ctx, struct span domain)
+{
+    const struct worker *w = ctx;
+
+    return local_has_domain(w->local, domain);
+}
+
+static enum local_verdict resolve(void *ctx, struct serve_session *s,
+                                  const struct serve_lookup *l)
+{
+    const struct worker *w = ctx;
+
+    (void)s; /* the answer never comes later */
+    return local_resolve(w->local, l->local, l->domain, l->fn, l->ctx);
+}
+
+static unsigned count_unknown(void *ctx, const struct addr *peer)
+{
+    struct worker *w = ctx;
+
+    return unknown_count(w->shared->unknown, peer, clock_mono_ms());
+}
+
+static int new_id(void *ctx, struct msg_id *id, struct err *e)
+{
+    struct worker *w = ctx;
+
+    return spool_writer_new_id(w->sessions_env.writer, id, e);
+}
+
+static int has_room(void *ctx, uint64_t size, struct err *e)
+{
+    struct worker *w = ctx;
+
+    return spool_writer_has_room(w->sessions_env.writer, size, e);
+}
+
+static void submit(void *ctx, struct serve_transaction *t)
+{
+    struct worker *w = ctx;
+
+    serve_commit_submit(w->commit, t);
+}
+
+static void ended(void *ctx, struct serve_session *s)
+{
+    struct worker *w = ctx;
+
+    clients_remove(w->shared->clients, w->row, serve_session_peer(s));
+    w->nsessions--;
+    list_remove(serve_session_link(s));
+    list_push(&w->dead, serve_session_link(s));
+}
+
+void worker_committed(struct serve_transaction *t, enum commit_result r,
+                      const struct err *why)
+{
+    serve_transaction_settle(t, r == COMMIT_QUEUED      ? RECIPIENT_QUEUED
+                                : r == COMMIT_DELIVERED ? RECIPIENT_DELIVERED
+                                                        : RECIPIENT_UNSTORED);
+    serve_session_committed(t, r == COMMIT_FAILED && err_is_full(why));
+}
+
+int worker_open_env(struct worker *w, struct err *e)
+{
+    w->sessions_env = (struct serve_env){
+        .conf = w->conf,
+        .conns = &w->env,
+        .policy = { .checks = policy_checks,
+                    .nchecks = policy_nchecks,
+                    .loop = w->loop,
+                    .dns = w->dns,
+                    .rdns = (enum conf_rdns)w->conf->serve.rdns,
+                    .ask_name = fcrdns_ask,
+                    .cancel_name = fcrdns_cancel },
+        .writer = serve_commit_writer(w->commit),
+        .is_trusted = is_trusted,
+        .has_domain = has_domain,
+        .resolve = resolve,
+        .count_unknown = count_unknown,
+        .new_id = new_id,
+        .has_room = has_room,
+        .submit = submit,
+        .ended = ended,
+        .ctx = w,
+    };
+    return serve_env_open(&w->sessions_env, e);
+}
