@@ -176,6 +176,8 @@ static struct serve_transaction *make_transaction(struct worker *w,
         serve_transaction_free(&d);
     if (d != NULL && large)
         d->reserve = pool_left(stage.blocks); /* no room in memory */
+    if (d != NULL)
+        d->begun = true; /* its octets are no header: take them as they are */
     for (uint32_t at = 0; d != NULL && at < l->size; at += sizeof piece) {
         uint32_t n = l->size - at < sizeof piece ? l->size - at : sizeof piece;
         letter_body(number, at, piece, n);
