@@ -71,6 +71,9 @@ enum serve_reply {
 /* `arg` takes the place of %s in the text; NULL where there is none. */
 void serve_reply(struct serve_session *s, enum serve_reply r, const char *arg);
 
+/* To EHLO: the name of this host, and what it offers. */
+void serve_reply_extensions(struct serve_session *s);
+
 /* The verdict that leads to this reply. */
 struct verdict serve_reject(enum serve_reply r);
 

@@ -129,6 +129,19 @@ void serve_reply(struct serve_session *s, enum serve_reply r, const char *arg)
     end_line(s, &b);
 }
 
+void serve_reply_extensions(struct serve_session *s)
+{
+    const struct conf *c = s->env->conf;
+    char text[512];
+    struct buf b = BUF_ON(text);
+
+    buf_addf(&b, "250-%s greets you\r\n250-PIPELINING\r\n", c->hostname);
+    buf_addf(&b, "250-SIZE %lld\r\n250-8BITMIME\r\n",
+             c->serve.max_message_size);
+    buf_adds(&b, "250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n");
+    (void)conn_write(&s->conn, b.p, b.n);
+}
+
 struct verdict serve_reject(enum serve_reply r)
 {
     return (struct verdict){ .kind = VERDICT_REJECT,

@@ -98,19 +98,6 @@ static unsigned char reply_banner(void *ctx)
     return FSM_QUIET;
 }
 
-static void list_extensions(struct serve_session *s)
-{
-    const struct conf *c = s->env->conf;
-    char text[512];
-    struct buf b = BUF_ON(text);
-
-    buf_addf(&b, "250-%s greets you\r\n250-PIPELINING\r\n", c->hostname);
-    buf_addf(&b, "250-SIZE %lld\r\n250-8BITMIME\r\n",
-             c->serve.max_message_size);
-    buf_adds(&b, "250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n");
-    conn_write(&s->conn, b.p, b.n);
-}
-
 static unsigned char reply_hello(void *ctx)
 {
     struct serve_session *s = ctx;
@@ -127,7 +114,7 @@ static unsigned char reply_hello(void *ctx)
     LOG(LOG_DEBUG, "serve.helo", LS("sid", s->sid), LS("helo", s->helo),
         LS("verb", smtp_verb_name(c->verb)));
     if (s->esmtp)
-        list_extensions(s);
+        serve_reply_extensions(s);
     else
         serve_reply(s, REPLY_HELO, hostname_of(s));
     return FSM_QUIET;
