@@ -9,7 +9,7 @@
 #include "send/session_private.h"
 
 /* Write a command; write octets of a body. */
-void send_transaction_say(struct send_session *s, const char *fmt, ...)
+void send_transaction_command(struct send_session *s, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void send_transaction_put(struct send_session *s, const char *p, size_t n);
 
@@ -17,9 +17,9 @@ void send_transaction_put(struct send_session *s, const char *p, size_t n);
 bool send_transaction_chunks(const struct send_session *s);
 
 /* MAIL and all RCPT of a delivery; one more RCPT. */
-void send_transaction_say_envelope(struct send_session *s, struct delivery *j);
+void send_transaction_envelope(struct send_session *s, struct delivery *j);
 bool send_transaction_more_rcpts(const struct send_session *s);
-void send_transaction_say_rcpt(struct send_session *s);
+void send_transaction_rcpt(struct send_session *s);
 
 struct delivery *send_transaction_pop(struct list *deliveries);
 

@@ -85,8 +85,9 @@ static bool begin_chunk(struct send_session *s)
     if (j == NULL || s->displaced)
         return false;
     j = send_transaction_pop(&s->deliveries);
-    send_transaction_say_envelope(s, j);
-    send_transaction_say(s, "BDAT %llu LAST", (unsigned long long)j->body.size);
+    send_transaction_envelope(s, j);
+    send_transaction_command(s, "BDAT %llu LAST",
+                             (unsigned long long)j->body.size);
     s->sending = j;
     s->body_at = 0;
     s->piped = true;

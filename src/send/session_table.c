@@ -121,19 +121,19 @@ static unsigned char next_delivery(void *ctx)
     return FSM_QUIET;
 }
 
-static unsigned char say_ehlo(void *ctx)
+static unsigned char send_ehlo(void *ctx)
 {
     struct send_session *s = ctx;
 
-    send_transaction_say(s, "EHLO %s", s->env->hostname);
+    send_transaction_command(s, "EHLO %s", s->env->hostname);
     return FSM_QUIET;
 }
 
-static unsigned char say_helo(void *ctx)
+static unsigned char send_helo(void *ctx)
 {
     struct send_session *s = ctx;
 
-    send_transaction_say(s, "HELO %s", s->env->hostname);
+    send_transaction_command(s, "HELO %s", s->env->hostname);
     return FSM_QUIET;
 }
 
@@ -160,12 +160,12 @@ static unsigned char pump(void *ctx)
     return send_transaction_pump(ctx);
 }
 
-static unsigned char say_rcpt(void *ctx)
+static unsigned char send_rcpt(void *ctx)
 {
     struct send_session *s = ctx;
 
     s->answered = true;
-    send_transaction_say_rcpt(s);
+    send_transaction_rcpt(s);
     return FSM_QUIET;
 }
 
@@ -210,27 +210,27 @@ static unsigned char note_rcpt(void *ctx)
         return FSM_QUIET;
     if (!send_transaction_more_rcpts(s))
         return E_RCPTS;
-    send_transaction_say_rcpt(s);
+    send_transaction_rcpt(s);
     return FSM_QUIET;
 }
 
-static unsigned char say_data(void *ctx)
+static unsigned char send_data(void *ctx)
 {
-    send_transaction_say(ctx, "DATA");
+    send_transaction_command(ctx, "DATA");
     return FSM_QUIET;
 }
 
-static unsigned char say_rset(void *ctx)
+static unsigned char send_rset(void *ctx)
 {
     send_transaction_finish(ctx);
-    send_transaction_say(ctx, "RSET");
+    send_transaction_command(ctx, "RSET");
     return FSM_QUIET;
 }
 
 static unsigned char refuse_data(void *ctx)
 {
     send_transaction_note_rest(ctx);
-    return say_rset(ctx);
+    return send_rset(ctx);
 }
 
 static unsigned char start_body(void *ctx)
@@ -262,9 +262,9 @@ static unsigned char end_body_go_ahead(void *ctx)
     return go_ahead(ctx);
 }
 
-static unsigned char say_dot(void *ctx)
+static unsigned char send_dot(void *ctx)
 {
-    send_transaction_say(ctx, ".");
+    send_transaction_command(ctx, ".");
     return FSM_QUIET;
 }
 
@@ -321,7 +321,7 @@ static unsigned char end_chunk_rset(void *ctx)
 
     end_chunk(s);
     s->displaced = s->unsettled = false;
-    return say_rset(s);
+    return send_rset(s);
 }
 
 static unsigned char finish_void(void *ctx)
@@ -330,9 +330,9 @@ static unsigned char finish_void(void *ctx)
     return next_delivery(ctx);
 }
 
-static unsigned char say_quit(void *ctx)
+static unsigned char send_quit(void *ctx)
 {
-    send_transaction_say(ctx, "QUIT");
+    send_transaction_command(ctx, "QUIT");
     return FSM_QUIET;
 }
 
@@ -420,7 +420,7 @@ static unsigned char lose_body(void *ctx)
     return FSM_QUIET;
 }
 
-static unsigned char be_killed(void *ctx)
+static unsigned char lose_killed(void *ctx)
 {
     struct send_session *s = ctx;
 
@@ -434,7 +434,7 @@ static unsigned char be_killed(void *ctx)
 static unsigned char turned_away(void *ctx)
 {
     lose_reply(ctx);
-    return say_quit(ctx);
+    return send_quit(ctx);
 }
 
 /* A reply to a message that is not written to its end: it counts, but the
@@ -454,14 +454,14 @@ static const struct fsm_row rows[] = {
     FSM_ROW(S_DIAL,  E_CONNECTED,  NULL,          NULL,              S_GREET),
     FSM_ROW(S_DIAL,  E_STOP,       NULL,          NULL,              S_END),
 
-    FSM_ROW(S_GREET, E_2XX,        NULL,          say_ehlo,          S_EHLO),
+    FSM_ROW(S_GREET, E_2XX,        NULL,          send_ehlo,          S_EHLO),
     FSM_ROW(S_GREET, E_4XX,        NULL,          turned_away,       S_QUIT),
     FSM_ROW(S_GREET, E_5XX,        NULL,          turned_away,       S_QUIT),
     FSM_ROW(S_GREET, E_STOP,       NULL,          NULL,              S_END),
 
     FSM_ROW(S_EHLO,  E_2XX,        NULL,          ready,             S_IDLE),
     FSM_ROW(S_EHLO,  E_4XX,        NULL,          turned_away,       S_QUIT),
-    FSM_ROW(S_EHLO,  E_5XX,        NULL,          say_helo,          S_HELO),
+    FSM_ROW(S_EHLO,  E_5XX,        NULL,          send_helo,          S_HELO),
     FSM_ROW(S_EHLO,  E_STOP,       NULL,          NULL,              S_END),
 
     FSM_ROW(S_HELO,  E_2XX,        NULL,          ready,             S_IDLE),
@@ -473,14 +473,14 @@ static const struct fsm_row rows[] = {
     FSM_ROW(S_IDLE,  E_DELIVERY,   may_chunk,     pump,              S_MAIL),
     FSM_ROW(S_IDLE,  E_DELIVERY,   has_delivery,  begin,             S_MAIL),
     FSM_ROW(S_IDLE,  E_DELIVERY,   NULL,          next_delivery,     S_IDLE),
-    FSM_ROW(S_IDLE,  E_STOP,       NULL,          say_quit,          S_QUIT),
-    FSM_ROW(S_IDLE,  E_TIMEOUT,    NULL,          say_quit,          S_QUIT),
+    FSM_ROW(S_IDLE,  E_STOP,       NULL,          send_quit,          S_QUIT),
+    FSM_ROW(S_IDLE,  E_TIMEOUT,    NULL,          send_quit,          S_QUIT),
     /* a peer may close an idle session */
     FSM_ROW(S_IDLE,  E_421,        NULL,          NULL,              S_END),
     FSM_ROW(S_IDLE,  E_CLOSED,     NULL,          NULL,              S_END),
 
     FSM_ROW(S_MAIL,  E_2XX,        is_piped,      go_on,             S_RCPT),
-    FSM_ROW(S_MAIL,  E_2XX,        NULL,          say_rcpt,          S_RCPT),
+    FSM_ROW(S_MAIL,  E_2XX,        NULL,          send_rcpt,          S_RCPT),
     FSM_ROW(S_MAIL,  E_4XX,        is_piped,      refuse_all,        S_RCPT),
     FSM_ROW(S_MAIL,  E_4XX,        NULL,          refuse_message,    S_IDLE),
     FSM_ROW(S_MAIL,  E_5XX,        is_displaced,  displace,          S_RCPT),
@@ -492,8 +492,8 @@ static const struct fsm_row rows[] = {
     FSM_ROW(S_RCPT,  E_5XX,        NULL,          note_rcpt,         S_RCPT),
     FSM_ROW(S_RCPT,  E_RCPTS,      is_chunked,    NULL,              S_CHUNK),
     FSM_ROW(S_RCPT,  E_RCPTS,      is_piped,      NULL,              S_DATA),
-    FSM_ROW(S_RCPT,  E_RCPTS,      some_taken,    say_data,          S_DATA),
-    FSM_ROW(S_RCPT,  E_RCPTS,      NULL,          say_rset,          S_RSET),
+    FSM_ROW(S_RCPT,  E_RCPTS,      some_taken,    send_data,          S_DATA),
+    FSM_ROW(S_RCPT,  E_RCPTS,      NULL,          send_rset,          S_RSET),
 
     FSM_ROW(S_CHUNK, E_2XX,        is_sending,    lose_order,        S_END),
     FSM_ROW(S_CHUNK, E_4XX,        is_sending,    refuse_early,      S_END),
@@ -519,7 +519,7 @@ static const struct fsm_row rows[] = {
 
     FSM_ROW(S_DATA,  E_3XX,        is_early,      lose_early,        S_END),
     FSM_ROW(S_DATA,  E_3XX,        some_taken,    start_body,        S_BODY),
-    FSM_ROW(S_DATA,  E_3XX,        none_accepted, say_dot,           S_VOID),
+    FSM_ROW(S_DATA,  E_3XX,        none_accepted, send_dot,           S_VOID),
     FSM_ROW(S_DATA,  E_3XX,        NULL,          lose_message,      S_END),
     FSM_ROW(S_DATA,  E_4XX,        NULL,          refuse_data,       S_RSET),
     FSM_ROW(S_DATA,  E_5XX,        NULL,          refuse_data,       S_RSET),
@@ -565,7 +565,7 @@ static const struct fsm_row rows[] = {
     FSM_ROW(FSM_ANY, E_BROKEN,     NULL,          lose_broken,       S_END),
     FSM_ROW(FSM_ANY, E_CLOSED,     NULL,          lose_closed,       S_END),
     FSM_ROW(FSM_ANY, E_TIMEOUT,    NULL,          lose_timeout,      S_END),
-    FSM_ROW(FSM_ANY, E_KILL,       NULL,          be_killed,         S_END),
+    FSM_ROW(FSM_ANY, E_KILL,       NULL,          lose_killed,         S_END),
     FSM_ROW(FSM_ANY, E_CONNECTED,  NULL,          NULL,              FSM_ANY),
     FSM_ROW(FSM_ANY, E_ROOM,       NULL,          NULL,              FSM_ANY),
     FSM_ROW(FSM_ANY, E_DELIVERY,   NULL,          NULL,              FSM_ANY),

@@ -18,7 +18,7 @@ void send_transaction_put(struct send_session *s, const char *p, size_t n)
         s->out_failed = true;
 }
 
-void send_transaction_say(struct send_session *s, const char *fmt, ...)
+void send_transaction_command(struct send_session *s, const char *fmt, ...)
 {
     char line[COMMAND_MAX];
     va_list ap;
@@ -116,7 +116,7 @@ static bool needs_utf8(const struct delivery *j)
     return false;
 }
 
-static void say_mail(struct send_session *s, const struct delivery *j)
+static void write_mail(struct send_session *s, const struct delivery *j)
 {
     bool dsn = has(s, SMTP_EXT_DSN);
     char size[32] = "";
@@ -128,23 +128,24 @@ static void say_mail(struct send_session *s, const struct delivery *j)
      */
     bool eight = has(s, SMTP_EXT_8BITMIME) && (j->flags & SPOOL_8BIT) != 0;
     bool utf8 = has(s, SMTP_EXT_SMTPUTF8) && needs_utf8(j);
-    send_transaction_say(s, "MAIL FROM:<%s>%s%s%s%s%s%s%s", j->sender, size,
-                         eight ? " BODY=8BITMIME" : "", utf8 ? " SMTPUTF8" : "",
-                         dsn && j->ret != NULL ? " RET=" : "",
-                         dsn && j->ret != NULL ? j->ret : "",
-                         dsn && j->envid != NULL ? " ENVID=" : "",
-                         dsn && j->envid != NULL ? j->envid : "");
+    send_transaction_command(s, "MAIL FROM:<%s>%s%s%s%s%s%s%s", j->sender, size,
+                             eight ? " BODY=8BITMIME" : "",
+                             utf8 ? " SMTPUTF8" : "",
+                             dsn && j->ret != NULL ? " RET=" : "",
+                             dsn && j->ret != NULL ? j->ret : "",
+                             dsn && j->envid != NULL ? " ENVID=" : "",
+                             dsn && j->envid != NULL ? j->envid : "");
 }
 
-static void say_one_rcpt(struct send_session *s, struct delivery_rcpt *r)
+static void write_one_rcpt(struct send_session *s, struct delivery_rcpt *r)
 {
     bool dsn = has(s, SMTP_EXT_DSN);
 
-    send_transaction_say(s, "RCPT TO:<%s>%s%s%s%s", r->address,
-                         dsn && r->notify != NULL ? " NOTIFY=" : "",
-                         dsn && r->notify != NULL ? r->notify : "",
-                         dsn && r->orcpt != NULL ? " ORCPT=" : "",
-                         dsn && r->orcpt != NULL ? r->orcpt : "");
+    send_transaction_command(s, "RCPT TO:<%s>%s%s%s%s", r->address,
+                             dsn && r->notify != NULL ? " NOTIFY=" : "",
+                             dsn && r->notify != NULL ? r->notify : "",
+                             dsn && r->orcpt != NULL ? " ORCPT=" : "",
+                             dsn && r->orcpt != NULL ? r->orcpt : "");
     r->step = STEP_SAID;
 }
 
@@ -168,25 +169,25 @@ bool send_transaction_has_remainder(const struct send_session *s)
     return next_open(s->cur) != NULL;
 }
 
-void send_transaction_say_envelope(struct send_session *s, struct delivery *j)
+void send_transaction_envelope(struct send_session *s, struct delivery *j)
 {
     unsigned limit = rcpt_limit(s);
 
     s->messages++;
     j->said = 0;
-    say_mail(s, j);
+    write_mail(s, j);
     for (size_t i = 0; i < j->nrcpt && j->said < limit; i++)
         if (is_open(&j->rcpt[i])) {
-            say_one_rcpt(s, &j->rcpt[i]);
+            write_one_rcpt(s, &j->rcpt[i]);
             j->said++;
         }
 }
 
 /* RFC 2920: DATA ends the group; nothing may follow it before its reply. */
-static void say_group(struct send_session *s, struct delivery *j)
+static void write_group(struct send_session *s, struct delivery *j)
 {
-    send_transaction_say_envelope(s, j);
-    send_transaction_say(s, "DATA");
+    send_transaction_envelope(s, j);
+    send_transaction_command(s, "DATA");
 }
 
 void send_transaction_await(struct send_session *s, struct delivery *j)
@@ -213,10 +214,10 @@ void send_transaction_begin(struct send_session *s)
     s->piped = has(s, SMTP_EXT_PIPELINING);
     j->said = 0;
     if (s->piped) {
-        say_group(s, j);
+        write_group(s, j);
     } else {
         s->messages++;
-        say_mail(s, j);
+        write_mail(s, j);
     }
     send_transaction_await(s, j);
 }
@@ -225,7 +226,7 @@ void send_transaction_begin_ahead(struct send_session *s)
 {
     struct delivery *j = send_transaction_pop(&s->deliveries);
 
-    say_group(s, j);
+    write_group(s, j);
     list_push(&s->ahead, &j->note.link);
 }
 
@@ -241,9 +242,9 @@ bool send_transaction_more_rcpts(const struct send_session *s)
            next_open(s->cur) != NULL;
 }
 
-void send_transaction_say_rcpt(struct send_session *s)
+void send_transaction_rcpt(struct send_session *s)
 {
-    say_one_rcpt(s, next_open(s->cur));
+    write_one_rcpt(s, next_open(s->cur));
     s->said++;
     s->waiting++;
 }

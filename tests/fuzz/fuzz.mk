@@ -21,7 +21,8 @@ $(FUZZ_BUILD)/src/%.o: src/%.c Makefile tests/fuzz/fuzz.mk
 	$(call short,CC,$<)$(FUZZ_CC) $(CPPFLAGS) $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $< \
 	    -fsanitize=fuzzer-no-link,address,undefined
 
-$(FUZZ_BUILD)/src/net/listen.o $(FUZZ_BUILD)/src/base/fs.o: \
+$(FUZZ_BUILD)/src/net/listen.o $(FUZZ_BUILD)/src/base/fs.o \
+$(FUZZ_BUILD)/src/base/rundir.o: \
     CPPFLAGS += -D_GNU_SOURCE
 
 $(FUZZ_LIB): $(FUZZ_OBJS)
