@@ -38,9 +38,8 @@ bool addr_is_v6(const struct addr *a);
 bool addr_is_loopback(const struct addr *a);
 bool addr_eq(const struct addr *a, const struct addr *b); /* with port */
 bool addr_same_host(const struct addr *a, const struct addr *b);
-uint64_t addr_hash_host(const struct addr *a); /* without port */
-uint64_t addr_hash_net(const struct addr *a);  /* an IPv6 one by its /64 */
-uint64_t addr_hash(const struct addr *a);      /* with port */
+uint64_t addr_hash_net(const struct addr *a); /* an IPv6 one by its /64 */
+uint64_t addr_hash(const struct addr *a);     /* with port */
 
 /* "192.0.2.1" or "2001:db8::1", no brackets. */
 bool addr_parse_ip(struct addr *a, struct span text, uint16_t port);

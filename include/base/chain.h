@@ -38,6 +38,8 @@ struct chain {
 
 /* The pool for chains: at most max_blocks blocks. */
 struct pool *chain_pool_new(size_t max_blocks);
+/* Or as many as the bound allows. */
+struct pool *chain_pool_new_bound(struct pool_bound *b);
 
 /* All or nothing: false, with the chain unchanged, when the pool is empty. */
 bool chain_add(struct chain *c, struct pool *p, const void *data, size_t n);

@@ -40,6 +40,7 @@ struct serve_env {
     const struct conf *conf;
     struct conn_env *conns;
     struct policy_env policy;
+    struct pool *bodies;         /* blocks of texts */
     struct spool_writer *writer; /* for texts that do not stay in memory */
     bool stopping;               /* finish what is in hand, then 421 */
     unsigned transactions;       /* open now */

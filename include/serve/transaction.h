@@ -61,7 +61,8 @@ struct serve_transaction {
     struct list link;              /* in the turn of the commit */
     struct serve_session *session; /* NULL: it hung up meanwhile */
     char sid[SESSION_ID_TEXT];
-    struct pool *blocks;
+    struct pool *blocks; /* of the envelope */
+    struct pool *bodies; /* of the text; set by the owner before it comes */
     struct spool_writer *writer;
     struct msg_id id;
     uint64_t arrival, max_size, size; /* size: of the body as received */
@@ -81,7 +82,6 @@ struct serve_transaction {
                                          known */
     size_t nundecided;
     bool begun;      /* it is decided */
-    size_t reserve;  /* blocks that bodies must leave to connections */
     unsigned *count; /* of the transactions there are */
     void *first[(sizeof(struct serve_recipient) + SMTP_ADDRESS_MAX) /
                     sizeof(void *) +

@@ -46,6 +46,9 @@ struct worker {
     struct listener listener[LISTEN_MAX];
     struct loop_io signal_io;
     struct loop_timer accept_again;
+    struct pool *bodies; /* blocks of the texts that arrive */
+    struct pool_bound bodies_bound;
+    struct loop_timer trim; /* of them */
     struct list sessions, dead;
     unsigned nsessions;
     unsigned gathered;      /* turns since the commit has work */

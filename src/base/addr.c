@@ -99,14 +99,6 @@ bool addr_eq(const struct addr *a, const struct addr *b)
     return addr_port(a) == addr_port(b) && addr_same_host(a, b);
 }
 
-uint64_t addr_hash_host(const struct addr *a)
-{
-    size_t n;
-    const unsigned char *p = host_bytes(a, &n);
-
-    return map_hash(p, n);
-}
-
 uint64_t addr_hash_net(const struct addr *a)
 {
     size_t n;

@@ -7,6 +7,11 @@ struct pool *chain_pool_new(size_t max_blocks)
     return pool_new(CHAIN_BLOCK, max_blocks);
 }
 
+struct pool *chain_pool_new_bound(struct pool_bound *b)
+{
+    return pool_new_bound(CHAIN_BLOCK, b);
+}
+
 static size_t tail_room(const struct chain *c)
 {
     return c->tail == NULL ? 0 : (size_t)CHAIN_DATA - c->tail->to;

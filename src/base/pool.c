@@ -1,9 +1,10 @@
 #include "base/pool.h"
 
+#include "base/list.h"
+
 #include <stdint.h>
 #include <stdlib.h>
-
-enum { SLAB_BYTES = 64 * 1024 };
+#include <sys/mman.h>
 
 struct slab {
     struct slab *next;
@@ -13,6 +14,18 @@ struct pool {
     size_t size, max, used, per_slab;
     void *free; /* a chain through the first word of each free object */
     struct slab *slabs;
+    struct pool_bound *bound; /* NULL: the members below are not used */
+    struct list with_room;    /* slabs; those with nothing in them come last */
+    struct list full;
+};
+
+/* Of a pool with a bound.  It begins at a multiple of its size, so an object
+ * finds its slab by its address. */
+struct bound_slab {
+    struct list link;
+    void *free;
+    size_t used;
+    bool touched; /* since the last trim */
 };
 
 /* Objects start at a multiple of what any type may need. */
@@ -22,11 +35,16 @@ union align {
     long double d;
 };
 
-static size_t slab_header(void)
+static size_t aligned(size_t n)
 {
     size_t a = sizeof(union align);
 
-    return (sizeof(struct slab) + a - 1) / a * a;
+    return n == 0 ? a : (n + a - 1) / a * a;
+}
+
+static size_t slab_header(void)
+{
+    return aligned(sizeof(struct slab));
 }
 
 struct pool *pool_new(size_t size, size_t max)
@@ -35,13 +53,129 @@ struct pool *pool_new(size_t size, size_t max)
 
     if (p == NULL)
         return NULL;
-    size_t a = sizeof(union align);
-    size = size == 0 ? a : (size + a - 1) / a * a;
-    size_t per = (SLAB_BYTES - slab_header()) / size;
+    size = aligned(size);
+    size_t per = ((size_t)POOL_SLAB - slab_header()) / size;
     *p = (struct pool){ .size = size, .max = max };
     p->per_slab = per == 0 ? 1 : per > max ? max : per;
     return p;
 }
+
+struct pool *pool_new_bound(size_t size, struct pool_bound *b)
+{
+    struct pool *p = malloc(sizeof *p);
+
+    if (p == NULL)
+        return NULL;
+    *p = (struct pool){ .size = aligned(size), .max = SIZE_MAX, .bound = b };
+    p->per_slab =
+        ((size_t)POOL_SLAB - aligned(sizeof(struct bound_slab))) / p->size;
+    list_init(&p->with_room);
+    list_init(&p->full);
+    return p;
+}
+
+/* --- slabs that go back --------------------------------------------------- */
+
+/* The next mapping usually begins where the last one did, so that most of
+ * them are aligned at once. */
+static void *map_aligned(size_t n)
+{
+    const int prot = PROT_READ | PROT_WRITE, how = MAP_PRIVATE | MAP_ANONYMOUS;
+    char *at = mmap(NULL, n, prot, how, -1, 0);
+
+    if (at == MAP_FAILED || (uintptr_t)at % n == 0)
+        return at == MAP_FAILED ? NULL : at;
+    munmap(at, n);
+    at = mmap(NULL, 2 * n, prot, how, -1, 0);
+    if (at == MAP_FAILED)
+        return NULL;
+    size_t before = n - (uintptr_t)at % n;
+    if (before < n)
+        munmap(at, before);
+    else
+        before = 0;
+    munmap(at + before + n, n - before);
+    return at + before;
+}
+
+static struct bound_slab *add_slab(struct pool *p)
+{
+    if (!p->bound->take(p->bound, POOL_SLAB))
+        return NULL;
+    struct bound_slab *s = map_aligned(POOL_SLAB);
+    if (s == NULL) {
+        p->bound->give(p->bound, POOL_SLAB);
+        return NULL;
+    }
+    char *at = (char *)s + aligned(sizeof *s);
+    for (size_t i = 0; i < p->per_slab; i++, at += p->size) {
+        *(void **)(void *)at = s->free;
+        s->free = at;
+    }
+    list_push(&p->with_room, &s->link);
+    return s;
+}
+
+static void drop_slab(struct pool *p, struct bound_slab *s)
+{
+    list_remove(&s->link);
+    munmap(s, POOL_SLAB);
+    p->bound->give(p->bound, POOL_SLAB);
+}
+
+static void *get_bound(struct pool *p)
+{
+    struct bound_slab *s =
+        list_empty(&p->with_room)
+            ? add_slab(p)
+            : LIST_ENTRY(p->with_room.next, struct bound_slab, link);
+
+    if (s == NULL)
+        return NULL;
+    void *object = s->free;
+    s->free = *(void **)object;
+    s->touched = true;
+    s->used++;
+    p->used++;
+    if (s->free == NULL) {
+        list_remove(&s->link);
+        list_push(&p->full, &s->link);
+    }
+    return object;
+}
+
+static void put_bound(struct pool *p, void *object)
+{
+    struct bound_slab *s =
+        (void *)((char *)object - (uintptr_t)object % POOL_SLAB);
+
+    list_remove(&s->link);
+    *(void **)object = s->free;
+    s->free = object;
+    s->used--;
+    p->used--;
+    if (s->used == 0)
+        list_push(&p->with_room, &s->link);
+    else
+        list_push_front(&p->with_room, &s->link);
+}
+
+bool pool_trim(struct pool *p)
+{
+    struct list *l, *next;
+
+    for (l = p->with_room.next; l != &p->with_room; l = next) {
+        struct bound_slab *s = LIST_ENTRY(l, struct bound_slab, link);
+        next = l->next;
+        if (s->used == 0 && !s->touched)
+            drop_slab(p, s);
+        else
+            s->touched = false;
+    }
+    return !list_empty(&p->with_room) || !list_empty(&p->full);
+}
+
+/* --- objects -------------------------------------------------------------- */
 
 static int grow(struct pool *p)
 {
@@ -61,6 +195,8 @@ static int grow(struct pool *p)
 
 void *pool_get(struct pool *p)
 {
+    if (p->bound != NULL)
+        return get_bound(p);
     if (p->used >= p->max || (p->free == NULL && grow(p) != 0))
         return NULL;
     void *object = p->free;
@@ -73,6 +209,10 @@ void pool_put(struct pool *p, void *object)
 {
     if (object == NULL)
         return;
+    if (p->bound != NULL) {
+        put_bound(p, object);
+        return;
+    }
     *(void **)object = p->free;
     p->free = object;
     p->used--;
@@ -95,6 +235,12 @@ void pool_free(struct pool **p)
     for (struct slab *s = (*p)->slabs, *next; s != NULL; s = next) {
         next = s->next;
         free(s);
+    }
+    if ((*p)->bound != NULL) {
+        list_splice(&(*p)->with_room, &(*p)->full);
+        while (!list_empty(&(*p)->with_room))
+            drop_slab(
+                *p, LIST_ENTRY((*p)->with_room.next, struct bound_slab, link));
     }
     free(*p);
     *p = NULL;

@@ -149,10 +149,11 @@ const struct conf_item conf_items[] = {
         "the number of cores, at least 2", 1, WORKERS_MAX,
         "Processes that serve clients."),
     INT("serve.max_clients", serve.max_clients, "900", 1, CLIENTS_MAX,
-        "Clients that one worker serves at a time."),
+        "Clients that one worker serves at a time; the last tenth of the"
+        " places is for relay networks."),
     INT("serve.max_clients_per_ip", serve.max_clients_per_ip, "50", 1,
         CLIENTS_MAX,
-        "Connections of one address at a time;"
+        "Connections of one address at a time (IPv6: of one /64);"
         " relay networks are not limited."),
     LIST("serve.relay_networks", serve.relay_networks, "127.0.0.0/8,::1/128",
         0, NETWORKS_MOST,

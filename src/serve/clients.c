@@ -7,8 +7,9 @@
 
 enum { BUCKETS = 4096, ROWS_MAX = 1024 };
 
-/* Close together, for those who look at all of them. */
+/* Side by side: each accept and each slab of bodies reads all of them. */
 struct head {
+    volatile size_t memory; /* bytes, of bodies */
     volatile unsigned total;
     volatile bool takes;
 };
@@ -65,6 +66,7 @@ void clients_clear_row(struct clients *c, unsigned row)
 {
     c->head[row].takes = false;
     c->head[row].total = 0;
+    c->head[row].memory = 0;
     for (unsigned i = 0; i < BUCKETS; i++)
         c->row[row].count[i] = 0;
 }
@@ -76,7 +78,7 @@ bool clients_takes(const struct clients *c, unsigned row)
 
 static unsigned bucket_of(const struct addr *a)
 {
-    return (unsigned)(addr_hash_host(a) % BUCKETS);
+    return (unsigned)(addr_hash_net(a) % BUCKETS);
 }
 
 void clients_add(struct clients *c, unsigned row, const struct addr *a)
@@ -99,6 +101,24 @@ unsigned clients_of(const struct clients *c, const struct addr *a)
         if (c->head[r].total > 0)
             sum += c->row[r].count[b];
     return sum;
+}
+
+bool clients_take_memory(struct clients *c, unsigned row, size_t bytes,
+                         size_t max)
+{
+    size_t sum = 0;
+
+    for (unsigned r = 0; r < c->rows; r++)
+        sum += c->head[r].memory;
+    if (bytes > max || sum > max - bytes)
+        return false;
+    c->head[row].memory += bytes;
+    return true;
+}
+
+void clients_give_memory(struct clients *c, unsigned row, size_t bytes)
+{
+    c->head[row].memory -= bytes;
 }
 
 bool clients_room(const struct clients *c, unsigned max)

@@ -134,7 +134,7 @@ static struct verdict open_transaction(struct serve_session *s,
     memcpy(t->sid, s->sid, sizeof s->sid);
     t->flags = flags;
     t->max_size = (uint64_t)env->conf->serve.max_message_size;
-    t->reserve = 2 * (size_t)env->conf->serve.max_clients;
+    t->bodies = env->bodies;
     s->transaction = t;
     s->rcpt_refused = false;
     return pass;

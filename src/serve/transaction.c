@@ -42,7 +42,7 @@ void serve_transaction_free(struct serve_transaction **dp)
     if (d->kept.fd >= 0)
         close(d->kept.fd);
     chain_clear(&d->envelope, d->blocks);
-    chain_clear(&d->body, d->blocks);
+    chain_clear(&d->body, d->bodies);
     while (d->nrcpt > 0)
         serve_transaction_drop_recipient(d);
     while ((l = list_pop(&d->locals)) != NULL)
@@ -154,23 +154,17 @@ static int move_to_large(struct serve_transaction *d)
         chain_iov(&d->body, 0, &v, 1);
         if (spool_large_append(d->large, v.iov_base, v.iov_len, &e) != 0)
             return -1;
-        chain_drop(&d->body, d->blocks, v.iov_len);
+        chain_drop(&d->body, d->bodies, v.iov_len);
     }
     return 0;
-}
-
-static bool fits_in_memory(const struct serve_transaction *d, size_t n)
-{
-    return d->body.n + n <= BODY_MEMORY &&
-           pool_left(d->blocks) > d->reserve + n / CHAIN_DATA + 1;
 }
 
 static int keep(struct serve_transaction *d, const char *p, size_t n)
 {
     struct err e;
 
-    if (d->large == NULL && fits_in_memory(d, n) &&
-        chain_add(&d->body, d->blocks, p, n))
+    if (d->large == NULL && d->body.n + n <= BODY_MEMORY &&
+        chain_add(&d->body, d->bodies, p, n))
         return 0;
     if (d->large == NULL && move_to_large(d) != 0)
         return -1;
@@ -181,7 +175,7 @@ static void drop_body(struct serve_transaction *d, enum body_fault fault)
 {
     d->fault = fault;
     spool_large_abort(&d->large);
-    chain_clear(&d->body, d->blocks);
+    chain_clear(&d->body, d->bodies);
 }
 
 void serve_transaction_begin(struct serve_transaction *d, struct span trace)

@@ -14,17 +14,19 @@
 
 enum {
     ACCEPT_PER_TURN = 64, /* so that others get a turn too */
-    BODY_BLOCKS = 8192,   /* 32 MiB of bodies in memory; more go to larges */
+    OTHER_BLOCKS = 1024,  /* and 4 a client: input, replies, envelopes */
+    TRIM_MS = 1000,       /* slabs of bodies unused for so long go back */
     STOP_WITHIN_MS = 30000,
     LAST_WORDS_MS = 1000, /* of those who only have to read a 421 */
     GATHER_TURNS = 6,     /* and not beyond so many messages: */
     GATHER_ENOUGH = 16,
-    GATHER_MS = 1,  /* the wait of each of these turns, unless */
-    VAIN = 8,       /* commits in a row got nothing by it; then */
-    VAIN_MOST = 64, /* after so many it is tried again */
-    DEAF_MS = 100,  /* out of descriptors, or full: look again */
-    LOOKS = 10,     /* before those are sent away whom nobody else takes */
-    OWN_FDS = 64    /* for the spool, mailboxes, DNS, the log */
+    GATHER_MS = 1,    /* the wait of each of these turns, unless */
+    VAIN = 8,         /* commits in a row got nothing by it; then */
+    VAIN_MOST = 64,   /* after so many it is tried again */
+    DEAF_MS = 100,    /* out of descriptors, or full: look again */
+    LOOKS = 10,       /* before those are sent away whom nobody else takes */
+    RELAY_SHARE = 10, /* a tenth of the places is for relay networks */
+    OWN_FDS = 64      /* for the spool, mailboxes, DNS, the log */
 };
 
 bool worker_trusts(const struct worker *w, const struct addr *peer)
@@ -60,14 +62,11 @@ static void listen_to_all(struct worker *w, bool on)
             log_err(LOG_ERROR, "serve.listen", &e);
 }
 
-static void turn_away(int fd, const struct addr *peer, const char *why)
+static void turn_away(int fd, const char *status, const char *why)
 {
-    char text[ADDR_TEXT], line[160];
-    int n = snprintf(line, sizeof line, "421 4.7.0 %s\r\n", why);
+    char line[160];
+    int n = snprintf(line, sizeof line, "421 %s %s\r\n", status, why);
 
-    addr_text(text, peer);
-    LOG(LOG_WARN, "serve.reject", LS("client", text), LN("code", 421),
-        LS("enhanced", "4.7.0"), LS("why", why));
     (void)!send(fd, line, (size_t)n, MSG_NOSIGNAL);
     close(fd);
 }
@@ -92,26 +91,56 @@ static void start_session(struct worker *w, int fd, const struct addr *peer)
     }
 }
 
+/* A worker is full for others a little earlier than for relay networks, whose
+ * mail must get out while strangers come in crowds. */
+static unsigned open_room(const struct worker *w)
+{
+    unsigned room = worker_room(w->shared);
+
+    return room - room / RELAY_SHARE;
+}
+
+static void refuse_full(const struct worker *w, int fd, const char *client)
+{
+    LOG(LOG_WARN, "serve.overload", LS("client", client),
+        LN("clients", w->nsessions), LS("error", "too many clients"));
+    turn_away(fd, "4.3.2", "Too many connections, try later");
+}
+
+static void refuse_more(int fd, const char *client)
+{
+    static const char status[] = "4.7.0",
+                      why[] = "Too many connections from your address";
+
+    LOG(LOG_WARN, "serve.reject", LS("client", client), LN("code", 421),
+        LS("enhanced", status), LS("why", why));
+    turn_away(fd, status, why);
+}
+
 static void take_client(struct worker *w, int fd, const struct addr *peer)
 {
-    const struct conf *c = w->conf;
+    unsigned long long max =
+        (unsigned long long)w->conf->serve.max_clients_per_ip;
+    bool trusted = worker_trusts(w, peer);
+    char client[ADDR_TEXT];
 
-    if (w->nsessions >= worker_room(w->shared))
-        turn_away(fd, peer, "Too many connections, try later");
-    else if (!worker_trusts(w, peer) &&
-             clients_of(w->shared->clients, peer) >=
-                 (unsigned long long)c->serve.max_clients_per_ip)
-        turn_away(fd, peer, "Too many connections from your address");
+    addr_text(client, peer);
+    if (w->nsessions >= (trusted ? worker_room(w->shared) : open_room(w)))
+        refuse_full(w, fd, client);
+    else if (!trusted && clients_of(w->shared->clients, peer) >= max)
+        refuse_more(fd, client);
     else
         start_session(w, fd, peer);
 }
 
-/* With a full house the others may have room: then leave the client in the
- * backlog for them.  When nobody has, tell it so; also when again and again
- * somebody waits there, for then those with room must be stuck. */
+/* When this worker is full, with or without the places of relay networks, but
+ * another is not, leave the connection in the backlog.  When all are full, or
+ * when the backlog stays so for LOOKS polls because those with room are stuck,
+ * take the client and reject it. */
 static bool leave_to_others(struct worker *w)
 {
-    unsigned max = worker_room(w->shared);
+    unsigned room = worker_room(w->shared), open = open_room(w);
+    unsigned max = w->nsessions >= room ? room : open;
     uint64_t now = loop_now(w->loop);
 
     if (w->nsessions < max || !clients_room(w->shared->clients, max))
@@ -166,6 +195,43 @@ static void on_accept_again(struct loop_timer *t)
 
     if (!w->retired)
         listen_to_all(w, true);
+}
+
+/* --- memory for bodies ----------------------------------------------- */
+
+static bool take_memory(struct pool_bound *b, size_t bytes)
+{
+    struct worker *w = LIST_ENTRY(b, struct worker, bodies_bound);
+
+    if (!clients_take_memory(w->shared->clients, w->row, bytes,
+                             (size_t)w->conf->serve.body_memory))
+        return false;
+    if (!loop_timer_is_set(&w->trim))
+        loop_timer_set(w->loop, &w->trim, TRIM_MS);
+    return true;
+}
+
+static void give_memory(struct pool_bound *b, size_t bytes)
+{
+    struct worker *w = LIST_ENTRY(b, struct worker, bodies_bound);
+
+    clients_give_memory(w->shared->clients, w->row, bytes);
+}
+
+static void on_trim(struct loop_timer *t)
+{
+    struct worker *w = LOOP_ENTRY(t, struct worker, trim);
+
+    if (pool_trim(w->bodies))
+        loop_timer_set(w->loop, &w->trim, TRIM_MS);
+}
+
+static int open_bodies(struct worker *w, struct err *e)
+{
+    w->trim.fn = on_trim;
+    w->bodies_bound = (struct pool_bound){ take_memory, give_memory };
+    w->bodies = chain_pool_new_bound(&w->bodies_bound);
+    return w->bodies != NULL ? 0 : err_set(e, ERR_TEMP, 0, "no memory");
 }
 
 /* --- stopping -------------------------------------------------------- */
@@ -333,7 +399,8 @@ static int open_parts(struct worker *w, struct err *e)
     size_t clients = (size_t)w->conf->serve.max_clients;
 
     if (loop_new(&w->loop, NULL, e) != 0 ||
-        conn_env_init(&w->env, w->loop, BODY_BLOCKS + 4 * clients, e) != 0 ||
+        conn_env_init(&w->env, w->loop, OTHER_BLOCKS + 4 * clients, e) != 0 ||
+        open_bodies(w, e) != 0 ||
         dns_open_conf(&w->dns, w->loop, w->conf, e) != 0 ||
         local_open(&w->local, &w->conf->local, e) != 0 ||
         open_relay(w, e) != 0 ||
@@ -404,6 +471,7 @@ static void worker_close(struct worker *w)
     local_close(&w->local);
     dns_close(&w->dns);
     conn_env_done(&w->env);
+    pool_free(&w->bodies);
     loop_free(&w->loop);
     serve_env_close(&w->sessions_env);
 }

@@ -83,6 +83,7 @@ int worker_open_env(struct worker *w, struct err *e)
                     .rdns = (enum conf_rdns)w->conf->serve.rdns,
                     .ask_name = fcrdns_ask,
                     .cancel_name = fcrdns_cancel },
+        .bodies = w->bodies,
         .writer = serve_commit_writer(w->commit),
         .is_trusted = is_trusted,
         .has_domain = has_domain,

@@ -141,6 +141,8 @@ static void prepare(void)
     MUST(unknown_new(&shared.unknown, &e) == 0);
     MUST(loop_new(&w.loop, NULL, &e) == 0);
     MUST(conn_env_init(&w.env, w.loop, 1024, &e) == 0);
+    w.bodies = chain_pool_new(1024);
+    MUST(w.bodies != NULL);
     MUST(dns_open_conf(&w.dns, w.loop, &conf, &e) == 0);
     MUST(local_open(&w.local, &conf.local, &e) == 0);
     MUST(net_cidr_parse(&w.relay[0], "127.0.0.0/8", &e) == 0);

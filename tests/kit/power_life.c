@@ -174,10 +174,10 @@ static struct serve_transaction *make_transaction(struct worker *w,
     }
     if (spool_writer_new_id(writer, &d->id, &e) != 0)
         serve_transaction_free(&d);
-    if (d != NULL && large)
-        d->reserve = pool_left(stage.blocks); /* no room in memory */
-    if (d != NULL)
+    if (d != NULL) {
+        d->bodies = large ? stage.no_blocks : stage.blocks;
         d->begun = true; /* its octets are no header: take them as they are */
+    }
     for (uint32_t at = 0; d != NULL && at < l->size; at += sizeof piece) {
         uint32_t n = l->size - at < sizeof piece ? l->size - at : sizeof piece;
         letter_body(number, at, piece, n);
@@ -395,6 +395,7 @@ void life_run(struct life *l)
     stage.life = l;
     stage.random = l->seed;
     stage.blocks = chain_pool_new(8192);
+    stage.no_blocks = chain_pool_new(0);
     make_dir(me.dir, "life");
     make_dir(me.other, "judge");
     stage.conf.local.mailbox =
@@ -411,6 +412,7 @@ void life_run(struct life *l)
     model_free();
     l->sent += nletters;
     pool_free(&stage.blocks);
+    pool_free(&stage.no_blocks);
     kit_remove_tree(me.dir);
     kit_remove_tree(me.other);
 }

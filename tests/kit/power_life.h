@@ -10,8 +10,8 @@ struct life_stage {
     struct life *life;
     uint64_t random;
     struct conf conf;
-    struct pool *blocks;
-    bool faults; /* some call has failed */
+    struct pool *blocks, *no_blocks; /* no_blocks: bodies go to disk */
+    bool faults;                     /* some call has failed */
 };
 extern struct life_stage stage;
 

@@ -88,11 +88,13 @@ def free_port(host="127.0.0.1"):
             return port
 
 
-def connect(host, port, deadline=DEADLINE):
+def connect(host, port, deadline=DEADLINE, source=None):
     """A connected socket, retrying while the server is not there yet."""
     def attempt():
         try:
-            return socket.create_connection((host, port), timeout=DEADLINE)
+            return socket.create_connection(
+                (host, port), timeout=DEADLINE,
+                source_address=(source, 0) if source else None)
         except (ConnectionRefusedError, ConnectionResetError):
             return None
     return until("connect to %s:%d" % (host, port), attempt, deadline)
@@ -133,8 +135,8 @@ def send_signal(pid, signo):
 class Raw:
     """SMTP as bytes: says exactly what it is told."""
 
-    def __init__(self, host, port, greet=True):
-        self.sock = connect(host, port)
+    def __init__(self, host, port, greet=True, source=None):
+        self.sock = connect(host, port, source=source)
         self.file = self.sock.makefile("rb")
         if greet:
             assert self.reply()[0] == 220

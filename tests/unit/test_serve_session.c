@@ -470,6 +470,7 @@ static void open_env(void)
     *env = (struct serve_env){
         .conf = &me.conf,
         .conns = &me.conns,
+        .bodies = me.conns.blocks,
         .policy = { .checks = me.checks,
                     .nchecks = make_checks(),
                     .loop = me.loop,

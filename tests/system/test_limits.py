@@ -1,0 +1,173 @@
+"""What a server has little of: memory for bodies, places for clients."""
+
+import contextlib
+import os
+
+import pytest
+
+from harness import MTA, UNDER_VALGRIND, Mta, Raw, tree_of, until
+from processes import find, workers
+
+MIB = 1 << 20
+LIMIT = 64 * MIB
+CLIENTS, BODY = 300, 200 * 1000
+LINE = b"x" * 98
+SANITIZED = "/san" in MTA or UNDER_VALGRIND
+
+
+# --- memory -----------------------------------------------------------------
+
+class Group:
+    """A control group (v1 or v2) with a limit of memory, for as long as the
+    block lasts.  path is None where none can be made."""
+
+    def __init__(self, limit):
+        self.limit, self.path = limit, None
+
+    def __enter__(self):
+        for mount, name in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+                            ("/sys/fs/cgroup", "memory.max")):
+            path = "%s/mta-test-%d" % (mount, os.getpid())
+            with contextlib.suppress(OSError):
+                os.mkdir(path)
+                try:
+                    with open(os.path.join(path, name), "w") as f:
+                        f.write("%d" % self.limit)
+                    self.path = path
+                    return self
+                except OSError:
+                    os.rmdir(path)
+        return self
+
+    def __exit__(self, *_):
+        if self.path is not None:
+            until("the group is empty", lambda: not self.pids())
+            os.rmdir(self.path)
+
+    def pids(self):
+        with open(os.path.join(self.path, "cgroup.procs")) as f:
+            return f.read().split()
+
+    def enter(self):
+        """For the new process itself, before mta begins."""
+        with open(os.path.join(self.path, "cgroup.procs"), "w") as f:
+            f.write("0")
+
+    def kills(self):
+        for name in ("memory.oom_control", "memory.events"):
+            with contextlib.suppress(OSError):
+                with open(os.path.join(self.path, name)) as f:
+                    return sum(int(x.split()[1]) for x in f
+                               if x.split()[0] == "oom_kill")
+        return 0
+
+
+def anonymous(pid):
+    """Bytes of memory that are of no file."""
+    with contextlib.suppress(OSError):
+        with open("/proc/%d/status" % pid) as f:
+            return sum(int(x.split()[1]) * 1024 for x in f
+                       if x.startswith("RssAnon:"))
+    return 0
+
+
+def begin_body(m, i):
+    """A client in DATA whose text is there but for the dot; or the reply that
+    it got before."""
+    c = Raw("127.0.0.1", m.port)
+    for line in ("EHLO client.test", "MAIL FROM:<a@client.test>",
+                 "RCPT TO:<u%d@here.test>" % (i % 10), "DATA"):
+        got = c.say(line)
+        if got[0] not in (250, 354):
+            return c, got[0]
+    c.send(b"Subject: %d\r\n\r\n" % i + (LINE + b"\r\n") * (BODY // 100))
+    return c, 0
+
+
+@pytest.mark.skipif(SANITIZED, reason="they need much memory themselves")
+def test_many_bodies_in_little_memory():
+    """300 clients with 200 KB each where 64 MiB are all there is: nobody is
+    killed, each message is taken or refused for now.  Where no control group
+    can be made, the bound is set and the memory of the processes measured."""
+    settings = {"serve.max_clients_per_ip": CLIENTS + 10, "serve.workers": 2}
+    with contextlib.ExitStack() as stack:
+        group = stack.enter_context(Group(LIMIT))
+        if group.path is None:
+            settings["serve.body_memory"] = "16M"
+        m = stack.enter_context(Mta(
+            "run", settings, limit=group.enter if group.path else None))
+        find(m, "send")
+        until("two workers", lambda: len(workers(m)) == 2)
+        tree = tree_of(m.process.pid)
+        idle = sum(anonymous(p) for p in tree)
+        clients = [begin_body(m, i) for i in range(CLIENTS)]
+        busy = sum(anonymous(p) for p in tree)
+        print("idle %d KiB, busy %d KiB" % (idle >> 10, busy >> 10))
+        assert busy - idle < 24 * MIB  # a quarter, and the segments' state
+        for c, refused in clients:
+            if not refused:
+                c.send(b".\r\n")
+        codes = [refused or c.reply()[0] for c, refused in clients]
+        print({code: codes.count(code) for code in codes})
+        assert set(codes) <= {250, 452}
+        assert codes.count(250) > CLIENTS / 2
+        assert tree_of(m.process.pid) == tree  # nobody was killed
+        if group.path is not None:
+            assert group.kills() == 0
+        until("idle memory goes back",
+              lambda: sum(anonymous(p) for p in tree) - idle < 4 * MIB)
+        assert sum(len(m.mailbox("u%d" % i)) for i in range(10)) == \
+            codes.count(250)
+        for c, _ in clients:
+            c.close()
+
+
+def test_bodies_beyond_the_bound_go_to_disk(mta):
+    """One bound for all workers; what finds no memory is stored all the
+    same."""
+    m = mta("serve", {"serve.body_memory": "1M", "serve.workers": 2})
+    clients = [begin_body(m, i) for i in range(12)]
+    assert not any(refused for _, refused in clients)
+
+    texts = [f for top, _, names in os.walk(m.queue) for f in names
+             if os.path.getsize(os.path.join(top, f)) > BODY // 2]
+    assert len(texts) >= 12 - MIB // BODY, texts
+    for c, _ in clients:
+        c.send(b".\r\n")
+    assert [c.reply()[0] for c, _ in clients] == [250] * 12
+    for i in range(10):
+        for text in m.mailbox("u%d" % i):
+            assert text.endswith(b"\n\n" + (LINE + b"\n") * (BODY // 100))
+
+
+# --- places -----------------------------------------------------------------
+
+def open_clients(m, n, source):
+    """Greeted so many times from that address; the code of each greeting."""
+    found = []
+    for _ in range(n):
+        c = Raw("127.0.0.1", m.port, greet=False, source=source)
+        found.append((c, c.reply()))
+    return found
+
+
+def codes_of(clients):
+    return [got[0] for _, got in clients]
+
+
+def test_the_last_tenth_is_for_relay_networks(mta):
+    m = mta("serve", {"serve.workers": 1, "serve.max_clients": 20,
+                      "serve.relay_networks": ["127.0.0.2/32"]})
+    until("the first client has left", lambda: m.events("serve.disconnect"))
+    strangers = open_clients(m, 19, "127.0.0.1")
+    assert codes_of(strangers) == [220] * 18 + [421]
+    assert strangers[-1][1][1][0].startswith("4.3.2 ")
+    ours = open_clients(m, 3, "127.0.0.2")
+    assert codes_of(ours) == [220, 220, 421]
+    assert ours[0][0].say("EHLO client.test")[0] == 250
+    said = until("two lines", lambda: len(m.events("serve.overload")) == 2
+                 and m.events("serve.overload"))
+    assert [e["client"] for e in said] == ["127.0.0.1", "127.0.0.2"]
+    assert {e["error"] for e in said} == {"too many clients"}
+    for c, _ in strangers + ours:
+        c.close()
