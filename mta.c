@@ -10,6 +10,11 @@ static int unknown(const char *word)
 {
     const char *near = command_nearest(word);
 
+    if (command_unbuilt(word, NULL)) {
+        fprintf(stderr, "mta: the command '%s' is not in this version\n", word);
+        return EX_USAGE;
+    }
+
     fprintf(stderr, "mta: unknown command '%s'", word);
     if (near != NULL)
         fprintf(stderr, "; did you mean '%s'?", near);
@@ -22,6 +27,8 @@ int main(int argc, char **argv)
     if (argc < 1)
         return EX_USAGE;
     const struct command *c = command_by_program(argv[0]);
+    if (c == NULL && command_unbuilt(argv[0], NULL))
+        return unknown(argv[0]);
     if (c == NULL && argc > 1) {
         if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)
             argv[1] = "help";

@@ -1,4 +1,5 @@
-/* base/addr.h - addresses of hosts and networks, IPv4 and IPv6 alike.
+/* base/addr.h - addresses of hosts and networks, IPv4 and IPv6 alike, and the
+ * text host:port.
  *
  * An IPv4-mapped IPv6 address (::ffff:1.2.3.4, as a dual-stack listener
  * reports its IPv4 clients) is always turned into plain IPv4. */
@@ -6,6 +7,7 @@
 #define MTA_BASE_ADDR_H
 
 #include "base/err.h"
+#include "base/idn.h"
 #include "base/span.h"
 
 #include <netinet/in.h>
@@ -26,7 +28,16 @@ struct net_cidr {
     unsigned bits;
 };
 
-enum { ADDR_TEXT = 46, ADDR_PORT_TEXT = 56 };
+/* A host and, perhaps, a port, as settings and flags write them. */
+struct host_port {
+    char host[IDN_MAX]; /* in its one form (base/idn.h); "": none */
+    uint16_t port;      /* 0: none was given */
+    bool bracketed;     /* [host]: no look-up of the MX of this name */
+    bool numeric;       /* host is an address: addr, with the port */
+    struct addr addr;
+};
+
+enum { ADDR_TEXT = 46, ADDR_PORT_TEXT = 56, HOST_PORT_TEXT = IDN_MAX + 8 };
 
 socklen_t addr_len(const struct addr *a);
 void addr_from_sockaddr(struct addr *a, const struct sockaddr *sa);
@@ -44,9 +55,13 @@ uint64_t addr_hash(const struct addr *a);     /* with port */
 /* "192.0.2.1" or "2001:db8::1", no brackets. */
 bool addr_parse_ip(struct addr *a, struct span text, uint16_t port);
 
-/* "1.2.3.4:25", "[::1]:25", "25" is not accepted; without a port:
- * default_port.  Numeric only, never asks DNS. */
-int addr_parse(struct addr *a, const char *text, uint16_t default_port,
+/* The one parser of host:port: "host", "host:25", "[host]:25", "192.0.2.1:25",
+ * "[2001:db8::1]:25", "[IPv6:::1]", "2001:db8::1".  Never asks DNS. */
+int host_port_parse(struct host_port *h, struct span text, struct err *e);
+void host_port_text(char out[HOST_PORT_TEXT], const struct host_port *h);
+
+/* The same for addresses alone; without a port: default_port. */
+int addr_parse(struct addr *a, struct span text, uint16_t default_port,
                struct err *e);
 void addr_text(char out[ADDR_TEXT], const struct addr *a);
 void addr_port_text(char out[ADDR_PORT_TEXT], const struct addr *a);
@@ -56,7 +71,8 @@ void addr_literal(char out[ADDR_PORT_TEXT], const struct addr *a);
 
 /* "10.0.0.0/8", "::1/128", or an address alone. Bits beyond the prefix must
  * be zero. */
-int net_cidr_parse(struct net_cidr *c, const char *text, struct err *e);
+int net_cidr_parse(struct net_cidr *c, struct span text, struct err *e);
+void net_cidr_text(char out[ADDR_PORT_TEXT], const struct net_cidr *c);
 bool net_cidr_has(const struct net_cidr *c, const struct addr *a);
 
 /* "4.3.2.1.in-addr.arpa" / nibbles under ip6.arpa, into >= 80 bytes. */

@@ -8,6 +8,7 @@
 #ifndef MTA_CLI_COMMANDS_H
 #define MTA_CLI_COMMANDS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -33,6 +34,10 @@ void command_list(FILE *out);
 
 /* The name of `given` closest to a known command, or NULL. */
 const char *command_nearest(const char *given);
+
+/* Is this a command, or a word or flag of it, that a later version will
+ * have?  word NULL: the command, by its name or by argv[0]. */
+bool command_unbuilt(const char *command, const char *word);
 
 int cmd_config(int argc, char **argv);
 int cmd_fsm(int argc, char **argv);

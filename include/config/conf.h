@@ -5,48 +5,17 @@
  * name + _FILE names a file that holds the value), the configuration file
  * (libconfig), the defaults.  All of them pass through one table in
  * src/config/table.c, which also writes `mta config --dump`, conf/mta.conf
- * and the manual.  After loading the values do not change; a reload makes a
- * new struct. */
+ * and the manual.  Text is parsed there, once, into the types below.  After
+ * loading the values do not change; a reload makes a new struct. */
 #ifndef MTA_CONFIG_CONF_H
 #define MTA_CONFIG_CONF_H
 
 #include "base/err.h"
+#include "config/types.h"
 
-#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
-
-enum { CONF_NAME_MAX = 256, CONF_TEXT_MAX = 1024, CONF_PATH_MAX = 1024 };
-
-/* A list of strings; made once, exactly as long as it needs to be. */
-struct conf_list {
-    size_t n;
-    char **item;
-};
-
-enum conf_log_level { CONF_DEBUG, CONF_INFO, CONF_WARN, CONF_ERROR };
-enum conf_log_format { CONF_LOG_TEXT, CONF_LOG_JSON };
-enum conf_mailbox { CONF_MAILDIR, CONF_MBOX };
-enum conf_rdns { CONF_RDNS_OFF, CONF_RDNS_WARN, CONF_RDNS_REQUIRE };
-enum conf_early_talk { CONF_EARLY_TALK_REJECT, CONF_EARLY_TALK_ACCEPT };
-enum conf_newline { CONF_NEWLINE_REJECT, CONF_NEWLINE_NORMALIZE };
-enum conf_tls {
-    CONF_TLS_NONE,
-    CONF_TLS_MAY,
-    CONF_TLS_ENCRYPT,
-    CONF_TLS_VERIFY
-};
-
-/* Local delivery, which the server and the sender have in common. */
-struct conf_local {
-    struct conf_list domains; /* default: localhost and hostname */
-    char mail_dir[CONF_PATH_MAX];
-    int mailbox;
-    char users[CONF_PATH_MAX];   /* passwd, file:PATH or any */
-    char aliases[CONF_PATH_MAX]; /* empty: none */
-    char recipient_delimiter[8];
-};
 
 /* Times are seconds, sizes are bytes; enums are stored as int. */
 struct conf {
@@ -59,34 +28,33 @@ struct conf {
         int level, format;
     } log;
     struct {
-        struct conf_list servers; /* empty: those of resolv.conf */
+        struct conf_addrs servers; /* empty: those of resolv.conf */
         long long timeout;
     } dns;
     struct conf_local local;
     struct {
-        struct conf_list listen;
+        struct conf_listeners listen;
         long long workers, max_clients, max_clients_per_ip;
-        struct conf_list relay_networks;
+        struct conf_networks relay_networks;
         int rdns;
-        struct conf_list extra_commands;
+        unsigned extra_commands; /* of enum conf_extra */
         long long max_message_size, max_recipients;
         long long command_timeout, data_timeout, session_timeout;
         long long max_errors, max_unknown;
         long long min_rate;    /* octets a second; 0: off */
         long long body_memory; /* of all workers together */
         int early_talk, bare_newline;
-        char tls_cert[CONF_PATH_MAX], tls_key[CONF_PATH_MAX];
     } serve;
     struct {
         long long workers;
         long long queue_lifetime, retry_min, retry_max, warn_after;
         long long port;
-        char relay_host[CONF_NAME_MAX];
-        char relay_user[CONF_NAME_MAX], relay_password[CONF_TEXT_MAX];
+        struct host_port relay_host; /* host "": none */
         int tls;
         long long session_linger;
-        struct conf_list routes;
+        struct conf_routes routes;
     } send;
+    char (*origin)[CONF_ORIGIN_MAX]; /* of each row of the table */
 };
 
 /* One override from the command line, in order; later ones win.  `where` is
@@ -98,20 +66,31 @@ struct conf_override {
     const char *key, *value, *where;
 };
 
+typedef void conf_warn_fn(void *ctx, const char *text);
+
 struct conf_source {
     const char *file; /* NULL: MTA_CONFIG, else /etc/mta/mta.conf if there */
     const struct conf_override *over;
     size_t nover;
+    conf_warn_fn *warn; /* for what does not stop a start; NULL: silence */
+    void *warn_ctx;
 };
 
-/* 0; or -1 with *e naming file and line (or variable, or flag), the fault,
- * and the nearest key there is.  Takes nothing from a failed load: *c is
+/* 0; or -1 with *e naming file and line (or variable, or flag), the key, the
+ * fault, and what would be right.  Takes nothing from a failed load: *c is
  * then empty.  Calls nothing that needs the network but the look-up of the
  * host's own name. */
 int conf_load(struct conf *c, const struct conf_source *from, struct err *e);
 
 /* Gives back lists; accepts a struct that was zeroed or failed to load. */
 void conf_free(struct conf *c);
+
+/* For a fault that only a use of the value shows: put "file:line: key: " in
+ * front of *e, or the name of the variable or flag.  Returns -1. */
+int conf_fault(const struct conf *c, const char *key, struct err *e);
+
+/* Is this the default, set nowhere? */
+bool conf_is_default(const struct conf *c, const char *key);
 
 /* For `mta config`: commented defaults; effective values with their origin
  * (load first, with the same source); the OPTIONS part of the man page. */

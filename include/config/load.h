@@ -7,12 +7,9 @@
 
 #include "config/table.h"
 
-enum { CONF_ORIGIN_MAX = 256 };
-
 struct conf_loading {
     struct conf *c;
     const struct conf_source *from;
-    char origin[CONF_ITEMS_MAX][CONF_ORIGIN_MAX]; /* by row; "": not set */
 };
 
 /* All layers, into ld->c, which is emptied first; leaves it empty when it
@@ -20,8 +17,11 @@ struct conf_loading {
 int conf_load_all(struct conf_loading *ld, struct conf *c,
                   const struct conf_source *from, struct err *e);
 
-const char *conf_origin(const struct conf_loading *ld,
-                        const struct conf_item *it);
+/* Where the value comes from; "": not set yet. */
+const char *conf_origin(const struct conf *c, const struct conf_item *it);
+
+void conf_note(struct conf_loading *ld, const struct conf_item *it,
+               const char *origin);
 
 /* Set and note the origin; a failure is told as "origin: key: fault". */
 int conf_take(struct conf_loading *ld, const struct conf_item *it,
@@ -30,10 +30,13 @@ int conf_take_list(struct conf_loading *ld, const struct conf_item *it,
                    const struct span *el, size_t n, const char *origin,
                    struct err *e);
 
-/* "origin: no setting 'key'; did you mean 'other'?"  Returns -1. */
+/* "origin: no setting 'key'; did you mean 'other'?", or that a later version
+ * has it.  Returns -1. */
 int conf_unknown(const char *origin, const char *key, struct err *e);
 
 /* The layers; each returns 0, or -1 with *e. */
+int conf_load_begin(struct conf_loading *ld, struct conf *c,
+                    const struct conf_source *from, struct err *e);
 int conf_load_defaults(struct conf_loading *ld, struct err *e);
 int conf_load_derived(struct conf_loading *ld, struct err *e);
 int conf_load_file(struct conf_loading *ld, struct err *e);
@@ -41,7 +44,10 @@ int conf_load_env(struct conf_loading *ld, struct err *e);
 int conf_load_flags(struct conf_loading *ld, struct err *e);
 
 /* What no single setting can know. */
-int conf_check(const struct conf_loading *ld, struct err *e);
+int conf_check(const struct conf *c, struct err *e);
+
+void conf_warn(const struct conf_loading *ld, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* The configuration as libconfig text instead of a file, for tests. */
 int conf_load_text(struct conf_loading *ld, const char *text, struct err *e);

@@ -9,15 +9,25 @@
 #include "base/span.h"
 #include "config/conf.h"
 
+/* Lists stand last. */
 enum conf_type {
-    CONF_STRING, /* char[]; bounds are those of the length */
-    CONF_PATH,   /* the same; made absolute, except "-" and "" */
-    CONF_SECRET, /* a string that is never printed */
-    CONF_INT,    /* long long */
-    CONF_TIME,   /* long long, seconds */
-    CONF_SIZE,   /* long long, bytes */
-    CONF_ENUM,   /* int, the index of the word */
-    CONF_LIST    /* struct conf_list; bounds are those of the number */
+    CONF_STRING,   /* char[]; bounds are those of the length */
+    CONF_PATH,     /* the same; made absolute, except "-" and "" */
+    CONF_SECRET,   /* a string that is never printed */
+    CONF_ACCOUNT,  /* a string: a user or group, by name or number */
+    CONF_HOSTNAME, /* a string: a name or an address in brackets */
+    CONF_INT,      /* long long */
+    CONF_TIME,     /* long long, seconds */
+    CONF_SIZE,     /* long long, bytes */
+    CONF_ENUM,     /* int, the index of the word */
+    CONF_WORDS,    /* unsigned, a bit for each word */
+    CONF_USERS,    /* struct conf_users */
+    CONF_HOP,      /* struct host_port */
+    CONF_DOMAINS,  /* struct conf_domains; bounds are those of the number */
+    CONF_ADDRS,
+    CONF_NETWORKS,
+    CONF_LISTENERS,
+    CONF_ROUTES
 };
 
 enum { CONF_ITEMS_MAX = 64, CONF_LIST_MAX = 1024 };
@@ -34,7 +44,7 @@ struct conf_item {
     conf_derive_fn *derive;
     const char *derived; /* what derive finds, for people */
     long long min, max;
-    const char *const *words; /* of an enum, or all that a list may hold */
+    const char *const *words; /* of an enum or of words */
     const char *help;         /* sentences: comment and manual */
 };
 
@@ -50,6 +60,12 @@ const char *conf_nearest(const char *given);
 /* The word that a person may have meant, or NULL; words end in NULL. */
 const char *conf_nearest_word(const char *const *words, const char *given);
 
-/* Is it the name of a group, as "serve" is? */
+/* Is it the name of a group, as "serve" is?  Unbuilt ones too. */
 bool conf_is_group(struct span name);
+
+/* Is this a key, a group of keys, or a value of this key, that a later
+ * version will have?  The table of them is src/config/unbuilt.c. */
+bool conf_unbuilt_key(struct span key);
+bool conf_unbuilt_group(struct span name);
+bool conf_unbuilt_value(const char *key, struct span value);
 #endif

@@ -1,8 +1,9 @@
 /* config/value.h - values of settings: from text, and back to text.
  *
  * For src/config, and commands whose own flags are times.  Errors name the
- * value and what is wrong with it, not the setting: the caller knows where
- * it came from.  The value of a secret is in no error. */
+ * value (of a list: the element) and what is wrong with it, not the setting:
+ * the caller knows where it came from.  The value of a secret is in no
+ * error. */
 #ifndef MTA_CONFIG_VALUE_H
 #define MTA_CONFIG_VALUE_H
 
@@ -20,6 +21,8 @@ int conf_parse_size(struct span text, long long *bytes, struct err *e);
  * their number; more than CONF_LIST_MAX are counted, not stored. */
 size_t conf_split(struct span text, struct span el[CONF_LIST_MAX]);
 
+bool conf_is_list(const struct conf_item *it); /* words too */
+
 /* Set the field from text, in bounds, or leave it alone and fail.  Lists are
  * split at commas. */
 int conf_set(struct conf *c, const struct conf_item *it, struct span text,
@@ -31,8 +34,7 @@ int conf_set_list(struct conf *c, const struct conf_item *it,
 int conf_add_list(struct conf *c, const struct conf_item *it,
                   const struct span *el, size_t n, struct err *e);
 
-struct conf_list *conf_list_of(struct conf *c, const struct conf_item *it);
-void conf_list_free(struct conf_list *l);
+void conf_list_free(struct conf *c, const struct conf_item *it);
 
 /* As the file has it: quoted text, numbers, [ "a", "b" ]; as JSON: times in
  * seconds, sizes in bytes.  A secret that is set is "***". */

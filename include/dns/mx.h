@@ -6,7 +6,7 @@
  * left out too when others are there, and the answer then holds for a minute
  * only.  An MX that is a CNAME is followed.  Addresses of each host: IPv6
  * first when wanted, then IPv4.  A domain with U-labels is looked up by its
- * A-labels (dns/idn.h); [1.2.3.4] is not a domain: not for here. */
+ * A-labels (base/idn.h); [1.2.3.4] is not a domain: not for here. */
 #ifndef MTA_DNS_MX_H
 #define MTA_DNS_MX_H
 

@@ -63,7 +63,7 @@ struct dns_request;
 typedef void dns_fn(void *ctx, const struct dns_answer *answer);
 
 struct dns_options {
-    const char *const *servers; /* "ip" or "ip:port"; none: resolv.conf */
+    const struct addr *servers; /* none: those of resolv.conf */
     size_t nservers;
     unsigned timeout_ms; /* of one try; 0: 5000 */
     unsigned tries;      /* in all, over the servers in turn; 0: 3 */

@@ -16,9 +16,9 @@ struct dns_servers {
     struct dns_server s[DNS_SERVERS_MAX];
 };
 
-/* "ip" or "ip:port".  None: those of resolv.conf; none there, or no such
- * file: 127.0.0.1.  More than DNS_SERVERS_MAX are not looked at. */
-int dns_servers_set(struct dns_servers *s, const char *const *texts, size_t n,
+/* None: those of resolv.conf; none there, or no such file: 127.0.0.1.  More
+ * than DNS_SERVERS_MAX are not looked at. */
+int dns_servers_set(struct dns_servers *s, const struct addr *given, size_t n,
                     struct err *e);
 
 /* The `nameserver` lines of a file; what is not an address is passed over.

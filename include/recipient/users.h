@@ -8,12 +8,13 @@
 
 #include "base/err.h"
 #include "base/span.h"
+#include "config/conf.h"
 
 #include <stdbool.h>
 
 struct users;
 
-int users_open(struct users **u, const char *source, struct err *e);
+int users_open(struct users **u, const struct conf_users *c, struct err *e);
 void users_close(struct users **u); /* accepts NULL */
 
 enum user_found { USER_NO, USER_YES, USER_TEMP };

@@ -25,15 +25,10 @@ struct route {
     enum route_kind kind;
     char host[CONF_NAME_MAX]; /* lower case */
     uint16_t port;
-    const char *why;  /* of ROUTE_BAD */
-    const char *rule; /* the entry or setting that decided; NULL: MX */
+    const char *why; /* of ROUTE_BAD */
 };
 
 /* is_local: what local_has_domain() says of it. */
 void route_find(struct route *r, const struct conf *c, struct span domain,
                 bool is_local);
-
-/* "host", "host:port", "[host]:port" (no MX), "192.0.2.1", "[::1]:25".
- * False: none of them. */
-bool route_parse(struct route *r, struct span next_hop, uint16_t port);
 #endif

@@ -14,7 +14,7 @@
 #include "serve/unknown.h"
 #include "serve/yield.h"
 
-enum { LISTEN_MAX = 16, RELAY_NETWORKS_MAX = 64 };
+enum { LISTEN_MAX = 16 };
 
 /* What the master prepares and every worker inherits by fork(). */
 struct serve_shared {
@@ -40,8 +40,6 @@ struct worker {
     struct dns *dns;
     struct local *local;
     struct serve_commit *commit;
-    struct net_cidr relay[RELAY_NETWORKS_MAX];
-    size_t nrelay;
     struct serve_env sessions_env;
     struct listener listener[LISTEN_MAX];
     struct loop_io signal_io;

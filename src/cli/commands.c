@@ -122,6 +122,43 @@ void command_list(FILE *out)
     fputs("\n'mta help COMMAND' says more.\n", out);
 }
 
+/* Commands of the interface that this version lacks, and what it lacks of
+ * those that it has: a use is told so, and is no slip. */
+bool command_unbuilt(const char *command, const char *word)
+{
+    static const struct {
+        const char *command, *word;
+    } unbuilt[] = {
+        { "deliver", NULL },      { "sendmail", NULL },
+        { "newaliases", NULL },   { "check", NULL },
+        { "route", NULL },        { "dkim", NULL },
+        { "log", "--address" },   { "log", "--event" },
+        { "log", "--since" },     { "log", "--until" },
+        { "queue", "--domain" },  { "queue", "--sender" },
+        { "queue", "--state" },   { "queue", "--older" },
+        { "queue", "--reply" },   { "queue", "--sort" },
+        { "queue", "--all" },     { "queue", "--dry-run" },
+        { "queue", "--timeout" }, { "queue", "--openmetrics" },
+        { "queue", "hold" },      { "queue", "release" },
+        { "queue", "retry" },     { "queue", "delete" },
+        { "queue", "flush" },     { "queue", "drain" },
+        { "queue", "stats" },
+    };
+    const char *slash = strrchr(command, '/');
+
+    if (slash != NULL)
+        command = slash + 1;
+    if (strncmp(command, "mta-", 4) == 0)
+        command += 4;
+    for (size_t i = 0; i < sizeof unbuilt / sizeof unbuilt[0]; i++)
+        if (strcmp(unbuilt[i].command, command) == 0 &&
+            (word == NULL ? unbuilt[i].word == NULL
+                          : unbuilt[i].word != NULL &&
+                                strcmp(unbuilt[i].word, word) == 0))
+            return true;
+    return false;
+}
+
 int cmd_help(int argc, char **argv)
 {
     if (argc < 2) {
@@ -130,7 +167,11 @@ int cmd_help(int argc, char **argv)
     }
     const struct command *c = command_find(argv[1]);
     if (c == NULL) {
-        fprintf(stderr, "mta help: no command '%s'\n", argv[1]);
+        fprintf(stderr, "mta help: %s '%s'%s\n",
+                command_unbuilt(argv[1], NULL) ? "the command" : "no command",
+                argv[1],
+                command_unbuilt(argv[1], NULL) ? " is not in this version"
+                                               : "");
         return EX_USAGE;
     }
     command_usage(stdout, c);

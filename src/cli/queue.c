@@ -106,7 +106,7 @@ int cmd_queue(int argc, char **argv)
     static const struct option flags[] = {
         OPTION_SETTING("--queue-dir", "queue_dir"),
     };
-    static const struct options_spec spec = { flags, 1, 0, 2 };
+    static const struct options_spec spec = { flags, 1, 0, -1 };
     struct options o;
     int status = EX_USAGE;
 
@@ -119,6 +119,8 @@ int cmd_queue(int argc, char **argv)
         status = one(&o, false);
     else if (strcmp(verb, "cat") == 0 && o.nargs == 2)
         status = one(&o, true);
+    else if (command_unbuilt("queue", verb))
+        fprintf(stderr, "mta queue: '%s' is not in this version\n", verb);
     else
         fputs("usage: mta queue list | show ID | cat ID\n", stderr);
     options_done(&o);

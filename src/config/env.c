@@ -1,5 +1,6 @@
 /* env.c - settings from the environment. */
 #include "config/load.h"
+#include "config/value.h"
 
 #include "base/suggest.h"
 
@@ -58,7 +59,7 @@ static int take_from_file(struct conf_loading *ld, const struct conf_item *it,
 
     if (n < 0)
         return err_set(e, ERR_PERM, errno, "%s: %s", name, path);
-    for (ssize_t i = 0; i < n && it->type == CONF_LIST; i++)
+    for (ssize_t i = 0; i < n && conf_is_list(it); i++)
         if (text[i] == '\n')
             text[i] = ','; /* one element a line is fine too */
     snprintf(origin, sizeof origin, "%s=%.180s", name, path);
@@ -81,51 +82,79 @@ static int take_item(struct conf_loading *ld, const struct conf_item *it,
     return text != NULL ? conf_take(ld, it, span_of(text), name, e) : 0;
 }
 
-/* Two slips or fewer away from a name that we know; NULL when it is one. */
-static const char *slip(const char *given, char near[ENV_NAME_MAX + 8])
+/* The name of a variable as a key: with the _ that may be dots as they are. */
+static bool is_unbuilt(const char *given)
+{
+    char key[ENV_NAME_MAX];
+    size_t n = strlen(given);
+
+    if (n > 5 && strcmp(given + n - 5, "_FILE") == 0)
+        n -= 5;
+    if (!span_copy(key, sizeof key, (struct span){ given + 4, n - 4 }))
+        return false;
+    ascii_lower_str(key);
+    char *dot = strchr(key, '_');
+    if (dot != NULL)
+        *dot = '.';
+    return conf_unbuilt_key(span_of(key));
+}
+
+/* The name that is meant when another is given, or NULL; the same name
+ * counts. */
+static const char *nearest(const char *given, char near[ENV_NAME_MAX + 8],
+                           unsigned *least)
 {
     char name[ENV_NAME_MAX + 8];
-    unsigned least = 3;
 
+    *least = 8;
     for (size_t i = 0; i < nconf_items; i++)
         for (int file = 0; file < 2; file++) {
             conf_env_name(name, ENV_NAME_MAX, conf_items[i].key);
             if (file)
                 memcpy(name + strlen(name), "_FILE", 6);
             unsigned d = edit_distance(given, name);
-            if (d == 0)
-                return NULL;
-            if (d < least) {
-                least = d;
+            if (d < *least) {
+                *least = d;
                 snprintf(near, ENV_NAME_MAX + 8, "%s", name);
             }
         }
-    return least < 3 ? near : NULL;
+    return *least < 8 ? near : NULL;
 }
 
-/* Others may use the prefix too (an orchestrator sets MTA_SERVICE_HOST for a
- * service called mta), so only what looks like a slip is refused. */
-static int refuse_slips(struct err *e)
+/* Others use the prefix too: an orchestrator sets MTA_SERVICE_HOST for a
+ * service called mta.  So a name that means nothing stops no start. */
+static int look_at(const struct conf_loading *ld, const char *given,
+                   struct err *e)
 {
-    char given[ENV_NAME_MAX], near[ENV_NAME_MAX + 8];
+    char near[ENV_NAME_MAX + 8];
+    unsigned least;
+    const char *meant = nearest(given, near, &least);
 
-    for (char **v = environ; v != NULL && *v != NULL; v++) {
-        struct span name = { *v, span_find(span_of(*v), '=') };
-        if (name.n < 4 || memcmp(name.p, "MTA_", 4) != 0 ||
-            !span_copy(given, sizeof given, name) ||
-            strcmp(given, "MTA_CONFIG") == 0 || slip(given, near) == NULL)
-            continue;
-        return err_set(e, ERR_PERM, 0,
-                       "environment: no setting '%s'; did you mean '%s'?",
-                       given, near);
-    }
+    if (least == 0)
+        return 0;
+    if (is_unbuilt(given))
+        return err_set(e, ERR_PERM, 0, "%s: not in this version", given);
+    if (meant != NULL)
+        conf_warn(ld, "environment: no setting '%s'; the nearest is '%s'",
+                  given, meant);
+    else
+        conf_warn(ld, "environment: no setting '%s'", given);
     return 0;
 }
 
 int conf_load_env(struct conf_loading *ld, struct err *e)
 {
+    char given[ENV_NAME_MAX];
+
     for (size_t i = 0; i < nconf_items; i++)
         if (take_item(ld, &conf_items[i], e) != 0)
             return -1;
-    return refuse_slips(e);
+    for (char **v = environ; v != NULL && *v != NULL; v++) {
+        struct span name = { *v, span_find(span_of(*v), '=') };
+        if (name.n > 4 && memcmp(name.p, "MTA_", 4) == 0 &&
+            span_copy(given, sizeof given, name) &&
+            strcmp(given, "MTA_CONFIG") != 0 && look_at(ld, given, e) != 0)
+            return -1;
+    }
+    return 0;
 }

@@ -1,5 +1,6 @@
 /* file.c - the configuration file; all that knows libconfig. */
 #include "config/load.h"
+#include "config/value.h"
 
 #include <errno.h>
 #include <libconfig.h>
@@ -84,14 +85,17 @@ static int take_setting(struct reading *r, const struct conf_item *it,
         snprintf(number, sizeof number, "%lld", config_setting_get_int64(s));
         return conf_take(r->ld, it, span_of(number), at, e);
     }
-    if ((type == CONFIG_TYPE_ARRAY || type == CONFIG_TYPE_LIST) &&
-        it->type == CONF_LIST)
+    bool list = type == CONFIG_TYPE_ARRAY || type == CONFIG_TYPE_LIST;
+    if (list && conf_is_list(it))
         return take_elements(r, it, s, e);
+    if (list && conf_unbuilt_value(it->key, SPAN_LIT(",")))
+        return err_set(e, ERR_PERM, 0, "%s: %s: a list is not in this version",
+                       at, it->key);
     return err_set(e, ERR_PERM, 0, "%s: %s: is %s, should be %s", at, it->key,
                    type_name(type),
-                   it->type == CONF_LIST ? "a list of strings"
-                   : is_number(it)       ? "a number or a string"
-                                         : "a string");
+                   conf_is_list(it) ? "a list of strings"
+                   : is_number(it)  ? "a number or a string"
+                                    : "a string");
 }
 
 static int walk(struct reading *r, const config_setting_t *group,

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { LISTEN_MAX = 16, LISTEN_TEXT = 320 };
+enum { ADDRESSES_MAX = 32 };
 
 static bool is_flag(const struct conf_override *o)
 {
@@ -22,84 +22,51 @@ static bool is_port(const struct conf_override *o)
            o->value[0] == ':' && o->value[1] != ':';
 }
 
-/* Where the ":port" of an address begins; its end when it has none. */
-static size_t port_at(struct span a)
-{
-    size_t colon = span_find(a, ':');
-
-    if (a.n > 0 && a.p[0] == '[') {
-        size_t close = span_find(a, ']');
-        return close < a.n ? close + 1 : a.n;
-    }
-    struct span rest = { a.p + colon, a.n - colon };
-    if (colon < a.n &&
-        span_find((struct span){ rest.p + 1, rest.n - 1 }, ':') < rest.n - 1)
-        return a.n; /* IPv6 without brackets */
-    return colon;
-}
-
 /* Every address that held, with another port. */
-static int take_port(struct conf_loading *ld, const struct conf_item *it,
-                     const struct conf_override *o, struct err *e)
+static int take_port(struct conf_loading *ld, const struct conf_override *o,
+                     struct err *e)
 {
-    const struct conf_list *held = conf_list_of(ld->c, it);
-    char text[LISTEN_MAX][LISTEN_TEXT];
-    struct span el[LISTEN_MAX];
+    struct conf_listeners *held = &ld->c->serve.listen;
     unsigned long long port;
-    size_t n;
 
-    if (!span_u64(span_of(o->value + 1), 65535, &port))
-        return err_set(e, ERR_PERM, 0, "%s: '%.60s' is not a port", o->where,
-                       o->value + 1);
-    for (n = 0; n < held->n && n < LISTEN_MAX; n++) {
-        struct span a = span_of(held->item[n]);
-        snprintf(text[n], LISTEN_TEXT, "%.*s:%llu",
-                 port_at(a) < 300 ? (int)port_at(a) : 300, a.p, port);
-        el[n] = span_of(text[n]);
-    }
-    return conf_take_list(ld, it, el, n, o->where, e);
+    if (!span_u64(span_of(o->value + 1), 65535, &port) || port == 0)
+        return err_set(e, ERR_USAGE, 0,
+                       "%s: '%.60s' is not a port, a number from 1 to 65535",
+                       o->where, o->value + 1);
+    for (size_t i = 0; i < held->n; i++)
+        addr_set_port(&held->item[i].addr, (uint16_t)port);
+    conf_note(ld, conf_find(SPAN_LIT("serve.listen")), o->where);
+    return 0;
 }
 
-/* The address with the port of the first that held. */
-static struct span with_port(const struct conf_list *held, struct span a,
-                             char out[LISTEN_TEXT])
+/* An address without a port has that of the first that held.  What is none
+ * is left to the parser of the setting. */
+static void with_port(const struct conf_listeners *held, struct span *el,
+                      char text[ADDR_PORT_TEXT])
 {
-    struct span first = held->n > 0 ? span_of(held->item[0]) : SPAN_LIT(":25");
-    const char *port = first.p + port_at(first);
-    bool bare6 = span_find(a, ':') < a.n && a.p[0] != '[';
+    uint16_t port = held->n > 0 ? addr_port(&held->item[0].addr) : 25;
+    struct addr a;
 
-    if (port_at(a) < a.n || a.n > 256)
-        return a;
-    snprintf(out, LISTEN_TEXT, "%s%.*s%s%.50s", bare6 ? "[" : "", (int)a.n, a.p,
-             bare6 ? "]" : "", *port == ':' ? port : ":25");
-    return span_of(out);
+    if (addr_parse(&a, *el, port, NULL) != 0)
+        return;
+    addr_port_text(text, &a);
+    *el = span_of(text);
 }
 
-static int take_bind(struct conf_loading *ld, const struct conf_item *it,
+/* A flag for a list: given again it adds to what it gave before. */
+static int take_list(struct conf_loading *ld, const struct conf_item *it,
                      const struct conf_override *o, struct err *e)
 {
-    const struct conf_list *held = conf_list_of(ld->c, it);
     struct span el[CONF_LIST_MAX];
-    char text[LISTEN_MAX][LISTEN_TEXT];
+    char text[ADDRESSES_MAX][ADDR_PORT_TEXT];
     size_t n = conf_split(span_of(o->value), el);
-    bool again = strcmp(conf_origin(ld, it), o->where) == 0;
 
-    for (size_t i = 0; i < n && i < LISTEN_MAX; i++)
-        el[i] = with_port(held, el[i], text[i]);
-    if (!again)
+    for (size_t i = 0; i < n && i < ADDRESSES_MAX; i++)
+        if (strcmp(it->key, "serve.listen") == 0)
+            with_port(&ld->c->serve.listen, &el[i], text[i]);
+    if (strcmp(conf_origin(ld->c, it), o->where) != 0)
         return conf_take_list(ld, it, el, n, o->where, e);
     if (conf_add_list(ld->c, it, el, n, e) == 0)
-        return 0;
-    err_prefix(e, "%s: %s", o->where, it->key);
-    return -1;
-}
-
-static int take_again(struct conf_loading *ld, const struct conf_item *it,
-                      const struct conf_override *o, struct err *e)
-{
-    struct span el[CONF_LIST_MAX];
-
-    if (conf_add_list(ld->c, it, el, conf_split(span_of(o->value), el), e) == 0)
         return 0;
     err_prefix(e, "%s: %s", o->where, it->key);
     return -1;
@@ -113,12 +80,9 @@ static int take(struct conf_loading *ld, const struct conf_override *o,
     if (it == NULL)
         return conf_unknown(o->where, o->key, e);
     if (is_port(o))
-        return take_port(ld, it, o, e);
-    if (is_flag(o) && strcmp(it->key, "serve.listen") == 0)
-        return take_bind(ld, it, o, e);
-    if (is_flag(o) && it->type == CONF_LIST &&
-        strcmp(conf_origin(ld, it), o->where) == 0)
-        return take_again(ld, it, o, e);
+        return take_port(ld, o, e);
+    if (is_flag(o) && it->type >= CONF_DOMAINS)
+        return take_list(ld, it, o, e);
     return conf_take(ld, it, span_of(o->value), o->where, e);
 }
 

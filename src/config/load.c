@@ -3,6 +3,7 @@
 
 #include "config/value.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,26 +12,59 @@ static size_t row(const struct conf_item *it)
     return (size_t)(it - conf_items);
 }
 
-const char *conf_origin(const struct conf_loading *ld,
-                        const struct conf_item *it)
+const char *conf_origin(const struct conf *c, const struct conf_item *it)
 {
-    return ld->origin[row(it)];
+    return c->origin == NULL ? "" : c->origin[row(it)];
 }
 
-static void note(struct conf_loading *ld, const struct conf_item *it,
-                 const char *origin)
+int conf_fault(const struct conf *c, const char *key, struct err *e)
 {
-    snprintf(ld->origin[row(it)], CONF_ORIGIN_MAX, "%s", origin);
+    const char *origin = conf_origin(c, conf_find(span_of(key)));
+
+    err_prefix(e, "%s%s%s", origin, origin[0] != '\0' ? ": " : "", key);
+    return -1;
+}
+
+bool conf_is_default(const struct conf *c, const char *key)
+{
+    return strcmp(conf_origin(c, conf_find(span_of(key))), "default") == 0;
+}
+
+void conf_note(struct conf_loading *ld, const struct conf_item *it,
+               const char *origin)
+{
+    snprintf(ld->c->origin[row(it)], CONF_ORIGIN_MAX, "%s", origin);
+}
+
+void conf_warn(const struct conf_loading *ld, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+
+    if (ld->from->warn == NULL)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    ld->from->warn(ld->from->warn_ctx, text);
+}
+
+/* What is wrong in a file is no misuse of the command; flags.c knows better
+ * of what stands there. */
+static int refuse(const struct conf_item *it, const char *origin, struct err *e)
+{
+    if (e->kind == ERR_USAGE)
+        e->kind = ERR_PERM;
+    err_prefix(e, "%s: %s", origin, it->key);
+    return -1;
 }
 
 int conf_take(struct conf_loading *ld, const struct conf_item *it,
               struct span text, const char *origin, struct err *e)
 {
-    if (conf_set(ld->c, it, text, e) != 0) {
-        err_prefix(e, "%s: %s", origin, it->key);
-        return -1;
-    }
-    note(ld, it, origin);
+    if (conf_set(ld->c, it, text, e) != 0)
+        return refuse(it, origin, e);
+    conf_note(ld, it, origin);
     return 0;
 }
 
@@ -38,11 +72,9 @@ int conf_take_list(struct conf_loading *ld, const struct conf_item *it,
                    const struct span *el, size_t n, const char *origin,
                    struct err *e)
 {
-    if (conf_set_list(ld->c, it, el, n, e) != 0) {
-        err_prefix(e, "%s: %s", origin, it->key);
-        return -1;
-    }
-    note(ld, it, origin);
+    if (conf_set_list(ld->c, it, el, n, e) != 0)
+        return refuse(it, origin, e);
+    conf_note(ld, it, origin);
     return 0;
 }
 
@@ -50,6 +82,9 @@ int conf_unknown(const char *origin, const char *key, struct err *e)
 {
     const char *near = conf_nearest(key);
 
+    if (conf_unbuilt_key(span_of(key)))
+        return err_set(e, ERR_PERM, 0, "%s: %s is not in this version", origin,
+                       key);
     return err_set(e, ERR_PERM, 0, "%s: no setting '%.60s'%s%s%s", origin, key,
                    near != NULL ? "; did you mean '" : "",
                    near != NULL ? near : "", near != NULL ? "'?" : "");
@@ -73,7 +108,7 @@ int conf_load_derived(struct conf_loading *ld, struct err *e)
 
     for (size_t i = 0; i < nconf_items; i++) {
         const struct conf_item *it = &conf_items[i];
-        if (it->derive == NULL || ld->origin[i][0] != '\0')
+        if (it->derive == NULL || ld->c->origin[i][0] != '\0')
             continue;
         it->derive(ld->c, text, sizeof text);
         if (conf_take(ld, it, span_of(text), "default", e) != 0)
@@ -82,16 +117,25 @@ int conf_load_derived(struct conf_loading *ld, struct err *e)
     return 0;
 }
 
+int conf_load_begin(struct conf_loading *ld, struct conf *c,
+                    const struct conf_source *from, struct err *e)
+{
+    memset(c, 0, sizeof *c);
+    *ld = (struct conf_loading){ c, from };
+    c->origin = calloc(CONF_ITEMS_MAX, sizeof *c->origin);
+    return c->origin != NULL
+               ? 0
+               : err_set(e, ERR_TEMP, 0, "no memory for settings");
+}
+
 int conf_load_all(struct conf_loading *ld, struct conf *c,
                   const struct conf_source *from, struct err *e)
 {
-    memset(ld, 0, sizeof *ld);
-    memset(c, 0, sizeof *c);
-    ld->c = c;
-    ld->from = from;
+    if (conf_load_begin(ld, c, from, e) != 0)
+        return -1;
     if (conf_load_defaults(ld, e) == 0 && conf_load_file(ld, e) == 0 &&
         conf_load_env(ld, e) == 0 && conf_load_flags(ld, e) == 0 &&
-        conf_load_derived(ld, e) == 0 && conf_check(ld, e) == 0)
+        conf_load_derived(ld, e) == 0 && conf_check(c, e) == 0)
         return 0;
     conf_free(c);
     return -1;
@@ -107,7 +151,7 @@ int conf_load(struct conf *c, const struct conf_source *from, struct err *e)
 void conf_free(struct conf *c)
 {
     for (size_t i = 0; i < nconf_items; i++)
-        if (conf_items[i].type == CONF_LIST)
-            conf_list_free(conf_list_of(c, &conf_items[i]));
+        conf_list_free(c, &conf_items[i]);
+    free(c->origin);
     memset(c, 0, sizeof *c);
 }

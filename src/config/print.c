@@ -1,7 +1,12 @@
-/* print.c - values as text: for the file, for people and as JSON. */
+/* print.c - values as text: for the file, for people and as JSON; and the
+ * table, printed: sample file, effective values, manual. */
+#include "config/element.h"
+#include "config/load.h"
 #include "config/value.h"
 
 #include "base/json.h"
+
+#include <string.h>
 
 static const char hidden[] = "***";
 
@@ -39,13 +44,6 @@ static const char *text_of(const struct conf *c, const struct conf_item *it)
     return it->type == CONF_SECRET && *s != '\0' ? hidden : s;
 }
 
-static const struct conf_list *list_of(const struct conf *c,
-                                       const struct conf_item *it)
-{
-    return (const struct conf_list *)(const void *)((const char *)c +
-                                                    it->offset);
-}
-
 static void put_time(FILE *out, long long v)
 {
     if (v == 0)
@@ -72,49 +70,354 @@ static void put_size(FILE *out, long long v)
         fprintf(out, "\"%lld\"", v);
 }
 
-void conf_print(FILE *out, const struct conf *c, const struct conf_item *it)
+typedef void put_fn(FILE *out, const char *s);
+
+static void json_text(FILE *out, const char *s)
 {
-    const struct conf_list *l = list_of(c, it);
+    json_string(out, span_of(s));
+}
+
+/* Words and elements between brackets, with the blanks of the file or none. */
+static void put_list(FILE *out, const struct conf *c,
+                     const struct conf_item *it, put_fn *put, bool blanks)
+{
+    struct {
+        size_t n;
+        const char *item;
+    } l;
+    char text[CONF_ELEMENT_TEXT];
+    unsigned bits;
+    size_t count = 0;
+
+    putc('[', out);
+    memcpy(&l, (const char *)c + it->offset, sizeof l);
+    for (size_t i = 0; it->type != CONF_WORDS && i < l.n; i++) {
+        const struct conf_element *t = conf_element_of(it->type);
+        t->text(text, l.item + i * t->size);
+        fputs(i > 0 ? "," : "", out);
+        fputs(blanks ? " " : "", out);
+        put(out, text);
+    }
+    memcpy(&bits, (const char *)c + it->offset, sizeof bits);
+    for (size_t i = 0; it->type == CONF_WORDS && it->words[i] != NULL; i++)
+        if ((bits >> i & 1) != 0) {
+            fputs(count++ > 0 ? "," : "", out);
+            fputs(blanks ? " " : "", out);
+            put(out, it->words[i]);
+        }
+    fputs(blanks ? " ]" : "]", out);
+}
+
+/* What is text for people and programs alike. */
+static void put_text(FILE *out, const struct conf *c,
+                     const struct conf_item *it, put_fn *put)
+{
+    const char *field = (const char *)c + it->offset;
+    struct conf_users u;
+    struct host_port h;
+    char text[CONF_PATH_MAX + 8] = "";
 
     switch (it->type) {
-    case CONF_INT: fprintf(out, "%lld", number_of(c, it)); break;
-    case CONF_TIME: put_time(out, number_of(c, it)); break;
-    case CONF_SIZE: put_size(out, number_of(c, it)); break;
-    case CONF_ENUM: quoted(out, word_of(c, it)); break;
-    case CONF_LIST:
-        putc('[', out);
-        for (size_t i = 0; i < l->n; i++) {
-            fputs(i > 0 ? ", " : " ", out);
-            quoted(out, l->item[i]);
-        }
-        fputs(" ]", out);
-        break;
-    case CONF_STRING:
-    case CONF_PATH:
-    case CONF_SECRET: quoted(out, text_of(c, it)); break;
+    case CONF_ENUM: put(out, word_of(c, it)); return;
+    case CONF_USERS:
+        memcpy(&u, field, sizeof u);
+        if (u.source == CONF_USERS_FILE)
+            snprintf(text, sizeof text, "file:%s", u.path);
+        put(out, u.source == CONF_USERS_FILE  ? text
+                 : u.source == CONF_USERS_ANY ? "any"
+                                              : "passwd");
+        return;
+    case CONF_HOP:
+        memcpy(&h, field, sizeof h);
+        if (h.host[0] != '\0')
+            host_port_text(text, &h);
+        put(out, text);
+        return;
+    default: put(out, text_of(c, it)); return;
     }
+}
+
+void conf_print(FILE *out, const struct conf *c, const struct conf_item *it)
+{
+    if (conf_is_list(it))
+        put_list(out, c, it, quoted, true);
+    else if (it->type == CONF_INT)
+        fprintf(out, "%lld", number_of(c, it));
+    else if (it->type == CONF_TIME)
+        put_time(out, number_of(c, it));
+    else if (it->type == CONF_SIZE)
+        put_size(out, number_of(c, it));
+    else
+        put_text(out, c, it, quoted);
 }
 
 void conf_print_json(FILE *out, const struct conf *c,
                      const struct conf_item *it)
 {
-    const struct conf_list *l = list_of(c, it);
+    if (conf_is_list(it))
+        put_list(out, c, it, json_text, false);
+    else if (it->type == CONF_INT || it->type == CONF_TIME ||
+             it->type == CONF_SIZE)
+        fprintf(out, "%lld", number_of(c, it));
+    else
+        put_text(out, c, it, json_text);
+}
 
-    switch (it->type) {
-    case CONF_INT:
-    case CONF_TIME:
-    case CONF_SIZE: fprintf(out, "%lld", number_of(c, it)); break;
-    case CONF_ENUM: json_string(out, span_of(word_of(c, it))); break;
-    case CONF_LIST:
-        putc('[', out);
-        for (size_t i = 0; i < l->n; i++) {
-            fputs(i > 0 ? "," : "", out);
-            json_string(out, span_of(l->item[i]));
+/* --- the table, printed ------------------------------------------------ */
+
+static struct span group_of(const char *key)
+{
+    const char *dot = strchr(key, '.');
+
+    return (struct span){ key, dot == NULL ? 0 : (size_t)(dot - key) };
+}
+
+static const char *name_of(const char *key)
+{
+    const char *dot = strchr(key, '.');
+
+    return dot == NULL ? key : dot + 1;
+}
+
+static void put_bound(FILE *out, const struct conf_item *it, long long v)
+{
+    static const struct {
+        long long factor;
+        const char *unit;
+        enum conf_type type;
+    } units[] = { { 86400, "d", CONF_TIME },     { 3600, "h", CONF_TIME },
+                  { 60, "m", CONF_TIME },        { 1, "s", CONF_TIME },
+                  { 1LL << 30, "G", CONF_SIZE }, { 1LL << 20, "M", CONF_SIZE },
+                  { 1LL << 10, "K", CONF_SIZE } };
+
+    for (size_t i = 0; v > 0 && i < sizeof units / sizeof units[0]; i++)
+        if (units[i].type == it->type && v % units[i].factor == 0) {
+            fprintf(out, "%lld%s", v / units[i].factor, units[i].unit);
+            return;
         }
-        putc(']', out);
-        break;
-    case CONF_STRING:
-    case CONF_PATH:
-    case CONF_SECRET: json_string(out, span_of(text_of(c, it))); break;
+    fprintf(out, "%lld", v);
+}
+
+static void put_words(FILE *out, const struct conf_item *it)
+{
+    for (size_t i = 0; it->words[i] != NULL; i++)
+        fprintf(out, "%s%s", i == 0 ? "" : ", ", it->words[i]);
+}
+
+/* "Number, 1 to 256."; nothing for plain text. */
+static void put_type(FILE *out, const struct conf_item *it)
+{
+    static const char *const kinds[] = {
+        [CONF_INT] = "Number, ",
+        [CONF_TIME] = "Time, ",
+        [CONF_SIZE] = "Size, ",
+        [CONF_ENUM] = "One of ",
+        [CONF_WORDS] = "List of ",
+        [CONF_DOMAINS] = "List of domains",
+        [CONF_ADDRS] = "List of address or address:port",
+        [CONF_NETWORKS] = "List of networks",
+        [CONF_LISTENERS] = "List of address:port",
+        [CONF_ROUTES] = "List of domain=host or domain=host:port",
+    };
+
+    fputs(kinds[it->type], out);
+    if (it->type == CONF_INT || it->type == CONF_TIME ||
+        it->type == CONF_SIZE) {
+        put_bound(out, it, it->min);
+        fputs(" to ", out);
+        put_bound(out, it, it->max);
+    } else if (it->words != NULL) {
+        put_words(out, it);
     }
+    putc('.', out);
+}
+
+/* The default as the file would have it, by the parser and the printer. */
+static void put_fallback(FILE *out, const struct conf_item *it)
+{
+    static struct conf scratch; /* too large for a leaf of the stack */
+    struct err e;
+
+    if (conf_set(&scratch, it, span_of(it->fallback), &e) == 0)
+        conf_print(out, &scratch, it);
+    conf_list_free(&scratch, it);
+}
+
+/* Words up to the 79th column, then a new line. */
+static void put_wrapped(FILE *out, const char *text, const char *lead)
+{
+    size_t column = 0;
+
+    for (struct span rest = span_of(text); rest.n > 0;) {
+        size_t n = span_find(rest, ' ');
+        if (column == 0 || column + 1 + n > 78) {
+            fprintf(out, "%s%s#", column > 0 ? "\n" : "", lead);
+            column = strlen(lead) + 1;
+        }
+        fprintf(out, " %.*s", (int)n, rest.p);
+        column += 1 + n;
+        n += n < rest.n;
+        rest.p += n;
+        rest.n -= n;
+    }
+    putc('\n', out);
+}
+
+/* Types that need no line of their own: the help says it all. */
+static bool is_plain_text(const struct conf_item *it)
+{
+    return it->type <= CONF_HOSTNAME || it->type == CONF_USERS ||
+           it->type == CONF_HOP;
+}
+
+static void dump_item(FILE *out, const struct conf_item *it)
+{
+    const char *lead = group_of(it->key).n > 0 ? "    " : "";
+    char derived[160];
+
+    put_wrapped(out, it->help, lead);
+    if (!is_plain_text(it)) {
+        fprintf(out, "%s# ", lead);
+        put_type(out, it);
+        putc('\n', out);
+    }
+    if (it->derive != NULL) {
+        snprintf(derived, sizeof derived, "Default: %s.", it->derived);
+        put_wrapped(out, derived, lead);
+    }
+    fprintf(out, "%s#%s = ", lead, name_of(it->key));
+    put_fallback(out, it);
+    fputs(";\n", out);
+}
+
+static const char dump_head[] =
+    "# mta.conf - settings of mta, with their defaults (mta config --dump).\n"
+    "#\n"
+    "# A line \"#name = value;\" shows a default; take away the # to change "
+    "it.\n"
+    "# Times: \"30s\" \"5m\" \"4h\" \"5d\".  Sizes: \"64K\" \"50M\" \"2G\".\n"
+    "# Each setting is also a flag (-o serve.workers=4) and an environment\n"
+    "# variable (MTA_SERVE_WORKERS=4; MTA_SERVE_WORKERS_FILE names a file "
+    "that\n"
+    "# holds the value).  Check a change: mta config --check -c FILE\n";
+
+void conf_dump(FILE *out)
+{
+    struct span group = { "", 0 };
+
+    fputs(dump_head, out);
+    for (size_t i = 0; i < nconf_items; i++) {
+        struct span g = group_of(conf_items[i].key);
+        if (!span_eq(g, group)) {
+            fputs(group.n > 0 ? "};\n" : "", out);
+            fprintf(out, "\n%.*s: {\n", (int)g.n, g.p);
+            group = g;
+        } else {
+            putc('\n', out);
+        }
+        dump_item(out, &conf_items[i]);
+    }
+    fputs(group.n > 0 ? "};\n" : "", out);
+}
+
+/* --- effective values ------------------------------------------------ */
+
+static void show_text(FILE *out, const struct conf_loading *ld)
+{
+    for (size_t i = 0; i < nconf_items; i++) {
+        const struct conf_item *it = &conf_items[i];
+        fprintf(out, "%s = ", it->key);
+        conf_print(out, ld->c, it);
+        fprintf(out, "  # %s\n", conf_origin(ld->c, it));
+    }
+}
+
+static void show_json(FILE *out, const struct conf_loading *ld)
+{
+    for (size_t i = 0; i < nconf_items; i++) {
+        const struct conf_item *it = &conf_items[i];
+        fputs(i == 0 ? "{" : ",\n ", out);
+        json_string(out, span_of(it->key));
+        fputs(": {\"value\": ", out);
+        conf_print_json(out, ld->c, it);
+        fputs(", \"from\": ", out);
+        json_string(out, span_of(conf_origin(ld->c, it)));
+        putc('}', out);
+    }
+    fputs("}\n", out);
+}
+
+int conf_show(FILE *out, const struct conf_source *from, bool json,
+              struct err *e)
+{
+    struct conf_loading ld;
+    struct conf c;
+
+    if (conf_load_all(&ld, &c, from, e) != 0)
+        return -1;
+    if (json)
+        show_json(out, &ld);
+    else
+        show_text(out, &ld);
+    conf_free(&c);
+    return 0;
+}
+
+/* --- manual ---------------------------------------------------------- */
+
+/* One word of text for mdoc: nothing that roff would take for its own; a
+ * minus that is no hyphen stays one. */
+static void man_word(FILE *out, struct span w, bool first)
+{
+    if (first && w.n > 0 && (w.p[0] == '.' || w.p[0] == '\''))
+        fputs("\\&", out);
+    for (size_t i = 0; i < w.n; i++) {
+        bool hyphen = i > 0 && i + 1 < w.n && ascii_is_alpha(w.p[i - 1]) &&
+                      ascii_is_alpha(w.p[i + 1]);
+        if (w.p[i] == '\\')
+            fputs("\\e", out);
+        else if (w.p[i] == '-' && !hyphen)
+            fputs("\\-", out);
+        else
+            putc(w.p[i], out);
+    }
+}
+
+static void man_text(FILE *out, const char *text)
+{
+    size_t column = 0;
+
+    for (struct span rest = span_of(text); rest.n > 0;) {
+        size_t n = span_find(rest, ' ');
+        bool first = column == 0 || column + 1 + n > 76;
+        if (column > 0)
+            putc(first ? '\n' : ' ', out);
+        man_word(out, (struct span){ rest.p, n }, first);
+        column = first ? n : column + 1 + n;
+        n += n < rest.n;
+        rest.p += n;
+        rest.n -= n;
+    }
+    putc('\n', out);
+}
+
+void conf_man(FILE *out)
+{
+    fputs(".Bl -tag -width Ds\n", out);
+    for (size_t i = 0; i < nconf_items; i++) {
+        const struct conf_item *it = &conf_items[i];
+        fprintf(out, ".It Ic %s\n", it->key);
+        man_text(out, it->help);
+        if (!is_plain_text(it)) {
+            put_type(out, it);
+            putc('\n', out);
+        }
+        fputs("Default: ", out);
+        if (it->derive != NULL)
+            fputs(it->derived, out);
+        else
+            put_fallback(out, it);
+        fputs(".\n", out);
+    }
+    fputs(".El\n", out);
 }

@@ -15,10 +15,8 @@ static const char *const mailboxes[] = { "maildir", "mbox", NULL };
 static const char *const rdns_words[] = { "off", "warn", "require", NULL };
 static const char *const early_talk[] = { "reject", "accept", NULL };
 static const char *const newlines[] = { "reject", "normalize", NULL };
-static const char *const tls_words[] = { "none", "may", "encrypt", "verify",
-                                         NULL };
-static const char *const extras[] = { "NOOP", "HELP", "STARTTLS",
-                                      "AUTH", "BDAT", NULL };
+static const char *const tls_words[] = { "none", "may", NULL };
+static const char *const extras[] = { "NOOP", "HELP", NULL };
 
 enum {
     WORKERS_MAX = 256,
@@ -38,10 +36,15 @@ enum {
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
 
+/* A machine may have a name that no client could use. */
 static void derive_hostname(const struct conf *c, char *out, size_t size)
 {
+    char normal[IDN_MAX];
+
     (void)c;
     os_hostname(out, size);
+    if (idn_normal(normal, span_of(out)) != NULL)
+        snprintf(out, size, "localhost");
 }
 
 static void derive_workers(const struct conf *c, char *out, size_t size)
@@ -93,18 +96,18 @@ static void derive_body_memory(const struct conf *c, char *out, size_t size)
     ITEM(key, CONF_TIME, f, fallback, min, max, NULL, help)
 #define ENUM(key, f, fallback, words, help)                                   \
     ITEM(key, CONF_ENUM, f, fallback, 0, 0, words, help)
-#define LIST(key, f, fallback, min, max, help)                                \
-    ITEM(key, CONF_LIST, f, fallback, min, max, NULL, help)
+#define LIST(key, type, f, fallback, min, max, help)                          \
+    ITEM(key, type, f, fallback, min, max, NULL, help)
 #define DERIVED(key, type, f, example, derive, derived, min, max, help)       \
     { key, type, AT(f), example, derive, derived, min, max, NULL, help }
 
 const struct conf_item conf_items[] = {
-    DERIVED("hostname", CONF_STRING, hostname, "mail.example.com",
+    DERIVED("hostname", CONF_HOSTNAME, hostname, "mail.example.com",
         derive_hostname, "the full name of the host", 1, 255,
         "Name of this system in the greeting, in EHLO and in Received."),
-    STRING("user", user, "", 0,
+    ITEM("user", CONF_ACCOUNT, user, "", 0, CONF_NAME_MAX - 1, NULL,
         "User to become after the sockets are bound; empty: stay."),
-    STRING("group", group, "", 0,
+    ITEM("group", CONF_ACCOUNT, group, "", 0, CONF_NAME_MAX - 1, NULL,
         "Group to become; empty: the group of user."),
     PATH("queue_dir", queue_dir, "/var/spool/mta", 1,
         "Directory of the queue."),
@@ -118,13 +121,13 @@ const struct conf_item conf_items[] = {
     ENUM("log.format", log.format, "text", formats,
         "Form of a line of the log."),
 
-    LIST("dns.servers", dns.servers, "", 0, DNS_SERVERS_MOST,
+    LIST("dns.servers", CONF_ADDRS, dns.servers, "", 0, DNS_SERVERS_MOST,
         "Name servers to ask, each an address or address:port;"
         " empty: those of resolv.conf."),
     TIME("dns.timeout", dns.timeout, "5s", 1, 60,
         "Wait for one answer; a question is asked up to three times."),
 
-    DERIVED("local.domains", CONF_LIST, local.domains,
+    DERIVED("local.domains", CONF_DOMAINS, local.domains,
         "localhost,mail.example.com", derive_domains,
         "localhost and hostname", 0, CONF_LIST_MAX,
         "Domains whose mail is delivered here."),
@@ -133,7 +136,8 @@ const struct conf_item conf_items[] = {
     ENUM("local.mailbox", local.mailbox, "maildir", mailboxes,
         "Kind of mailbox: a directory mail_dir/USER with tmp, new and cur,"
         " or a file mail_dir/USER."),
-    STRING("local.users", local.users, "passwd", 1,
+    ITEM("local.users", CONF_USERS, local.users, "passwd", 1,
+        CONF_PATH_MAX - 1, NULL,
         "Who has a mailbox: passwd, the users of the system; file:PATH,"
         " a user or an address a line; any, everybody (for tests)."),
     DERIVED("local.aliases", CONF_PATH, local.aliases, "/etc/aliases",
@@ -143,7 +147,7 @@ const struct conf_item conf_items[] = {
         "What separates a user from an extension, as in user+extension;"
         " empty: nothing does."),
 
-    LIST("serve.listen", serve.listen, "[::]:25,0.0.0.0:25", 1, LISTEN_MOST,
+    LIST("serve.listen", CONF_LISTENERS, serve.listen, "[::]:25,0.0.0.0:25", 1, LISTEN_MOST,
         "Addresses to listen on, each with its port."),
     DERIVED("serve.workers", CONF_INT, serve.workers, "2", derive_workers,
         "the number of cores, at least 2", 1, WORKERS_MAX,
@@ -155,13 +159,13 @@ const struct conf_item conf_items[] = {
         CLIENTS_MAX,
         "Connections of one address at a time (IPv6: of one /64);"
         " relay networks are not limited."),
-    LIST("serve.relay_networks", serve.relay_networks, "127.0.0.0/8,::1/128",
-        0, NETWORKS_MOST,
+    LIST("serve.relay_networks", CONF_NETWORKS, serve.relay_networks,
+        "127.0.0.0/8,::1/128", 0, NETWORKS_MOST,
         "Networks whose clients may send to any domain."),
     ENUM("serve.rdns", serve.rdns, "warn", rdns_words,
         "Reverse DNS of clients: not looked up; noted in Received and in the"
         " log; or required from clients outside the relay networks."),
-    ITEM("serve.extra_commands", CONF_LIST, serve.extra_commands, "", 0, 5,
+    ITEM("serve.extra_commands", CONF_WORDS, serve.extra_commands, "", 0, 0,
         extras, "Commands to serve beyond the minimum."),
     ITEM("serve.max_message_size", CONF_SIZE, serve.max_message_size, "50M",
         KIB, 16 * GIB, NULL, "Largest message that is accepted."),
@@ -192,10 +196,6 @@ const struct conf_item conf_items[] = {
     ENUM("serve.bare_newline", serve.bare_newline, "reject", newlines,
         "A message with CR or LF alone: refused; or, from relay networks"
         " only, mended."),
-    PATH("serve.tls_cert", serve.tls_cert, "", 0,
-        "File of the certificate and its chain, PEM."),
-    PATH("serve.tls_key", serve.tls_key, "", 0,
-        "File of the certificate's key, PEM."),
 
     INT("send.workers", send.workers, "2", 1, THREADS_MAX,
         "Threads that deliver mail."),
@@ -209,21 +209,16 @@ const struct conf_item conf_items[] = {
         "The sender is told of the delay after this time; 0: never."),
     INT("send.port", send.port, "25", 1, 65535,
         "Port of the hosts that mail is delivered to."),
-    STRING("send.relay_host", send.relay_host, "", 0,
+    ITEM("send.relay_host", CONF_HOP, send.relay_host, "", 0, 0, NULL,
         "Host, or host:port, that takes all remote mail; [host]: without a"
         " look-up of its MX; empty: mail goes to the MX of each domain."),
-    STRING("send.relay_user", send.relay_user, "", 0,
-        "Name to log in with at relay_host."),
-    ITEM("send.relay_password", CONF_SECRET, send.relay_password, "", 0,
-        CONF_TEXT_MAX - 1, NULL, "Password to log in with at relay_host."),
     ENUM("send.tls", send.tls, "may", tls_words,
-        "TLS to other hosts: never; when offered; always; always, with a"
-        " certificate that fits the name."),
+        "TLS to other hosts.  This version has none; both words mean that."),
     TIME("send.session_linger", send.session_linger, "5s", 0, 5 * MINUTE,
         "How long an idle session waits for more mail to its host."),
-    LIST("send.routes", send.routes, "", 0, CONF_LIST_MAX,
-        "Ways of single domains, as in example.com=host:port or"
-        " example.com=lmtp:/path."),
+    LIST("send.routes", CONF_ROUTES, send.routes, "", 0, CONF_LIST_MAX,
+        "Next hops of single domains, as in example.com=host:port, or"
+        " .example.com=[host] for the domains below it."),
 };
 /* clang-format on */
 
@@ -282,13 +277,16 @@ const char *conf_nearest_word(const char *const *words, const char *given)
     return best;
 }
 
+static bool is_in(struct span key, struct span group)
+{
+    return key.n > group.n && key.p[group.n] == '.' &&
+           memcmp(key.p, group.p, group.n) == 0;
+}
+
 bool conf_is_group(struct span name)
 {
-    for (size_t i = 0; i < nconf_items; i++) {
-        struct span key = span_of(conf_items[i].key);
-        if (key.n > name.n && key.p[name.n] == '.' &&
-            memcmp(key.p, name.p, name.n) == 0)
+    for (size_t i = 0; i < nconf_items; i++)
+        if (is_in(span_of(conf_items[i].key), name))
             return true;
-    }
-    return false;
+    return conf_unbuilt_group(name);
 }

@@ -1,7 +1,10 @@
 /* value.c - text to value, by the type of the setting. */
 #include "config/value.h"
 
+#include "config/element.h"
+
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -46,7 +49,7 @@ int conf_parse_time(struct span s, long long *seconds, struct err *e)
 {
     if (parse_scaled(s, times, seconds))
         return 0;
-    return err_set(e, ERR_PERM, 0,
+    return err_set(e, ERR_USAGE, 0,
                    "'%.*s' is not a time (write 30s, 5m, 4h or 5d)", clipped(s),
                    s.p);
 }
@@ -55,7 +58,7 @@ int conf_parse_size(struct span s, long long *bytes, struct err *e)
 {
     if (parse_scaled(s, sizes, bytes))
         return 0;
-    return err_set(e, ERR_PERM, 0,
+    return err_set(e, ERR_USAGE, 0,
                    "'%.*s' is not a size (write 64K, 50M or 2G)", clipped(s),
                    s.p);
 }
@@ -65,7 +68,7 @@ static int parse_int(struct span s, long long *out, struct err *e)
     unsigned long long v;
 
     if (!span_u64(s, LLONG_MAX, &v))
-        return err_set(e, ERR_PERM, 0, "'%.*s' is not a number", clipped(s),
+        return err_set(e, ERR_USAGE, 0, "'%.*s' is not a number", clipped(s),
                        s.p);
     *out = (long long)v;
     return 0;
@@ -82,7 +85,7 @@ static int set_number(void *field, const struct conf_item *it, struct span s,
     if (rc != 0)
         return -1;
     if (v < it->min || v > it->max)
-        return err_set(e, ERR_PERM, 0, "%.*s is out of bounds, %lld to %lld%s",
+        return err_set(e, ERR_USAGE, 0, "%.*s is out of bounds, %lld to %lld%s",
                        clipped(s), s.p, it->min, it->max,
                        it->type == CONF_TIME   ? " seconds"
                        : it->type == CONF_SIZE ? " bytes"
@@ -90,6 +93,8 @@ static int set_number(void *field, const struct conf_item *it, struct span s,
     memcpy(field, &v, sizeof v);
     return 0;
 }
+
+/* --- text ------------------------------------------------------------- */
 
 /* A control character in a name or path is never meant, and could forge a
  * line of the protocol or of the log. */
@@ -101,53 +106,135 @@ static bool has_control(struct span s)
     return false;
 }
 
-static int check_text(const struct conf_item *it, struct span s, struct err *e)
+/* A file of variables for a container keeps the quotes of its values, where
+ * a shell takes them off. */
+static bool is_quoted(struct span s)
+{
+    return s.n > 1 && (s.p[0] == '"' || s.p[0] == '\'') &&
+           s.p[s.n - 1] == s.p[0];
+}
+
+/* What is wrong with a text of any type, or with an element of a list. */
+static int check_any(const struct conf_item *it, struct span s, struct err *e)
 {
     if (has_control(s))
-        return err_set(e, ERR_PERM, 0, "control character in the value");
+        return err_set(e, ERR_USAGE, 0, "control character in the value");
+    if (is_quoted(s))
+        return err_set(e, ERR_USAGE, 0,
+                       "%.*s has quotation marks in its value: write it"
+                       " without them",
+                       clipped(s), s.p);
+    if (!conf_unbuilt_value(it->key, s))
+        return 0;
+    return err_set(e, ERR_USAGE, 0, "'%.*s' is not in this version", clipped(s),
+                   s.p);
+}
+
+static int check_length(const struct conf_item *it, struct span s,
+                        struct err *e)
+{
     if ((long long)s.n < it->min)
-        return err_set(e, ERR_PERM, 0, "may not be empty");
+        return err_set(e, ERR_USAGE, 0, "may not be empty");
     if ((long long)s.n > it->max)
-        return err_set(e, ERR_PERM, 0, "longer than %lld characters", it->max);
+        return err_set(e, ERR_USAGE, 0, "longer than %lld characters", it->max);
     return 0;
 }
 
 /* A process that changes its directory must still mean the same file. */
-static int set_path(char *field, const struct conf_item *it, struct span s,
-                    struct err *e)
+static int set_path(char *field, size_t size, struct span s, struct err *e)
 {
     char cwd[CONF_PATH_MAX], whole[CONF_PATH_MAX];
 
     if (s.n == 0 || s.p[0] == '/' || span_is(s, "-")) {
-        span_copy(field, it->size, s);
+        span_copy(field, size, s);
         return 0;
     }
     if (getcwd(cwd, sizeof cwd) == NULL)
-        return err_set(e, ERR_PERM, 0,
+        return err_set(e, ERR_USAGE, 0,
                        "relative path, and the current directory is unknown");
     if (span_starts_nocase(s, "./"))
         s = (struct span){ s.p + 2, s.n - 2 };
     int n = snprintf(whole, sizeof whole, "%s/%.*s",
                      strcmp(cwd, "/") == 0 ? "" : cwd, (int)s.n, s.p);
-    if (n < 0 || (size_t)n >= it->size || (size_t)n >= sizeof whole)
-        return err_set(e, ERR_PERM, 0, "path too long");
+    if (n < 0 || (size_t)n >= size || (size_t)n >= sizeof whole)
+        return err_set(e, ERR_USAGE, 0, "path too long");
     memcpy(field, whole, (size_t)n + 1);
     return 0;
 }
 
-static int set_enum(void *field, const struct conf_item *it, struct span s,
-                    struct err *e)
+static int set_hostname(char *field, struct span s, struct err *e)
+{
+    char name[CONF_NAME_MAX];
+
+    if (conf_parse_hostname(name, s, e) != 0)
+        return -1;
+    memcpy(field, name, sizeof name);
+    return 0;
+}
+
+/* A name as useradd(8) makes them, or a number. */
+static int set_account(char *field, const struct conf_item *it, struct span s,
+                       struct err *e)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (strchr(" \t:,/@", s.p[i]) != NULL)
+            return err_set(e, ERR_USAGE, 0,
+                           "'%.*s' is no name of a %s (a name or a number)",
+                           clipped(s), s.p, it->key);
+    span_copy(field, it->size, s);
+    return 0;
+}
+
+static int set_users(void *field, struct span s, struct err *e)
+{
+    static const char *const words[] = { "passwd", "any", "file:", NULL };
+    struct conf_users u = { CONF_USERS_PASSWD, "" };
+    char given[64];
+
+    if (span_is_nocase(s, "any")) {
+        u.source = CONF_USERS_ANY;
+    } else if (span_starts_nocase(s, "file:") && s.n > 5) {
+        u.source = CONF_USERS_FILE;
+        s = span_trim((struct span){ s.p + 5, s.n - 5 });
+        if (set_path(u.path, sizeof u.path, s, e) != 0)
+            return -1;
+    } else if (!span_is_nocase(s, "passwd")) {
+        snprintf(given, sizeof given, "%.*s", clipped(s), s.p);
+        const char *near = conf_nearest_word(words, given);
+        return err_set(e, ERR_USAGE, 0,
+                       "'%s' should be passwd, any or file:PATH%s%s", given,
+                       near != NULL ? "; did you mean " : "",
+                       near != NULL ? near : "");
+    }
+    memcpy(field, &u, sizeof u);
+    return 0;
+}
+
+static int set_hop(void *field, const struct conf_item *it, struct span s,
+                   struct err *e)
+{
+    struct host_port h;
+
+    memset(&h, 0, sizeof h);
+    if (s.n > 0 && host_port_parse(&h, s, e) != 0)
+        return -1;
+    memcpy(field, &h, it->size);
+    return 0;
+}
+
+/* --- words ------------------------------------------------------------ */
+
+/* The index of the word, or -1 with *e. */
+static int find_word(const struct conf_item *it, struct span s, struct err *e)
 {
     char given[64];
 
     for (int i = 0; it->words[i] != NULL; i++)
-        if (span_is_nocase(s, it->words[i])) {
-            memcpy(field, &i, sizeof i);
-            return 0;
-        }
+        if (span_is_nocase(s, it->words[i]))
+            return i;
     snprintf(given, sizeof given, "%.*s", clipped(s), s.p == NULL ? "" : s.p);
     const char *near = conf_nearest_word(it->words, given);
-    err_set(e, ERR_PERM, 0, "'%s' is none of", given);
+    err_set(e, ERR_USAGE, 0, "'%s' is none of", given);
     for (size_t i = 0, n = strlen(e->text); it->words[i] != NULL; i++)
         n += (size_t)snprintf(e->text + n, sizeof e->text - n, "%s %s",
                               i > 0 ? "," : "", it->words[i]);
@@ -155,6 +242,171 @@ static int set_enum(void *field, const struct conf_item *it, struct span s,
         snprintf(e->text + strlen(e->text), sizeof e->text - strlen(e->text),
                  "; did you mean '%s'?", near);
     return -1;
+}
+
+static int set_enum(void *field, const struct conf_item *it, struct span s,
+                    struct err *e)
+{
+    int i = find_word(it, s, e);
+
+    if (i < 0)
+        return -1;
+    memcpy(field, &i, sizeof i);
+    return 0;
+}
+
+static int check_element(const struct conf_item *it, struct span s,
+                         struct err *e)
+{
+    if (s.n == 0)
+        return err_set(e, ERR_USAGE, 0, "empty element in the list");
+    if (s.n >= CONF_TEXT_MAX)
+        return err_set(e, ERR_USAGE, 0, "element longer than %d characters",
+                       CONF_TEXT_MAX - 1);
+    return check_any(it, s, e);
+}
+
+static int set_words(void *field, const struct conf_item *it,
+                     const struct span *el, size_t n, struct err *e)
+{
+    unsigned bits = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (check_element(it, el[i], e) != 0)
+            return -1;
+        int word = find_word(it, el[i], e);
+        if (word < 0)
+            return -1;
+        bits |= 1u << word;
+    }
+    memcpy(field, &bits, sizeof bits);
+    return 0;
+}
+
+/* --- lists ------------------------------------------------------------ */
+
+/* What all struct conf_... of lists look like. */
+struct any_list {
+    size_t n;
+    void *item;
+};
+
+bool conf_is_list(const struct conf_item *it)
+{
+    return it->type == CONF_WORDS || it->type >= CONF_DOMAINS;
+}
+
+size_t conf_split(struct span text, struct span el[CONF_LIST_MAX])
+{
+    size_t n = 0;
+
+    text = span_trim(text);
+    if (text.n == 0)
+        return 0;
+    for (;;) {
+        size_t len = span_find(text, ',');
+        if (n < CONF_LIST_MAX)
+            el[n] = span_trim((struct span){ text.p, len });
+        n++;
+        if (len == text.n)
+            return n;
+        text.p += len + 1;
+        text.n -= len + 1;
+    }
+}
+
+static void get_list(struct any_list *l, const struct conf *c,
+                     const struct conf_item *it)
+{
+    memcpy(l, (const char *)c + it->offset, sizeof *l);
+}
+
+static void put_list(struct conf *c, const struct conf_item *it,
+                     const struct any_list *l)
+{
+    memcpy((char *)c + it->offset, l, sizeof *l);
+}
+
+void conf_list_free(struct conf *c, const struct conf_item *it)
+{
+    struct any_list l;
+
+    if (it->type < CONF_DOMAINS)
+        return;
+    get_list(&l, c, it);
+    free(l.item);
+    put_list(c, it, &(struct any_list){ 0, NULL });
+}
+
+static int parse_all(void *out, const struct conf_item *it,
+                     const struct span *el, size_t n, struct err *e)
+{
+    const struct conf_element *t = conf_element_of(it->type);
+
+    for (size_t i = 0; i < n; i++) {
+        struct span s = span_trim(el[i]);
+        if (check_element(it, s, e) != 0 ||
+            t->parse((char *)out + i * t->size, s, e) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Behind the first `keep` of the elements that are there. */
+static int replace(struct conf *c, const struct conf_item *it, size_t keep,
+                   const struct span *el, size_t n, struct err *e)
+{
+    size_t size = conf_element_of(it->type)->size;
+    struct any_list held, made = { keep + n, NULL };
+
+    if ((long long)made.n < it->min)
+        return err_set(e, ERR_USAGE, 0, "may not be empty");
+    if ((long long)made.n > it->max)
+        return err_set(e, ERR_USAGE, 0, "more than %lld elements", it->max);
+    get_list(&held, c, it);
+    if (made.n > 0 && (made.item = calloc(made.n, size)) == NULL)
+        return err_set(e, ERR_TEMP, 0, "out of memory");
+    if (keep > 0)
+        memcpy(made.item, held.item, keep * size);
+    if (parse_all((char *)made.item + keep * size, it, el, n, e) != 0) {
+        free(made.item);
+        return -1;
+    }
+    free(held.item);
+    put_list(c, it, &made);
+    return 0;
+}
+
+int conf_set_list(struct conf *c, const struct conf_item *it,
+                  const struct span *el, size_t n, struct err *e)
+{
+    if (it->type == CONF_WORDS)
+        return set_words((char *)c + it->offset, it, el, n, e);
+    return replace(c, it, 0, el, n, e);
+}
+
+int conf_add_list(struct conf *c, const struct conf_item *it,
+                  const struct span *el, size_t n, struct err *e)
+{
+    struct any_list held;
+
+    get_list(&held, c, it);
+    return replace(c, it, held.n, el, n, e);
+}
+
+/* ---------------------------------------------------------------------- */
+
+static int set_text(char *field, const struct conf_item *it, struct span s,
+                    struct err *e)
+{
+    if (check_length(it, s, e) != 0)
+        return -1;
+    switch (it->type) {
+    case CONF_PATH: return set_path(field, it->size, s, e);
+    case CONF_ACCOUNT: return set_account(field, it, s, e);
+    case CONF_HOSTNAME: return set_hostname(field, s, e);
+    default: span_copy(field, it->size, s); return 0;
+    }
 }
 
 int conf_set(struct conf *c, const struct conf_item *it, struct span s,
@@ -165,19 +417,22 @@ int conf_set(struct conf *c, const struct conf_item *it, struct span s,
 
     if (it->type != CONF_SECRET)
         s = span_trim(s);
+    if (conf_is_list(it)) {
+        if (is_quoted(s))
+            return check_any(it, s, e);
+        return conf_set_list(c, it, el, conf_split(s, el), e);
+    }
+    if (it->type == CONF_SECRET ? has_control(s) : check_any(it, s, e) != 0)
+        return it->type != CONF_SECRET
+                   ? -1
+                   : err_set(e, ERR_USAGE, 0, "control character in the value");
     switch (it->type) {
     case CONF_INT:
     case CONF_TIME:
     case CONF_SIZE: return set_number(field, it, s, e);
     case CONF_ENUM: return set_enum(field, it, s, e);
-    case CONF_LIST: return conf_set_list(c, it, el, conf_split(s, el), e);
-    case CONF_PATH:
-        return check_text(it, s, e) != 0 ? -1 : set_path(field, it, s, e);
-    case CONF_STRING:
-    case CONF_SECRET: break;
+    case CONF_USERS: return set_users(field, s, e);
+    case CONF_HOP: return set_hop(field, it, s, e);
+    default: return set_text(field, it, s, e);
     }
-    if (check_text(it, s, e) != 0)
-        return -1;
-    span_copy(field, it->size, s);
-    return 0;
 }

@@ -1,7 +1,7 @@
 #include "dns/mx.h"
 
+#include "base/idn.h"
 #include "base/span.h"
-#include "dns/idn.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -247,7 +247,7 @@ struct mx_query *mx_ask(struct dns *d, const char *domain, unsigned want,
     m->r.ttl = TTL_MAX;
     /* A name that cannot be is asked all the same, as the empty one: so the
      * refusal comes from the loop like every answer. */
-    bool possible = dns_idn_ascii(m->domain, domain);
+    bool possible = idn_ascii(m->domain, domain);
     if (possible && (want & MX_DIRECT) != 0) {
         only_host(m);
         if (ask_hosts(m))

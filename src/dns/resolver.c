@@ -48,7 +48,7 @@ int dns_open_conf(struct dns **d, struct loop *l, const struct conf *c,
                   struct err *e)
 {
     struct dns_options o = {
-        .servers = (const char *const *)c->dns.servers.item,
+        .servers = c->dns.servers.item,
         .nservers = c->dns.servers.n,
         .timeout_ms = (unsigned)(c->dns.timeout * 1000),
     };

@@ -53,18 +53,15 @@ int dns_servers_read(struct dns_servers *s, const char *path, struct err *e)
     return rc;
 }
 
-int dns_servers_set(struct dns_servers *s, const char *const *texts, size_t n,
+int dns_servers_set(struct dns_servers *s, const struct addr *given, size_t n,
                     struct err *e)
 {
     struct addr a;
     struct err why;
 
     s->n = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (addr_parse(&a, texts[i], DNS_PORT, e) != 0)
-            return -1;
-        add(s, &a);
-    }
+    for (size_t i = 0; i < n; i++)
+        add(s, &given[i]);
     if (n == 0 && dns_servers_read(s, resolv_conf, &why) != 0 &&
         why.sys != ENOENT) {
         if (e != NULL)

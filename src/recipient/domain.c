@@ -1,6 +1,6 @@
 #include "recipient/domain.h"
 
-#include "dns/idn.h"
+#include "base/idn.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -18,7 +18,7 @@ struct span domain_ascii(char out[DOMAIN_MAX], struct span domain)
     char text[DOMAIN_MAX];
 
     if (is_ascii(domain) || !span_copy(text, sizeof text, domain) ||
-        !dns_idn_ascii(out, text))
+        !idn_ascii(out, text))
         return domain;
     return span_of(out);
 }

@@ -42,7 +42,7 @@ static int take_domains(struct local *l, const struct conf_local *c)
     for (; l->ndomains < c->domains.n; l->ndomains++) {
         struct domain *d = &l->domain[l->ndomains];
         struct span name =
-            domain_ascii(ascii, span_of(c->domains.item[l->ndomains]));
+            domain_ascii(ascii, span_of(c->domains.item[l->ndomains].name));
         d->name = malloc(name.n + 1);
         if (d->name == NULL)
             return -1;
@@ -64,7 +64,7 @@ int local_open(struct local **lp, const struct conf_local *c, struct err *e)
         err_set(e, ERR_TEMP, 0, "no memory for local domains");
         goto failed;
     }
-    if (users_open(&l->users, c->users, e) != 0)
+    if (users_open(&l->users, &c->users, e) != 0)
         goto failed;
     if (c->aliases[0] != '\0' && alias_load(&l->aliases, c->aliases, e) != 0)
         goto failed;

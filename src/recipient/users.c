@@ -12,15 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum source { FROM_PASSWD, FROM_FILE, ANY_NAME };
-
 struct user {
     struct map_link link;
     struct span name; /* lower case; may have a domain */
 };
 
 struct users {
-    enum source source;
+    enum conf_user_source source;
     char *text;
     struct map by_name;
     struct pool *pool;
@@ -108,31 +106,19 @@ static int load(struct users *u, const char *path, struct err *e)
 
 /* ---------------------------------------------------------------------- */
 
-int users_open(struct users **up, const char *source, struct err *e)
+int users_open(struct users **up, const struct conf_users *c, struct err *e)
 {
-    static const char file[] = "file:";
     struct users *u = calloc(1, sizeof *u);
-    int rc = 0;
 
     if (u == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory for users");
-    if (strcmp(source, "passwd") == 0) {
-        u->source = FROM_PASSWD;
-    } else if (strcmp(source, "any") == 0) {
-        u->source = ANY_NAME;
-    } else if (strncmp(source, file, sizeof file - 1) == 0) {
-        u->source = FROM_FILE;
-        rc = load(u, source + sizeof file - 1, e);
-    } else {
-        rc =
-            err_set(e, ERR_USAGE, 0,
-                    "users must be passwd, any or file:PATH, not '%s'", source);
-    }
-    if (rc != 0)
+    u->source = c->source;
+    if (c->source == CONF_USERS_FILE && load(u, c->path, e) != 0) {
         users_close(&u);
-    else
-        *up = u;
-    return rc;
+        return -1;
+    }
+    *up = u;
+    return 0;
 }
 
 void users_close(struct users **up)
@@ -141,7 +127,7 @@ void users_close(struct users **up)
 
     if (u == NULL)
         return;
-    if (u->source == FROM_FILE)
+    if (u->source == CONF_USERS_FILE)
         map_done(&u->by_name);
     pool_free(&u->pool);
     free(u->text);
@@ -197,14 +183,14 @@ enum user_found users_find(const struct users *u, const char *name,
                            struct span domain)
 {
     switch (u->source) {
-    case FROM_PASSWD: return in_passwd(name);
-    case FROM_FILE: return in_file(u, name, domain) ? USER_YES : USER_NO;
-    case ANY_NAME: break;
+    case CONF_USERS_PASSWD: return in_passwd(name);
+    case CONF_USERS_FILE: return in_file(u, name, domain) ? USER_YES : USER_NO;
+    case CONF_USERS_ANY: break;
     }
     return USER_YES;
 }
 
 bool users_is_any(const struct users *u)
 {
-    return u->source == ANY_NAME;
+    return u->source == CONF_USERS_ANY;
 }

@@ -38,7 +38,6 @@ int own_host_load(struct own_host *self, const struct conf *c, struct err *e)
 {
     struct addr *list = calloc(ADDRS_MAX, sizeof *list);
     struct ifaddrs *all = NULL;
-    struct addr a;
 
     *self = (struct own_host){ .hostname = c->hostname, .addr = list };
     if (list == NULL)
@@ -46,12 +45,11 @@ int own_host_load(struct own_host *self, const struct conf *c, struct err *e)
     if (getifaddrs(&all) != 0)
         all = NULL; /* without them only the name detects a loop */
     for (size_t i = 0; i < c->serve.listen.n; i++) {
-        if (addr_parse(&a, c->serve.listen.item[i], 25, NULL) != 0)
-            continue;
-        if (is_wildcard(&a))
-            add_interfaces(self, list, all, &a);
+        const struct addr *a = &c->serve.listen.item[i].addr;
+        if (is_wildcard(a))
+            add_interfaces(self, list, all, a);
         else
-            add(self, list, &a);
+            add(self, list, a);
     }
     if (all != NULL)
         freeifaddrs(all);

@@ -62,19 +62,14 @@ static int listen_at(const struct addr *a, uint64_t *until, struct err *e)
 
 static int open_sockets(struct master *m, struct err *e)
 {
-    const struct conf_list *l = &m->shared.conf->serve.listen;
+    const struct conf_listeners *l = &m->shared.conf->serve.listen;
     uint64_t until = 0; /* one patience for all of them */
-    struct addr a;
 
     if (l->n > LISTEN_MAX)
         return err_set(e, ERR_USAGE, 0, "serve.listen: more than %d addresses",
                        LISTEN_MAX);
     for (size_t i = 0; i < l->n; i++) {
-        if (addr_parse(&a, l->item[i], 25, e) != 0) {
-            err_prefix(e, "serve.listen");
-            return -1;
-        }
-        int fd = listen_at(&a, &until, e);
+        int fd = listen_at(&l->item[i].addr, &until, e);
         /* A host without IPv6 still serves its IPv4. */
         if (fd < 0 && e->sys == EAFNOSUPPORT && l->n > 1)
             continue;
@@ -264,9 +259,12 @@ static int set_up(struct master *m, struct err *e)
 
 static void run(struct master *m)
 {
-    for (size_t i = 0; i < m->shared.conf->serve.listen.n; i++)
-        LOG(LOG_INFO, "serve.listen",
-            LS("address", m->shared.conf->serve.listen.item[i]));
+    char at[ADDR_PORT_TEXT];
+
+    for (size_t i = 0; i < m->shared.conf->serve.listen.n; i++) {
+        addr_port_text(at, &m->shared.conf->serve.listen.item[i].addr);
+        LOG(LOG_INFO, "serve.listen", LS("address", at));
+    }
     if (worker_room(&m->shared) < m->shared.conf->serve.max_clients)
         LOG(LOG_WARN, "serve.limits",
             LN("max_clients", worker_room(&m->shared)),

@@ -20,13 +20,10 @@ enum { UNKNOWN_DELAY_MS = 1000, MIN_RATE_AFTER_MS = 60 * 1000, LINGER_S = 30 };
 
 static void open_extra(struct serve_env *env)
 {
-    const struct conf_list *l = &env->conf->serve.extra_commands;
+    unsigned on = env->conf->serve.extra_commands;
 
-    for (size_t i = 0; i < l->n; i++)
-        for (unsigned v = 0; v < SMTP_UNKNOWN; v++)
-            if (span_is_nocase(span_of(l->item[i]),
-                               smtp_verb_name((enum smtp_verb)v)))
-                env->extra_commands |= 1u << v;
+    env->extra_commands = ((on & CONF_EXTRA_NOOP) != 0 ? 1u << SMTP_NOOP : 0) |
+                          ((on & CONF_EXTRA_HELP) != 0 ? 1u << SMTP_HELP : 0);
 }
 
 int serve_env_open(struct serve_env *env, struct err *e)

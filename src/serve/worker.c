@@ -31,8 +31,10 @@ enum {
 
 bool worker_trusts(const struct worker *w, const struct addr *peer)
 {
-    for (size_t i = 0; i < w->nrelay; i++)
-        if (net_cidr_has(&w->relay[i], peer))
+    const struct conf_networks *l = &w->conf->serve.relay_networks;
+
+    for (size_t i = 0; i < l->n; i++)
+        if (net_cidr_has(&l->item[i], peer))
             return true;
     return false;
 }
@@ -379,21 +381,6 @@ static void serve(struct worker *w)
 
 /* --- set-up ---------------------------------------------------------- */
 
-static int open_relay(struct worker *w, struct err *e)
-{
-    const struct conf_list *l = &w->conf->serve.relay_networks;
-
-    if (l->n > RELAY_NETWORKS_MAX)
-        return err_set(e, ERR_USAGE, 0, "serve.relay_networks: more than %d",
-                       RELAY_NETWORKS_MAX);
-    for (w->nrelay = 0; w->nrelay < l->n; w->nrelay++)
-        if (net_cidr_parse(&w->relay[w->nrelay], l->item[w->nrelay], e) != 0) {
-            err_prefix(e, "serve.relay_networks");
-            return -1;
-        }
-    return 0;
-}
-
 static int open_parts(struct worker *w, struct err *e)
 {
     size_t clients = (size_t)w->conf->serve.max_clients;
@@ -403,7 +390,6 @@ static int open_parts(struct worker *w, struct err *e)
         open_bodies(w, e) != 0 ||
         dns_open_conf(&w->dns, w->loop, w->conf, e) != 0 ||
         local_open(&w->local, &w->conf->local, e) != 0 ||
-        open_relay(w, e) != 0 ||
         serve_commit_open(&w->commit, w->conf, w->env.blocks, worker_committed,
                           e) != 0)
         return -1;
@@ -447,8 +433,7 @@ int worker_check(const struct conf *c, struct err *e)
     w->conf = c;
     int rc = loop_new(&w->loop, NULL, e) == 0 &&
                      dns_open_conf(&w->dns, w->loop, c, e) == 0 &&
-                     local_open(&w->local, &c->local, e) == 0 &&
-                     open_relay(w, e) == 0
+                     local_open(&w->local, &c->local, e) == 0
                  ? 0
                  : -1;
     local_close(&w->local);

@@ -40,7 +40,7 @@ static void round_trip(const struct addr *a)
     MUST(addr_parse_ip(&again, span_of(text), addr_port(a)));
     MUST(addr_eq(a, &again) && addr_hash(a) == addr_hash(&again));
     addr_port_text(with_port, a);
-    MUST(addr_parse(&again, with_port, 0, &e) == 0 || addr_port(a) == 0);
+    MUST(addr_parse(&again, span_of(with_port), 0, &e) == 0 || addr_port(a) == 0);
     MUST(addr_port(a) == 0 || addr_eq(a, &again));
     addr_literal(literal, a);
     MUST(literal[0] == '[' && literal[strlen(literal) - 1] == ']');
@@ -82,7 +82,7 @@ static void as_network(const char *text, const uint8_t *host)
     struct addr a, flipped;
     struct err e;
 
-    if (net_cidr_parse(&c, text, &e) != 0)
+    if (net_cidr_parse(&c, span_of(text), &e) != 0)
         return;
     MUST(c.bits <= (addr_is_v6(&c.base) ? 128 : 32));
     MUST(net_cidr_has(&c, &c.base));
@@ -103,6 +103,22 @@ static void as_network(const char *text, const uint8_t *host)
     MUST(!net_cidr_has(&c, &flipped));
 }
 
+/* What is accepted is written in one form, which is read as the same. */
+static void as_host(const char *text)
+{
+    struct host_port h, again;
+    char one[HOST_PORT_TEXT], two[HOST_PORT_TEXT];
+    struct err e;
+
+    if (host_port_parse(&h, span_of(text), &e) != 0)
+        return;
+    host_port_text(one, &h);
+    MUST(h.host[0] != '\0' && host_port_parse(&again, span_of(one), &e) == 0);
+    host_port_text(two, &again);
+    MUST(strcmp(one, two) == 0 && again.numeric == h.numeric &&
+         again.bracketed == h.bracketed && again.port == h.port);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct addr a;
@@ -116,8 +132,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     text[n - 16] = '\0';
     as_ip(text, n - 16);
     as_network(text, data);
-    if (addr_parse(&a, text, 25, &e) == 0)
+    if (addr_parse(&a, span_of(text), 25, &e) == 0)
         round_trip(&a);
+    as_host(text);
     free(text);
     return 0;
 }

@@ -49,20 +49,18 @@ static void as_value(struct span text)
 static void as_file(const char *text)
 {
     static struct conf_loading ld;
-    static const struct conf_source none = { NULL, NULL, 0 };
+    static const struct conf_source none = { NULL, NULL, 0, NULL, NULL };
     struct err e;
 
     if (strstr(text, "@include") != NULL)
         return;
-    memset(&ld, 0, sizeof ld);
-    ld.c = &conf;
-    ld.from = &none;
-    if (conf_load_defaults(&ld, &e) != 0)
+    if (conf_load_begin(&ld, &conf, &none, &e) != 0 ||
+        conf_load_defaults(&ld, &e) != 0)
         abort();
     if (conf_load_text(&ld, text, &e) == 0) {
-        conf_check(&ld, &e);
+        conf_check(&conf, &e);
         for (size_t i = 0; i < nconf_items; i++)
-            if (conf_origin(&ld, &conf_items[i])[0] != '\0')
+            if (conf_origin(&conf, &conf_items[i])[0] != '\0')
                 accepted(&conf_items[i]);
     }
     conf_free(&conf);

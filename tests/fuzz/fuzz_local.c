@@ -106,7 +106,7 @@ static void resolve_words(struct local *l, struct span s)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    static char *domains[] = { (char *)"here.test", (char *)"localhost" };
+    static struct conf_domain domains[] = { { "here.test" }, { "localhost" } };
     struct conf_local o = { .domains = { 2, domains },
                             .recipient_delimiter = "+-" };
     struct local *l = NULL;
@@ -123,7 +123,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     used = a.n < rest.n ? a.n + 1 : rest.n;
     write_file(users, u);
     write_file(aliases, a);
-    snprintf(o.users, sizeof o.users, "%s", source);
+    o.users.source = CONF_USERS_FILE;
+    snprintf(o.users.path, sizeof o.users.path, "%s", users);
     snprintf(o.aliases, sizeof o.aliases, "%s", aliases);
     if (local_open(&l, &o, &e) == 0) {
         resolve(l, (struct span){ rest.p + used, rest.n - used });

@@ -83,7 +83,7 @@ static void remove_all(void)
 static void load_conf(void)
 {
     static struct conf_loading ld;
-    static const struct conf_source none = { NULL, NULL, 0 };
+    static const struct conf_source none = { NULL, NULL, 0, NULL, NULL };
     char text[1024];
     struct err e;
 
@@ -94,9 +94,8 @@ static void load_conf(void)
              " extra_commands = [ \"NOOP\", \"HELP\" ];"
              " max_message_size = \"20000\"; };",
              queue, mail, users);
-    ld.c = &conf;
-    ld.from = &none;
-    if (conf_load_defaults(&ld, &e) != 0 ||
+    if (conf_load_begin(&ld, &conf, &none, &e) != 0 ||
+        conf_load_defaults(&ld, &e) != 0 ||
         conf_load_text(&ld, text, &e) != 0 || conf_load_derived(&ld, &e) != 0) {
         fprintf(stderr, "%s\n", e.text);
         abort();
@@ -145,8 +144,6 @@ static void prepare(void)
     MUST(w.bodies != NULL);
     MUST(dns_open_conf(&w.dns, w.loop, &conf, &e) == 0);
     MUST(local_open(&w.local, &conf.local, &e) == 0);
-    MUST(net_cidr_parse(&w.relay[0], "127.0.0.0/8", &e) == 0);
-    w.nrelay = 1;
 }
 
 /* --- one run ---------------------------------------------------------------- */

@@ -5,9 +5,9 @@
  * rdns (confirmed name of an address).  One JSON object a line, in the order
  * of the answers; all are asked at once. */
 #include "base/json.h"
-#include "dns/resolver.h"
 #include "dns/fcrdns.h"
 #include "dns/mx.h"
+#include "dns/resolver.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -160,7 +160,7 @@ out:
 
 int main(int argc, char **argv)
 {
-    const char *servers[DNS_SERVERS_MAX];
+    struct addr servers[DNS_SERVERS_MAX];
     struct dns_options o = { .servers = servers };
     struct err e;
     int c;
@@ -171,8 +171,13 @@ int main(int argc, char **argv)
         case 'n': o.tries = (unsigned)atoi(optarg); break;
         case 'q': o.queries_max = (size_t)atoi(optarg); break;
         case 's':
-            if (o.nservers < DNS_SERVERS_MAX)
-                servers[o.nservers++] = optarg;
+            if (o.nservers == DNS_SERVERS_MAX)
+                break;
+            if (addr_parse(&servers[o.nservers++], span_of(optarg), 53, &e) !=
+                0) {
+                fprintf(stderr, "dnsask: %s\n", e.text);
+                return EX_USAGE;
+            }
             break;
         default: return EX_USAGE;
         }

@@ -35,7 +35,7 @@ LADDER["log"].append("config")
 # Third-party headers and the one folder/file that may include each.
 FOREIGN = {
     "libconfig.h": "src/config/",
-    "idn2.h": "src/dns/idn.c",
+    "idn2.h": "src/base/idn.c",
     "resolv.h": "src/dns/",
     "arpa/nameser.h": "src/dns/",
     "arpa/nameser_compat.h": "src/dns/",

@@ -127,7 +127,7 @@ START_TEST(parse)
     struct err e = { .kind = ERR_NONE };
     char text[ADDR_PORT_TEXT];
     const char *in = parsed[_i].text;
-    int rc = addr_parse(&a, in, 25, &e);
+    int rc = addr_parse(&a, span_of(in), 25, &e);
 
     ck_assert_msg((rc == 0) == (parsed[_i].want != NULL), "'%s': rc %d", in,
                   rc);
@@ -146,7 +146,7 @@ static struct addr get(const char *text)
     struct addr a;
     struct err e;
 
-    ck_assert_msg(addr_parse(&a, text, 25, &e) == 0, "%s", text);
+    ck_assert_msg(addr_parse(&a, span_of(text), 25, &e) == 0, "%s", text);
     return a;
 }
 
@@ -156,8 +156,8 @@ START_TEST(network_has)
     struct err e = { .text = "" };
     struct addr a = get(networks[_i].address);
 
-    ck_assert_msg(net_cidr_parse(&c, networks[_i].net, &e) == 0, "%s: %s",
-                  networks[_i].net, e.text);
+    ck_assert_msg(net_cidr_parse(&c, span_of(networks[_i].net), &e) == 0,
+                  "%s: %s", networks[_i].net, e.text);
     ck_assert_msg(net_cidr_has(&c, &a) == networks[_i].has, "%s in %s",
                   networks[_i].address, networks[_i].net);
 }
@@ -168,8 +168,8 @@ START_TEST(network_refused)
     struct net_cidr c;
     struct err e = { .kind = ERR_NONE };
 
-    ck_assert_msg(net_cidr_parse(&c, bad_networks[_i], &e) != 0, "'%s'",
-                  bad_networks[_i]);
+    ck_assert_msg(net_cidr_parse(&c, span_of(bad_networks[_i]), &e) != 0,
+                  "'%s'", bad_networks[_i]);
     ck_assert_msg(e.kind == ERR_USAGE, "'%s'", bad_networks[_i]);
 }
 END_TEST

@@ -59,13 +59,15 @@ static void teardown(void)
 
 static void open_dns(const char *a, const char *b, unsigned tries, size_t max)
 {
-    const char *servers[] = { a, b };
+    struct addr servers[2];
     struct dns_options o = { .servers = servers,
                              .nservers = b == NULL ? 1 : 2,
                              .timeout_ms = try_ms,
                              .tries = tries,
                              .queries_max = max };
 
+    ck_assert_int_eq(addr_parse(&servers[0], span_of(a), 53, NULL), 0);
+    ck_assert(b == NULL || addr_parse(&servers[1], span_of(b), 53, NULL) == 0);
     ck_assert_int_eq(dns_open(&dns, loop, &o, NULL), 0);
 }
 

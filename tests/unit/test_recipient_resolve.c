@@ -138,13 +138,24 @@ static void tear_down(void)
     rmdir(dir);
 }
 
-static char *domains[] = { (char *)"one.example", (char *)"Two.Example",
-                           (char *)"b\303\274cher.example",
-                           (char *)"XN--mller-kva.example" };
+static struct conf_domain domains[] = { { "one.example" },
+                                        { "Two.Example" },
+                                        { "b\303\274cher.example" },
+                                        { "XN--mller-kva.example" } };
 
 static void set_text(char *field, const char *text)
 {
     snprintf(field, CONF_PATH_MAX, "%s", text);
+}
+
+static void set_users(struct conf_users *u, const char *text)
+{
+    bool file = strncmp(text, "file:", 5) == 0;
+
+    u->source = file                       ? CONF_USERS_FILE
+                : strcmp(text, "any") == 0 ? CONF_USERS_ANY
+                                           : CONF_USERS_PASSWD;
+    set_text(u->path, file ? text + 5 : "");
 }
 
 static struct local *open_local(const char *who, const char *alias_file)
@@ -155,7 +166,7 @@ static struct local *open_local(const char *who, const char *alias_file)
     struct local *l = NULL;
     struct err e = { ERR_NONE, 0, "" };
 
-    set_text(o.users, who);
+    set_users(&o.users, who);
     set_text(o.aliases, alias_file != NULL ? alias_file : "");
     ck_assert_msg(local_open(&l, &o, &e) == 0, "%s", e.text);
     return l;
@@ -312,7 +323,8 @@ static const struct {
 
 START_TEST(bad_files)
 {
-    struct conf_local o = { .users = "any", .recipient_delimiter = "+" };
+    struct conf_local o = { .users = { CONF_USERS_ANY, "" },
+                            .recipient_delimiter = "+" };
     struct local *l = NULL;
     struct err e;
 
@@ -321,7 +333,7 @@ START_TEST(bad_files)
         set_text(o.aliases, alias_path);
     } else {
         write_file(users_path, bad_cases[_i].users);
-        set_text(o.users, users_option);
+        set_users(&o.users, users_option);
     }
     ck_assert_msg(local_open(&l, &o, &e) != 0, "%s", bad_cases[_i].name);
     ck_assert_msg(strstr(e.text, bad_cases[_i].text) != NULL, "%s: %s",
@@ -332,14 +344,12 @@ END_TEST
 
 START_TEST(missing_files)
 {
-    struct conf_local o = { .users = "file:/no/such" };
+    struct conf_local o = { .users = { CONF_USERS_FILE, "/no/such" } };
     struct local *l = NULL;
     struct err e;
 
     ck_assert(local_open(&l, &o, &e) != 0);
-    set_text(o.users, "nonsense");
-    ck_assert(local_open(&l, &o, &e) != 0);
-    set_text(o.users, "any");
+    set_users(&o.users, "any");
     set_text(o.aliases, "/no/such");
     ck_assert(local_open(&l, &o, &e) != 0);
     local_close(&l);
@@ -373,7 +383,7 @@ static const struct {
 /* What passes is not held against the settings. */
 START_TEST(trouble_with_files)
 {
-    struct conf_local o = { .users = "any" };
+    struct conf_local o = { .users = { CONF_USERS_ANY, "" } };
     struct fs_ops ops = fs_system;
     struct local *l = NULL;
     struct err e = { ERR_NONE, 0, "" };

@@ -1,6 +1,7 @@
 /* test_send_tables.c - the pure parts of the sender: the session's table,
  * retries, routes, ranks, the retry queue. */
 #include "base/buf.h"
+#include "config/value.h"
 #include "queue/retry_queue.h"
 #include "queue/retry_rule.h"
 #include "send/mx_order.h"
@@ -123,15 +124,12 @@ END_TEST
 
 /* --- routes ----------------------------------------------------------------*/
 
-static char *entries[] = {
-    "example.com=relay.test:2525",
-    ".example.com=[below.test]",
-    ".deep.example.com=192.0.2.7",
-    "six.test=[2001:db8::1]:26",
-    "odd.test=host:port",
-    "lm.test=lmtp:/run/lmtp",
-    "bare.test=::1",
-};
+static const char entries[] = "example.com=relay.test:2525,"
+                              ".example.com=[below.test],"
+                              ".deep.example.com=192.0.2.7,"
+                              "six.test=[2001:db8::1]:26,"
+                              "b\303\274cher.test=books.test,"
+                              "bare.test=::1";
 
 static const struct {
     const char *name, *domain, *relay;
@@ -148,8 +146,9 @@ static const struct {
     { "no dot before", "anexample.com", "", ROUTE_MX, "anexample.com", 25 },
     { "IPv6 and port", "six.test", "", ROUTE_ADDRESS, "2001:db8::1", 26 },
     { "bare IPv6", "bare.test", "", ROUTE_ADDRESS, "::1", 25 },
-    { "bad port", "odd.test", "", ROUTE_BAD, "", 25 },
-    { "lmtp", "lm.test", "", ROUTE_BAD, "", 25 },
+    { "A-label for a U-label", "XN--bcher-kva.test", "", ROUTE_MX, "books.test",
+      25 },
+    { "U-label", "b\303\274cher.test", "", ROUTE_MX, "books.test", 25 },
     { "local", "here.test", "", ROUTE_LOCAL, "", 25 },
     { "local before relay", "here.test", "smart.test", ROUTE_LOCAL, "", 25 },
     { "relay", "other.test", "smart.test:587", ROUTE_MX, "smart.test", 587 },
@@ -176,10 +175,12 @@ START_TEST(route_is)
 
     memset(&c, 0, sizeof c);
     c.send.port = 25;
-    c.send.routes.item = entries;
-    c.send.routes.n = sizeof entries / sizeof entries[0];
-    snprintf(c.send.relay_host, sizeof c.send.relay_host, "%s",
-             routes[_i].relay);
+    ck_assert_int_eq(conf_set(&c, conf_find(SPAN_LIT("send.routes")),
+                              span_of(entries), NULL),
+                     0);
+    ck_assert_int_eq(conf_set(&c, conf_find(SPAN_LIT("send.relay_host")),
+                              span_of(routes[_i].relay), NULL),
+                     0);
     struct span domain = span_of(routes[_i].domain);
     route_find(&r, &c, domain, span_is_nocase(domain, "here.test"));
     ck_assert_msg(r.kind == routes[_i].kind, "%s: kind %d", routes[_i].name,
@@ -188,6 +189,7 @@ START_TEST(route_is)
                   routes[_i].name, r.host);
     ck_assert_msg(r.port == routes[_i].port || r.kind == ROUTE_BAD,
                   "%s: port %u", routes[_i].name, r.port);
+    conf_free(&c);
 }
 END_TEST
 

@@ -431,8 +431,6 @@ static size_t make_checks(void)
 
 static void make_conf(void)
 {
-    static char noop[] = "NOOP", help[] = "HELP";
-    static char *extra[] = { noop, help };
     struct conf *c = &me.conf;
 
     memset(c, 0, sizeof *c);
@@ -448,7 +446,7 @@ static void make_conf(void)
     if (me.d->how & EARLY_OK)
         c->serve.early_talk = CONF_EARLY_TALK_ACCEPT;
     if (me.d->how & EXTRA)
-        c->serve.extra_commands = (struct conf_list){ 2, extra };
+        c->serve.extra_commands = CONF_EXTRA_NOOP | CONF_EXTRA_HELP;
 }
 
 static bool row_taken[128];

@@ -1,0 +1,77 @@
+/* config/types.h - the values that text is parsed into; see config/conf.h. */
+#ifndef MTA_CONFIG_TYPES_H
+#define MTA_CONFIG_TYPES_H
+
+#include "base/addr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    CONF_NAME_MAX = 256,
+    CONF_TEXT_MAX = 1024,
+    CONF_PATH_MAX = 1024,
+    CONF_ORIGIN_MAX = 256
+};
+
+/* Lists are made once, exactly as long as they need to be. */
+struct conf_domain {
+    char name[CONF_NAME_MAX]; /* in its one form, or [192.0.2.1] */
+};
+struct conf_domains {
+    size_t n;
+    struct conf_domain *item;
+};
+struct conf_addrs {
+    size_t n;
+    struct addr *item;
+};
+struct conf_networks {
+    size_t n;
+    struct net_cidr *item;
+};
+struct conf_listener {
+    struct addr addr;
+};
+struct conf_listeners {
+    size_t n;
+    struct conf_listener *item;
+};
+
+/* "example.com=host:25": mail for the domain goes to that next hop; below:
+ * ".example.com", for the domains below it. */
+struct conf_route {
+    char domain[CONF_NAME_MAX];
+    bool below;
+    struct host_port to;
+};
+struct conf_routes {
+    size_t n;
+    struct conf_route *item;
+};
+
+enum conf_log_level { CONF_DEBUG, CONF_INFO, CONF_WARN, CONF_ERROR };
+enum conf_log_format { CONF_LOG_TEXT, CONF_LOG_JSON };
+enum conf_mailbox { CONF_MAILDIR, CONF_MBOX };
+enum conf_rdns { CONF_RDNS_OFF, CONF_RDNS_WARN, CONF_RDNS_REQUIRE };
+enum conf_early_talk { CONF_EARLY_TALK_REJECT, CONF_EARLY_TALK_ACCEPT };
+enum conf_newline { CONF_NEWLINE_REJECT, CONF_NEWLINE_NORMALIZE };
+enum conf_tls { CONF_TLS_NONE, CONF_TLS_MAY };
+enum conf_extra { CONF_EXTRA_NOOP = 1, CONF_EXTRA_HELP = 2 };
+
+enum conf_user_source { CONF_USERS_PASSWD, CONF_USERS_ANY, CONF_USERS_FILE };
+struct conf_users {
+    enum conf_user_source source;
+    char path[CONF_PATH_MAX]; /* of the file */
+};
+
+/* Local delivery, which the server and the sender have in common. */
+struct conf_local {
+    struct conf_domains domains; /* default: localhost and hostname */
+    char mail_dir[CONF_PATH_MAX];
+    int mailbox;
+    struct conf_users users;
+    char aliases[CONF_PATH_MAX]; /* empty: none */
+    char recipient_delimiter[8];
+};
+#endif

@@ -1,0 +1,164 @@
+#include "config/element.h"
+
+#include <string.h>
+
+/* --- names ------------------------------------------------------------ */
+
+/* RFC 5321 4.1.3: [192.0.2.1], [IPv6:2001:db8::1]. */
+static int parse_literal(char out[CONF_NAME_MAX], struct span s, struct err *e)
+{
+    char text[ADDR_PORT_TEXT];
+    struct host_port h;
+
+    if (host_port_parse(&h, s, e) != 0)
+        return -1;
+    if (!h.numeric || h.port != 0)
+        return err_set(e, ERR_USAGE, 0,
+                       "'%.*s' is not an address in brackets (write"
+                       " [192.0.2.1] or [IPv6:2001:db8::1])",
+                       (int)s.n, s.p);
+    addr_literal(text, &h.addr);
+    span_copy(out, CONF_NAME_MAX, span_of(text));
+    return 0;
+}
+
+int conf_parse_hostname(char out[CONF_NAME_MAX], struct span s, struct err *e)
+{
+    if (s.n > 0 && s.p[0] == '[')
+        return parse_literal(out, s, e);
+    const char *fault = idn_normal(out, s);
+    if (fault == NULL)
+        return 0;
+    return err_set(e, ERR_USAGE, 0,
+                   "'%.*s' %s (a name is written mail.example.com)",
+                   s.n > 100 ? 100 : (int)s.n, s.p, fault);
+}
+
+/* "@example.com" is how some tables write a domain. */
+static int parse_domain(void *el, struct span s, struct err *e)
+{
+    struct conf_domain *d = el;
+
+    if (s.n > 1 && s.p[0] == '@')
+        s = (struct span){ s.p + 1, s.n - 1 };
+    return conf_parse_hostname(d->name, s, e);
+}
+
+static void domain_text(char out[CONF_ELEMENT_TEXT], const void *el)
+{
+    const struct conf_domain *d = el;
+
+    snprintf(out, CONF_ELEMENT_TEXT, "%s", d->name);
+}
+
+/* --- addresses -------------------------------------------------------- */
+
+enum { DNS_PORT = 53, SMTP_PORT = 25 };
+
+static int parse_server(void *el, struct span s, struct err *e)
+{
+    return addr_parse(el, s, DNS_PORT, e);
+}
+
+static void addr_as_text(char out[CONF_ELEMENT_TEXT], const void *el)
+{
+    addr_port_text(out, el);
+}
+
+static int parse_network(void *el, struct span s, struct err *e)
+{
+    return net_cidr_parse(el, s, e);
+}
+
+static void network_text(char out[CONF_ELEMENT_TEXT], const void *el)
+{
+    net_cidr_text(out, el);
+}
+
+/* "ADDRESS:PORT [ROLE ...]" */
+static int parse_listener(void *el, struct span s, struct err *e)
+{
+    static const char *const roles[] = { "tls", "submission", "proxy", "lmtp",
+                                         NULL };
+    struct conf_listener *l = el;
+    size_t n = span_find(s, ' ');
+    struct span rest = span_trim((struct span){ s.p + n, s.n - n });
+    char word[32];
+
+    if (addr_parse(&l->addr, (struct span){ s.p, n }, SMTP_PORT, e) != 0)
+        return -1;
+    if (rest.n == 0)
+        return 0;
+    rest.n = span_find(rest, ' ');
+    if (conf_unbuilt_value("serve.listen", rest))
+        return err_set(e, ERR_USAGE, 0,
+                       "'%.*s': role %.*s is not in this version", (int)s.n,
+                       s.p, (int)rest.n, rest.p);
+    const char *near = span_copy(word, sizeof word, rest)
+                           ? conf_nearest_word(roles, word)
+                           : NULL;
+    return err_set(
+        e, ERR_USAGE, 0, "'%.*s': '%.*s' is no role of a listener%s%s%s",
+        s.n > 100 ? 100 : (int)s.n, s.p, rest.n > 60 ? 60 : (int)rest.n, rest.p,
+        near != NULL ? "; did you mean " : "", near != NULL ? near : "",
+        near != NULL ? "?" : "");
+}
+
+static void listener_text(char out[CONF_ELEMENT_TEXT], const void *el)
+{
+    const struct conf_listener *l = el;
+
+    addr_port_text(out, &l->addr);
+}
+
+/* --- routes ----------------------------------------------------------- */
+
+static int parse_route(void *el, struct span s, struct err *e)
+{
+    struct conf_route *r = el;
+    size_t eq = span_find(s, '=');
+    struct span domain = span_trim((struct span){ s.p, eq });
+
+    if (eq == s.n)
+        return err_set(e, ERR_USAGE, 0,
+                       "'%.*s' has no = (a route is written"
+                       " example.com=host:25)",
+                       s.n > 100 ? 100 : (int)s.n, s.p);
+    r->below = domain.n > 1 && domain.p[0] == '.';
+    if (r->below)
+        domain = (struct span){ domain.p + 1, domain.n - 1 };
+    struct span to = span_trim((struct span){ s.p + eq + 1, s.n - eq - 1 });
+    if (conf_unbuilt_value("send.routes", to))
+        return err_set(e, ERR_USAGE, 0, "'%.*s' is not in this version",
+                       s.n > 100 ? 100 : (int)s.n, s.p);
+    if (conf_parse_hostname(r->domain, domain, e) == 0 &&
+        host_port_parse(&r->to, to, e) == 0)
+        return 0;
+    err_prefix(e, "'%.*s'", s.n > 100 ? 100 : (int)s.n, s.p);
+    return -1;
+}
+
+static void route_text(char out[CONF_ELEMENT_TEXT], const void *el)
+{
+    const struct conf_route *r = el;
+    char to[HOST_PORT_TEXT];
+
+    host_port_text(to, &r->to);
+    snprintf(out, CONF_ELEMENT_TEXT, "%s%s=%s", r->below ? "." : "", r->domain,
+             to);
+}
+
+/* ---------------------------------------------------------------------- */
+
+const struct conf_element *conf_element_of(enum conf_type type)
+{
+    static const struct conf_element elements[] = {
+        { sizeof(struct conf_domain), parse_domain, domain_text },
+        { sizeof(struct addr), parse_server, addr_as_text },
+        { sizeof(struct net_cidr), parse_network, network_text },
+        { sizeof(struct conf_listener), parse_listener, listener_text },
+        { sizeof(struct conf_route), parse_route, route_text },
+    };
+
+    return &elements[type - CONF_DOMAINS];
+}

@@ -1,0 +1,89 @@
+/* unbuilt.c - keys and values of the interface that this version lacks.
+ *
+ * They are known by name, so that a start says so and does not call them
+ * slips.  Nothing else knows them: no default, no manual. */
+#include "config/table.h"
+
+#include <string.h>
+
+/* A value that ends in a letter is the whole value or a word of it; else it
+ * is what the value begins with.  "," is any list where one value may be. */
+static const struct {
+    const char *key, *value; /* value NULL: all of it */
+} unbuilt[] = {
+    { "queue.history", NULL },
+    { "dns.trust_ad", NULL },
+    { "local.mail_dir", "~" },
+    { "local.mailbox", "auto" },
+    { "local.user", NULL },
+    { "local.max_targets", NULL },
+    { "deliver.workers", NULL },
+    { "serve.listen", "unix:" },
+    { "serve.listen", "tls" },
+    { "serve.listen", "submission" },
+    { "serve.listen", "proxy" },
+    { "serve.listen", "lmtp" },
+    { "serve.relay_domains", NULL },
+    { "serve.extra_commands", "STARTTLS" },
+    { "serve.extra_commands", "AUTH" },
+    { "serve.extra_commands", "BDAT" },
+    { "serve.tls_cert", NULL },
+    { "serve.tls_key", NULL },
+    { "serve.tls_tickets", NULL },
+    { "send.relay_host", "," },
+    { "send.relay_user", NULL },
+    { "send.relay_password", NULL },
+    { "send.logins", NULL },
+    { "send.relay_auth", NULL },
+    { "send.relay_token", NULL },
+    { "send.tls", "encrypt" },
+    { "send.tls", "verify" },
+    { "send.tls", "dane" },
+    { "send.tls_ca", NULL },
+    { "send.tls_policy", NULL },
+    { "send.mta_sts", NULL },
+    { "send.session_messages", NULL },
+    { "send.chunking", NULL },
+    { "send.providers", NULL },
+    { "send.routes", "@" },
+    { "send.routes", "lmtp:" },
+    { "dkim.keys", NULL },
+    { "rewrite.from", NULL },
+    { "rewrite.root", NULL },
+    { "rewrite.rules", NULL },
+};
+
+static bool fits(const char *word, struct span value)
+{
+    if (strcmp(word, ",") == 0)
+        return span_find(value, ',') < value.n;
+    return ascii_is_alpha(word[strlen(word) - 1])
+               ? span_is_nocase(value, word)
+               : span_starts_nocase(value, word);
+}
+
+bool conf_unbuilt_value(const char *key, struct span value)
+{
+    for (size_t i = 0; i < sizeof unbuilt / sizeof unbuilt[0]; i++)
+        if (unbuilt[i].value != NULL && strcmp(unbuilt[i].key, key) == 0 &&
+            fits(unbuilt[i].value, value))
+            return true;
+    return false;
+}
+
+bool conf_unbuilt_key(struct span key)
+{
+    for (size_t i = 0; i < sizeof unbuilt / sizeof unbuilt[0]; i++)
+        if (unbuilt[i].value == NULL && span_is(key, unbuilt[i].key))
+            return true;
+    return false;
+}
+
+bool conf_unbuilt_group(struct span name)
+{
+    for (size_t i = 0; i < sizeof unbuilt / sizeof unbuilt[0]; i++)
+        if (strncmp(unbuilt[i].key, name.p, name.n) == 0 &&
+            unbuilt[i].key[name.n] == '.')
+            return true;
+    return false;
+}
