@@ -171,6 +171,7 @@ test_style: $(PROGRAM)
 	tests/tools/check_generated.sh ./$(PROGRAM)
 	tests/tools/check_events.py
 	tests/tools/check_requirements.py
+	tests/tools/check_docs.py
 
 # All of it; the last line counts.  What is missing is installed first.
 tests:

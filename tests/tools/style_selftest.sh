@@ -65,3 +65,27 @@ expect_row "no such file" 'x | `src/gone.c` | `tests/t.py::test_it` | done'
 expect_row "no test shows it" 'x | y | z | done'
 expect_row 'status "soon"' 'x | y | z | soon'
 expect_row "R1 has 0 rows" 'x | y | z'
+
+# check_docs.py: what is prose, and what is not.
+expect_page() { # text of the fault, the page on stdin
+    cat > "$dir/docs/x.md"
+    if "$here/check_docs.py" "$dir" > "$dir/out" || ! grep -q "$1" "$dir/out"
+    then
+        echo "check_docs.py does not find: $1" >&2
+        exit 1
+    fi
+}
+long=$(printf '%081d' 0)
+{
+    printf '| x | %s |\n\n    who %s\n```\nwhoever\n```\n' "$long" "$long"
+    printf '<!-- written by x -->\n%s\n<!-- end -->\n' "$long"
+} > "$dir/docs/x.md"
+"$here/check_docs.py" "$dir"
+printf '%s\n' "$long" | expect_page "x.md:1: line of 81 columns"
+printf '<!-- written by x -->\n<!-- end -->\n%s\n' "$long" |
+    expect_page "x.md:3: line of 81"
+printf '    code\n\ntext\n    %s\n' "$long" | expect_page "x.md:4: line of 85"
+echo 'Nobody waits.' | expect_page 'x.md:1: "Nobody"'
+echo '| Nobody | waits |' | expect_page 'x.md:1: "Nobody"'
+echo '.B whoever' > "$dir/docs/x.1"
+echo | expect_page 'x.1:1: "whoever"'
