@@ -36,7 +36,9 @@ enum serve_reply {
     REPLY_NESTED_MAIL,
     REPLY_NO_VALID_RCPT,
     REPLY_DATA_SYNTAX,
-    /* about the session */
+    /* about the client and the session */
+    REPLY_TOO_MANY_CLIENTS,
+    REPLY_TOO_MANY_OF_CLIENT,
     REPLY_TIMEOUT,
     REPLY_SLOW,
     REPLY_STOPPING,
@@ -73,6 +75,9 @@ void serve_reply(struct serve_session *s, enum serve_reply r, const char *arg);
 
 /* To EHLO: the name of this host, and what it offers. */
 void serve_reply_extensions(struct serve_session *s);
+
+/* To a client that gets no session. */
+void serve_reply_close(int fd, enum serve_reply r);
 
 /* The verdict that leads to this reply. */
 struct verdict serve_reject(enum serve_reply r);

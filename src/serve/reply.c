@@ -5,6 +5,8 @@
 #include "serve/session_private.h"
 
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 /* A hundred refusals for good, or many more for now. */
 enum { REFUSAL = 100, DEFERRAL = 1, ENOUGH = 10000, LINE_MAX_OCTETS = 1024 };
@@ -49,6 +51,11 @@ static const struct {
     [REPLY_NO_VALID_RCPT]    = { 554, "5.5.1",  "Error: no valid recipients" },
     [REPLY_DATA_SYNTAX]      = { 501, "5.5.4",  "Syntax: DATA" },
 
+    [REPLY_TOO_MANY_CLIENTS] = { 421, "4.3.2",
+                                 "Error: too many connections" },
+    [REPLY_TOO_MANY_OF_CLIENT] = { 421, "4.7.0",
+                                 "Error: too many connections from your "
+                                 "address" },
     [REPLY_TIMEOUT]          = { 421, "4.4.2",  "%s Error: timeout exceeded" },
     [REPLY_SLOW]             = { 421, "4.4.2",
                                  "%s Error: message text comes too slowly" },
@@ -127,6 +134,18 @@ void serve_reply(struct serve_session *s, enum serve_reply r, const char *arg)
         buf_adds(&b, at + 2);
     }
     end_line(s, &b);
+}
+
+void serve_reply_close(int fd, enum serve_reply r)
+{
+    char line[LINE_MAX_OCTETS];
+    struct buf b = BUF_ON(line);
+
+    begin_line(&b, replies[r].code, replies[r].status);
+    buf_adds(&b, replies[r].text);
+    buf_adds(&b, "\r\n");
+    (void)!send(fd, b.p, b.n, MSG_NOSIGNAL);
+    close(fd);
 }
 
 void serve_reply_extensions(struct serve_session *s)

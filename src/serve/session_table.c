@@ -250,13 +250,20 @@ static unsigned char reply_too_many_errors(void *ctx)
     return refuse_plainly(ctx, REPLY_TOO_MANY_ERRORS);
 }
 
+static unsigned char reply_client_refused(void *ctx)
+{
+    struct serve_session *s = ctx;
+
+    serve_refuse(s, &s->verdict, "");
+    return FSM_QUIET;
+}
+
 static unsigned char reply_refused(void *ctx)
 {
     struct serve_session *s = ctx;
     char subject[SMTP_ADDRESS_MAX] = "";
 
-    if (s->state != S_END) /* else it is about the client */
-        name_subject(s, subject, sizeof subject);
+    name_subject(s, subject, sizeof subject);
     serve_refuse(s, &s->verdict, subject);
     return serve_refused_enough(s) && !must_close(s) ? E_ENOUGH : FSM_QUIET;
 }
@@ -458,7 +465,7 @@ static unsigned char reply_text_refused(void *ctx)
     serve_refuse(s, &s->verdict, "body");
     serve_transaction_free(&s->transaction);
     conn_resume(&s->conn);
-    return serve_refused_enough(s) ? E_ENOUGH : FSM_QUIET;
+    return serve_refused_enough(s) && !must_close(s) ? E_ENOUGH : FSM_QUIET;
 }
 
 static unsigned char submit(void *ctx)
@@ -525,7 +532,7 @@ static const struct fsm_row rows[] = {
     FSM_ROW(S_CONNECTED, E_CONNECT,   NULL,             check_client,          FSM_ANY),
     FSM_ROW(S_CONNECTED, E_ANSWERED,  NULL,             check_client,          FSM_ANY),
     FSM_ROW(S_CONNECTED, E_CLIENT_OK, NULL,             reply_banner,          S_GREETED),
-    FSM_ROW(S_CONNECTED, E_REFUSED,   NULL,             reply_refused,         S_END),
+    FSM_ROW(S_CONNECTED, E_REFUSED,   NULL,             reply_client_refused,  S_END),
 
     FSM_ROW(S_GREETED,   E_MAIL,      NULL,             reply_helo_first,      FSM_ANY),
     FSM_ROW(S_GREETED,   E_RSET,      NULL,             reply_ok,              FSM_ANY),

@@ -4,6 +4,7 @@
 #include "base/signals.h"
 #include "log/log.h"
 #include "net/listen.h"
+#include "serve/reply.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -64,15 +65,6 @@ static void listen_to_all(struct worker *w, bool on)
             log_err(LOG_ERROR, "serve.listen", &e);
 }
 
-static void turn_away(int fd, const char *status, const char *why)
-{
-    char line[160];
-    int n = snprintf(line, sizeof line, "421 %s %s\r\n", status, why);
-
-    (void)!send(fd, line, (size_t)n, MSG_NOSIGNAL);
-    close(fd);
-}
-
 static void start_session(struct worker *w, int fd, const struct addr *peer)
 {
     struct serve_session *s = serve_session_new(&w->sessions_env, peer);
@@ -106,17 +98,16 @@ static void refuse_full(const struct worker *w, int fd, const char *client)
 {
     LOG(LOG_WARN, "serve.overload", LS("client", client),
         LN("clients", w->nsessions), LS("error", "too many clients"));
-    turn_away(fd, "4.3.2", "Too many connections, try later");
+    serve_reply_close(fd, REPLY_TOO_MANY_CLIENTS);
 }
 
 static void refuse_more(int fd, const char *client)
 {
-    static const char status[] = "4.7.0",
-                      why[] = "Too many connections from your address";
+    struct verdict v = serve_reject(REPLY_TOO_MANY_OF_CLIENT);
 
-    LOG(LOG_WARN, "serve.reject", LS("client", client), LN("code", 421),
-        LS("enhanced", status), LS("why", why));
-    turn_away(fd, status, why);
+    LOG(LOG_WARN, "serve.reject", LS("client", client), LN("code", v.code),
+        LS("enhanced", v.status), LS("why", v.text));
+    serve_reply_close(fd, REPLY_TOO_MANY_OF_CLIENT);
 }
 
 static void take_client(struct worker *w, int fd, const struct addr *peer)
