@@ -33,6 +33,7 @@ struct fs_ops {
     int (*mkdir)(const char *path, mode_t mode);
     int (*mkdirat)(int dir, const char *name, mode_t mode);
     int (*lock)(int fd, int operation); /* flock(2) */
+    int (*magic)(int fd, unsigned long *magic);
 };
 
 extern const struct fs_ops fs_system; /* the real ones */
@@ -54,7 +55,8 @@ int fs_fsync(int fd);
 
 /* fsync() for all files and directories of fd's file system; it reports every
  * failure since fd was opened.  ENOSYS where the system has no such call, or
- * one that does not report failures (Linux before 5.8). */
+ * one that does not report failures (Linux before 5.8), or where that is not
+ * known of the file system. */
 int fs_syncfs(int fd);
 
 /* Start writing the file to the disk, without waiting and without promise: when
@@ -67,6 +69,8 @@ int fs_unlink(const char *path);
 int fs_mkdir(const char *path, mode_t mode);
 int fs_mkdirat(int dir, const char *name, mode_t mode);
 int fs_lock(int fd, int operation);
+/* f_type of fstatfs(2): see base/fs_type.h. */
+int fs_magic(int fd, unsigned long *magic);
 
 /* Built on them.  0, or -1 with errno; a short write is continued, so
  * failure means that some of it may be written. */

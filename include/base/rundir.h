@@ -24,6 +24,7 @@ struct rundir {
     uid_t uid;           /* whose it is, and what is made in it */
     gid_t gid;           /* (gid_t)-1: the one that comes by itself */
     bool any_owner;      /* root looks at a directory of any user */
+    bool look;           /* makes nothing */
 };
 #define RUNDIR_NONE                                                            \
     {                                                                          \
@@ -41,6 +42,16 @@ int rundir_make(struct rundir *d, const char *path, uid_t uid, gid_t gid,
 /* The top as it is; root takes that of any user.  ERR_TEMP with sys ENOENT:
  * there is none. */
 int rundir_open(struct rundir *d, const char *path, struct err *e);
+
+/* The top as a start would meet it; nothing is made, and d->fd, if it is not
+ * -1, serves rundir_below() alone, which then makes nothing either: where
+ * there is no such directory, fd is -1 and all is well. */
+int rundir_look(struct rundir *d, const char *path, uid_t uid, gid_t gid,
+                struct err *e);
+
+/* The directory path, or the nearest above it that is there, for fstatvfs()
+ * and the like.  -1 with *e. */
+int rundir_nearest(const char *path, struct err *e);
 
 /* name in `above`, a directory, made if it is missing: 0700. */
 int rundir_below(struct rundir *d, const struct rundir *above, const char *name,

@@ -10,7 +10,12 @@
 
 /* Make queue_dir and what belongs below it, for uid:gid (-1: ours), durable
  * with all entries above.  What is there already is only checked, and is left
- * as it is (base/rundir.h).  The master calls it before it drops privileges.
+ * as it is (base/rundir.h); a file system that keeps no locks and syncs
+ * (base/fs_type.h) is refused.  The master calls it before it drops privileges.
  * 0, or -1 with *e. */
 int spool_dirs_make(const char *queue_dir, uid_t uid, gid_t gid, struct err *e);
+
+/* Would spool_dirs_make() refuse what is there?  Makes nothing. */
+int spool_dirs_check(const char *queue_dir, uid_t uid, gid_t gid,
+                     struct err *e);
 #endif

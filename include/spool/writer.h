@@ -26,10 +26,6 @@ int spool_writer_open(struct spool_writer **w, const char *queue_dir,
 int spool_writer_new_id(struct spool_writer *w, struct msg_id *id,
                         struct err *e);
 
-/* Is there room on the disk for a message of that size (free space and free
- * inodes, with a reserve)?  Cheap: asks the system once a second. */
-int spool_writer_has_room(struct spool_writer *w, uint64_t size, struct err *e);
-
 struct spool_submission {
     struct msg_id id;
     uint64_t arrival; /* wall clock, us */

@@ -1,5 +1,7 @@
 #include "base/fs.h"
 
+#include "base/fs_type.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -9,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/sysmacros.h>
 #include <sys/utsname.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static int sys_open(const char *path, int flags, mode_t mode)
@@ -46,12 +49,25 @@ static void look_at_kernel(void)
         syncfs_reports = major > 5 || (major == 5 && minor >= 8);
 }
 
+/* Types are 32 bits, which some machines keep in a signed word. */
+static int sys_magic(int fd, unsigned long *magic)
+{
+    struct statfs st;
+
+    if (fstatfs(fd, &st) != 0)
+        return -1;
+    *magic = (unsigned long)st.f_type & 0xffffffffu;
+    return 0;
+}
+
 static int sys_syncfs(int fd)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
     pthread_once(&once, look_at_kernel);
-    if (syncfs_reports)
+    unsigned long magic;
+    if (syncfs_reports && sys_magic(fd, &magic) == 0 &&
+        fs_type_keeps_syncfs(fs_type_by_magic(magic)))
         return syncfs(fd);
     errno = ENOSYS;
     return -1;
@@ -76,6 +92,7 @@ const struct fs_ops fs_system = {
     .mkdir = mkdir,
     .mkdirat = mkdirat,
     .lock = flock,
+    .magic = sys_magic,
 };
 
 static const struct fs_ops *ops = &fs_system;
@@ -186,6 +203,11 @@ int fs_mkdirat(int dir, const char *name, mode_t mode)
 int fs_lock(int fd, int operation)
 {
     AGAIN(int, ops->lock(fd, operation));
+}
+
+int fs_magic(int fd, unsigned long *magic)
+{
+    AGAIN(int, ops->magic(fd, magic));
 }
 
 int fs_pwritev_all(int fd, struct iovec *v, int n, off_t at)

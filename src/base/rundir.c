@@ -234,13 +234,17 @@ static int reopen(struct rundir *d, struct err *e)
 static int open_top(struct rundir *d, bool make, struct err *e)
 {
     bool made = false;
+    int rc = -1;
 
-    if (walk(d, make, &made, e) == 0 && reopen(d, e) == 0 &&
-        (made ? give_dir(d, TOP_MODE, e) == 0
-              : is_volume(d->fd) || check_dir(d, e) == 0))
-        return 0;
-    rundir_close(d);
-    return -1;
+    if (walk(d, make, &made, e) == 0 && reopen(d, e) == 0) {
+        if (made)
+            rc = give_dir(d, TOP_MODE, e);
+        else
+            rc = is_volume(d->fd) ? 0 : check_dir(d, e);
+    }
+    if (rc != 0)
+        rundir_close(d);
+    return rc;
 }
 
 static int name_top(struct rundir *d, const char *path, struct err *e)
@@ -273,6 +277,47 @@ int rundir_open(struct rundir *d, const char *path, struct err *e)
     return open_top(d, false, e);
 }
 
+int rundir_look(struct rundir *d, const char *path, uid_t uid, gid_t gid,
+                struct err *e)
+{
+    bool made = false;
+    struct err why;
+
+    if (name_top(d, path, e) != 0)
+        return -1;
+    d->uid = uid == (uid_t)-1 ? geteuid() : uid;
+    d->gid = gid;
+    d->look = true;
+    if (walk(d, false, &made, &why) == 0) {
+        if (is_volume(d->fd) || check_dir(d, e) == 0)
+            return 0;
+        rundir_close(d);
+        return -1;
+    }
+    rundir_close(d);
+    if (why.sys == ENOENT)
+        return 0;
+    if (e != NULL)
+        *e = why;
+    return -1;
+}
+
+int rundir_nearest(const char *path, struct err *e)
+{
+    struct rundir d;
+    bool made = false;
+    struct err why;
+
+    if (name_top(&d, path, e) != 0)
+        return -1;
+    if (walk(&d, false, &made, &why) == 0 || why.sys == ENOENT)
+        return d.fd;
+    if (e != NULL)
+        *e = why;
+    rundir_close(&d);
+    return -1;
+}
+
 /* --- below ---------------------------------------------------------------- */
 
 static int name_below(char out[PATH_MAX], const struct rundir *above,
@@ -296,16 +341,20 @@ static int refuse_type(const char *path, struct err *e)
 int rundir_below(struct rundir *d, const struct rundir *above, const char *name,
                  struct err *e)
 {
-    const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+    const int flags =
+        (above->look ? O_PATH : O_RDONLY) | O_DIRECTORY | O_NOFOLLOW;
     bool made = false;
 
     *d = (struct rundir){ .fd = -1,
                           .uid = above->uid,
                           .gid = above->gid,
-                          .any_owner = above->any_owner };
+                          .any_owner = above->any_owner,
+                          .look = above->look };
     if (name_below(d->path, above, name, e) != 0)
         return -1;
     d->fd = fs_openat(above->fd, name, flags, 0);
+    if (d->fd < 0 && errno == ENOENT && d->look)
+        return 0;
     if (d->fd < 0 && errno == ENOENT) {
         made = fs_mkdirat(above->fd, name, BELOW_MODE) == 0;
         if (made || errno == EEXIST)

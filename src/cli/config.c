@@ -1,6 +1,9 @@
 /* config.c - `mta config`: look at the settings. */
+#include "base/os.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "spool/dirs.h"
+#include "spool/space.h"
 
 #include <sysexits.h>
 
@@ -14,12 +17,30 @@ static int show(struct options *o)
     return e.kind == ERR_USAGE ? EX_USAGE : EX_CONFIG;
 }
 
+/* What a start would say of the disk, too. */
+static int check_queue(const struct conf *c)
+{
+    struct err e;
+    uid_t uid;
+    gid_t gid;
+
+    if (os_find_ids(c->user, c->group, &uid, &gid, &e) != 0 ||
+        spool_dirs_check(c->queue_dir, uid, gid, &e) != 0) {
+        fprintf(stderr, "mta config: %s\n", e.text);
+        return EX_CONFIG;
+    }
+    if (spool_space_warn(c->queue_dir, &e) != 0)
+        fprintf(stderr, "mta config: warning: %s\n", e.text);
+    return EX_OK;
+}
+
 static int check(struct options *o)
 {
     if (!options_load(o))
         return o->status;
+    int status = check_queue(&o->conf);
     options_done(o);
-    return EX_OK;
+    return status;
 }
 
 int cmd_config(int argc, char **argv)

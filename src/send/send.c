@@ -9,6 +9,7 @@
 #include "send/result.h"
 #include "send/session.h"
 #include "send/slots.h"
+#include "spool/space.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -302,9 +303,13 @@ static int wind_down(struct sender *x, struct err *e)
 
 static int work_until_over(struct sender *x, struct err *e)
 {
+    struct err why;
+
     x->started = loop_now(x->s.loop);
     x->s.scan_now = true;
     LOG(LOG_INFO, "send.start", LN("workers", x->s.nworkers));
+    if (spool_space_warn(x->s.conf->queue_dir, &why) != 0)
+        log_err(LOG_WARN, "queue.disk", &why);
     if (turn(x, e) != 0)
         return -1;
     x->s.no_more = x->o->once;

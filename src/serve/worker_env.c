@@ -2,6 +2,7 @@
 #include "serve/worker.h"
 
 #include "base/clock.h"
+#include "spool/space.h"
 
 static bool is_trusted(void *ctx, const struct addr *peer)
 {
@@ -42,7 +43,7 @@ static int has_room(void *ctx, uint64_t size, struct err *e)
 {
     struct worker *w = ctx;
 
-    return spool_writer_has_room(w->sessions_env.writer, size, e);
+    return spool_space_has(w->sessions_env.writer, size, e);
 }
 
 static void submit(void *ctx, struct serve_transaction *t)

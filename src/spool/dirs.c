@@ -1,11 +1,41 @@
 #include "spool/dirs.h"
 
 #include "base/fs.h"
+#include "base/fs_type.h"
 #include "base/rundir.h"
 
 #include <errno.h>
 
 static const char *const names[] = { "segments", "run" };
+
+/* Locks and syncs of a server's disk are its own affair: two senders could
+ * work at once, and what was synced could be gone. */
+static int check_type(int fd, const char *path, struct err *e)
+{
+    const struct fs_type *t = fs_type_of(fd);
+
+    if (t == NULL)
+        return err_set(e, ERR_TEMP, errno, "ask for the file system of %s",
+                       path);
+    if (t->trust == FS_REFUSED)
+        return err_set(e, ERR_PERM, 0,
+                       "%s is on %s, which does not keep locks and syncs: use "
+                       "a local disk",
+                       path, t->name);
+    return 0;
+}
+
+/* Before anything is made there. */
+static int check_nearest(const char *queue_dir, struct err *e)
+{
+    int fd = rundir_nearest(queue_dir, e);
+
+    if (fd < 0)
+        return -1;
+    int rc = check_type(fd, queue_dir, e);
+    fs_close(fd);
+    return rc;
+}
 
 static int make_below(const struct rundir *top, struct err *e)
 {
@@ -14,7 +44,10 @@ static int make_below(const struct rundir *top, struct err *e)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (rundir_below(&d, top, names[i], e) != 0)
             return -1;
+        int rc = d.fd < 0 ? 0 : check_type(d.fd, d.path, e);
         rundir_close(&d);
+        if (rc != 0)
+            return -1;
     }
     return 0;
 }
@@ -34,9 +67,22 @@ int spool_dirs_make(const char *queue_dir, uid_t uid, gid_t gid, struct err *e)
 {
     struct rundir top;
 
-    if (rundir_make(&top, queue_dir, uid, gid, e) != 0)
+    if (check_nearest(queue_dir, e) != 0 ||
+        rundir_make(&top, queue_dir, uid, gid, e) != 0)
         return -1;
     int rc = make_below(&top, e) != 0 || sync_top(&top, e) != 0 ? -1 : 0;
+    rundir_close(&top);
+    return rc;
+}
+
+int spool_dirs_check(const char *queue_dir, uid_t uid, gid_t gid, struct err *e)
+{
+    struct rundir top;
+
+    if (check_nearest(queue_dir, e) != 0 ||
+        rundir_look(&top, queue_dir, uid, gid, e) != 0)
+        return -1;
+    int rc = top.fd < 0 ? 0 : make_below(&top, e);
     rundir_close(&top);
     return rc;
 }

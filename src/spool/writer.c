@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "spool/large_private.h"
 #include "spool/move_record_private.h"
+#include "spool/space.h"
 #include "spool/wake_private.h"
 
 #include <errno.h>
@@ -83,15 +84,21 @@ static void abandon_segment(struct spool_writer *w)
         spool_file_drop(&w->f);
 }
 
+static uint64_t next_size(struct spool_writer *w)
+{
+    return spool_space_segment(spool_space_free(w), w->segment_size);
+}
+
 int spool_writer_reserve(struct spool_writer *w, uint64_t n, struct err *e)
 {
-    uint64_t need = w->bytes + n, size = w->segment_size;
+    uint64_t need = w->bytes + n;
 
     if (w->f.fd >= 0 && need <= w->f.size && w->at <= w->f.size - need)
         return 0;
     if (!list_empty(&w->moves))
         return err_set(e, ERR_BUG, 0, "a turn of moves outgrew its room");
     leave_segment(w);
+    uint64_t size = next_size(w);
     if (size < SPOOL_SEGMENT_HEADER + need)
         size = SPOOL_SEGMENT_HEADER + need;
     return start_segment(w, size, e);
@@ -105,7 +112,7 @@ static int first_segment(struct spool_writer *w, struct err *e)
 {
     struct err why;
 
-    if (start_segment(w, w->segment_size, &why) == 0 || err_is_full(&why))
+    if (start_segment(w, next_size(w), &why) == 0 || err_is_full(&why))
         return 0;
     if (e != NULL)
         *e = why;
@@ -168,7 +175,7 @@ int spool_writer_new_id(struct spool_writer *w, struct msg_id *id,
 {
     if (w->n > MSG_ID_N_MAX) {
         leave_segment(w);
-        if (start_segment(w, w->segment_size, e) != 0)
+        if (start_segment(w, next_size(w), e) != 0)
             return -1;
     }
     id->base = w->base;

@@ -240,6 +240,34 @@ def test_disk_is_full_for_the_sender():
         assert len(mx.messages) == 2  # nothing was sent twice
 
 
+def test_a_small_disk_takes_mail():
+    """8 MiB: segments are smaller there.  When it is full, refusal, start and
+    check name what is free and what is needed."""
+    numbers = re.compile(r"(\d+) KiB free, (\d+) KiB needed")
+    with small_disk({"serve.workers": 2}, "size=8m,nr_inodes=2000") as m:
+        for i in range(5):
+            assert submit(m, "small%d" % i, ["user@here.test"]) == 250
+        segments = glob.glob(os.path.join(m.queue, "segments", "*.seg"))
+        assert segments and all(os.path.getsize(p) <= 1 << 20
+                                for p in segments)
+        check = m.tool("config", "--check")
+        assert "is on tmpfs" in check.stderr.decode()
+        assert "is on tmpfs" in m.events("queue.disk")[0]["error"]
+        ballast = Ballast(m)
+        ballast.fill()
+        until("refused", lambda: submit(m, "x", ["user@here.test"]) == 452)
+        said = m.tool("config", "--check").stderr.decode()
+        assert "warning: " in said and numbers.search(said)
+        assert m.stop() == 0
+        m.start()
+        ballast.drop()  # the log is on that disk too
+        until("taken", lambda: submit(m, "after", ["user@here.test"]) == 250)
+        for event in ("serve.full", "queue.disk"):
+            free, needed = map(int, numbers.search(
+                m.events(event)[-1]["error"]).groups())
+            assert free < needed and 1024 <= needed < 1200
+
+
 @pytest.mark.parametrize("end", ["stop", "kill", "container"])
 @pytest.mark.parametrize("what", ["fill", "fill_inodes"])
 def test_start_on_a_full_disk(what, end):

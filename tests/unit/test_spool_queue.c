@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "spool/reclaim.h"
 #include "spool/segments_private.h"
+#include "spool/space.h"
 #include "spool/submit.h"
 #include "spool/writer_private.h"
 
@@ -564,13 +565,13 @@ START_TEST(no_room_is_said_early)
     struct err e;
 
     open_writer(KIT_SEGMENT);
-    ck_assert_int_eq(spool_writer_has_room(k->w, 1000, &e), 0);
-    ck_assert_int_eq(spool_writer_has_room(k->w, UINT64_MAX / 4, &e), -1);
+    ck_assert_int_eq(spool_space_has(k->w, 1000, &e), 0);
+    ck_assert_int_eq(spool_space_has(k->w, UINT64_MAX / 4, &e), -1);
     ck_assert_int_eq(e.sys, ENOSPC);
     ck_assert_int_eq(e.kind, ERR_TEMP);
-    ck_assert_int_eq(spool_writer_has_room(k->w, UINT64_MAX, &e), -1);
+    ck_assert_int_eq(spool_space_has(k->w, UINT64_MAX, &e), -1);
     k->w->room_inodes = 3;
-    ck_assert_int_eq(spool_writer_has_room(k->w, 1, &e), -1);
+    ck_assert_int_eq(spool_space_has(k->w, 1, &e), -1);
 }
 END_TEST
 
