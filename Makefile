@@ -47,13 +47,14 @@ $(LIB): $(OBJS)
 	@rm -f $@
 	$(call short,AR,$@)ar rcs $@ $(OBJS)
 
-# accept4(), which POSIX has only since 2024: saves four calls a connection.
-$(BUILD)/src/net/listen.o: CPPFLAGS += -D_GNU_SOURCE
+# In every build: accept4(), which POSIX has only since 2024, saves four calls
+# a connection.
+%/src/net/listen.o: CPPFLAGS += -D_GNU_SOURCE
 # syncfs() and sync_file_range(): one commit of the journal for many files.
 # statx(): when a file was born.
-$(BUILD)/src/base/fs.o: CPPFLAGS += -D_GNU_SOURCE
+%/src/base/fs.o: CPPFLAGS += -D_GNU_SOURCE
 # O_PATH: a directory that may be passed but not read.
-$(BUILD)/src/base/rundir.o: CPPFLAGS += -D_GNU_SOURCE
+%/src/base/rundir.o: CPPFLAGS += -D_GNU_SOURCE
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -120,26 +121,18 @@ RUN_SYSTEM = TOOLS=$(abspath $(BUILD)/tools) BENCH=$(abspath $(BUILD)/bench) \
 test_system: $(PROGRAM) $(TOOLS) $(BENCH) $(FAULTS)
 	MTA=$(abspath $(PROGRAM)) $(RUN_SYSTEM) $(SYSTEM)
 
-# The program under valgrind, in tests that between them come through most of
-# it: commands, bodies in memory and on disk, mailboxes, lanes, notices, a
-# queue that is read again, reload and stop.
-MEMORY_TESTS := test_pipelined_transaction or test_too_many_errors or \
-    test_disconnect_in_every_state or test_maildir_layout or \
-    test_mbox_after_a_torn_message or test_one_id_everywhere or \
-    test_each_recipient_has_its_own_fate or \
-    test_notice_follows_an_alias or test_once_and_drain or \
-    test_recipients_of_one_message or test_retry_survives_a_restart or \
-    test_reload_for_new_sessions_only or test_reload_of_the_sender or \
-    test_stop_during_data or test_pipelined_commands_wait or \
-    (test_bodies_arrive_byte_for_byte and extensions1)
+# The program under valgrind, in tests marked `memory`, which between them come
+# through most of it: commands, bodies in memory and on disk, mailboxes, lanes,
+# notices, a queue that is read again, reload and stop.
+MEMORY := -m memory
 
 test_system_memory: $(PROGRAM) $(TOOLS) $(BENCH) $(FAULTS)
 	TEST_DEADLINE=120 VALGRIND_MTA=$(abspath $(PROGRAM)) \
 	    MTA=$(abspath tests/tools/under_valgrind.sh) \
-	    $(RUN_SYSTEM) -k '$(MEMORY_TESTS)' tests/system
+	    $(RUN_SYSTEM) $(MEMORY) tests/system
 
 # All of them, but for noise at random.
-memory: MEMORY_TESTS := not at_random
+memory: MEMORY := -k 'not at_random'
 memory: test_system_memory
 
 # All system tests with a program whose calls come late now and then, as on a

@@ -20,6 +20,8 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "slow: waits long for something that "
                             "takes its time; begun first")
+    config.addinivalue_line("markers", "memory: runs under valgrind in "
+                            "make tests, too")
 
 
 def pytest_collection_modifyitems(config, items):

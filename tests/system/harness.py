@@ -206,6 +206,28 @@ class Clock:
         self.close()
 
 
+def default_settings(dir, port):
+    """Of a test's system, where the test has no others: in its own directory,
+    with mailboxes for all, and with waits as short as they can be."""
+    return {
+        "hostname": "mx.here.test",
+        "queue_dir": os.path.join(dir, "queue"),
+        "log.file": os.path.join(dir, "log"),
+        "log.level": "debug",
+        "dns.servers": ["127.0.0.1:1"],  # nobody answers there
+        "serve.listen": ["127.0.0.1:%d" % port],
+        "serve.workers": 2,
+        "local.mail_dir": os.path.join(dir, "mail"),
+        "local.domains": ["here.test", "localhost"],
+        "local.users": "any",
+        "local.aliases": "",
+        "serve.rdns": "off",
+        "send.retry_min": "1s",
+        "send.retry_max": "2s",
+        "send.session_linger": "1s",
+    }
+
+
 class Mta:
     """`mta run` (or another command) in a directory of its own."""
 
@@ -222,23 +244,7 @@ class Mta:
         self.command, self.flags = command, list(flags)
         self.env, self.limit = dict(os.environ, **(env or {})), limit
         os.mkdir(self.mail)
-        self.settings = {
-            "hostname": "mx.here.test",
-            "queue_dir": self.queue,
-            "log.file": self.log,
-            "log.level": "debug",
-            "dns.servers": ["127.0.0.1:1"],  # nobody answers there
-            "serve.listen": ["127.0.0.1:%d" % self.port],
-            "serve.workers": 2,
-            "local.mail_dir": self.mail,
-            "local.domains": ["here.test", "localhost"],
-            "local.users": "any",
-            "local.aliases": "",
-            "serve.rdns": "off",
-            "send.retry_min": "1s",
-            "send.retry_max": "2s",
-            "send.session_linger": "1s",
-        }
+        self.settings = default_settings(self.dir, self.port)
         self.settings.update(settings or {})
         self.write_conf()
         self.process = None

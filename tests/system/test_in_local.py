@@ -294,6 +294,7 @@ def test_no_recipient_is_told_of_the_others(anybody):
     assert b"secret" not in anybody.mailbox("open")[0]
 
 
+@pytest.mark.memory
 def test_one_id_everywhere(mta):
     """In the answer, in Received, in the queue and in the log."""
     m = mta("serve")
@@ -342,6 +343,7 @@ def test_loop_limit(anybody, name, head, code):
 
 # --- Maildir ----------------------------------------------------------------
 
+@pytest.mark.memory
 def test_maildir_layout(mta):
     m = mta("serve")
     for i in range(20):
@@ -505,6 +507,7 @@ def test_mbox(mta):
     assert os.listdir(m.mail) == ["ann"]  # no lock is left
 
 
+@pytest.mark.memory
 def test_mbox_after_a_torn_message(mta):
     """Ours does not become part of what somebody left unfinished."""
     m = mta("serve", {"local.mailbox": "mbox"})

@@ -158,6 +158,7 @@ def test_relay_networks_are_exempt(dns):
         assert rcpt(m, "127.0.0.4")[:2] == (550, "5.7.25")
 
 
+@pytest.mark.memory
 def test_pipelined_commands_wait_for_the_answer(dns):
     """Answered in order, whether the name is known by then or not."""
     with system(dns, "require") as m:

@@ -78,6 +78,7 @@ def test_stop_tells_idle_clients(mta):
     assert m.stop() == 0
 
 
+@pytest.mark.memory
 def test_stop_during_data_finishes_the_transaction(mta):
     m = mta("run", {"serve.workers": 1})
     with m.raw() as c, m.raw() as idle:
@@ -241,6 +242,7 @@ def reload(m):
     return until("reload", lambda: m.events("serve.reload")[n:])[0]
 
 
+@pytest.mark.memory
 def test_reload_for_new_sessions_only(mta):
     m = mta("run", {"serve.max_message_size": "10M"})
     old = [m.raw() for _ in range(4)]
@@ -353,6 +355,7 @@ def test_service_started_after_a_reload_has_the_new_settings(mta):
         assert settings_in_force(c) == ["SIZE %d" % (20 << 20)]
 
 
+@pytest.mark.memory
 def test_reload_of_the_sender(mta):
     m = mta("run", {"send.workers": 1})
     until("its start", lambda: m.events("send.start", workers=1))

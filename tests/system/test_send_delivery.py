@@ -174,6 +174,7 @@ def test_one_socket_to_one_mx(mta, dns, peers):
     assert len(numbers) == 1000
 
 
+@pytest.mark.memory
 def test_recipients_of_one_message_share_a_transaction(mta, dns, peers):
     p = peers("127.0.0.1")
     d = dns({"x.test": "@ MX 10 a.x.test.\na A 127.0.0.1",
@@ -219,7 +220,8 @@ def test_session_limit_of_the_peer_costs_nothing(mta, dns, peers):
     assert not m.events("send.deferred")
 
 
-@pytest.mark.parametrize("extensions", [(), ("PIPELINING",)])
+@pytest.mark.parametrize("extensions", [
+    (), pytest.param(("PIPELINING",), marks=pytest.mark.memory)])
 def test_bodies_arrive_byte_for_byte(mta, dns, peers, extensions):
     bodies = [
         b"Subject: dots\r\n\r\n.\r\n..\r\n.a\r\na.\r\n",
@@ -240,6 +242,7 @@ def test_bodies_arrive_byte_for_byte(mta, dns, peers, extensions):
 
 # --- answers ----------------------------------------------------------------
 
+@pytest.mark.memory
 def test_each_recipient_has_its_own_fate(mta, dns, peers):
     greylisted = []
 
@@ -264,6 +267,7 @@ def test_each_recipient_has_its_own_fate(mta, dns, peers):
     assert len(m.mailbox("joe")) == 1
 
 
+@pytest.mark.memory
 def test_retry_survives_a_restart(mta, dns, peers):
     p = peers("127.0.0.1", answers={"RCPT": "450 4.2.0 later"})
     m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port,
@@ -373,6 +377,7 @@ def test_leaves_within_milliseconds(mta, dns, peers):
         assert time.monotonic() - start < 1  # a scan alone takes seconds
 
 
+@pytest.mark.memory
 def test_once_and_drain(mta, dns, peers):
     p = peers("127.0.0.1", answers={"RCPT": ["450 later", "450 later"]})
     d = dns({"x.test": "@ A 127.0.0.1"})
@@ -436,6 +441,7 @@ def test_local_recipient_in_the_queue(mta, dns, peers):
     until("bounce", lambda: m.mailbox("joe") or m.mailbox("Joe"))
 
 
+@pytest.mark.memory
 def test_notice_follows_an_alias(mta, dns, peers):
     """A bounce to a local address whose alias leads to another host."""
     p = peers("127.0.0.1", answers={

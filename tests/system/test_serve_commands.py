@@ -192,6 +192,7 @@ def test_ehlo_resets_the_transaction(server):
         assert c.say("DATA")[0] == 503
 
 
+@pytest.mark.memory
 def test_pipelined_transaction(server):
     with server.raw() as c:
         c.say("EHLO client.test")
@@ -272,6 +273,7 @@ def test_guessing_addresses_has_an_end(mta):
         assert c.reply()[0] == 0
 
 
+@pytest.mark.memory
 def test_too_many_errors(mta):
     m = mta("serve", {"serve.max_errors": 3})
     with m.raw() as c:
@@ -434,6 +436,7 @@ def test_byte_at_a_time(server):
     assert server.mailbox("slow")[0].endswith(b"\n\n.\nend\n")
 
 
+@pytest.mark.memory
 def test_disconnect_in_every_state_leaves_nothing(server):
     steps = ["EHLO client.test\r\n", "MAIL FROM:<a@client.test>\r\n",
              "RCPT TO:<gone@here.test>\r\n", "DATA\r\n", "half a mess"]

@@ -1,75 +1,149 @@
-#!/bin/sh
-# all.sh - every test of `make tests`; ends with one line that counts.
+#!/bin/bash
+# all.sh - every test of `make tests`; the last line counts.
 #
-# Each part prints its runner's own closing line.  A part that fails does not
-# stop the others, so one run shows all that is wrong.
-set -u
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-passed=0 failed=0 skipped=0
+# Three lanes run beside each other, for most of the time of the system tests
+# and all of that of kills and faults is waiting: what computes fills it, with
+# less of the processors where both want them.  A part is shown when it is
+# over: its runner's own closing line, or all of its output when it has failed.
+# A part that fails does not stop the others, so one run shows all that is
+# wrong.
+set -um
+dir=$(mktemp -d)
+lanes=""
+stop() { # what is under way ends with us
+    trap - EXIT
+    for lane in $lanes; do kill -- "-$lane" 2> /dev/null; done
+    rm -rf "$dir"
+    exit "$1"
+}
+trap 'rm -rf "$dir"' EXIT
+trap 'stop 130' INT
+trap 'stop 143' TERM HUP
 jobs=$(nproc)
+clang=clang
+if command -v ccache > /dev/null; then # the second run need not compile
+    case ${CC-} in ccache*) ;; *) export CC="ccache ${CC:-cc}" ;; esac
+    export FUZZ_CC="ccache clang"
+    clang="ccache clang"
+fi
 
-# part NAME COMMAND...: run, show, and count by the runner's closing line.
+# part NAME COMMAND...: run, then show and count by the runner's closing line.
 part() {
-    name=$1
+    local name=$1 log=$dir/${1//[^a-z]/-} start=$SECONDS status result=ok
     shift
-    printf '\n== %s\n' "$name"
-    start=$(date +%s)
-    "$@" > "$log" 2>&1
+    "$@" > "$log" 2>&1 < /dev/null
     status=$?
-    [ $status -eq 0 ] && tail -n 4 "$log" || cat "$log"
-    count "$status"
-    printf '== %s: %s, %d s\n' "$name" \
-        "$([ $status -eq 0 ] && echo ok || echo FAILED)" \
-        $(($(date +%s) - start))
+    [ $status -eq 0 ] || result=FAILED
+    {
+        flock 9
+        count "$log" $status >> "$dir/counts"
+        printf '\n== %s\n' "$name"
+        if [ $status -eq 0 ]; then tail -n 4 "$log"; else cat "$log"; fi
+        printf '== %s: %s, %d s\n' "$name" $result $((SECONDS - start))
+    } 9> "$dir/lock"
+    return $status
 }
 
-count() {
-    check=$(grep -Eo 'Checks: [0-9]+, Failures: [0-9]+, Errors: [0-9]+' "$log" |
+count() { # log, status: "passed failed skipped"
+    local check pytest plain all p=0 f=0 s=0
+    check=$(grep -Eo 'Checks: [0-9]+, Failures: [0-9]+, Errors: [0-9]+' "$1" |
         tail -n 1)
-    pytest=$(grep -E '(passed|failed|error).* in [0-9.]+' "$log" | tail -n 1)
-    plain=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1)
-    p=0 f=0 s=0
+    pytest=$(grep -E '(passed|failed|error).* in [0-9.]+' "$1" | tail -n 1)
+    plain=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$1" | tail -n 1)
     if [ -n "$check" ]; then
-        all=$(echo "$check" | sed 's/Checks: \([0-9]*\).*/\1/')
-        f=$(($(echo "$check" |
-            sed 's/.*Failures: \([0-9]*\), Errors: \([0-9]*\)/\1 + \2/')))
+        all=$(number_after "$check" Checks:)
+        f=$(($(number_after "$check" Failures:) +
+            $(number_after "$check" Errors:)))
         p=$((all - f))
-    elif [ -n "$plain" ]; then
-        p=$(number "$plain" passed)
-        f=$(number "$plain" failed)
-    elif [ -n "$pytest" ]; then
-        p=$(number "$pytest" passed)
-        f=$(($(number "$pytest" failed) + $(number "$pytest" error)))
-        s=$(number "$pytest" skipped)
-    elif [ "$1" -eq 0 ]; then
+    elif [ -n "$plain$pytest" ]; then
+        all=${plain:-$pytest}
+        p=$(number_before "$all" passed)
+        f=$(($(number_before "$all" failed) + $(number_before "$all" error)))
+        s=$(number_before "$all" skipped)
+    elif [ "$2" -eq 0 ]; then
         p=1
     fi
-    [ "$1" -ne 0 ] && [ "$f" -eq 0 ] && f=1
-    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+    [ "$2" -ne 0 ] && [ $f -eq 0 ] && f=1
+    echo "$p $f $s"
 }
 
-number() { # the number before a word in pytest's closing line, or 0
-    n=$(echo "$1" | grep -Eo "[0-9]+ $2" | head -n 1 | cut -d' ' -f1)
-    echo "${n:-0}"
+number_before() { # of a word in a closing line, or 0
+    [[ $1 =~ ([0-9]+)\ $2 ]] && echo "${BASH_REMATCH[1]}" || echo 0
 }
 
-make -s -j"$jobs" > /dev/null || exit 1
-part "style" make -s test_style
-part "build with clang" make -s -j"$jobs" CC=clang BUILD=build/clang \
-    PROGRAM=build/clang/mta CFLAGS='-O2 -g -Werror'
-part "report" make -s report
-part "units" make -s -j"$jobs" test_units
-part "units under valgrind" make -s -j"$jobs" test_memory
-part "units with sanitizers" env MTA_TEST_SHORT=1 make -s -j"$jobs" SAN=address,undefined test_units
-part "system" make -s -j"$jobs" test_system
-part "system with sanitizers" make -s -j"$jobs" SAN=address,undefined \
-    test_system
-part "system under valgrind" make -s -j"$jobs" test_system_memory
-part "threads with a sanitizer" make -s -j"$jobs" test_threads
-part "crash, short" make -s crash_short
-part "faults, short" make -s faults_short
-part "fuzz, short" make -s -j"$jobs" fuzz_short
+number_after() {
+    [[ $1 =~ $2\ ([0-9]+) ]] && echo "${BASH_REMATCH[1]}" || echo 0
+}
 
-printf '\n%d passed, %d failed, %d skipped\n' $passed $failed $skipped
-[ $failed -eq 0 ]
+# Builds that more than one lane needs have one maker; the others wait for it.
+built() { : > "$dir/built-$1"; }
+wait_for() {
+    until [ -e "$dir/built-$1" ] || ! kill -0 "$maker"; do sleep 0.2; done
+}
+
+computes() {
+    renice -n 5 $BASHPID > /dev/null
+    part "build for the units" make -s -j"$jobs" test_build
+    built units
+    part "build with sanitizers" make -s -j"$jobs" SAN=address,undefined \
+        test_build
+    built sanitizers
+    part "build for threads" make -s -j"$jobs" SAN=thread all
+    built threads
+    part "units" make -s -j"$jobs" test_units
+    part "units with sanitizers" env MTA_TEST_SHORT=1 make -s -j"$jobs" \
+        SAN=address,undefined test_units
+    part "units under valgrind" make -s -j"$jobs" test_memory
+    part "build with clang" make -s -j"$jobs" CC="$clang" BUILD=build/clang \
+        PROGRAM=build/clang/mta CFLAGS='-O2 -g -Werror'
+    part "build for fuzz" make -s -j"$jobs" fuzz_build
+    part "fuzz, short" make -s -j"$jobs" fuzz_short
+    part "report" make -s report
+}
+
+system_tests() {
+    part "style" make -s test_style
+    wait_for units
+    part "system" make -s -j"$jobs" test_system
+    wait_for sanitizers
+    part "system with sanitizers" make -s -j"$jobs" SAN=address,undefined \
+        test_system
+    wait_for threads
+    part "threads with a sanitizer" make -s -j"$jobs" test_threads
+    part "system under valgrind" make -s -j"$jobs" test_system_memory
+}
+
+kills() {
+    wait_for units
+    part "crash, short" make -s crash_short
+    part "faults, short" make -s faults_short
+}
+
+# lane FUNCTION: beside the others.  One that does not come to its end has
+# failed, whatever its parts were.
+lane() {
+    { "$1"; : > "$dir/ended-$1"; } &
+    lanes="$lanes $!"
+}
+
+finish() {
+    local p f s lane
+    for lane in computes system_tests kills; do
+        [ -e "$dir/ended-$lane" ] || echo "0 1 0" >> "$dir/counts"
+    done
+    read -r p f s < <(awk '{ p += $1; f += $2; s += $3 }
+        END { print p + 0, f + 0, s + 0 }' "$dir/counts")
+    printf '\n%d passed, %d failed, %d skipped\n' "$p" "$f" "$s"
+    [ "$f" -eq 0 ]
+}
+
+make -s -j"$jobs" all > /dev/null || {
+    printf '\n0 passed, 1 failed, 0 skipped\n'
+    exit 1
+}
+lane computes
+maker=$!
+lane system_tests
+lane kills
+wait
+finish

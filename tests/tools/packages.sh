@@ -4,7 +4,7 @@
 set -eu
 
 build="gcc make pkg-config libc6-dev libconfig-dev libidn2-dev"
-test="$build check valgrind clang clang-format graphviz python3 python3-pytest python3-pytest-xdist
+test="$build ccache check valgrind clang clang-format graphviz python3 python3-pytest python3-pytest-xdist
       swaks libio-socket-inet6-perl msmtp curl postfix knot knot-dnsutils
       dnsmasq-base strace iproute2 procps util-linux mandoc"
 report="$build groff graphviz ghostscript poppler-utils"
