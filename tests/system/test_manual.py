@@ -3,7 +3,6 @@ name are those of the program."""
 
 import email
 import email.utils
-import glob
 import os
 import re
 import signal
@@ -157,21 +156,7 @@ def test_options_are_those_of_the_program(command):
     assert options_in_page(command) == known
 
 
-# --- README and what it points at -------------------------------------------
-
-def test_readme_names_every_folder_and_page():
-    folders = [os.path.relpath(f, ROOT) for top in ("src", "tests")
-               for f in glob.glob(os.path.join(ROOT, top, "*", ""))]
-    folders = [f + "/" for f in folders if "__" not in f]
-    pages = [os.path.relpath(p, ROOT)
-             for p in glob.glob(os.path.join(ROOT, "docs", "*.*"))]
-    text = text_of("README.md")
-    assert folders and pages
-    assert [f for f in folders if "`%s`" % f not in text] == []
-    assert [p for p in pages if "(%s)" % p not in text] == []
-    for path in re.findall(r"\]\(([^)]+)\)|`((?:src|tests|docs)/[^`]*)`", text):
-        assert os.path.exists(os.path.join(ROOT, path[0] or path[1])), path
-
+# --- the first message ------------------------------------------------------
 
 def test_the_first_message_is_one(tmp_path):
     """What make run starts, and the commands that it prints."""

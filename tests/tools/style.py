@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Refuse what the house style refuses: upward includes, banned names,
 third-party headers outside their file, over-long functions and files,
-comments about people.
+comments about people; and a README that does not name every folder.
 
 usage: style.py [ROOT]    one line a fault, exit status 1 if any
        style.py --shrink  take from people.allow what is mended
@@ -205,6 +205,28 @@ def check(root, path):
         check_guard(path, text)
 
 
+def check_readme(root):
+    """It names every folder of src and tests and every page, and nothing that
+    is not there."""
+    path = os.path.join(root, "README.md")
+    if not os.path.exists(path):
+        return
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    for top in ("src", "tests", "docs"):
+        for name in sorted(os.listdir(os.path.join(root, top))):
+            path = os.path.join(top, name)
+            folder = os.path.isdir(os.path.join(root, path))
+            want = "`%s/`" % path if folder else "(%s)" % path
+            if want not in text and (folder or top == "docs") and \
+                    not name.startswith((".", "_")):
+                fault("README.md", 1, "%s is not named" % path)
+    for m in re.finditer(r"\]\(([^)]+)\)|`((?:src|tests|docs)/[^`]*)`", text):
+        if not os.path.exists(os.path.join(root, m.group(1) or m.group(2))):
+            fault("README.md", text.count("\n", 0, m.start()) + 1,
+                  "no such file: %s" % (m.group(1) or m.group(2)))
+
+
 def ladder():
     """The folders that there are, a step on one rank, and what they stand
     on."""
@@ -239,6 +261,7 @@ def main():
                       for n in names if n.endswith((".c", ".h"))]
     for path in sorted(paths):
         check(root, path)
+    check_readme(root)
     for line in faults:
         print(line)
     return 1 if faults else 0

@@ -28,6 +28,12 @@ echo '/* Nobody waits: it is for whoever reads. */' |
     expect 'a comment says "whoever"'
 echo '/* who calls */' | expect "x.c:1: a comment says"
 
+mkdir -p "$dir/tests/new" "$dir/docs"
+echo 'See `docs/gone.md`.' > "$dir/README.md"
+: | expect "README.md:1: tests/new is not named"
+: | expect "README.md:1: no such file: docs/gone.md"
+rm -r "$dir/README.md" "$dir/tests"
+
 # exports.py: x is used by another object, y is not.
 echo 'int x(void) { return 0; } int y(void) { return 0; }' > "$dir/a.c"
 echo 'int x(void); int main(void) { return x(); }' > "$dir/b.c"
