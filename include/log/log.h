@@ -52,7 +52,9 @@ struct log_field {
 
 /* Attach this process to the queue of queue_dir (run/log.key there; made if
  * there is none).  Call after dropping privileges or with ids that match.
- * Before this, and after failure, lines go to standard error. */
+ * Before this, and after failure, lines go to standard error; so they do when
+ * the system has no queue left (kernel.msgmni), which is success: log.noqueue
+ * says so there, and the queue is used as soon as there is one. */
 int log_open(const char *queue_dir, enum log_level level,
              enum log_format format, struct err *e);
 bool log_wants(enum log_level level);

@@ -31,6 +31,7 @@ struct msgqueue {
     key_t key;
     size_t max;     /* bytes of text in one message */
     int writers_fd; /* -1: not a writer */
+    bool none_left; /* the last attach failed for kernel.msgmni alone */
     uid_t owner;    /* of run/ */
     gid_t group;
 };
@@ -42,7 +43,9 @@ struct msgqueue {
 
 enum log_role { LOG_WRITER, LOG_COLLECTOR };
 
-/* For a queue that was attached and has vanished, too.  0, or -1 with *e. */
+/* For a queue that was attached and has vanished, too.  0, or -1 with *e.
+ * q->none_left: the system has as many queues as it may have, so others must
+ * go first; trying again later is all that can be done. */
 int msgqueue_attach(struct msgqueue *q, const char *queue_dir,
                     enum log_role role, struct err *e);
 void msgqueue_detach(struct msgqueue *q);

@@ -27,6 +27,7 @@ enum {
     TERM_LINGER_MS = 5000,
     INT_LINGER_MS = 60000,
     LINGER_POLL_US = 50000,
+    QUEUE_AGAIN_US = 900000,
     GATHER_US = 1000,
     GATHER_BELOW = LOG_MESSAGE_MAX
 };
@@ -273,15 +274,38 @@ static int receive(struct collector *c, int slot, int flags)
     return n > 0;
 }
 
+/* While the system has no queue left, the lines go to standard error and mail
+ * flows; so wait for one.  0; 1: stopping, there is no queue; -1 with *e. */
+static int find_queue(struct collector *c, struct err *e)
+{
+    bool told = false;
+    struct err why;
+
+    wake_queue = -1;
+    while (msgqueue_attach(&c->q, c->queue_dir, LOG_COLLECTOR, &why) != 0) {
+        if (!c->q.none_left) {
+            *e = why;
+            return -1;
+        }
+        if (!told)
+            tell_stderr("log.noqueue", c->file, why.text);
+        told = true;
+        if (stopping(c))
+            return 1;
+        os_pause(QUEUE_AGAIN_US);
+    }
+    wake_queue = c->q.id;
+    return 0;
+}
+
 /* Removed behind our back.  The writers do the same: look for the key. */
 static int find_queue_again(struct collector *c, struct err *e)
 {
     key_t before = c->q.key;
+    int rc = find_queue(c, e);
 
-    wake_queue = -1;
-    if (msgqueue_attach(&c->q, c->queue_dir, LOG_COLLECTOR, e) != 0)
-        return -1;
-    wake_queue = c->q.id;
+    if (rc != 0)
+        return rc < 0 ? -1 : 0;
     if (c->q.key == before)
         return 0;
     inflight_close(&c->taken, true);
@@ -417,14 +441,14 @@ int log_collect(const char *queue_dir, const char *file, struct err *e)
     c->lock_fd = c->out.fd = -1;
     c->q = (struct msgqueue)MSGQUEUE_NONE;
     if (handle_signals(e) == 0 && take_lock(c, e) == 0 &&
-        msgqueue_attach(&c->q, queue_dir, LOG_COLLECTOR, e) == 0 &&
-        inflight_open(&c->taken, &c->q, e) == 0 &&
-        logfile_open(&c->out, file, e) == 0) {
-        wake_queue = c->q.id;
+        (rc = find_queue(c, e)) == 0 &&
+        (rc = inflight_open(&c->taken, &c->q, e)) == 0 &&
+        (rc = logfile_open(&c->out, file, e)) == 0) {
         if (c->taken.id < 0)
             tell_stderr("log.unsafe", file, "no shared memory");
         rc = finish_inflight(c, e) != 0 ? -1 : run(c, e);
     }
+    rc = rc > 0 ? 0 : rc; /* stopped before there was a queue */
     wake_queue = -1;
     logfile_close(&c->out);
     inflight_close(&c->taken, false);

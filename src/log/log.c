@@ -175,6 +175,17 @@ static void wait_begin(struct wait *t)
     t->told = false;
 }
 
+/* Past the queue. */
+static void tell_stderr(const char *name, const struct log_field *fields)
+{
+    const struct log_event ev = { clock_wall_us(), LOG_ERROR, name, fields };
+    char line[LOG_LINE_MIN + 1];
+    struct buf b = BUF_ON(line);
+
+    log_render(&b, log_format_now(), &ev);
+    to_stderr(b.p, b.n);
+}
+
 static void say_waiting(uint64_t ms)
 {
     const struct log_field fields[] = {
@@ -183,13 +194,8 @@ static void say_waiting(uint64_t ms)
         LS("error", "the message queue is full and no collector runs"),
         { NULL, LOG_END, NULL, 0 }
     };
-    const struct log_event ev = { clock_wall_us(), LOG_ERROR, "log.waiting",
-                                  fields };
-    char line[LOG_LINE_MIN + 1];
-    struct buf b = BUF_ON(line);
 
-    log_render(&b, log_format_now(), &ev);
-    to_stderr(b.p, b.n);
+    tell_stderr("log.waiting", fields);
 }
 
 /* Without the lock.  Returns how long it had been before. */
@@ -276,10 +282,17 @@ int log_open(const char *queue_dir, enum log_level level,
         return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", queue_dir);
     pthread_mutex_lock(&w.lock);
     int rc = attach(queue_dir, e);
-    if (rc == 0)
+    bool later = rc != 0 && w.q.none_left;
+    if (rc == 0 || later)
         memcpy(w.dir, queue_dir, strlen(queue_dir) + 1);
     pthread_mutex_unlock(&w.lock);
-    return rc;
+    if (later) {
+        const struct log_field fields[] = { LN("pid", getpid()),
+                                            LS("error", e->text),
+                                            { NULL, LOG_END, NULL, 0 } };
+        tell_stderr("log.noqueue", fields);
+    }
+    return later ? 0 : rc;
 }
 
 bool log_wants(enum log_level level)

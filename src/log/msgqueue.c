@@ -189,6 +189,16 @@ static void adjust(int id, struct msqid_ds *ds, const struct place *p)
         ds->msg_qbytes = WANT_BYTES;
 }
 
+static void say_none_left(struct msgqueue *q, const struct place *p,
+                          struct err *e)
+{
+    q->none_left = true;
+    err_set(e, ERR_TEMP, ENOSPC,
+            "message queue of %.80s: kernel.msgmni is used up, \"ipcs -q\" "
+            "lists the queues, \"ipcrm -q ID\" removes one",
+            p->queue_dir);
+}
+
 static enum found open_by_key(struct msgqueue *q, key_t key, int flags,
                               const struct place *p, struct err *e)
 {
@@ -198,6 +208,10 @@ static enum found open_by_key(struct msgqueue *q, key_t key, int flags,
         int id = msgget(key, IPC_CREAT | flags | 0600);
         if (id < 0 && (errno == EACCES || errno == EEXIST))
             return NEED_NEW_KEY;
+        if (id < 0 && errno == ENOSPC) {
+            say_none_left(q, p, e);
+            return FAILED;
+        }
         if (id < 0)
             break;
         if (msgctl(id, IPC_STAT, &ds) != 0) {
@@ -331,6 +345,7 @@ int msgqueue_attach(struct msgqueue *q, const char *queue_dir,
     enum found f = FAILED;
 
     q->id = -1;
+    q->none_left = false;
     if (look_at(&p, queue_dir, e) == 0)
         for (int patience = STRANGERS_MS; patience > 0;) {
             f = take_turn(q, &p, role, e);

@@ -1,12 +1,14 @@
 """What a server has little of: memory for bodies, places for clients."""
 
 import contextlib
+import ctypes
 import os
+import subprocess
 
 import pytest
 
 from harness import MTA, UNDER_VALGRIND, Mta, Raw, tree_of, until
-from processes import find, workers
+from processes import find, send_one, workers
 
 MIB = 1 << 20
 LIMIT = 64 * MIB
@@ -171,3 +173,55 @@ def test_the_last_tenth_is_for_relay_networks(mta):
     assert {e["error"] for e in said} == {"too many clients"}
     for c, _ in strangers + ours:
         c.close()
+
+
+# --- message queues ---------------------------------------------------------
+
+CLONE_NEWIPC = 0x08000000
+MSGMNI = "/proc/sys/kernel/msgmni"
+
+
+def no_queues():
+    """For the new process, before mta begins: where it is, there can be no
+    message queue."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWIPC) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    with open(MSGMNI, "w") as f:
+        f.write("0")
+
+
+def stderr_of(m):
+    with open(m.stderr, errors="replace") as f:
+        return f.read()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it takes root")
+def test_no_message_queue_left():
+    """kernel.msgmni is used up: mail flows, lines go to stderr; later they go
+    to the log."""
+    with Mta("run", limit=no_queues) as m:
+        send_one(m, "early")
+        assert b"Subject: x" in m.mailbox("early")[0]
+        until("lines on stderr", lambda: "serve.accepted" in stderr_of(m))
+        said = [x for x in stderr_of(m).splitlines() if "log.noqueue" in x]
+        assert len(said) <= 3, said  # collector, server, sender
+        for word in ("kernel.msgmni", "ipcs -q", "ipcrm -q"):
+            assert all(word in x for x in said), said
+        assert m.events("serve.accepted") == []
+        subprocess.run(["nsenter", "-i", "-t", str(m.process.pid), "sh", "-c",
+                        "echo 8 > " + MSGMNI], check=True)
+
+        def a_line_in_the_log():
+            send_one(m, "late")
+            return m.events("serve.accepted")
+        until("the log", a_line_in_the_log)
+        m.stop()
+        assert m.events("log.stop")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it takes root")
+def test_stop_without_a_message_queue():
+    with Mta("run", limit=no_queues) as m:
+        send_one(m)
+        assert m.stop() == 0
+        assert "serve.stop" in stderr_of(m)
