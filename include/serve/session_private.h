@@ -1,5 +1,5 @@
 /* serve/session_private.h - the inside of a session, for src/serve/session*.c,
- * mail_rcpt.c and reply.c alone. */
+ * mail_rcpt.c, data.c and reply.c alone. */
 #ifndef MTA_SERVE_SESSION_PRIVATE_H
 #define MTA_SERVE_SESSION_PRIVATE_H
 
@@ -90,4 +90,9 @@ bool serve_session_is_slow(const struct serve_session *s); /* its text */
  * after a pass the transaction has the sender, the recipient. */
 struct verdict serve_mail_check(struct serve_session *s);
 struct verdict serve_rcpt_check(struct serve_session *s);
+
+/* data.c: the transaction gets its id and takes text; false: it cannot be
+ * stored.  At the dot: faults of the text, then the policy. */
+bool serve_data_open(struct serve_session *s);
+struct verdict serve_data_check(struct serve_session *s);
 #endif

@@ -113,6 +113,28 @@ START_TEST(feed)
 }
 END_TEST
 
+static const struct fsm_row *last_taken;
+
+static void note_row(const struct fsm_row *r)
+{
+    last_taken = r;
+}
+
+START_TEST(rows_that_are_taken_are_shown)
+{
+    struct fsm_index ix;
+    struct lamp l = { 0 };
+    unsigned char state = S_OFF;
+
+    fsm_index_build(&ix, &lamp);
+    ck_assert_int_eq(fsm_feed(&lamp, &ix, &state, E_PUSH, &l), 0);
+    ck_assert_ptr_null(last_taken);
+    ix.taken = note_row;
+    ck_assert_int_eq(fsm_feed(&lamp, &ix, &state, E_PUSH, &l), 0);
+    ck_assert_ptr_eq(last_taken, &rows[2]);
+}
+END_TEST
+
 /* Rows beyond what a byte of the index can name; 511 looks like "nowhere"
  * when it is cut to a byte. */
 START_TEST(long_table)
@@ -292,6 +314,7 @@ Suite *fsm_suite(void)
     TCase *t = tcase_create("fsm");
 
     tcase_add_loop_test(t, feed, 0, COUNT(steps));
+    tcase_add_test(t, rows_that_are_taken_are_shown);
     tcase_add_test(t, long_table);
     tcase_add_test(t, drawing);
     tcase_add_test(t, drawing_of_a_crowd);
