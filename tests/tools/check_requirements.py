@@ -13,8 +13,9 @@ IDS = (["R%d" % n for n in range(1, 18)] + ["C%d" % n for n in range(1, 6)] +
        ["B%d" % n for n in range(1, 9)])
 STATUS = ("done", "partly", "later")
 CELL = re.compile(r"(?<!\\)\|")
-# `dir/file.ext` or `dir/file.ext::name`; a bare `file.h` is not a path
-PATH = re.compile(r"`((?:[\w.*-]+/)+[\w.*-]*|Makefile|LICENSE|mta\.c)"
+# `dir/file.ext` or `dir/file.ext::name`; a bare `file.h` is not a path;
+# `::name` is in the file before it
+PATH = re.compile(r"`((?:[\w.*-]+/)+[\w.*-]*|Makefile|LICENSE|mta\.c|(?=::))"
                   r"(?:::(\w+))?`")
 
 
@@ -38,14 +39,16 @@ def has_test(path, name):
 
 def references(root, cell):
     """Faults of the files and tests that a cell names, and how many it has."""
-    faults, n = [], 0
+    faults, n, name = [], 0, ""
     for m in PATH.finditer(cell):
         n += 1
-        path = os.path.join(root, m.group(1))
-        if not os.path.exists(path):
-            faults.append("no such file: %s" % m.group(1))
+        name = m.group(1) or name
+        path = os.path.join(root, name)
+        if not os.path.isfile(path) and (m.group(2) or
+                                         not os.path.exists(path)):
+            faults.append("no such file: %s" % name)
         elif m.group(2) and not has_test(path, m.group(2)):
-            faults.append("no such test: %s::%s" % m.groups())
+            faults.append("no such test: %s::%s" % (name, m.group(2)))
     return faults, n
 
 

@@ -67,6 +67,9 @@ expect_row() { # text of the fault, the row
 page 'x | `docs/requirements.md` | `tests/t.py::test_it` | done'
 "$here/check_requirements.py" "$dir"
 expect_row "no such test" 'x | y | `tests/t.py::test_other` | done'
+expect_row "no such test: tests/t.py::test_b" \
+    'x | y | `tests/t.py::test_it`, `::test_b` | done'
+expect_row "no such file: " 'x | y | `::test_it` | done'
 expect_row "no such file" 'x | `src/gone.c` | `tests/t.py::test_it` | done'
 expect_row "no test shows it" 'x | y | z | done'
 expect_row 'status "soon"' 'x | y | z | soon'
