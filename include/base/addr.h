@@ -43,6 +43,8 @@ socklen_t addr_len(const struct addr *a);
 void addr_from_sockaddr(struct addr *a, const struct sockaddr *sa);
 void addr_from_v4(struct addr *a, const void *four_bytes, uint16_t port);
 void addr_from_v6(struct addr *a, const void *sixteen_bytes, uint16_t port);
+/* As IPv6 bytes, an IPv4 address mapped; what addr_from_v6() takes. */
+void addr_bytes(unsigned char out[16], const struct addr *a);
 uint16_t addr_port(const struct addr *a);
 void addr_set_port(struct addr *a, uint16_t port);
 bool addr_is_v6(const struct addr *a);

@@ -1,7 +1,9 @@
-/* base/body.h - the text of one message, in memory or in a file.
+/* base/body.h - the octets of one message, wherever they are.
  *
- * Either a chain of blocks or a range of an open file, behind one read
- * function.  A body owns neither. */
+ * Either a chain of blocks in memory or a range of an open file.  In a file
+ * the first `front` octets of the message stand behind all others: header
+ * fields that became known when those had been written.  A body owns neither
+ * chain nor file. */
 #ifndef MTA_BASE_BODY_H
 #define MTA_BASE_BODY_H
 
@@ -15,12 +17,26 @@ struct body {
     const struct chain *chain; /* NULL: the file below */
     int fd;
     off_t start;
-    uint64_t size;
+    uint64_t size;  /* all of it */
+    uint32_t front; /* so much of it comes first */
+    uint32_t crc;   /* CRC-32C of the others */
 };
 
-struct body body_of_chain(const struct chain *c);
-struct body body_of_file(int fd, off_t start, uint64_t size);
+struct body body_of_chain(const struct chain *c, uint32_t crc);
+/* front 0. */
+struct body body_of_file(int fd, off_t start, uint64_t size, uint32_t crc);
 
-/* Up to n bytes from offset `at`; 0 only at the end; -1 with errno. */
+/* Up to n octets from offset `at`; 0 only at the end; -1 with errno. */
 ssize_t body_read(const struct body *b, uint64_t at, void *out, size_t n);
+
+/* Read from the front to the end and check the CRC on the way.  As
+ * body_read(); but the piece that ends a body in a file is handed out only
+ * when all octets are as they were written, else -1 with EBADMSG.  A cursor
+ * begins as zeros. */
+struct body_cursor {
+    uint64_t at;
+    uint32_t crc;
+};
+ssize_t body_next(const struct body *b, struct body_cursor *c, void *out,
+                  size_t n);
 #endif

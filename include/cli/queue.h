@@ -12,6 +12,7 @@ struct queue_style {
     bool json;
     bool colour;         /* a terminal, and NO_COLOR is not set */
     bool all_recipients; /* those that are done too, and the origin */
+    long lifetime;       /* of a message in the queue, seconds */
 };
 
 /* One message; JSON is one object on one line (docs: interface). */

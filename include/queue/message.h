@@ -26,9 +26,10 @@ struct rcpt {
     struct message *msg;
     struct destination *destination;
     uint32_t when; /* of the next attempt; before it is placed: seconds left */
-    unsigned slot : 16, attempts : 12, state : 4;
+    unsigned slot : 16, tries : 12, state : 4; /* tries: attempts
+                                              and rounds */
 };
-enum { RCPT_ATTEMPTS_MAX = 4095 };
+enum { RCPT_TRIES_MAX = 4095 };
 
 struct message {
     struct spool_message stored;

@@ -17,7 +17,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DELIVERY_RCPT_MAX = 100, DELIVERY_TEXT_MAX = 256 };
+enum {
+    DELIVERY_RCPT_MAX = 100,
+    DELIVERY_TEXT_MAX = 256,
+    DELIVERY_HOST_MAX = 256
+};
 
 enum outcome {
     OUTCOME_NONE, /* not tried, or its failure does not count */
@@ -31,12 +35,15 @@ enum outcome {
 struct answer {
     enum outcome outcome;
     struct smtp_status status;
+    bool damaged; /* the message in our queue is not what was written */
     char text[DELIVERY_TEXT_MAX];
 };
 
 /* The text is printf-like and cut to fit. */
 void answer_set(struct answer *a, enum outcome outcome, const char *status,
                 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* The body cannot be read: why is the errno of body_next(). */
+void answer_set_unreadable(struct answer *a, int why);
 
 /* An item that passes between the main thread and a worker. */
 enum work_kind { WORK_DELIVERY, WORK_OPEN, WORK_ENDED };
@@ -83,7 +90,8 @@ struct delivery {
     struct work_item note;
     struct lane *lane;            /* NULL: answered without a peer */
     struct send_session *session; /* NULL: local delivery */
-    char host[SPOOL_SLOT_TEXT], address[ADDR_PORT_TEXT]; /* of the peer */
+    char host[DELIVERY_HOST_MAX]; /* of the peer */
+    struct addr peer;             /* family 0: none was asked */
     bool local;
     struct message *msg;
     struct spool_segment *pinned;

@@ -87,7 +87,8 @@ struct send_session {
     bool unsettled; /* it refused a chunk; no MAIL was taken since */
     bool displaced; /* so it did not take cur's MAIL: cur has no answer */
     struct smtp_dot_encoder dot;
-    uint64_t body_at;
+    struct body_cursor body;
+    int body_error; /* errno, of E_UNREADABLE */
 };
 
 /* session.c */

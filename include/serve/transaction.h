@@ -67,6 +67,7 @@ struct serve_transaction {
     struct msg_id id;
     uint64_t arrival, max_size, size; /* size: of the body as received */
     struct chain envelope, body;
+    uint32_t body_crc;         /* of the body in memory */
     struct spool_large *large; /* NULL: the body is in memory */
     struct body kept;          /* fd >= 0: a large message in the queue */
     struct list recipients;    /* accepted, in the order of their commands */

@@ -4,14 +4,16 @@
  * its C side.  All numbers are little-endian.  Nothing depends on host name,
  * uid or pid, so a queue directory can be moved.
  *
- *   segment = header (4096 bytes), records, each at a multiple of 128
- *   record  = header (128), slots (128 each, one a recipient), envelope, body
+ *   segment = header (4096 bytes), records, each at a multiple of 256
+ *   record  = header (256), slots (256 each, one a recipient), envelope,
+ *             body, late fields
  *
- * The checksum of a record covers envelope, body and header; slots change in
- * place and carry their own.  Pure functions. */
+ * Envelope, body and late fields have a CRC-32C each, the header its own over
+ * these; slots change in place and carry theirs.  Pure functions. */
 #ifndef MTA_SPOOL_FORMAT_H
 #define MTA_SPOOL_FORMAT_H
 
+#include "base/addr.h"
 #include "base/msg_id.h"
 #include "smtp/status.h"
 
@@ -20,14 +22,16 @@
 #include <stdint.h>
 
 enum {
-    SPOOL_VERSION = 1,
+    SPOOL_VERSION = 2,
     SPOOL_SEGMENT_HEADER = 4096,
-    SPOOL_RECORD_HEADER = 128,
-    SPOOL_SLOT = 128,
-    SPOOL_ALIGN = 128,
+    SPOOL_RECORD_HEADER = 256,
+    SPOOL_SLOT = 256,
+    SPOOL_ALIGN = 256,
     SPOOL_SEGMENT_SIZE = 16 * 1024 * 1024,
     SPOOL_RCPT_MAX = 65535,
-    SPOOL_SLOT_TEXT = 88 /* host NUL reply, cut to fit */
+    SPOOL_LATE_MAX = 64 * 1024,
+    SPOOL_MX_MAX = 64, /* octets of a host's name in a slot */
+    SPOOL_REPLY_MAX = 120
 };
 
 struct spool_record {
@@ -38,9 +42,11 @@ struct spool_record {
     uint64_t length;  /* all of it, padding included */
     uint64_t body_size;
     uint32_t envelope_size, nrcpt;
+    uint32_t late_size;  /* of the late fields */
+    uint32_t front;      /* their first part: sent in front of the body */
     uint32_t generation; /* copies so far by reclaim; the highest wins */
     uint32_t flags;      /* SPOOL_8BIT ... */
-    uint32_t crc;        /* of envelope, body, and the header before it */
+    uint32_t envelope_crc, body_crc, late_crc;
 };
 enum {
     SPOOL_8BIT = 1,
@@ -53,26 +59,32 @@ enum {
 enum spool_state {
     SPOOL_PENDING,
     SPOOL_DELIVERED,
-    SPOOL_FAILED, /* for good; its bounce is durable, or none is owed */
-    SPOOL_HELD,   /* by a person; not tried */
-    SPOOL_DELETED /* by a person */
+    SPOOL_FAILED,   /* for good; its bounce is durable, or none is due */
+    SPOOL_EXPANDED, /* other records stand for it */
+    SPOOL_HELD,     /* by an operator; not tried */
+    SPOOL_DELETED   /* by an operator */
 };
 
 struct spool_slot {
     enum spool_state state;
-    unsigned attempts;
-    uint64_t last_attempt, next_attempt; /* wall clock, us; 0: never, now */
-    struct smtp_status status;           /* of the last reply */
-    bool warned;                         /* the sender got a delay notice */
-    /* who answered, name or address; the start of what it said, or why we
-     * did not ask */
-    char host[SPOOL_SLOT_TEXT + 1], reply[SPOOL_SLOT_TEXT + 1];
+    unsigned attempts; /* offered to a peer */
+    unsigned rounds;   /* its turn came and no host could be asked */
+    uint64_t first_attempt, last_attempt; /* wall clock, us; 0: never */
+    uint64_t next_attempt;                /* 0: now */
+    struct smtp_status status;            /* of the last reply */
+    bool warned;                          /* the sender got a delay notice */
+    struct addr tried; /* the last address and port; family 0: none */
+    unsigned short tls_version, tls_cipher; /* as in TLS; 0: none */
+    /* The host by name, and the start of its reply or our own reason; what is
+     * longer than the slot ends in "..." there. */
+    char mx[SPOOL_MX_MAX + 1], reply[SPOOL_REPLY_MAX + 2];
 };
 
 /* Where the parts of a record begin, from the start of the record. */
 uint64_t spool_slot_at(uint32_t index);
 uint64_t spool_envelope_at(const struct spool_record *r);
 uint64_t spool_body_at(const struct spool_record *r);
-uint64_t spool_record_length(uint32_t nrcpt, uint32_t envelope_size,
-                             uint64_t body_size);
+uint64_t spool_late_at(const struct spool_record *r);
+/* What r->length has to be, by the sizes of its parts. */
+uint64_t spool_record_length(const struct spool_record *r);
 #endif

@@ -9,6 +9,7 @@
 struct spool_segment_header {
     uint64_t id;        /* the base of the message ids born here; file name */
     uint64_t created;   /* wall clock, us */
+    uint32_t version;   /* as read */
     uint64_t committed; /* bytes that are synced, this header included */
     bool closed;        /* its writer has left it in order */
     bool moved;         /* a record in it was moved here by reclaim */
@@ -24,15 +25,13 @@ void spool_state_encode(unsigned char out[SPOOL_STATE],
 enum spool_check {
     SPOOL_GOOD,
     SPOOL_STATELESS, /* id and created are good, the rest is torn */
-    SPOOL_NEWER,     /* of a later version of the format */
+    SPOOL_OTHER,     /* of another version of the format */
     SPOOL_BROKEN
 };
 /* `in` need hold only the first SPOOL_STATE_AT + SPOOL_STATE bytes. */
 enum spool_check spool_segment_header_decode(struct spool_segment_header *h,
                                              const unsigned char *in);
 
-/* Continue the checksum of envelope and body through the header. */
-uint32_t spool_record_crc(const struct spool_record *r, uint32_t content_crc);
 void spool_record_encode(unsigned char out[SPOOL_RECORD_HEADER],
                          const struct spool_record *r);
 /* False: not the header of a record (magic, version, sizes, own checksum). */

@@ -16,7 +16,8 @@ int spool_large_open(struct spool_large **s, struct spool_writer *w,
 int spool_large_append(struct spool_large *s, const void *data, size_t n,
                        struct err *e);
 struct body spool_large_body(const struct spool_large *s); /* what is there */
+/* late may be NULL; m->late of the submission is not used. */
 int spool_large_finish(struct spool_writer *w, struct spool_large **s,
-                       struct err *e);
+                       const struct spool_late *late, struct err *e);
 void spool_large_abort(struct spool_large **s);
 #endif

@@ -9,7 +9,7 @@
 
 /* Recovers segments without a writer: drops torn tails, removes leftovers.
  * ERR_TEMP with sys EWOULDBLOCK: another process holds the lock.  ERR_PERM:
- * there is a segment of a newer format. */
+ * there is a segment of another format. */
 int spool_queue_open(struct spool_queue **q, const char *queue_dir,
                      struct err *e);
 void spool_queue_close(struct spool_queue **q); /* syncs slots first */

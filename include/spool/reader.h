@@ -23,12 +23,19 @@ int spool_reader_slot(const struct spool_reader *v, uint32_t index,
                       struct spool_slot *slot, struct err *e);
 
 /* Call fn for each field of the envelope in order (see spool_field).  Stops
- * when fn returns non-zero and returns that; -1 with *e on failure. */
+ * when fn returns non-zero and returns that; -1 with *e on failure, which is
+ * ERR_PERM when the envelope is damaged. */
 typedef int spool_field_fn(void *ctx, enum spool_field type,
                            struct span content);
 int spool_reader_envelope(const struct spool_reader *v, spool_field_fn *fn,
                           void *ctx, struct err *e);
-struct body spool_reader_body(const struct spool_reader *v);
+/* The same for the late fields that are for ourselves. */
+int spool_reader_late(const struct spool_reader *v, spool_field_fn *fn,
+                      void *ctx, struct err *e);
+/* The body, the front fields before it.  Its own octets are checked while
+ * they are read (body_next()). */
+int spool_reader_body(const struct spool_reader *v, struct body *body,
+                      struct err *e);
 
 /* Call fn for every record of the queue.  0; the result of fn when it is not
  * 0; -1 with *e.  Records without a pending or held recipient are shown only

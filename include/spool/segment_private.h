@@ -60,7 +60,8 @@ int spool_header_read(int fd, struct spool_segment_header *h,
                       enum spool_check *check);
 
 /* What is wrong with a segment we must not touch. */
-int spool_err_newer(uint64_t id, struct err *e);
+int spool_err_other(const struct spool_segment_header *h, uint64_t id,
+                    struct err *e);
 
 /* Call fn for every file of that kind, in any order.  Stops when it returns
  * non-zero and returns that. */

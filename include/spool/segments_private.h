@@ -37,7 +37,7 @@ struct spool_segment {
     bool moved;   /* some record has a generation */
     bool damaged; /* goes to .bad instead of away */
     bool large;
-    bool stuck; /* reclaim failed, or the format is newer: leave it */
+    bool stuck; /* reclaim failed, or the format is another: leave it */
     bool gone;  /* the file is unlinked; only pins keep this */
 };
 
@@ -82,7 +82,7 @@ void spool_segments_resize(struct spool_queue *q, struct spool_segment *g,
 
 /* segments_scan.c */
 /* Read the directory; find out which segments have a writer, recover the
- * others.  strict: a segment of a newer format is an error. */
+ * others.  strict: a segment of another format is an error. */
 int spool_segments_scan(struct spool_queue *q, bool strict, struct err *e);
 /* How far may the segment be read now?  probe: also ask for its lock. */
 int spool_segments_refresh(struct spool_queue *q, struct spool_segment *g,

@@ -10,10 +10,12 @@
 
 enum { SPOOL_SMALL_MAX = 256 * 1024 };
 
-/* Add m with that body to w's turn, as spool_writer_add() does.  A body in
- * memory must stay, as the envelope must, until the commit.  One in a file is
- * copied now: into memory, or beyond SPOOL_SMALL_MAX octets into a segment of
- * its own. */
+/* Add m with that body to w's turn.  Nothing is promised yet: readers cannot
+ * see it and a crash forgets it.  Chains must stay, unchanged, until the
+ * commit, and body->crc must be that of a body in memory.  A body in a file
+ * is copied now, its front fields too: into memory, or beyond SPOOL_SMALL_MAX
+ * octets into a segment of its own; ERR_PERM: it is damaged.  A turn takes
+ * SPOOL_TURN_MAX messages, then it is ERR_TEMP. */
 int spool_submit(struct spool_writer *w, const struct spool_submission *m,
                  const struct body *body, struct err *e);
 #endif

@@ -1,5 +1,8 @@
 /* spool/writer.h - append messages to this process's segment of the queue.
  *
+ * spool/submit.h and spool/large.h add messages to a turn of the writer; the
+ * commit makes them durable and visible, all at once.
+ *
  * One writer per process; not for threads.  Functions return 0, or -1 with
  * *e filled in; none logs.  Crash rules: docs/spool.md. */
 #ifndef MTA_SPOOL_WRITER_H
@@ -14,6 +17,8 @@
 
 struct spool_writer; /* an open segment and what this turn added to it */
 
+enum { SPOOL_TURN_MAX = 4096 }; /* messages between two commits */
+
 /* Opens a fresh segment (claimed by name, held by flock, preallocated, made
  * durable together with its directory entry); if the disk is full, the first
  * message that finds room will.  Not before the fork: a child
@@ -26,19 +31,19 @@ int spool_writer_open(struct spool_writer **w, const char *queue_dir,
 int spool_writer_new_id(struct spool_writer *w, struct msg_id *id,
                         struct err *e);
 
+/* What is known of a message only when its body is complete. */
+struct spool_late {
+    struct chain front;  /* header fields, whole lines: sent before the body */
+    struct chain fields; /* as in an envelope, for ourselves */
+};
+
 struct spool_submission {
     struct msg_id id;
     uint64_t arrival; /* wall clock, us */
     uint32_t nrcpt, flags;
-    const struct chain *envelope; /* encoded fields */
+    const struct chain *envelope;  /* encoded fields */
+    const struct spool_late *late; /* NULL: none */
 };
-
-/* Add one message to the turn.  Nothing is promised yet: readers cannot see
- * it and a crash forgets it.  The chains must stay, unchanged, until the
- * commit.  A turn takes SPOOL_TURN_MAX messages, then it is ERR_TEMP. */
-enum { SPOOL_TURN_MAX = 4096 };
-int spool_writer_add(struct spool_writer *w, const struct spool_submission *m,
-                     const struct chain *body, struct err *e);
 
 /* One sync of the segment (and of each large) for all that was added since
  * the last commit; then they are visible.  After success every one of them

@@ -32,10 +32,10 @@ struct spool_writer {
 int spool_writer_open_sized(struct spool_writer **w, const char *queue_dir,
                             uint64_t segment_size, struct err *e);
 
-/* As spool_writer_add(); takes copy, a body of n octets from malloc(). */
-int spool_writer_add_copy(struct spool_writer *w,
-                          const struct spool_submission *m, char *copy,
-                          size_t n, struct err *e);
+/* Add a message to the turn.  Unless the body is in memory, copy is it, as it
+ * stands in the file, and from malloc(): taken in any case. */
+int spool_writer_add(struct spool_writer *w, const struct spool_submission *m,
+                     const struct body *body, char *copy, struct err *e);
 
 /* Make sure that n bytes and the turn fit into w->f, in a new one if need
  * be. */

@@ -20,10 +20,21 @@ void addr_from_v4(struct addr *a, const void *four_bytes, uint16_t port)
     memcpy(&a->u.in.sin_addr, four_bytes, 4);
 }
 
+static const unsigned char mapped[12] = { 0, 0, 0, 0, 0,    0,
+                                          0, 0, 0, 0, 0xff, 0xff };
+
+void addr_bytes(unsigned char out[16], const struct addr *a)
+{
+    if (addr_is_v6(a)) {
+        memcpy(out, &a->u.in6.sin6_addr, 16);
+    } else {
+        memcpy(out, mapped, sizeof mapped);
+        memcpy(out + sizeof mapped, &a->u.in.sin_addr, 4);
+    }
+}
+
 void addr_from_v6(struct addr *a, const void *sixteen_bytes, uint16_t port)
 {
-    static const unsigned char mapped[12] = { 0, 0, 0, 0, 0,    0,
-                                              0, 0, 0, 0, 0xff, 0xff };
     const unsigned char *p = sixteen_bytes;
 
     if (memcmp(p, mapped, sizeof mapped) == 0) {

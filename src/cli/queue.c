@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,14 +21,18 @@ struct search {
 
 static int put_body(const struct spool_reader *v, struct err *e)
 {
-    struct body b = spool_reader_body(v);
+    struct body_cursor c = { 0 };
+    struct body b;
     char piece[64 * 1024];
     ssize_t n;
 
-    for (uint64_t at = 0; at < b.size; at += (uint64_t)n) {
-        n = body_read(&b, at, piece, sizeof piece);
-        if (n <= 0)
-            return err_set(e, ERR_TEMP, 0, "the message cannot be read");
+    if (spool_reader_body(v, &b, e) != 0)
+        return -1;
+    while ((n = body_next(&b, &c, piece, sizeof piece)) != 0) {
+        if (n < 0 && errno == EBADMSG)
+            return err_set(e, ERR_PERM, 0, "message damaged on disk");
+        if (n < 0)
+            return err_set(e, ERR_TEMP, errno, "read the message");
         if (fwrite(piece, 1, (size_t)n, stdout) != (size_t)n)
             return err_set(e, ERR_TEMP, 0, "write to standard output");
     }
@@ -41,7 +46,7 @@ static int visit(void *ctx, const struct spool_reader *v)
     if (!s->any && !msg_id_eq(v->rec->id, s->id))
         return 0;
     s->found++;
-    s->octets += v->rec->body_size;
+    s->octets += v->rec->body_size + v->rec->front;
     if (s->body)
         return put_body(v, s->e) == 0 ? 1 : -1;
     if (queue_print(v, s->style, s->e) != 0)
@@ -53,6 +58,7 @@ static struct queue_style style_of(const struct options *o)
 {
     return (struct queue_style){ .out = stdout,
                                  .json = o->json,
+                                 .lifetime = o->conf.send.queue_lifetime,
                                  .colour = isatty(STDOUT_FILENO) &&
                                            getenv("NO_COLOR") == NULL };
 }

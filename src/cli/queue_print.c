@@ -13,11 +13,12 @@ struct printing {
     const struct spool_reader *view;
     const struct queue_style *style;
     uint32_t index; /* of the next recipient */
+    unsigned nlate;
     struct err *e;
 };
 
-static const char *const states[] = { "pending", "delivered", "failed", "held",
-                                      "deleted" };
+static const char *const states[] = { "pending",  "delivered", "failed",
+                                      "expanded", "held",      "deleted" };
 
 const char *queue_state_name(enum spool_state s)
 {
@@ -25,19 +26,40 @@ const char *queue_state_name(enum spool_state s)
                                                           : "unknown";
 }
 
+static void json_host(FILE *out, const struct spool_slot *slot)
+{
+    char address[ADDR_TEXT];
+
+    fputs(",\"mx\":", out);
+    json_string(out, span_of(slot->mx));
+    if (slot->tried.u.sa.sa_family == 0) {
+        fputs(",\"address_tried\":null,\"tls\":null", out);
+        return;
+    }
+    addr_text(address, &slot->tried);
+    fprintf(out, ",\"address_tried\":\"%s\",\"port\":%u,\"tls\":\"none\"",
+            address, (unsigned)addr_port(&slot->tried));
+}
+
 static void json_rcpt(FILE *out, struct span address,
                       const struct spool_slot *slot, bool first)
 {
+    char status[SMTP_STATUS_TEXT];
+
+    smtp_status_text(status, &slot->status);
     fputs(first ? "{\"address\":" : ",{\"address\":", out);
     json_string(out, address);
-    fprintf(out, ",\"state\":\"%s\",\"attempts\":%u,\"last_attempt\":",
-            queue_state_name(slot->state), slot->attempts);
+    fprintf(out, ",\"state\":\"%s\",\"attempts\":%u,\"rounds\":%u",
+            queue_state_name(slot->state), slot->attempts, slot->rounds);
+    fputs(",\"first_attempt\":", out);
+    json_time(out, slot->first_attempt);
+    fputs(",\"last_attempt\":", out);
     json_time(out, slot->last_attempt);
     fputs(",\"next_attempt\":", out);
     json_time(out, slot->next_attempt);
-    fputs(",\"mx\":", out);
-    json_string(out, span_of(slot->host));
-    fprintf(out, ",\"code\":%u,\"reply\":", slot->status.code);
+    json_host(out, slot);
+    fprintf(out, ",\"code\":%u,\"status\":\"%s\",\"reply\":",
+            (unsigned)slot->status.code, status);
     json_string(out, span_of(slot->reply));
     putc('}', out);
 }
@@ -51,8 +73,7 @@ static int json_field(void *ctx, enum spool_field type, struct span s)
     if (type == SPOOL_F_SENDER) {
         fputs(",\"sender\":", out);
         json_string(out, s);
-        fprintf(out, ",\"size\":%" PRIu64 ",\"recipients\":[",
-                p->view->rec->body_size);
+        fputs(",\"recipients\":[", out);
     } else if (type == SPOOL_F_RCPT) {
         if (spool_reader_slot(p->view, p->index, &slot, p->e) != 0)
             return -1;
@@ -62,17 +83,37 @@ static int json_field(void *ctx, enum spool_field type, struct span s)
     return 0;
 }
 
+static int json_late(void *ctx, enum spool_field type, struct span s)
+{
+    struct printing *p = ctx;
+
+    fprintf(p->style->out, "%s{\"type\":%d,\"size\":%zu}",
+            p->nlate++ > 0 ? "," : "", (int)type, s.n);
+    return 0;
+}
+
 static int print_json(struct printing *p, struct err *e)
 {
+    const struct spool_record *rec = p->view->rec;
     FILE *out = p->style->out;
     char id[MSG_ID_TEXT];
 
-    msg_id_text(id, p->view->rec->id);
-    fprintf(out, "{\"id\":\"%s\",\"arrival\":", id);
-    json_time(out, p->view->rec->arrival);
+    msg_id_text(id, rec->id);
+    fprintf(out, "{\"id\":\"%s\",\"part\":0,\"arrival\":", id);
+    json_time(out, rec->arrival);
+    fputs(",\"expires\":", out);
+    json_time(out, rec->arrival + (uint64_t)p->style->lifetime * 1000000u);
+    fprintf(out, ",\"size\":%" PRIu64, rec->body_size + rec->front);
     int rc = spool_reader_envelope(p->view, json_field, p, e);
-    fputs("]}\n", out);
-    return rc < 0 ? -1 : 0;
+    fputs(rc < 0 && e->kind == ERR_PERM ? ",\"recipients\":[]" : "]", out);
+    if (rc >= 0 && p->style->all_recipients) {
+        fprintf(out, ",\"front\":%u,\"late\":[", (unsigned)rec->front);
+        rc = spool_reader_late(p->view, json_late, p, e);
+        putc(']', out);
+    }
+    bool damaged = rc < 0 && e->kind == ERR_PERM;
+    fputs(damaged ? ",\"damaged\":true}\n" : "}\n", out);
+    return rc < 0 && !damaged ? -1 : 0;
 }
 
 /* --- for people ------------------------------------------------------ */
@@ -123,6 +164,24 @@ static const char *tint(const struct queue_style *st, const char *code)
     return st->colour ? code : "";
 }
 
+/* Only what a peer sent is its reply. */
+static void text_reply(FILE *out, const struct spool_slot *slot)
+{
+    char status[SMTP_STATUS_TEXT];
+
+    smtp_status_text(status, &slot->status);
+    fputs("        ", out);
+    put_plain(out, span_of(slot->mx));
+    if (slot->mx[0] != '\0')
+        fputs(slot->status.code != 0 ? " replied: " : ": ", out);
+    if (slot->status.code != 0)
+        fprintf(out, "%u ", (unsigned)slot->status.code);
+    if (status[0] != '\0')
+        fprintf(out, "%s ", status);
+    put_plain(out, span_of(slot->reply));
+    putc('\n', out);
+}
+
 static void text_rcpt(struct printing *p, struct span address,
                       const struct spool_slot *slot)
 {
@@ -136,26 +195,22 @@ static void text_rcpt(struct printing *p, struct span address,
     fprintf(st->out, "  %s%s%s", tint(st, hue), queue_state_name(slot->state),
             tint(st, "\033[0m"));
     if (slot->attempts > 0)
-        fprintf(st->out, ", tried %u time%s, last ", slot->attempts,
+        fprintf(st->out, ", tried %u time%s", slot->attempts,
                 slot->attempts == 1 ? "" : "s");
-    if (slot->attempts > 0)
+    if (slot->rounds > 0)
+        fprintf(st->out, ", no host %u time%s", slot->rounds,
+                slot->rounds == 1 ? "" : "s");
+    if (slot->last_attempt > 0) {
+        fputs(", last ", st->out);
         put_when(st->out, slot->last_attempt);
+    }
     if (slot->state == SPOOL_PENDING && slot->next_attempt > 0) {
         fputs(", next ", st->out);
         put_when(st->out, slot->next_attempt);
     }
     putc('\n', st->out);
-    if (slot->reply[0] == '\0')
-        return;
-    fputs("        ", st->out);
-    if (slot->host[0] != '\0')
-        fputs("said by ", st->out);
-    put_plain(st->out, span_of(slot->host));
-    fputs(slot->host[0] != '\0' ? ": " : "", st->out);
-    if (slot->status.code != 0)
-        fprintf(st->out, "%u ", slot->status.code);
-    put_plain(st->out, span_of(slot->reply));
-    putc('\n', st->out);
+    if (slot->reply[0] != '\0')
+        text_reply(st->out, slot);
 }
 
 static int text_field(void *ctx, enum spool_field type, struct span s)
@@ -186,16 +241,38 @@ static int text_field(void *ctx, enum spool_field type, struct span s)
     return 0;
 }
 
+static int text_late(void *ctx, enum spool_field type, struct span s)
+{
+    struct printing *p = ctx;
+
+    fprintf(p->style->out, "    late field %d, %zu octets\n", (int)type, s.n);
+    return 0;
+}
+
 static int print_text(struct printing *p, struct err *e)
 {
     const struct queue_style *st = p->style;
+    const struct spool_record *rec = p->view->rec;
     char id[MSG_ID_TEXT];
 
-    msg_id_text(id, p->view->rec->id);
+    msg_id_text(id, rec->id);
     fprintf(st->out, "%s%s%s  ", tint(st, "\033[1m"), id, tint(st, "\033[0m"));
-    put_when(st->out, p->view->rec->arrival);
-    fprintf(st->out, "  %" PRIu64 " octets  from ", p->view->rec->body_size);
-    return spool_reader_envelope(p->view, text_field, p, e) < 0 ? -1 : 0;
+    put_when(st->out, rec->arrival);
+    fprintf(st->out, "  %" PRIu64 " octets  from ",
+            rec->body_size + rec->front);
+    int rc = spool_reader_envelope(p->view, text_field, p, e);
+    if (rc < 0 && e->kind == ERR_PERM)
+        fputs("?\n", st->out);
+    if (rc >= 0 && st->all_recipients) {
+        if (rec->front > 0)
+            fprintf(st->out, "    adds header fields, %u octets\n",
+                    (unsigned)rec->front);
+        rc = spool_reader_late(p->view, text_late, p, e);
+    }
+    bool damaged = rc < 0 && e->kind == ERR_PERM;
+    if (damaged)
+        fputs("    damaged on disk\n", st->out);
+    return rc < 0 && !damaged ? -1 : 0;
 }
 
 int queue_print(const struct spool_reader *v, const struct queue_style *style,

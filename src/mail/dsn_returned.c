@@ -64,14 +64,15 @@ static void look_at(struct look *l, char c)
 int dsn_look(struct dsn_original *r, const struct body *b, bool all)
 {
     struct look l = { .scan = HEADER_SCAN_INIT };
+    struct body_cursor c = { 0 };
     char piece[PIECE];
+    ssize_t n = 1;
 
-    while (l.at < b->size && (all || !l.ended)) {
-        ssize_t n = body_read(b, l.at, piece, sizeof piece);
-        if (n < 0)
+    while (n > 0 && (all || !l.ended)) {
+        n = body_next(b, &c, piece, sizeof piece);
+        l.unfit |= n < 0 && errno == EBADMSG; /* then its header is enough */
+        if (n < 0 && errno != EBADMSG)
             return -1;
-        if (n == 0)
-            break;
         for (ssize_t i = 0; i < n; i++)
             look_at(&l, piece[i]);
     }

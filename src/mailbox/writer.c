@@ -105,15 +105,14 @@ static void chain_body(struct mailbox_writer *o, const struct body *b)
 
 static void file_body(struct mailbox_writer *o, const struct body *b)
 {
-    for (uint64_t at = 0; at < b->size && o->error == 0;) {
-        ssize_t n = body_read(b, at, o->m->in, MAILBOX_WRITER_INPUT);
-        if (n <= 0) {
-            o->error = n < 0 ? errno : EIO;
-            return;
-        }
+    struct body_cursor c = { 0 };
+    ssize_t n = 0;
+
+    while (o->error == 0 &&
+           (n = body_next(b, &c, o->m->in, MAILBOX_WRITER_INPUT)) > 0)
         mailbox_write_wire(o, o->m->in, (size_t)n);
-        at += (uint64_t)n;
-    }
+    if (n < 0)
+        o->error = errno;
 }
 
 void mailbox_write_body(struct mailbox_writer *o, const struct body *b)

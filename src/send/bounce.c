@@ -8,6 +8,7 @@
 
 #include "base/body.h"
 #include "base/clock.h"
+#include "base/crc32c.h"
 #include "log/log.h"
 #include "mail/dsn.h"
 #include "send/queue_scan.h"
@@ -59,6 +60,7 @@ struct sink {
     struct sched *s;
     struct chain *to;
     bool eight_bit;
+    uint32_t crc;
 };
 
 static bool put(void *ctx, const char *p, size_t n)
@@ -67,6 +69,7 @@ static bool put(void *ctx, const char *p, size_t n)
 
     for (size_t i = 0; i < n && !k->eight_bit; i++)
         k->eight_bit = (unsigned char)p[i] >= 0x80;
+    k->crc = crc32c(k->crc, p, n);
     return chain_add(k->to, k->s->blocks, p, n);
 }
 
@@ -115,10 +118,10 @@ static int write_notice(struct sched *s, struct batch *b, struct group *g,
                         struct dsn *d, struct err *e)
 {
     const struct delivery *j = delivery_at(g->deliveries.next);
-    struct sink k = { s, &b->body[b->nchains], false };
+    struct sink k = { .s = s, .to = &b->body[b->nchains] };
     struct spool_submission m = { .arrival = clock_wall_us(), .nrcpt = 1 };
     static const struct chain empty = CHAIN_INIT;
-    struct body nothing = body_of_chain(&empty);
+    struct body nothing = body_of_chain(&empty, 0);
 
     if (spool_writer_new_id(s->writer, &m.id, e) != 0)
         return -1;
@@ -143,7 +146,7 @@ static int write_notice(struct sched *s, struct batch *b, struct group *g,
         return no_room(e) - 1;
     if (d->action == DSN_FAILED)
         msg_id_text(g->bounce, m.id);
-    struct body text = body_of_chain(&b->body[b->nchains]);
+    struct body text = body_of_chain(&b->body[b->nchains], k.crc);
     m.envelope = &b->env[b->nchains++]; /* cleared with the others anyhow */
     return spool_submit(s->writer, &m, &text, e);
 }

@@ -62,6 +62,10 @@ struct target_ctx {
 
 static void answer_of_err(struct answer *a, const struct err *e)
 {
+    if (e->sys == EBADMSG) {
+        answer_set_unreadable(a, e->sys);
+        return;
+    }
     answer_set(a, e->kind == ERR_PERM ? OUTCOME_FAILED : OUTCOME_DEFERRED,
                e->kind == ERR_PERM ? "5.2.0" : "4.2.0", "%.200s", e->text);
 }

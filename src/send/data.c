@@ -7,6 +7,8 @@
 #include "send/session_private.h"
 #include "send/transaction.h"
 
+#include <errno.h>
+
 enum {
     BODY_PIECE = 8192,
     TURN_PIECES = 32,
@@ -18,7 +20,7 @@ enum {
 void send_transaction_start_body(struct send_session *s)
 {
     s->dot = (struct smtp_dot_encoder)SMTP_DOT_ENCODER_INIT;
-    s->body_at = 0;
+    s->body = (struct body_cursor){ 0 };
 }
 
 /* A bounded number of pieces, so that one fast peer with one huge message
@@ -29,18 +31,17 @@ unsigned char send_transaction_send_body(struct send_session *s)
     const struct body *b = &s->cur->body;
 
     for (int i = 0; i < TURN_PIECES; i++) {
-        if (s->body_at == b->size)
+        if (s->body.at == b->size)
             return E_SENT;
         if (conn_output_waiting(&s->conn) >= CONN_HIGH || s->out_failed)
             return FSM_QUIET;
-        uint64_t left = b->size - s->body_at;
-        size_t want = left < sizeof raw ? (size_t)left : sizeof raw;
-        ssize_t n = body_read(b, s->body_at, raw, want);
-        if (n <= 0)
+        ssize_t n = body_next(b, &s->body, raw, sizeof raw);
+        if (n <= 0) {
+            s->body_error = errno;
             return E_UNREADABLE;
+        }
         send_transaction_put(s, coded,
                              smtp_dot_encode(&s->dot, raw, (size_t)n, coded));
-        s->body_at += (uint64_t)n;
     }
     s->more = true;
     return FSM_QUIET;
@@ -89,7 +90,7 @@ static bool begin_chunk(struct send_session *s)
     send_transaction_command(s, "BDAT %llu LAST",
                              (unsigned long long)j->body.size);
     s->sending = j;
-    s->body_at = 0;
+    s->body = (struct body_cursor){ 0 };
     s->piped = true;
     if (s->cur == NULL)
         send_transaction_await(s, j);
@@ -102,15 +103,14 @@ static bool send_piece(struct send_session *s)
 {
     const struct body *b = &s->sending->body;
     char raw[BODY_PIECE];
-    uint64_t left = b->size - s->body_at;
-    size_t want = left < sizeof raw ? (size_t)left : sizeof raw;
-    ssize_t n = want == 0 ? 0 : body_read(b, s->body_at, raw, want);
+    ssize_t n = body_next(b, &s->body, raw, sizeof raw);
 
-    if (n < 0 || (n == 0 && want > 0))
+    if (n < 0) {
+        s->body_error = errno;
         return false;
+    }
     send_transaction_put(s, raw, (size_t)n);
-    s->body_at += (uint64_t)n;
-    if (s->body_at == b->size)
+    if (s->body.at == b->size)
         s->sending = NULL;
     return true;
 }

@@ -1,9 +1,11 @@
 /* delivery.c - answers, and what can be said of a whole delivery. */
 #include "send/delivery.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 void answer_set(struct answer *a, enum outcome outcome, const char *status,
                 const char *fmt, ...)
@@ -12,12 +14,23 @@ void answer_set(struct answer *a, enum outcome outcome, const char *status,
     va_list ap;
 
     a->outcome = outcome;
+    a->damaged = false;
     a->status = (struct smtp_status){ 0 };
     (void)smtp_status_take(&a->status, &code);
     va_start(ap, fmt);
     if (vsnprintf(a->text, sizeof a->text, fmt, ap) < 0)
         a->text[0] = '\0';
     va_end(ap);
+}
+
+void answer_set_unreadable(struct answer *a, int why)
+{
+    if (why == EBADMSG)
+        answer_set(a, OUTCOME_DEFERRED, "4.3.5", "message damaged on disk");
+    else
+        answer_set(a, OUTCOME_DEFERRED, "4.3.0",
+                   "message cannot be read from the queue: %s", strerror(why));
+    a->damaged = why == EBADMSG;
 }
 
 void delivery_answer_all(struct delivery *j, const struct answer *a)

@@ -2,9 +2,11 @@
  * go to the same peer now. */
 #include "send/dispatch.h"
 
+#include "base/clock.h"
 #include "log/log.h"
 #include "send/result.h"
 #include "send/sched.h"
+#include "send/slots.h"
 #include "smtp/address.h"
 
 #include <errno.h>
@@ -166,15 +168,34 @@ static int fill_delivery(struct sched *s, struct message *msg, struct making *m,
     return 0;
 }
 
-static void fail(struct sched *s, const struct message *msg,
-                 const struct picked *p, const struct err *e)
+/* `mta queue` shows why it waits. */
+static void put_fault(struct sched *s, struct message *msg,
+                      const struct rcpt *r, const struct err *e)
+{
+    struct spool_slot slot;
+    struct err why;
+
+    if (spool_slot_get(s->queue, &msg->stored, r->slot, &slot, &why) != 0)
+        return;
+    slot.status = (struct smtp_status){ 0, 4, 3, 5 };
+    slot.next_attempt = clock_wall_us() + BROKEN_SECONDS * 1000000ull;
+    snprintf(slot.reply, sizeof slot.reply, "%.*s", (int)sizeof slot.reply - 1,
+             e->text);
+    slots_put(s, msg, r->slot, &slot);
+}
+
+static void fail(struct sched *s, struct message *msg, const struct picked *p,
+                 const struct err *e)
 {
     char id[MSG_ID_TEXT];
 
     msg_id_text(id, msg->stored.rec.id);
     LOG(LOG_ERROR, "send.unreadable", LS("id", id), LS("error", e->text));
-    for (size_t i = 0; i < p->n; i++)
+    for (size_t i = 0; i < p->n; i++) {
+        if (e->kind == ERR_PERM)
+            put_fault(s, msg, p->rcpt[i], e);
         result_later(s, p->rcpt[i], BROKEN_SECONDS);
+    }
 }
 
 /* NULL: it did not work, and the recipients wait in the retry queue. */

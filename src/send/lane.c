@@ -128,7 +128,7 @@ int lane_give(struct sched *s, struct lane *l, struct delivery *j,
     j->local = l->local;
     snprintf(j->host, sizeof j->host, "%.*s", (int)sizeof j->host - 1, l->name);
     if (!l->local)
-        addr_port_text(j->address, &l->peer);
+        j->peer = l->peer;
     j->session = l->session;
     l->out++;
     l->out_rcpts += j->nrcpt;

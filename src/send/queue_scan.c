@@ -77,9 +77,9 @@ static int add_rcpt(struct load *l, uint32_t index, struct span address)
     if (r == NULL)
         return 1;
     r->slot = index & UINT16_MAX; /* SPOOL_RCPT_MAX fits */
-    r->attempts = (slot.attempts < RCPT_ATTEMPTS_MAX ? slot.attempts
-                                                     : RCPT_ATTEMPTS_MAX) &
-                  RCPT_ATTEMPTS_MAX;
+    unsigned tries = slot.attempts + slot.rounds;
+    r->tries =
+        (tries < RCPT_TRIES_MAX ? tries : RCPT_TRIES_MAX) & RCPT_TRIES_MAX;
     r->state = slot.state == SPOOL_HELD ? RCPT_HELD : RCPT_WAITS;
     r->when = retry_left(slot.next_attempt, l->now, l->s->rule.max);
     if (r->when == 0 && is_too_late(l->s, l->v->rec))
@@ -99,12 +99,12 @@ static int on_field(void *ctx, enum spool_field type, struct span content)
 /* From here on the monotonic clock alone decides when the message expires. */
 static void set_end(struct sched *s, struct message *m, uint64_t arrival)
 {
-    unsigned attempts = 0;
+    unsigned tries = 0;
 
     for (const struct rcpt *r = m->rcpts; r != NULL; r = r->next)
-        if (r->state != RCPT_GONE && r->attempts > attempts)
-            attempts = r->attempts;
-    uint32_t age = retry_age(&s->rule, attempts, arrival, clock_wall_us());
+        if (r->state != RCPT_GONE && r->tries > tries)
+            tries = r->tries;
+    uint32_t age = retry_age(&s->rule, tries, arrival, clock_wall_us());
     m->expires = sched_seconds(s) +
                  (age < s->rule.lifetime ? s->rule.lifetime - age : 0);
 }

@@ -23,22 +23,39 @@ void result_later(struct sched *s, struct rcpt *r, uint32_t seconds)
 
 /* --- slot and log ------------------------------------------------------- */
 
+/* Count this try on top of those before, which only the slot keeps apart.
+ * The first one has none before it, and nothing is read. */
+static void count_try(struct sched *s, const struct delivery *j,
+                      const struct rcpt *r, struct spool_slot *slot)
+{
+    struct spool_slot old = { 0 };
+    struct err e;
+
+    if (r->tries > 1 &&
+        spool_slot_get(s->queue, &j->msg->stored, r->slot, &old, &e) != 0)
+        log_err(LOG_ERROR, "send.slot", &e);
+    slot->last_attempt = clock_wall_us();
+    slot->first_attempt =
+        old.first_attempt != 0 ? old.first_attempt : slot->last_attempt;
+    slot->attempts = old.attempts + (j->lane != NULL);
+    slot->rounds = old.rounds + (j->lane == NULL);
+}
+
 static void put_slot(struct sched *s, struct delivery *j,
                      struct delivery_rcpt *jr, enum spool_state state,
                      uint32_t seconds)
 {
-    const struct answer *a = &jr->answer;
-    struct spool_slot slot = { .state = state };
+    struct spool_slot slot = { .state = state,
+                               .status = jr->answer.status,
+                               .warned = j->msg->warned,
+                               .tried = j->peer };
 
-    slot.attempts = jr->rcpt->attempts;
-    slot.last_attempt = clock_wall_us();
-    slot.next_attempt =
-        state == SPOOL_PENDING ? slot.last_attempt + seconds * 1000000ull : 0;
-    slot.status = a->status;
-    slot.warned = j->msg->warned;
-    snprintf(slot.host, sizeof slot.host, "%s", j->host);
+    count_try(s, j, jr->rcpt, &slot);
+    if (state == SPOOL_PENDING)
+        slot.next_attempt = slot.last_attempt + seconds * 1000000ull;
+    snprintf(slot.mx, sizeof slot.mx, "%.*s", (int)sizeof slot.mx - 1, j->host);
     snprintf(slot.reply, sizeof slot.reply, "%.*s", (int)sizeof slot.reply - 1,
-             a->text);
+             jr->answer.text);
     slots_put(s, j->msg, jr->rcpt->slot, &slot);
 }
 
@@ -48,19 +65,33 @@ static void say(const char *event, enum log_level level,
 {
     const struct answer *a = &jr->answer;
     char id[MSG_ID_TEXT], status[SMTP_STATUS_TEXT], from[SMTP_PATH_MAX + 3];
+    char peer[ADDR_PORT_TEXT];
+    bool asked = j->peer.u.sa.sa_family != 0;
     uint64_t now = clock_wall_us();
 
     msg_id_text(id, j->id);
     snprintf(from, sizeof from, "<%s>", j->sender);
     smtp_status_text(status, &a->status);
+    if (asked)
+        addr_port_text(peer, &j->peer);
     LOG(level, event, LS("id", id), LS("sid", j->sid[0] ? j->sid : NULL),
         LS("from", from), LS("to", jr->address),
         LS("mx", j->host[0] ? j->host : NULL),
-        LS("address", j->address[0] ? j->address : NULL),
-        LN("code", a->status.code), LS("status", status[0] ? status : NULL),
-        LS("reply", a->text), LN("attempts", jr->rcpt->attempts),
+        LS("address", asked ? peer : NULL), LN("code", a->status.code),
+        LS("status", status[0] ? status : NULL), LS("reply", a->text),
+        LN("attempts", jr->rcpt->tries),
         LN("delay", now > j->arrival ? (now - j->arrival) / 1000000u : 0),
         LS(key, value));
+}
+
+static void say_damaged(const struct delivery *j)
+{
+    char id[MSG_ID_TEXT];
+
+    msg_id_text(id, j->id);
+    LOG(LOG_ERROR, "send.unreadable", LS("id", id),
+        LS("sid", j->sid[0] ? j->sid : NULL),
+        LS("error", "message damaged on disk"));
 }
 
 static void say_next(const struct delivery *j, const struct delivery_rcpt *jr,
@@ -101,10 +132,10 @@ static bool wants(const struct delivery *j, const struct delivery_rcpt *jr,
 
 /* --- one recipient ------------------------------------------------------ */
 
-static void count_attempt(struct rcpt *r)
+static void count_in_memory(struct rcpt *r)
 {
-    if (r->attempts < RCPT_ATTEMPTS_MAX)
-        r->attempts++;
+    if (r->tries < RCPT_TRIES_MAX)
+        r->tries++;
 }
 
 static void finish(struct sched *s, struct delivery_rcpt *jr)
@@ -118,7 +149,7 @@ static void finish(struct sched *s, struct delivery_rcpt *jr)
 static void be_delivered(struct sched *s, struct delivery *j,
                          struct delivery_rcpt *jr)
 {
-    count_attempt(jr->rcpt);
+    count_in_memory(jr->rcpt);
     if (jr->forward != NULL) {
         jr->notice = NOTICE_FORWARD; /* the mark waits for the copy */
     } else {
@@ -155,7 +186,7 @@ static void be_deferred(struct sched *s, struct delivery *j,
     struct message *m = j->msg;
     struct rcpt *r = jr->rcpt;
     uint32_t now = sched_seconds(s);
-    uint32_t delay = retry_delay(&s->rule, r->attempts, arc4random());
+    uint32_t delay = retry_delay(&s->rule, r->tries, arc4random());
 
     if (now + delay > m->expires)
         delay = m->expires - now; /* one last time when it expires */
@@ -173,7 +204,7 @@ static void be_deferred(struct sched *s, struct delivery *j,
 static void be_tried(struct sched *s, struct delivery *j,
                      struct delivery_rcpt *jr)
 {
-    count_attempt(jr->rcpt);
+    count_in_memory(jr->rcpt);
     if (jr->answer.outcome == OUTCOME_DEFERRED &&
         sched_seconds(s) >= j->msg->expires) {
         jr->answer.outcome = OUTCOME_FAILED;
@@ -216,12 +247,15 @@ void result_apply(struct sched *s, struct delivery *j)
     struct lane *lane =
         j->session != NULL || j->note.kind == WORK_DELIVERY ? j->lane : NULL;
     size_t nrcpt = j->nrcpt;
-    bool notices = false;
+    bool notices = false, damaged = false;
 
     for (size_t i = 0; i < j->nrcpt; i++) {
         apply(s, j, &j->rcpt[i]);
+        damaged |= j->rcpt[i].answer.damaged;
         notices |= j->rcpt[i].notice != NOTICE_NONE;
     }
+    if (damaged)
+        say_damaged(j);
     if (notices) {
         j->msg->settling++;
         list_push(&s->notices, &j->note.link);

@@ -408,15 +408,18 @@ static unsigned char lose_timeout(void *ctx)
     return FSM_QUIET;
 }
 
+/* Not the fault of the peer: the next session may begin at once, and the
+ * message that cannot be read is not in it. */
 static unsigned char lose_body(void *ctx)
 {
     struct send_session *s = ctx;
 
-    s->end.fault = s->end.local = true;
+    answer_set_unreadable(&s->end.why, s->body_error);
+    if (s->sending == NULL) /* by DATA: it is the one in hand */
+        return FSM_QUIET;
+    delivery_answer_all(s->sending, &s->end.why);
     answer_set(&s->end.why, OUTCOME_DEFERRED, "4.3.0",
-               "the message could not be read from the queue");
-    if (s->sending != NULL) /* the peer may not have read that far */
-        delivery_answer_all(s->sending, &s->end.why);
+               "session ended: the message behind this one cannot be read");
     return FSM_QUIET;
 }
 

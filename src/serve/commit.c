@@ -260,7 +260,7 @@ static int add_record(struct serve_commit *s, struct serve_transaction *d,
         serve_transaction_keep_body(d) != 0)
         return err_set(e, ERR_TEMP, errno, "keep the body at hand");
     if (d->large != NULL)
-        return spool_large_finish(s->writer, &d->large, e);
+        return spool_large_finish(s->writer, &d->large, NULL, e);
     return spool_submit(s->writer, &m, &body, e);
 }
 

@@ -1,6 +1,7 @@
 #include "serve/transaction.h"
 
 #include "base/clock.h"
+#include "base/crc32c.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -164,8 +165,10 @@ static int keep(struct serve_transaction *d, const char *p, size_t n)
     struct err e;
 
     if (d->large == NULL && d->body.n + n <= BODY_MEMORY &&
-        chain_add(&d->body, d->bodies, p, n))
+        chain_add(&d->body, d->bodies, p, n)) {
+        d->body_crc = crc32c(d->body_crc, p, n);
         return 0;
+    }
     if (d->large == NULL && move_to_large(d) != 0)
         return -1;
     return spool_large_append(d->large, p, n, &e);
@@ -230,5 +233,5 @@ struct body serve_transaction_body(const struct serve_transaction *d)
     if (d->kept.fd >= 0)
         return d->kept;
     return d->large != NULL ? spool_large_body(d->large)
-                            : body_of_chain(&d->body);
+                            : body_of_chain(&d->body, d->body_crc);
 }

@@ -55,11 +55,14 @@ enum spool_check spool_segment_header_decode(struct spool_segment_header *h,
     if (memcmp(in, segment_magic, sizeof segment_magic) != 0)
         return SPOOL_BROKEN;
     /* Magic and version stay where they are in every version to come. */
-    if (get_le32(in + H_VERSION) > SPOOL_VERSION)
-        return SPOOL_NEWER;
+    h->version = get_le32(in + H_VERSION);
+    if (h->version > SPOOL_VERSION)
+        return SPOOL_OTHER;
     if (get_le32(in + H_CRC) != crc32c(0, in, H_CRC) ||
         get_le32(in + H_SIZE) != SPOOL_SEGMENT_HEADER)
         return SPOOL_BROKEN;
+    if (h->version < SPOOL_VERSION)
+        return SPOOL_OTHER;
     h->id = get_le64(in + H_ID);
     h->created = get_le64(in + H_CREATED);
     h->committed = SPOOL_SEGMENT_HEADER;
@@ -79,10 +82,11 @@ static const unsigned char record_magic[4] = { 0xa7, 'm', 's', 'g' };
 
 /* clang-format off */
 enum {
-    R_VERSION = 4,  R_LENGTH = 8,    R_BASE = 16,  R_N = 24,
-    R_FLAGS = 28,   R_SEGMENT = 32,  R_ARRIVAL = 40, R_BODY = 48,
-    R_ENVELOPE = 56, R_NRCPT = 60,   R_GENERATION = 64,
-    R_CRC = 120,    R_OWN_CRC = 124
+    R_VERSION = 4,   R_LENGTH = 8,    R_BASE = 16,     R_N = 24,
+    R_FLAGS = 28,    R_SEGMENT = 32,  R_ARRIVAL = 40,  R_BODY = 48,
+    R_ENVELOPE = 56, R_NRCPT = 60,    R_LATE = 64,     R_FRONT = 68,
+    R_GENERATION = 72, R_ENVELOPE_CRC = 76, R_BODY_CRC = 80, R_LATE_CRC = 84,
+    R_CRC = 252
 };
 /* clang-format on */
 
@@ -101,15 +105,20 @@ uint64_t spool_body_at(const struct spool_record *r)
     return spool_envelope_at(r) + r->envelope_size;
 }
 
-uint64_t spool_record_length(uint32_t nrcpt, uint32_t envelope_size,
-                             uint64_t body_size)
+uint64_t spool_late_at(const struct spool_record *r)
 {
-    uint64_t n = spool_slot_at(nrcpt) + envelope_size + body_size;
+    return spool_body_at(r) + r->body_size;
+}
+
+uint64_t spool_record_length(const struct spool_record *r)
+{
+    uint64_t n = spool_late_at(r) + r->late_size;
 
     return (n + SPOOL_ALIGN - 1) / SPOOL_ALIGN * SPOOL_ALIGN;
 }
 
-static void encode_fields(unsigned char *out, const struct spool_record *r)
+void spool_record_encode(unsigned char out[SPOOL_RECORD_HEADER],
+                         const struct spool_record *r)
 {
     memset(out, 0, SPOOL_RECORD_HEADER);
     memcpy(out, record_magic, sizeof record_magic);
@@ -123,52 +132,44 @@ static void encode_fields(unsigned char *out, const struct spool_record *r)
     put_le64(out + R_BODY, r->body_size);
     put_le32(out + R_ENVELOPE, r->envelope_size);
     put_le32(out + R_NRCPT, r->nrcpt);
+    put_le32(out + R_LATE, r->late_size);
+    put_le32(out + R_FRONT, r->front);
     put_le32(out + R_GENERATION, r->generation);
+    put_le32(out + R_ENVELOPE_CRC, r->envelope_crc);
+    put_le32(out + R_BODY_CRC, r->body_crc);
+    put_le32(out + R_LATE_CRC, r->late_crc);
+    put_le32(out + R_CRC, crc32c(0, out, R_CRC));
 }
 
-uint32_t spool_record_crc(const struct spool_record *r, uint32_t content_crc)
-{
-    unsigned char fields[SPOOL_RECORD_HEADER];
-
-    encode_fields(fields, r);
-    return crc32c(content_crc, fields, R_CRC);
-}
-
-void spool_record_encode(unsigned char out[SPOOL_RECORD_HEADER],
-                         const struct spool_record *r)
-{
-    encode_fields(out, r);
-    put_le32(out + R_CRC, r->crc);
-    put_le32(out + R_OWN_CRC, crc32c(0, out, R_OWN_CRC));
-}
-
-/* Bounds first: the sum below must not wrap. */
+/* Bounds first: the sum of spool_record_length() must not wrap. */
 static bool sizes_fit(const struct spool_record *r)
 {
     return r->nrcpt >= 1 && r->nrcpt <= SPOOL_RCPT_MAX &&
-           r->body_size < (uint64_t)1 << 56 &&
-           r->length ==
-               spool_record_length(r->nrcpt, r->envelope_size, r->body_size);
+           r->body_size < (uint64_t)1 << 56 && r->late_size <= SPOOL_LATE_MAX &&
+           r->front <= r->late_size && r->length == spool_record_length(r);
 }
 
 bool spool_record_decode(struct spool_record *r, const unsigned char *in)
 {
     if (memcmp(in, record_magic, sizeof record_magic) != 0 ||
         get_le32(in + R_VERSION) != SPOOL_VERSION ||
-        get_le32(in + R_OWN_CRC) != crc32c(0, in, R_OWN_CRC))
+        get_le32(in + R_CRC) != crc32c(0, in, R_CRC))
         return false;
-    memset(r, 0, sizeof *r);
-    r->length = get_le64(in + R_LENGTH);
+    *r = (struct spool_record){ .length = get_le64(in + R_LENGTH),
+                                .flags = get_le32(in + R_FLAGS),
+                                .segment = get_le64(in + R_SEGMENT),
+                                .arrival = get_le64(in + R_ARRIVAL),
+                                .body_size = get_le64(in + R_BODY),
+                                .envelope_size = get_le32(in + R_ENVELOPE),
+                                .nrcpt = get_le32(in + R_NRCPT),
+                                .late_size = get_le32(in + R_LATE),
+                                .front = get_le32(in + R_FRONT),
+                                .generation = get_le32(in + R_GENERATION),
+                                .envelope_crc = get_le32(in + R_ENVELOPE_CRC),
+                                .body_crc = get_le32(in + R_BODY_CRC),
+                                .late_crc = get_le32(in + R_LATE_CRC) };
     r->id.base = get_le64(in + R_BASE);
     r->id.n = get_le32(in + R_N);
-    r->flags = get_le32(in + R_FLAGS);
-    r->segment = get_le64(in + R_SEGMENT);
-    r->arrival = get_le64(in + R_ARRIVAL);
-    r->body_size = get_le64(in + R_BODY);
-    r->envelope_size = get_le32(in + R_ENVELOPE);
-    r->nrcpt = get_le32(in + R_NRCPT);
-    r->generation = get_le32(in + R_GENERATION);
-    r->crc = get_le32(in + R_CRC);
     return sizes_fit(r);
 }
 
@@ -176,12 +177,13 @@ bool spool_record_decode(struct spool_record *r, const unsigned char *in)
 
 /* clang-format off */
 enum {
-    T_FORM = 0, T_STATE = 1, T_ATTEMPTS = 2, T_CRC = 4, T_LAST = 8,
-    T_NEXT = 16, T_CODE = 24, T_CLASS = 26, T_FLAGS = 27, T_SUBJECT = 28,
-    T_DETAIL = 30, T_TEXT = 32
+    T_FORM = 0,   T_STATE = 1,  T_FLAGS = 2,    T_CRC = 4,     T_FIRST = 8,
+    T_LAST = 16,  T_NEXT = 24,  T_ATTEMPTS = 32, T_ROUNDS = 34, T_CODE = 36,
+    T_CLASS = 38, T_SUBJECT = 40, T_DETAIL = 42, T_PORT = 44,   T_TLS = 46,
+    T_CIPHER = 48, T_ADDRESS = 56, T_MX = 72,    T_REPLY = 136
 };
 /* clang-format on */
-enum { SLOT_FORM = 1, SLOT_WARNED = 1, HOST_MAX = 40 };
+enum { SLOT_FORM = 2, SLOT_WARNED = 1 };
 
 static uint32_t slot_crc(const unsigned char *slot, uint32_t index)
 {
@@ -193,40 +195,62 @@ static uint32_t slot_crc(const unsigned char *slot, uint32_t index)
     return crc32c(crc, slot + T_CRC + 4, SPOOL_SLOT - T_CRC - 4);
 }
 
-/* How much of s fits into `room`, without cutting a character of UTF-8. */
-static size_t cut(const char *s, size_t room)
+/* As much of s as fits, and then the mark, without cutting a character of
+ * UTF-8; the rest of the room is zeros. */
+static void put_text(unsigned char *out, const char *s, size_t room,
+                     const char *mark)
 {
-    size_t n = strnlen(s, SPOOL_SLOT_TEXT + 1);
+    size_t n = strnlen(s, room + 1), m = strlen(mark);
 
-    if (n <= room)
-        return n;
-    n = room;
+    if (n <= room) {
+        memcpy(out, s, n);
+        return;
+    }
+    n = room - m;
     while (n > 0 && ((unsigned char)s[n] & 0xc0) == 0x80)
         n--;
-    return n;
+    memcpy(out, s, n);
+    memcpy(out + n, mark, m);
+}
+
+static void put_short(unsigned char *out, unsigned n)
+{
+    put_le16(out, (uint16_t)(n < 0xffff ? n : 0xffff));
 }
 
 void spool_slot_encode(unsigned char out[SPOOL_SLOT], uint32_t index,
                        const struct spool_slot *s)
 {
-    size_t host = cut(s->host, HOST_MAX);
-    size_t reply = cut(s->reply, SPOOL_SLOT_TEXT - host - 2);
-
     memset(out, 0, SPOOL_SLOT);
     out[T_FORM] = SLOT_FORM;
     out[T_STATE] = (unsigned char)s->state;
-    put_le16(out + T_ATTEMPTS,
-             (uint16_t)(s->attempts < 0xffff ? s->attempts : 0xffff));
+    out[T_FLAGS] = s->warned ? SLOT_WARNED : 0;
+    put_le64(out + T_FIRST, s->first_attempt);
     put_le64(out + T_LAST, s->last_attempt);
     put_le64(out + T_NEXT, s->next_attempt);
+    put_short(out + T_ATTEMPTS, s->attempts);
+    put_short(out + T_ROUNDS, s->rounds);
     put_le16(out + T_CODE, s->status.code);
-    out[T_CLASS] = (unsigned char)s->status.class;
-    out[T_FLAGS] = s->warned ? SLOT_WARNED : 0;
+    put_le16(out + T_CLASS, s->status.class);
     put_le16(out + T_SUBJECT, s->status.subject);
     put_le16(out + T_DETAIL, s->status.detail);
-    memcpy(out + T_TEXT, s->host, host);
-    memcpy(out + T_TEXT + host + 1, s->reply, reply);
+    put_le16(out + T_TLS, s->tls_version);
+    put_le16(out + T_CIPHER, s->tls_cipher);
+    if (s->tried.u.sa.sa_family != 0) {
+        put_le16(out + T_PORT, addr_port(&s->tried));
+        addr_bytes(out + T_ADDRESS, &s->tried);
+    }
+    put_text(out + T_MX, s->mx, SPOOL_MX_MAX, "");
+    put_text(out + T_REPLY, s->reply, SPOOL_REPLY_MAX, "...");
     put_le32(out + T_CRC, slot_crc(out, index));
+}
+
+static void get_tried(struct addr *a, const unsigned char *in)
+{
+    static const unsigned char none[16];
+
+    if (memcmp(in + T_ADDRESS, none, sizeof none) != 0)
+        addr_from_v6(a, in + T_ADDRESS, get_le16(in + T_PORT));
 }
 
 void spool_slot_decode(struct spool_slot *s, uint32_t index,
@@ -237,17 +261,19 @@ void spool_slot_decode(struct spool_slot *s, uint32_t index,
         get_le32(in + T_CRC) != slot_crc(in, index))
         return;
     s->state = (enum spool_state)in[T_STATE];
-    s->attempts = get_le16(in + T_ATTEMPTS);
+    s->warned = (in[T_FLAGS] & SLOT_WARNED) != 0;
+    s->first_attempt = get_le64(in + T_FIRST);
     s->last_attempt = get_le64(in + T_LAST);
     s->next_attempt = get_le64(in + T_NEXT);
+    s->attempts = get_le16(in + T_ATTEMPTS);
+    s->rounds = get_le16(in + T_ROUNDS);
     s->status.code = get_le16(in + T_CODE);
-    s->status.class = in[T_CLASS];
-    s->warned = (in[T_FLAGS] & SLOT_WARNED) != 0;
+    s->status.class = get_le16(in + T_CLASS);
     s->status.subject = get_le16(in + T_SUBJECT);
     s->status.detail = get_le16(in + T_DETAIL);
-    const char *text = (const char *)in + T_TEXT;
-    size_t host = strnlen(text, SPOOL_SLOT_TEXT - 1);
-    memcpy(s->host, text, host);
-    memcpy(s->reply, text + host + 1,
-           strnlen(text + host + 1, SPOOL_SLOT_TEXT - host - 1));
+    s->tls_version = get_le16(in + T_TLS);
+    s->tls_cipher = get_le16(in + T_CIPHER);
+    get_tried(&s->tried, in);
+    memcpy(s->mx, in + T_MX, SPOOL_MX_MAX);
+    memcpy(s->reply, in + T_REPLY, SPOOL_REPLY_MAX);
 }

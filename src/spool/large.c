@@ -14,7 +14,6 @@ struct spool_large {
     char dir[SPOOL_DIR];
     struct spool_file f;
     struct spool_record rec;
-    uint32_t crc; /* of envelope and the body so far */
     enum spool_kind name;
 };
 
@@ -53,7 +52,7 @@ int spool_large_open(struct spool_large **sp, struct spool_writer *w,
     s->rec.nrcpt = m->nrcpt;
     s->rec.flags = m->flags | SPOOL_LARGE;
     s->rec.envelope_size = (uint32_t)m->envelope->n;
-    s->crc = spool_chain_crc(0, m->envelope);
+    s->rec.envelope_crc = spool_chain_crc(0, m->envelope);
     if (spool_file_claim(&s->f, s->dir, 0, e) != 0)
         goto out;
     s->rec.segment = s->f.h.id;
@@ -75,52 +74,63 @@ int spool_large_append(struct spool_large *s, const void *data, size_t n,
 
     if (fs_pwrite_all(s->f.fd, data, n, at) != 0)
         return err_set(e, ERR_TEMP, errno, "write a large message");
-    s->crc = crc32c(s->crc, data, n);
+    s->rec.body_crc = crc32c(s->rec.body_crc, data, n);
     s->rec.body_size += n;
     return 0;
 }
 
 struct body spool_large_body(const struct spool_large *s)
 {
-    return body_of_file(s->f.fd, (off_t)body_start(s), s->rec.body_size);
+    return body_of_file(s->f.fd, (off_t)body_start(s), s->rec.body_size,
+                        s->rec.body_crc);
 }
 
-/* The padding, then the header of the record: until it stands there the file
- * holds no message. */
-static int write_end(struct spool_large *s)
+/* Late fields and padding, then the header of the record: until it stands
+ * there the file holds no message. */
+static int write_end(struct spool_large *s, const struct spool_late_parts *late,
+                     struct iovec *v)
 {
     unsigned char header[SPOOL_RECORD_HEADER];
-    static const char zeros[SPOOL_ALIGN];
     struct spool_record *r = &s->rec;
-    uint64_t end = body_start(s) + r->body_size;
+    uint64_t end = SPOOL_SEGMENT_HEADER + spool_late_at(r);
+    struct spool_gather k = { s->f.fd, end, 0, 0, v };
 
-    r->length = spool_record_length(r->nrcpt, r->envelope_size, r->body_size);
-    r->crc = spool_record_crc(r, s->crc);
-    spool_record_encode(header, r);
+    r->length = spool_record_length(r);
     s->f.h.committed = SPOOL_SEGMENT_HEADER + r->length;
-    if (fs_pwrite_all(s->f.fd, zeros, (size_t)(s->f.h.committed - end),
-                      (off_t)end) != 0)
+    if (spool_late_gather(&k, late) != 0 ||
+        spool_gather_zeros(&k, s->f.h.committed - end - r->late_size) != 0 ||
+        spool_gather_flush(&k) != 0)
         return -1;
+    spool_record_encode(header, r);
     return fs_pwrite_all(s->f.fd, header, sizeof header, SPOOL_SEGMENT_HEADER);
 }
 
-int spool_large_finish(struct spool_writer *w, struct spool_large **sp,
-                       struct err *e)
+int spool_large_end(struct spool_writer *w, struct spool_large **sp,
+                    const struct spool_late_parts *late, struct err *e)
 {
     struct spool_large *s = *sp;
 
     if (s->rec.nrcpt < 1 || s->rec.nrcpt > SPOOL_RCPT_MAX)
         err_set(e, ERR_BUG, 0, "a message with %u recipients",
                 (unsigned)s->rec.nrcpt);
-    else if (write_end(s) != 0)
+    else if (spool_late_measure(&s->rec, late, e) == 0) {
+        if (write_end(s, late, w->v) == 0) {
+            list_push(&w->larges, &s->link);
+            *sp = NULL;
+            return 0;
+        }
         err_set(e, ERR_TEMP, errno, "write a large message");
-    else {
-        list_push(&w->larges, &s->link);
-        *sp = NULL;
-        return 0;
     }
     spool_large_abort(sp);
     return -1;
+}
+
+int spool_large_finish(struct spool_writer *w, struct spool_large **sp,
+                       const struct spool_late *late, struct err *e)
+{
+    const struct spool_late_parts parts = { .late = late };
+
+    return spool_large_end(w, sp, &parts, e);
 }
 
 void spool_large_abort(struct spool_large **sp)

@@ -57,7 +57,8 @@ int spool_message_pin(struct spool_queue *q, struct spool_message *m,
 
     if (spool_message_reader(q, m, &v, e) != 0)
         return -1;
-    *body = spool_reader_body(&v);
+    if (spool_reader_body(&v, body, e) != 0)
+        return -1;
     m->segment->pins++;
     return 0;
 }
@@ -92,7 +93,7 @@ int spool_slot_put(struct spool_queue *q, struct spool_message *m,
     spool_slot_encode(out, index, slot);
     if (fs_pwrite_all(g->fd, out, sizeof out,
                       (off_t)(m->at + spool_slot_at(index))) != 0)
-        return err_set(e, ERR_TEMP, errno, "mark a recipient");
+        return err_set(e, ERR_TEMP, errno, "write the slot of a recipient");
     if (!list_linked(&g->dirty))
         list_push(&q->dirty, &g->dirty);
     return 0;
@@ -104,7 +105,7 @@ static int sync_marks(struct spool_queue *q, struct spool_segment *g,
     if (spool_segments_fd(q, g, e) < 0)
         return -1;
     if (fs_fdatasync(g->fd) != 0)
-        return err_set(e, ERR_TEMP, errno, "sync the marks of recipients");
+        return err_set(e, ERR_TEMP, errno, "sync the slots of recipients");
     return 0;
 }
 

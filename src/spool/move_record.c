@@ -19,26 +19,45 @@ struct move {
     struct spool_record rec;
 };
 
-/* All of it but the header, to out at `to`; the checksum goes over what lies
- * behind the slots. */
-static int copy_bytes(int out, uint64_t to, const struct spool_record *r,
-                      int in, uint64_t from, uint32_t *crc)
+struct copying {
+    int in, out;
+    uint64_t from, to; /* of the record */
+    uint64_t at;       /* in it */
+};
+
+/* The next n octets of the record; their checksum. */
+static int copy_part(struct copying *k, uint64_t n, uint32_t *crc)
 {
     char piece[32 * 1024];
-    uint64_t at = SPOOL_RECORD_HEADER, content = spool_envelope_at(r);
-    uint64_t end = spool_body_at(r) + r->body_size;
 
     *crc = 0;
-    while (at < end) {
-        uint64_t left = (at < content ? content : end) - at;
-        size_t n = left < sizeof piece ? (size_t)left : sizeof piece;
-        if (fs_pread_all(in, piece, n, (off_t)(from + at)) != 0 ||
-            fs_pwrite_all(out, piece, n, (off_t)(to + at)) != 0)
+    for (uint64_t end = k->at + n; k->at < end;) {
+        uint64_t left = end - k->at;
+        size_t want = left < sizeof piece ? (size_t)left : sizeof piece;
+        if (fs_pread_all(k->in, piece, want, (off_t)(k->from + k->at)) != 0 ||
+            fs_pwrite_all(k->out, piece, want, (off_t)(k->to + k->at)) != 0)
             return -1;
-        if (at >= content)
-            *crc = crc32c(*crc, piece, n);
-        at += n;
+        *crc = crc32c(*crc, piece, want);
+        k->at += want;
     }
+    return 0;
+}
+
+/* All of it but the header. */
+static int copy_record(struct copying *k, const struct spool_record *r,
+                       struct err *e)
+{
+    uint32_t slots, envelope, body, late;
+
+    k->at = SPOOL_RECORD_HEADER;
+    if (copy_part(k, (uint64_t)r->nrcpt * SPOOL_SLOT, &slots) != 0 ||
+        copy_part(k, r->envelope_size, &envelope) != 0 ||
+        copy_part(k, r->body_size, &body) != 0 ||
+        copy_part(k, r->late_size, &late) != 0)
+        return err_set(e, ERR_TEMP, errno, "move a message");
+    if (envelope != r->envelope_crc || body != r->body_crc ||
+        late != r->late_crc)
+        return err_set(e, ERR_PERM, 0, "message damaged on disk");
     return 0;
 }
 
@@ -48,22 +67,18 @@ int spool_move_record(struct spool_writer *w, struct spool_record *r, int fd,
                       uint64_t *at, struct err *e)
 {
     struct move *c = calloc(1, sizeof *c);
-    uint64_t to = w->at;
-    uint32_t crc;
+    struct copying k = { .in = fd, .out = w->f.fd, .from = *at, .to = w->at };
 
     if (c == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory to move a message");
     list_push(&w->moves, &c->link);
     w->at += r->length;
-    if (copy_bytes(w->f.fd, to, r, fd, *at, &crc) != 0)
-        return err_set(e, ERR_TEMP, errno, "move a message");
-    if (spool_record_crc(r, crc) != r->crc)
-        return err_set(e, ERR_PERM, 0, "a message in the queue has rotted");
+    if (copy_record(&k, r, e) != 0)
+        return -1;
     c->rec = *r;
     c->rec.segment = w->f.h.id;
     c->rec.generation++;
-    c->rec.crc = spool_record_crc(&c->rec, crc);
-    c->at = *at = to;
+    c->at = *at = k.to;
     *r = c->rec;
     return 0;
 }

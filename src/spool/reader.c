@@ -2,6 +2,7 @@
  * changed.  What moves meanwhile may be seen twice or not at all. */
 #include "spool/reader.h"
 
+#include "base/crc32c.h"
 #include "base/fs.h"
 #include "spool/segments_private.h"
 
@@ -16,7 +17,7 @@ struct look {
     spool_read_fn *fn; /* NULL: only collect the newest */
     void *ctx;
     struct spool_newest newest;
-    struct err newer; /* kind is set: there was such a segment */
+    struct err other; /* kind is set: there was such a segment */
     struct spool_records records;
 };
 
@@ -106,8 +107,8 @@ static int on_segment(void *ctx, uint64_t id, enum spool_kind kind,
                                : err_set(e, ERR_TEMP, errno, "open %s", path);
     if (spool_header_read(fd, &h, &check) != 0) {
         rc = err_set(e, ERR_TEMP, errno, "read %s", path);
-    } else if (check == SPOOL_NEWER) {
-        spool_err_newer(id, &k->newer);
+    } else if (check == SPOOL_OTHER) {
+        spool_err_other(&h, id, &k->other);
     } else if (k->fn != NULL || h.moved || !h.closed) {
         h.id = id;
         if (check == SPOOL_BROKEN)
@@ -134,9 +135,9 @@ int spool_read_all(const char *queue_dir, bool all, spool_read_fn *fn,
         k->ctx = ctx;
         rc = spool_each(k->dir, on_segment, k, e);
     }
-    if (rc == 0 && k->newer.kind != ERR_NONE) {
+    if (rc == 0 && k->other.kind != ERR_NONE) {
         if (e != NULL)
-            *e = k->newer;
+            *e = k->other;
         rc = -1;
     }
     spool_newest_free(&k->newest);
@@ -176,29 +177,45 @@ static int each_field(struct span *rest, spool_field_fn *fn, void *ctx)
     return rc;
 }
 
-static int malformed(struct err *e)
+static int damaged(struct err *e)
 {
-    return err_set(e, ERR_PERM, 0, "an envelope is malformed");
+    return err_set(e, ERR_PERM, 0, "message damaged on disk");
+}
+
+/* Before a field of it is shown, for what has rotted has no fields. */
+static int check_range(int fd, uint64_t at, uint64_t n, uint32_t want,
+                       struct err *e)
+{
+    char piece[4096];
+    uint32_t crc = 0;
+
+    while (n > 0) {
+        size_t part = n < sizeof piece ? (size_t)n : sizeof piece;
+        if (fs_pread_all(fd, piece, part, (off_t)at) != 0)
+            return err_set(e, ERR_TEMP, errno, "read a message");
+        crc = crc32c(crc, piece, part);
+        at += part;
+        n -= part;
+    }
+    return crc == want ? 0 : damaged(e);
 }
 
 /* Through a window that holds the longest field: envelopes may be large. */
-static int read_envelope(const struct spool_reader *v, spool_field_fn *fn,
-                         void *ctx, struct err *e)
+static int read_fields(int fd, uint64_t at, uint64_t left, spool_field_fn *fn,
+                       void *ctx, struct err *e)
 {
     char window[SPOOL_FIELD_HEAD + SPOOL_FIELD_MAX];
-    uint64_t at = v->at + spool_envelope_at(v->rec);
-    uint64_t left = v->rec->envelope_size;
 
     while (left > 0) {
         size_t n = left < sizeof window ? (size_t)left : sizeof window;
-        if (fs_pread_all(v->fd, window, n, (off_t)at) != 0)
-            return err_set(e, ERR_TEMP, errno, "read an envelope");
+        if (fs_pread_all(fd, window, n, (off_t)at) != 0)
+            return err_set(e, ERR_TEMP, errno, "read a message");
         struct span rest = { window, n };
         int rc = each_field(&rest, fn, ctx);
         if (rc != 0)
             return rc;
         if (rest.n == n)
-            return malformed(e);
+            return damaged(e);
         at += n - rest.n;
         left -= n - rest.n;
     }
@@ -208,21 +225,52 @@ static int read_envelope(const struct spool_reader *v, spool_field_fn *fn,
 int spool_reader_envelope(const struct spool_reader *v, spool_field_fn *fn,
                           void *ctx, struct err *e)
 {
+    const struct spool_record *r = v->rec;
+    uint64_t at = v->at + spool_envelope_at(r);
     const unsigned char *seen =
         v->records == NULL
             ? NULL
-            : spool_records_peek(v->records, v->at + spool_envelope_at(v->rec),
-                                 v->rec->envelope_size);
+            : spool_records_peek(v->records, at, r->envelope_size);
 
     if (seen == NULL)
-        return read_envelope(v, fn, ctx, e);
-    struct span rest = { (const char *)seen, v->rec->envelope_size };
+        return check_range(v->fd, at, r->envelope_size, r->envelope_crc, e) != 0
+                   ? -1
+                   : read_fields(v->fd, at, r->envelope_size, fn, ctx, e);
+    struct span rest = { (const char *)seen, r->envelope_size };
+    if (crc32c(0, rest.p, rest.n) != r->envelope_crc)
+        return damaged(e);
     int rc = each_field(&rest, fn, ctx);
-    return rc == 0 && rest.n > 0 ? malformed(e) : rc;
+    return rc == 0 && rest.n > 0 ? damaged(e) : rc;
 }
 
-struct body spool_reader_body(const struct spool_reader *v)
+static int check_late(const struct spool_reader *v, struct err *e)
 {
-    return body_of_file(v->fd, (off_t)(v->at + spool_body_at(v->rec)),
-                        v->rec->body_size);
+    const struct spool_record *r = v->rec;
+
+    return check_range(v->fd, v->at + spool_late_at(r), r->late_size,
+                       r->late_crc, e);
+}
+
+int spool_reader_late(const struct spool_reader *v, spool_field_fn *fn,
+                      void *ctx, struct err *e)
+{
+    const struct spool_record *r = v->rec;
+
+    return check_late(v, e) != 0
+               ? -1
+               : read_fields(v->fd, v->at + spool_late_at(r) + r->front,
+                             r->late_size - r->front, fn, ctx, e);
+}
+
+int spool_reader_body(const struct spool_reader *v, struct body *body,
+                      struct err *e)
+{
+    const struct spool_record *r = v->rec;
+
+    if (r->front > 0 && check_late(v, e) != 0)
+        return -1;
+    *body = body_of_file(v->fd, (off_t)(v->at + spool_body_at(r)),
+                         r->body_size + r->front, r->body_crc);
+    body->front = r->front;
+    return 0;
 }

@@ -116,22 +116,37 @@ int spool_records_waits(struct spool_records *w, const struct spool_record *r,
     return 0;
 }
 
+/* 1: the next n octets have that checksum; 0, -1. */
+static int part_is_whole(struct spool_records *w, uint64_t from, uint64_t n,
+                         uint32_t want, struct err *e)
+{
+    uint32_t crc = 0;
+
+    while (n > 0) {
+        size_t part = n < PIECE ? (size_t)n : PIECE;
+        const unsigned char *p = spool_records_bytes(w, from, part, e);
+        if (p == NULL)
+            return -1;
+        crc = crc32c(crc, p, part);
+        from += part;
+        n -= part;
+    }
+    return crc == want;
+}
+
 int spool_records_verify(struct spool_records *w, const struct spool_record *r,
                          uint64_t at, struct err *e)
 {
-    uint64_t from = at + spool_envelope_at(r);
-    uint64_t left = r->envelope_size + r->body_size;
-    uint32_t crc = 0;
+    int rc;
 
     w->last = 0; /* all of it is wanted */
-    while (left > 0) {
-        size_t n = left < PIECE ? (size_t)left : PIECE;
-        const unsigned char *p = spool_records_bytes(w, from, n, e);
-        if (p == NULL)
-            return -1;
-        crc = crc32c(crc, p, n);
-        from += n;
-        left -= n;
-    }
-    return spool_record_crc(r, crc) == r->crc;
+    rc = part_is_whole(w, at + spool_envelope_at(r), r->envelope_size,
+                       r->envelope_crc, e);
+    if (rc == 1)
+        rc = part_is_whole(w, at + spool_body_at(r), r->body_size, r->body_crc,
+                           e);
+    if (rc == 1)
+        rc = part_is_whole(w, at + spool_late_at(r), r->late_size, r->late_crc,
+                           e);
+    return rc;
 }

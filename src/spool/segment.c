@@ -231,13 +231,15 @@ int spool_header_read(int fd, struct spool_segment_header *h,
     return 0;
 }
 
-int spool_err_newer(uint64_t id, struct err *e)
+int spool_err_other(const struct spool_segment_header *h, uint64_t id,
+                    struct err *e)
 {
     char text[MSG_ID_BASE_TEXT];
 
     msg_id_base_text(text, id);
     return err_set(e, ERR_PERM, 0,
-                   "segment %s.seg has a newer format than this program "
-                   "knows (%d); it is left alone",
-                   text, (int)SPOOL_VERSION);
+                   "segment %s.seg has format %lu and this program knows %d; "
+                   "it is left alone: deliver it with the version that wrote "
+                   "it, or move it away",
+                   text, (unsigned long)h->version, (int)SPOOL_VERSION);
 }

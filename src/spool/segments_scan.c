@@ -15,11 +15,12 @@ enum { STALE_SECONDS = 3600 };
 
 /* --- one segment ---------------------------------------------------------- */
 
-static int newer(struct spool_segment *g, struct err *e)
+static int other_version(struct spool_segment *g,
+                         const struct spool_segment_header *h, struct err *e)
 {
     g->stuck = true;
     list_remove(&g->active);
-    return spool_err_newer(g->id, e);
+    return spool_err_other(h, g->id, e);
 }
 
 /* Read the header, whose parts may be lost: then the file name says who it
@@ -31,7 +32,7 @@ static int read_header(struct spool_segment *g, struct spool_segment_header *h,
         return err_set(e, ERR_TEMP, errno, "read the header of a segment");
     if (*check == SPOOL_GOOD && h->id == g->id)
         return 0;
-    if (*check == SPOOL_NEWER)
+    if (*check == SPOOL_OTHER)
         return 0;
     h->damaged = *check != SPOOL_STATELESS || h->id != g->id;
     h->id = g->id;
@@ -69,8 +70,8 @@ static int take_unlocked(struct spool_queue *q, struct spool_segment *g,
 
     if (read_header(g, &f.h, &check, e) != 0)
         return -1;
-    if (check == SPOOL_NEWER)
-        return newer(g, e);
+    if (check == SPOOL_OTHER)
+        return other_version(g, &f.h, e);
     if (!f.h.closed && spool_recover(&f, e) != 0)
         return -1;
     return take_closed(q, g, &f.h, e);
@@ -105,8 +106,8 @@ int spool_segments_refresh(struct spool_queue *q, struct spool_segment *g,
         return 0;
     if (spool_segments_fd(q, g, e) < 0 || read_header(g, &h, &check, e) != 0)
         return -1;
-    if (check == SPOOL_NEWER)
-        return newer(g, e);
+    if (check == SPOOL_OTHER)
+        return other_version(g, &h, e);
     if (h.closed)
         return take_closed(q, g, &h, e);
     if (h.committed > g->end)

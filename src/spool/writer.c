@@ -1,8 +1,8 @@
 #include "spool/writer_private.h"
 
-#include "base/crc32c.h"
 #include "base/fs.h"
 #include "spool/large_private.h"
+#include "spool/late_private.h"
 #include "spool/move_record_private.h"
 #include "spool/space.h"
 #include "spool/wake_private.h"
@@ -21,9 +21,9 @@ enum {
 struct add {
     struct list link;
     struct spool_record rec;
-    const struct chain *envelope, *body; /* body NULL: the copy */
+    const struct chain *envelope, *body; /* body NULL: in the copy */
     char *copy;
-    uint32_t content_crc;
+    struct spool_late_parts late;
     unsigned char header[SPOOL_RECORD_HEADER];
 };
 
@@ -191,9 +191,33 @@ static bool sizes_fit(const struct spool_submission *m)
            m->envelope->n <= UINT32_MAX;
 }
 
-static struct add *new_add(struct spool_writer *w,
-                           const struct spool_submission *m, uint64_t body_size,
-                           struct err *e)
+static int fill_add(struct add *a, const struct spool_submission *m,
+                    const struct body *body, struct err *e)
+{
+    uint64_t text = body->size - body->front;
+
+    a->rec =
+        (struct spool_record){ .id = m->id,
+                               .arrival = m->arrival,
+                               .nrcpt = m->nrcpt,
+                               .flags = m->flags,
+                               .envelope_size = (uint32_t)m->envelope->n,
+                               .envelope_crc = spool_chain_crc(0, m->envelope),
+                               .body_size = text,
+                               .body_crc = body->crc };
+    a->envelope = m->envelope;
+    a->body = body->chain;
+    a->late.late = m->late;
+    if (a->copy != NULL)
+        a->late.kept = (struct span){ a->copy + text, body->front };
+    if (spool_late_measure(&a->rec, &a->late, e) != 0)
+        return -1;
+    a->rec.length = spool_record_length(&a->rec);
+    return 0;
+}
+
+int spool_writer_add(struct spool_writer *w, const struct spool_submission *m,
+                     const struct body *body, char *copy, struct err *e)
 {
     struct add *a = NULL;
 
@@ -202,47 +226,18 @@ static struct add *new_add(struct spool_writer *w,
                 (unsigned)m->nrcpt);
     else if ((a = pool_get(w->adds)) == NULL)
         err_set(e, ERR_TEMP, 0, "too many messages in one turn");
-    if (a == NULL)
-        return NULL;
-    *a = (struct add){ .envelope = m->envelope };
-    a->rec.id = m->id;
-    a->rec.arrival = m->arrival;
-    a->rec.nrcpt = m->nrcpt;
-    a->rec.flags = m->flags;
-    a->rec.envelope_size = (uint32_t)m->envelope->n;
-    a->rec.body_size = body_size;
-    a->rec.length =
-        spool_record_length(m->nrcpt, a->rec.envelope_size, body_size);
-    a->content_crc = spool_chain_crc(0, m->envelope);
-    list_push(&w->turn, &a->link);
-    w->bytes += a->rec.length;
-    return a;
-}
-
-int spool_writer_add(struct spool_writer *w, const struct spool_submission *m,
-                     const struct chain *body, struct err *e)
-{
-    struct add *a = new_add(w, m, body->n, e);
-
-    if (a == NULL)
-        return -1;
-    a->body = body;
-    a->content_crc = spool_chain_crc(a->content_crc, body);
-    return 0;
-}
-
-int spool_writer_add_copy(struct spool_writer *w,
-                          const struct spool_submission *m, char *copy,
-                          size_t n, struct err *e)
-{
-    struct add *a = new_add(w, m, n, e);
-
     if (a == NULL) {
         free(copy);
         return -1;
     }
-    a->copy = copy;
-    a->content_crc = crc32c(a->content_crc, copy, n);
+    *a = (struct add){ .copy = copy };
+    if (fill_add(a, m, body, e) != 0) {
+        free(copy);
+        pool_put(w->adds, a);
+        return -1;
+    }
+    list_push(&w->turn, &a->link);
+    w->bytes += a->rec.length;
     return 0;
 }
 
@@ -268,19 +263,24 @@ void spool_writer_rollback(struct spool_writer *w)
 
 /* --- commit --------------------------------------------------------------- */
 
+static int put_body(struct spool_gather *k, const struct add *a)
+{
+    return a->body != NULL
+               ? spool_gather_chain(k, a->body)
+               : spool_gather_add(k, a->copy, (size_t)a->rec.body_size);
+}
+
 static int put_record(struct spool_gather *k, struct add *a, uint64_t segment)
 {
     const struct spool_record *r = &a->rec;
-    uint64_t content = spool_body_at(r) + r->body_size;
+    uint64_t content = spool_late_at(r) + r->late_size;
 
     a->rec.segment = segment;
-    a->rec.crc = spool_record_crc(r, a->content_crc);
     spool_record_encode(a->header, r);
     if (spool_gather_add(k, a->header, sizeof a->header) != 0 ||
         spool_gather_zeros(k, (uint64_t)r->nrcpt * SPOOL_SLOT) != 0 ||
-        spool_gather_chain(k, a->envelope) != 0 ||
-        (a->body != NULL ? spool_gather_chain(k, a->body)
-                         : spool_gather_add(k, a->copy, r->body_size)) != 0 ||
+        spool_gather_chain(k, a->envelope) != 0 || put_body(k, a) != 0 ||
+        spool_late_gather(k, &a->late) != 0 ||
         spool_gather_zeros(k, r->length - content) != 0)
         return -1;
     return 0;

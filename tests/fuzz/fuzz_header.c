@@ -143,7 +143,7 @@ static void check_original(struct span in)
     if (pool == NULL)
         pool = chain_pool_new(512);
     MUST(pool != NULL && chain_add(&c, pool, in.p, in.n));
-    struct body b = body_of_chain(&c);
+    struct body b = body_of_chain(&c, 0);
     MUST(dsn_look(&r, &b, true) == 0 && dsn_look(&brief, &b, false) == 0);
     MUST(r.header_n == brief.header_n && r.header_n <= in.n);
     MUST(r.header_n <= DSN_HEADER_MAX);

@@ -77,7 +77,7 @@ static struct delivery *make_delivery(unsigned number)
     j->note.kind = WORK_DELIVERY;
     j->id.n = number;
     j->sender = number == 2 ? "" : "a@b.test";
-    j->body = body_of_chain(&all.body);
+    j->body = body_of_chain(&all.body, 0);
     j->nrcpt = number == 1 ? 1 : RCPTS;
     for (size_t i = 0; i < j->nrcpt; i++)
         j->rcpt[i].address = names[i];

@@ -10,11 +10,12 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/fs.h"
-#include "spool/segment_private.h"
 #include "spool/dirs.h"
 #include "spool/queue.h"
+#include "spool/segment_private.h"
 #include "spool/writer.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -66,13 +67,15 @@ static void put_right(unsigned char *p, size_t n, unsigned flags)
 {
     struct spool_record r;
 
-    put_le32(p + 124, crc32c(0, p, 124));
+    put_le32(p + SPOOL_RECORD_HEADER - 4,
+             crc32c(0, p, SPOOL_RECORD_HEADER - 4));
     if ((flags & GOOD_CONTENT) == 0 || !spool_record_decode(&r, p) ||
         r.length > n)
         return;
     r.segment = ID;
-    r.crc = spool_record_crc(&r, crc32c(0, p + spool_envelope_at(&r),
-                                        r.envelope_size + r.body_size));
+    r.envelope_crc = crc32c(0, p + spool_envelope_at(&r), r.envelope_size);
+    r.body_crc = crc32c(0, p + spool_body_at(&r), (size_t)r.body_size);
+    r.late_crc = crc32c(0, p + spool_late_at(&r), r.late_size);
     spool_record_encode(p, &r);
 }
 
@@ -121,20 +124,31 @@ static int on_field(void *ctx, enum spool_field type, struct span s)
 static void read_item(struct spool_queue *s, struct spool_message *it)
 {
     struct spool_slot slot = { .state = SPOOL_HELD };
+    struct body_cursor c = { 0 };
+    struct spool_reader v;
     struct body body;
     struct err e;
     char piece[512];
     size_t sum = 0;
+    ssize_t n;
 
     spool_message_envelope(s, it, on_field, &sum, &e);
     MUST(sum <= it->rec.envelope_size);
     MUST(spool_slot_put(s, it, it->rec.nrcpt - 1, &slot, &e) == 0);
     MUST(spool_slot_get(s, it, it->rec.nrcpt - 1, &slot, &e) == 0);
     MUST(slot.state == SPOOL_HELD);
-    MUST(spool_message_pin(s, it, &body, &e) == 0);
+    sum = 0;
+    MUST(spool_message_reader(s, it, &v, &e) == 0);
+    spool_reader_late(&v, on_field, &sum, &e);
+    MUST(sum <= it->rec.late_size);
+    if (spool_message_pin(s, it, &body, &e) != 0) {
+        MUST(e.kind == ERR_PERM); /* its front fields are not whole */
+        return;
+    }
     struct spool_segment *pinned = it->segment;
-    for (uint64_t at = 0; at < body.size; at += sizeof piece)
-        MUST(body_read(&body, at, piece, sizeof piece) > 0);
+    while ((n = body_next(&body, &c, piece, sizeof piece)) > 0)
+        ;
+    MUST(n == 0 ? c.at == body.size : errno == EBADMSG);
     spool_message_unpin(s, pinned);
 }
 

@@ -126,20 +126,21 @@ static int on_field(void *ctx, enum spool_field type, struct span s)
 
 static bool body_is(const struct spool_reader *v, uint32_t number)
 {
-    struct body b = spool_reader_body(v);
+    struct body_cursor c = { 0 };
+    struct body b;
+    struct err e;
     char got[1024], want[1024];
-    uint64_t at = 0;
     ssize_t n;
 
-    if (b.size != letters[number].size)
+    if (spool_reader_body(v, &b, &e) != 0 || b.size != letters[number].size)
         return false;
-    while ((n = body_read(&b, at, got, sizeof got)) > 0) {
+    for (uint64_t at = 0; (n = body_next(&b, &c, got, sizeof got)) > 0;
+         at = c.at) {
         letter_body(number, (uint32_t)at, want, (uint32_t)n);
         if (memcmp(got, want, (size_t)n) != 0)
             return false;
-        at += (uint64_t)n;
     }
-    return n == 0 && at == b.size;
+    return n == 0 && c.at == b.size;
 }
 
 int letter_read(struct record *out, const struct spool_reader *v, bool body)

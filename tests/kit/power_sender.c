@@ -5,6 +5,7 @@
 #include "disk_model.h"
 #include "spool_kit.h"
 
+#include "base/crc32c.h"
 #include "spool/reclaim.h"
 #include "spool/segments_private.h"
 #include "spool/submit.h"
@@ -214,7 +215,7 @@ static void write_notice(void)
     chain_add(&body, stage.blocks, text, l->size);
     m.nrcpt = l->nrcpt;
     m.envelope = &envelope;
-    struct body as_body = body_of_chain(&body);
+    struct body as_body = body_of_chain(&body, crc32c(0, text, l->size));
     if (spool_writer_new_id(self.writer, &m.id, &e) == 0 &&
         spool_submit(self.writer, &m, &as_body, &e) == 0 &&
         spool_writer_commit(self.writer, &e) == 0 && !*self.killed)

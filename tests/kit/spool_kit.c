@@ -1,8 +1,10 @@
 #include "spool_kit.h"
 
+#include "base/crc32c.h"
 #include "base/fs.h"
 #include "spool/dirs.h"
 #include "spool/large.h"
+#include "spool/submit.h"
 #include "spool/unlink_order_private.h"
 
 #include <check.h>
@@ -133,6 +135,12 @@ static void add_field(struct kit *k, struct chain *c, enum spool_field type,
     must(spool_envelope_add(c, k->blocks, type, span_of(text)));
 }
 
+static void clear_late(struct kit *k, uint32_t number)
+{
+    chain_clear(&k->late[number].front, k->blocks);
+    chain_clear(&k->late[number].fields, k->blocks);
+}
+
 static uint32_t nrcpt_of(uint32_t number)
 {
     return 1 + number % 3;
@@ -149,6 +157,33 @@ static void make_envelope(struct kit *k, struct chain *c, uint32_t number,
         snprintf(text, sizeof text, "r%" PRIu32 "@example.com", i);
         add_field(k, c, SPOOL_F_RCPT, text);
     }
+}
+
+/* Every other message has late fields. */
+static bool has_late(uint32_t number)
+{
+    return number % 2 == 1;
+}
+
+static size_t front_of(unsigned char out[64], uint32_t number)
+{
+    return has_late(number)
+               ? (size_t)snprintf((char *)out, 64, "X-Late: %" PRIu32 "\r\n",
+                                  number)
+               : 0;
+}
+
+static const struct spool_late *make_late(struct kit *k, uint32_t number)
+{
+    struct spool_late *l = &k->late[number];
+    unsigned char text[64];
+
+    if (!has_late(number))
+        return NULL;
+    must(chain_add(&l->front, k->blocks, text, front_of(text, number)));
+    must(spool_envelope_add(&l->fields, k->blocks, (enum spool_field)KIT_LATE,
+                            (struct span){ (char *)&number, sizeof number }));
+    return l;
 }
 
 static int add_large(struct spool_writer *w, const struct spool_submission *m,
@@ -168,7 +203,7 @@ static int add_large(struct spool_writer *w, const struct spool_submission *m,
         }
         at += n;
     }
-    return spool_large_finish(w, &s, e);
+    return spool_large_finish(w, &s, m->late, e);
 }
 
 static int add_small(struct kit *k, struct spool_writer *w,
@@ -177,14 +212,17 @@ static int add_small(struct kit *k, struct spool_writer *w,
 {
     unsigned char piece[1000];
     struct chain *body = &k->body[number];
+    uint32_t crc = 0;
 
     for (size_t at = 0; at < size;) {
         size_t n = size - at < sizeof piece ? size - at : sizeof piece;
         octets(number, at, piece, n);
         must(chain_add(body, k->blocks, piece, n));
+        crc = crc32c(crc, piece, n);
         at += n;
     }
-    return spool_writer_add(w, m, body, e);
+    struct body as_body = body_of_chain(body, crc);
+    return spool_submit(w, m, &as_body, e);
 }
 
 static int try_add(struct kit *k, struct spool_writer *w, uint32_t number,
@@ -200,7 +238,9 @@ static int try_add(struct kit *k, struct spool_writer *w, uint32_t number,
     *id = m.id;
     chain_clear(&k->env[number], k->blocks);
     chain_clear(&k->body[number], k->blocks);
+    clear_late(k, number);
     make_envelope(k, &k->env[number], number, size);
+    m.late = make_late(k, number);
     return large ? add_large(w, &m, number, size, e)
                  : add_small(k, w, &m, number, size, e);
 }
@@ -238,6 +278,7 @@ void kit_forget_chains(struct kit *k)
     for (size_t i = 0; i < KIT_MESSAGES; i++) {
         chain_clear(&k->env[i], k->blocks);
         chain_clear(&k->body[i], k->blocks);
+        clear_late(k, (uint32_t)i);
     }
 }
 
@@ -267,22 +308,52 @@ static int on_field(void *ctx, enum spool_field type, struct span s)
     return 0;
 }
 
+/* The octet of the message at that place. */
+static unsigned char octet_of(const unsigned char *front, size_t n,
+                              uint32_t number, uint64_t at)
+{
+    unsigned char c;
+
+    if (at < n)
+        return front[at];
+    octets(number, at - n, &c, 1);
+    return c;
+}
+
 static bool body_is(const struct spool_reader *v, uint32_t number, size_t size)
 {
-    struct body b = spool_reader_body(v);
-    unsigned char got[4096], want[4096];
+    struct body_cursor c = { 0 };
+    struct body b;
+    struct err e;
+    unsigned char got[4096], front[64];
+    size_t nfront = front_of(front, number);
     uint64_t at = 0;
     ssize_t n;
 
-    if (b.size != size)
+    if (spool_reader_body(v, &b, &e) != 0 || b.size != size + nfront)
         return false;
-    while ((n = body_read(&b, at, got, sizeof got)) > 0) {
-        octets(number, at, want, (size_t)n);
-        if (memcmp(got, want, (size_t)n) != 0)
-            return false;
-        at += (uint64_t)n;
-    }
-    return n == 0 && at == size;
+    while ((n = body_next(&b, &c, got, sizeof got)) > 0)
+        for (ssize_t i = 0; i < n; i++)
+            if (got[i] != octet_of(front, nfront, number, at++))
+                return false;
+    return n == 0 && at == b.size;
+}
+
+static int on_late(void *ctx, enum spool_field type, struct span s)
+{
+    uint32_t number = *(uint32_t *)ctx;
+
+    return (int)type == KIT_LATE && s.n == sizeof number &&
+                   memcmp(s.p, &number, sizeof number) == 0
+               ? 1
+               : 2;
+}
+
+static bool late_is(const struct spool_reader *v, uint32_t number)
+{
+    struct err e;
+
+    return spool_reader_late(v, on_late, &number, &e) == has_late(number);
 }
 
 int kit_check(const struct spool_reader *v, uint32_t *number)
@@ -293,7 +364,8 @@ int kit_check(const struct spool_reader *v, uint32_t *number)
     if (spool_reader_envelope(v, on_field, &c, &e) != 0 || c.bad ||
         c.fields == 0 || c.number >= KIT_MESSAGES ||
         c.nrcpt != nrcpt_of(c.number) || c.nrcpt != v->rec->nrcpt ||
-        v->rec->arrival != 1000 + c.number || !body_is(v, c.number, c.size))
+        v->rec->arrival != 1000 + c.number || !body_is(v, c.number, c.size) ||
+        !late_is(v, c.number))
         return -1;
     *number = c.number;
     return 0;
@@ -353,7 +425,7 @@ int kit_mark(struct kit *k, uint32_t number, uint32_t index,
     struct spool_slot slot = { .state = state,
                                .attempts = 1,
                                .status = { .code = 250 },
-                               .host = "mx.example.com",
+                               .mx = "mx.example.com",
                                .reply = "2.0.0 ok" };
     struct spool_message *it = kit_find(k, number);
     struct err e;

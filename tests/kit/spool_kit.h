@@ -7,7 +7,7 @@
 #include "spool/queue.h"
 #include "spool/writer.h"
 
-enum { KIT_MESSAGES = 512, KIT_SEGMENT = 64 * 1024 };
+enum { KIT_MESSAGES = 512, KIT_SEGMENT = 64 * 1024, KIT_LATE = 200 };
 
 struct kit {
     char dir[256];
@@ -15,6 +15,7 @@ struct kit {
     struct spool_writer *w;
     struct spool_queue *s;
     struct chain env[KIT_MESSAGES], body[KIT_MESSAGES]; /* by number */
+    struct spool_late late[KIT_MESSAGES];
     struct {
         struct spool_message item;
         uint32_t number;
@@ -30,7 +31,8 @@ void kit_remove_tree(const char *path);
 void kit_reopen(struct kit *k); /* the sender ends and starts; scan then */
 
 /* Message `number` has 1 + number % 3 recipients, a sender that names it and
- * a body of `size` octets that only it can have; it is checked as such. */
+ * a body of `size` octets that only it can have; those with odd numbers have
+ * late fields.  It is checked as such. */
 void kit_add(struct kit *k, struct spool_writer *w, uint32_t number,
              size_t size, struct msg_id *id);
 void kit_add_large(struct kit *k, struct spool_writer *w, uint32_t number,

@@ -2,6 +2,7 @@
 
 import email
 import fcntl
+import glob
 import os
 import shutil
 import signal
@@ -283,6 +284,49 @@ def test_retry_survives_a_restart(mta, dns, peers):
     until("sender", lambda: len(m.events("send.start")) == 2)
     m.kill(signal.SIGUSR1)  # not before its time, but when told
     until("delivered", lambda: p.messages)
+
+
+def rot(queue, text):
+    """Change one bit of that text, wherever it stands in the queue."""
+    for name in glob.glob(os.path.join(queue, "**", "*.seg"), recursive=True):
+        with open(name, "r+b") as f:
+            at = f.read().find(text)
+            if at >= 0:
+                f.seek(at)
+                f.write(bytes([text[0] ^ 1]))
+                return
+    raise AssertionError("not in the queue")
+
+
+@pytest.mark.parametrize("extensions", [(), ("PIPELINING", "CHUNKING")])
+def test_damage_is_not_delivered(mta, dns, peers, extensions):
+    """A message that has rotted waits, the others go."""
+    p = peers("127.0.0.1", answers={"RCPT": "450 4.2.0 later"},
+              extensions=extensions)
+    m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port,
+               send__retry_min="1s", send__retry_max="1s")
+    submit(m, ["bad@x.test"], body=b"Subject: a\r\n\r\nthis one rots\r\n")
+    submit(m, ["good@x.test"], body=b"Subject: b\r\n\r\nthis one stays\r\n")
+    until("deferred", lambda: len(m.events("send.deferred")) >= 2)
+    m.stop()
+    rot(m.queue, b"this one rots")
+    p.answers.clear()
+    m.start()
+    until("delivered", lambda: p.messages)
+    assert b"this one stays" in p.messages[0].data
+    until("reported", lambda: m.events("send.unreadable",
+                                       error="message damaged on disk"))
+    waits = until("shown", lambda: [
+        r for q in m.queued() for r in q["recipients"]
+        if r["status"] == "4.3.5"])[0]
+    assert waits["address"] == "bad@x.test" and waits["state"] == "pending"
+    assert waits["reply"] == "message damaged on disk"
+    assert all(b"this one" not in x.data or b"stays" in x.data
+               for x in p.messages)
+    id = m.queued()[0]["id"]
+    cat = m.tool("queue", "cat", id, check=False)
+    assert cat.returncode != 0 and b"damaged" in cat.stderr
+    assert b"this one" not in cat.stdout
 
 
 def sender_that_starts(m):

@@ -96,7 +96,7 @@ int main(int argc, char **argv)
     int rc = 2;
 
     if (argc == 2 && blocks != NULL && chain_add(&c, blocks, text, n)) {
-        struct body original = body_of_chain(&c);
+        struct body original = body_of_chain(&c, 0);
         for (size_t i = 0; i < sizeof samples / sizeof samples[0]; i++)
             if (strcmp(samples[i].name, argv[1]) == 0)
                 rc = write_sample(&samples[i], &original);

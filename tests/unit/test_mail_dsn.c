@@ -99,7 +99,7 @@ static const struct {
 
 START_TEST(values)
 {
-    struct body original = body_of_chain(&chain);
+    struct body original = body_of_chain(&chain, 0);
     struct err e = { ERR_NONE, 0, "" };
 
     ck_assert(write_notice(&cases[_i].r, cases[_i].action, &original, &e) == 0);
@@ -114,7 +114,7 @@ END_TEST
 START_TEST(long_values)
 {
     static char word[5000];
-    struct body original = body_of_chain(&chain);
+    struct body original = body_of_chain(&chain, 0);
     struct err e = { ERR_NONE, 0, "" };
     struct dsn_rcpt r = { .address = word,
                           .host = word,
@@ -134,7 +134,7 @@ END_TEST
 
 START_TEST(full_sink)
 {
-    struct body original = body_of_chain(&chain);
+    struct body original = body_of_chain(&chain, 0);
     struct dsn_rcpt r = { .address = "a@b" };
     struct err e = { ERR_NONE, 0, "" };
 
@@ -155,7 +155,7 @@ END_TEST
 START_TEST(unreadable_original)
 {
     int fd = open("/dev/null", O_RDONLY);
-    struct body original = body_of_file(fd, 0, 100);
+    struct body original = body_of_file(fd, 0, 100, 0);
     struct dsn_rcpt r = { .address = "a@b" };
     struct err e = { ERR_NONE, 0, "" };
 
@@ -167,7 +167,7 @@ END_TEST
 
 START_TEST(null_sender)
 {
-    struct body original = body_of_chain(&chain);
+    struct body original = body_of_chain(&chain, 0);
     struct dsn_rcpt r = { .address = "a@b" };
     struct dsn d = {
         .hostname = "h", .to = "", .rcpt = &r, .nrcpt = 1, .original = &original

@@ -1,6 +1,7 @@
 /* test_mailbox_batch.c - Maildir and mbox delivery: contents to the byte,
  * locks, and what is left when any system call fails. */
 #include "base/chain.h"
+#include "base/crc32c.h"
 #include "base/fs.h"
 #include "mailbox/batch.h"
 
@@ -62,7 +63,7 @@ static struct mailbox_message message(struct chain *c, const char *text)
     return (struct mailbox_message){ .user = "joe",
                                      .reverse_path = span_of("s@x"),
                                      .delivered_to = span_of("joe@here"),
-                                     .body = body_of_chain(c) };
+                                     .body = body_of_chain(c, 0) };
 }
 
 static char *path_of(const char *name)
@@ -211,7 +212,8 @@ START_TEST(large_body_from_a_file)
     struct mailbox_message m = { .user = "joe",
                                  .reverse_path = span_of("s@x"),
                                  .delivered_to = span_of("joe@here"),
-                                 .body = body_of_file(fileno(f), 4, n) };
+                                 .body = body_of_file(fileno(f), 4, n,
+                                                      crc32c(0, wire, n)) };
     struct mailbox_copy *c = mailbox_add(b, &m, &e);
     ck_assert_msg(c != NULL, "%s", e.text);
     mailbox_publish(b);

@@ -5,10 +5,11 @@
  *   "D"       expect the lines of the message as the test made it
  *   "B"       expect the same as the last chunk of BDAT
  *   "X"       close       "H"       say nothing more, wait for the client
+ *   "E"       the client closes and sends nothing before that
  * What the client makes of it is one word per recipient: + delivered,
  * ~ deferred, ! failed, 0 not tried, with the code; messages end in ";". */
 #include "base/buf.h"
-#include "base/chain.h"
+#include "base/crc32c.h"
 #include "log/log.h"
 #include "net/listen.h"
 #include "send/session.h"
@@ -35,7 +36,9 @@ enum { LINES_MAX = 80, JOBS_MAX = 4 };
 #define GO "S 354 go"
 #define QUIT "C QUIT", "S 221 bye"
 
-static const char plain_body[] = "Subject: x\r\n\r\nhello\r\n";
+/* In the file of the queue the first field stands behind all others, as one
+ * does that became known at the dot. */
+static const char front[] = "Subject: x\r\n", text[] = "\r\nhello\r\n";
 
 /* clang-format off */
 static const struct dialogue {
@@ -251,6 +254,15 @@ static const struct dialogue {
     { "silence at QUIT", 1, 1, "+250;", false, 1,
       { PLAIN, MAIL, OK, R0, OK, "C DATA", GO, "D", OK, "C QUIT", "H" } },
 };
+/* The message is not what was written into the queue. */
+static const struct dialogue damaged[] = {
+    { "rot is not sent by DATA", 1, 1, "~0;", false, 0,
+      { PLAIN, MAIL, OK, R0, OK, "C DATA", GO, "E" } },
+    { "rot is not sent by BDAT", 1, 1, "~0;", false, 0,
+      { CHUNKS, "E" } },
+    { "nor what is behind it", 2, 1, "~0;00;", false, 0,
+      { PIPE, MAIL, R0, "C DATA", OK, OK, GO, "E" } },
+};
 /* clang-format on */
 
 /* --- the peer, in a process of its own -------------------------------------*/
@@ -296,6 +308,11 @@ static void play_line(FILE *in, FILE *out, const char *name, const char *line)
         fflush(out);
         expect_line(in, name, "BDAT 21 LAST");
         expect_text(in, name);
+        break;
+    case 'E':
+        fflush(out);
+        if (getc(in) != EOF)
+            fail_peer(name, "end of file", "something");
         break;
     case 'H':
         fflush(out);
@@ -364,7 +381,7 @@ static void on_ended(void *ctx, struct send_session *s)
     r->ended = true;
 }
 
-static struct delivery *make_delivery(const struct chain *body, int n,
+static struct delivery *make_delivery(const struct body *body, int n,
                                       unsigned number)
 {
     static const char *const names[] = { "r0@x.test", "r1@x.test",
@@ -376,7 +393,7 @@ static struct delivery *make_delivery(const struct chain *body, int n,
     j->note.kind = WORK_DELIVERY;
     j->id.n = number;
     j->sender = "a@b.test";
-    j->body = body_of_chain(body);
+    j->body = *body;
     j->nrcpt = (size_t)n;
     for (int i = 0; i < n; i++)
         j->rcpt[i].address = names[i];
@@ -432,9 +449,8 @@ static void check_peer(pid_t pid, const char *name)
                   "%s: the peer was not content", name);
 }
 
-START_TEST(dialogue_goes)
+static void run_dialogue(const struct dialogue *d, const struct body *body)
 {
-    const struct dialogue *d = &dialogues[_i];
     struct loop *l = NULL;
     struct conn_env conns;
     struct run r = { .jobs_back = 0 };
@@ -444,14 +460,11 @@ START_TEST(dialogue_goes)
                             .done = on_done,
                             .ended = on_ended,
                             .ctx = &r };
-    struct pool *blocks = chain_pool_new(10);
-    struct chain body = CHAIN_INIT;
     char got[400];
     struct buf b = BUF_ON(got);
     struct addr at;
     struct err e;
 
-    ck_assert(chain_add(&body, blocks, plain_body, strlen(plain_body)));
     pid_t pid = start_peer(d, &at);
     ck_assert_int_eq(loop_new(&l, NULL, &e), 0);
     ck_assert_int_eq(conn_env_init(&conns, l, 200, &e), 0);
@@ -459,7 +472,7 @@ START_TEST(dialogue_goes)
     struct send_session *s = send_session_new(&at, "peer.test");
     send_session_start(s, &env);
     for (int i = 0; i < d->deliveries; i++)
-        send_session_give(s, make_delivery(&body, d->rcpts, (unsigned)i));
+        send_session_give(s, make_delivery(body, d->rcpts, (unsigned)i));
     drive(l, &conns, &r);
     log_close();
     speak_again(kept);
@@ -479,8 +492,40 @@ START_TEST(dialogue_goes)
     ck_assert_uint_eq(pool_used(conns.blocks), 0);
     conn_env_done(&conns);
     loop_free(&l);
-    chain_clear(&body, blocks);
-    pool_free(&blocks);
+}
+
+static FILE *make_body(struct body *b)
+{
+    FILE *f = tmpfile();
+
+    ck_assert_ptr_nonnull(f);
+    fputs(text, f);
+    fputs(front, f);
+    fflush(f);
+    *b = body_of_file(fileno(f), 0, strlen(text) + strlen(front),
+                      crc32c(0, text, strlen(text)));
+    b->front = (uint32_t)strlen(front);
+    return f;
+}
+
+START_TEST(dialogue_goes)
+{
+    struct body body;
+    FILE *f = make_body(&body);
+
+    run_dialogue(&dialogues[_i], &body);
+    fclose(f);
+}
+END_TEST
+
+START_TEST(damage_is_not_sent)
+{
+    struct body body;
+    FILE *f = make_body(&body);
+
+    body.crc ^= 1;
+    run_dialogue(&damaged[_i], &body);
+    fclose(f);
 }
 END_TEST
 
@@ -491,6 +536,8 @@ Suite *send_session_suite(void)
     TCase *t = tcase_create("dialogues");
     tcase_add_loop_test(t, dialogue_goes, 0,
                         (int)(sizeof dialogues / sizeof dialogues[0]));
+    tcase_add_loop_test(t, damage_is_not_sent, 0,
+                        (int)(sizeof damaged / sizeof damaged[0]));
     tcase_set_timeout(t, 30);
     suite_add_tcase(s, t);
     return s;

@@ -3,6 +3,7 @@
 #include "spool/format_private.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,13 +11,17 @@ static const struct spool_record record = {
     .id = { 0x123456789abcdef, 77 },
     .segment = 0x0fedcba98765432,
     .arrival = 1700000000000000,
-    .length = 128 + 3 * 128 + 128 + 1024,
+    .length = 256 + 3 * 256 + 1280,
     .body_size = 1000,
     .envelope_size = 100,
     .nrcpt = 3,
+    .late_size = 60,
+    .front = 40,
     .generation = 2,
     .flags = SPOOL_8BIT | SPOOL_LARGE,
-    .crc = 0xdeadbeef,
+    .envelope_crc = 0xdeadbeef,
+    .body_crc = 0xfeedface,
+    .late_crc = 0xcafef00d,
 };
 
 START_TEST(record_round_trip)
@@ -24,7 +29,7 @@ START_TEST(record_round_trip)
     unsigned char bytes[SPOOL_RECORD_HEADER], again[SPOOL_RECORD_HEADER];
     struct spool_record r = record, back;
 
-    r.length = spool_record_length(r.nrcpt, r.envelope_size, r.body_size);
+    ck_assert_uint_eq(spool_record_length(&r), r.length);
     spool_record_encode(bytes, &r);
     ck_assert(spool_record_decode(&back, bytes));
     spool_record_encode(again, &back);
@@ -32,6 +37,8 @@ START_TEST(record_round_trip)
     ck_assert_uint_eq(back.length % SPOOL_ALIGN, 0);
     ck_assert_uint_eq(back.id.base, r.id.base);
     ck_assert_uint_eq(back.generation, 2);
+    ck_assert(back.front == 40 && back.late_crc == 0xcafef00d);
+    ck_assert_uint_eq(spool_late_at(&back), 256 + 3 * 256 + 1100);
     for (size_t bit = 0; bit < sizeof bytes * 8; bit++) {
         bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
         ck_assert_msg(!spool_record_decode(&back, bytes), "bit %zu", bit);
@@ -42,17 +49,21 @@ END_TEST
 
 static const struct {
     const char *name;
-    uint32_t nrcpt, envelope;
+    uint32_t nrcpt, envelope, late, front;
     uint64_t body, length;
 } wrong_sizes[] = {
-    { "no recipient", 0, 10, 10, 256 },
-    { "too many recipients", 65536, 0, 0, 128 + 65536 * 128 },
-    { "length too small", 1, 10, 10, 256 },
-    { "length not aligned", 1, 10, 10, 300 },
-    { "length too large", 1, 10, 10, 512 },
-    { "body that wraps", 1, 10, UINT64_MAX - 265, 0 },
-    { "body that wraps less", 1, 10, (uint64_t)1 << 60,
-      ((uint64_t)1 << 60) + 384 },
+    { "no recipient", 0, 10, 0, 0, 10, 512 },
+    { "too many recipients", 65536, 0, 0, 0, 0, 256 + 65536 * 256 },
+    { "length too small", 1, 10, 0, 0, 10, 512 },
+    { "length not aligned", 1, 10, 0, 0, 10, 600 },
+    { "length too large", 1, 10, 0, 0, 10, 1024 },
+    { "body that wraps", 1, 10, 0, 0, UINT64_MAX - 521, 0 },
+    { "body that wraps less", 1, 10, 0, 0, (uint64_t)1 << 60,
+      ((uint64_t)1 << 60) + 768 },
+    { "late fields not counted", 1, 10, 300, 0, 10, 768 },
+    { "late fields too long", 1, 10, SPOOL_LATE_MAX + 1, 0, 0,
+      512 + SPOOL_LATE_MAX + 256 },
+    { "front larger than late fields", 1, 10, 5, 6, 10, 768 },
 };
 
 START_TEST(sizes_must_fit)
@@ -63,6 +74,8 @@ START_TEST(sizes_must_fit)
     r.nrcpt = wrong_sizes[_i].nrcpt;
     r.envelope_size = wrong_sizes[_i].envelope;
     r.body_size = wrong_sizes[_i].body;
+    r.late_size = wrong_sizes[_i].late;
+    r.front = wrong_sizes[_i].front;
     r.length = wrong_sizes[_i].length;
     spool_record_encode(bytes, &r);
     ck_assert_msg(!spool_record_decode(&back, bytes), "%s",
@@ -92,12 +105,13 @@ START_TEST(segment_round_trip)
         if (bit >= SPOOL_STATE_AT * 8)
             ck_assert_int_eq(c, SPOOL_STATELESS);
         else
-            ck_assert_msg(c == SPOOL_BROKEN || c == SPOOL_NEWER, "bit %zu",
+            ck_assert_msg(c == SPOOL_BROKEN || c == SPOOL_OTHER, "bit %zu",
                           bit);
         bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
     }
     bytes[8]++;
-    ck_assert_int_eq(spool_segment_header_decode(&back, bytes), SPOOL_NEWER);
+    ck_assert_int_eq(spool_segment_header_decode(&back, bytes), SPOOL_OTHER);
+    ck_assert_uint_eq(back.version, SPOOL_VERSION + 1);
 }
 END_TEST
 
@@ -115,27 +129,37 @@ START_TEST(state_belongs_to_its_segment)
 }
 END_TEST
 
+static const char *const tried[] = { "192.0.2.1:25", "[2001:db8::1]:587" };
+
 START_TEST(slot_round_trip)
 {
     unsigned char bytes[SPOOL_SLOT];
     struct spool_slot s = { .state = SPOOL_FAILED,
                             .attempts = 70000,
+                            .rounds = 3,
+                            .first_attempt = 7,
                             .last_attempt = 1,
                             .next_attempt = UINT64_MAX,
                             .status = { 550, 5, 7, 999 },
                             .warned = true,
-                            .host = "mx.example.com",
+                            .tls_version = 0x304,
+                            .tls_cipher = 0x1301,
+                            .mx = "mx.example.com",
                             .reply = "no" },
                       back;
 
+    ck_assert(addr_parse(&s.tried, span_of(tried[_i]), 25, NULL) == 0);
     spool_slot_encode(bytes, 5, &s);
     spool_slot_decode(&back, 5, bytes);
+    ck_assert(addr_eq(&back.tried, &s.tried));
+    ck_assert(back.rounds == 3 && back.first_attempt == 7 &&
+              back.tls_version == 0x304 && back.tls_cipher == 0x1301);
     ck_assert_int_eq(back.state, SPOOL_FAILED);
     ck_assert_uint_eq(back.attempts, 65535);
     ck_assert(back.next_attempt == UINT64_MAX && back.status.code == 550 &&
               back.status.class == 5 && back.status.subject == 7 &&
               back.status.detail == 999 && back.warned);
-    ck_assert_str_eq(back.host, "mx.example.com");
+    ck_assert_str_eq(back.mx, "mx.example.com");
     ck_assert_str_eq(back.reply, "no");
     spool_slot_decode(&back, 6, bytes);
     ck_assert_msg(back.state == SPOOL_PENDING && back.attempts == 0,
@@ -143,7 +167,7 @@ START_TEST(slot_round_trip)
     for (size_t bit = 0; bit < sizeof bytes * 8; bit++) {
         bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
         spool_slot_decode(&back, 5, bytes);
-        ck_assert_msg(back.state == SPOOL_PENDING && back.host[0] == '\0',
+        ck_assert_msg(back.state == SPOOL_PENDING && back.mx[0] == '\0',
                       "bit %zu", bit);
         bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
     }
@@ -153,41 +177,50 @@ START_TEST(slot_round_trip)
 }
 END_TEST
 
-/* clang-format off */
+/* Texts of n times 'a' and a tail, and what of them comes back. */
 static const struct {
-    const char *name, *host, *reply, *host_back, *reply_back;
+    const char *name;
+    size_t mx;
+    const char *mx_tail;
+    size_t mx_back, reply;
+    const char *reply_tail;
+    size_t reply_back;
+    const char *reply_end;
 } texts[] = {
-    { "empty", "", "", "", "" },
-    { "only a reply", "", "x", "", "x" },
-    { "long host",
-      "0123456789012345678901234567890123456789.example", "r",
-      "0123456789012345678901234567890123456789", "r" },
-    { "long reply", "h",
-      "0123456789012345678901234567890123456789012345678901234567890123456789"
-      "0123456789abcdef", "h",
-      "0123456789012345678901234567890123456789012345678901234567890123456789"
-      "0123456789abcde" },
-    { "a character is not cut", "h",
-      "0123456789012345678901234567890123456789012345678901234567890123456789"
-      "01234567890123\xc3\xa4", "h",
-      "0123456789012345678901234567890123456789012345678901234567890123456789"
-      "01234567890123" },
+    { "empty", 0, "", 0, 0, "", 0, "" },
+    { "only a reply", 0, "", 0, 1, "", 1, "" },
+    { "full", SPOOL_MX_MAX, "", SPOOL_MX_MAX, SPOOL_REPLY_MAX, "",
+      SPOOL_REPLY_MAX, "" },
+    { "too long", SPOOL_MX_MAX, "b", SPOOL_MX_MAX, SPOOL_REPLY_MAX, "b",
+      SPOOL_REPLY_MAX - 3, "..." },
+    { "a character is not cut", 3, "", 3, SPOOL_REPLY_MAX - 4, "\xc3\xa4xyz",
+      SPOOL_REPLY_MAX - 4, "..." },
 };
-/* clang-format on */
+
+static void fill(char *out, size_t size, size_t n, const char *tail)
+{
+    memset(out, 0, size);
+    memset(out, 'a', n);
+    strncpy(out + n, tail, size - n - 1);
+}
 
 START_TEST(texts_are_cut)
 {
     unsigned char bytes[SPOOL_SLOT];
     struct spool_slot s = { .state = SPOOL_PENDING }, back;
+    char reply[2 * SPOOL_SLOT], mx[2 * SPOOL_SLOT];
 
-    strncpy(s.host, texts[_i].host, sizeof s.host - 1);
-    strncpy(s.reply, texts[_i].reply, sizeof s.reply - 1);
+    fill(mx, sizeof mx, texts[_i].mx, texts[_i].mx_tail);
+    fill(reply, sizeof reply, texts[_i].reply, texts[_i].reply_tail);
+    snprintf(s.mx, sizeof s.mx, "%.*s", SPOOL_MX_MAX, mx);
+    snprintf(s.reply, sizeof s.reply, "%.*s", SPOOL_REPLY_MAX + 1, reply);
     spool_slot_encode(bytes, 0, &s);
     spool_slot_decode(&back, 0, bytes);
-    ck_assert_msg(strcmp(back.host, texts[_i].host_back) == 0, "%s: %s",
-                  texts[_i].name, back.host);
-    ck_assert_msg(strcmp(back.reply, texts[_i].reply_back) == 0, "%s: %s",
-                  texts[_i].name, back.reply);
+    fill(mx, sizeof mx, texts[_i].mx_back, "");
+    fill(reply, sizeof reply, texts[_i].reply_back, texts[_i].reply_end);
+    ck_assert_msg(strcmp(back.mx, mx) == 0, "%s: %s", texts[_i].name, back.mx);
+    ck_assert_msg(strcmp(back.reply, reply) == 0, "%s: %s", texts[_i].name,
+                  back.reply);
 }
 END_TEST
 
@@ -229,7 +262,7 @@ Suite *spool_format_suite(void)
                         (int)(sizeof wrong_sizes / sizeof wrong_sizes[0]));
     tcase_add_test(t, segment_round_trip);
     tcase_add_test(t, state_belongs_to_its_segment);
-    tcase_add_test(t, slot_round_trip);
+    tcase_add_loop_test(t, slot_round_trip, 0, 2);
     tcase_add_loop_test(t, texts_are_cut, 0,
                         (int)(sizeof texts / sizeof texts[0]));
     tcase_add_loop_test(t, fields, 0,
