@@ -26,6 +26,10 @@ void spool_path(char out[SPOOL_PATH], const char *dir, uint64_t id,
                 enum spool_kind kind);
 bool spool_name_parse(const char *name, uint64_t *id, enum spool_kind *kind);
 
+/* A link or a FIFO in the place of a segment must not lead root, which runs
+ * tools, to another file, nor make it wait. */
+#define SPOOL_OPEN_SAFELY (O_NOFOLLOW | O_NONBLOCK)
+
 /* The same descriptor, out of the way of select() where that is possible. */
 int spool_fd_high(int fd);
 

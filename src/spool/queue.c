@@ -23,7 +23,7 @@ static int take_lock(struct spool_queue *q, const char *queue_dir,
 
     if (!os_path(path, sizeof path, queue_dir, "run/sender.lock"))
         return err_set(e, ERR_USAGE, ENAMETOOLONG, "queue directory");
-    q->lock_fd = fs_open(path, O_RDWR | O_CREAT, 0600);
+    q->lock_fd = fs_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
     if (q->lock_fd < 0)
         return err_set(e, ERR_TEMP, errno, "open %s", path);
     if (fs_lock(q->lock_fd, LOCK_EX | LOCK_NB) != 0)

@@ -101,7 +101,7 @@ static int on_segment(void *ctx, uint64_t id, enum spool_kind kind,
     if (kind != SPOOL_SEG)
         return 0;
     spool_path(path, k->dir, id, kind);
-    int fd = fs_open(path, O_RDONLY, 0);
+    int fd = fs_open(path, O_RDONLY | SPOOL_OPEN_SAFELY, 0);
     if (fd < 0) /* gone meanwhile: all in it was done or moved */
         return errno == ENOENT ? 0
                                : err_set(e, ERR_TEMP, errno, "open %s", path);

@@ -51,14 +51,19 @@ bool spool_name_parse(const char *name, uint64_t *id, enum spool_kind *kind)
 
 int spool_each(const char *dir, spool_each_fn *fn, void *ctx, struct err *e)
 {
-    DIR *d = opendir(dir);
+    int fd = fs_open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
     enum spool_kind kind;
     uint64_t id;
     int rc = 0;
 
-    if (d == NULL)
-        return err_set(e, ERR_TEMP, errno, "open %s", dir);
+    if (d == NULL) {
+        rc = err_set(e, ERR_TEMP, errno, "open %s", dir);
+        if (fd >= 0)
+            fs_close(fd);
+        return rc;
+    }
     while (rc == 0 && (errno = 0, entry = readdir(d)) != NULL)
         if (spool_name_parse(entry->d_name, &id, &kind))
             rc = fn(ctx, id, kind, e);

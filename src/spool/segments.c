@@ -79,7 +79,7 @@ int spool_segments_fd(struct spool_queue *q, struct spool_segment *g,
     if (q->nopen >= SPOOL_OPEN_FILES)
         make_place(q);
     spool_path(path, q->dir, g->id, SPOOL_SEG);
-    int fd = fs_open(path, O_RDWR, 0);
+    int fd = fs_open(path, O_RDWR | SPOOL_OPEN_SAFELY, 0);
     if (fd < 0)
         return err_set(e, ERR_TEMP, errno, "open %s", path);
     g->fd = spool_fd_high(fd);

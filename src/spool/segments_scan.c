@@ -129,9 +129,9 @@ static void remove_stale(struct spool_queue *q, uint64_t id)
     struct stat st;
 
     spool_path(path, q->dir, id, SPOOL_NEW);
-    if (stat(path, &st) != 0 || st.st_mtime > time(NULL) - STALE_SECONDS)
+    if (lstat(path, &st) != 0 || st.st_mtime > time(NULL) - STALE_SECONDS)
         return;
-    int fd = fs_open(path, O_RDWR, 0);
+    int fd = fs_open(path, O_RDWR | SPOOL_OPEN_SAFELY, 0);
     if (fd < 0)
         return;
     if (fs_lock(fd, LOCK_EX | LOCK_NB) == 0)

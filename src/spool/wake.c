@@ -12,15 +12,19 @@
 int spool_wake_open(const char *queue_dir, struct err *e)
 {
     char path[SPOOL_PATH];
+    struct stat st;
 
     if (!os_path(path, sizeof path, queue_dir, "run/wake"))
         return err_set(e, ERR_USAGE, ENAMETOOLONG, "queue directory");
     if (mkfifo(path, 0600) != 0 && errno != EEXIST)
         return err_set(e, ERR_TEMP, errno, "make %s", path);
-    int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    int fd = open(path, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return err_set(e, ERR_TEMP, errno, "open %s", path);
-    return fd;
+    if (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode))
+        return fd;
+    close(fd);
+    return err_set(e, ERR_PERM, 0, "%s is no FIFO: remove it", path);
 }
 
 void spool_wake_send(int fd, bool new_file)

@@ -573,6 +573,80 @@ START_TEST(a_reader_holds_no_lock)
 }
 END_TEST
 
+/* --- what the service user may have planted ------------------------------- */
+
+static void plant(char path[400], const char *name)
+{
+    snprintf(path, 400, "%s/%s", k->dir, name);
+    unlink(path);
+}
+
+/* Root looks at the queue: no link leads it away, no FIFO makes it wait. */
+START_TEST(planted_segments)
+{
+    char path[400], target[400];
+    struct stat before, after;
+    unsigned seen = 0;
+    struct err e;
+
+    snprintf(target, sizeof target, "%s/target", k->dir);
+    int fd = open(target, O_CREAT | O_WRONLY, 0644);
+    ck_assert_int_eq(write(fd, "a line\n", 7), 7);
+    close(fd);
+    ck_assert_int_eq(stat(target, &before), 0);
+    plant(path, "segments/0123456789ab.seg");
+    if (_i == 0)
+        ck_assert_int_eq(symlink(target, path), 0);
+    else
+        ck_assert_int_eq(mkfifo(path, 0600), 0);
+    ck_assert_int_eq(spool_read_all(k->dir, true, note_seen, &seen, &e), -1);
+    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, &e), 0);
+    spool_queue_close(&k->s);
+    ck_assert_int_eq(stat(target, &after), 0);
+    ck_assert(before.st_size == after.st_size &&
+              before.st_mtim.tv_nsec == after.st_mtim.tv_nsec);
+    ck_assert_int_eq(unlink(target), 0);
+}
+END_TEST
+
+START_TEST(planted_directory)
+{
+    char path[400], aside[400];
+    unsigned seen = 0;
+    struct err e;
+
+    snprintf(path, sizeof path, "%s/segments", k->dir);
+    snprintf(aside, sizeof aside, "%s/aside", k->dir);
+    ck_assert_int_eq(rename(path, aside), 0);
+    ck_assert_int_eq(symlink("aside", path), 0);
+    ck_assert_int_eq(spool_read_all(k->dir, true, note_seen, &seen, &e), -1);
+    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, &e), -1);
+}
+END_TEST
+
+START_TEST(planted_lock_and_fifo)
+{
+    char path[400], target[400];
+    struct err e;
+
+    snprintf(target, sizeof target, "%s/target", k->dir);
+    plant(path, "run/sender.lock");
+    ck_assert_int_eq(symlink(target, path), 0);
+    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, &e), -1);
+    ck_assert_int_eq(e.sys, ELOOP);
+    ck_assert_int_eq(unlink(path), 0);
+    plant(path, "run/wake");
+    ck_assert_int_eq(symlink(target, path), 0);
+    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, &e), -1);
+    ck_assert_int_eq(e.sys, ELOOP);
+    plant(path, "run/wake");
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, &e), -1);
+    ck_assert_ptr_nonnull(strstr(e.text, "is no FIFO"));
+    ck_assert_int_eq(access(target, F_OK), -1);
+}
+END_TEST
+
 /* --- killed writers ------------------------------------------------------- */
 
 enum { WRITERS = 2, PER_WRITER = KIT_MESSAGES / WRITERS };
@@ -766,6 +840,9 @@ Suite *spool_crash_suite(void)
                         (int)(sizeof others / sizeof others[0]));
     tcase_add_loop_test(t, leftovers_go, 0,
                         (int)(sizeof leftovers / sizeof leftovers[0]));
+    tcase_add_loop_test(t, planted_segments, 0, 2);
+    tcase_add_test(t, planted_directory);
+    tcase_add_test(t, planted_lock_and_fifo);
     tcase_add_loop_test(t, killed_sender, 0, 2);
     tcase_add_loop_test(t, killed_writers, 0,
                         getenv("MTA_TEST_VALGRIND") != NULL ? 2 : 8);
