@@ -110,7 +110,8 @@ const struct conf_item conf_items[] = {
     ITEM("group", CONF_ACCOUNT, group, "", 0, CONF_NAME_MAX - 1, NULL,
         "Group to become; empty: the group of user."),
     PATH("queue_dir", queue_dir, "/var/spool/mta", 1,
-        "Directory of the queue."),
+        "Directory of the queue, on a local disk; what is there already must "
+        "belong to user."),
     TIME("stop_timeout", stop_timeout, "8s", 1, HOUR,
         "How long a stop waits for transactions in hand."),
 

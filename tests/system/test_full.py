@@ -10,6 +10,7 @@ import os
 import re
 import resource
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -266,6 +267,46 @@ def test_a_small_disk_takes_mail():
             free, needed = map(int, numbers.search(
                 m.events(event)[-1]["error"]).groups())
             assert free < needed and 1024 <= needed < 1200
+
+
+def test_in_the_layer_of_a_container():
+    """overlayfs: starts, says what that means, and works."""
+    m = Mta("run", start=False)
+    layers = {name: tempfile.mkdtemp(prefix="mta-%s-" % name)
+              for name in ("lower", "disk")}
+    disk = layers["disk"]
+    mounted = []
+
+    def mount(*args):
+        done = subprocess.run(["mount", *args], stderr=subprocess.PIPE)
+        if done.returncode != 0:
+            pytest.skip("cannot mount: " + done.stderr.decode().strip())
+        mounted.append(args[-1])
+
+    try:
+        mount("-t", "tmpfs", "-o", "size=100m", "none", disk)
+        for name in ("upper", "work"):
+            os.mkdir(os.path.join(disk, name))
+        mount("-t", "overlay", "-o", "lowerdir=%s,upperdir=%s/upper,"
+              "workdir=%s/work" % (layers["lower"], disk, disk), "none", m.dir)
+        m.stderr = m.dir + ".stderr"
+        os.mkdir(m.mail)
+        m.write_conf()
+        m.start()
+        users = ["u%d@here.test" % i for i in range(5)]
+        assert submit(m, "layered", users) == 250
+        for i in range(5):
+            assert delivered(m, "u%d" % i) == ["layered"]
+        assert "is on overlayfs" in m.events("queue.disk")[0]["error"]
+        assert m.stop() == 0
+    finally:
+        if m.process is not None:
+            m.kill_all()
+        for path in reversed(mounted):
+            subprocess.run(["umount", "-l", path], check=True)
+        m.cleanup()
+        for path in layers.values():
+            os.rmdir(path)
 
 
 @pytest.mark.parametrize("end", ["stop", "kill", "container"])
