@@ -50,6 +50,10 @@ $(LIB): $(OBJS)
 # In every build: accept4(), which POSIX has only since 2024, saves four calls
 # a connection.
 %/src/net/listen.o: CPPFLAGS += -D_GNU_SOURCE
+# memfd_create() and seals: copies of files that nothing can change.
+%/src/base/handdown.o: CPPFLAGS += -D_GNU_SOURCE
+# struct ucred: the user of a peer.
+%/src/control/server.o: CPPFLAGS += -D_GNU_SOURCE
 # syncfs() and sync_file_range(): one commit of the journal for many files.
 # statx(): when a file was born.
 %/src/base/fs.o: CPPFLAGS += -D_GNU_SOURCE

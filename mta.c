@@ -1,5 +1,6 @@
 /* mta.c - one binary, many names: argv[0] or the first argument picks a
  * command of the table in src/cli/commands.c. */
+#include "base/title.h"
 #include "cli/commands.h"
 
 #include <stdio.h>
@@ -26,6 +27,7 @@ int main(int argc, char **argv)
 {
     if (argc < 1)
         return EX_USAGE;
+    argv = title_open(argc, argv);
     const struct command *c = command_by_program(argv[0]);
     if (c == NULL && command_unbuilt(argv[0], NULL))
         return unknown(argv[0]);

@@ -16,13 +16,10 @@ int os_cloexec(int fd);
 /* A pipe, both ends close-on-exec and non-blocking.  0, or -1 with errno. */
 int os_pipe(int end[2]);
 
-/* Three calls for such a pipe.  os_poke() wakes the reader; false: it may sleep
- * on, and must be poked again.  os_drain() empties the pipe.  os_await() waits
- * for a byte, for ms or, where that is negative, for as long as it takes; a
- * signal ends the wait too. */
+/* Two calls for such a pipe.  os_poke() wakes the reader; false: it may sleep
+ * on, and must be poked again.  os_drain() empties the pipe. */
 bool os_poke(int fd);
 void os_drain(int fd);
-void os_await(int fd, long ms);
 
 /* Sleep for so many us, or until a signal arrives. */
 void os_pause(long us);
@@ -63,7 +60,8 @@ bool os_is_short(int why);
 void os_signal(int signo, void (*handler)(int));
 
 /* Ignore signals that must not end a server, in its children too.  SIGXFSZ:
- * writing beyond a limit is then an error like a full disk. */
+ * writing beyond a limit is then an error like a full disk.  SIGTTOU: a
+ * process writes to the terminal of another process group. */
 void os_ignore_strays(void);
 
 /* fork(), for a child that serves its parent: it gets SIGTERM when the parent

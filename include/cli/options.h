@@ -68,8 +68,4 @@ bool options_parse(struct options *o, const struct options_spec *spec, int argc,
 bool options_load(struct options *o);
 
 void options_done(struct options *o);
-
-/* Read the configuration again, as it was read at first: for SIGHUP.  Fits
- * serve_reload_fn with the struct options as ctx. */
-int options_reload(void *options, struct conf *c, struct err *e);
 #endif

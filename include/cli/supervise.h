@@ -4,28 +4,70 @@
  * children: the collector of the log, the server, the sender.  It is a
  * correct PID 1: reaps whatever becomes its child, passes signals on, stops
  * in order (server and sender first, the collector last, so the last lines
- * of the log are written). */
+ * of the log are written), within the times of base/stop.h.  Each service is
+ * a process group, and has a line (base/line.h) to its parent. */
 #ifndef MTA_CLI_SUPERVISE_H
 #define MTA_CLI_SUPERVISE_H
+
+#include "base/err.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
 struct service {
     const char *name;
-    int (*run)(void *ctx); /* in the child; returns the exit status */
-    void *ctx;
-    bool (*wanted)(void *ctx); /* NULL: always; asked before each start */
-    void (*reload)(void *ctx); /* NULL: nothing; in the parent, at SIGHUP */
-    bool ends; /* its end is the end of the whole, with its status */
-    bool last; /* stopped after the others (the collector) */
+    int (*run)(void *ctx, int line); /* in the child; the exit status */
+    bool (*wanted)(void *ctx);       /* NULL: always; asked before each start */
+    /* Send what may have changed to the running process. */
+    int (*send)(void *ctx, int line, struct err *e);
+    const char *drain; /* a message for the line: a new generation begins
+                          beside the old one, which ends when it is done.
+                          NULL: when the old one has ended, by SIGTERM */
+    bool ends;         /* its end is the end of the whole, with its status */
+    bool last;         /* the collector: one for all generations; is sent SIGHUP
+                  behind a message; stopped after the others */
 };
 
-enum { SUPERVISE_MAX = 4 };
+struct supervise {
+    const struct service *service;
+    size_t n;
+    void *ctx;
+    const char *queue_dir; /* for the control socket */
+
+    long long (*stop_timeout)(void *ctx);                 /* seconds */
+    void (*in_child)(void *ctx, const struct service *s); /* close the rest */
+    void (*before_stop)(void *ctx); /* close what clients connect to */
+
+    /* SIGHUP: open the log again.  Then read and check all settings; -1 with
+     * *e changes nothing.  What was checked last comes into force with
+     * adopt(), at once or when there is no generation but the one that runs:
+     * true when the collector is concerned, too. */
+    void (*reopen)(void *ctx);
+    int (*check)(void *ctx, struct err *e);
+    bool (*adopt)(void *ctx);
+    /* Every few seconds: what has changed and is to be sent, in bits
+     * (SUPERVISE_LAST: to the collector; SUPERVISE_OTHERS: to the others); -1
+     * with *e. */
+    int (*watch)(void *ctx, struct err *e);
+    /* For the log: what came of a reload (e NULL: all is well). */
+    void (*report)(void *ctx, unsigned generation, const struct err *e);
+
+    /* The control socket is the user's. */
+    void (*as_user)(void *ctx);
+    void (*as_started)(void *ctx);
+};
+
+enum { SUPERVISE_MAX = 4, SUPERVISE_LAST = 1, SUPERVISE_OTHERS = 2 };
+
+/* Before a client can see that the server is there: signals wait for
+ * supervise() from now on. */
+int supervise_signals(struct err *e);
 
 /* Run until SIGTERM or SIGINT, or until a service with `ends` is over.
- * SIGHUP and SIGUSR1 are passed on.  A service that dies is started again;
- * one that fails at its first start ends the whole with its status: a
- * mistake in the set-up must be seen.  Returns the exit status. */
-int supervise(const struct service *s, size_t n);
+ * SIGHUP, and `reload` on the control socket: the next generation; a further
+ * change waits until the one before has ended, whose sessions have
+ * stop_timeout for that.  SIGUSR1 is passed on.  A service that dies is
+ * started again; one that fails at its first start ends the whole with its
+ * status: a mistake in the set-up must be seen.  Returns the exit status. */
+int supervise(const struct supervise *plan);
 #endif

@@ -21,6 +21,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Where dns_open() finds servers if there are none in the settings. */
+#define DNS_RESOLV_CONF "/etc/resolv.conf"
+
 enum { DNS_NAME_MAX = 256, DNS_RR_MAX = 64, DNS_SERVERS_MAX = 8 };
 
 enum dns_type {
@@ -76,6 +79,9 @@ int dns_open(struct dns **d, struct loop *l, const struct dns_options *o,
 /* With the servers and the timeout of the settings. */
 int dns_open_conf(struct dns **d, struct loop *l, const struct conf *c,
                   struct err *e);
+/* The servers again, of settings or resolv.conf: queries under way ask them
+ * from their next try on.  -1 with *e changes nothing. */
+int dns_renew(struct dns *d, const struct conf *c, struct err *e);
 void dns_close(struct dns **d); /* open requests end without a callback */
 
 /* NULL only when memory is out (*e).  The name need not end in a dot and is

@@ -4,8 +4,9 @@
  * messages from the SysV queue and appends them to the file (or stdout):
  * nothing is taken from the queue that is not then written, by the next
  * collector if this one is killed.  A full disk or broken file is retried for
- * as long as it lasts while the queue, and so the writers, wait.  SIGHUP
- * reopens the file.  On SIGTERM or SIGINT it drains the queue, waits a while
+ * as long as it lasts while the queue, and so the writers, wait.  The
+ * supervisor opens the file; it sends another one over the line, then SIGHUP.
+ * On SIGTERM or SIGINT it drains the queue, waits a while
  * for writers that are stopping too (a second signal: not), and removes the
  * queue when no writer is attached any more (writers hold a shared flock on
  * run/log.writers).
@@ -16,13 +17,27 @@
 #define MTA_LOG_COLLECTOR_H
 
 #include "base/err.h"
+#include "log/log.h"
 
 #include <stdbool.h>
+
+struct log_collect {
+    const char *queue_dir;
+    const char *file;   /* its name; "-": standard output */
+    int fd;             /* of the file, from logfile_open(); closed here */
+    int line;           /* for log_hand_over(); -1: none */
+    unsigned linger_ms; /* from SIGTERM or SIGINT on, for other writers */
+};
 
 /* Run until SIGTERM or SIGINT, which the caller may have blocked: they are
  * let in once they are handled.  Returns 0, or -1 with *e (ERR_TEMP with sys
  * EWOULDBLOCK when another collector holds the lock). */
-int log_collect(const char *queue_dir, const char *file, struct err *e);
+int log_collect(const struct log_collect *o, struct err *e);
+
+/* Have a running collector write to this file, in this style.  It is to be
+ * sent SIGHUP then. */
+int log_hand_over(int line, const struct log_collect *o, enum log_level level,
+                  enum log_format format, struct err *e);
 
 /* Is a collector running for this directory? */
 bool log_collector_alive(const char *queue_dir);

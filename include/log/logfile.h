@@ -1,5 +1,5 @@
 /* log/logfile.h - where the collector writes: a file, or standard output.  For
- * src/log alone.
+ * src/log, and the supervisor, which opens the file.
  *
  * What a batch of lines needs to be in a regular file exactly once is kept
  * in the page in flight; in a pipe or a terminal nobody can look, so there a
@@ -10,15 +10,18 @@
 #include "log/inflight.h"
 
 struct logfile {
-    const char *path; /* "-": standard output */
-    int fd;           /* -1: closed */
-    bool regular;     /* a file that can be looked into */
-    bool torn;        /* it ends in the middle of a line: begin a new one */
+    int fd;       /* -1: closed */
+    bool regular; /* a file that can be looked into */
+    bool torn;    /* it ends in the middle of a line: begin a new one */
 };
 
-/* *s changes only on success.  Not closed before: it is opened again, for a
- * file that was renamed. */
-int logfile_open(struct logfile *s, const char *path, struct err *e);
+/* Open the file, made if there is none (0640), to be read too where that is
+ * allowed; extra: flags of open().  "-": standard output.  -1 with *e. */
+int logfile_open(const char *path, int extra, struct err *e);
+
+/* Write to fd, the file of that name, from now on; the one before is closed.
+ * Owns fd if it succeeds; *s changes only then. */
+int logfile_use(struct logfile *s, const char *path, int fd, struct err *e);
 void logfile_close(struct logfile *s);
 
 /* How much of the batch (n bytes, the first skip elsewhere) that an earlier

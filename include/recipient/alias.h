@@ -33,7 +33,6 @@ struct alias_file;
 
 enum {
     ALIAS_NAME_MAX = 320,
-    ALIAS_FILE_MAX = 64 * 1024 * 1024,
     ALIAS_TARGETS_MAX = 1000 /* one expansion, nested ones included */
 };
 
@@ -43,8 +42,4 @@ void alias_free(struct alias_file **f); /* accepts NULL */
 /* f NULL: no aliases.  domain empty: the plain name. */
 const struct alias *alias_find(const struct alias_file *f, struct span local,
                                struct span domain);
-
-/* Read all of a text file, with a NUL at its end that is not counted in *n.
- * The caller frees *text. */
-int alias_read_text(char **text, size_t *n, const char *path, struct err *e);
 #endif

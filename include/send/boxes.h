@@ -7,8 +7,11 @@
 #include "send/delivery.h"
 
 struct boxes;
+struct local;
 
 int boxes_open(struct boxes **b, const struct conf *c, struct err *e);
+/* Other aliases and users, owned by b from now on. */
+void boxes_set_local(struct boxes *b, struct local *l);
 void boxes_close(struct boxes **b); /* accepts NULL; leaves NULL */
 
 /* Deliver all recipients of these deliveries (struct work_item in a list); the

@@ -15,13 +15,13 @@ struct send_options {
     bool once;               /* one pass over what is due, then return */
     bool drain;              /* try all at once, return when nothing is left */
     long long drain_timeout; /* seconds; 0: none */
+    int line;                /* copies of files come on it (handdown.h) */
 };
 
 /* Call it in a process of its own that has no threads yet; the collector of
  * the log is running and the queue directory made (spool_dirs_make()).  Drops
  * privileges, works until SIGTERM or SIGINT, or as the options say.  SIGUSR1:
- * try all now.  SIGHUP ends it like SIGTERM: who started it reads the
- * configuration again and starts another.  0: no mail is left; 1: mail
+ * try all now.  0: no mail is left; 1: mail
  * remains; -1 with *e (ERR_TEMP with sys EWOULDBLOCK: another sender has the
  * queue). */
 int send_run(const struct conf *c, const struct send_options *o, struct err *e);

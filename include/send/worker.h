@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 
+struct local;
 struct send_worker;
 
 struct send_worker_options {
@@ -33,6 +34,9 @@ void send_worker_hand_over(struct send_worker *w); /* at the end of a turn */
 /* Readable when items have come back; send_worker_take() moves them to `to`. */
 int send_worker_fd(const struct send_worker *w);
 void send_worker_take(struct send_worker *w, struct list *to);
+
+/* Another book of local names for the one with mailboxes, which owns it. */
+void send_worker_tables(struct send_worker *w, struct local *l);
 
 /* Do not let sessions linger: other lanes wait for descriptors. */
 void send_worker_hurry(struct send_worker *w, bool on);

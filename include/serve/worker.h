@@ -16,7 +16,7 @@
 
 enum { LISTEN_MAX = 16 };
 
-/* What the master prepares and every worker inherits by fork(). */
+/* What the master prepares and each worker inherits by fork(). */
 struct serve_shared {
     const struct conf *conf;
     int listen_fd[LISTEN_MAX];
@@ -42,7 +42,7 @@ struct worker {
     struct serve_commit *commit;
     struct serve_env sessions_env;
     struct listener listener[LISTEN_MAX];
-    struct loop_io signal_io;
+    struct loop_io signal_io, line_io;
     struct loop_timer accept_again;
     struct pool *bodies; /* blocks of the texts that arrive */
     struct pool_bound bodies_bound;
@@ -60,8 +60,9 @@ struct worker {
 };
 
 /* Serve until SIGTERM (or the master's death), or after SIGUSR2 until the
- * last client has left; does not return. */
-void worker_main(const struct serve_shared *shared, unsigned row)
+ * last client has left; does not return.  Copies of files come over the line
+ * (base/handdown.h). */
+void worker_main(const struct serve_shared *shared, unsigned row, int line)
     __attribute__((noreturn));
 
 /* Would a worker start with these settings?  Reads the files they name. */

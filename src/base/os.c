@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/select.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -68,17 +67,6 @@ void os_drain(int fd)
     do
         n = read(fd, bytes, sizeof bytes);
     while (n == sizeof bytes || (n < 0 && errno == EINTR));
-}
-
-void os_await(int fd, long ms)
-{
-    struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
-    fd_set set;
-
-    FD_ZERO(&set);
-    FD_SET(fd, &set);
-    if (select(fd + 1, &set, NULL, NULL, ms < 0 ? NULL : &tv) > 0)
-        os_drain(fd);
 }
 
 void os_pause(long us)
@@ -256,8 +244,8 @@ void os_signal(int signo, void (*handler)(int))
 
 void os_ignore_strays(void)
 {
-    static const int strays[] = { SIGPIPE, SIGALRM, SIGVTALRM, SIGPROF,
-                                  SIGPOLL, SIGUSR1, SIGUSR2,   SIGXFSZ };
+    static const int strays[] = { SIGPIPE, SIGALRM, SIGVTALRM, SIGPROF, SIGPOLL,
+                                  SIGUSR1, SIGUSR2, SIGXFSZ,   SIGTTOU };
 
     for (size_t i = 0; i < sizeof strays / sizeof strays[0]; i++)
         os_signal(strays[i], SIG_IGN);

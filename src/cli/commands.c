@@ -57,7 +57,8 @@ const struct command commands[] = {
       "[-f] [--id ID] [--sid SID] [-c FILE] [-o KEY=VALUE]...",
       "collect the log, or look into it",
       "Without a flag of the first three: receive the lines of all processes of\n"
-      "queue_dir and write them to log.file.  SIGHUP opens the file again.\n\n"
+      "queue_dir and write them to log.file.  SIGHUP reads the settings again\n"
+      "and opens the file anew.\n\n"
       "  -f             show the last lines and wait for more\n"
       "  --id ID        show the lines of one message\n"
       "  --sid SID      show the lines of one session\n"

@@ -255,10 +255,3 @@ void options_done(struct options *o)
 {
     conf_free(&o->conf);
 }
-
-int options_reload(void *options, struct conf *c, struct err *e)
-{
-    const struct options *o = options;
-
-    return conf_load(c, &o->source, e);
-}

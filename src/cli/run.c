@@ -23,22 +23,18 @@ static const struct options_spec spec = {
 int cmd_serve(int argc, char **argv)
 {
     struct options o;
-    struct services s = { .options = &o, .command = "serve" };
 
     if (!options_read(&o, &spec, argc, argv))
         return o.status;
-    const struct service list[] = { service_log(&s), service_serve(&s) };
-    return services_run(&s, list, sizeof list / sizeof list[0]);
+    return services_run(&o, SERVICE_LOG | SERVICE_SERVE, NULL);
 }
 
 int cmd_run(int argc, char **argv)
 {
     struct options o;
-    struct services s = { .options = &o, .command = "run" };
+    const struct send_options send = { .once = false };
 
     if (!options_read(&o, &spec, argc, argv))
         return o.status;
-    const struct service list[] = { service_log(&s), service_serve(&s),
-                                    service_send(&s) };
-    return services_run(&s, list, sizeof list / sizeof list[0]);
+    return services_run(&o, SERVICE_LOG | SERVICE_SERVE | SERVICE_SEND, &send);
 }

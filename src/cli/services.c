@@ -1,17 +1,29 @@
 #include "cli/services.h"
 
 #include "base/os.h"
+#include "base/stop.h"
+#include "base/title.h"
+#include "cli/setup.h"
+#include "cli/supervise.h"
 #include "log/collector.h"
 #include "log/log.h"
 #include "serve/master.h"
 #include "spool/dirs.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
-#include <unistd.h>
+
+struct services {
+    struct options *options;
+    struct send_options send;
+    struct setup now, next; /* next: checked, not yet in force */
+    bool has_next;
+    bool log_due; /* the log file could not be opened again */
+    struct serve_tables tables;
+    unsigned masters; /* started so far */
+};
 
 static int fail(const char *service, const struct err *e)
 {
@@ -24,104 +36,93 @@ static int fail(const char *service, const struct err *e)
 
 /* --- the collector --------------------------------------------------- */
 
-/* As root, make the file while we may, for the user we are about to be. */
-static void prepare_log_file(const struct conf *c)
+static struct log_collect collect_options(const struct services *s, int line)
 {
-    uid_t uid;
-    gid_t gid;
-    struct err e;
+    const struct conf *c = &s->now.conf;
 
-    if (geteuid() != 0 || strcmp(c->log.file, "-") == 0 ||
-        os_find_ids(c->user, c->group, &uid, &gid, &e) != 0)
-        return;
-    int fd = open(c->log.file,
-                  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
-    if (fd < 0)
-        return; /* the collector will say why */
-    (void)!fchown(fd, uid, gid);
-    close(fd);
+    return (struct log_collect){ .queue_dir = c->queue_dir,
+                                 .file = c->log.file,
+                                 .fd = s->now.log_fd,
+                                 .line = line,
+                                 .linger_ms =
+                                     (unsigned)stop_ms(c->stop_timeout, 2) };
 }
 
-int services_prepare_log(const struct conf *c, struct err *e)
+static int run_log(void *ctx, int line)
 {
-    prepare_log_file(c);
-    if (os_drop_privileges(c->user, c->group, e) != 0)
-        return -1;
-    log_style((enum log_level)c->log.level, (enum log_format)c->log.format);
-    return 0;
-}
-
-static int run_log(void *ctx)
-{
-    const struct conf *c = &((struct services *)ctx)->options->conf;
+    const struct services *s = ctx;
+    const struct conf *c = &s->now.conf;
+    const struct log_collect o = collect_options(s, line);
     struct err e;
 
-    if (services_prepare_log(c, &e) != 0)
+    title_set("log");
+    if (os_drop_privileges(c->user, c->group, &e) != 0)
         return fail("log", &e);
-    if (log_collect(c->queue_dir, c->log.file, &e) == 0)
-        return EX_OK;
-    /* Somebody else's collector was quicker: that one serves us too. */
-    return e.sys == EWOULDBLOCK ? EX_OK : fail("log", &e);
+    log_style((enum log_level)c->log.level, (enum log_format)c->log.format);
+    return log_collect(&o, &e) == 0 ? EX_OK : fail("log", &e);
+}
+
+/* Another collector may have been quicker: that one serves this tree too. */
+static int run_log_if_wanted(void *ctx, int line)
+{
+    const struct services *s = ctx;
+    int status = run_log(ctx, line);
+
+    return status == EX_TEMPFAIL && log_collector_alive(s->now.conf.queue_dir)
+               ? EX_OK
+               : status;
 }
 
 static bool log_wanted(void *ctx)
 {
-    const struct conf *c = &((struct services *)ctx)->options->conf;
+    const struct services *s = ctx;
 
-    return !log_collector_alive(c->queue_dir);
+    return !log_collector_alive(s->now.conf.queue_dir);
 }
 
-/* For services that are started from now on, as the sender is after SIGHUP.
- * The server reads them by itself. */
-static void reload_settings(void *ctx)
+static int send_log(void *ctx, int line, struct err *e)
 {
     const struct services *s = ctx;
-    struct options *o = s->options;
-    struct conf next;
-    struct err e;
+    const struct conf *c = &s->now.conf;
+    const struct log_collect o = collect_options(s, line);
 
-    if (options_reload(o, &next, &e) != 0) {
-        fprintf(stderr, "mta %s: the settings stay as they were: %s\n",
-                s->command, e.text);
-        return;
-    }
-    conf_free(&o->conf);
-    o->conf = next;
-}
-
-struct service service_log(struct services *s)
-{
-    return (struct service){ .name = "log",
-                             .run = run_log,
-                             .ctx = s,
-                             .wanted = log_wanted,
-                             .reload = reload_settings,
-                             .last = true };
+    return log_hand_over(line, &o, (enum log_level)c->log.level,
+                         (enum log_format)c->log.format, e);
 }
 
 /* --- server and sender ----------------------------------------------- */
 
-static int run_serve(void *ctx)
+/* Each master has other rows of the table of clients than those before it,
+ * which may still have workers. */
+static int run_serve(void *ctx, int line)
+{
+    const struct services *s = ctx;
+    const struct serve_options o = { .conf = &s->now.conf,
+                                     .listen_fd = s->now.listen_fd,
+                                     .nlisten = s->now.nlisten,
+                                     .tables = &s->tables,
+                                     .master = s->masters % SERVE_MASTERS_MAX,
+                                     .line = line };
+    struct err e;
+
+    title_set("serve master");
+    return serve_run(&o, &e) == 0 ? EX_OK : fail("serve", &e);
+}
+
+static bool count_master(void *ctx)
+{
+    ((struct services *)ctx)->masters++;
+    return true;
+}
+
+static int run_send(void *ctx, int line)
 {
     struct services *s = ctx;
     struct err e;
 
-    return serve_run(&s->options->conf, options_reload, s->options, &e) == 0
-               ? EX_OK
-               : fail("serve", &e);
-}
-
-struct service service_serve(struct services *s)
-{
-    return (struct service){ .name = "serve", .run = run_serve, .ctx = s };
-}
-
-static int run_send(void *ctx)
-{
-    struct services *s = ctx;
-    struct err e;
-    int rc = send_run(&s->options->conf, &s->send, &e);
-
+    title_set("sender");
+    s->send.line = line;
+    int rc = send_run(&s->now.conf, &s->send, &e);
     if (rc < 0 && e.sys == EWOULDBLOCK) { /* not to be taken for "mail left" */
         fprintf(stderr, "mta send: %s\n", e.text);
         return EX_UNAVAILABLE;
@@ -131,35 +132,198 @@ static int run_send(void *ctx)
     return rc > 0 && (s->send.once || s->send.drain) ? EX_TEMPFAIL : EX_OK;
 }
 
-struct service service_send(struct services *s)
+static int send_files(void *ctx, int line, struct err *e)
 {
-    return (struct service){ .name = "send",
-                             .run = run_send,
-                             .ctx = s,
-                             .ends = s->send.once || s->send.drain };
+    return handdown_send(((struct services *)ctx)->now.files, line, e);
 }
 
-static int may_become(const struct conf *c, uid_t uid, struct err *e)
+/* --- for the supervisor ------------------------------------------------ */
+
+static long long stop_timeout(void *ctx)
 {
-    if (uid == (uid_t)-1 || geteuid() == 0 || geteuid() == uid)
-        return 0;
-    return err_set(e, ERR_PERM, 0, "only root can start as user %s", c->user);
+    return ((struct services *)ctx)->now.conf.stop_timeout;
 }
 
-int services_run(struct services *s, const struct service *list, size_t n)
+static void in_child(void *ctx, const struct service *service)
 {
-    const struct conf *c = &s->options->conf;
+    struct services *s = ctx;
+
+    if (s->has_next) /* its sockets and log are not in force */
+        setup_free(&s->next, &s->now, NULL);
+    if (service->run != run_serve)
+        setup_close_listen(&s->now);
+    if (!service->last)
+        setup_close_log(&s->now);
+}
+
+static void before_stop(void *ctx)
+{
+    struct services *s = ctx;
+
+    if (s->has_next)
+        setup_free(&s->next, &s->now, NULL);
+    s->has_next = false;
+    setup_close_listen(&s->now);
+}
+
+static void as_user(void *ctx)
+{
+    setup_as_user(&((struct services *)ctx)->now);
+}
+
+static void as_started(void *ctx)
+{
+    (void)ctx;
+    setup_as_started();
+}
+
+static void reopen(void *ctx)
+{
+    struct services *s = ctx;
     struct err e;
-    uid_t uid;
-    gid_t gid;
+
+    s->log_due = setup_open_log(&s->now, &e) != 0;
+    if (s->log_due)
+        fprintf(stderr, "mta: %s\n", e.text);
+}
+
+static int check(void *ctx, struct err *e)
+{
+    struct services *s = ctx;
+    struct setup next;
+
+    if (setup_reload(&next, s->options, &s->now, s->has_next ? &s->next : NULL,
+                     e) != 0)
+        return -1;
+    if (s->has_next)
+        setup_free(&s->next, &s->now, &next);
+    s->next = next;
+    s->has_next = true;
+    return 0;
+}
+
+static bool adopt(void *ctx)
+{
+    struct services *s = ctx;
+    const struct conf *a = &s->now.conf, *b = &s->next.conf;
+    bool log_too = strcmp(a->log.file, b->log.file) != 0 ||
+                   a->log.level != b->log.level ||
+                   a->log.format != b->log.format;
+
+    setup_adopt(&s->now, &s->next);
+    s->has_next = false;
+    return log_too;
+}
+
+static int watch(void *ctx, struct err *e)
+{
+    struct services *s = ctx;
+
+    int changed = 0;
+
+    if (s->log_due && setup_open_log(&s->now, e) == 0) {
+        s->log_due = false;
+        changed = SUPERVISE_LAST;
+    }
+    int rc = setup_watch(&s->now, e);
+    return rc < 0 ? -1 : changed | (rc > 0 ? SUPERVISE_OTHERS : 0);
+}
+
+/* This process is no writer but for such a moment: it would keep the
+ * collector from ending. */
+static void report(void *ctx, unsigned generation, const struct err *e)
+{
+    const struct services *s = ctx;
+    const struct conf *c = &s->now.conf;
+    struct err why;
+
+    as_user(ctx);
+    if (log_open(c->queue_dir, (enum log_level)c->log.level,
+                 (enum log_format)c->log.format, &why) != 0) {
+        fprintf(stderr, "mta: %s\n", why.text);
+    } else if (e != NULL) {
+        LOG(LOG_ERROR, "config.reload", LN("generation", generation),
+            LS("error", e->text));
+    } else {
+        LOG(LOG_INFO, "config.reload", LN("generation", generation));
+    }
+    log_close();
+    as_started(ctx);
+}
+
+/* --- start ------------------------------------------------------------- */
+
+static size_t choose(struct service list[SUPERVISE_MAX], unsigned services,
+                     const struct send_options *send)
+{
+    size_t n = 0;
+
+    if (services & SERVICE_LOG)
+        list[n++] = (struct service){ .name = "log",
+                                      .run = run_log_if_wanted,
+                                      .wanted = log_wanted,
+                                      .send = send_log,
+                                      .last = true };
+    if (services & SERVICE_LOG_ONLY)
+        list[n++] = (struct service){
+            .name = "log", .run = run_log, .send = send_log, .last = true
+        };
+    if (services & SERVICE_SERVE)
+        list[n++] = (struct service){ .name = "serve",
+                                      .run = run_serve,
+                                      .wanted = count_master,
+                                      .send = send_files,
+                                      .drain = SERVE_DRAIN };
+    if (services & SERVICE_SEND)
+        list[n++] = (struct service){ .name = "send",
+                                      .run = run_send,
+                                      .send = send_files,
+                                      .ends = send->once || send->drain };
+    return n;
+}
+
+static int open_all(struct services *s, bool serves, struct err *e)
+{
+    if (setup_start(&s->now, s->options, serves, e) != 0)
+        return -1;
+    if (serves && serve_tables_new(&s->tables, e) != 0)
+        return -1;
+    return spool_dirs_make(s->now.conf.queue_dir, s->now.uid, s->now.gid, e);
+}
+
+int services_run(struct options *o, unsigned services,
+                 const struct send_options *send)
+{
+    static struct services s; /* the children use it, too */
+    struct service list[SUPERVISE_MAX];
+    struct supervise plan = { .service = list,
+                              .ctx = &s,
+                              .stop_timeout = stop_timeout,
+                              .in_child = in_child,
+                              .before_stop = before_stop,
+                              .reopen = reopen,
+                              .check = check,
+                              .adopt = adopt,
+                              .watch = watch,
+                              .report = report,
+                              .as_user = as_user,
+                              .as_started = as_started };
+    struct err e;
     int status;
 
-    if (os_find_ids(c->user, c->group, &uid, &gid, &e) != 0 ||
-        may_become(c, uid, &e) != 0 ||
-        spool_dirs_make(c->queue_dir, uid, gid, &e) != 0)
-        status = fail(s->command, &e);
-    else
-        status = supervise(list, n);
-    options_done(s->options);
+    s.options = o;
+    if (send != NULL)
+        s.send = *send;
+    plan.n = choose(list, services, send);
+    if (supervise_signals(&e) != 0 ||
+        open_all(&s, services & SERVICE_SERVE, &e) != 0) {
+        status = fail(o->command, &e);
+    } else {
+        plan.queue_dir = s.now.conf.queue_dir;
+        status = supervise(&plan);
+    }
+    setup_free(&s.now, NULL, NULL);
+    serve_tables_free(&s.tables);
+    options_done(o);
     return status;
 }

@@ -1,11 +1,16 @@
 #include "cli/supervise.h"
 
 #include "base/clock.h"
+#include "base/line.h"
 #include "base/os.h"
 #include "base/signals.h"
+#include "base/stop.h"
+#include "base/title.h"
+#include "control/server.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -17,27 +22,65 @@ enum {
     YOUNG_MS = 2000 + OS_PATIENCE_MS,
     AGAIN_MS = 1000,
     LAST_AGAIN_MS = 50, /* the collector: mail waits for it */
-    STOP_WITHIN_MS = 45000,
-    LAST_WITHIN_MS = 10000
+    WATCH_MS = 2000
 };
 
-struct running {
+struct process {
     const struct service *service;
     pid_t pid; /* 0: not running */
+    unsigned generation;
     uint64_t born, start_at;
-    bool was_up; /* lived longer than a failed start does */
+    uint64_t stop_at, kill_at; /* SIGTERM, SIGKILL; 0: not */
+    int line;                  /* -1: none */
+    bool was_up;               /* lived longer than a failed start does */
+    bool behind;               /* what changed could not be sent */
 };
 
-static bool stopping;
+struct supervisor {
+    const struct supervise *plan;
+    struct loop *loop;
+    struct loop_io signal_io;
+    struct control *control;
+    /* Of each service: in force, and the generation before it. */
+    struct process now[SUPERVISE_MAX], old[SUPERVISE_MAX];
+    unsigned generation;
+    uint64_t began, watch_at;
+    bool waiting; /* settings wait for the end of the old generation */
+    bool stopping;
+    int status; /* with which the whole ends; -1: it goes on */
+};
 
-static void become_child(const struct service *s)
+static uint64_t stop_within(const struct supervisor *v, unsigned steps)
 {
-    int status = s->run(s->ctx);
+    return stop_ms(v->plan->stop_timeout(v->plan->ctx), steps);
+}
+
+/* --- starting and ending ------------------------------------------------- */
+
+static void close_line(struct process *p)
+{
+    if (p->line >= 0)
+        close(p->line);
+    p->line = -1;
+}
+
+static void become_child(struct supervisor *v, const struct service *s,
+                         int line)
+{
+    setpgid(0, 0);
+    for (size_t i = 0; i < v->plan->n; i++) {
+        close_line(&v->now[i]);
+        close_line(&v->old[i]);
+    }
+    control_forget(&v->control);
+    loop_free(&v->loop);
+    v->plan->in_child(v->plan->ctx, s);
+    int status = s->run(v->plan->ctx, line);
     fflush(NULL);
     _exit(status);
 }
 
-/* The collector hears of a stop only when it can write the last lines: until
+/* A stop reaches the collector only when it can write the last lines: until
  * then SIGTERM would end it at once.  It unblocks what is blocked here. */
 static pid_t fork_last(void)
 {
@@ -53,150 +96,413 @@ static pid_t fork_last(void)
     return pid;
 }
 
-static void start(struct running *r)
+static void start(struct supervisor *v, struct process *p)
 {
-    const struct service *s = r->service;
+    const struct service *s = p->service;
+    struct err e;
+    int end[2];
 
-    r->born = clock_mono_ms();
-    r->start_at = r->born + AGAIN_MS;
-    if (s->wanted != NULL && !s->wanted(s->ctx))
+    p->born = clock_mono_ms();
+    p->start_at = p->born + AGAIN_MS;
+    if (s->wanted != NULL && !s->wanted(v->plan->ctx))
         return;
-    fflush(NULL);
-    r->pid = s->last ? fork_last() : os_fork();
-    if (r->pid == 0)
-        become_child(s);
-    if (r->pid < 0) {
-        fprintf(stderr, "mta: start %s: %s\n", s->name, strerror(errno));
-        r->pid = 0;
+    if (line_pair(end, &e) != 0) {
+        fprintf(stderr, "mta: start %s: %s\n", s->name, e.text);
+        return;
     }
+    fflush(NULL);
+    pid_t pid = s->last ? fork_last() : os_fork();
+    if (pid == 0) {
+        close(end[0]);
+        become_child(v, s, end[1]);
+    }
+    close(end[1]);
+    if (pid < 0) {
+        fprintf(stderr, "mta: start %s: %s\n", s->name, strerror(errno));
+        close(end[0]);
+        return;
+    }
+    setpgid(pid, pid); /* both do it: neither knows which is first */
+    p->pid = pid;
+    p->line = end[0];
+    p->behind = false;
+    p->generation = v->generation;
+    p->stop_at = p->kill_at = 0;
 }
 
 /* Returns the exit status with which the whole ends, or -1 to go on. */
-static int note_end(struct running *r, int status)
+static int note_end(const struct supervisor *v, struct process *p, int status)
 {
     uint64_t now = clock_mono_ms();
-    bool young = now - r->born < YOUNG_MS;
+    bool young = now - p->born < YOUNG_MS;
+    const struct service *s = p->service;
 
-    r->pid = 0;
-    r->start_at = !young             ? now
-                  : r->service->last ? now + LAST_AGAIN_MS
-                                     : now + AGAIN_MS;
-    if (stopping)
+    p->start_at = !young ? now : now + (s->last ? LAST_AGAIN_MS : AGAIN_MS);
+    if (v->stopping)
         return -1;
     if (WIFEXITED(status) &&
-        (r->service->ends || (young && !r->was_up && WEXITSTATUS(status) != 0)))
+        (s->ends || (young && !p->was_up && WEXITSTATUS(status) != 0)))
         return WEXITSTATUS(status);
-    r->was_up = true;
+    p->was_up = true;
     if (WIFSIGNALED(status))
         fprintf(stderr, "mta: %s died of signal %d; starting it again\n",
-                r->service->name, WTERMSIG(status));
+                s->name, WTERMSIG(status));
     else if (WEXITSTATUS(status) != 0)
         fprintf(stderr, "mta: %s ended with status %d; starting it again\n",
-                r->service->name, WEXITSTATUS(status));
+                s->name, WEXITSTATUS(status));
     return -1;
 }
 
-static int reap(struct running *r, size_t n)
+static void reap(struct supervisor *v)
 {
-    int status, end = -1;
+    int status;
     pid_t pid;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        for (size_t i = 0; i < n; i++)
-            if (r[i].pid == pid) {
-                int code = note_end(&r[i], status);
-                end = code >= 0 ? code : end;
+        for (size_t i = 0; i < v->plan->n; i++) {
+            struct process *p = &v->now[i], *old = &v->old[i];
+            if (old->pid == pid) {
+                old->pid = 0;
+                close_line(old);
+                p->start_at = 0; /* it may have waited for the lock */
+            } else if (p->pid == pid) {
+                p->pid = 0;
+                close_line(p);
+                int code = note_end(v, p, status);
+                v->status = code >= 0 ? code : v->status;
             }
-    return end;
+        }
 }
 
-static long start_missing(struct running *r, size_t n)
+/* --- generations --------------------------------------------------------- */
+
+static bool has_old(const struct supervisor *v)
+{
+    for (size_t i = 0; i < v->plan->n; i++)
+        if (v->old[i].pid > 0)
+            return true;
+    return false;
+}
+
+static void send_changes(struct supervisor *v, struct process *p)
+{
+    struct err e;
+
+    if (p->pid == 0)
+        return;
+    p->behind = p->service->send(v->plan->ctx, p->line, &e) != 0;
+    if (!p->behind && p->service->last)
+        kill(p->pid, SIGHUP);
+}
+
+/* The old generation has handed over to the new one. */
+static void retire(struct supervisor *v, size_t i)
+{
+    struct process *p = &v->now[i], *old = &v->old[i];
+    struct err e;
+
+    *old = *p;
+    p->pid = 0;
+    p->line = -1;
+    p->was_up = true;
+    p->start_at = 0;
+    if (old->pid == 0)
+        return;
+    if (old->service->drain != NULL) {
+        start(v, p);
+        if (line_send(old->line, old->service->drain, -1, &e) == 0)
+            return;
+    }
+    old->stop_at = clock_mono_ms();
+}
+
+/* What was checked comes into force, if only one generation runs.  Otherwise
+ * the old one has a while to end. */
+static void adopt(struct supervisor *v)
+{
+    if (!v->waiting)
+        return;
+    if (has_old(v)) {
+        uint64_t at = clock_mono_ms() + stop_within(v, 0);
+        for (size_t i = 0; i < v->plan->n; i++)
+            if (v->old[i].stop_at == 0 && v->old[i].kill_at == 0)
+                v->old[i].stop_at = at;
+        return;
+    }
+    v->waiting = false;
+    v->generation++;
+    bool log_too = v->plan->adopt(v->plan->ctx);
+    for (size_t i = 0; i < v->plan->n; i++)
+        if (!v->now[i].service->last)
+            retire(v, i);
+        else if (log_too)
+            send_changes(v, &v->now[i]);
+    v->plan->report(v->plan->ctx, v->generation, NULL);
+}
+
+static int reload(struct supervisor *v, struct err *e)
+{
+    v->plan->reopen(v->plan->ctx);
+    for (size_t i = 0; i < v->plan->n; i++)
+        if (v->now[i].service->last)
+            send_changes(v, &v->now[i]);
+    if (v->plan->check(v->plan->ctx, e) != 0) {
+        fprintf(stderr, "mta: reload: nothing has changed: %s\n", e->text);
+        v->plan->report(v->plan->ctx, v->generation, e);
+        return -1;
+    }
+    v->waiting = true;
+    adopt(v);
+    return 0;
+}
+
+static void keep_deadlines(struct supervisor *v)
 {
     uint64_t now = clock_mono_ms();
-    long next = -1;
 
-    for (size_t i = 0; i < n; i++) {
-        if (r[i].pid == 0 && r[i].start_at <= now)
-            start(&r[i]);
-        if (r[i].pid != 0)
+    for (size_t i = 0; i < v->plan->n; i++) {
+        struct process *p = &v->old[i];
+        if (p->pid == 0)
             continue;
-        long ms = r[i].start_at > now ? (long)(r[i].start_at - now) : 0;
-        next = next < 0 || ms < next ? ms : next;
+        if (p->stop_at != 0 && now >= p->stop_at) {
+            kill(p->pid, SIGTERM);
+            p->stop_at = 0;
+            p->kill_at = now + stop_within(v, 2);
+        }
+        if (p->kill_at != 0 && now >= p->kill_at)
+            kill(-p->pid, SIGKILL);
     }
-    return next;
 }
 
-static unsigned tell(const struct running *r, size_t n, bool last, int signo)
+static void watch(struct supervisor *v)
+{
+    uint64_t now = clock_mono_ms();
+    struct err e;
+
+    if (now < v->watch_at)
+        return;
+    v->watch_at = now + WATCH_MS;
+    int rc = v->plan->watch(v->plan->ctx, &e);
+    if (rc < 0) {
+        fprintf(stderr, "mta: %s\n", e.text);
+        v->plan->report(v->plan->ctx, v->generation, &e);
+    }
+    for (size_t i = 0; i < v->plan->n; i++) {
+        struct process *both[] = { &v->now[i], &v->old[i] };
+        int bit = v->now[i].service->last ? SUPERVISE_LAST : SUPERVISE_OTHERS;
+        for (size_t k = 0; k < 2; k++)
+            if (both[k]->behind || (rc > 0 && (rc & bit)))
+                send_changes(v, both[k]);
+    }
+}
+
+/* --- the control socket -------------------------------------------------- */
+
+static void add_status(struct buf *answer, const struct process *p,
+                       const char *state)
+{
+    if (p->pid > 0)
+        control_add(answer, "%s pid=%ld generation=%u age=%llu state=%s",
+                    p->service->name, (long)p->pid, p->generation,
+                    (unsigned long long)(clock_mono_ms() - p->born) / 1000,
+                    state);
+}
+
+static int on_command(void *ctx, const char *command, struct buf *answer,
+                      struct err *e)
+{
+    struct supervisor *v = ctx;
+
+    if (strcmp(command, "reload") == 0)
+        return reload(v, e);
+    if (strcmp(command, "status") != 0)
+        return err_set(e, ERR_USAGE, 0, "no command '%.40s'", command);
+    control_add(answer, "supervisor pid=%ld generation=%u age=%llu state=%s",
+                (long)getpid(), v->generation,
+                (unsigned long long)(clock_mono_ms() - v->began) / 1000,
+                v->waiting ? "reload-waits" : "running");
+    for (size_t i = 0; i < v->plan->n; i++) {
+        add_status(answer, &v->now[i], "running");
+        add_status(answer, &v->old[i], "ending");
+    }
+    return 0;
+}
+
+/* Another supervisor of the queue may have it; this one is served by signals
+ * then. */
+static void open_control(struct supervisor *v)
+{
+    struct err e;
+
+    v->plan->as_user(v->plan->ctx);
+    if (control_listen(&v->control, v->loop, v->plan->queue_dir, on_command, v,
+                       &e) != 0 &&
+        e.sys != EWOULDBLOCK)
+        fprintf(stderr, "mta: %s\n", e.text);
+    v->plan->as_started(v->plan->ctx);
+}
+
+/* --- stopping ------------------------------------------------------------ */
+
+static unsigned signal_one(const struct process *p, bool last, int signo)
+{
+    if (p->pid == 0 || p->service->last != last)
+        return 0;
+    kill(signo == SIGKILL ? -p->pid : p->pid, signo);
+    return 1;
+}
+
+/* Returns how many there are. */
+static unsigned signal_all(const struct supervisor *v, bool last, int signo)
 {
     unsigned alive = 0;
 
-    for (size_t i = 0; i < n; i++)
-        if (r[i].pid > 0 && r[i].service->last == last) {
-            kill(r[i].pid, signo);
-            alive++;
-        }
+    for (size_t i = 0; i < v->plan->n; i++)
+        alive += signal_one(&v->now[i], last, signo) +
+                 signal_one(&v->old[i], last, signo);
     return alive;
 }
 
-static void stop(struct running *r, size_t n, bool last, uint64_t within)
+static void wait_for(struct supervisor *v, long ms)
 {
-    uint64_t until = clock_mono_ms() + within;
+    struct err e;
 
-    tell(r, n, last, SIGTERM);
-    while (tell(r, n, last, 0) > 0) {
+    if (loop_turn(v->loop, (int)ms, &e) < 0) {
+        fprintf(stderr, "mta: %s\n", e.text);
+        os_pause(100000); /* a fault of the system: no busy loop */
+    }
+    reap(v);
+}
+
+static void stop_others(struct supervisor *v)
+{
+    uint64_t until = clock_mono_ms() + stop_within(v, 2);
+
+    signal_all(v, false, SIGTERM);
+    while (signal_all(v, false, 0) > 0) {
         if (clock_mono_ms() >= until)
-            tell(r, n, last, SIGKILL);
-        os_await(signals_fd(), 100);
-        reap(r, n);
+            signal_all(v, false, SIGKILL);
+        wait_for(v, 50);
     }
 }
 
-static void pass_on(struct running *r, size_t n)
+/* The second signal: not to wait for writers that are not ours. */
+static void stop_last(struct supervisor *v)
 {
-    if (signals_take(SIGHUP) > 0) {
-        for (size_t i = 0; i < n; i++)
-            if (r[i].service->reload != NULL)
-                r[i].service->reload(r[i].service->ctx);
-        tell(r, n, false, SIGHUP);
-        tell(r, n, true, SIGHUP);
+    uint64_t begin = clock_mono_ms();
+    bool again = false;
+
+    signal_all(v, true, SIGTERM);
+    while (signal_all(v, true, 0) > 0) {
+        uint64_t now = clock_mono_ms();
+        if (now >= begin + STOP_STEP_MS && !again) {
+            signal_all(v, true, SIGTERM);
+            again = true;
+        }
+        if (now >= begin + 2 * STOP_STEP_MS)
+            signal_all(v, true, SIGKILL);
+        wait_for(v, 50);
     }
-    if (signals_take(SIGUSR1) > 0)
-        tell(r, n, false, SIGUSR1);
 }
 
 /* If the collector died just now, another must write the last lines. */
-static void start_last(struct running *r, size_t n)
+static void start_last(struct supervisor *v)
 {
-    for (size_t i = 0; i < n; i++)
-        if (r[i].pid == 0 && r[i].service->last)
-            start(&r[i]);
+    for (size_t i = 0; i < v->plan->n; i++)
+        if (v->now[i].pid == 0 && v->now[i].service->last)
+            start(v, &v->now[i]);
 }
 
-int supervise(const struct service *s, size_t n)
+/* --- from start to end --------------------------------------------------- */
+
+static void on_signal(struct loop_io *io, unsigned ready)
+{
+    (void)ready;
+    os_drain(io->fd);
+}
+
+int supervise_signals(struct err *e)
 {
     static const int ours[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD };
-    struct running r[SUPERVISE_MAX];
-    int status = -1;
+
+    os_ignore_strays();
+    return signals_catch(ours, sizeof ours / sizeof ours[0], e);
+}
+
+static int open_loop(struct supervisor *v, struct err *e)
+{
+    if (loop_new(&v->loop, NULL, e) != 0)
+        return -1;
+    v->signal_io = (struct loop_io){ .fd = signals_fd(), .fn = on_signal };
+    return loop_watch(v->loop, &v->signal_io, LOOP_READ, e);
+}
+
+/* Returns the ms until something is due. */
+static long start_missing(struct supervisor *v)
+{
+    uint64_t now = clock_mono_ms(), next = v->watch_at;
+
+    for (size_t i = 0; i < v->plan->n; i++) {
+        struct process *p = &v->now[i], *old = &v->old[i];
+        bool blocked = old->pid > 0 && p->service->drain == NULL;
+        if (p->pid == 0 && !blocked && p->start_at <= now)
+            start(v, p);
+        if (p->pid == 0 && !blocked && p->start_at < next)
+            next = p->start_at;
+        uint64_t due = old->stop_at != 0 ? old->stop_at : old->kill_at;
+        if (old->pid > 0 && due != 0 && due < next)
+            next = due;
+    }
+    return next > now ? (long)(next - now) : 0;
+}
+
+static bool must_stop(void)
+{
+    return signals_count(SIGTERM) + signals_count(SIGINT) > 0;
+}
+
+static void turn(struct supervisor *v)
+{
     struct err e;
 
-    memset(r, 0, sizeof r);
-    assert(n <= SUPERVISE_MAX);
-    for (size_t i = 0; i < n; i++)
-        r[i].service = &s[i];
-    os_ignore_strays();
-    if (signals_catch(ours, sizeof ours / sizeof ours[0], &e) != 0) {
+    wait_for(v, start_missing(v));
+    if (signals_take(SIGHUP) > 0)
+        (void)reload(v, &e);
+    if (signals_take(SIGUSR1) > 0)
+        for (size_t i = 0; i < v->plan->n; i++)
+            signal_one(&v->now[i], false, SIGUSR1);
+    keep_deadlines(v);
+    adopt(v);
+    watch(v);
+}
+
+int supervise(const struct supervise *plan)
+{
+    static struct supervisor v;
+    struct err e;
+
+    assert(plan->n <= SUPERVISE_MAX);
+    v = (struct supervisor){ .plan = plan, .status = -1, .generation = 1 };
+    for (size_t i = 0; i < plan->n; i++) {
+        v.now[i] = v.old[i] =
+            (struct process){ .service = &plan->service[i], .line = -1 };
+    }
+    v.began = clock_mono_ms();
+    v.watch_at = v.began + WATCH_MS;
+    title_set("supervisor");
+    if (open_loop(&v, &e) != 0) {
         fprintf(stderr, "mta: %s\n", e.text);
         return EX_OSERR;
     }
-    while (signals_count(SIGTERM) + signals_count(SIGINT) == 0 && status < 0) {
-        long next = start_missing(r, n);
-        os_await(signals_fd(), next);
-        pass_on(r, n);
-        status = reap(r, n);
-    }
-    stopping = true;
-    start_last(r, n);
-    stop(r, n, false, STOP_WITHIN_MS);
-    stop(r, n, true, LAST_WITHIN_MS);
-    return status < 0 ? EX_OK : status;
+    open_control(&v);
+    while (!must_stop() && v.status < 0)
+        turn(&v);
+    v.stopping = true;
+    control_close(&v.control);
+    plan->before_stop(plan->ctx);
+    start_last(&v);
+    stop_others(&v);
+    stop_last(&v);
+    loop_free(&v.loop);
+    return v.status < 0 ? EX_OK : v.status;
 }

@@ -56,6 +56,33 @@ int dns_open_conf(struct dns **d, struct loop *l, const struct conf *c,
     return dns_open(d, l, &o, e);
 }
 
+static bool same_servers(const struct dns_servers *a,
+                         const struct dns_servers *b)
+{
+    if (a->n != b->n)
+        return false;
+    for (size_t i = 0; i < a->n; i++)
+        if (!addr_eq(&a->s[i].addr, &b->s[i].addr))
+            return false;
+    return true;
+}
+
+int dns_renew(struct dns *d, const struct conf *c, struct err *e)
+{
+    struct dns_servers next = { .n = 0 };
+
+    if (dns_servers_set(&next, c->dns.servers.item, c->dns.servers.n, e) != 0)
+        return -1;
+    if (same_servers(&next, &d->servers))
+        return 0; /* and what is known of each */
+    d->servers = next;
+    for (struct list *l = d->all.next; l != &d->all; l = l->next) {
+        struct dns_query *q = LIST_ENTRY(l, struct dns_query, all);
+        q->spent = q->tried = 0; /* numbers of other servers */
+    }
+    return 0;
+}
+
 void dns_close(struct dns **d)
 {
     if (*d == NULL)

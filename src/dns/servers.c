@@ -1,12 +1,12 @@
 #include "dns/servers.h"
 
+#include "base/handdown.h"
+
 #include <errno.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { DNS_PORT = 53 };
-
-static const char resolv_conf[] = "/etc/resolv.conf";
 
 static void add(struct dns_servers *s, const struct addr *a)
 {
@@ -15,42 +15,40 @@ static void add(struct dns_servers *s, const struct addr *a)
 }
 
 /* The word after "nameserver"; empty when the line is another one. */
-static struct span server_word(const char *line)
+static struct span server_word(struct span line)
 {
     static const char key[] = "nameserver";
-    struct span rest = { line + strcspn(line, "\n"), 0 };
+    struct span rest = { line.p + sizeof key - 1, 0 };
 
-    if (strncmp(line, key, sizeof key - 1) != 0)
-        return rest;
-    line += sizeof key - 1;
-    size_t blanks = strspn(line, " \t");
-    if (blanks == 0)
-        return rest;
-    rest.p = line + blanks;
-    rest.n = strcspn(rest.p, " \t\r\n");
+    if (line.n < sizeof key || memcmp(line.p, key, sizeof key - 1) != 0 ||
+        (*rest.p != ' ' && *rest.p != '\t'))
+        return (struct span){ line.p, 0 };
+    rest.n = line.n - (sizeof key - 1);
+    rest = span_trim(rest);
+    for (size_t i = 0; i < rest.n; i++)
+        if (strchr(" \t\r", rest.p[i]) != NULL)
+            rest.n = i;
     return rest;
 }
 
 int dns_servers_read(struct dns_servers *s, const char *path, struct err *e)
 {
-    char line[512];
+    struct span rest;
     struct addr a;
-    FILE *f = fopen(path, "re");
-    int rc = -1;
+    char *text;
 
-    if (f == NULL)
-        return err_set(e, ERR_TEMP, errno, "open %s", path);
-    while (fgets(line, sizeof line, f) != NULL) {
+    if (handdown_read(&text, &rest.n, path, e) != 0)
+        return -1;
+    for (rest.p = text; rest.n > 0;) {
+        struct span line = { rest.p, span_find(rest, '\n') };
+        size_t past = line.n + (line.n < rest.n);
         struct span word = server_word(line);
         if (word.n > 0 && addr_parse_ip(&a, word, DNS_PORT))
             add(s, &a);
+        rest = (struct span){ rest.p + past, rest.n - past };
     }
-    if (ferror(f))
-        err_set(e, ERR_TEMP, errno, "read %s", path);
-    else
-        rc = 0;
-    fclose(f);
-    return rc;
+    free(text);
+    return 0;
 }
 
 int dns_servers_set(struct dns_servers *s, const struct addr *given, size_t n,
@@ -62,7 +60,7 @@ int dns_servers_set(struct dns_servers *s, const struct addr *given, size_t n,
     s->n = 0;
     for (size_t i = 0; i < n; i++)
         add(s, &given[i]);
-    if (n == 0 && dns_servers_read(s, resolv_conf, &why) != 0 &&
+    if (n == 0 && dns_servers_read(s, DNS_RESOLV_CONF, &why) != 0 &&
         why.sys != ENOENT) {
         if (e != NULL)
             *e = why;

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/line.h"
 #include "base/os.h"
 #include "base/signals.h"
 #include "log/format.h"
@@ -21,11 +22,6 @@
 
 enum {
     FAULT_AGAIN_MS = 1000,
-    /* How long to wait for writers that are stopping too.  SIGINT comes from
-     * a terminal, to all of us at once, and the server finishes its
-     * transactions first. */
-    TERM_LINGER_MS = 5000,
-    INT_LINGER_MS = 60000,
     LINGER_POLL_US = 50000,
     QUEUE_AGAIN_US = 900000,
     GATHER_US = 1000,
@@ -33,12 +29,12 @@ enum {
 };
 
 struct collector {
-    const char *queue_dir, *file;
+    const struct log_collect *o;
+    char file[LINE_MAX_TEXT];
     int lock_fd;
     struct msgqueue q;
     struct inflight taken;
     struct logfile out;
-    bool reopen_due;
     uint64_t leave_at;    /* 0: not stopping */
     uint64_t stuck_since; /* 0: the file takes what it gets */
     char fault[200];
@@ -83,13 +79,13 @@ static bool stopping(struct collector *c)
 {
     uint64_t now = clock_mono_ms();
 
-    unsigned ints = signals_count(SIGINT), n = ints + signals_count(SIGTERM);
+    unsigned n = signals_count(SIGINT) + signals_count(SIGTERM);
     if (n == 0)
         return false;
     if (n > 1)
         c->leave_at = now;
     else if (c->leave_at == 0)
-        c->leave_at = now + (ints > 0 ? INT_LINGER_MS : TERM_LINGER_MS);
+        c->leave_at = now + c->o->linger_ms;
     return true;
 }
 
@@ -148,22 +144,60 @@ static int say(struct collector *c, enum log_level level, const char *name,
 
 /* --- writing --------------------------------------------------------- */
 
-/* The file was renamed, most likely.  If the new one cannot be opened, the
- * old one goes on, and it is tried again before the next batch. */
+int log_hand_over(int line, const struct log_collect *o, enum log_level level,
+                  enum log_format format, struct err *e)
+{
+    char text[LINE_MAX_TEXT];
+    int n = snprintf(text, sizeof text, "log %d %d %s", (int)level, (int)format,
+                     o->file);
+
+    if (n < 0 || (size_t)n >= sizeof text)
+        return err_set(e, ERR_USAGE, 0, "name too long: %s", o->file);
+    return line_send(line, text, o->fd, e);
+}
+
+/* The newest that has come; -1: none.  *path points into text. */
+static int receive_file(int line, char text[LINE_MAX_TEXT], const char **path)
+{
+    char next[LINE_MAX_TEXT];
+    int fd, newest = -1, level, format, at;
+
+    while (line >= 0 && line_receive(line, next, &fd) > 0) {
+        at = 0;
+        if (fd < 0 || sscanf(next, "log %d %d %n", &level, &format, &at) < 2 ||
+            at == 0) {
+            if (fd >= 0)
+                fs_close(fd);
+            continue;
+        }
+        if (newest >= 0)
+            fs_close(newest);
+        newest = fd;
+        log_style((enum log_level)level, (enum log_format)format);
+        memcpy(text, next, sizeof next);
+        *path = text + at;
+    }
+    return newest;
+}
+
+/* Most likely the file was renamed, and there is a new one. */
 static int reopen(struct collector *c, struct err *e)
 {
+    char text[LINE_MAX_TEXT];
+    const char *path;
+
     (void)signals_take(SIGHUP);
-    if (strcmp(c->file, "-") == 0)
+    int fd = receive_file(c->o->line, text, &path);
+    if (fd < 0)
         return 0;
     c->done = logfile_take_back(&c->out, c->batch, c->done);
     inflight_skip(&c->taken, c->done);
-    if (logfile_open(&c->out, c->file, e) != 0) {
-        if (!c->reopen_due)
-            tell_stderr("log.stuck", c->file, e->text);
-        c->reopen_due = true;
-        return 0;
+    if (logfile_use(&c->out, path, fd, e) != 0) {
+        tell_stderr("log.stuck", path, e->text);
+        fs_close(fd);
+        return 0; /* the old file goes on */
     }
-    c->reopen_due = false;
+    snprintf(c->file, sizeof c->file, "%s", path);
     return c->n == 0 ? SAY(c, e, LOG_INFO, "log.reopen", LS("file", c->file))
                      : 0;
 }
@@ -282,7 +316,7 @@ static int find_queue(struct collector *c, struct err *e)
     struct err why;
 
     wake_queue = -1;
-    while (msgqueue_attach(&c->q, c->queue_dir, LOG_COLLECTOR, &why) != 0) {
+    while (msgqueue_attach(&c->q, c->o->queue_dir, LOG_COLLECTOR, &why) != 0) {
         if (!c->q.none_left) {
             *e = why;
             return -1;
@@ -342,7 +376,7 @@ static int drain(struct collector *c, struct err *e)
  * and makes a new queue. */
 static int remove_if_alone(struct collector *c, bool *gone, struct err *e)
 {
-    int fd = log_run_open(c->queue_dir, "log.writers", e), rc = -1;
+    int fd = log_run_open(c->o->queue_dir, "log.writers", e), rc = -1;
 
     *gone = false;
     if (fd < 0)
@@ -398,8 +432,6 @@ static int run(struct collector *c, struct err *e)
         int got = take(c, 0, e);
         if (got < 0)
             return -1;
-        if (c->reopen_due && reopen(c, e) != 0)
-            return -1;
         if (got > 0 && write_out(c, e) != 0)
             return -1;
         if (got > 0)
@@ -410,17 +442,17 @@ static int run(struct collector *c, struct err *e)
 
 static int take_lock(struct collector *c, struct err *e)
 {
-    c->lock_fd = log_run_open(c->queue_dir, "log.lock", e);
+    c->lock_fd = log_run_open(c->o->queue_dir, "log.lock", e);
     if (c->lock_fd < 0)
         return -1;
     uint64_t until = 0;
     while (fs_lock(c->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK)
             return err_set(e, ERR_TEMP, errno, "lock log.lock in %s",
-                           c->queue_dir);
+                           c->o->queue_dir);
         if (!os_again(&until)) {
             err_set(e, ERR_TEMP, 0, "another collector serves %s",
-                    c->queue_dir);
+                    c->o->queue_dir);
             if (e != NULL)
                 e->sys = EWOULDBLOCK; /* said in better words */
             return -1;
@@ -429,23 +461,23 @@ static int take_lock(struct collector *c, struct err *e)
     return 0;
 }
 
-int log_collect(const char *queue_dir, const char *file, struct err *e)
+int log_collect(const struct log_collect *o, struct err *e)
 {
     struct collector *c = calloc(1, sizeof *c);
     int rc = -1;
 
     if (c == NULL)
         return err_set(e, ERR_TEMP, errno, "memory for the collector");
-    c->queue_dir = queue_dir;
-    c->file = file;
+    c->o = o;
+    snprintf(c->file, sizeof c->file, "%s", o->file);
     c->lock_fd = c->out.fd = -1;
     c->q = (struct msgqueue)MSGQUEUE_NONE;
     if (handle_signals(e) == 0 && take_lock(c, e) == 0 &&
         (rc = find_queue(c, e)) == 0 &&
         (rc = inflight_open(&c->taken, &c->q, e)) == 0 &&
-        (rc = logfile_open(&c->out, file, e)) == 0) {
+        (rc = logfile_use(&c->out, o->file, o->fd, e)) == 0) {
         if (c->taken.id < 0)
-            tell_stderr("log.unsafe", file, "no shared memory");
+            tell_stderr("log.unsafe", o->file, "no shared memory");
         rc = finish_inflight(c, e) != 0 ? -1 : run(c, e);
     }
     rc = rc > 0 ? 0 : rc; /* stopped before there was a queue */

@@ -10,15 +10,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int open_path(const char *path)
+int logfile_open(const char *path, int extra, struct err *e)
 {
-    const int flags = O_APPEND | O_CREAT | O_NOCTTY;
+    const int flags = O_APPEND | O_CREAT | O_NOCTTY | extra;
 
     if (strcmp(path, "-") == 0)
         return STDOUT_FILENO;
     int fd = fs_open(path, O_RDWR | flags, 0640);
-    return fd < 0 && errno == EACCES ? fs_open(path, O_WRONLY | flags, 0640)
-                                     : fd;
+    if (fd < 0 && errno == EACCES)
+        fd = fs_open(path, O_WRONLY | flags, 0640);
+    return fd >= 0 ? fd : err_set(e, ERR_PERM, errno, "open log file %s", path);
 }
 
 /* After a power cut the end of a line may be missing. */
@@ -29,24 +30,17 @@ static bool ends_torn(int fd, off_t size)
     return size > 0 && fs_pread(fd, &last, 1, size - 1) == 1 && last != '\n';
 }
 
-int logfile_open(struct logfile *s, const char *path, struct err *e)
+int logfile_use(struct logfile *s, const char *path, int fd, struct err *e)
 {
+    bool is_stdout = strcmp(path, "-") == 0;
     struct stat st;
-    int fd = open_path(path);
 
-    if (fd < 0)
-        return err_set(e, ERR_PERM, errno, "open log file %s", path);
-    if (fstat(fd, &st) != 0) {
-        err_set(e, ERR_PERM, errno, "stat log file %s", path);
-        if (fd != STDOUT_FILENO)
-            fs_close(fd);
-        return -1;
-    }
+    if (fstat(fd, &st) != 0)
+        return err_set(e, ERR_PERM, errno, "stat log file %s", path);
     logfile_close(s);
-    s->path = path;
     s->fd = fd;
     /* Standard output shares its offset with others: a stream in any case. */
-    s->regular = S_ISREG(st.st_mode) && fd != STDOUT_FILENO;
+    s->regular = S_ISREG(st.st_mode) && !is_stdout;
     s->torn = s->regular && ends_torn(fd, st.st_size);
     return 0;
 }

@@ -1,18 +1,11 @@
 #include "recipient/alias.h"
 
-#include "base/fs.h"
-#include "base/os.h"
+#include "base/handdown.h"
 #include "base/pool.h"
 #include "recipient/domain.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 struct alias_file {
     char *text; /* names point into it; unquoting makes them shorter */
@@ -28,56 +21,6 @@ struct place {
     struct alias *current; /* what a continued line continues */
     char *p, *end;         /* the rest of the line; *end can be written */
 };
-
-/* --- the file ----------------------------------------------------------- */
-
-static int read_all(int fd, char *to, size_t n)
-{
-    for (size_t at = 0; at < n;) {
-        ssize_t got = read(fd, to + at, n - at);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0) {
-            errno = got == 0 ? EIO : errno; /* it shrank meanwhile */
-            return -1;
-        }
-        at += (size_t)got;
-    }
-    return 0;
-}
-
-int alias_read_text(char **text, size_t *n, const char *path, struct err *e)
-{
-    struct stat st;
-    int fd = fs_open(path, O_RDONLY, 0), rc = -1;
-
-    *text = NULL;
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        bool passes = os_is_short(errno) || errno == EIO;
-        err_set(e, passes ? ERR_TEMP : ERR_USAGE, errno, "open %s", path);
-        goto out;
-    }
-    if (!S_ISREG(st.st_mode) || st.st_size > ALIAS_FILE_MAX) {
-        err_set(e, ERR_USAGE, 0, "%s is not a file or too big", path);
-        goto out;
-    }
-    *n = (size_t)st.st_size;
-    *text = malloc(*n + 1);
-    if (*text == NULL || read_all(fd, *text, *n) != 0) {
-        err_set(e, ERR_TEMP, errno, "read %s", path);
-        goto out;
-    }
-    (*text)[*n] = '\0';
-    rc = 0;
-out:
-    if (fd >= 0)
-        close(fd);
-    if (rc != 0) {
-        free(*text);
-        *text = NULL;
-    }
-    return rc;
-}
 
 /* --- names -------------------------------------------------------------- */
 
@@ -276,7 +219,7 @@ int alias_load(struct alias_file **fp, const char *path, struct err *e)
 
     if (f == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory for %s", path);
-    if (alias_read_text(&f->text, &n, path, e) != 0)
+    if (handdown_read(&f->text, &n, path, e) != 0)
         goto failed;
     f->aliases = pool_new(sizeof(struct alias), n + 1);
     f->targets = pool_new(sizeof(struct alias_target), n + 1);

@@ -1,5 +1,6 @@
 #include "recipient/users.h"
 
+#include "base/handdown.h"
 #include "base/map.h"
 #include "base/pool.h"
 #include "mailbox/batch.h"
@@ -96,7 +97,7 @@ static int load(struct users *u, const char *path, struct err *e)
 {
     size_t n;
 
-    if (alias_read_text(&u->text, &n, path, e) != 0)
+    if (handdown_read(&u->text, &n, path, e) != 0)
         return -1;
     u->pool = pool_new(sizeof(struct user), n + 1);
     if (u->pool == NULL || map_init(&u->by_name, n / 16 + 16) != 0)

@@ -41,6 +41,12 @@ int boxes_open(struct boxes **out, const struct conf *c, struct err *e)
     return 0;
 }
 
+void boxes_set_local(struct boxes *b, struct local *l)
+{
+    local_close(&b->local);
+    b->local = l;
+}
+
 void boxes_close(struct boxes **b)
 {
     if (*b == NULL)

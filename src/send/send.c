@@ -1,9 +1,13 @@
 /* send.c - the sender's process: set-up, threads, signals, the main loop. */
 #include "send/send.h"
 
+#include "base/handdown.h"
+#include "base/line.h"
 #include "base/os.h"
 #include "base/signals.h"
+#include "base/stop.h"
 #include "log/log.h"
+#include "recipient/resolve.h"
 #include "send/bounce.h"
 #include "send/housekeeping.h"
 #include "send/result.h"
@@ -14,12 +18,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
-enum {
-    DESTS_PER_TURN = 256,
-    STOP_WITHIN_MS = 30000, /* for transactions in hand */
-    WANT_FDS = 8192
-};
+enum { DESTS_PER_TURN = 256, WANT_FDS = 8192 };
 
 struct back {
     struct loop_io io;
@@ -30,7 +31,7 @@ struct back {
 struct sender {
     struct sched s;
     struct housekeeping housekeeping;
-    struct loop_io wake;
+    struct loop_io wake, line;
     struct loop_timer pause; /* between being woken and the scan */
     struct back back[SCHED_WORKERS_MAX + 1];
     const struct send_options *o;
@@ -40,14 +41,12 @@ struct sender {
 
 /* --- signals ------------------------------------------------------------ */
 
-static const int ours[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
+static const int ours[] = { SIGTERM, SIGINT, SIGUSR1 };
 enum { NOURS = sizeof ours / sizeof ours[0] };
 
 static bool must_stop(void)
 {
-    return signals_count(SIGTERM) + signals_count(SIGINT) +
-               signals_count(SIGHUP) >
-           0;
+    return signals_count(SIGTERM) + signals_count(SIGINT) > 0;
 }
 
 /* --- what comes back from the workers ----------------------------------- */
@@ -94,6 +93,54 @@ static void on_pause_over(struct loop_timer *t)
 
     x->s.scan_now = true;
     (void)loop_watch(x->s.loop, &x->wake, LOOP_READ, NULL); /* fd fits */
+}
+
+/* --- files from the supervisor ------------------------------------------ */
+
+/* Other aliases, users or name servers.  The supervisor has checked them: a
+ * failure is one of memory, and the tables that are there go on. */
+static void renew_tables(struct sched *s)
+{
+    struct local *own = NULL, *of_boxes = NULL;
+    struct err e;
+
+    if (local_open(&own, &s->conf->local, &e) != 0 ||
+        local_open(&of_boxes, &s->conf->local, &e) != 0 ||
+        dns_renew(s->dns, s->conf, &e) != 0) {
+        log_err(LOG_ERROR, "send.tables", &e);
+        local_close(&own);
+        local_close(&of_boxes);
+        return;
+    }
+    local_close(&s->local);
+    s->local = own;
+    send_worker_tables(s->worker[s->nworkers], of_boxes);
+}
+
+static void on_line(struct loop_io *io, unsigned ready)
+{
+    struct sender *x = LOOP_ENTRY(io, struct sender, line);
+    char message[LINE_MAX_TEXT];
+    bool renew = false;
+    int fd, rc;
+
+    (void)ready;
+    while ((rc = line_receive(io->fd, message, &fd)) > 0) {
+        bool is_file = handdown_accept(message, fd);
+        if (!is_file && fd >= 0)
+            close(fd);
+        renew |= is_file;
+    }
+    if (renew)
+        renew_tables(&x->s);
+    if (rc < 0)
+        (void)loop_watch(x->s.loop, io, 0, NULL);
+}
+
+static int watch_line(struct sender *x, struct err *e)
+{
+    x->line = (struct loop_io){ .fd = x->o->line, .fn = on_line };
+    return loop_watch(x->s.loop, &x->line, LOOP_READ, e);
 }
 
 /* --- threads ------------------------------------------------------------ */
@@ -291,7 +338,7 @@ static int wind_down(struct sender *x, struct err *e)
     struct sched *s = &x->s;
 
     s->stopping = x->stopping = true;
-    x->stop_by = loop_now(s->loop) + STOP_WITHIN_MS;
+    x->stop_by = loop_now(s->loop) + stop_ms(s->conf->stop_timeout, 0);
     for (unsigned i = 0; i <= s->nworkers; i++)
         send_worker_stop(s->worker[i]);
     while ((s->open_sessions > 0 || s->deliveries_out > 0) &&
@@ -340,7 +387,8 @@ static int run(struct sender *x, const struct conf *c,
 
     if (sched_open(&x->s, c, wait_mask, e) != 0)
         goto out;
-    if (watch_queue(x, e) != 0 || start_workers(x, e) != 0)
+    if (watch_queue(x, e) != 0 || start_workers(x, e) != 0 ||
+        watch_line(x, e) != 0)
         goto out;
     rc = work_until_over(x, e);
     LOG(LOG_INFO, "send.stop", LN("pending", x->s.pending));

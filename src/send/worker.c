@@ -3,6 +3,7 @@
 #include "base/os.h"
 #include "log/log.h"
 #include "net/conn.h"
+#include "recipient/resolve.h"
 #include "send/session.h"
 
 #include <errno.h>
@@ -30,6 +31,7 @@ struct send_worker {
     pthread_mutex_t lock;
     struct list inbox, outbox;
     enum order order;
+    struct local *tables; /* to be used by boxes from now on */
     bool hurry, failed;
     struct err why;
 
@@ -124,7 +126,11 @@ static void read_inbox(struct send_worker *w)
     enum order order = w->order;
     bool hurry = w->hurry && !w->env.hurry;
     w->env.hurry = w->hurry;
+    struct local *tables = w->tables;
+    w->tables = NULL;
     pthread_mutex_unlock(&w->lock);
+    if (tables != NULL)
+        boxes_set_local(w->boxes, tables);
     if (w->boxes != NULL && !list_empty(&notes)) {
         boxes_deliver(w->boxes, &notes);
         list_splice(&w->results, &notes);
@@ -281,6 +287,15 @@ void send_worker_take(struct send_worker *w, struct list *to)
     pthread_mutex_unlock(&w->lock);
 }
 
+void send_worker_tables(struct send_worker *w, struct local *l)
+{
+    pthread_mutex_lock(&w->lock);
+    struct local *unused = w->tables;
+    w->tables = l;
+    pthread_mutex_unlock(&w->lock);
+    local_close(&unused);
+}
+
 void send_worker_hurry(struct send_worker *w, bool on)
 {
     pthread_mutex_lock(&w->lock);
@@ -340,6 +355,7 @@ void send_worker_free(struct send_worker **out)
     close_pipe(w->back);
     pthread_mutex_destroy(&w->lock);
     boxes_close(&w->boxes);
+    local_close(&w->tables);
     free(w);
     *out = NULL;
 }

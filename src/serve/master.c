@@ -1,11 +1,14 @@
-/* master.c - open the sockets, drop privileges, keep the workers alive. */
+/* master.c - drop privileges, keep the workers alive. */
 #include "serve/master.h"
 
 #include "base/clock.h"
+#include "base/handdown.h"
+#include "base/line.h"
 #include "base/os.h"
 #include "base/signals.h"
+#include "base/stop.h"
+#include "base/title.h"
 #include "log/log.h"
-#include "net/listen.h"
 #include "serve/worker.h"
 
 #include <errno.h>
@@ -14,28 +17,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum {
-    WORKERS_MAX = 256, /* as serve.workers */
-    RETIRED_MAX = 256, /* workers of before a reload */
-    BACKLOG = 1024,
-    QUICK_DEATH_MS = 1000, /* younger: something is wrong, wait a little */
-    STOP_WITHIN_MS = 35000
-};
+enum { QUICK_DEATH_MS = 1000 /* younger: something is wrong, wait a little */ };
 
 struct child {
     pid_t pid;               /* 0: none */
     uint64_t born, start_at; /* ms, monotonic */
-    unsigned row;            /* in the table of clients */
+    int line;                /* -1: none */
 };
 
 struct master {
     struct serve_shared shared;
-    struct conf conf[2]; /* in force, and the one a reload fills */
-    unsigned current;
-    struct child child[WORKERS_MAX], old[RETIRED_MAX];
-    unsigned nworkers, next_old; /* the place in old that is used next */
-    serve_reload_fn *reload;
-    void *reload_ctx;
+    struct loop *loop;
+    struct loop_io signal_io, line_io;
+    unsigned first_row; /* in the table of clients */
+    struct child child[SERVE_WORKERS_MAX];
+    unsigned nworkers;
+    bool draining;
 };
 
 static bool must_stop(void)
@@ -50,95 +47,70 @@ static void close_sockets(struct master *m)
     m->shared.nlisten = 0;
 }
 
-static int listen_at(const struct addr *a, uint64_t *until, struct err *e)
-{
-    int fd;
+/* --- workers ---------------------------------------------------------- */
 
-    do
-        fd = net_listen(a, BACKLOG, e);
-    while (fd < 0 && e->sys == EADDRINUSE && os_again(until));
-    return fd;
+static void close_line(struct child *c)
+{
+    if (c->line >= 0)
+        close(c->line);
+    c->line = -1;
 }
 
-static int open_sockets(struct master *m, struct err *e)
+/* The worker keeps nothing of the master but what it shares. */
+static void become_worker(struct master *m, unsigned i, int line)
 {
-    const struct conf_listeners *l = &m->shared.conf->serve.listen;
-    uint64_t until = 0; /* one patience for all of them */
-
-    if (l->n > LISTEN_MAX)
-        return err_set(e, ERR_USAGE, 0, "serve.listen: more than %d addresses",
-                       LISTEN_MAX);
-    for (size_t i = 0; i < l->n; i++) {
-        int fd = listen_at(&l->item[i].addr, &until, e);
-        /* A host without IPv6 still serves its IPv4. */
-        if (fd < 0 && e->sys == EAFNOSUPPORT && l->n > 1)
-            continue;
-        if (fd < 0)
-            return -1;
-        m->shared.listen_fd[m->shared.nlisten++] = fd;
-    }
-    return m->shared.nlisten > 0
-               ? 0
-               : err_set(e, ERR_USAGE, 0, "serve.listen: nothing to listen on");
-}
-
-static bool row_is_free(const struct master *m, unsigned row)
-{
-    for (unsigned i = 0; i < WORKERS_MAX; i++)
-        if (m->child[i].pid > 0 && m->child[i].row == row)
-            return false;
-    for (unsigned i = 0; i < RETIRED_MAX; i++)
-        if (m->old[i].pid > 0 && m->old[i].row == row)
-            return false;
-    return true;
+    for (unsigned k = 0; k < m->nworkers; k++)
+        close_line(&m->child[k]);
+    close(m->line_io.fd);
+    loop_free(&m->loop);
+    title_set("worker %u", i + 1);
+    worker_main(&m->shared, m->first_row + i, line);
 }
 
 static void start_worker(struct master *m, unsigned i)
 {
     struct child *c = &m->child[i];
+    int end[2];
+    struct err e;
 
-    for (c->row = 0; !row_is_free(m, c->row);)
-        c->row++; /* there are as many as children and old ones */
-    clients_open_row(m->shared.clients, c->row);
+    c->born = clock_mono_ms();
+    c->start_at = c->born + QUICK_DEATH_MS;
+    if (line_pair(end, &e) != 0) {
+        log_err(LOG_ERROR, "serve.worker", &e);
+        return;
+    }
+    clients_open_row(m->shared.clients, m->first_row + i);
     log_flush();
     pid_t pid = os_fork();
-    if (pid == 0)
-        worker_main(&m->shared, c->row);
-    c->born = clock_mono_ms();
-    c->pid = pid < 0 ? 0 : pid;
-    c->start_at = c->born + QUICK_DEATH_MS;
-    if (pid < 0)
-        LOG(LOG_ERROR, "serve.worker", LS("error", strerror(errno)));
-    else
-        LOG(LOG_INFO, "serve.worker", LS("state", "started"), LN("pid", pid));
-}
-
-static void note_old_death(struct master *m, pid_t pid)
-{
-    for (unsigned i = 0; i < RETIRED_MAX; i++)
-        if (m->old[i].pid == pid) {
-            clients_clear_row(m->shared.clients, m->old[i].row);
-            m->old[i].pid = 0;
-        }
-}
-
-static void note_death(struct master *m, pid_t pid, int status)
-{
-    note_old_death(m, pid);
-    for (unsigned i = 0; i < WORKERS_MAX; i++) {
-        if (m->child[i].pid != pid)
-            continue;
-        clients_clear_row(m->shared.clients, m->child[i].row);
-        struct child *c = &m->child[i];
-        uint64_t now = clock_mono_ms();
-        c->pid = 0;
-        c->start_at =
-            now - c->born < QUICK_DEATH_MS ? now + QUICK_DEATH_MS : now;
-        if (!must_stop())
-            LOG(LOG_ERROR, "serve.worker", LS("state", "died"), LN("pid", pid),
-                LN("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
-                LN("status", WIFEXITED(status) ? WEXITSTATUS(status) : 0));
+    if (pid == 0) {
+        close(end[0]);
+        become_worker(m, i, end[1]);
     }
+    close(end[1]);
+    if (pid < 0) {
+        LOG(LOG_ERROR, "serve.worker", LS("error", strerror(errno)));
+        close(end[0]);
+        return;
+    }
+    c->pid = pid;
+    c->line = end[0];
+    LOG(LOG_INFO, "serve.worker", LS("state", "started"), LN("pid", pid));
+}
+
+static void note_death(struct master *m, unsigned i, int status)
+{
+    struct child *c = &m->child[i];
+    uint64_t now = clock_mono_ms();
+    pid_t pid = c->pid;
+
+    clients_clear_row(m->shared.clients, m->first_row + i);
+    close_line(c);
+    c->pid = 0;
+    c->start_at = now - c->born < QUICK_DEATH_MS ? now + QUICK_DEATH_MS : now;
+    if (!must_stop() && !m->draining)
+        LOG(LOG_ERROR, "serve.worker", LS("state", "died"), LN("pid", pid),
+            LN("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
+            LN("status", WIFEXITED(status) ? WEXITSTATUS(status) : 0));
 }
 
 static void reap(struct master *m)
@@ -147,7 +119,9 @@ static void reap(struct master *m)
     pid_t pid;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        note_death(m, pid, status);
+        for (unsigned i = 0; i < m->nworkers; i++)
+            if (m->child[i].pid == pid)
+                note_death(m, i, status);
 }
 
 /* Returns the ms until the next start is due, or -1. */
@@ -156,7 +130,7 @@ static long start_missing(struct master *m)
     uint64_t now = clock_mono_ms();
     long next = -1;
 
-    for (unsigned i = 0; i < m->nworkers; i++) {
+    for (unsigned i = 0; i < m->nworkers && !m->draining; i++) {
         struct child *c = &m->child[i];
         if (c->pid == 0 && c->start_at <= now)
             start_worker(m, i);
@@ -168,93 +142,121 @@ static long start_missing(struct master *m)
     return next;
 }
 
-static unsigned tell(const struct child *c, unsigned n, int signo)
+/* Returns how many there are. */
+static unsigned signal_all(const struct master *m, int signo)
 {
     unsigned alive = 0;
 
-    for (unsigned i = 0; i < n; i++)
-        if (c[i].pid > 0) {
-            kill(c[i].pid, signo);
+    for (unsigned i = 0; i < m->nworkers; i++)
+        if (m->child[i].pid > 0) {
+            kill(m->child[i].pid, signo);
             alive++;
         }
     return alive;
 }
 
-static unsigned signal_all(const struct master *m, int signo)
+/* --- from the supervisor ---------------------------------------------- */
+
+/* No new clients; workers end with their last session. */
+static void drain(struct master *m)
 {
-    return tell(m->child, WORKERS_MAX, signo) +
-           tell(m->old, RETIRED_MAX, signo);
+    LOG(LOG_INFO, "serve.drain", LN("workers", m->nworkers));
+    m->draining = true;
+    close_sockets(m);
+    for (unsigned i = 0; i < m->nworkers; i++)
+        clients_retire_row(m->shared.clients, m->first_row + i);
+    signal_all(m, SIGUSR2);
 }
 
-/* It takes no new clients.  If there is no place for it, the one that has
- * been retired longest has had its time. */
-static void retire(struct master *m, struct child *c)
+/* A copy of a file goes on to the workers; later ones inherit it. */
+static void pass_on(struct master *m, const char *message, int fd)
 {
-    struct child *place = &m->old[m->next_old++ % RETIRED_MAX];
-
-    for (unsigned i = 0; i < RETIRED_MAX && place->pid > 0; i++)
-        place = &m->old[m->next_old++ % RETIRED_MAX];
-    if (place->pid > 0)
-        kill(place->pid, SIGKILL);
-    clients_retire_row(m->shared.clients, c->row);
-    kill(c->pid, SIGUSR2);
-    *place = *c;
-}
-
-/* New workers with the new settings; the old keep the clients they have. */
-static void reload(struct master *m)
-{
-    struct conf *next = &m->conf[1 - m->current];
     struct err e;
 
-    conf_free(next);
-    if (m->reload == NULL || m->reload(m->reload_ctx, next, &e) != 0 ||
-        worker_check(next, &e) != 0) {
-        log_err(LOG_ERROR, "serve.reload", &e);
-        return;
+    for (unsigned i = 0; i < m->nworkers; i++)
+        if (m->child[i].pid > 0 &&
+            line_send(m->child[i].line, message, fd, &e) != 0)
+            log_err(LOG_ERROR, "serve.tables", &e);
+}
+
+static void on_line(struct loop_io *io, unsigned ready)
+{
+    struct master *m = LOOP_ENTRY(io, struct master, line_io);
+    char message[LINE_MAX_TEXT];
+    int fd, rc;
+
+    (void)ready;
+    while ((rc = line_receive(io->fd, message, &fd)) > 0) {
+        pass_on(m, message, fd);
+        if (!handdown_accept(message, fd) && fd >= 0)
+            close(fd);
+        if (strcmp(message, SERVE_DRAIN) == 0 && !m->draining)
+            drain(m);
     }
-    m->current = 1 - m->current;
-    m->shared.conf = next;
-    LOG(LOG_INFO, "serve.reload", LN("workers", next->serve.workers));
-    for (unsigned i = 0; i < WORKERS_MAX; i++)
-        if (m->child[i].pid > 0)
-            retire(m, &m->child[i]);
-    memset(m->child, 0, sizeof m->child);
-    m->nworkers = (unsigned)next->serve.workers;
+    if (rc < 0)
+        (void)loop_watch(m->loop, io, 0, NULL);
+}
+
+/* --- from start to end ------------------------------------------------ */
+
+static void on_signal(struct loop_io *io, unsigned ready)
+{
+    (void)ready;
+    os_drain(io->fd);
+}
+
+static void wait_for(struct master *m, long ms)
+{
+    struct err e;
+
+    if (loop_turn(m->loop, (int)ms, &e) < 0) {
+        log_err(LOG_ERROR, "serve.loop", &e);
+        os_pause(100000); /* a fault of the system: no busy loop */
+    }
 }
 
 static void stop(struct master *m)
 {
-    uint64_t until = clock_mono_ms() + STOP_WITHIN_MS;
+    uint64_t until = clock_mono_ms() + stop_ms(m->shared.conf->stop_timeout, 1);
 
     close_sockets(m);
     signal_all(m, SIGTERM);
     while (signal_all(m, 0) > 0) {
         if (clock_mono_ms() >= until)
             signal_all(m, SIGKILL);
-        os_await(signals_fd(), 200);
+        wait_for(m, 100);
         reap(m);
     }
 }
 
+static int open_loop(struct master *m, struct err *e)
+{
+    static const int ours[] = { SIGTERM, SIGINT, SIGCHLD };
+
+    if (loop_new(&m->loop, NULL, e) != 0 ||
+        signals_catch(ours, sizeof ours / sizeof ours[0], e) != 0)
+        return -1;
+    m->signal_io = (struct loop_io){ .fd = signals_fd(), .fn = on_signal };
+    m->line_io.fn = on_line;
+    return loop_watch(m->loop, &m->signal_io, LOOP_READ, e) != 0
+               ? -1
+               : loop_watch(m->loop, &m->line_io, LOOP_READ, e);
+}
+
 static int set_up(struct master *m, struct err *e)
 {
-    static const int ours[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };
     const struct conf *c = m->shared.conf;
 
     m->shared.descriptors = (unsigned)os_want_fds(4096);
-    /* Before a client can see that the server is there. */
-    if (signals_catch(ours, sizeof ours / sizeof ours[0], e) != 0 ||
-        open_sockets(m, e) != 0 ||
-        clients_new(&m->shared.clients, WORKERS_MAX + RETIRED_MAX, e) != 0 ||
-        unknown_new(&m->shared.unknown, e) != 0 ||
-        os_drop_privileges(c->user, c->group, e) != 0 ||
-        worker_check(c, e) != 0)
+    if (open_loop(m, e) != 0 || os_drop_privileges(c->user, c->group, e) != 0)
         return -1;
-    if (log_open(c->queue_dir, (enum log_level)c->log.level,
-                 (enum log_format)c->log.format, e) != 0)
-        return -1;
-    return 0;
+    return log_open(c->queue_dir, (enum log_level)c->log.level,
+                    (enum log_format)c->log.format, e);
+}
+
+static bool is_over(const struct master *m)
+{
+    return must_stop() || (m->draining && signal_all(m, 0) == 0);
 }
 
 static void run(struct master *m)
@@ -269,38 +271,54 @@ static void run(struct master *m)
         LOG(LOG_WARN, "serve.limits",
             LN("max_clients", worker_room(&m->shared)),
             LN("descriptors", m->shared.descriptors));
-    while (!must_stop()) {
-        if (signals_take(SIGHUP) > 0)
-            reload(m);
-        reap(m);
+    while (!is_over(m)) {
         long next = start_missing(m);
         log_flush();
-        os_await(signals_fd(), next);
+        wait_for(m, next);
+        reap(m);
     }
     LOG(LOG_INFO, "serve.stop", LN("workers", m->nworkers));
     log_flush();
     stop(m);
 }
 
-int serve_run(const struct conf *c, serve_reload_fn *reload_fn, void *ctx,
-              struct err *e)
+int serve_tables_new(struct serve_tables *t, struct err *e)
+{
+    *t = (struct serve_tables){ NULL, NULL };
+    return clients_new(&t->clients, SERVE_MASTERS_MAX * SERVE_WORKERS_MAX, e) !=
+                   0
+               ? -1
+               : unknown_new(&t->unknown, e);
+}
+
+void serve_tables_free(struct serve_tables *t)
+{
+    unknown_free(&t->unknown);
+    clients_free(&t->clients);
+}
+
+int serve_run(const struct serve_options *o, struct err *e)
 {
     static struct master m; /* large, and there is one */
     int rc = -1;
 
-    m.shared.conf = c;
-    m.nworkers = (unsigned)c->serve.workers;
-    m.reload = reload_fn;
-    m.reload_ctx = ctx;
+    m.shared.conf = o->conf;
+    m.shared.clients = o->tables->clients;
+    m.shared.unknown = o->tables->unknown;
+    for (size_t i = 0; i < o->nlisten; i++)
+        if (o->listen_fd[i] >= 0)
+            m.shared.listen_fd[m.shared.nlisten++] = o->listen_fd[i];
+    m.first_row = o->master * SERVE_WORKERS_MAX;
+    m.nworkers = (unsigned)o->conf->serve.workers;
+    m.line_io.fd = o->line;
+    for (unsigned i = 0; i < m.nworkers; i++)
+        m.child[i].line = -1;
     if (set_up(&m, e) == 0) {
         run(&m);
         rc = 0;
     }
     close_sockets(&m);
-    unknown_free(&m.shared.unknown);
-    clients_free(&m.shared.clients);
-    conf_free(&m.conf[0]);
-    conf_free(&m.conf[1]);
+    loop_free(&m.loop);
     log_close();
     return rc;
 }

@@ -1,7 +1,10 @@
 #include "serve/worker.h"
 
+#include "base/handdown.h"
+#include "base/line.h"
 #include "base/os.h"
 #include "base/signals.h"
+#include "base/stop.h"
 #include "log/log.h"
 #include "net/listen.h"
 #include "serve/reply.h"
@@ -17,7 +20,6 @@ enum {
     ACCEPT_PER_TURN = 64, /* so that others get a turn too */
     OTHER_BLOCKS = 1024,  /* and 4 a client: input, replies, envelopes */
     TRIM_MS = 1000,       /* slabs of bodies unused for so long go back */
-    STOP_WITHIN_MS = 30000,
     LAST_WORDS_MS = 1000, /* of those who only have to read a 421 */
     GATHER_TURNS = 6,     /* and not beyond so many messages: */
     GATHER_ENOUGH = 16,
@@ -290,10 +292,11 @@ static bool time_to_go(const struct worker *w, uint64_t *stop_by, bool *silent)
     if (!w->stopping)
         return false;
     if (*stop_by == 0)
-        *stop_by = now + STOP_WITHIN_MS;
+        *stop_by = now + stop_ms(w->conf->stop_timeout, 0);
     if (!*silent && !somebody_talks(w)) {
         *silent = true;
-        *stop_by = now + LAST_WORDS_MS;
+        if (*stop_by > now + LAST_WORDS_MS)
+            *stop_by = now + LAST_WORDS_MS;
     }
     return now >= *stop_by;
 }
@@ -401,9 +404,49 @@ static int open_signals(struct worker *w, struct err *e)
     return loop_watch(w->loop, &w->signal_io, LOOP_READ, e);
 }
 
+/* Other aliases, users or name servers.  The supervisor has checked them: a
+ * failure is one of memory, and the tables that are there go on. */
+static void renew_tables(struct worker *w)
+{
+    struct local *local = NULL;
+    struct err e;
+
+    if (local_open(&local, &w->conf->local, &e) != 0 ||
+        dns_renew(w->dns, w->conf, &e) != 0) {
+        log_err(LOG_ERROR, "serve.tables", &e);
+        local_close(&local);
+        return;
+    }
+    local_close(&w->local);
+    w->local = local;
+}
+
+static void on_line(struct loop_io *io, unsigned ready)
+{
+    struct worker *w = LOOP_ENTRY(io, struct worker, line_io);
+    char message[LINE_MAX_TEXT];
+    bool renew = false;
+    int fd, rc;
+
+    (void)ready;
+    while ((rc = line_receive(io->fd, message, &fd)) > 0) {
+        bool is_file = handdown_accept(message, fd);
+        if (!is_file && fd >= 0)
+            close(fd);
+        renew |= is_file;
+    }
+    if (renew)
+        renew_tables(w);
+    if (rc < 0)
+        (void)loop_watch(w->loop, io, 0, NULL);
+}
+
 static int worker_open(struct worker *w, struct err *e)
 {
     if (open_parts(w, e) != 0 || open_signals(w, e) != 0)
+        return -1;
+    w->line_io.fn = on_line;
+    if (loop_watch(w->loop, &w->line_io, LOOP_READ, e) != 0)
         return -1;
     for (size_t i = 0; i < w->shared->nlisten; i++) {
         w->listener[i].worker = w;
@@ -452,7 +495,7 @@ static void worker_close(struct worker *w)
     serve_env_close(&w->sessions_env);
 }
 
-void worker_main(const struct serve_shared *shared, unsigned row)
+void worker_main(const struct serve_shared *shared, unsigned row, int line)
 {
     struct worker *w = calloc(1, sizeof *w);
     struct err e = { ERR_TEMP, 0, "no memory" };
@@ -463,6 +506,7 @@ void worker_main(const struct serve_shared *shared, unsigned row)
     w->conf = shared->conf;
     w->shared = shared;
     w->row = row;
+    w->line_io.fd = line;
     list_init(&w->sessions);
     list_init(&w->dead);
     if (worker_open(w, &e) == 0) {

@@ -1,7 +1,9 @@
 /* log_rig.c - collectors and writers as children, for the tests of the log. */
 #include "log_rig.h"
 
+#include "base/line.h"
 #include "log/collector.h"
+#include "log/logfile.h"
 #include "log/msgqueue.h"
 
 #include <check.h>
@@ -121,16 +123,50 @@ static void errors_to_file(const struct rig *r)
     close(fd);
 }
 
+/* To the collector that was started last. */
+static int last_line = -1;
+
+static int collect(const struct rig *r, int its_line)
+{
+    struct log_collect o = { .queue_dir = r->dir,
+                             .file = r->file,
+                             .line = its_line,
+                             .linger_ms = 5000 };
+    struct err e;
+
+    o.fd = logfile_open(r->file, 0, &e);
+    return o.fd >= 0 && log_collect(&o, &e) == 0 ? 0 : 1;
+}
+
+void rig_reopen(const struct rig *r, pid_t collector)
+{
+    struct log_collect o = { .file = r->file };
+    struct err e;
+
+    o.fd = logfile_open(r->file, 0, &e);
+    ck_assert_int_ge(o.fd, 0);
+    ck_assert_int_eq(log_hand_over(last_line, &o, LOG_INFO, LOG_TEXT, &e), 0);
+    close(o.fd);
+    kill(collector, SIGHUP);
+}
+
 pid_t rig_collect(const struct rig *r, const struct fs_ops *ops)
 {
+    int end[2];
+
+    if (last_line >= 0)
+        close(last_line);
+    ck_assert_int_eq(line_pair(end, NULL), 0);
+    last_line = end[0];
     pid_t pid = fork();
 
     if (pid == 0) { /* says nothing to Check: it may be killed in that */
-        struct err e;
         errors_to_file(r);
         fs_replace(ops);
-        _exit(log_collect(r->dir, r->file, &e) == 0 ? 0 : 1);
+        close(last_line);
+        _exit(collect(r, end[1]));
     }
+    close(end[1]);
     ck_assert(pid >= 0);
     RIG_UNTIL(log_collector_alive(r->dir) || rig_over(pid));
     return pid;

@@ -27,6 +27,9 @@ bool rig_memory_exists(const struct rig *r);
  * when it holds the lock, or has ended. */
 pid_t rig_collect(const struct rig *r, const struct fs_ops *ops);
 
+/* Hand the file over to it anew, as the supervisor does. */
+void rig_reopen(const struct rig *r, pid_t collector);
+
 /* A process that writes lines `first` to `last` - 1 of writer number w,
  * flushing after every `turn`, and closes the log. */
 struct lines {

@@ -21,7 +21,7 @@ from processes import fill_queue, find, is_pending, owner, roles, \
 HARMLESS = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE,
             signal.SIGCHLD, signal.SIGALRM, signal.SIGWINCH, signal.SIGURG,
             signal.SIGSTOP]
-FORCED = 60  # seconds; a service is killed after 45
+FORCED = 30  # seconds; a service is killed one after stop_timeout
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_storm_of_signals(mta, sink, dns, seed):
     """Whoever gets them: nobody dies, no client notices."""
     m = loaded(mta, sink, dns)
     workers(m)
-    first = [find(m, x) for x in ("serve", "send", "log")]
+    log = find(m, "log")
     seen = set()
     chance = random.Random(seed)
     clients = begin(m, seed)
@@ -95,7 +95,7 @@ def test_storm_of_signals(mta, sink, dns, seed):
         name = chance.choice(sorted(now))
         disturb(chance.choice(now[name]), chance.choice(HARMLESS), chance)
         time.sleep(chance.random() * 0.02)  # a random moment
-    assert [find(m, "serve"), find(m, "log")] == [first[0], first[2]]
+    assert find(m, "log") == log  # of the others there are new generations
     key = sysv_key(m)
     a = settle(m, clients, sink)
     assert a.unknown == 0 and len(a.acked) > 20

@@ -82,7 +82,10 @@ START_TEST(second_collector_is_refused)
     ck_assert(!log_collector_alive(rig.dir));
     pid_t c = rig_collect(&rig, NULL);
     ck_assert(log_collector_alive(rig.dir));
-    ck_assert_int_eq(log_collect(rig.dir, rig.file, &e), -1);
+    const struct log_collect o = {
+        .queue_dir = rig.dir, .file = "-", .fd = STDOUT_FILENO, .line = -1
+    };
+    ck_assert_int_eq(log_collect(&o, &e), -1);
     ck_assert_int_eq(e.sys, EWOULDBLOCK);
     ck_assert_int_eq(rig_end(c, SIGTERM), 0);
     ck_assert(!log_collector_alive(rig.dir));
@@ -372,7 +375,7 @@ START_TEST(reopens_on_sighup)
     pid_t w = rig_write(&rig, &l);
     RIG_UNTIL(rig_size(rig.file) > 10000);
     ck_assert_int_eq(rename(rig.file, old), 0);
-    kill(c, SIGHUP);
+    rig_reopen(&rig, c);
     RIG_UNTIL(rig_size(rig.file) > 0);
     ck_assert_int_eq(rig_wait(w), 0);
     ck_assert_int_eq(rig_end(c, SIGTERM), 0);
@@ -389,7 +392,7 @@ START_TEST(reopens_when_idle)
     pid_t c = rig_collect(&rig, NULL);
     RIG_UNTIL(rig_contains(rig.file, "log.start"));
     ck_assert_int_eq(rename(rig.file, old), 0);
-    kill(c, SIGHUP);
+    rig_reopen(&rig, c);
     RIG_UNTIL(rig_contains(rig.file, "log.reopen"));
     ck_assert_int_eq(rig_end(c, SIGTERM), 0);
 }
@@ -411,7 +414,7 @@ START_TEST(moves_from_full_disk)
     RIG_UNTIL(rig_contains(rig.errors, "error log.stuck"));
     ck_assert_uint_eq(rig_size(rig.file), 5000);
     ck_assert_int_eq(rename(rig.file, old), 0);
-    kill(c, SIGHUP);
+    rig_reopen(&rig, c);
     RIG_UNTIL(access(rig.file, F_OK) == 0);
     make_space();
     ck_assert_int_eq(rig_end(c, SIGTERM), 0);

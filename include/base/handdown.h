@@ -1,0 +1,51 @@
+/* base/handdown.h - files of settings, opened by the supervisor alone.
+ *
+ * The supervisor takes a copy of each file that settings name (aliases,
+ * users, resolv.conf).  Processes that it forks inherit the set and read the
+ * copies: all of them see the octets that were checked, a file may be one
+ * that only root can read, and none of them opens a file by name.  A copy
+ * never changes; a later one replaces it, and comes to a running process over
+ * its line (base/line.h).
+ *
+ * A command without a supervisor has no set: there handdown_read() opens the
+ * file. */
+#ifndef MTA_BASE_HANDDOWN_H
+#define MTA_BASE_HANDDOWN_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { HANDDOWN_MAX = 16, HANDDOWN_BYTES_MAX = 64 * 1024 * 1024 };
+
+struct handdown; /* a set of copies */
+
+int handdown_new(struct handdown **set, struct err *e);
+void handdown_free(struct handdown **set); /* accepts NULL */
+
+/* Copy the file into the set.  One that does not exist is taken as such: an
+ * error for its reader, which may do without it. */
+int handdown_take(struct handdown *set, const char *path, struct err *e);
+
+/* Is a file another one now than when it was copied, and the same as at the
+ * last call: is it written, and not being written? */
+bool handdown_is_stale(struct handdown *set);
+
+/* Keep the copies: not stale before a file changes again. */
+void handdown_keep(struct handdown *set);
+
+/* This process reads from the set from now on; NULL: from files. */
+void handdown_use(struct handdown *set);
+
+/* All of a file, with a NUL at its end that is not counted in *n.  The caller
+ * frees *text. */
+int handdown_read(char **text, size_t *n, const char *path, struct err *e);
+
+/* Send all copies to a process. */
+int handdown_send(const struct handdown *set, int line, struct err *e);
+
+/* There: put what a message of the line brought into the set in use, which
+ * then owns fd.  False: the message is of another kind. */
+bool handdown_accept(const char *message, int fd);
+#endif

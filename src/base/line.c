@@ -1,0 +1,89 @@
+#include "base/line.h"
+
+#include "base/os.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Room for one descriptor, aligned as a header of control data must be. */
+union control {
+    struct cmsghdr align;
+    char room[CMSG_SPACE(sizeof(int))];
+};
+
+int line_pair(int end[2], struct err *e)
+{
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, end) != 0)
+        return err_set(e, ERR_TEMP, errno, "make a pair of sockets");
+    for (int i = 0; i < 2; i++)
+        if (os_nonblock(end[i]) != 0 || os_cloexec(end[i]) != 0) {
+            err_set(e, ERR_TEMP, errno, "prepare a pair of sockets");
+            close(end[0]);
+            close(end[1]);
+            return -1;
+        }
+    return 0;
+}
+
+int line_send(int line, const char *text, int fd, struct err *e)
+{
+    union control control;
+    struct iovec v = { (char *)(uintptr_t)text, strlen(text) };
+    struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+    ssize_t n;
+
+    if (fd >= 0) {
+        memset(&control, 0, sizeof control);
+        m.msg_control = &control;
+        m.msg_controllen = sizeof control;
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof fd);
+        memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    }
+    do
+        n = sendmsg(line, &m, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n >= 0 ? 0 : err_set(e, ERR_TEMP, errno, "send to another process");
+}
+
+static int descriptor_of(struct msghdr *m)
+{
+    struct cmsghdr *c = CMSG_FIRSTHDR(m);
+    int fd = -1;
+
+    if (c != NULL && c->cmsg_level == SOL_SOCKET &&
+        c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof fd))
+        memcpy(&fd, CMSG_DATA(c), sizeof fd);
+    return fd;
+}
+
+int line_receive(int line, char text[LINE_MAX_TEXT], int *fd)
+{
+    union control control;
+    struct iovec v = { text, LINE_MAX_TEXT - 1 };
+    struct msghdr m = { .msg_iov = &v,
+                        .msg_iovlen = 1,
+                        .msg_control = &control,
+                        .msg_controllen = sizeof control };
+    ssize_t n;
+
+    *fd = -1;
+    do
+        n = recvmsg(line, &m, 0);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return errno == EAGAIN ? 0 : -1;
+    if (n == 0)
+        return -1;
+    text[n] = '\0';
+    *fd = descriptor_of(&m);
+    if (*fd >= 0 && os_cloexec(*fd) != 0) {
+        close(*fd);
+        *fd = -1;
+    }
+    return 1;
+}

@@ -1,0 +1,260 @@
+#include "cli/setup.h"
+
+#include "base/os.h"
+#include "dns/resolver.h"
+#include "log/logfile.h"
+#include "net/listen.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { BACKLOG = 1024 };
+
+/* --- files ------------------------------------------------------------- */
+
+/* Those that server and sender read; what is in them is checked later. */
+static int take_files(struct handdown **set, const struct conf *c,
+                      struct err *e)
+{
+    const struct conf_local *l = &c->local;
+
+    *set = NULL;
+    if (handdown_new(set, e) != 0)
+        return -1;
+    if ((l->aliases[0] == '\0' || handdown_take(*set, l->aliases, e) == 0) &&
+        (l->users.source != CONF_USERS_FILE ||
+         handdown_take(*set, l->users.path, e) == 0) &&
+        (c->dns.servers.n > 0 || handdown_take(*set, DNS_RESOLV_CONF, e) == 0))
+        return 0;
+    handdown_free(set);
+    return -1;
+}
+
+static int check_files(struct handdown *next, const struct conf *c,
+                       struct handdown *in_force, struct err *e)
+{
+    handdown_use(next);
+    int rc = worker_check(c, e);
+    if (rc != 0)
+        handdown_use(in_force);
+    return rc;
+}
+
+int setup_watch(struct setup *s, struct err *e)
+{
+    struct handdown *next;
+
+    if (!handdown_is_stale(s->files))
+        return 0;
+    if (take_files(&next, &s->conf, e) != 0 ||
+        check_files(next, &s->conf, s->files, e) != 0) {
+        handdown_free(&next);
+        handdown_keep(s->files);
+        return -1;
+    }
+    handdown_free(&s->files);
+    s->files = next;
+    return 1;
+}
+
+/* --- the log file ------------------------------------------------------ */
+
+void setup_as_user(const struct setup *s)
+{
+    if (geteuid() != 0 || s->uid == (uid_t)-1)
+        return;
+    if (s->gid != (gid_t)-1)
+        (void)!setegid(s->gid);
+    (void)!seteuid(s->uid);
+}
+
+void setup_as_started(void)
+{
+    if (getuid() == 0 && geteuid() != 0)
+        (void)!seteuid(0);
+    if (getgid() != getegid())
+        (void)!setegid(getgid());
+}
+
+/* As the user first: a link in a directory of that user then leads to no
+ * file of another's.  As root where the user may not open it, and then
+ * through no link, symbolic or hard. */
+int setup_open_log(struct setup *s, struct err *e)
+{
+    struct stat st;
+
+    setup_as_user(s);
+    int fd = logfile_open(s->conf.log.file, 0, e);
+    bool other = geteuid() != getuid();
+    setup_as_started();
+    if (fd < 0 && other) {
+        fd = logfile_open(s->conf.log.file, O_NOFOLLOW, e);
+        if (fd >= 0 && (fstat(fd, &st) != 0 || st.st_nlink > 1)) {
+            close(fd);
+            return err_set(e, ERR_PERM, 0, "log file %s is a link",
+                           s->conf.log.file);
+        }
+    }
+    if (fd < 0)
+        return -1;
+    setup_close_log(s);
+    s->log_fd = fd;
+    return 0;
+}
+
+void setup_close_log(struct setup *s)
+{
+    if (s->log_fd > STDERR_FILENO)
+        close(s->log_fd);
+    s->log_fd = -1;
+}
+
+/* --- listening sockets --------------------------------------------------- */
+
+static int socket_at(const struct setup *s, const struct addr *a)
+{
+    for (size_t i = 0; s != NULL && i < s->nlisten; i++)
+        if (s->listen_fd[i] >= 0 && addr_eq(&s->listen_at[i], a))
+            return s->listen_fd[i];
+    return -1;
+}
+
+/* What was killed just now may hold the port for a moment; not at a reload. */
+static int bind_at(const struct addr *a, bool patient, uint64_t *until,
+                   struct err *e)
+{
+    int fd;
+
+    do
+        fd = net_listen(a, BACKLOG, e);
+    while (fd < 0 && e->sys == EADDRINUSE && patient && os_again(until));
+    return fd;
+}
+
+static int open_listen(struct setup *s, const struct setup *now,
+                       const struct setup *next, struct err *e)
+{
+    const struct conf_listeners *l = &s->conf.serve.listen;
+    uint64_t until = 0; /* one patience for all of them */
+    bool any = false;
+
+    if (l->n > LISTEN_MAX)
+        return err_set(e, ERR_USAGE, 0, "serve.listen: more than %d addresses",
+                       LISTEN_MAX);
+    for (size_t i = 0; i < l->n; i++) {
+        struct addr *a = &s->listen_at[i];
+        *a = l->item[i].addr;
+        int fd = socket_at(now, a);
+        if (fd < 0)
+            fd = socket_at(next, a);
+        if (fd < 0)
+            fd = bind_at(a, now == NULL, &until, e);
+        /* A host without IPv6 still serves its IPv4. */
+        if (fd < 0 && (e->sys != EAFNOSUPPORT || l->n == 1))
+            return conf_fault(&s->conf, "serve.listen", e);
+        s->listen_fd[s->nlisten++] = fd;
+        any |= fd >= 0;
+    }
+    return any ? 0
+               : err_set(e, ERR_USAGE, 0, "serve.listen: nothing to listen on");
+}
+
+static void close_listen(struct setup *s, const struct setup *a,
+                         const struct setup *b)
+{
+    for (size_t i = 0; i < s->nlisten; i++)
+        if (s->listen_fd[i] >= 0 && socket_at(a, &s->listen_at[i]) < 0 &&
+            socket_at(b, &s->listen_at[i]) < 0)
+            close(s->listen_fd[i]);
+    s->nlisten = 0;
+}
+
+void setup_close_listen(struct setup *s)
+{
+    close_listen(s, NULL, NULL);
+}
+
+/* --- all of it ----------------------------------------------------------- */
+
+static int may_become(const struct setup *s, struct err *e)
+{
+    if (s->uid == (uid_t)-1 || geteuid() == 0 || geteuid() == s->uid)
+        return 0;
+    return err_set(e, ERR_PERM, 0, "only root can start as user %s",
+                   s->conf.user);
+}
+
+/* All but the listening sockets. */
+static int open_all(struct setup *s, const struct setup *now, struct err *e)
+{
+    struct handdown *in_force = now != NULL ? now->files : NULL;
+
+    if (os_find_ids(s->conf.user, s->conf.group, &s->uid, &s->gid, e) != 0 ||
+        may_become(s, e) != 0 || take_files(&s->files, &s->conf, e) != 0 ||
+        check_files(s->files, &s->conf, in_force, e) != 0)
+        return -1;
+    if (now != NULL)
+        handdown_use(now->files); /* until s comes into force */
+    return now != NULL && strcmp(now->conf.log.file, s->conf.log.file) == 0
+               ? 0
+               : setup_open_log(s, e);
+}
+
+int setup_start(struct setup *s, struct options *o, bool listens, struct err *e)
+{
+    *s = (struct setup){ .log_fd = -1, .conf = o->conf };
+    memset(&o->conf, 0, sizeof o->conf);
+    return listens && open_listen(s, NULL, NULL, e) != 0 ? -1
+                                                         : open_all(s, NULL, e);
+}
+
+static int keeps(const char *key, const char *now, const char *next,
+                 struct err *e)
+{
+    return strcmp(now, next) == 0
+               ? 0
+               : err_set(e, ERR_USAGE, 0,
+                         "%s: '%s' needs a new start; '%s' is in force", key,
+                         next, now);
+}
+
+int setup_reload(struct setup *s, const struct options *o,
+                 const struct setup *now, const struct setup *next,
+                 struct err *e)
+{
+    const struct conf *have = &now->conf, *want = &s->conf;
+
+    *s = (struct setup){ .log_fd = -1 };
+    if (conf_load(&s->conf, &o->source, e) == 0 &&
+        keeps("queue_dir", have->queue_dir, want->queue_dir, e) == 0 &&
+        keeps("user", have->user, want->user, e) == 0 &&
+        keeps("group", have->group, want->group, e) == 0 &&
+        open_all(s, now, e) == 0 &&
+        (now->nlisten == 0 || open_listen(s, now, next, e) == 0))
+        return 0;
+    setup_free(s, now, next);
+    return -1;
+}
+
+void setup_adopt(struct setup *now, struct setup *next)
+{
+    if (next->log_fd < 0) {
+        next->log_fd = now->log_fd;
+        now->log_fd = -1;
+    }
+    setup_free(now, next, NULL);
+    *now = *next;
+    *next = (struct setup){ .log_fd = -1 };
+    handdown_use(now->files);
+}
+
+void setup_free(struct setup *s, const struct setup *a, const struct setup *b)
+{
+    close_listen(s, a, b);
+    setup_close_log(s);
+    handdown_free(&s->files);
+    conf_free(&s->conf);
+}
