@@ -89,41 +89,41 @@ struct serve_transaction {
                 1]; /* room of the first recipient: most have one */
 };
 
-/* *count goes up, and down again in serve_transaction_free(). */
+/* *count goes up, and down again in serve_transaction_free(), which accepts
+ * NULL and removes a large segment. */
 struct serve_transaction *serve_transaction_new(struct pool *blocks,
                                                 struct spool_writer *w,
                                                 struct span reverse_path,
                                                 unsigned *count);
-void serve_transaction_free(
-    struct serve_transaction **d); /* accepts NULL; a large segment goes */
+void serve_transaction_free(struct serve_transaction **t);
 
 /* One more field of the envelope, one more recipient.  -1: memory is short;
  * nothing was added. */
-int serve_transaction_add_field(struct serve_transaction *d,
+int serve_transaction_add_field(struct serve_transaction *t,
                                 enum spool_field type, struct span s);
-int serve_transaction_add_remote(struct serve_transaction *d,
+int serve_transaction_add_remote(struct serve_transaction *t,
                                  struct span address);
-int serve_transaction_add_local(struct serve_transaction *d,
+int serve_transaction_add_local(struct serve_transaction *t,
                                 const char *mailbox, struct span address);
 
-/* The next recipient; NULL: no memory.  The last one may be taken back. */
-struct serve_recipient *
-serve_transaction_add_recipient(struct serve_transaction *d,
-                                struct span address);
-void serve_transaction_drop_recipient(struct serve_transaction *d);
-void serve_transaction_settle(struct serve_transaction *d,
+/* The next recipient; -1: no memory.  The last one may be taken back. */
+int serve_transaction_add_recipient(struct serve_transaction *t,
+                                    struct span address);
+void serve_transaction_drop_recipient(struct serve_transaction *t);
+void serve_transaction_settle(struct serve_transaction *t,
                               enum serve_outcome outcome);
 
 /* Begin the body with our trace field. */
-void serve_transaction_begin(struct serve_transaction *d, struct span trace);
+void serve_transaction_begin(struct serve_transaction *t, struct span trace);
 
 /* Take decoded bytes.  Never fails: sets fault and drops the rest.  A text
  * that does not begin with a header field gets an empty line in front, so
  * that its first line cannot become a part of our trace field. */
-void serve_transaction_take(struct serve_transaction *d, const char *p,
+void serve_transaction_take(struct serve_transaction *t, const char *p,
                             size_t n);
-int serve_transaction_keep_body(
-    struct serve_transaction *d); /* -1 with errno */
-struct body serve_transaction_body(const struct serve_transaction *d);
+
+/* Of the mailbox half of the commit; -1 with errno. */
+int serve_transaction_keep_body(struct serve_transaction *t);
+struct body serve_transaction_body(const struct serve_transaction *t);
 const char *serve_transaction_local_address(const struct serve_local *l);
 #endif

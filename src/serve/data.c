@@ -10,41 +10,41 @@
 
 static void write_trace(struct serve_session *s, struct buf *out)
 {
-    const struct serve_transaction *d = s->transaction;
+    const struct serve_transaction *t = s->transaction;
     const struct serve_recipient *first =
-        LIST_ENTRY(d->recipients.next, struct serve_recipient, link);
+        LIST_ENTRY(t->recipients.next, struct serve_recipient, link);
     const struct policy_rdns *rdns = &s->policy.rdns;
     char peer[ADDR_PORT_TEXT] = "", ip[ADDR_TEXT];
 
     addr_text(ip, &s->peer);
     snprintf(peer, sizeof peer, "%s%s", addr_is_v6(&s->peer) ? "IPv6:" : "",
              ip);
-    struct trace t = {
+    struct trace trace = {
         .helo = s->helo,
         .client = peer,
         .client_name = rdns->name,
         .name_confirmed = rdns->name != NULL && rdns->status == FCRDNS_OK,
         .by = s->env->conf->hostname,
-        .with = d->flags & SPOOL_UTF8 ? "UTF8SMTP"
+        .with = t->flags & SPOOL_UTF8 ? "UTF8SMTP"
                 : s->esmtp            ? "ESMTP"
                                       : "SMTP",
-        .id = d->id,
-        .rcpt = d->nrcpt == 1 ? first->address : NULL,
+        .id = t->id,
+        .rcpt = t->nrcpt == 1 ? first->address : NULL,
         .when = clock_wall_us(),
     };
-    trace_received(out, &t);
+    trace_received(out, &trace);
 }
 
 static int add_origin(struct serve_session *s)
 {
-    struct serve_transaction *d = s->transaction;
+    struct serve_transaction *t = s->transaction;
     char ip[ADDR_TEXT];
 
     addr_text(ip, &s->peer);
-    if (serve_transaction_add_field(d, SPOOL_F_SID, span_of(s->sid)) != 0 ||
-        serve_transaction_add_field(d, SPOOL_F_CLIENT, span_of(ip)) != 0)
+    if (serve_transaction_add_field(t, SPOOL_F_SID, span_of(s->sid)) != 0 ||
+        serve_transaction_add_field(t, SPOOL_F_CLIENT, span_of(ip)) != 0)
         return -1;
-    return serve_transaction_add_field(d, SPOOL_F_HELO, span_of(s->helo));
+    return serve_transaction_add_field(t, SPOOL_F_HELO, span_of(s->helo));
 }
 
 static bool give_id(struct serve_session *s)
@@ -61,24 +61,24 @@ static bool give_id(struct serve_session *s)
 
 bool serve_data_open(struct serve_session *s)
 {
-    struct serve_transaction *d = s->transaction;
+    struct serve_transaction *t = s->transaction;
     char text[TRACE_MAX];
     struct buf trace = BUF_ON(text);
 
     if (!give_id(s) || add_origin(s) != 0)
         return false;
     write_trace(s, &trace);
-    serve_transaction_begin(d, buf_span(&trace));
-    d->began = loop_now(s->env->conns->loop);
-    d->dot.normalize = s->trusted && s->env->conf->serve.bare_newline ==
+    serve_transaction_begin(t, buf_span(&trace));
+    t->began = loop_now(s->env->conns->loop);
+    t->dot.normalize = s->trusted && s->env->conf->serve.bare_newline ==
                                          CONF_NEWLINE_NORMALIZE;
     return true;
 }
 
 /* A message cut short by a line end that is not one shows only at the dot. */
-static struct verdict check_faults(const struct serve_transaction *d)
+static struct verdict check_faults(const struct serve_transaction *t)
 {
-    switch (d->fault) {
+    switch (t->fault) {
     case BODY_TOO_BIG: return serve_reject(REPLY_TOO_BIG);
     case BODY_NO_ROOM: return serve_reject(REPLY_NO_ROOM);
     case BODY_LOOPS: return serve_reject(REPLY_TOO_MANY_HOPS);
@@ -86,9 +86,9 @@ static struct verdict check_faults(const struct serve_transaction *d)
     case BODY_BARE_NEWLINE: return serve_reject(REPLY_BARE_NEWLINE);
     case BODY_FINE: break;
     }
-    if (d->dot.nul_dot)
+    if (t->dot.nul_dot)
         return serve_reject(REPLY_NUL_DOT);
-    if ((d->dot.bare_cr || d->dot.bare_lf) && !d->dot.normalize)
+    if ((t->dot.bare_cr || t->dot.bare_lf) && !t->dot.normalize)
         return serve_reject(REPLY_BARE_NEWLINE);
     return (struct verdict){ .kind = VERDICT_PASS };
 }

@@ -161,22 +161,22 @@ struct expansion {
     unsigned targets;
 };
 
-static int add_target(void *ctx, const struct local_target *t)
+static int add_target(void *ctx, const struct local_target *to)
 {
     struct expansion *x = ctx;
-    struct serve_transaction *d = x->s->transaction;
+    struct serve_transaction *t = x->s->transaction;
     long long max = x->s->env->conf->serve.max_recipients;
 
-    if (d->nremote + d->nlocal >= 4 * (unsigned)max)
+    if (t->nremote + t->nlocal >= 4 * (unsigned)max)
         return -1; /* aliases multiply; memory must not */
     x->targets++;
-    return t->kind == LOCAL_MAILBOX
-               ? serve_transaction_add_local(d, t->name, x->address)
-               : serve_transaction_add_remote(d, span_of(t->name));
+    return to->kind == LOCAL_MAILBOX
+               ? serve_transaction_add_local(t, to->name, x->address)
+               : serve_transaction_add_remote(t, span_of(to->name));
 }
 
-/* Guessing of addresses is slowed down, across the sessions of a client, and
- * then ended.  0, or the milliseconds that the reply is held back. */
+/* A client that guesses addresses is slowed down, across its sessions, and
+ * then sent away. */
 static struct verdict reject_unknown(struct serve_session *s)
 {
     unsigned long long max =
@@ -285,7 +285,7 @@ struct verdict serve_rcpt_check(struct serve_session *s)
         v = policy_ask(&s->policy, POLICY_RCPT);
     if (v.kind != VERDICT_PASS)
         return v;
-    if (serve_transaction_add_recipient(s->transaction, a.text) == NULL)
+    if (serve_transaction_add_recipient(s->transaction, a.text) != 0)
         return serve_reject(REPLY_NO_ROOM);
     v = is_ours(s, &a) ? add_local(s, &a) : add_remote(s, &a);
     if (v.kind != VERDICT_PASS)

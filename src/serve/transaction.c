@@ -13,76 +13,76 @@ struct serve_transaction *serve_transaction_new(struct pool *blocks,
                                                 struct span reverse_path,
                                                 unsigned *count)
 {
-    struct serve_transaction *d = calloc(1, sizeof *d);
+    struct serve_transaction *t = calloc(1, sizeof *t);
 
-    if (d == NULL)
+    if (t == NULL)
         return NULL;
-    d->blocks = blocks;
-    d->writer = w;
-    d->count = count;
+    t->blocks = blocks;
+    t->writer = w;
+    t->count = count;
     ++*count;
-    d->kept.fd = -1;
-    d->arrival = clock_wall_us();
-    list_init(&d->recipients);
-    list_init(&d->locals);
-    d->dot = (struct smtp_dot_decoder)SMTP_DOT_DECODER_INIT;
-    d->header = (struct header_scan)HEADER_SCAN_INIT;
-    if (serve_transaction_add_field(d, SPOOL_F_SENDER, reverse_path) != 0)
-        serve_transaction_free(&d);
-    return d;
+    t->kept.fd = -1;
+    t->arrival = clock_wall_us();
+    list_init(&t->recipients);
+    list_init(&t->locals);
+    t->dot = (struct smtp_dot_decoder)SMTP_DOT_DECODER_INIT;
+    t->header = (struct header_scan)HEADER_SCAN_INIT;
+    if (serve_transaction_add_field(t, SPOOL_F_SENDER, reverse_path) != 0)
+        serve_transaction_free(&t);
+    return t;
 }
 
-void serve_transaction_free(struct serve_transaction **dp)
+void serve_transaction_free(struct serve_transaction **tp)
 {
-    struct serve_transaction *d = *dp;
+    struct serve_transaction *t = *tp;
     struct list *l;
 
-    if (d == NULL)
+    if (t == NULL)
         return;
-    spool_large_abort(&d->large);
-    if (d->kept.fd >= 0)
-        close(d->kept.fd);
-    chain_clear(&d->envelope, d->blocks);
-    chain_clear(&d->body, d->bodies);
-    while (d->nrcpt > 0)
-        serve_transaction_drop_recipient(d);
-    while ((l = list_pop(&d->locals)) != NULL)
+    spool_large_abort(&t->large);
+    if (t->kept.fd >= 0)
+        close(t->kept.fd);
+    chain_clear(&t->envelope, t->blocks);
+    chain_clear(&t->body, t->bodies);
+    while (t->nrcpt > 0)
+        serve_transaction_drop_recipient(t);
+    while ((l = list_pop(&t->locals)) != NULL)
         free(LIST_ENTRY(l, struct serve_local, link));
-    --*d->count;
-    free(d);
-    *dp = NULL;
+    --*t->count;
+    free(t);
+    *tp = NULL;
 }
 
-int serve_transaction_add_field(struct serve_transaction *d,
+int serve_transaction_add_field(struct serve_transaction *t,
                                 enum spool_field type, struct span s)
 {
-    return spool_envelope_add(&d->envelope, d->blocks, type, s) ? 0 : -1;
+    return spool_envelope_add(&t->envelope, t->blocks, type, s) ? 0 : -1;
 }
 
-int serve_transaction_add_remote(struct serve_transaction *d,
+int serve_transaction_add_remote(struct serve_transaction *t,
                                  struct span address)
 {
-    if (serve_transaction_add_field(d, SPOOL_F_RCPT, address) != 0)
+    if (serve_transaction_add_field(t, SPOOL_F_RCPT, address) != 0)
         return -1;
-    d->nremote++;
+    t->nremote++;
     return 0;
 }
 
-static bool has_local(const struct serve_transaction *d, const char *mailbox)
+static bool has_local(const struct serve_transaction *t, const char *mailbox)
 {
-    for (struct list *l = d->locals.next; l != &d->locals; l = l->next)
+    for (struct list *l = t->locals.next; l != &t->locals; l = l->next)
         if (strcmp(LIST_ENTRY(l, struct serve_local, link)->name, mailbox) == 0)
             return true;
     return false;
 }
 
 /* Each mailbox gets one copy, however many of its addresses were named. */
-int serve_transaction_add_local(struct serve_transaction *d,
+int serve_transaction_add_local(struct serve_transaction *t,
                                 const char *mailbox, struct span address)
 {
     size_t n = strlen(mailbox);
 
-    if (has_local(d, mailbox))
+    if (has_local(t, mailbox))
         return 0;
     struct serve_local *l = malloc(sizeof *l + n + 1 + address.n + 1);
     if (l == NULL)
@@ -91,8 +91,8 @@ int serve_transaction_add_local(struct serve_transaction *d,
     memcpy(l->name, mailbox, n + 1);
     memcpy(l->name + n + 1, address.p, address.n);
     l->name[n + 1 + address.n] = '\0';
-    list_push(&d->locals, &l->link);
-    d->nlocal++;
+    list_push(&t->locals, &l->link);
+    t->nlocal++;
     return 0;
 }
 
@@ -101,137 +101,136 @@ const char *serve_transaction_local_address(const struct serve_local *l)
     return l->name + strlen(l->name) + 1;
 }
 
-struct serve_recipient *
-serve_transaction_add_recipient(struct serve_transaction *d,
-                                struct span address)
+int serve_transaction_add_recipient(struct serve_transaction *t,
+                                    struct span address)
 {
-    struct serve_recipient *r = (void *)d->first;
+    struct serve_recipient *r = (void *)t->first;
 
-    if (d->nrcpt > 0 || sizeof *r + address.n + 1 > sizeof d->first)
+    if (t->nrcpt > 0 || sizeof *r + address.n + 1 > sizeof t->first)
         r = malloc(sizeof *r + address.n + 1);
     if (r == NULL)
-        return NULL;
+        return -1;
     *r = (struct serve_recipient){ .outcome = RECIPIENT_ACCEPTED };
     memcpy(r->address, address.p, address.n);
     r->address[address.n] = '\0';
-    list_push(&d->recipients, &r->link);
-    d->nrcpt++;
-    return r;
+    list_push(&t->recipients, &r->link);
+    t->nrcpt++;
+    return 0;
 }
 
-void serve_transaction_drop_recipient(struct serve_transaction *d)
+void serve_transaction_drop_recipient(struct serve_transaction *t)
 {
     struct serve_recipient *r =
-        LIST_ENTRY(d->recipients.prev, struct serve_recipient, link);
+        LIST_ENTRY(t->recipients.prev, struct serve_recipient, link);
 
     list_remove(&r->link);
-    if ((void *)r != (void *)d->first)
+    if ((void *)r != (void *)t->first)
         free(r);
-    d->nrcpt--;
+    t->nrcpt--;
 }
 
-void serve_transaction_settle(struct serve_transaction *d,
+void serve_transaction_settle(struct serve_transaction *t,
                               enum serve_outcome outcome)
 {
-    for (struct list *l = d->recipients.next; l != &d->recipients; l = l->next)
+    for (struct list *l = t->recipients.next; l != &t->recipients; l = l->next)
         LIST_ENTRY(l, struct serve_recipient, link)->outcome =
             (unsigned char)outcome;
 }
 
 /* From memory to a segment of its own. */
-static int move_to_large(struct serve_transaction *d)
+static int move_to_large(struct serve_transaction *t)
 {
-    struct spool_submission m = { .id = d->id,
-                                  .arrival = d->arrival,
-                                  .nrcpt = d->nremote,
-                                  .flags = d->flags,
-                                  .envelope = &d->envelope };
+    struct spool_submission m = { .id = t->id,
+                                  .arrival = t->arrival,
+                                  .nrcpt = t->nremote,
+                                  .flags = t->flags,
+                                  .envelope = &t->envelope };
     struct err e;
     struct iovec v;
 
-    if (spool_large_open(&d->large, d->writer, &m, &e) != 0)
+    if (spool_large_open(&t->large, t->writer, &m, &e) != 0)
         return -1;
-    while (d->body.n > 0) {
-        chain_iov(&d->body, 0, &v, 1);
-        if (spool_large_append(d->large, v.iov_base, v.iov_len, &e) != 0)
+    while (t->body.n > 0) {
+        chain_iov(&t->body, 0, &v, 1);
+        if (spool_large_append(t->large, v.iov_base, v.iov_len, &e) != 0)
             return -1;
-        chain_drop(&d->body, d->bodies, v.iov_len);
+        chain_drop(&t->body, t->bodies, v.iov_len);
     }
     return 0;
 }
 
-static int keep(struct serve_transaction *d, const char *p, size_t n)
+static int keep(struct serve_transaction *t, const char *p, size_t n)
 {
     struct err e;
 
-    if (d->large == NULL && d->body.n + n <= BODY_MEMORY &&
-        chain_add(&d->body, d->bodies, p, n)) {
-        d->body_crc = crc32c(d->body_crc, p, n);
+    if (t->large == NULL && t->body.n + n <= BODY_MEMORY &&
+        chain_add(&t->body, t->bodies, p, n)) {
+        t->body_crc = crc32c(t->body_crc, p, n);
         return 0;
     }
-    if (d->large == NULL && move_to_large(d) != 0)
+    if (t->large == NULL && move_to_large(t) != 0)
         return -1;
-    return spool_large_append(d->large, p, n, &e);
+    return spool_large_append(t->large, p, n, &e);
 }
 
-static void drop_body(struct serve_transaction *d, enum body_fault fault)
+static void drop_body(struct serve_transaction *t, enum body_fault fault)
 {
-    d->fault = fault;
-    spool_large_abort(&d->large);
-    chain_clear(&d->body, d->bodies);
+    t->fault = fault;
+    spool_large_abort(&t->large);
+    chain_clear(&t->body, t->bodies);
 }
 
-void serve_transaction_begin(struct serve_transaction *d, struct span trace)
+void serve_transaction_begin(struct serve_transaction *t, struct span trace)
 {
-    if (keep(d, trace.p, trace.n) != 0)
-        drop_body(d, BODY_NO_ROOM);
+    if (keep(t, trace.p, trace.n) != 0)
+        drop_body(t, BODY_NO_ROOM);
 }
 
 /* The first octets wait until they show whether they begin a header. */
-static int keep_first(struct serve_transaction *d, const char *p, size_t n)
+static int keep_first(struct serve_transaction *t, const char *p, size_t n)
 {
-    if (d->header.first == HEADER_UNDECIDED) {
-        memcpy(d->undecided + d->nundecided, p, n);
-        d->nundecided += n;
+    if (t->header.first == HEADER_UNDECIDED) {
+        memcpy(t->undecided + t->nundecided, p, n);
+        t->nundecided += n;
         return 0;
     }
-    d->begun = true;
-    if ((d->header.first == HEADER_NONE && keep(d, "\r\n", 2) != 0) ||
-        (d->nundecided > 0 && keep(d, d->undecided, d->nundecided) != 0))
+    t->begun = true;
+    if ((t->header.first == HEADER_NONE && keep(t, "\r\n", 2) != 0) ||
+        (t->nundecided > 0 && keep(t, t->undecided, t->nundecided) != 0))
         return -1;
-    return keep(d, p, n);
+    return keep(t, p, n);
 }
 
-void serve_transaction_take(struct serve_transaction *d, const char *p,
+void serve_transaction_take(struct serve_transaction *t, const char *p,
                             size_t n)
 {
-    d->size += n;
-    if (d->fault != BODY_FINE || n == 0)
+    t->size += n;
+    if (t->fault != BODY_FINE || n == 0)
         return;
-    if (!d->header.ended)
-        header_scan(&d->header, p, n);
-    if (d->max_size > 0 && d->size > d->max_size)
-        drop_body(d, BODY_TOO_BIG);
-    else if (d->header.received > MAIL_HOPS_MAX)
-        drop_body(d, BODY_LOOPS);
-    else if ((d->dot.bare_cr || d->dot.bare_lf) && !d->dot.normalize)
-        drop_body(d, BODY_BARE_NEWLINE);
-    else if ((d->begun ? keep(d, p, n) : keep_first(d, p, n)) != 0)
-        drop_body(d, BODY_NO_ROOM);
+    if (!t->header.ended)
+        header_scan(&t->header, p, n);
+    if (t->max_size > 0 && t->size > t->max_size)
+        drop_body(t, BODY_TOO_BIG);
+    else if (t->header.received > MAIL_HOPS_MAX)
+        drop_body(t, BODY_LOOPS);
+    else if ((t->dot.bare_cr || t->dot.bare_lf) && !t->dot.normalize)
+        drop_body(t, BODY_BARE_NEWLINE);
+    else if ((t->begun ? keep(t, p, n) : keep_first(t, p, n)) != 0)
+        drop_body(t, BODY_NO_ROOM);
 }
 
 /* A second descriptor, to read the body when the queue has it. */
-int serve_transaction_keep_body(struct serve_transaction *d)
+int serve_transaction_keep_body(struct serve_transaction *t)
 {
-    d->kept = spool_large_body(d->large);
-    d->kept.fd = fcntl(d->kept.fd, F_DUPFD_CLOEXEC, 0);
-    return d->kept.fd < 0 ? -1 : 0;
+    t->kept = spool_large_body(t->large);
+    t->kept.fd = fcntl(t->kept.fd, F_DUPFD_CLOEXEC, 0);
+    return t->kept.fd < 0 ? -1 : 0;
 }
 
-struct body serve_transaction_body(const struct serve_transaction *d)
+struct body serve_transaction_body(const struct serve_transaction *t)
 {
-    if (d->kept.fd >= 0)
-        return d->kept;
-    return d->large != NULL ? spool_large_body(d->large)
-                            : body_of_chain(&d->body, d->body_crc);
+    if (t->kept.fd >= 0)
+        return t->kept;
+    return t->large != NULL ? spool_large_body(t->large)
+                            : body_of_chain(&t->body, t->body_crc);
 }
