@@ -1,7 +1,10 @@
 /* dns/fcrdns.h - the name of a client, confirmed: PTR, then forward.
  *
  * A name counts as confirmed when one of its A/AAAA records is the client's
- * address again.  Up to 4 PTR names are tried. */
+ * address again.  Up to 4 PTR names are tried.  Look-ups for one reverse zone
+ * (/24, IPv6: /48) are limited to a few at a time; more wait for these, and
+ * when one of them finds the servers of the zone silent, all that wait get
+ * FCRDNS_TEMP. */
 #ifndef MTA_DNS_FCRDNS_H
 #define MTA_DNS_FCRDNS_H
 

@@ -1,8 +1,12 @@
 /* dns/query.h - one question on its way, for all that asked it.
  *
- * For the resolver alone: the inside of struct dns.  A query holds at most one
- * descriptor.  Every step is taken from the loop, by its timer or its socket;
- * what goes wrong only sets the timer, so nothing calls back early. */
+ * For src/dns alone: the inside of struct dns.  Every step is taken from the
+ * loop, by a timer or a socket; what goes wrong only sets the timer, so nothing
+ * calls back early.
+ *
+ * A try that timed out is not forgotten: its socket stays open until the query
+ * is over, for the answer of a slow server counts whenever it comes.  A server
+ * that is tried again gets the same datagram from the same socket. */
 #ifndef MTA_DNS_QUERY_H
 #define MTA_DNS_QUERY_H
 
@@ -21,35 +25,49 @@ struct dns {
     struct loop *loop;
     struct dns_servers servers;
     struct dns_cache *cache;
-    struct map map;   /* queries that a new request can join */
-    struct list all;  /* every query */
-    struct list line; /* queries that wait for a descriptor */
+    struct map map;      /* queries that a new request can join */
+    struct list all;     /* every query */
+    struct list line;    /* queries that wait for a descriptor */
+    struct list reverse; /* look-ups of fcrdns.c */
     unsigned timeout_ms, tries;
     size_t running, queries_max;
+    size_t flights;           /* sockets of all queries */
     struct dns_parsed parsed; /* scratch: one answer at a time */
     unsigned char datagram[DNS_DATAGRAM_BYTES];
 };
+
+/* A server that was sent the question. */
+struct dns_flight {
+    struct loop_io io; /* fd -1: none */
+    struct dns_query *query;
+    size_t server;
+    uint16_t id;
+    bool edns;
+};
+
+enum { DNS_FLIGHTS = 3, DNS_WHY_MAX = 400 };
 
 struct dns_query {
     struct map_link link;
     struct list all, line, requests;
     struct dns *dns;
     struct loop_timer timer;
-    struct loop_io udp; /* fd -1: not open */
+    struct dns_flight flight[DNS_FLIGHTS];
+    struct dns_flight *current; /* NULL: the try is one over TCP */
     struct dns_tcp tcp;
     enum dns_type type;
     bool mapped, running, delivering;
     bool bad;   /* a name that cannot be asked */
     bool asked; /* a server has the question: the timer is its deadline */
     bool edns;
-    uint16_t id;
+    uint16_t tcp_id;
     uint32_t ttl;          /* of the CNAMEs so far */
     unsigned hops, tries;  /* CNAMEs followed; tries begun */
     unsigned spent, tried; /* servers: not again; already in this round */
     size_t server;
     char key[DNS_NAME_MAX];  /* what the callers asked */
     char name[DNS_NAME_MAX]; /* what is asked now */
-    char why[160];
+    char why[DNS_WHY_MAX];
 };
 
 struct dns_request {

@@ -2,9 +2,11 @@
  *
  * A stub resolver on the loop: messages are made and parsed by libresolv
  * (res_nmkquery, ns_initparse, ns_parserr, dn_expand), sent and matched here.
- * Several servers, tries in turn, a fresh random port and id for each query,
- * 0x20 is not used; TCP when an answer is truncated; answers that do not fit
- * the question (server, port, id, question section) are ignored, not errors.
+ * Several servers, tries in turn, a random port and id for each query to each
+ * server, 0x20 is not used; the answer to a try that has timed out still counts
+ * while the query lasts; TCP when an answer is truncated; answers that do not
+ * fit the question (server, port, id, question section) are ignored, not
+ * errors.
  * CNAME chains are followed (at most 8).  Positive and negative answers are
  * cached by TTL (RFC 2308: SOA minimum), both bounded.
  *
@@ -54,7 +56,8 @@ struct dns_rr {
 
 struct dns_answer {
     enum dns_status status;
-    const char *why; /* for people: "SERVFAIL from 192.0.2.1"; "" with DNS_OK */
+    const char *why; /* for people: question, server and what came; "" with
+                        DNS_OK */
     uint32_t ttl;    /* seconds that this may be kept; negative ones too */
     size_t n;
     const struct dns_rr *rr;

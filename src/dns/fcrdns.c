@@ -1,10 +1,15 @@
 #include "dns/fcrdns.h"
 
+#include "dns/query.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAMES_MAX = 4 };
+enum {
+    NAMES_MAX = 4,
+    ZONE_MAX = 8 /* look-ups under way for one reverse zone */
+};
 
 struct forward {
     struct fcrdns_query *owner;
@@ -13,7 +18,9 @@ struct forward {
 };
 
 struct fcrdns_query {
+    struct list link; /* in dns->reverse, in the order of their coming */
     struct dns *dns;
+    bool waiting; /* its turn in the zone has not come */
     struct addr client;
     fcrdns_fn *fn;
     void *ctx;
@@ -23,21 +30,87 @@ struct fcrdns_query {
     struct forward forward[NAMES_MAX];
 };
 
-static void drop(struct fcrdns_query *q)
+/* --- zones ---------------------------------------------------------------- */
+
+/* Reverse zones are delegated by /24 (RFC 2317 aside) and by /48: clients of
+ * one whose servers are silent must not take all the places that look-ups
+ * have, or those of other zones wait. */
+static bool same_zone(const struct fcrdns_query *a,
+                      const struct fcrdns_query *b)
+{
+    struct net_cidr zone = { a->client, addr_is_v6(&a->client) ? 48 : 24 };
+
+    return net_cidr_has(&zone, &b->client);
+}
+
+static bool zone_is_full(const struct fcrdns_query *q)
+{
+    unsigned n = 0;
+
+    for (struct list *l = q->dns->reverse.next; l != &q->dns->reverse;
+         l = l->next) {
+        struct fcrdns_query *other = LIST_ENTRY(l, struct fcrdns_query, link);
+        n += !other->waiting && same_zone(q, other);
+    }
+    return n >= ZONE_MAX;
+}
+
+static struct fcrdns_query *next_of_zone(const struct fcrdns_query *q)
+{
+    for (struct list *l = q->dns->reverse.next; l != &q->dns->reverse;
+         l = l->next) {
+        struct fcrdns_query *other = LIST_ENTRY(l, struct fcrdns_query, link);
+        if (other->waiting && same_zone(q, other))
+            return other;
+    }
+    return NULL;
+}
+
+static int ask_ptr(struct fcrdns_query *q, struct err *e);
+
+/* --- the end -------------------------------------------------------------- */
+
+static void free_query(struct fcrdns_query *q)
 {
     dns_cancel(q->query);
     for (size_t i = 0; i < q->names; i++)
         dns_cancel(q->forward[i].query);
+    list_remove(&q->link);
     free(q);
 }
 
 /* The first confirmed name will do; the other look-ups are dropped.  The name
  * lives in q, so the callback comes first. */
+static void give_answer(struct fcrdns_query *q, enum fcrdns_status status,
+                        const char *name)
+{
+    q->fn(q->ctx, status, name);
+    free_query(q);
+}
+
+/* A place in the zone of `left`, which is out of all lists, is free.  If its
+ * servers are silent, those that wait for them have waited long enough. */
+static void pass_place_on(const struct fcrdns_query *left, bool silent)
+{
+    struct fcrdns_query *next;
+
+    while ((silent || !zone_is_full(left)) &&
+           (next = next_of_zone(left)) != NULL) {
+        next->waiting = false;
+        if (silent || ask_ptr(next, NULL) != 0)
+            give_answer(next, FCRDNS_TEMP, "");
+    }
+}
+
 static void finish(struct fcrdns_query *q, enum fcrdns_status status,
                    const char *name)
 {
-    q->fn(q->ctx, status, name);
-    drop(q);
+    struct fcrdns_query left = { .dns = q->dns, .client = q->client };
+    bool silent = status == FCRDNS_TEMP && q->names == 0;
+
+    list_remove(&q->link);
+    give_answer(q, status, name);
+    pass_place_on(&left, silent);
 }
 
 /* Every forward look-up is over and none led back. */
@@ -95,10 +168,18 @@ static void on_ptr(void *ctx, const struct dns_answer *a)
         finish(q, FCRDNS_NO_PTR, "");
 }
 
+static int ask_ptr(struct fcrdns_query *q, struct err *e)
+{
+    char name[80];
+
+    addr_reverse_name(name, sizeof name, &q->client);
+    q->query = dns_ask(q->dns, name, DNS_PTR, on_ptr, q, e);
+    return q->query != NULL ? 0 : -1;
+}
+
 struct fcrdns_query *fcrdns_ask(struct dns *d, const struct addr *client,
                                 fcrdns_fn *fn, void *ctx, struct err *e)
 {
-    char name[80];
     struct fcrdns_query *q = calloc(1, sizeof *q);
 
     if (q == NULL) {
@@ -109,16 +190,22 @@ struct fcrdns_query *fcrdns_ask(struct dns *d, const struct addr *client,
     q->client = *client;
     q->fn = fn;
     q->ctx = ctx;
-    addr_reverse_name(name, sizeof name, client);
-    q->query = dns_ask(d, name, DNS_PTR, on_ptr, q, e);
-    if (q->query != NULL)
-        return q;
-    free(q);
-    return NULL;
+    q->waiting = zone_is_full(q);
+    if (!q->waiting && ask_ptr(q, e) != 0) {
+        free(q);
+        return NULL;
+    }
+    list_push(&d->reverse, &q->link);
+    return q;
 }
 
 void fcrdns_cancel(struct fcrdns_query *q)
 {
-    if (q != NULL)
-        drop(q);
+    if (q == NULL)
+        return;
+    struct fcrdns_query left = { .dns = q->dns, .client = q->client };
+    bool had_place = !q->waiting;
+    free_query(q);
+    if (had_place)
+        pass_place_on(&left, false);
 }

@@ -3,6 +3,7 @@
 #include "base/os.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 enum {
     LAST_MS = 30 * 1000, /* how long a failed server is asked last */
     STARVED_MS = 200,    /* before a socket is tried again */
+    FLIGHTS_EXTRA = 64,  /* sockets of earlier tries, of all queries */
     DATAGRAMS_MAX = 16   /* read in one turn, so a flood starves nobody */
 };
 
@@ -21,23 +23,38 @@ static void on_tcp(struct dns_tcp *t, const unsigned char *msg, size_t n,
 
 /* --- the life of a query ------------------------------------------------ */
 
-static void query_hang_up(struct dns_query *q)
+static void close_flight(struct dns_flight *f)
 {
-    if (q->udp.fd >= 0) {
-        loop_watch(q->dns->loop, &q->udp, 0, NULL);
-        close(q->udp.fd);
-        q->udp.fd = -1;
-    }
+    if (f->io.fd < 0)
+        return;
+    loop_watch(f->query->dns->loop, &f->io, 0, NULL);
+    close(f->io.fd);
+    f->io.fd = -1;
+    f->query->dns->flights--;
+}
+
+static void close_flights(struct dns_query *q)
+{
+    for (size_t i = 0; i < DNS_FLIGHTS; i++)
+        close_flight(&q->flight[i]);
+    q->current = NULL;
+}
+
+/* This try is over; what was sent may be answered yet.  Go on from the loop. */
+static void query_later(struct dns_query *q, uint64_t delay_ms)
+{
     dns_tcp_close(&q->tcp);
     loop_timer_clear(q->dns->loop, &q->timer);
     q->asked = false;
+    loop_timer_set(q->dns->loop, &q->timer, delay_ms);
 }
 
-/* Go on from the loop, as soon as it turns. */
-static void query_later(struct dns_query *q, uint64_t delay_ms)
+static void query_hang_up(struct dns_query *q)
 {
-    query_hang_up(q);
-    loop_timer_set(q->dns->loop, &q->timer, delay_ms);
+    close_flights(q);
+    dns_tcp_close(&q->tcp);
+    loop_timer_clear(q->dns->loop, &q->timer);
+    q->asked = false;
 }
 
 void dns_query_next(struct dns *d)
@@ -82,8 +99,11 @@ struct dns_query *dns_query_new(struct dns *d, const char *name,
     q->dns = d;
     q->type = type;
     q->timer.fn = on_timer;
-    q->udp.fd = -1;
-    q->udp.fn = on_datagram;
+    for (size_t i = 0; i < DNS_FLIGHTS; i++) {
+        q->flight[i].io.fd = -1;
+        q->flight[i].io.fn = on_datagram;
+        q->flight[i].query = q;
+    }
     q->tcp = (struct dns_tcp)DNS_TCP_CLOSED;
     q->tcp.fn = on_tcp;
     q->edns = true;
@@ -111,6 +131,33 @@ struct dns_query *dns_query_find(const struct dns *d, const char *name,
             return q;
     }
     return NULL;
+}
+
+/* --- reasons ------------------------------------------------------------ */
+
+static const char *type_name(enum dns_type t)
+{
+    switch (t) {
+    case DNS_A: return "A";
+    case DNS_PTR: return "PTR";
+    case DNS_MX: return "MX";
+    case DNS_TXT: return "TXT";
+    case DNS_AAAA: return "AAAA";
+    case DNS_TLSA: return "TLSA";
+    }
+    return "?";
+}
+
+static void say(struct dns_query *q, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void say(struct dns_query *q, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(q->why, sizeof q->why, fmt, ap);
+    va_end(ap);
 }
 
 /* --- answers ------------------------------------------------------------ */
@@ -147,11 +194,6 @@ static void finish_failed(struct dns_query *q, enum dns_status status,
 static void finish_found(struct dns_query *q, struct dns_found *found,
                          bool fresh)
 {
-    static const char *const why[] = {
-        [DNS_OK] = "",
-        [DNS_NODATA] = "no records of this type",
-        [DNS_NXDOMAIN] = "no such name in the DNS",
-    };
     if (q->ttl < found->ttl)
         found->ttl = q->ttl;
     for (size_t i = 0; i < found->n; i++)
@@ -160,8 +202,13 @@ static void finish_found(struct dns_query *q, struct dns_found *found,
     if (fresh || q->hops > 0)
         dns_cache_put(q->dns->cache, q->key, q->type, loop_now(q->dns->loop),
                       found);
+    q->why[0] = '\0';
+    if (found->status == DNS_NODATA)
+        say(q, "no %s records for %s", type_name(q->type), q->key);
+    else if (found->status == DNS_NXDOMAIN)
+        say(q, "no such name in the DNS: %s (%s)", q->key, type_name(q->type));
     struct dns_answer a = { .status = found->status,
-                            .why = why[found->status],
+                            .why = q->why,
                             .ttl = found->ttl,
                             .n = found->n,
                             .rr = found->rr };
@@ -170,28 +217,42 @@ static void finish_found(struct dns_query *q, struct dns_found *found,
 
 /* --- tries -------------------------------------------------------------- */
 
-static void say_why(struct dns_query *q, const char *what)
-{
-    char text[ADDR_TEXT];
-
-    addr_text(text, &q->dns->servers.s[q->server].addr);
-    snprintf(q->why, sizeof q->why, "%s from %s", what, text);
-}
-
 enum blame { NOT_SERVER, SERVER_SLOW, SERVER_NO_ANSWER, SERVER_NO_HELP };
 
-/* This try is over; the next begins from the loop.  A server that answered
- * badly or whose port is closed is spent: asking again would be a loop. */
-static void try_failed(struct dns_query *q, const char *what, enum blame blame)
+/* A server that answered badly or whose port is closed is spent: asking again
+ * would be a loop. */
+static void blame_server(struct dns_query *q, size_t server, const char *what,
+                         enum blame blame)
 {
-    struct dns_server *s = &q->dns->servers.s[q->server];
+    struct dns_server *s = &q->dns->servers.s[server];
+    char text[ADDR_PORT_TEXT];
 
-    say_why(q, what);
+    addr_port_text(text, &s->addr);
+    say(q, "%s from %s for %s %s", what, text, q->name, type_name(q->type));
     if (blame == SERVER_NO_HELP || blame == SERVER_NO_ANSWER)
-        q->spent |= 1u << q->server;
+        q->spent |= 1u << server;
     if (blame == SERVER_SLOW || blame == SERVER_NO_ANSWER)
         s->last_until = loop_now(q->dns->loop) + LAST_MS;
+}
+
+/* This try is over; the next begins from the loop. */
+static void try_failed(struct dns_query *q, const char *what, enum blame blame)
+{
+    blame_server(q, q->server, what, blame);
     query_later(q, blame == NOT_SERVER ? STARVED_MS : 0);
+}
+
+/* An earlier try has come to nothing: the current one goes on. */
+static void flight_failed(struct dns_flight *f, const char *what,
+                          enum blame blame)
+{
+    struct dns_query *q = f->query;
+
+    close_flight(f);
+    if (f != q->current)
+        blame_server(q, f->server, what, blame);
+    else
+        try_failed(q, what, blame);
 }
 
 /* Ours to solve, by waiting: the server has done nothing wrong. */
@@ -202,42 +263,75 @@ static enum blame blame_for(int sys)
 
 static void cannot_ask(struct dns_query *q, const struct err *e)
 {
+    close_flights(q); /* what they hold may be what is missing */
     try_failed(q, e->sys != 0 ? strerror(e->sys) : "no descriptor left",
                blame_for(e->sys));
 }
 
-static int make_query(const struct dns_query *q, unsigned char *out)
+/* That of this server; else a free one, or the least recently used. */
+static struct dns_flight *take_flight(struct dns_query *q)
 {
-    struct dns_question question = { q->name, q->type, q->id, q->edns,
-                                     q->hops };
+    struct dns *d = q->dns;
+    struct dns_flight *f = &q->flight[q->tries % DNS_FLIGHTS];
 
-    return dns_message_query(out, &question);
+    for (size_t i = 0; i < DNS_FLIGHTS; i++) {
+        struct dns_flight *g = &q->flight[i];
+        if (g->io.fd >= 0 && g->server == q->server && g->edns == q->edns)
+            return g;
+    }
+    if (d->flights >= d->running + FLIGHTS_EXTRA)
+        close_flights(q);
+    close_flight(f);
+    return f;
+}
+
+static int open_flight(struct dns_flight *f, struct err *e)
+{
+    struct dns_query *q = f->query;
+    struct dns *d = q->dns;
+
+    f->server = q->server;
+    f->edns = q->edns;
+    f->id = (uint16_t)arc4random();
+    f->io.fd = dns_socket(&d->servers.s[f->server].addr, SOCK_DGRAM, e);
+    if (f->io.fd < 0)
+        return -1;
+    d->flights++;
+    return loop_watch(d->loop, &f->io, LOOP_READ, e);
 }
 
 static int ask_udp(struct dns_query *q, struct err *e)
 {
-    unsigned char query[DNS_QUERY_BYTES];
-    int n = make_query(q, query);
+    unsigned char datagram[DNS_QUERY_BYTES];
+    struct dns_flight *f = take_flight(q);
 
+    if (f->io.fd < 0 && open_flight(f, e) != 0)
+        return -1;
+    struct dns_question question = { q->name, q->type, f->id, f->edns,
+                                     q->hops };
+    int n = dns_message_query(datagram, &question);
     if (n < 0)
         return err_set(e, ERR_BUG, EINVAL, "make a DNS query");
-    q->udp.fd = dns_socket(&q->dns->servers.s[q->server].addr, SOCK_DGRAM, e);
-    if (q->udp.fd < 0 || loop_watch(q->dns->loop, &q->udp, LOOP_READ, e) != 0)
-        return -1;
-    if (send(q->udp.fd, query, (size_t)n, MSG_NOSIGNAL) != n)
+    if (send(f->io.fd, datagram, (size_t)n, MSG_NOSIGNAL) != n)
         return err_set(e, ERR_TEMP, errno, "send a DNS query");
+    q->current = f;
     return 0;
 }
 
 static int ask_tcp(struct dns_query *q, struct err *e)
 {
-    unsigned char query[DNS_QUERY_BYTES];
-    int n = make_query(q, query);
+    unsigned char message[DNS_QUERY_BYTES];
 
+    q->current = NULL;
+    q->tcp_id = (uint16_t)arc4random();
+    struct dns_question question = { q->name, q->type, q->tcp_id, q->edns,
+                                     q->hops };
+    int n = dns_message_query(message, &question);
     if (n < 0)
         return err_set(e, ERR_BUG, EINVAL, "make a DNS query");
     return dns_tcp_ask(&q->tcp, q->dns->loop,
-                       &q->dns->servers.s[q->server].addr, query, (size_t)n, e);
+                       &q->dns->servers.s[q->server].addr, message, (size_t)n,
+                       e);
 }
 
 static void ask(struct dns_query *q,
@@ -245,7 +339,8 @@ static void ask(struct dns_query *q,
 {
     struct err e;
 
-    query_hang_up(q);
+    dns_tcp_close(&q->tcp);
+    loop_timer_clear(q->dns->loop, &q->timer);
     if (how(q, &e) != 0) {
         cannot_ask(q, &e);
         return;
@@ -264,7 +359,6 @@ static void begin_try(struct dns_query *q, size_t server)
     q->tried |= bit;
     q->tries++;
     q->server = server;
-    q->id = (uint16_t)arc4random();
     ask(q, ask_udp);
 }
 
@@ -328,11 +422,12 @@ static void on_timer(struct loop_timer *t)
         query_step(q);
 }
 
-/* --- what servers say --------------------------------------------------- */
+/* --- what servers reply -------------------------------------------------- */
 
 /* The rest of a chain is a question of its own, with fresh tries. */
 static void ask_alias(struct dns_query *q, const struct dns_parsed *p)
 {
+    close_flights(q);
     memcpy(q->name, p->name, sizeof q->name);
     q->hops = p->hops;
     if (p->found.ttl < q->ttl)
@@ -342,43 +437,56 @@ static void ask_alias(struct dns_query *q, const struct dns_parsed *p)
     query_later(q, 0);
 }
 
-/* Not a try of its own: the same server, without what it does not know. */
-static void ask_plainly(struct dns_query *q)
+/* Not a try of its own: the same server, in another way. */
+static void ask_again(struct dns_flight *f,
+                      int (*how)(struct dns_query *, struct err *))
 {
-    q->edns = false;
-    q->id = (uint16_t)arc4random();
-    ask(q, ask_udp);
+    struct dns_query *q = f->query;
+
+    close_flight(f);
+    q->server = f->server;
+    ask(q, how);
 }
 
-/* False: nothing that concerns us; go on listening. */
-static bool query_hear(struct dns_query *q, const unsigned char *msg, size_t n,
-                       bool tcp)
+static void answered(struct dns_query *q, struct dns_parsed *p, bool in_time,
+                     size_t server)
 {
-    struct dns_question question = { q->name, q->type, q->id, q->edns,
+    if (in_time)
+        q->dns->servers.s[server].last_until = 0;
+    if (p->verdict == DNS_MSG_LOOP) {
+        say(q, "%s for %s %s", p->why, q->key, type_name(q->type));
+        finish_failed(q, DNS_FAILED, q->why);
+    } else if (p->verdict == DNS_MSG_ALIAS) {
+        ask_alias(q, p);
+    } else {
+        finish_found(q, &p->found, true);
+    }
+}
+
+/* False: nothing that concerns the question; go on listening. */
+static bool flight_input(struct dns_flight *f, size_t n)
+{
+    struct dns_query *q = f->query;
+    struct dns_question question = { q->name, q->type, f->id, f->edns,
                                      q->hops };
     struct dns_parsed *p = &q->dns->parsed;
 
-    dns_message_parse(p, &question, msg, n);
+    dns_message_parse(p, &question, q->dns->datagram, n);
     switch (p->verdict) {
     case DNS_MSG_ALIEN: return false;
-    case DNS_MSG_TRUNCATED:
-        if (tcp)
-            try_failed(q, "truncated answer over TCP", SERVER_NO_HELP);
-        else
-            ask(q, ask_tcp);
-        return true;
-    case DNS_MSG_NO_EDNS: ask_plainly(q); return true;
-    case DNS_MSG_REFUSED: try_failed(q, p->why, SERVER_NO_ANSWER); return true;
-    case DNS_MSG_BROKEN: try_failed(q, p->why, SERVER_NO_HELP); return true;
-    case DNS_MSG_LOOP: finish_failed(q, DNS_FAILED, p->why); return true;
+    case DNS_MSG_TRUNCATED: ask_again(f, ask_tcp); break;
+    case DNS_MSG_NO_EDNS:
+        q->edns = false;
+        ask_again(f, ask_udp);
+        break;
+    case DNS_MSG_REFUSED: flight_failed(f, p->why, SERVER_NO_ANSWER); break;
+    case DNS_MSG_BROKEN: flight_failed(f, p->why, SERVER_NO_HELP); break;
+    case DNS_MSG_LOOP:
     case DNS_MSG_ALIAS:
-    case DNS_MSG_ANSWER: break;
+    case DNS_MSG_ANSWER:
+        answered(q, p, f == q->current && q->asked, f->server);
+        break;
     }
-    q->dns->servers.s[q->server].last_until = 0;
-    if (p->verdict == DNS_MSG_ALIAS)
-        ask_alias(q, p);
-    else
-        finish_found(q, &p->found, true);
     return true;
 }
 
@@ -386,21 +494,21 @@ static bool query_hear(struct dns_query *q, const unsigned char *msg, size_t n,
  * port shows at once as ECONNREFUSED. */
 static void on_datagram(struct loop_io *io, unsigned ready)
 {
-    struct dns_query *q = LOOP_ENTRY(io, struct dns_query, udp);
-    struct dns *d = q->dns;
+    struct dns_flight *f = LOOP_ENTRY(io, struct dns_flight, io);
+    struct dns *d = f->query->dns;
 
     (void)ready;
     for (int i = 0; i < DATAGRAMS_MAX; i++) {
-        ssize_t n = recv(q->udp.fd, d->datagram, sizeof d->datagram, 0);
+        ssize_t n = recv(f->io.fd, d->datagram, sizeof d->datagram, 0);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return;
         if (n < 0) {
-            try_failed(q, strerror(errno), SERVER_NO_ANSWER);
+            flight_failed(f, strerror(errno), SERVER_NO_ANSWER);
             return;
         }
-        if (query_hear(q, d->datagram, (size_t)n, false))
+        if (flight_input(f, (size_t)n))
             return;
     }
 }
@@ -409,11 +517,32 @@ static void on_tcp(struct dns_tcp *t, const unsigned char *msg, size_t n,
                    const char *why)
 {
     struct dns_query *q = LOOP_ENTRY(t, struct dns_query, tcp);
+    struct dns_question question = { q->name, q->type, q->tcp_id, q->edns,
+                                     q->hops };
+    struct dns_parsed *p = &q->dns->parsed;
 
-    if (msg == NULL)
+    if (msg == NULL) {
         try_failed(q, why, SERVER_NO_HELP);
-    else if (!query_hear(q, msg, n, true))
+        return;
+    }
+    dns_message_parse(p, &question, msg, n);
+    switch (p->verdict) {
+    case DNS_MSG_ALIEN:
         try_failed(q, "another answer over TCP", SERVER_NO_HELP);
+        break;
+    case DNS_MSG_TRUNCATED:
+        try_failed(q, "truncated answer over TCP", SERVER_NO_HELP);
+        break;
+    case DNS_MSG_NO_EDNS:
+        q->edns = false;
+        ask(q, ask_udp);
+        break;
+    case DNS_MSG_REFUSED: try_failed(q, p->why, SERVER_NO_ANSWER); break;
+    case DNS_MSG_BROKEN: try_failed(q, p->why, SERVER_NO_HELP); break;
+    case DNS_MSG_LOOP:
+    case DNS_MSG_ALIAS:
+    case DNS_MSG_ANSWER: answered(q, p, true, q->server); break;
+    }
 }
 
 void dns_query_drop(struct dns_query *q)

@@ -28,6 +28,7 @@ int dns_open(struct dns **out, struct loop *l, const struct dns_options *o,
     d->queries_max = or_default(o->queries_max, QUERIES_MAX);
     list_init(&d->all);
     list_init(&d->line);
+    list_init(&d->reverse);
     if (dns_servers_set(&d->servers, o->servers, o->nservers, e) != 0)
         goto out;
     if (dns_cache_new(&d->cache, or_default(o->cache_max, CACHE_MAX), e) != 0)

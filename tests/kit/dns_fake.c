@@ -159,6 +159,13 @@ static void answer(struct fake *f, char how, const struct asked *a,
     say(f, &p, to);
 }
 
+void fake_answer_last(struct fake *f, char how)
+{
+    struct asked a = read_question(&f->last);
+
+    answer(f, how, &a, &f->last_peer);
+}
+
 static char letter(const char *script, unsigned number)
 {
     size_t n = strlen(script);

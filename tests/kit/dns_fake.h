@@ -39,6 +39,8 @@ struct fake {
 
 void fake_start(struct fake *f, struct loop *l, const char *ip,
                 const char *script, const char *tcp_script);
+/* Answer the last question by UDP now, in the way of that letter. */
+void fake_answer_last(struct fake *f, char how);
 void fake_stop(struct fake *f);
 
 /* "127.0.0.1:PORT" of a port that is closed. */

@@ -2,7 +2,9 @@
 name server; clients at 127.0.0.2 ... 127.0.0.10 and ::1."""
 
 import re
+import select
 import socket
+import threading
 import time
 
 import pytest
@@ -226,3 +228,76 @@ def test_client_that_leaves_while_its_name_is_asked_for(dns):
             dns.resume()
         assert rcpt(m, "127.0.0.2")[0] == 250
         assert m.events("serve.worker", state="died") == []
+
+
+class Between:
+    """A name server that asks the real one: deaf for names that end in one of
+    `deaf` (labels, "8.0.127"), and so many seconds late for all others."""
+
+    def __init__(self, dns, deaf=(), late=0.0):
+        self.deaf = [b"".join(bytes([len(x)]) + x.encode()
+                              for x in name.split(".")) for name in deaf]
+        self.late, self.to_come, self.ends = late, [], False
+        host, port = dns.address.rsplit(":", 1)
+        self.front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.front.bind(("127.0.0.1", 0))
+        self.back = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.back.connect((host, int(port)))
+        self.address = "127.0.0.1:%d" % self.front.getsockname()[1]
+        self.thread = threading.Thread(target=self.work)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ends = True
+        self.thread.join()
+        self.front.close()
+        self.back.close()
+
+    def work(self):
+        clients = {}  # by id of the query
+        while not self.ends:
+            ready = select.select([self.front, self.back], [], [], 0.02)[0]
+            if self.front in ready:
+                text, peer = self.front.recvfrom(4096)
+                if not any(x in text for x in self.deaf):
+                    clients[text[:2]] = peer
+                    self.back.send(text)
+            if self.back in ready:
+                text = self.back.recv(4096)
+                self.to_come.append((time.monotonic() + self.late, text))
+            while self.to_come and self.to_come[0][0] <= time.monotonic():
+                text = self.to_come.pop(0)[1]
+                if text[:2] in clients:
+                    self.front.sendto(text, clients[text[:2]])
+
+
+def test_a_slow_name_server_is_heard(dns):
+    """Each answer comes when its try has timed out."""
+    with Between(dns, late=1.3) as slow:
+        with system(slow, "require", dns__timeout="1s",
+                    serve__workers=1) as m:
+            assert rcpt(m, "127.0.0.2")[0] == 250
+            assert rcpt(m, "127.0.0.3")[:2] == (550, "5.7.25")
+            assert rcpt(m, "127.0.0.2")[2] < 1  # from the cache
+
+
+def test_dead_zones_hold_up_no_other(dns):
+    """More clients than there are look-ups at a time, all from two zones whose
+    servers are silent: an honest client does not wait for them."""
+    with Between(dns, deaf=["7.0.127", "8.0.127"]) as server:
+        with system(server, "require", dns__timeout="10s",
+                    serve__workers=1) as m:
+            crowd = [From("127.0.%d.%d" % (7 + i % 2, 1 + i // 2), m.port)
+                     for i in range(300)]
+            for c in crowd:
+                assert c.say("EHLO client.test")[0] == 250
+                c.send("MAIL FROM:<>\r\nRCPT TO:<ann@here.test>\r\n")
+                assert c.reply()[0] == 250
+            code, _, took = rcpt(m, "127.0.0.2")
+            assert code == 250 and took < 3
+            for c in crowd:
+                c.close()
+            assert rcpt(m, "127.0.0.10")[0] == 250

@@ -110,8 +110,8 @@ static const struct {
     const char *why; /* how the reason starts */
 } cases[] = {
     { "good", "g", "", DNS_OK, 1, 0, "" },
-    { "no such name", "x", "", DNS_NXDOMAIN, 1, 0, "no such name" },
-    { "no such records", "n", "", DNS_NODATA, 1, 0, "no records" },
+    { "no such name", "x", "", DNS_NXDOMAIN, 1, 0, "no such name in the DNS: a.test (A)" },
+    { "no such records", "n", "", DNS_NODATA, 1, 0, "no A records for a.test" },
     { "silent", ".", "", DNS_FAILED, 3, 0, "timed out" },
     { "silent at first", "..g", "", DNS_OK, 3, 0, "" },
     { "wrong id", "ig", "", DNS_OK, 2, 0, "" },
@@ -121,8 +121,8 @@ static const struct {
     { "lies before the truth", "b", "", DNS_OK, 1, 0, "" },
     { "half a header is no answer", "hg", "", DNS_OK, 2, 0, "" },
     { "late answer", ".l", "", DNS_OK, 2, 0, "" },
-    { "SERVFAIL", "s", "", DNS_FAILED, 1, 0, "SERVFAIL from 127.0.0.1" },
-    { "REFUSED", "r", "", DNS_FAILED, 1, 0, "REFUSED from 127.0.0.1" },
+    { "SERVFAIL", "s", "", DNS_FAILED, 1, 0, "SERVFAIL from 127.0.0.1:" },
+    { "REFUSED", "r", "", DNS_FAILED, 1, 0, "REFUSED from 127.0.0.1:" },
     { "malformed", "m", "", DNS_FAILED, 1, 0, "malformed" },
     { "no EDNS", "f", "", DNS_OK, 2, 0, "" },
     { "ring of aliases", "o", "", DNS_FAILED, 1, 0, "too many CNAME" },
@@ -165,6 +165,9 @@ START_TEST(server_misbehaves)
                   "%s: %s", cases[_i].name, got.why);
     if (got.status == DNS_OK)
         ck_assert_str_eq(got.ip, "192.0.2.1");
+    if (got.status == DNS_FAILED)
+        ck_assert_msg(strstr(got.why, " for a.test A") != NULL, "%s: %s",
+                      cases[_i].name, got.why);
     ck_assert_int_eq(got.calls, 1);
     while (fake.tcp.fd >= 0 && tcp[0] != '.')
         loop_turn(loop, 100, NULL);
@@ -214,9 +217,60 @@ START_TEST(nobody_there)
     open_dns(closed, NULL, 3, 0);
     ask_and_wait("a.test");
     ck_assert_int_eq(got.status, DNS_FAILED);
-    ck_assert_msg(strncmp(got.why, "Connection refused from", 23) == 0, "%s",
-                  got.why);
+    char want[200];
+    snprintf(want, sizeof want, "Connection refused from %s for a.test A",
+             closed);
+    ck_assert_str_eq(got.why, want);
     ck_assert_uint_lt(clock_mono_ms() - start, DEADLINE_MS / 2);
+}
+END_TEST
+
+/* A server that is slower than a try: the answer counts when it comes, from
+ * whichever server and to whichever try, and fills the cache. */
+static const struct {
+    const char *name, *second; /* NULL: there is one server */
+    unsigned late;             /* after so many tries */
+    char how;                  /* what the first server says then */
+    bool ok;
+} slow[] = {
+    { "second try of one server", NULL, 2, 'g', true },
+    { "third try of one server", NULL, 3, 'g', true },
+    { "while the second is asked", ".", 2, 'g', true },
+    { "while the first is asked again", ".", 3, 'g', true },
+    { "no such name", ".", 2, 'x', false },
+    { "SERVFAIL, and the second is good", ".g", 2, 's', true },
+};
+
+START_TEST(late_answers_count)
+{
+    unsigned *asked = slow[_i].second == NULL ? &fake.asked : &second.asked;
+
+    try_ms = SHORT_MS;
+    fake_start(&fake, loop, "127.0.0.1", ".", NULL);
+    fake_start(&second, loop, "127.0.0.1",
+               slow[_i].second == NULL ? "." : slow[_i].second, NULL);
+    open_dns(fake.text, slow[_i].second == NULL ? NULL : second.text, 4, 0);
+    int before = open_fds();
+    ck_assert_ptr_nonnull(dns_ask(dns, "a.test", DNS_A, on_answer, NULL, NULL));
+    turn_until(&fake.asked, 1);
+    struct packet first = fake.last;
+    struct addr peer = fake.last_peer;
+    while (fake.asked + second.asked < slow[_i].late)
+        ck_assert_int_ge(loop_turn(loop, 100, NULL), 0);
+    ck_assert_uint_ge(*asked, 1);
+    fake.last = first;
+    fake.last_peer = peer;
+    fake_answer_last(&fake, slow[_i].how);
+    turn_until(&got.calls, 1);
+    ck_assert_msg(got.status == (slow[_i].ok ? DNS_OK : DNS_NXDOMAIN), "%s: %s",
+                  slow[_i].name, got.why);
+    ck_assert_int_eq(open_fds(), before);
+    unsigned sum = fake.asked + second.asked;
+    ask_and_wait("a.test");
+    ck_assert_msg(fake.asked + second.asked == sum, "%s: not in the cache",
+                  slow[_i].name);
+    fake_stop(&fake);
+    fake_stop(&second);
 }
 END_TEST
 
@@ -411,6 +465,7 @@ Suite *dns_resolver_suite(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_loop_test(t, server_misbehaves, 0, COUNT(cases));
     tcase_add_loop_test(t, second_server_helps, 0, COUNT(pairs));
+    tcase_add_loop_test(t, late_answers_count, 0, COUNT(slow));
     tcase_add_test(t, nobody_there);
     tcase_add_test(t, server_on_ipv6);
     tcase_add_test(t, answers_are_cached);
