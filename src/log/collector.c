@@ -35,6 +35,7 @@ struct collector {
     struct msgqueue q;
     struct inflight taken;
     struct logfile out;
+    bool reopened;        /* and that is not in the file yet */
     uint64_t leave_at;    /* 0: not stopping */
     uint64_t stuck_since; /* 0: the file takes what it gets */
     char fault[200];
@@ -198,8 +199,8 @@ static int reopen(struct collector *c, struct err *e)
         return 0; /* the old file goes on */
     }
     snprintf(c->file, sizeof c->file, "%s", path);
-    return c->n == 0 ? SAY(c, e, LOG_INFO, "log.reopen", LS("file", c->file))
-                     : 0;
+    c->reopened = true;
+    return 0;
 }
 
 static void note_fault(struct collector *c, int why)
@@ -424,10 +425,19 @@ static void let_some_gather(const struct collector *c)
         os_pause(GATHER_US);
 }
 
+/* Between two batches. */
+static int say_reopened(struct collector *c, struct err *e)
+{
+    c->reopened = false;
+    return SAY(c, e, LOG_INFO, "log.reopen", LS("file", c->file));
+}
+
 static int run(struct collector *c, struct err *e)
 {
     while (!stopping(c)) {
         if (signals_count(SIGHUP) > 0 && reopen(c, e) != 0)
+            return -1;
+        if (c->reopened && say_reopened(c, e) != 0)
             return -1;
         int got = take(c, 0, e);
         if (got < 0)
