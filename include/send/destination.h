@@ -16,7 +16,7 @@ struct hops {
 struct destination {
     struct map_link link;
     struct list due;  /* rcpt->link */
-    struct list turn; /* in sched->ready, ->unresolved or ->idle */
+    struct list turn; /* in ready, unresolved or idle of struct sched */
     struct sched *sched;
     struct hops *hops;      /* NULL: not known */
     struct answer *outcome; /* of the look-up; NULL: none */
@@ -39,16 +39,34 @@ struct destination_memo {
 };
 
 /* Find or make the destination of one more recipient; destination_release()
- * drops it. NULL: no memory. */
+ * drops it.  NULL: no memory. */
 struct destination *destination_for(struct sched *s, struct span domain);
-void destination_add(struct rcpt *r);            /* it is due now */
-void destination_ready(struct destination *d);   /* put it on the ready list */
-void destination_release(struct destination *d); /* drop one reference */
-bool destination_uses(struct destination *d,
-                      const struct lane *l); /* in its rank now */
-void destination_work(struct sched *s, struct destination *d);
-void destination_detach(struct destination *d); /* out of all waiting lists */
-void destination_flush(struct sched *s);        /* forget failed look-ups */
-void destination_sweep(struct sched *s);        /* free those long idle */
-void destination_free_all(struct sched *s);
+void destination_release(struct destination *d);
+
+/* The recipient is due now. */
+void destination_add(struct rcpt *r);
+
+/* Are its hops, or the outcome of its look-up, known and not expired? */
+bool destination_is_known(struct destination *d);
+
+/* The best rank with a usable lane; -1: none. */
+int destination_rank(struct sched *s, const struct destination *d);
+/* May its mail go to this hop, to this lane, now? */
+bool destination_may_use(struct sched *s, const struct destination *d,
+                         const struct hop *h);
+bool destination_uses(struct destination *d, const struct lane *l);
+/* The lane of that rank with room and the least backlog, or NULL. */
+struct lane *destination_choose(struct sched *s, const struct destination *d,
+                                int rank);
+/* The paused lane that gives the reason when none can be used. */
+const struct lane *destination_blame(const struct destination *d);
+
+/* Out of all lists of waiting hops. */
+void destination_detach(struct destination *d);
+
+/* No recipient is left: keep it for a while. */
+void destination_rest(struct destination *d);
+void destination_sweep(struct sched *s);    /* free those that rested long */
+void destination_flush(struct sched *s);    /* forget failed look-ups */
+void destination_free_all(struct sched *s); /* at the end */
 #endif

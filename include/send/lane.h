@@ -27,6 +27,7 @@ struct lane {
     bool local;          /* our own mailboxes: no session */
     struct list waiting; /* hops of destinations with due mail */
     struct list opening; /* waits for a descriptor */
+    struct list ready;   /* has room for those that wait */
     struct send_session *session;
     struct send_worker *worker;
     unsigned refs;    /* hops */
@@ -48,18 +49,38 @@ struct hop {
     uint8_t rank, host;
 };
 
+/* NULL: no memory. */
 struct lane *lane_get(struct sched *s, const struct addr *peer,
-                      const char *name); /* NULL: no memory */
+                      const char *name);
+struct lane *lane_new_local(struct sched *s, struct send_worker *w);
 void lane_put(struct sched *s, struct lane *l);
+
+/* Not paused; has a session; has room in its window, or may get a session. */
 bool lane_is_up(const struct sched *s, const struct lane *l);
-bool lane_has_room(const struct sched *s, const struct lane *l);
 bool lane_is_open(const struct lane *l);
-void lane_wait(struct sched *s, struct hop *h); /* for room, or a session */
+bool lane_has_room(const struct sched *s, const struct lane *l);
+
+/* Give the delivery to the session, which is opened for it.  -1 with *e: the
+ * delivery is still the caller's. */
 int lane_give(struct sched *s, struct lane *l, struct delivery *j,
               struct err *e);
+
+/* The hop's destination waits for room, or for a session.  lane_next() takes
+ * the first that waits, NULL: none, or no room. */
+void lane_wait(struct sched *s, struct hop *h);
+struct hop *lane_next(struct sched *s, struct lane *l);
+
+/* Nothing can be given now to those that still wait: see that a session is
+ * opened when a descriptor is free. */
+void lane_want_session(struct sched *s, struct lane *l);
+
+/* The next lane that waited for a descriptor, when one is free, or NULL. */
+struct lane *lane_next_opening(struct sched *s);
+
+/* A delivery of nrcpt recipients came back; the session ended. */
 void lane_delivery_back(struct sched *s, struct lane *l, size_t nrcpt);
 void lane_ended(struct sched *s, struct lane *l);
-void lane_flush(struct sched *s);
-struct lane *lane_new_local(struct sched *s, struct send_worker *w);
 
+/* Lift all pauses. */
+void lane_flush(struct sched *s);
 #endif

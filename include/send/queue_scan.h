@@ -8,13 +8,4 @@
 /* Take in what is new in the queue.  1: memory is short, or a message could not
  * be read; a later scan goes on.  -1 with *e: a segment could not be read. */
 int queue_scan(struct sched *s, struct err *e);
-
-/* Mark the recipient as finished; message_sweep() frees it. */
-void rcpt_release(struct sched *s, struct rcpt *r);
-
-/* Seconds until the message expires. */
-uint32_t message_left(const struct sched *s, const struct message *m);
-
-/* Free the finished recipients, and the message after its last one. */
-void message_sweep(struct sched *s, struct message *m);
 #endif

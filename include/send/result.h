@@ -5,11 +5,8 @@
 
 #include "send/sched.h"
 
-/* Takes the delivery. */
+/* Takes the delivery, in which each recipient has its answer. */
 void result_apply(struct sched *s, struct delivery *j);
-
-/* The recipient is due again in so many seconds. */
-void result_later(struct sched *s, struct rcpt *r, uint32_t seconds);
 
 /* Takes the delivery.  Its notices are durable (bounce: the id of the message
  * that reports failures) or, with NULL, could not be written. */

@@ -1,9 +1,11 @@
-/* send/sched.h - the state of the sender's main thread, which its parts share:
+/* send/sched.h - the state of the sender's main thread, which its parts share.
  * For src/send alone.
  *
  *   queue_scan       queue -> messages -> recipients, sorted by destination
+ *   recipients       messages and recipients in memory, from scan to end
  *   destination      due mail of a destination; destination_dns: its hosts
  *   lane             a peer: its session, its window of deliveries, its pauses
+ *   schedule         a turn's work: which due mail goes to which lane
  *   dispatch         message and recipients -> delivery
  *   result           answers -> slots, log, retry queue
  *   slots            slots -> queue
@@ -34,6 +36,9 @@ enum {
     SCHED_MARKS_MAX = 10000, /* slots that the disk did not take yet */
 };
 
+/* Each group has one owner, the file named with it; other files call its
+ * functions.  The ready lists are the only way up: lanes, look-ups and results
+ * put their work there (ready.h), and schedule.c takes it out. */
 struct sched {
     const struct conf *conf;
     struct own_host self;
@@ -43,27 +48,49 @@ struct sched {
     struct local *local;
     struct spool_queue *queue;
     struct spool_writer *writer;
-    struct pool *messages, *rcpts, *blocks, *marks;
-    struct map destinations, lanes;
-    struct destination_memo memo[DESTINATION_MEMOS];
-    struct retry_queue retry_queue;
-    struct message *unread; /* could not be read from the disk */
-    struct list ready;      /* destinations with something to do now */
-    struct list unresolved; /* destinations that wait for a free query */
-    struct list idle;       /* destinations without recipients, oldest first */
-    struct list opening;    /* lanes */
-    unsigned resolving, open_sessions;
-    struct lane *local_lane;
     struct send_worker *worker[SCHED_WORKERS_MAX + 1]; /* the last: mailboxes */
     unsigned nworkers;                                 /* without it */
-    struct list notices; /* deliveries with notices to write */
-    struct list owed;    /* slots that could not be written */
-    uint64_t pending;    /* recipients to be tried, now or later */
-    uint64_t deliveries_out;
     uint64_t start_ms;
-    bool stopping, dirty, finished_some, scan_now;
-    bool no_more; /* new mail found by a scan waits, but for notices */
-    bool unseen;  /* the last scan skipped mail: no memory, or a read error */
+    bool stopping;
+
+    struct {                    /* queue_scan.c */
+        struct message *unread; /* could not be read from the disk */
+        bool wanted;
+        bool closed;     /* new mail found by a scan waits, but for notices */
+        bool incomplete; /* the last one skipped mail: memory, a read error */
+    } scan;
+    struct { /* recipients.c */
+        struct pool *messages, *rcpts;
+        struct retry_queue retry;
+        uint64_t pending; /* recipients to be tried, now or later */
+        bool reclaimable; /* a message ended since the last reclaim */
+    } memory;
+    struct { /* destination.c, destination_dns.c */
+        struct map all;
+        struct destination_memo memo[DESTINATION_MEMOS];
+        struct list unresolved; /* wait for a free query */
+        struct list idle;       /* without recipients, oldest first */
+        unsigned resolving;
+    } destination;
+    struct { /* lane.c */
+        struct map all;
+        struct lane *local;
+        struct list opening; /* wait for a descriptor */
+        unsigned sessions;
+        uint64_t deliveries; /* given to workers and not back */
+    } lane;
+    struct { /* ready.c */
+        struct list destinations, lanes;
+    } ready;
+    struct { /* slots.c */
+        struct pool *pool;
+        struct list unwritten; /* slots that the disk did not take */
+        bool dirty;
+    } slot;
+    struct { /* bounce.c */
+        struct pool *blocks;
+        struct list deliveries; /* with notices to write */
+    } notice;
 };
 
 /* Seconds since the start plus one, monotonic; 0 is never a time. */

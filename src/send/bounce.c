@@ -11,7 +11,7 @@
 #include "base/crc32c.h"
 #include "log/log.h"
 #include "mail/dsn.h"
-#include "send/queue_scan.h"
+#include "send/recipients.h"
 #include "send/result.h"
 #include "send/sched.h"
 #include "spool/submit.h"
@@ -53,7 +53,7 @@ static struct delivery *delivery_at(struct list *l)
 static bool add_field(struct sched *s, struct chain *env, enum spool_field type,
                       const char *text)
 {
-    return spool_envelope_add(env, s->blocks, type, span_of(text));
+    return spool_envelope_add(env, s->notice.blocks, type, span_of(text));
 }
 
 struct sink {
@@ -70,7 +70,7 @@ static bool put(void *ctx, const char *p, size_t n)
     for (size_t i = 0; i < n && !k->eight_bit; i++)
         k->eight_bit = (unsigned char)p[i] >= 0x80;
     k->crc = crc32c(k->crc, p, n);
-    return chain_add(k->to, k->s->blocks, p, n);
+    return chain_add(k->to, k->s->notice.blocks, p, n);
 }
 
 static bool no_room(struct err *e)
@@ -215,7 +215,7 @@ static int write_copy(struct sched *s, struct batch *b, struct group *g,
  * forwards goes alone. */
 static void gather(struct sched *s, struct group *g)
 {
-    struct delivery *first = delivery_at(list_pop(&s->notices));
+    struct delivery *first = delivery_at(list_pop(&s->notice.deliveries));
     size_t looked = 0, rcpts = first->nrcpt;
 
     list_init(&g->deliveries);
@@ -224,8 +224,8 @@ static void gather(struct sched *s, struct group *g)
     list_push(&g->deliveries, &first->note.link);
     if (has_forwards(first))
         return;
-    for (struct list *l = s->notices.next, *next;
-         l != &s->notices && looked++ < LOOK_AHEAD; l = next) {
+    for (struct list *l = s->notice.deliveries.next, *next;
+         l != &s->notice.deliveries && looked++ < LOOK_AHEAD; l = next) {
         struct delivery *j = delivery_at(l);
         next = l->next;
         if (j->msg != first->msg || rcpts + j->nrcpt > RCPTS_MAX ||
@@ -263,8 +263,8 @@ static void end_batch(struct sched *s, struct batch *b)
     if (!ok)
         log_err(LOG_ERROR, "send.notice", &e);
     for (size_t i = 0; i < GROUPS_MAX * PARTS_MAX; i++) {
-        chain_clear(&b->env[i], s->blocks);
-        chain_clear(&b->body[i], s->blocks);
+        chain_clear(&b->env[i], s->notice.blocks);
+        chain_clear(&b->body[i], s->notice.blocks);
     }
     for (size_t i = 0; i < b->ngroups; i++) {
         struct group *g = &b->group[i];
@@ -272,15 +272,15 @@ static void end_batch(struct sched *s, struct batch *b)
             result_settled(s, delivery_at(l),
                            ok && !g->failed ? g->bounce : NULL);
     }
-    s->scan_now |= ok;
+    s->scan.wanted |= ok;
 }
 
 void bounce_flush(struct sched *s)
 {
-    while (!list_empty(&s->notices)) {
+    while (!list_empty(&s->notice.deliveries)) {
         struct batch b;
         memset(&b, 0, sizeof b);
-        while (!list_empty(&s->notices) && b.ngroups < GROUPS_MAX &&
+        while (!list_empty(&s->notice.deliveries) && b.ngroups < GROUPS_MAX &&
                b.nchains + PARTS_MAX + 2 < GROUPS_MAX * PARTS_MAX) {
             struct group *g = &b.group[b.ngroups++];
             gather(s, g);

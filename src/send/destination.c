@@ -1,17 +1,14 @@
 /* destination.c - hosts for the mail of a domain, and its due recipients. */
-#include "send/sched.h"
+#include "send/destination.h"
 
-#include "log/log.h"
 #include "send/destination_dns.h"
-#include "send/dispatch.h"
+#include "send/ready.h"
+#include "send/sched.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    IDLE_SECONDS = 60, /* a destination without mail is remembered */
-    ANSWERS_PER_TURN = 256
-};
+enum { IDLE_SECONDS = 60 }; /* a destination without mail is kept */
 
 /* --- finding ------------------------------------------------------------ */
 
@@ -25,7 +22,7 @@ static uint64_t hash_of(const struct route *r)
 static struct destination *find(const struct sched *s, const struct route *r,
                                 uint64_t hash)
 {
-    for (struct map_link *l = map_first(&s->destinations, hash); l != NULL;
+    for (struct map_link *l = map_first(&s->destination.all, hash); l != NULL;
          l = map_next(l)) {
         struct destination *d = MAP_ENTRY(l, struct destination, link);
         if (d->kind == r->kind && d->port == r->port && d->why == r->why &&
@@ -49,7 +46,7 @@ static struct destination *make(struct sched *s, const struct route *r,
     d->port = r->port;
     d->why = r->why;
     list_init(&d->due);
-    map_add(&s->destinations, &d->link, hash);
+    map_add(&s->destination.all, &d->link, hash);
     return d;
 }
 
@@ -59,11 +56,11 @@ static struct destination_memo *memo_for(struct sched *s, struct span domain)
 {
     uint32_t h = 2166136261u; /* FNV-1a: a collision costs a search, no more */
 
-    if (domain.n > sizeof s->memo[0].domain)
+    if (domain.n > sizeof s->destination.memo[0].domain)
         return NULL;
     for (size_t i = 0; i < domain.n; i++)
         h = (h ^ (unsigned char)domain.p[i]) * 16777619u;
-    return &s->memo[(h ^ h >> 16) % DESTINATION_MEMOS];
+    return &s->destination.memo[(h ^ h >> 16) % DESTINATION_MEMOS];
 }
 
 static bool memo_is(const struct destination_memo *m, struct span domain)
@@ -114,19 +111,7 @@ void destination_detach(struct destination *d)
         list_remove(&d->hops->hop[i].wait);
 }
 
-/* --- work --------------------------------------------------------------- */
-
-void destination_ready(struct destination *d)
-{
-    struct sched *s = d->sched;
-
-    if (d->query != NULL ||
-        (list_linked(&d->turn) && d->nrcpt > 0 && d->idle_since == 0))
-        return;
-    list_remove(&d->turn);
-    d->idle_since = 0;
-    list_push(&s->ready, &d->turn);
-}
+/* --- lanes -------------------------------------------------------------- */
 
 /* The two address families of a host are two addresses of one peer: while one
  * has a session, the other gets none. */
@@ -142,20 +127,19 @@ static bool sibling_is_open(const struct destination *d, const struct hop *h)
     return false;
 }
 
-static bool is_usable(struct sched *s, const struct destination *d,
-                      const struct hop *h)
+bool destination_may_use(struct sched *s, const struct destination *d,
+                         const struct hop *h)
 {
     return lane_is_up(s, h->lane) && !sibling_is_open(d, h);
 }
 
-/* The best rank with a usable lane; -1: none. */
-static int current_rank(struct sched *s, const struct destination *d)
+int destination_rank(struct sched *s, const struct destination *d)
 {
     int best = -1;
 
     for (size_t i = 0; i < d->hops->n; i++) {
         const struct hop *h = &d->hops->hop[i];
-        if ((best < 0 || h->rank < best) && is_usable(s, d, h))
+        if ((best < 0 || h->rank < best) && destination_may_use(s, d, h))
             best = h->rank;
     }
     return best;
@@ -165,7 +149,7 @@ bool destination_uses(struct destination *d, const struct lane *l)
 {
     if (d->hops == NULL || d->outcome != NULL)
         return false;
-    int rank = current_rank(d->sched, d);
+    int rank = destination_rank(d->sched, d);
     for (size_t i = 0; i < d->hops->n; i++)
         if (d->hops->hop[i].lane == l && d->hops->hop[i].rank == rank)
             return true;
@@ -178,14 +162,14 @@ static unsigned cost(const struct lane *l)
     return l->out * 2 + (lane_is_open(l) ? 0 : 5);
 }
 
-static struct lane *choose(struct sched *s, const struct destination *d,
-                           int rank)
+struct lane *destination_choose(struct sched *s, const struct destination *d,
+                                int rank)
 {
     struct lane *best = NULL;
 
     for (size_t i = 0; i < d->hops->n; i++) {
         const struct hop *h = &d->hops->hop[i];
-        if (h->rank == rank && is_usable(s, d, h) &&
+        if (h->rank == rank && destination_may_use(s, d, h) &&
             lane_has_room(s, h->lane) &&
             (best == NULL || cost(h->lane) < cost(best)))
             best = h->lane;
@@ -193,8 +177,7 @@ static struct lane *choose(struct sched *s, const struct destination *d,
     return best;
 }
 
-/* Report the reason of the last lane tried when none can be used. */
-static const struct lane *blame(const struct destination *d)
+const struct lane *destination_blame(const struct destination *d)
 {
     const struct lane *l = d->hops->hop[0].lane;
 
@@ -204,101 +187,47 @@ static const struct lane *blame(const struct destination *d)
     return l;
 }
 
-static void answer_some(struct sched *s, struct destination *d,
-                        const struct answer *a, const char *host)
-{
-    destination_detach(d);
-    for (int i = 0; i < ANSWERS_PER_TURN && !list_empty(&d->due); i++)
-        dispatch_answer(s, d, a, host);
-    if (!list_empty(&d->due))
-        destination_ready(d);
-}
-
-/* Recipients beyond the lanes' windows wait in the lanes' order, and keep their
- * place when more arrive. */
-static void give_lanes(struct sched *s, struct destination *d, int rank)
-{
-    struct lane *l;
-
-    for (size_t i = 0; i < d->hops->n; i++)
-        if (d->hops->hop[i].rank != rank)
-            list_remove(&d->hops->hop[i].wait);
-    while (!list_empty(&d->due) && (l = choose(s, d, rank)) != NULL)
-        if (!dispatch_one(s, d, l)) {
-            destination_ready(d); /* a lane has room, so no lane would wake it
-                                   */
-            return;
-        }
-    if (list_empty(&d->due))
-        destination_detach(d);
-    for (size_t i = 0; i < d->hops->n && !list_empty(&d->due); i++)
-        if (d->hops->hop[i].rank == rank && is_usable(s, d, &d->hops->hop[i]))
-            lane_wait(s, &d->hops->hop[i]);
-}
-
-static void use_lanes(struct sched *s, struct destination *d)
-{
-    int rank = current_rank(s, d);
-
-    if (rank < 0) {
-        const struct lane *l = blame(d);
-        struct answer a = l->why;
-        if (l->down_local)
-            a.outcome = OUTCOME_NONE;
-        answer_some(s, d, &a, l->name);
-        return;
-    }
-    give_lanes(s, d, rank);
-}
-
-/* Called when d comes out of the ready list. */
-void destination_work(struct sched *s, struct destination *d)
-{
-    if (list_empty(&d->due) || s->stopping) {
-        if (d->nrcpt == 0) {
-            d->idle_since = sched_seconds(s);
-            list_push(&s->idle, &d->turn);
-        }
-        return;
-    }
-    bool known = d->hops != NULL || d->outcome != NULL;
-    bool lasts = d->kind == ROUTE_LOCAL && d->hops != NULL;
-    if (known && !lasts && d->expires <= sched_seconds(s)) {
-        free(d->outcome);
-        d->outcome = NULL;
-        known = false;
-    }
-    if (!known)
-        destination_look_up(s, d);
-    else if (d->outcome != NULL)
-        answer_some(s, d, d->outcome, NULL);
-    else
-        use_lanes(s, d);
-}
-
 /* --- recipients come and go --------------------------------------------- */
 
 void destination_add(struct rcpt *r)
 {
     r->state = RCPT_DUE;
     list_push(&r->destination->due, &r->link);
-    destination_ready(r->destination);
+    ready_destination(r->destination);
 }
 
 void destination_release(struct destination *d)
 {
     if (--d->nrcpt == 0)
-        destination_ready(d); /* move it to the idle list in its turn */
+        ready_destination(d); /* move it to the idle list in its turn */
+}
+
+void destination_rest(struct destination *d)
+{
+    d->idle_since = sched_seconds(d->sched);
+    list_push(&d->sched->destination.idle, &d->turn);
+}
+
+bool destination_is_known(struct destination *d)
+{
+    bool known = d->hops != NULL || d->outcome != NULL;
+    bool lasts = d->kind == ROUTE_LOCAL && d->hops != NULL;
+
+    if (!known || lasts || d->expires > sched_seconds(d->sched))
+        return known;
+    free(d->outcome);
+    d->outcome = NULL;
+    return false;
 }
 
 static void free_destination(struct sched *s, struct destination *d)
 {
-    memset(s->memo, 0, sizeof s->memo);
+    memset(s->destination.memo, 0, sizeof s->destination.memo);
     list_remove(&d->turn);
     mx_cancel(d->query);
     destination_drop_hops(s, d);
     free(d->outcome);
-    map_remove(&s->destinations, &d->link);
+    map_remove(&s->destination.all, &d->link);
     free(d);
 }
 
@@ -306,9 +235,9 @@ void destination_sweep(struct sched *s)
 {
     uint32_t now = sched_seconds(s);
 
-    while (!list_empty(&s->idle)) {
+    while (!list_empty(&s->destination.idle)) {
         struct destination *d =
-            LIST_ENTRY(s->idle.next, struct destination, turn);
+            LIST_ENTRY(s->destination.idle.next, struct destination, turn);
         if (d->idle_since + IDLE_SECONDS > now)
             return;
         free_destination(s, d);
@@ -317,8 +246,8 @@ void destination_sweep(struct sched *s)
 
 void destination_flush(struct sched *s)
 {
-    for (size_t i = 0; i <= s->destinations.mask; i++)
-        for (struct map_link *l = s->destinations.bucket[i]; l != NULL;
+    for (size_t i = 0; i <= s->destination.all.mask; i++)
+        for (struct map_link *l = s->destination.all.bucket[i]; l != NULL;
              l = l->next) {
             struct destination *d = MAP_ENTRY(l, struct destination, link);
             free(d->outcome);
@@ -328,8 +257,8 @@ void destination_flush(struct sched *s)
 
 void destination_free_all(struct sched *s)
 {
-    for (size_t i = 0; i <= s->destinations.mask; i++)
-        while (s->destinations.bucket[i] != NULL)
-            free_destination(s, MAP_ENTRY(s->destinations.bucket[i],
+    for (size_t i = 0; i <= s->destination.all.mask; i++)
+        while (s->destination.all.bucket[i] != NULL)
+            free_destination(s, MAP_ENTRY(s->destination.all.bucket[i],
                                           struct destination, link));
 }

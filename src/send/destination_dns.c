@@ -2,6 +2,7 @@
 #include "send/destination_dns.h"
 
 #include "log/log.h"
+#include "send/ready.h"
 #include "send/sched.h"
 
 #include <stdlib.h>
@@ -63,8 +64,8 @@ static void set_local_hop(struct sched *s, struct destination *d)
     if (h == NULL)
         return;
     h->n = 1;
-    h->hop[0] = (struct hop){ .destination = d, .lane = s->local_lane };
-    s->local_lane->refs++;
+    h->hop[0] = (struct hop){ .destination = d, .lane = s->lane.local };
+    s->lane.local->refs++;
     d->hops = h;
 }
 
@@ -141,9 +142,9 @@ static void on_mx(void *ctx, const struct mx_result *mx)
     struct destination *d = ctx;
 
     d->query = NULL;
-    d->sched->resolving--;
+    d->sched->destination.resolving--;
     use_result(d, mx);
-    destination_ready(d);
+    ready_destination(d);
     resolve_more(d->sched);
 }
 
@@ -170,24 +171,24 @@ static void ask(struct sched *s, struct destination *d)
     unsigned want = d->kind == ROUTE_MX ? MX_BOTH : MX_BOTH | MX_DIRECT;
     struct err e;
 
-    if (s->resolving >= SCHED_RESOLVING_MAX) {
-        list_push(&s->unresolved, &d->turn);
+    if (s->destination.resolving >= SCHED_RESOLVING_MAX) {
+        list_push(&s->destination.unresolved, &d->turn);
         return;
     }
     d->query = mx_ask(s->dns, d->host, want, on_mx, d, &e);
     if (d->query == NULL) {
         no_memory(d);
-        destination_ready(d);
+        ready_destination(d);
         return;
     }
-    s->resolving++;
+    s->destination.resolving++;
 }
 
 /* Look up the destinations that wait for a free query. */
 static void resolve_more(struct sched *s)
 {
-    while (s->resolving < SCHED_RESOLVING_MAX && !s->stopping) {
-        struct list *l = list_pop(&s->unresolved);
+    while (s->destination.resolving < SCHED_RESOLVING_MAX && !s->stopping) {
+        struct list *l = list_pop(&s->destination.unresolved);
         if (l == NULL)
             return;
         ask(s, LIST_ENTRY(l, struct destination, turn));
@@ -210,5 +211,5 @@ void destination_look_up(struct sched *s, struct destination *d)
     }
     if (d->hops == NULL && d->outcome == NULL)
         no_memory(d);
-    destination_ready(d);
+    ready_destination(d);
 }

@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "log/log.h"
-#include "send/result.h"
+#include "send/recipients.h"
 #include "send/sched.h"
 #include "send/slots.h"
 #include "smtp/address.h"
@@ -194,13 +194,12 @@ static void fail(struct sched *s, struct message *msg, const struct picked *p,
     for (size_t i = 0; i < p->n; i++) {
         if (e->kind == ERR_PERM)
             put_fault(s, msg, p->rcpt[i], e);
-        result_later(s, p->rcpt[i], BROKEN_SECONDS);
+        rcpt_later(s, p->rcpt[i], BROKEN_SECONDS);
     }
 }
 
-/* NULL: it did not work, and the recipients wait in the retry queue. */
-static struct delivery *make_delivery(struct sched *s, struct destination *d,
-                                      const struct lane *l)
+struct delivery *dispatch_make(struct sched *s, struct destination *d,
+                               const struct lane *l)
 {
     struct rcpt *first = LIST_ENTRY(d->due.next, struct rcpt, link);
     struct picked p;
@@ -217,33 +216,4 @@ static struct delivery *make_delivery(struct sched *s, struct destination *d,
     delivery_free(&j);
     fail(s, first->msg, &p, &e);
     return NULL;
-}
-
-bool dispatch_one(struct sched *s, struct destination *d, struct lane *l)
-{
-    struct delivery *j = make_delivery(s, d, l);
-    struct err e;
-
-    if (j == NULL)
-        return false;
-    if (lane_give(s, l, j, &e) == 0)
-        return true;
-    struct answer a;
-    answer_set(&a, OUTCOME_NONE, "4.3.0", "%.200s", e.text);
-    delivery_answer_all(j, &a);
-    result_apply(s, j);
-    return false;
-}
-
-void dispatch_answer(struct sched *s, struct destination *d,
-                     const struct answer *a, const char *host)
-{
-    struct delivery *j = make_delivery(s, d, NULL);
-
-    if (j == NULL)
-        return;
-    snprintf(j->host, sizeof j->host, "%.*s", (int)sizeof j->host - 1,
-             host != NULL ? host : "");
-    delivery_answer_all(j, a);
-    result_apply(s, j);
 }

@@ -22,9 +22,9 @@ static void scan(struct housekeeping *u, struct sched *s, uint64_t now)
     struct err e;
 
     u->scanned = now;
-    s->scan_now = false;
+    s->scan.wanted = false;
     int rc = queue_scan(s, &e);
-    s->unseen = rc != 0;
+    s->scan.incomplete = rc != 0;
     if (rc < 0)
         log_err(LOG_ERROR, "send.scan", &e);
     destination_sweep(s);
@@ -36,10 +36,10 @@ static void sync_marks(struct housekeeping *u, struct sched *s, uint64_t now)
 
     u->synced = now;
     slots_retry(s);
-    s->dirty = !list_empty(&s->owed);
+    s->slot.dirty = !list_empty(&s->slot.unwritten);
     if (spool_queue_sync(s->queue, &e) != 0) {
         log_err(LOG_ERROR, "send.sync", &e);
-        s->dirty = true; /* again in a second */
+        s->slot.dirty = true; /* again in a second */
     }
 }
 
@@ -48,12 +48,12 @@ static void reclaim(struct housekeeping *u, struct sched *s, uint64_t now)
     struct err e;
 
     u->reclaimed = now;
-    s->finished_some = false;
+    s->memory.reclaimable = false;
     int rc = spool_queue_reclaim(s->queue, s->writer, &e);
     if (rc < 0)
         log_err(LOG_ERROR, "send.reclaim", &e);
     u->reclaim_on = rc > 0;
-    s->dirty = true; /* its unlinks are synced with the marks */
+    s->slot.dirty = true; /* its unlinks are synced with the marks */
 }
 
 static bool is_time(uint64_t last, uint64_t every, uint64_t now)
@@ -65,12 +65,12 @@ void housekeeping_run(struct housekeeping *u, struct sched *s)
 {
     uint64_t now = loop_now(s->loop);
 
-    if (s->scan_now || u->scanned == 0 || is_time(u->scanned, SCAN_MS, now))
+    if (s->scan.wanted || u->scanned == 0 || is_time(u->scanned, SCAN_MS, now))
         scan(u, s, now);
-    if (s->dirty && is_time(u->synced, SYNC_MS, now))
+    if (s->slot.dirty && is_time(u->synced, SYNC_MS, now))
         sync_marks(u, s, now);
     if (u->reclaim_on ||
-        (s->finished_some && is_time(u->reclaimed, RECLAIM_MS, now)))
+        (s->memory.reclaimable && is_time(u->reclaimed, RECLAIM_MS, now)))
         reclaim(u, s, now);
 }
 
@@ -95,11 +95,11 @@ uint64_t housekeeping_wait(const struct housekeeping *u, const struct sched *s)
     uint64_t now = loop_now(s->loop);
     uint64_t ms = left(u->scanned, SCAN_MS, now);
 
-    if (s->scan_now || u->reclaim_on)
+    if (s->scan.wanted || u->reclaim_on)
         return 0;
-    if (s->dirty)
+    if (s->slot.dirty)
         ms = least(ms, left(u->synced, SYNC_MS, now));
-    if (s->finished_some)
+    if (s->memory.reclaimable)
         ms = least(ms, left(u->reclaimed, RECLAIM_MS, now));
     return ms;
 }

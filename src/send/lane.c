@@ -7,7 +7,7 @@
 #include "send/sched.h"
 
 #include "log/log.h"
-#include "send/dispatch.h"
+#include "send/ready.h"
 #include "send/session.h"
 
 #include <errno.h>
@@ -34,7 +34,7 @@ struct lane *lane_get(struct sched *s, const struct addr *peer,
     uint64_t hash = addr_hash(peer);
     struct lane *l;
 
-    for (struct map_link *m = map_first(&s->lanes, hash); m != NULL;
+    for (struct map_link *m = map_first(&s->lane.all, hash); m != NULL;
          m = map_next(m)) {
         l = MAP_ENTRY(m, struct lane, link);
         if (addr_eq(&l->peer, peer)) {
@@ -48,7 +48,7 @@ struct lane *lane_get(struct sched *s, const struct addr *peer,
     l->peer = *peer;
     l->refs = 1;
     l->worker = s->worker[hash % s->nworkers];
-    map_add(&s->lanes, &l->link, hash);
+    map_add(&s->lane.all, &l->link, hash);
     return l;
 }
 
@@ -70,8 +70,9 @@ static void free_unused(struct sched *s, struct lane *l)
     if (l->refs > 0 || l->out > 0 || l->session != NULL)
         return;
     list_remove(&l->opening);
+    list_remove(&l->ready);
     if (!l->local)
-        map_remove(&s->lanes, &l->link);
+        map_remove(&s->lane.all, &l->link);
     free(l);
 }
 
@@ -96,7 +97,7 @@ bool lane_has_room(const struct sched *s, const struct lane *l)
     if (l->out >= LANE_WINDOW || l->out_rcpts >= LANE_RCPTS || l->ended ||
         s->stopping)
         return false;
-    return lane_is_open(l) || s->open_sessions < SCHED_SESSIONS_MAX;
+    return lane_is_open(l) || s->lane.sessions < SCHED_SESSIONS_MAX;
 }
 
 /* --- sessions ----------------------------------------------------------- */
@@ -104,7 +105,7 @@ bool lane_has_room(const struct sched *s, const struct lane *l)
 static void set_hurry(struct sched *s)
 {
     for (unsigned i = 0; i < s->nworkers; i++)
-        send_worker_hurry(s->worker[i], !list_empty(&s->opening));
+        send_worker_hurry(s->worker[i], !list_empty(&s->lane.opening));
 }
 
 static int open_session(struct sched *s, struct lane *l, struct err *e)
@@ -114,7 +115,7 @@ static int open_session(struct sched *s, struct lane *l, struct err *e)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for a session");
     send_session_set_lane(l->session, l);
     l->ended = false;
-    s->open_sessions++;
+    s->lane.sessions++;
     send_worker_give(l->worker, send_session_note(l->session));
     return 0;
 }
@@ -132,16 +133,17 @@ int lane_give(struct sched *s, struct lane *l, struct delivery *j,
     j->session = l->session;
     l->out++;
     l->out_rcpts += j->nrcpt;
-    s->deliveries_out++;
+    s->lane.deliveries++;
     send_worker_give(l->worker, &j->note);
     return 0;
 }
 
-static void want_session(struct sched *s, struct lane *l)
+void lane_want_session(struct sched *s, struct lane *l)
 {
-    if (lane_is_open(l) || l->ended || list_linked(&l->opening))
+    if (list_empty(&l->waiting) || !lane_is_up(s, l) || lane_is_open(l) ||
+        l->ended || list_linked(&l->opening))
         return;
-    list_push(&s->opening, &l->opening);
+    list_push(&s->lane.opening, &l->opening);
     set_hurry(s);
 }
 
@@ -149,41 +151,26 @@ void lane_wait(struct sched *s, struct hop *h)
 {
     if (!list_linked(&h->wait))
         list_push(&h->lane->waiting, &h->wait);
-    want_session(s, h->lane);
+    lane_want_session(s, h->lane);
 }
 
-/* Give the waiting destinations turns, one message each. */
-static void fill(struct sched *s, struct lane *l)
+struct hop *lane_next(struct sched *s, struct lane *l)
 {
-    while (!list_empty(&l->waiting) && lane_is_up(s, l) &&
-           lane_has_room(s, l)) {
-        struct hop *h = LIST_ENTRY(list_pop(&l->waiting), struct hop, wait);
-        struct destination *d = h->destination;
-        if (list_empty(&d->due)) { /* another lane has taken it all */
-            destination_detach(d);
-            continue;
-        }
-        if (!dispatch_one(s, d, l)) {
-            destination_ready(d);
-            return;
-        }
-        if (list_empty(&d->due))
-            destination_detach(d);
-        else
-            lane_wait(s, h);
-    }
-    if (!list_empty(&l->waiting) && lane_is_up(s, l))
-        want_session(s, l);
+    if (!lane_is_up(s, l) || !lane_has_room(s, l))
+        return NULL;
+    struct list *w = list_pop(&l->waiting);
+    return w != NULL ? LIST_ENTRY(w, struct hop, wait) : NULL;
 }
 
-static void open_next(struct sched *s)
+struct lane *lane_next_opening(struct sched *s)
 {
-    while (s->open_sessions < SCHED_SESSIONS_MAX && !s->stopping &&
-           !list_empty(&s->opening)) {
-        struct list *o = list_pop(&s->opening);
-        fill(s, LIST_ENTRY(o, struct lane, opening));
-        set_hurry(s);
-    }
+    if (s->lane.sessions >= SCHED_SESSIONS_MAX || s->stopping)
+        return NULL;
+    struct list *o = list_pop(&s->lane.opening);
+    if (o == NULL)
+        return NULL;
+    set_hurry(s);
+    return LIST_ENTRY(o, struct lane, opening);
 }
 
 /* Destinations that wait here must find another lane. */
@@ -192,31 +179,30 @@ static void send_away(struct lane *l)
     struct list *w;
 
     while ((w = list_pop(&l->waiting)) != NULL)
-        destination_ready(LIST_ENTRY(w, struct hop, wait)->destination);
+        ready_destination(LIST_ENTRY(w, struct hop, wait)->destination);
 }
 
 static void reap(struct sched *s, struct lane *l)
 {
     send_session_free(&l->session);
     l->ended = false;
-    s->open_sessions--;
+    s->lane.sessions--;
     if (lane_is_up(s, l))
-        fill(s, l);
+        ready_lane(s, l);
     else
         send_away(l);
     free_unused(s, l);
-    open_next(s);
 }
 
 void lane_delivery_back(struct sched *s, struct lane *l, size_t nrcpt)
 {
     l->out--;
     l->out_rcpts -= nrcpt;
-    s->deliveries_out--;
+    s->lane.deliveries--;
     if (l->ended && l->out == 0)
         reap(s, l);
     else if (!l->ended)
-        fill(s, l);
+        ready_lane(s, l);
 }
 
 static void go_down(struct sched *s, struct lane *l,
@@ -251,7 +237,7 @@ void lane_ended(struct sched *s, struct lane *l)
 
 void lane_flush(struct sched *s)
 {
-    for (size_t i = 0; i <= s->lanes.mask; i++)
-        for (struct map_link *m = s->lanes.bucket[i]; m != NULL; m = m->next)
+    for (size_t i = 0; i <= s->lane.all.mask; i++)
+        for (struct map_link *m = s->lane.all.bucket[i]; m != NULL; m = m->next)
             MAP_ENTRY(m, struct lane, link)->down_until = 0;
 }

@@ -4,18 +4,11 @@
 
 #include "base/clock.h"
 #include "log/log.h"
-#include "send/result.h"
+#include "send/recipients.h"
 #include "send/sched.h"
 #include "smtp/address.h"
 
 #include <string.h>
-
-uint32_t message_left(const struct sched *s, const struct message *m)
-{
-    uint32_t now = sched_seconds(s);
-
-    return m->expires > now ? m->expires - now : 0;
-}
 
 /* --- recipients --------------------------------------------------------- */
 
@@ -42,12 +35,12 @@ static struct span domain_of(struct span address)
 
 static struct rcpt *new_rcpt(struct load *l, struct span address)
 {
-    struct rcpt *r = pool_get(l->s->rcpts);
+    struct rcpt *r = pool_get(l->s->memory.rcpts);
     struct destination *d =
         r == NULL ? NULL : destination_for(l->s, domain_of(address));
 
     if (d == NULL) {
-        pool_put(l->s->rcpts, r);
+        pool_put(l->s->memory.rcpts, r);
         return NULL;
     }
     *r = (struct rcpt){ .msg = l->m, .destination = d };
@@ -60,7 +53,7 @@ static struct rcpt *new_rcpt(struct load *l, struct span address)
  * it tries. */
 static bool is_too_late(const struct sched *s, const struct spool_record *r)
 {
-    return s->no_more && (r->flags & SPOOL_BOUNCE) == 0;
+    return s->scan.closed && (r->flags & SPOOL_BOUNCE) == 0;
 }
 
 /* 0; 1: no memory; -1 with *e. */
@@ -114,9 +107,9 @@ static void place(struct sched *s, struct message *m)
     for (struct rcpt *r = m->rcpts; r != NULL; r = r->next) {
         if (r->state == RCPT_HELD)
             continue;
-        s->pending++;
+        s->memory.pending++;
         if (r->when > 0)
-            result_later(s, r, r->when);
+            rcpt_later(s, r, r->when);
         else
             destination_add(r);
     }
@@ -127,7 +120,7 @@ static void unload(struct sched *s, struct message *m)
     for (struct rcpt *r = m->rcpts, *next; r != NULL; r = next) {
         next = r->next;
         destination_release(r->destination);
-        pool_put(s->rcpts, r);
+        pool_put(s->memory.rcpts, r);
     }
     m->rcpts = NULL;
 }
@@ -168,8 +161,8 @@ static int load(struct sched *s, struct message *m,
 
 static void again(struct sched *s, struct message *m)
 {
-    m->next = s->unread;
-    s->unread = m;
+    m->next = s->scan.unread;
+    s->scan.unread = m;
 }
 
 /* A record that cannot be read now is tried again at the next scan. A record
@@ -180,15 +173,15 @@ static struct spool_message *on_found(void *ctx, const struct spool_reader *v)
     struct sched *s = ctx;
     struct err e;
 
-    if (pool_left(s->rcpts) < v->rec->nrcpt)
+    if (pool_left(s->memory.rcpts) < v->rec->nrcpt)
         return NULL;
-    struct message *m = pool_get(s->messages);
+    struct message *m = pool_get(s->memory.messages);
     if (m == NULL)
         return NULL;
     memset(m, 0, sizeof *m);
     int rc = load(s, m, v, &e);
     if (rc > 0) {
-        pool_put(s->messages, m);
+        pool_put(s->memory.messages, m);
         return NULL;
     }
     if (rc < 0 && e.kind == ERR_TEMP)
@@ -198,11 +191,11 @@ static struct spool_message *on_found(void *ctx, const struct spool_reader *v)
 
 static void load_unread(struct sched *s)
 {
-    struct message *m = s->unread, *next;
+    struct message *m = s->scan.unread, *next;
     struct spool_reader v;
     struct err e;
 
-    for (s->unread = NULL; m != NULL; m = next) {
+    for (s->scan.unread = NULL; m != NULL; m = next) {
         next = m->next;
         int rc = spool_message_reader(s->queue, &m->stored, &v, &e);
         if (rc == 0)
@@ -218,33 +211,4 @@ int queue_scan(struct sched *s, struct err *e)
 {
     load_unread(s);
     return spool_queue_scan(s->queue, on_found, s, e);
-}
-
-/* --- the end of a recipient --------------------------------------------- */
-
-void rcpt_release(struct sched *s, struct rcpt *r)
-{
-    r->state = RCPT_GONE;
-    s->pending--;
-}
-
-void message_sweep(struct sched *s, struct message *m)
-{
-    struct rcpt **at = &m->rcpts;
-
-    while (*at != NULL) {
-        struct rcpt *r = *at;
-        if (r->state != RCPT_GONE) {
-            at = &r->next;
-            continue;
-        }
-        *at = r->next;
-        destination_release(r->destination);
-        pool_put(s->rcpts, r);
-    }
-    if (m->rcpts == NULL && m->settling == 0) {
-        spool_message_done(s->queue, &m->stored);
-        pool_put(s->messages, m);
-        s->finished_some = true;
-    }
 }

@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "log/log.h"
-#include "send/queue_scan.h"
+#include "send/recipients.h"
 #include "send/sched.h"
 #include "send/slots.h"
 #include "smtp/address.h"
@@ -13,13 +13,6 @@
 #include <string.h>
 
 enum { FAULT_SECONDS = 5, UNWRITTEN_SECONDS = 60 };
-
-void result_later(struct sched *s, struct rcpt *r, uint32_t seconds)
-{
-    r->state = RCPT_WAITS;
-    r->when = sched_seconds(s) + seconds;
-    retry_queue_add(&s->retry_queue, r);
-}
 
 /* --- slot and log ------------------------------------------------------- */
 
@@ -196,7 +189,7 @@ static void be_deferred(struct sched *s, struct delivery *j,
         jr->notice = NOTICE_DELAYED;
     put_slot(s, j, jr, SPOOL_PENDING, delay);
     say_next(j, jr, delay);
-    result_later(s, r, delay);
+    rcpt_later(s, r, delay);
 }
 
 /* The last answer stays the reason; only the status reports that the lifetime
@@ -225,7 +218,7 @@ static void apply(struct sched *s, struct delivery *j, struct delivery_rcpt *jr)
         if (j->lane != NULL)
             destination_add(jr->rcpt);
         else
-            result_later(s, jr->rcpt, FAULT_SECONDS);
+            rcpt_later(s, jr->rcpt, FAULT_SECONDS);
         break;
     case OUTCOME_DELIVERED: be_delivered(s, j, jr); break;
     case OUTCOME_DEFERRED:
@@ -244,9 +237,6 @@ static void dispose(struct sched *s, struct delivery *j)
 
 void result_apply(struct sched *s, struct delivery *j)
 {
-    struct lane *lane =
-        j->session != NULL || j->note.kind == WORK_DELIVERY ? j->lane : NULL;
-    size_t nrcpt = j->nrcpt;
     bool notices = false, damaged = false;
 
     for (size_t i = 0; i < j->nrcpt; i++) {
@@ -258,12 +248,10 @@ void result_apply(struct sched *s, struct delivery *j)
         say_damaged(j);
     if (notices) {
         j->msg->settling++;
-        list_push(&s->notices, &j->note.link);
+        list_push(&s->notice.deliveries, &j->note.link);
     } else {
         dispose(s, j);
     }
-    if (lane != NULL)
-        lane_delivery_back(s, lane, nrcpt);
 }
 
 /* --- notices ------------------------------------------------------------ */
@@ -294,7 +282,7 @@ static void settle(struct sched *s, struct delivery *j,
     case NOTICE_FAILED:
     case NOTICE_FORWARD:
         if (bounce == NULL) {
-            result_later(s, jr->rcpt, UNWRITTEN_SECONDS);
+            rcpt_later(s, jr->rcpt, UNWRITTEN_SECONDS);
             return;
         }
         bool failed = jr->notice == NOTICE_FAILED;

@@ -21,14 +21,14 @@ uint32_t sched_seconds(const struct sched *s)
 
 static int make_memory(struct sched *s, struct err *e)
 {
-    s->messages = pool_new(sizeof(struct message), SCHED_MESSAGES_MAX);
-    s->rcpts = pool_new(sizeof(struct rcpt), SCHED_RCPTS_MAX);
-    s->blocks = chain_pool_new(NOTICE_BLOCKS);
-    s->marks = slots_pool();
-    if (s->messages == NULL || s->rcpts == NULL || s->blocks == NULL ||
-        s->marks == NULL ||
-        map_init(&s->destinations, DESTINATION_BUCKETS) != 0 ||
-        map_init(&s->lanes, LANE_BUCKETS) != 0)
+    s->memory.messages = pool_new(sizeof(struct message), SCHED_MESSAGES_MAX);
+    s->memory.rcpts = pool_new(sizeof(struct rcpt), SCHED_RCPTS_MAX);
+    s->notice.blocks = chain_pool_new(NOTICE_BLOCKS);
+    s->slot.pool = slots_pool();
+    if (s->memory.messages == NULL || s->memory.rcpts == NULL ||
+        s->notice.blocks == NULL || s->slot.pool == NULL ||
+        map_init(&s->destination.all, DESTINATION_BUCKETS) != 0 ||
+        map_init(&s->lane.all, LANE_BUCKETS) != 0)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for the sender");
     return 0;
 }
@@ -53,16 +53,17 @@ int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
     s->rule = (struct retry_rule){ (uint32_t)c->send.retry_min,
                                    (uint32_t)c->send.retry_max,
                                    (uint32_t)c->send.queue_lifetime };
-    list_init(&s->ready);
-    list_init(&s->unresolved);
-    list_init(&s->idle);
-    list_init(&s->opening);
-    list_init(&s->notices);
-    list_init(&s->owed);
+    list_init(&s->ready.destinations);
+    list_init(&s->ready.lanes);
+    list_init(&s->destination.unresolved);
+    list_init(&s->destination.idle);
+    list_init(&s->lane.opening);
+    list_init(&s->notice.deliveries);
+    list_init(&s->slot.unwritten);
     if (loop_new(&s->loop, wait_mask, e) != 0)
         return -1;
     s->start_ms = loop_now(s->loop);
-    retry_queue_init(&s->retry_queue, sched_seconds(s));
+    retry_queue_init(&s->memory.retry, sched_seconds(s));
     if (make_memory(s, e) != 0 || own_host_load(&s->self, c, e) != 0 ||
         local_open(&s->local, &s->conf->local, e) != 0 ||
         dns_open_conf(&s->dns, s->loop, s->conf, e) != 0 ||
@@ -73,10 +74,10 @@ int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
 
 void sched_close(struct sched *s)
 {
-    if (s->destinations.bucket != NULL && s->lanes.bucket != NULL)
+    if (s->destination.all.bucket != NULL && s->lane.all.bucket != NULL)
         destination_free_all(s);
-    map_done(&s->destinations);
-    map_done(&s->lanes);
+    map_done(&s->destination.all);
+    map_done(&s->lane.all);
     if (s->dns != NULL)
         dns_close(&s->dns);
     if (s->queue != NULL)
@@ -84,9 +85,9 @@ void sched_close(struct sched *s)
     spool_writer_close(&s->writer);
     local_close(&s->local);
     own_host_done(&s->self);
-    pool_free(&s->messages);
-    pool_free(&s->rcpts);
-    pool_free(&s->blocks);
-    pool_free(&s->marks);
+    pool_free(&s->memory.messages);
+    pool_free(&s->memory.rcpts);
+    pool_free(&s->notice.blocks);
+    pool_free(&s->slot.pool);
     loop_free(&s->loop);
 }

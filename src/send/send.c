@@ -10,7 +10,8 @@
 #include "recipient/resolve.h"
 #include "send/bounce.h"
 #include "send/housekeeping.h"
-#include "send/result.h"
+#include "send/ready.h"
+#include "send/schedule.h"
 #include "send/session.h"
 #include "send/slots.h"
 #include "spool/space.h"
@@ -20,7 +21,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-enum { DESTS_PER_TURN = 256, WANT_FDS = 8192 };
+enum { WANT_FDS = 8192 };
 
 struct back {
     struct loop_io io;
@@ -54,7 +55,7 @@ static bool must_stop(void)
 static void take_note(struct sched *s, struct work_item *n)
 {
     if (n->kind == WORK_DELIVERY)
-        result_apply(s, LIST_ENTRY(n, struct delivery, note));
+        schedule_take_back(s, LIST_ENTRY(n, struct delivery, note));
     else
         lane_ended(s, send_session_lane(send_session_of_note(n)));
 }
@@ -80,8 +81,8 @@ static void on_wake(struct loop_io *io, unsigned ready)
     uint64_t pause = housekeeping_scan_pause(&x->housekeeping, &x->s);
 
     (void)ready;
-    x->s.scan_now = pause == 0;
-    if (x->s.scan_now)
+    x->s.scan.wanted = pause == 0;
+    if (x->s.scan.wanted)
         return;
     (void)loop_watch(x->s.loop, io, 0, NULL);
     loop_timer_set(x->s.loop, &x->pause, pause);
@@ -91,7 +92,7 @@ static void on_pause_over(struct loop_timer *t)
 {
     struct sender *x = LOOP_ENTRY(t, struct sender, pause);
 
-    x->s.scan_now = true;
+    x->s.scan.wanted = true;
     (void)loop_watch(x->s.loop, &x->wake, LOOP_READ, NULL); /* fd fits */
 }
 
@@ -191,8 +192,8 @@ static int start_workers(struct sender *x, struct err *e)
             boxes_close(&boxes);
         return -1;
     }
-    x->s.local_lane = lane_new_local(&x->s, x->s.worker[n]);
-    if (x->s.local_lane == NULL)
+    x->s.lane.local = lane_new_local(&x->s, x->s.worker[n]);
+    if (x->s.lane.local == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for the local lane");
     return 0;
 }
@@ -239,7 +240,7 @@ static void take_due(struct sched *s)
     struct list due;
 
     list_init(&due);
-    retry_queue_due(&s->retry_queue, sched_seconds(s), &due);
+    retry_queue_due(&s->memory.retry, sched_seconds(s), &due);
     make_due(&due);
 }
 
@@ -252,33 +253,25 @@ static void flush_queue(struct sched *s)
     list_init(&due);
     lane_flush(s);
     destination_flush(s);
-    retry_queue_flush(&s->retry_queue, &due);
+    retry_queue_flush(&s->memory.retry, &due);
     make_due(&due);
-}
-
-static void work(struct sched *s)
-{
-    struct list *l;
-
-    for (int i = 0; i < DESTS_PER_TURN && (l = list_pop(&s->ready)) != NULL;
-         i++)
-        destination_work(s, LIST_ENTRY(l, struct destination, turn));
 }
 
 static bool is_busy(const struct sched *s)
 {
-    return !list_empty(&s->ready) || !list_empty(&s->unresolved) ||
-           !list_empty(&s->opening) || !list_empty(&s->notices) ||
-           s->resolving > 0 || s->deliveries_out > 0 || s->scan_now;
+    return ready_any(s) || !list_empty(&s->destination.unresolved) ||
+           !list_empty(&s->lane.opening) ||
+           !list_empty(&s->notice.deliveries) || s->destination.resolving > 0 ||
+           s->lane.deliveries > 0 || s->scan.wanted;
 }
 
 static int wait_ms(struct sender *x)
 {
     struct sched *s = &x->s;
     uint64_t ms = housekeeping_wait(&x->housekeeping, s);
-    uint64_t next = retry_queue_next(&s->retry_queue) * (uint64_t)1000;
+    uint64_t next = retry_queue_next(&s->memory.retry) * (uint64_t)1000;
 
-    if (!list_empty(&s->ready))
+    if (ready_any(s))
         return 0;
     if (!x->o->once && next < ms)
         ms = next;
@@ -295,13 +288,13 @@ static int turn(struct sender *x, struct err *e)
         return -1;
     bool flush = signals_take(SIGUSR1) > 0;
     if (flush)
-        s->scan_now = true; /* mail not scanned yet is due as well */
+        s->scan.wanted = true; /* mail not scanned yet is due as well */
     housekeeping_run(&x->housekeeping, s);
     if (flush)
         flush_queue(s);
     if (!x->o->once)
         take_due(s);
-    work(s);
+    schedule_work(s);
     bounce_flush(s);
     for (unsigned i = 0; i <= s->nworkers; i++)
         send_worker_hand_over(s->worker[i]);
@@ -313,8 +306,8 @@ static int turn(struct sender *x, struct err *e)
 
 static bool mail_remains(const struct sched *s)
 {
-    return s->pending > 0 || s->unseen || s->unread != NULL ||
-           !list_empty(&s->owed);
+    return s->memory.pending > 0 || s->scan.incomplete ||
+           s->scan.unread != NULL || !list_empty(&s->slot.unwritten);
 }
 
 static bool is_over(struct sender *x)
@@ -341,7 +334,7 @@ static int wind_down(struct sender *x, struct err *e)
     x->stop_by = loop_now(s->loop) + stop_ms(s->conf->stop_timeout, 0);
     for (unsigned i = 0; i <= s->nworkers; i++)
         send_worker_stop(s->worker[i]);
-    while ((s->open_sessions > 0 || s->deliveries_out > 0) &&
+    while ((s->lane.sessions > 0 || s->lane.deliveries > 0) &&
            loop_now(s->loop) < x->stop_by)
         if (turn(x, e) != 0)
             return -1;
@@ -353,13 +346,13 @@ static int work_until_over(struct sender *x, struct err *e)
     struct err why;
 
     x->started = loop_now(x->s.loop);
-    x->s.scan_now = true;
+    x->s.scan.wanted = true;
     LOG(LOG_INFO, "send.start", LN("workers", x->s.nworkers));
     if (spool_space_warn(x->s.conf->queue_dir, &why) != 0)
         log_err(LOG_WARN, "queue.disk", &why);
     if (turn(x, e) != 0)
         return -1;
-    x->s.no_more = x->o->once;
+    x->s.scan.closed = x->o->once;
     if (x->o->drain)
         flush_queue(&x->s);
     while (!is_over(x))
@@ -391,7 +384,7 @@ static int run(struct sender *x, const struct conf *c,
         watch_line(x, e) != 0)
         goto out;
     rc = work_until_over(x, e);
-    LOG(LOG_INFO, "send.stop", LN("pending", x->s.pending));
+    LOG(LOG_INFO, "send.stop", LN("pending", x->s.memory.pending));
 out:
     x->s.stopping = true;
     end_workers(x);
@@ -404,8 +397,8 @@ out:
     }
     if (rc == 0 && mail_remains(&x->s))
         rc = 1;
-    if (x->s.local_lane != NULL)
-        lane_put(&x->s, x->s.local_lane);
+    if (x->s.lane.local != NULL)
+        lane_put(&x->s, x->s.lane.local);
     free_workers(x);
     sched_close(&x->s);
     log_close();

@@ -6,7 +6,7 @@
 #include "send/slots.h"
 
 #include "log/log.h"
-#include "send/queue_scan.h"
+#include "send/recipients.h"
 #include "send/sched.h"
 
 struct owed {
@@ -26,7 +26,7 @@ static int put(struct sched *s, struct message *m, uint32_t index,
 {
     struct err e;
 
-    s->dirty = true;
+    s->slot.dirty = true;
     if (spool_slot_put(s->queue, &m->stored, index, slot, &e) == 0)
         return 0;
     log_err(LOG_ERROR, "send.slot", &e);
@@ -43,26 +43,26 @@ void slots_put(struct sched *s, struct message *m, uint32_t index,
 {
     if (put(s, m, index, slot) == 0 || !is_final(slot->state))
         return; /* a pending write takes the newer slot */
-    struct owed *o = pool_get(s->marks);
+    struct owed *o = pool_get(s->slot.pool);
     if (o == NULL)
         return;
     *o = (struct owed){ .msg = m, .index = index, .slot = *slot };
     m->settling++;
-    list_push(&s->owed, &o->link);
+    list_push(&s->slot.unwritten, &o->link);
 }
 
 void slots_retry(struct sched *s)
 {
     struct list *l;
 
-    while ((l = list_pop(&s->owed)) != NULL) {
+    while ((l = list_pop(&s->slot.unwritten)) != NULL) {
         struct owed *o = LIST_ENTRY(l, struct owed, link);
         if (put(s, o->msg, o->index, &o->slot) != 0) {
-            list_push(&s->owed, l);
+            list_push(&s->slot.unwritten, l);
             return;
         }
         o->msg->settling--;
         message_sweep(s, o->msg);
-        pool_put(s->marks, o);
+        pool_put(s->slot.pool, o);
     }
 }

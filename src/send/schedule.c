@@ -1,0 +1,140 @@
+/* schedule.c - which due mail goes to which lane in this turn. */
+#include "send/schedule.h"
+
+#include "send/destination_dns.h"
+#include "send/dispatch.h"
+#include "send/ready.h"
+#include "send/result.h"
+
+enum { DESTINATIONS_PER_TURN = 256, ANSWERS_PER_TURN = 256 };
+
+/* False: no memory, or the message could not be read; its recipients are tried
+ * again later. */
+static bool give_one(struct sched *s, struct destination *d, struct lane *l)
+{
+    struct delivery *j = dispatch_make(s, d, l);
+    struct answer a;
+    struct err e;
+
+    if (j == NULL)
+        return false;
+    if (lane_give(s, l, j, &e) == 0)
+        return true;
+    answer_set(&a, OUTCOME_NONE, "4.3.0", "%.200s", e.text);
+    delivery_answer_all(j, &a);
+    result_apply(s, j);
+    return false;
+}
+
+/* The answer comes from this system, not from a peer; host is the peer that
+ * caused it, or NULL. */
+static void answer_some(struct sched *s, struct destination *d,
+                        const struct answer *a, const char *host)
+{
+    destination_detach(d);
+    for (int i = 0; i < ANSWERS_PER_TURN && !list_empty(&d->due); i++) {
+        struct delivery *j = dispatch_make(s, d, NULL);
+        if (j == NULL)
+            continue;
+        snprintf(j->host, sizeof j->host, "%.*s", (int)sizeof j->host - 1,
+                 host != NULL ? host : "");
+        delivery_answer_all(j, a);
+        result_apply(s, j);
+    }
+    if (!list_empty(&d->due))
+        ready_destination(d);
+}
+
+/* Recipients beyond the lanes' windows wait in the lanes' order, and keep their
+ * place when more arrive. */
+static void give_lanes(struct sched *s, struct destination *d, int rank)
+{
+    struct lane *l;
+
+    for (size_t i = 0; i < d->hops->n; i++)
+        if (d->hops->hop[i].rank != rank)
+            list_remove(&d->hops->hop[i].wait);
+    while (!list_empty(&d->due) && (l = destination_choose(s, d, rank)) != NULL)
+        if (!give_one(s, d, l)) {
+            ready_destination(d); /* no lane would wake it: one has room */
+            return;
+        }
+    if (list_empty(&d->due))
+        destination_detach(d);
+    for (size_t i = 0; i < d->hops->n && !list_empty(&d->due); i++)
+        if (d->hops->hop[i].rank == rank &&
+            destination_may_use(s, d, &d->hops->hop[i]))
+            lane_wait(s, &d->hops->hop[i]);
+}
+
+static void use_lanes(struct sched *s, struct destination *d)
+{
+    int rank = destination_rank(s, d);
+
+    if (rank >= 0) {
+        give_lanes(s, d, rank);
+        return;
+    }
+    const struct lane *l = destination_blame(d);
+    struct answer a = l->why;
+    if (l->down_local)
+        a.outcome = OUTCOME_NONE;
+    answer_some(s, d, &a, l->name);
+}
+
+static void work_destination(struct sched *s, struct destination *d)
+{
+    if (list_empty(&d->due) || s->stopping) {
+        if (d->nrcpt == 0)
+            destination_rest(d);
+    } else if (!destination_is_known(d)) {
+        destination_look_up(s, d);
+    } else if (d->outcome != NULL) {
+        answer_some(s, d, d->outcome, NULL);
+    } else {
+        use_lanes(s, d);
+    }
+}
+
+/* Give the waiting destinations turns, one message each. */
+static void work_lane(struct sched *s, struct lane *l)
+{
+    struct hop *h;
+
+    while ((h = lane_next(s, l)) != NULL) {
+        struct destination *d = h->destination;
+        if (!list_empty(&d->due) && !give_one(s, d, l)) {
+            ready_destination(d);
+            return;
+        }
+        if (list_empty(&d->due))
+            destination_detach(d);
+        else
+            lane_wait(s, h);
+    }
+    lane_want_session(s, l);
+}
+
+void schedule_work(struct sched *s)
+{
+    struct destination *d;
+    struct lane *l;
+
+    while ((l = ready_take_lane(s)) != NULL)
+        work_lane(s, l);
+    while ((l = lane_next_opening(s)) != NULL)
+        work_lane(s, l);
+    for (int i = 0;
+         i < DESTINATIONS_PER_TURN && (d = ready_take_destination(s)) != NULL;
+         i++)
+        work_destination(s, d);
+}
+
+void schedule_take_back(struct sched *s, struct delivery *j)
+{
+    struct lane *l = j->lane;
+    size_t nrcpt = j->nrcpt;
+
+    result_apply(s, j);
+    lane_delivery_back(s, l, nrcpt);
+}
