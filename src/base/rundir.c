@@ -366,6 +366,9 @@ int rundir_below(struct rundir *d, const struct rundir *above, const char *name,
         return err_set(e, ERR_TEMP, errno, "make directory %s", d->path);
     if ((made ? give_dir(d, BELOW_MODE, e) : check_dir(d, e)) == 0)
         return 0;
+    struct stat st; /* what is ours still would be refused from now on */
+    if (made && fstat(d->fd, &st) == 0 && st.st_uid == geteuid())
+        unlinkat(above->fd, name, AT_REMOVEDIR);
     rundir_close(d);
     return -1;
 }
@@ -413,6 +416,8 @@ int rundir_file(const struct rundir *d, const char *name, struct err *e)
                        "open %s", path);
     if ((made ? give_file(fd, d, path, e) : check_file(fd, d, path, e)) == 0)
         return fd;
+    if (made)
+        unlinkat(d->fd, name, 0);
     fs_close(fd);
     return -1;
 }

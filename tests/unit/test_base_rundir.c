@@ -353,6 +353,29 @@ START_TEST(a_volume_of_our_group)
 }
 END_TEST
 
+/* What cannot be given away does not stay: it would be refused for ever. */
+static int fail_to_give(const char *path)
+{
+    become_other();
+    if (rundir_make(&top, path, (uid_t)-1, (gid_t)-1, &e) != 0)
+        return 1;
+    top.uid = THIRD;
+    if (rundir_below(&sub, &top, "run", &e) == 0 || e.sys != EPERM)
+        return 2;
+    if (rundir_file(&top, "lock", &e) >= 0 || e.sys != EPERM)
+        return 3;
+    return rmdir(path) == 0 ? 0 : 4;
+}
+
+START_TEST(what_is_not_given_is_removed)
+{
+    if (!root())
+        return;
+    ck_assert_int_eq(chmod(dir, 0777), 0);
+    ck_assert_int_eq(status_of(fail_to_give, path_of("queue")), 0);
+}
+END_TEST
+
 /* --- between mkdir and open ------------------------------------------------ */
 
 static enum { BY_LINK, BY_OTHERS, BY_FULL } swap;
@@ -450,6 +473,7 @@ Suite *base_rundir_suite(void)
     tcase_add_test(t, others_may_write);
     tcase_add_test(t, root_looks_at_any);
     tcase_add_test(t, a_volume_of_our_group);
+    tcase_add_test(t, what_is_not_given_is_removed);
     tcase_add_test(t, replaced_while_it_is_made);
     tcase_add_test(t, failures_leave_nothing_open);
     suite_add_tcase(s, t);
