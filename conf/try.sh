@@ -6,6 +6,7 @@ dir=${MTA_TRY_DIR:-local}
 port=${MTA_TRY_PORT:-2525}
 mta=${MTA:-./mta}
 user=$(id -un)
+as=$([ "$(id -u)" -ne 0 ] || echo root) # root must be asked for
 mkdir -p "$dir/mail"
 cat > "$dir/first.eml" <<MAIL
 From: The first sender <first@localhost>
@@ -41,6 +42,7 @@ What waits, and why; a message to another host is one that waits at first:
   $mta queue list --queue-dir $dir/queue
 
 TEXT
-exec "$mta" run -o "queue_dir=$dir/queue" -o "local.mail_dir=$dir/mail" \
-    -o "serve.listen=127.0.0.1:$port" -o local.users=any \
-    -o local.aliases= -o serve.rdns=off -o send.retry_min=10s
+exec "$mta" run -o "user=$as" -o "queue_dir=$dir/queue" \
+    -o "local.mail_dir=$dir/mail" -o "serve.listen=127.0.0.1:$port" \
+    -o local.users=any -o local.aliases= -o serve.rdns=off \
+    -o send.retry_min=10s

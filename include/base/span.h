@@ -30,6 +30,9 @@ bool span_starts_nocase(struct span a, const char *prefix);
 /* Without blanks and tabs at both ends. */
 struct span span_trim(struct span s);
 
+/* Without the mark that some editors put in front of UTF-8. */
+struct span span_after_bom(struct span s);
+
 /* Offset of the first c, or s.n when there is none. */
 size_t span_find(struct span s, char c);
 

@@ -68,4 +68,8 @@ bool options_parse(struct options *o, const struct options_spec *spec, int argc,
 bool options_load(struct options *o);
 
 void options_done(struct options *o);
+
+/* "mta COMMAND: warning: text" on stderr; fits conf_warn_fn with the struct
+ * options as ctx. */
+void options_warn(void *options, const char *text);
 #endif

@@ -22,8 +22,8 @@ struct setup {
     struct addr listen_at[LISTEN_MAX];
 };
 
-/* Of the settings of a start, which o holds already.  With `listens`, the
- * sockets too.  0, or -1 with *e. */
+/* Of the settings of a start, which o holds already; makes the queue's
+ * directories.  With `listens`, the sockets too.  0, or -1 with *e. */
 int setup_start(struct setup *s, struct options *o, bool listens,
                 struct err *e);
 

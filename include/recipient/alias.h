@@ -24,7 +24,8 @@ struct alias_target {
 
 struct alias {
     struct map_link link;
-    const char *name; /* local part, or local@domain, as written */
+    const struct alias *next; /* in the file */
+    const char *name;         /* local part, or local@domain, as written */
     struct alias_target *first, *last;
     unsigned line;
 };
@@ -38,6 +39,9 @@ enum {
 
 int alias_load(struct alias_file **f, const char *path, struct err *e);
 void alias_free(struct alias_file **f); /* accepts NULL */
+
+/* The first of the file; NULL: none, also when f is. */
+const struct alias *alias_first(const struct alias_file *f);
 
 /* f NULL: no aliases.  domain empty: the plain name. */
 const struct alias *alias_find(const struct alias_file *f, struct span local,

@@ -48,6 +48,13 @@ enum local_verdict {
 enum local_verdict local_resolve(const struct local *l, struct span local_part,
                                  struct span domain, local_fn *fn, void *ctx);
 
+/* Members of aliases that are local and lead to no mailbox: mail for them
+ * would come back.  Looks for every member: not for a worker. */
+typedef void local_unknown_fn(void *ctx, unsigned line, const char *alias,
+                              const char *member);
+void local_check_members(const struct local *l, local_unknown_fn *fn,
+                         void *ctx);
+
 /* Is this the name of a user, without aliases (passwd, file, any)?  A file
  * may list a name for one domain only: then as user@domain. */
 bool local_is_user(const struct local *l, const char *name);

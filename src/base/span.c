@@ -78,6 +78,13 @@ struct span span_trim(struct span s)
     return s;
 }
 
+struct span span_after_bom(struct span s)
+{
+    if (s.n >= 3 && memcmp(s.p, "\357\273\277", 3) == 0)
+        return (struct span){ s.p + 3, s.n - 3 };
+    return s;
+}
+
 size_t span_find(struct span s, char c)
 {
     const char *at = s.n == 0 ? NULL : memchr(s.p, c, s.n);

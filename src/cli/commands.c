@@ -10,10 +10,12 @@
 /* clang-format off */
 const struct command commands[] = {
     { "config", cmd_config, NULL,
-      "[--show|--check|--dump|--man] [-c FILE] [-o KEY=VALUE]... [--json]",
+      "[--show|--check [--offline]|--dump|--man] [-c FILE] [-o KEY=VALUE]... [--json]",
       "look at the settings",
       "  --show         effective values and where each came from (the default)\n"
-      "  --check        say what is wrong with them, and nothing when all is well\n"
+      "  --check        what a start would check: report what is wrong, and\n"
+      "                 nothing when all is well\n"
+      "  --offline      ... without a look at accounts, directories and files\n"
       "  --dump         a sample file: every setting with its default, explained\n"
       "  --man          the settings for the manual page\n"
       "  -c FILE        configuration file (default: $MTA_CONFIG or\n"

@@ -1,9 +1,7 @@
 /* config.c - `mta config`: look at the settings. */
-#include "base/os.h"
 #include "cli/commands.h"
 #include "cli/options.h"
-#include "spool/dirs.h"
-#include "spool/space.h"
+#include "cli/start_check.h"
 
 #include <sysexits.h>
 
@@ -17,36 +15,31 @@ static int show(struct options *o)
     return e.kind == ERR_USAGE ? EX_USAGE : EX_CONFIG;
 }
 
-/* What a start would say of the disk, too. */
-static int check_queue(const struct conf *c)
+/* What a start would find, all of it. */
+static int check(struct options *o, bool offline)
 {
+    struct start_check all = {
+        .conf = &o->conf, .serves = true, .warn = options_warn, .warn_ctx = o
+    };
     struct err e;
-    uid_t uid;
-    gid_t gid;
+    int status = EX_OK;
 
-    if (os_find_ids(c->user, c->group, &uid, &gid, &e) != 0 ||
-        spool_dirs_check(c->queue_dir, uid, gid, &e) != 0) {
-        fprintf(stderr, "mta config: %s\n", e.text);
-        return EX_CONFIG;
-    }
-    if (spool_space_warn(c->queue_dir, &e) != 0)
-        fprintf(stderr, "mta config: warning: %s\n", e.text);
-    return EX_OK;
-}
-
-static int check(struct options *o)
-{
     if (!options_load(o))
         return o->status;
-    int status = check_queue(&o->conf);
+    if (!offline && start_check(&all, &e) != 0) {
+        fprintf(stderr, "mta config: %s\n", e.text);
+        status = start_status(&e);
+    }
     options_done(o);
     return status;
 }
 
 int cmd_config(int argc, char **argv)
 {
-    bool checks = false, dumps = false, shows = false, man = false;
+    bool checks = false, offline = false, dumps = false, shows = false,
+         man = false;
     const struct option flags[] = { OPTION_ON("--check", &checks),
+                                    OPTION_ON("--offline", &offline),
                                     OPTION_ON("--dump", &dumps),
                                     OPTION_ON("--show", &shows),
                                     OPTION_ON("--man", &man) };
@@ -61,11 +54,15 @@ int cmd_config(int argc, char **argv)
               stderr);
         return EX_USAGE;
     }
+    if (offline && !checks) {
+        fputs("mta config: --offline goes with --check\n", stderr);
+        return EX_USAGE;
+    }
     if (dumps)
         conf_dump(stdout);
     else if (man)
         conf_man(stdout);
     else
-        return checks ? check(&o) : show(&o);
+        return checks ? check(&o, offline) : show(&o);
     return EX_OK;
 }

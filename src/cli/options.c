@@ -234,10 +234,18 @@ static int status_of(const struct err *e)
                                  : EX_CONFIG;
 }
 
+void options_warn(void *options, const char *text)
+{
+    fprintf(stderr, "mta %s: warning: %s\n",
+            ((const struct options *)options)->command, text);
+}
+
 bool options_load(struct options *o)
 {
     struct err e;
 
+    o->source.warn = options_warn;
+    o->source.warn_ctx = o;
     if (conf_load(&o->conf, &o->source, &e) == 0)
         return true;
     fprintf(stderr, "mta %s: %s\n", o->command, e.text);

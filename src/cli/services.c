@@ -4,11 +4,11 @@
 #include "base/stop.h"
 #include "base/title.h"
 #include "cli/setup.h"
+#include "cli/start_check.h"
 #include "cli/supervise.h"
 #include "log/collector.h"
 #include "log/log.h"
 #include "serve/master.h"
-#include "spool/dirs.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -28,10 +28,7 @@ struct services {
 static int fail(const char *service, const struct err *e)
 {
     fprintf(stderr, "mta %s: %s\n", service, e->text);
-    return e->kind == ERR_USAGE  ? EX_CONFIG
-           : e->kind == ERR_PERM ? EX_NOPERM
-           : e->kind == ERR_TEMP ? EX_TEMPFAIL
-                                 : EX_SOFTWARE;
+    return start_status(e);
 }
 
 /* --- the collector --------------------------------------------------- */
@@ -286,9 +283,7 @@ static int open_all(struct services *s, bool serves, struct err *e)
 {
     if (setup_start(&s->now, s->options, serves, e) != 0)
         return -1;
-    if (serves && serve_tables_new(&s->tables, e) != 0)
-        return -1;
-    return spool_dirs_make(s->now.conf.queue_dir, s->now.uid, s->now.gid, e);
+    return serves ? serve_tables_new(&s->tables, e) : 0;
 }
 
 int services_run(struct options *o, unsigned services,

@@ -1,9 +1,11 @@
 #include "cli/setup.h"
 
 #include "base/os.h"
+#include "cli/start_check.h"
 #include "dns/resolver.h"
 #include "log/logfile.h"
 #include "net/listen.h"
+#include "spool/dirs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -179,12 +181,23 @@ void setup_close_listen(struct setup *s)
 
 /* --- all of it ----------------------------------------------------------- */
 
-static int may_become(const struct setup *s, struct err *e)
+/* By name, as `mta config --check` looks at the files; what is in the copies
+ * is checked again. */
+static int check(struct setup *s, const struct options *o, bool serves,
+                 const struct setup *now, struct err *e)
 {
-    if (s->uid == (uid_t)-1 || geteuid() == 0 || geteuid() == s->uid)
-        return 0;
-    return err_set(e, ERR_PERM, 0, "only root can start as user %s",
-                   s->conf.user);
+    struct start_check all = { .conf = &s->conf,
+                               .serves = serves,
+                               .warn = options_warn,
+                               .warn_ctx = (void *)(uintptr_t)o };
+
+    handdown_use(NULL);
+    int rc = start_check(&all, e);
+    if (now != NULL)
+        handdown_use(now->files);
+    s->uid = all.uid;
+    s->gid = all.gid;
+    return rc;
 }
 
 /* All but the listening sockets. */
@@ -192,8 +205,7 @@ static int open_all(struct setup *s, const struct setup *now, struct err *e)
 {
     struct handdown *in_force = now != NULL ? now->files : NULL;
 
-    if (os_find_ids(s->conf.user, s->conf.group, &s->uid, &s->gid, e) != 0 ||
-        may_become(s, e) != 0 || take_files(&s->files, &s->conf, e) != 0 ||
+    if (take_files(&s->files, &s->conf, e) != 0 ||
         check_files(s->files, &s->conf, in_force, e) != 0)
         return -1;
     if (now != NULL)
@@ -207,8 +219,12 @@ int setup_start(struct setup *s, struct options *o, bool listens, struct err *e)
 {
     *s = (struct setup){ .log_fd = -1, .conf = o->conf };
     memset(&o->conf, 0, sizeof o->conf);
-    return listens && open_listen(s, NULL, NULL, e) != 0 ? -1
-                                                         : open_all(s, NULL, e);
+    /* The queue first: a client that can connect may look for it. */
+    if (check(s, o, listens, NULL, e) != 0 ||
+        spool_dirs_make(s->conf.queue_dir, s->uid, s->gid, e) != 0 ||
+        (listens && open_listen(s, NULL, NULL, e) != 0))
+        return -1;
+    return open_all(s, NULL, e);
 }
 
 static int keeps(const char *key, const char *now, const char *next,
@@ -232,6 +248,7 @@ int setup_reload(struct setup *s, const struct options *o,
         keeps("queue_dir", have->queue_dir, want->queue_dir, e) == 0 &&
         keeps("user", have->user, want->user, e) == 0 &&
         keeps("group", have->group, want->group, e) == 0 &&
+        check(s, o, now->nlisten > 0, now, e) == 0 &&
         open_all(s, now, e) == 0 &&
         (now->nlisten == 0 || open_listen(s, now, next, e) == 0))
         return 0;

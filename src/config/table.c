@@ -5,6 +5,7 @@
 #include "base/os.h"
 #include "base/suggest.h"
 
+#include <pwd.h>
 #include <string.h>
 #include <sys/select.h>
 #include <unistd.h>
@@ -45,6 +46,18 @@ static void derive_hostname(const struct conf *c, char *out, size_t size)
     os_hostname(out, size);
     if (idn_normal(normal, span_of(out)) != NULL)
         snprintf(out, size, "localhost");
+}
+
+/* Only root, or that user itself, can become it. */
+static void derive_user(const struct conf *c, char *out, size_t size)
+{
+    static const char usual[] = "mta";
+    const struct passwd *pw = getpwnam(usual);
+
+    (void)c;
+    snprintf(out, size, "%s",
+             pw != NULL && (geteuid() == 0 || geteuid() == pw->pw_uid) ? usual
+                                                                       : "");
 }
 
 static void derive_workers(const struct conf *c, char *out, size_t size)
@@ -105,8 +118,11 @@ const struct conf_item conf_items[] = {
     DERIVED("hostname", CONF_HOSTNAME, hostname, "mail.example.com",
         derive_hostname, "the full name of the host", 1, 255,
         "Name of this system in the greeting, in EHLO and in Received."),
-    ITEM("user", CONF_ACCOUNT, user, "", 0, CONF_NAME_MAX - 1, NULL,
-        "User to become after the sockets are bound; empty: stay."),
+    DERIVED("user", CONF_ACCOUNT, user, "mta", derive_user,
+        "mta, when root starts it and there is such an account", 0,
+        CONF_NAME_MAX - 1,
+        "User to become after the sockets are bound.  Root must name one:"
+        " \"root\" runs all of mta as root."),
     ITEM("group", CONF_ACCOUNT, group, "", 0, CONF_NAME_MAX - 1, NULL,
         "Group to become; empty: the group of user."),
     PATH("queue_dir", queue_dir, "/var/spool/mta", 1,

@@ -11,6 +11,7 @@ struct alias_file {
     char *text; /* names point into it; unquoting makes them shorter */
     struct map by_name;
     struct pool *aliases, *targets;
+    struct alias *first, *last; /* in their order */
 };
 
 /* Where the parser is. */
@@ -129,6 +130,11 @@ static int add_alias(struct place *at, struct err *e)
         return err_set(e, ERR_TEMP, 0, "no memory for %s", at->path);
     *a = (struct alias){ .name = name, .line = at->line };
     put(at->f, a);
+    if (at->f->last != NULL)
+        at->f->last->next = a;
+    else
+        at->f->first = a;
+    at->f->last = a;
     at->current = a;
     return 0;
 }
@@ -198,7 +204,8 @@ static int take_line(struct place *at, struct err *e)
 
 static int take_text(struct place *at, size_t n, struct err *e)
 {
-    char *p = at->f->text, *stop = p + n;
+    char *stop = at->f->text + n;
+    char *p = stop - span_after_bom((struct span){ at->f->text, n }).n;
 
     for (at->line = 1; p < stop; at->line++) {
         char *end = memchr(p, '\n', (size_t)(stop - p));
@@ -264,4 +271,9 @@ const struct alias *alias_find(const struct alias_file *f, struct span local,
     name[local.n] = '@';
     memcpy(name + local.n + 1, domain.p, domain.n);
     return find(f, (struct span){ name, local.n + 1 + domain.n });
+}
+
+const struct alias *alias_first(const struct alias_file *f)
+{
+    return f == NULL ? NULL : f->first;
 }

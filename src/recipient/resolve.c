@@ -431,3 +431,33 @@ enum local_verdict local_resolve(const struct local *l, struct span local_part,
     free_found(w.looped);
     return v;
 }
+
+/* --- members that lead nowhere ----------------------------------------- */
+
+static int ignore(void *ctx, const struct local_target *t)
+{
+    (void)ctx;
+    (void)t;
+    return 0;
+}
+
+static bool leads_nowhere(const struct local *l, const struct alias_target *t)
+{
+    struct span local, domain;
+
+    split(span_of(t->name), &local, &domain);
+    if (!local_has_domain(l, domain))
+        return false;
+    if (t->final)
+        return find_user(l, local, domain) == USER_NO;
+    return local_resolve(l, local, domain, ignore, NULL) == LOCAL_UNKNOWN;
+}
+
+void local_check_members(const struct local *l, local_unknown_fn *fn, void *ctx)
+{
+    for (const struct alias *a = alias_first(l->aliases); a != NULL;
+         a = a->next)
+        for (const struct alias_target *t = a->first; t != NULL; t = t->next)
+            if (leads_nowhere(l, t))
+                fn(ctx, a->line, a->name, t->name);
+}

@@ -73,7 +73,7 @@ static int add_entry(struct users *u, struct span line)
 
 static int take_text(struct users *u, size_t n, const char *path, struct err *e)
 {
-    struct span rest = { u->text, n };
+    struct span rest = span_after_bom((struct span){ u->text, n });
 
     for (unsigned number = 1; rest.n > 0; number++) {
         struct span line = { rest.p, span_find(rest, '\n') };

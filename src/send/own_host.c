@@ -56,6 +56,37 @@ int own_host_load(struct own_host *self, const struct conf *c, struct err *e)
     return 0;
 }
 
+/* A listener at that port; for a name of loopback one that loopback reaches,
+ * else one that does not stand on loopback alone. */
+static bool listens(const struct conf *c, uint16_t port, bool loopback)
+{
+    for (size_t i = 0; i < c->serve.listen.n; i++) {
+        const struct addr *a = &c->serve.listen.item[i].addr;
+        if (addr_port(a) == port &&
+            (is_wildcard(a) || addr_is_loopback(a) == loopback))
+            return true;
+    }
+    return false;
+}
+
+bool own_host_is(const struct own_host *self, const struct conf *c,
+                 const struct host_port *to)
+{
+    uint16_t port = to->port != 0 ? to->port : (uint16_t)c->send.port;
+    struct addr at = to->addr;
+
+    if (!to->numeric) {
+        bool loopback = strcmp(to->host, "localhost") == 0;
+        return (loopback || strcmp(to->host, self->hostname) == 0) &&
+               listens(c, port, loopback);
+    }
+    addr_set_port(&at, port);
+    for (size_t i = 0; i < self->n; i++)
+        if (addr_eq(&self->addr[i], &at))
+            return true;
+    return false;
+}
+
 void own_host_done(struct own_host *self)
 {
     free((void *)(uintptr_t)self->addr);

@@ -211,6 +211,7 @@ def default_settings(dir, port):
     with mailboxes for all, and with waits as short as they can be."""
     return {
         "hostname": "mx.here.test",
+        "user": "root" if os.geteuid() == 0 else "",
         "queue_dir": os.path.join(dir, "queue"),
         "log.file": os.path.join(dir, "log"),
         "log.level": "debug",
@@ -297,8 +298,10 @@ class Mta:
         return done
 
     def errors(self):
+        """What it said, but for the warning that tests as root ask for."""
         with open(self.stderr, errors="replace") as f:
-            return f.read()
+            return "".join(line for line in f
+                           if 'warning: user is "root"' not in line)
 
     def events(self, name=None, **fields):
         """Lines of the log as dicts; fields must match."""

@@ -356,6 +356,49 @@ START_TEST(missing_files)
 }
 END_TEST
 
+/* An editor's mark in front of the first entry. */
+START_TEST(marks_are_skipped)
+{
+    char got[1024] = "";
+
+    write_file(alias_path, "\357\273\277help: ann\n");
+    write_file(users_path, "\357\273\277ann\n");
+    struct local *l = open_local(users_option, alias_path);
+    ck_assert(local_is_user(l, "ann"));
+    ck_assert_int_eq(
+        local_resolve(l, span_of("help"), span_of("one.example"), collect, got),
+        LOCAL_OK);
+    ck_assert_str_eq(got, "ann ");
+    local_close(&l);
+}
+END_TEST
+
+static void on_unknown(void *ctx, unsigned line, const char *alias,
+                       const char *member)
+{
+    char *got = ctx;
+    size_t n = strlen(got);
+
+    snprintf(got + n, 900 - n, "%u:%s:%s ", line, alias, member);
+}
+
+START_TEST(members_that_are_no_users)
+{
+    char got[1024] = "";
+
+    write_file(users_path, "ann\nbob\n");
+    write_file(alias_path, "all: ann, carl, dora@one.example\n"
+                           "half: ann+x, \\eve, f@far.example\n"
+                           "chain: empty\nempty: nobody-here\n"
+                           "ann: ann, postmaster, bob@two.example\n");
+    struct local *l = open_local(users_option, alias_path);
+    local_check_members(l, on_unknown, got);
+    ck_assert_str_eq(got, "1:all:carl 1:all:dora@one.example 2:half:eve"
+                          " 3:chain:empty 4:empty:nobody-here ");
+    local_close(&l);
+}
+END_TEST
+
 static struct {
     int times, error;
 } trouble;
@@ -418,6 +461,8 @@ Suite *recipient_resolve_suite(void)
     tcase_add_test(t, our_domains);
     tcase_add_loop_test(t, bad_files, 0, COUNT(bad_cases));
     tcase_add_test(t, missing_files);
+    tcase_add_test(t, marks_are_skipped);
+    tcase_add_test(t, members_that_are_no_users);
     tcase_add_loop_test(t, trouble_with_files, 0, COUNT(trouble_cases));
     suite_add_tcase(s, t);
     return s;

@@ -1,0 +1,216 @@
+#include "cli/start_check.h"
+
+#include "base/os.h"
+#include "recipient/resolve.h"
+#include "send/own_host.h"
+#include "spool/dirs.h"
+#include "spool/space.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum { UNKNOWN_SHOWN = 10 };
+
+__attribute__((format(printf, 2, 3))) static void
+warn(const struct start_check *s, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+
+    if (s->warn == NULL)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    s->warn(s->warn_ctx, text);
+}
+
+/* --- accounts --------------------------------------------------------- */
+
+/* Root must not parse what strangers send, unless it was asked for. */
+static int check_root(const struct start_check *s, struct err *e)
+{
+    const char *user = s->conf->user;
+
+    if (geteuid() != 0)
+        return 0;
+    if (s->uid == (uid_t)-1)
+        return err_set(e, ERR_USAGE, 0,
+                       "started as root without a user to become: make the"
+                       " account mta (useradd --system mta), set user to"
+                       " another account, or write user = \"root\" to run all"
+                       " of it as root");
+    if (s->uid == 0)
+        warn(s,
+             "user is \"%s\": all of mta runs as root, also what parses"
+             " input of strangers",
+             user);
+    return 0;
+}
+
+static int check_accounts(struct start_check *s, struct err *e)
+{
+    const struct conf *c = s->conf;
+    uid_t none;
+    gid_t group;
+
+    if (os_find_ids(c->user, NULL, &s->uid, &s->gid, e) != 0)
+        return conf_fault(c, "user", e);
+    if (os_find_ids(NULL, c->group, &none, &group, e) != 0)
+        return conf_fault(c, "group", e);
+    if (group != (gid_t)-1)
+        s->gid = group;
+    if (s->uid == (uid_t)-1 || geteuid() == 0 || geteuid() == s->uid)
+        return check_root(s, e);
+    err_set(e, ERR_PERM, 0, "only root can start as user %s", c->user);
+    return conf_fault(c, "user", e);
+}
+
+/* --- directories ------------------------------------------------------ */
+
+/* It is there, or can be made: the first directory above that is there may be
+ * written to.  What another user may do is seen when that user does it. */
+static int check_dir(const struct conf *c, const char *key, const char *path,
+                     struct err *e)
+{
+    char at[CONF_PATH_MAX];
+    struct stat st;
+
+    snprintf(at, sizeof at, "%s", path);
+    while (stat(at, &st) != 0) {
+        char *slash = strrchr(at, '/');
+        if (errno != ENOENT || slash == NULL) {
+            err_set(e, errno == ENOTDIR ? ERR_USAGE : ERR_PERM, errno, "%s",
+                    path);
+            return conf_fault(c, key, e);
+        }
+        slash[slash == at] = '\0';
+    }
+    if (!S_ISDIR(st.st_mode))
+        err_set(e, ERR_USAGE, 0, "%s is a file, should be a directory", at);
+    else if (strcmp(at, path) != 0 && access(at, W_OK | X_OK) != 0)
+        err_set(e, ERR_PERM, errno, "make directory %s in %s", path, at);
+    else
+        return 0;
+    return conf_fault(c, key, e);
+}
+
+static int check_queue(const struct start_check *s, struct err *e)
+{
+    const struct conf *c = s->conf;
+    struct err why;
+
+    if (check_dir(c, "queue_dir", c->queue_dir, e) != 0)
+        return -1;
+    if (spool_dirs_check(c->queue_dir, s->uid, s->gid, e) != 0)
+        return conf_fault(c, "queue_dir", e);
+    if (spool_space_warn(c->queue_dir, &why) != 0)
+        warn(s, "%s", why.text);
+    return 0;
+}
+
+/* The directory of the log file is not made. */
+static int check_log(const struct conf *c, struct err *e)
+{
+    char dir[CONF_PATH_MAX];
+    struct stat st;
+
+    if (strcmp(c->log.file, "-") == 0)
+        return 0;
+    snprintf(dir, sizeof dir, "%s", c->log.file);
+    char *slash = strrchr(dir, '/'); /* the path is absolute */
+    slash[slash == dir] = '\0';
+    if (stat(dir, &st) != 0)
+        err_set(e, ERR_USAGE, errno, "directory %s", dir);
+    else if (!S_ISDIR(st.st_mode))
+        err_set(e, ERR_USAGE, 0, "%s is a file, should be a directory", dir);
+    else if (stat(c->log.file, &st) == 0 && S_ISDIR(st.st_mode))
+        err_set(e, ERR_USAGE, 0, "%s is a directory, should be a file",
+                c->log.file);
+    else
+        return 0;
+    return conf_fault(c, "log.file", e);
+}
+
+/* --- users and aliases ------------------------------------------------ */
+
+struct unknown {
+    const struct start_check *s;
+    unsigned n;
+};
+
+static void on_unknown(void *ctx, unsigned line, const char *alias,
+                       const char *member)
+{
+    struct unknown *u = ctx;
+
+    if (++u->n <= UNKNOWN_SHOWN)
+        warn(u->s, "%s:%u: %s: no such user: %s", u->s->conf->local.aliases,
+             line, alias, member);
+}
+
+static int check_local(const struct start_check *s, struct err *e)
+{
+    const struct conf_local *c = &s->conf->local;
+    struct unknown u = { s, 0 };
+    struct local *l;
+
+    if (local_open(&l, c, e) != 0) {
+        bool aliases =
+            c->aliases[0] != '\0' && strstr(e->text, c->aliases) != NULL;
+        return conf_fault(s->conf, aliases ? "local.aliases" : "local.users",
+                          e);
+    }
+    if (s->warn != NULL)
+        local_check_members(l, on_unknown, &u);
+    local_close(&l);
+    if (u.n > UNKNOWN_SHOWN)
+        warn(s, "%s: %u more members that are no users", c->aliases,
+             u.n - UNKNOWN_SHOWN);
+    return 0;
+}
+
+/* --- the host itself -------------------------------------------------- */
+
+static int check_loop(const struct conf *c, struct err *e)
+{
+    char text[HOST_PORT_TEXT];
+    struct own_host self;
+
+    if (c->send.relay_host.host[0] == '\0')
+        return 0;
+    if (own_host_load(&self, c, e) != 0)
+        return -1;
+    bool loops = own_host_is(&self, c, &c->send.relay_host);
+    own_host_done(&self);
+    if (!loops)
+        return 0;
+    host_port_text(text, &c->send.relay_host);
+    err_set(e, ERR_USAGE, 0,
+            "%s loops back to itself: it is one of serve.listen", text);
+    return conf_fault(c, "send.relay_host", e);
+}
+
+int start_check(struct start_check *s, struct err *e)
+{
+    const struct conf *c = s->conf;
+
+    if (check_accounts(s, e) != 0 || check_queue(s, e) != 0 ||
+        check_dir(c, "local.mail_dir", c->local.mail_dir, e) != 0 ||
+        check_log(c, e) != 0 || check_local(s, e) != 0)
+        return -1;
+    return s->serves ? check_loop(c, e) : 0;
+}
+
+int start_status(const struct err *e)
+{
+    return e->kind == ERR_USAGE  ? EX_CONFIG
+           : e->kind == ERR_PERM ? EX_NOPERM
+           : e->kind == ERR_TEMP ? EX_TEMPFAIL
+                                 : EX_SOFTWARE;
+}

@@ -1,0 +1,136 @@
+"""`mta config --check` checks what a start checks, with the same words."""
+import os
+import subprocess
+
+import pytest
+
+from harness import DEADLINE, MTA
+
+ROOT = os.geteuid() == 0
+EX_USAGE, EX_CONFIG = 64, 78
+
+
+def run(m, *args, **env):
+    done = subprocess.run([MTA, *args, "-c", m.conf], timeout=DEADLINE * 2,
+                          env=dict(os.environ, **env),
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return done.returncode, done.stderr.decode()
+
+
+def check(m, *args, **env):
+    return run(m, "config", "--check", *args, **env)
+
+
+def test_what_is_well_is_silent(mta):
+    m = mta("serve", {"user": ""} if not ROOT else {"user": "nobody"},
+            start=False)
+    assert check(m) == (0, "")
+    assert check(m, "--offline") == (0, "")
+
+
+@pytest.mark.parametrize("key,value,said", [
+    ("user", "no-such-user", "user: no such user: no-such-user"),
+    ("group", "no-such-group", "group: no such group: no-such-group"),
+    ("queue_dir", "%s/file", "queue_dir: "),
+    ("queue_dir", "%s/file/below", "queue_dir: "),
+    ("local.mail_dir", "%s/file", "local.mail_dir: "),
+    ("local.aliases", "%s/none", "local.aliases: "),
+    ("local.users", "file:%s/none", "local.users: "),
+    ("local.aliases", "%s/bad", "local.aliases: "),
+    ("local.users", "file:%s/bad", "local.users: "),
+    ("log.file", "%s/none/log", "log.file: "),
+    ("log.file", "%s", "log.file: "),
+    ("send.relay_host", "127.0.0.1:%d", "loops back to itself"),
+    ("send.relay_host", "[localhost]:%d", "loops back to itself"),
+])
+def test_a_start_and_the_check_refuse_alike(mta, key, value, said):
+    m = mta("serve", start=False)
+    with open(m.dir + "/file", "w", encoding="utf-8"):
+        pass
+    with open(m.dir + "/bad", "w", encoding="utf-8") as f:
+        f.write("two words: x y\n")
+    m.settings[key] = value.replace("%s", m.dir).replace("%d", str(m.port))
+    m.write_conf()
+    status, text = check(m)
+    assert status != 0 and said in text, text
+    with open(m.conf, encoding="utf-8") as f:
+        line = 1 + [x.partition(" ")[0] for x in f].index(
+            key.rpartition(".")[2])
+    assert "%s:%d: %s: " % (m.conf, line, key) in text
+    assert run(m, "serve") == (status, text.replace("mta config", "mta serve"))
+    assert not os.path.exists(m.queue)
+    assert check(m, "--offline") == (0, "")
+
+
+@pytest.mark.skipif(not ROOT, reason="root alone can be too much")
+def test_root_must_be_asked_for(mta):
+    m = mta("serve", {"user": ""}, start=False)
+    for command in (("serve",), ("run",), ("send",), ("log",),
+                    ("config", "--check")):
+        status, text = run(m, *command)
+        assert status == EX_CONFIG and "user = \"root\"" in text, text
+    m.settings["user"] = "root"
+    m.write_conf()
+    status, text = check(m)
+    assert status == 0 and "warning: user is" in text
+
+
+def test_members_of_aliases_are_warned_about(mta):
+    m = mta("serve", {"log.level": "info"}, start=False)
+    with open(m.dir + "/aliases", "w", encoding="utf-8") as f:
+        f.write("all: ann, %s\n" % ", ".join("x%d" % i for i in range(12)))
+    with open(m.dir + "/users", "w", encoding="utf-8") as f:
+        f.write("ann\n")
+    m.settings.update({"local.aliases": m.dir + "/aliases",
+                       "local.users": "file:" + m.dir + "/users"})
+    m.write_conf()
+    status, text = check(m)
+    assert status == 0
+    assert "warning: %s/aliases:1: all: no such user: x9\n" % m.dir in text
+    assert "no such user: x10" not in text and "2 more members" in text
+    m.start()
+    assert "no such user: x9" in m.errors()
+
+
+def test_variables_of_others_are_warned_about(mta):
+    m = mta("serve", start=False)
+    status, text = check(m, MTA_PORT="tcp://10.0.0.1:25",
+                         MTA_SERVICE_HOST="10.0.0.1")
+    assert status == 0
+    assert "warning: environment: no setting 'MTA_PORT'" in text
+    assert "warning: environment: no setting 'MTA_SERVICE_HOST'" in text
+    status, text = check(m, MTA_SEND_RELAY_PASSWORD="x")
+    assert status == EX_CONFIG and "not in this version" in text
+
+
+@pytest.mark.parametrize("argv,said", [
+    (["check"], "mta: the command 'check' is not in this version"),
+    (["help", "dkim"], "'dkim' is not in this version"),
+    (["route", "a@b"], "mta: the command 'route' is not in this version"),
+    (["queue", "hold", "ID"], "mta queue: 'hold' is not in this version"),
+    (["queue", "list", "--domain", "x"], "--domain is not in this version"),
+    (["log", "--since", "5m"], "--since is not in this version"),
+    (["config", "--offline"], "--offline goes with --check"),
+])
+def test_what_is_not_built_is_known_by_name(argv, said):
+    done = subprocess.run([MTA, *argv], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=DEADLINE)
+    assert done.returncode == EX_USAGE
+    assert said in done.stderr.decode()
+
+
+def test_what_is_not_built_stands_in_no_help(tmp_path):
+    def out(*argv):
+        return subprocess.run([MTA, *argv], stdout=subprocess.PIPE, check=True,
+                              timeout=DEADLINE).stdout.decode()
+    told = out("help") + out("config", "--dump") + out("config", "--man") + \
+        "".join(out("help", c) for c in ("queue", "log", "config", "send"))
+    for name in ("relay_password", "tls_cert", "lmtp", "dkim", "BDAT",
+                 "STARTTLS", "--since", "hold ID", "sendmail", "auto,"):
+        assert name not in told
+    link = str(tmp_path / "sendmail")
+    os.symlink(MTA, link)
+    done = subprocess.run([link, "a@b.test"], stderr=subprocess.PIPE,
+                          stdin=subprocess.DEVNULL, timeout=DEADLINE)
+    assert done.returncode == EX_USAGE
+    assert b"not in this version" in done.stderr
