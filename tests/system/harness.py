@@ -226,6 +226,7 @@ def default_settings(dir, port):
         "send.retry_min": "1s",
         "send.retry_max": "2s",
         "send.session_linger": "1s",
+        "stop_timeout": "30s" if UNDER_VALGRIND else "3s",
     }
 
 
