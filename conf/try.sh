@@ -2,8 +2,8 @@
 # try.sh - start a working system below local/, on ports that need no root,
 # with a first message at hand.
 set -eu
-dir=${MTA_TRY_DIR:-local}
-port=${MTA_TRY_PORT:-2525}
+dir=${TRY_DIR:-local}
+port=${TRY_PORT:-2525}
 mta=${MTA:-./mta}
 user=$(id -un)
 as=$([ "$(id -u)" -ne 0 ] || echo root) # root must be asked for

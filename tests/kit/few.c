@@ -4,7 +4,7 @@
 
 size_t few_step(void)
 {
-    return getenv("MTA_TEST_VALGRIND") != NULL ? 8 : 1;
+    return getenv("TEST_VALGRIND") != NULL ? 8 : 1;
 }
 
 size_t few(size_t n)

@@ -162,8 +162,8 @@ def test_options_are_those_of_the_program(command):
 def test_the_first_message_is_one(tmp_path):
     """What make run starts, and the commands that it prints."""
     port = free_port()
-    env = dict(os.environ, MTA=MTA, MTA_TRY_DIR=str(tmp_path / "local"),
-               MTA_TRY_PORT=str(port))
+    env = dict(os.environ, MTA=MTA, TRY_DIR=str(tmp_path / "local"),
+               TRY_PORT=str(port))
     with open(tmp_path / "out", "wb") as out:
         process = subprocess.Popen([os.path.join(ROOT, "conf", "try.sh")],
                                    cwd=tmp_path, env=env, stdout=out)

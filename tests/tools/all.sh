@@ -91,7 +91,7 @@ computes() {
     part "build for threads" make -s -j"$jobs" SAN=thread all
     built threads
     part "units" make -s -j"$jobs" test_units
-    part "units with sanitizers" env MTA_TEST_SHORT=1 make -s -j"$jobs" \
+    part "units with sanitizers" env TEST_SHORT=1 make -s -j"$jobs" \
         SAN=address,undefined test_units
     part "units under valgrind" make -s -j"$jobs" test_memory
     part "build with clang" make -s -j"$jobs" CC="$clang" BUILD=build/clang \

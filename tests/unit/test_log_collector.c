@@ -250,7 +250,7 @@ START_TEST(survives_kills_at_any_moment)
     for (int i = 0; i < WRITERS; i++)
         ck_assert_int_eq(rig_wait(w[i]), 0);
     ck_assert_int_eq(rig_end(rig_collect(&rig, NULL), SIGTERM), 0);
-    bool slow = getenv("MTA_TEST_VALGRIND") != NULL;
+    bool slow = getenv("TEST_VALGRIND") != NULL;
     const char *const files[] = { rig.file, slow ? rig.errors : NULL, NULL };
     rig_check_once(files, WRITERS, lines);
 }

@@ -98,7 +98,7 @@ START_TEST(wheel_is_a_sorted_list)
     struct timer_wheel *w = malloc(sizeof *w);
     uint64_t now = walks[_i].start;
     /* Under valgrind each step takes thirty times as long. */
-    int steps = getenv("MTA_TEST_SHORT") != NULL ? STEPS_SHORT : STEPS;
+    int steps = getenv("TEST_SHORT") != NULL ? STEPS_SHORT : STEPS;
 
     ck_assert_ptr_nonnull(w);
     seed = walks[_i].seed;

@@ -65,7 +65,7 @@ static unsigned long long number_of(const char *name,
 START_TEST(nothing_is_lost)
 {
     unsigned long long seconds = number_of("POWERCUT_SECONDS", 0);
-    unsigned long long lives = getenv("MTA_TEST_SHORT") ? LIVES_SHORT : LIVES;
+    unsigned long long lives = getenv("TEST_SHORT") ? LIVES_SHORT : LIVES;
     unsigned long long seed = number_of("POWERCUT_SEED", 0), n = 0;
     time_t end = time(NULL) + (time_t)seconds;
     struct life sum = { 0 };

@@ -845,7 +845,7 @@ Suite *spool_crash_suite(void)
     tcase_add_test(t, planted_lock_and_fifo);
     tcase_add_loop_test(t, killed_sender, 0, 2);
     tcase_add_loop_test(t, killed_writers, 0,
-                        getenv("MTA_TEST_VALGRIND") != NULL ? 2 : 8);
+                        getenv("TEST_VALGRIND") != NULL ? 2 : 8);
     suite_add_tcase(s, t);
     return s;
 }

@@ -545,7 +545,7 @@ static void teardown(void)
 START_TEST(nothing_is_lost)
 {
     workload();
-    cut_everywhere(0, few_step(), getenv("MTA_THOROUGH") != NULL, false);
+    cut_everywhere(0, few_step(), getenv("TEST_THOROUGH") != NULL, false);
     ck_assert_msg(faults == 0, "%zu faults, the first: %s", faults,
                   first_fault);
     ck_assert_uint_gt(judged, few(1000));
