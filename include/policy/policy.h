@@ -39,6 +39,9 @@ struct policy_check {
 extern const struct policy_check policy_checks[];
 extern const size_t policy_nchecks;
 
+/* The longest wait for a name that is only noted. */
+enum { POLICY_NAME_WAIT_MS = 2000 };
+
 /* What the checks of all clients of a process share. */
 struct policy_env {
     const struct policy_check *checks;
@@ -46,6 +49,7 @@ struct policy_env {
     struct loop *loop;
     struct dns *dns;
     enum conf_rdns rdns;
+    unsigned name_wait_ms; /* POLICY_NAME_WAIT_MS, but in tests */
     /* fcrdns_ask() and fcrdns_cancel(), but in tests */
     struct fcrdns_query *(*ask_name)(struct dns *dns, const struct addr *client,
                                      fcrdns_fn *fn, void *ctx, struct err *e);
@@ -55,7 +59,7 @@ struct policy_env {
 /* rdns.c: the confirmed name of the client. */
 struct policy_rdns {
     struct fcrdns_query *query; /* NULL: none under way */
-    struct loop_timer timer;    /* the longest wait for a name to note */
+    struct loop_timer timer;    /* of the wait for a name to note */
     char *name;                 /* owned; NULL: none */
     unsigned char status;       /* enum fcrdns_status */
     bool asked;

@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NOTE_NAME_WITHIN_MS = 2000 };
-
 static const struct verdict pass = { .kind = VERDICT_PASS };
 static const struct verdict wait = { .kind = VERDICT_WAIT };
 
@@ -95,7 +93,7 @@ struct verdict policy_rdns_note(struct policy *p)
 {
     if (p->rdns.query == NULL || p->exempt)
         return pass;
-    loop_timer_set(p->env->loop, &p->rdns.timer, NOTE_NAME_WITHIN_MS);
+    loop_timer_set(p->env->loop, &p->rdns.timer, p->env->name_wait_ms);
     return wait;
 }
 

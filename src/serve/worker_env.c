@@ -82,6 +82,7 @@ int worker_open_env(struct worker *w, struct err *e)
                     .loop = w->loop,
                     .dns = w->dns,
                     .rdns = (enum conf_rdns)w->conf->serve.rdns,
+                    .name_wait_ms = POLICY_NAME_WAIT_MS,
                     .ask_name = fcrdns_ask,
                     .cancel_name = fcrdns_cancel },
         .bodies = w->bodies,

@@ -481,6 +481,7 @@ static void open_env(void)
                     .rdns = me.d->how & REQUIRE_NAME ? CONF_RDNS_REQUIRE
                             : me.d->how & NOTE_NAME  ? CONF_RDNS_WARN
                                                      : CONF_RDNS_OFF,
+                    .name_wait_ms = 30,
                     .ask_name = ask_name,
                     .cancel_name = cancel_name },
         .is_trusted = is_trusted,
