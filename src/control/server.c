@@ -3,6 +3,7 @@
 #include "base/fs.h"
 #include "base/list.h"
 #include "base/os.h"
+#include "base/rundir.h"
 #include "net/listen.h"
 
 #include <errno.h>
@@ -210,19 +211,24 @@ static int bind_here(int fd, int dir_fd)
     return rc;
 }
 
-static int take_lock(struct control *c, struct err *e)
+static int take_lock(struct control *c, const char *queue_dir, struct err *e)
 {
-    struct stat st;
+    struct rundir top, run;
 
-    c->lock_fd = openat(c->dir_fd, "control.lock",
-                        O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (c->lock_fd < 0 || fstat(c->lock_fd, &st) != 0)
-        return err_set(e, ERR_TEMP, errno, "open run/control.lock");
-    c->owner = st.st_uid;
+    if (rundir_open(&top, queue_dir, e) != 0)
+        return -1;
+    int rc = rundir_below(&run, &top, "run", e);
+    rundir_close(&top);
+    if (rc != 0)
+        return -1;
+    c->dir_fd = run.fd;
+    c->owner = run.uid;
+    c->lock_fd = rundir_file(&run, "control.lock", e);
+    if (c->lock_fd < 0)
+        return -1;
     if (fs_lock(c->lock_fd, LOCK_EX | LOCK_NB) == 0)
         return 0;
-    err_set(e, ERR_TEMP, errno, "lock run/control.lock");
-    return -1;
+    return err_set(e, ERR_TEMP, errno, "lock run/control.lock");
 }
 
 static int open_socket(struct control *c, struct err *e)
@@ -261,26 +267,16 @@ static int new_control(struct control **out, struct loop *l, control_fn *fn,
 int control_listen(struct control **out, struct loop *l, const char *queue_dir,
                    control_fn *fn, void *ctx, struct err *e)
 {
-    struct control *c;
-    char run[PATH_MAX];
+    struct control *c = NULL;
 
     if (new_control(&c, l, fn, ctx, e) != 0)
         return -1;
-    if (!os_path(run, sizeof run, queue_dir, "run")) {
-        err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", queue_dir);
-        goto failed;
-    }
-    c->dir_fd = open(run, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (c->dir_fd < 0) {
-        err_set(e, ERR_TEMP, errno, "open %s", run);
-        goto failed;
-    }
-    if (take_lock(c, e) != 0 || open_socket(c, e) != 0 ||
+    if (take_lock(c, queue_dir, e) != 0 || open_socket(c, e) != 0 ||
         loop_watch(l, &c->io, LOOP_READ, e) != 0)
-        goto failed;
+        goto out;
     *out = c;
     return 0;
-failed:
+out:
     control_forget(&c);
     return -1;
 }
