@@ -40,7 +40,7 @@ struct dns {
 struct dns_flight {
     struct loop_io io; /* fd -1: none */
     struct dns_query *query;
-    size_t server;
+    size_t server; /* DNS_SERVERS_MAX: a former one */
     uint16_t id;
     bool edns;
 };
@@ -88,6 +88,10 @@ struct dns_query *dns_query_new(struct dns *d, const char *name,
 
 /* Send it on its way: to the cache, to a server, or to stand in line. */
 void dns_query_start(struct dns_query *q);
+
+/* The numbers of servers mean others from now on.  Answers of the former ones
+ * that are under way still count. */
+void dns_query_forget_servers(struct dns_query *q);
 
 /* Without callbacks; its requests are freed.  Then the next one in the line
  * may be due: dns_query_next(). */

@@ -224,15 +224,17 @@ enum blame { NOT_SERVER, SERVER_SLOW, SERVER_NO_ANSWER, SERVER_NO_HELP };
 static void blame_server(struct dns_query *q, size_t server, const char *what,
                          enum blame blame)
 {
-    struct dns_server *s = &q->dns->servers.s[server];
-    char text[ADDR_PORT_TEXT];
+    char text[ADDR_PORT_TEXT] = "a former name server";
 
-    addr_port_text(text, &s->addr);
+    if (server < DNS_SERVERS_MAX) {
+        struct dns_server *s = &q->dns->servers.s[server];
+        addr_port_text(text, &s->addr);
+        if (blame == SERVER_NO_HELP || blame == SERVER_NO_ANSWER)
+            q->spent |= 1u << server;
+        if (blame == SERVER_SLOW || blame == SERVER_NO_ANSWER)
+            s->last_until = loop_now(q->dns->loop) + LAST_MS;
+    }
     say(q, "%s from %s for %s %s", what, text, q->name, type_name(q->type));
-    if (blame == SERVER_NO_HELP || blame == SERVER_NO_ANSWER)
-        q->spent |= 1u << server;
-    if (blame == SERVER_SLOW || blame == SERVER_NO_ANSWER)
-        s->last_until = loop_now(q->dns->loop) + LAST_MS;
 }
 
 /* This try is over; the next begins from the loop. */
@@ -438,6 +440,15 @@ static void ask_alias(struct dns_query *q, const struct dns_parsed *p)
 }
 
 /* Not a try of its own: the same server, in another way. */
+static void ask_same(struct dns_query *q,
+                     int (*how)(struct dns_query *, struct err *))
+{
+    if (q->server < DNS_SERVERS_MAX)
+        ask(q, how);
+    else
+        query_later(q, 0);
+}
+
 static void ask_again(struct dns_flight *f,
                       int (*how)(struct dns_query *, struct err *))
 {
@@ -445,13 +456,13 @@ static void ask_again(struct dns_flight *f,
 
     close_flight(f);
     q->server = f->server;
-    ask(q, how);
+    ask_same(q, how);
 }
 
 static void answered(struct dns_query *q, struct dns_parsed *p, bool in_time,
                      size_t server)
 {
-    if (in_time)
+    if (in_time && server < DNS_SERVERS_MAX)
         q->dns->servers.s[server].last_until = 0;
     if (p->verdict == DNS_MSG_LOOP) {
         say(q, "%s for %s %s", p->why, q->key, type_name(q->type));
@@ -535,7 +546,7 @@ static void on_tcp(struct dns_tcp *t, const unsigned char *msg, size_t n,
         break;
     case DNS_MSG_NO_EDNS:
         q->edns = false;
-        ask(q, ask_udp);
+        ask_same(q, ask_udp);
         break;
     case DNS_MSG_REFUSED: try_failed(q, p->why, SERVER_NO_ANSWER); break;
     case DNS_MSG_BROKEN: try_failed(q, p->why, SERVER_NO_HELP); break;
@@ -543,6 +554,14 @@ static void on_tcp(struct dns_tcp *t, const unsigned char *msg, size_t n,
     case DNS_MSG_ALIAS:
     case DNS_MSG_ANSWER: answered(q, p, true, q->server); break;
     }
+}
+
+void dns_query_forget_servers(struct dns_query *q)
+{
+    q->spent = q->tried = 0;
+    q->server = DNS_SERVERS_MAX;
+    for (size_t i = 0; i < DNS_FLIGHTS; i++)
+        q->flight[i].server = DNS_SERVERS_MAX;
 }
 
 void dns_query_drop(struct dns_query *q)

@@ -77,10 +77,8 @@ int dns_renew(struct dns *d, const struct conf *c, struct err *e)
     if (same_servers(&next, &d->servers))
         return 0; /* and what is known of each */
     d->servers = next;
-    for (struct list *l = d->all.next; l != &d->all; l = l->next) {
-        struct dns_query *q = LIST_ENTRY(l, struct dns_query, all);
-        q->spent = q->tried = 0; /* numbers of other servers */
-    }
+    for (struct list *l = d->all.next; l != &d->all; l = l->next)
+        dns_query_forget_servers(LIST_ENTRY(l, struct dns_query, all));
     return 0;
 }
 

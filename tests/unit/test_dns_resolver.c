@@ -1,6 +1,7 @@
 /* test_dns_resolver.c - the resolver against servers that lie, stall, break
  * off and refuse; see dns_fake.h for the letters. */
 #include "base/clock.h"
+#include "config/conf.h"
 #include "dns/resolver.h"
 #include "dns_fake.h"
 
@@ -274,6 +275,45 @@ START_TEST(late_answers_count)
 }
 END_TEST
 
+/* New servers while the old one has the question: what that one answers
+ * counts; what it fails at is not laid to another. */
+static const struct {
+    const char *name;
+    char how; /* what the former server answers in the end */
+    unsigned asked_second;
+} renewals[] = {
+    { "good", 'g', 0 },    { "SERVFAIL", 's', 1 }, { "truncated", 't', 1 },
+    { "no EDNS", 'f', 1 }, { "silent", '.', 1 },
+};
+
+START_TEST(servers_change)
+{
+    static struct conf c;
+    char how = renewals[_i].how;
+
+    try_ms = how == '.' ? SHORT_MS : LONG_MS;
+    fake_start(&fake, loop, "127.0.0.1", ".", NULL);
+    fake_start(&second, loop, "127.0.0.1", "g", NULL);
+    open_dns(fake.text, NULL, 3, 0);
+    ck_assert_ptr_nonnull(dns_ask(dns, "a.test", DNS_A, on_answer, NULL, NULL));
+    turn_until(&fake.asked, 1);
+    memset(&c, 0, sizeof c);
+    c.dns.servers.item = &second.addr;
+    c.dns.servers.n = 1;
+    ck_assert_int_eq(dns_renew(dns, &c, NULL), 0);
+    if (how != '.')
+        fake_answer_last(&fake, how);
+    turn_until(&got.calls, 1);
+    ck_assert_msg(got.status == DNS_OK, "%s: %s", renewals[_i].name, got.why);
+    ck_assert_msg(second.asked == renewals[_i].asked_second, "%s: %u",
+                  renewals[_i].name, second.asked);
+    ask_and_wait("b.test");
+    ck_assert_uint_eq(second.asked, renewals[_i].asked_second + 1);
+    fake_stop(&fake);
+    fake_stop(&second);
+}
+END_TEST
+
 START_TEST(server_on_ipv6)
 {
     fake_start(&fake, loop, "::1", "t", "g");
@@ -466,6 +506,7 @@ Suite *dns_resolver_suite(void)
     tcase_add_loop_test(t, server_misbehaves, 0, COUNT(cases));
     tcase_add_loop_test(t, second_server_helps, 0, COUNT(pairs));
     tcase_add_loop_test(t, late_answers_count, 0, COUNT(slow));
+    tcase_add_loop_test(t, servers_change, 0, COUNT(renewals));
     tcase_add_test(t, nobody_there);
     tcase_add_test(t, server_on_ipv6);
     tcase_add_test(t, answers_are_cached);
