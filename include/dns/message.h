@@ -1,8 +1,8 @@
 /* dns/message.h - bytes of DNS messages (RFC 1035, RFC 6891).
  *
- * For the resolver alone.  Pure: no sockets, no clock.  What is parsed comes
- * from anybody, so every function takes any bytes; nothing here is trusted
- * beyond what the verdict says. */
+ * For the resolver alone.  Pure: no sockets, no clock.  What is parsed may
+ * come from any host, so every function takes any bytes; nothing here is
+ * trusted beyond what the verdict says. */
 #ifndef MTA_DNS_MESSAGE_H
 #define MTA_DNS_MESSAGE_H
 

@@ -2,7 +2,7 @@
  * src/log, and the supervisor, which opens the file.
  *
  * What a batch of lines needs to be in a regular file exactly once is kept
- * in the page in flight; in a pipe or a terminal nobody can look, so there a
+ * in the page in flight; a pipe or a terminal cannot be read back, so there a
  * line may come twice after a kill, but never half. */
 #ifndef MTA_LOG_LOGFILE_H
 #define MTA_LOG_LOGFILE_H

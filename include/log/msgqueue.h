@@ -3,11 +3,11 @@
  *
  * run/log.key holds a random key and the IPC namespace it belongs to.  A
  * queue that a crash left behind is found by its key and used again; after a
- * reboot it is made again; a queue of somebody else under our key makes us
- * choose another.  Mode 0600, owner: the owner of run/.
+ * reboot it is made again; if a queue of another user has that key, another
+ * key is chosen.  Mode 0600, owner: the owner of run/.
  *
  * Writers hold a shared flock on run/log.writers as long as they are
- * attached; who holds it alone may remove the queue. */
+ * attached; the process that holds it alone may remove the queue. */
 #ifndef MTA_LOG_MSGQUEUE_H
 #define MTA_LOG_MSGQUEUE_H
 
@@ -20,7 +20,7 @@
 enum { LOG_MESSAGE_MAX = 8192 };
 
 /* What msgsnd() and msgrcv() are given.  The type of a message is its
- * length, so whoever finds one in memory knows where it ends. */
+ * length, so the end of one that is found in memory is known. */
 struct log_message {
     long length;
     char text[LOG_MESSAGE_MAX];

@@ -101,8 +101,8 @@ void conn_part(struct conn *c);
 
 /* All bytes received and not consumed, in one piece; valid until the next
  * call on this conn or conn_input() on another of the loop.  It may be asked
- * for outside CONN_INPUT too.  Who consumes nothing of CONN_SCRATCH bytes
- * gets CONN_FAILED with ENOBUFS. */
+ * for outside CONN_INPUT too.  An owner that consumes nothing of CONN_SCRATCH
+ * bytes gets CONN_FAILED with ENOBUFS. */
 struct span conn_input(struct conn *c);
 void conn_consume(struct conn *c, size_t n);
 

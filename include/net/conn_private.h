@@ -1,5 +1,5 @@
 /* net/conn_private.h - what the three files of a conn share: conn.c (life and
- * deadline), conn_in.c and conn_out.c.  Nobody else includes it. */
+ * deadline), conn_in.c and conn_out.c.  For these alone. */
 #ifndef MTA_NET_CONN_PRIVATE_H
 #define MTA_NET_CONN_PRIVATE_H
 

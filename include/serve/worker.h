@@ -51,12 +51,12 @@ struct worker {
     unsigned nsessions;
     unsigned gathered;      /* turns since the commit has work */
     unsigned gathered_from; /* messages it had at the first of them */
-    unsigned vain;          /* commits in a row that got none by waiting */
+    unsigned fruitless;     /* commits in a row that gained none by waiting */
     struct way way;         /* to the clients of this machine */
     bool listening, retired, stopping; /* stopping: retired as well */
     bool starved;       /* there was no descriptor for the last client */
-    unsigned looks;     /* in a row at a client that is left to other workers */
-    uint64_t last_look; /* ms */
+    unsigned polls;     /* in a row of a backlog left to other workers */
+    uint64_t last_poll; /* ms */
 };
 
 /* Serve until SIGTERM (or the master's death), or after SIGUSR2 until the

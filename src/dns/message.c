@@ -167,7 +167,7 @@ static bool read_target(char out[DNS_NAME_MAX], ns_msg *m, const ns_rr *rr,
     return host_name(out, name);
 }
 
-/* False: a record that nobody can use; it is left out. */
+/* False: the record is of no use and left out. */
 static bool read_record(struct dns_rr *out, ns_msg *m, const ns_rr *rr)
 {
     memset(out, 0, sizeof *out);

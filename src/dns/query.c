@@ -13,7 +13,7 @@ enum {
     LAST_MS = 30 * 1000, /* how long a failed server is asked last */
     STARVED_MS = 200,    /* before a socket is tried again */
     FLIGHTS_EXTRA = 64,  /* sockets of earlier tries, of all queries */
-    DATAGRAMS_MAX = 16   /* read in one turn, so a flood starves nobody */
+    DATAGRAMS_MAX = 16   /* read in one turn, so a flood starves no other */
 };
 
 static void on_timer(struct loop_timer *t);
@@ -70,7 +70,7 @@ void dns_query_next(struct dns *d)
     query_later(q, 0);
 }
 
-/* Out of everything but the hands of its owner: no query can join. */
+/* Unlink from every list; the caller still holds it.  No request can join. */
 static void query_detach(struct dns_query *q)
 {
     query_hang_up(q);
@@ -162,8 +162,8 @@ static void say(struct dns_query *q, const char *fmt, ...)
 
 /* --- answers ------------------------------------------------------------ */
 
-/* The callbacks may ask, join nothing here any more, and cancel what is
- * still in the list. */
+/* Call back each request.  A callback may ask, which joins nothing here any
+ * more, and cancel requests that are still in the list. */
 static void query_finish(struct dns_query *q, const struct dns_answer *a)
 {
     struct dns *d = q->dns;

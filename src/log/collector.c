@@ -333,7 +333,7 @@ static int find_queue(struct collector *c, struct err *e)
     return 0;
 }
 
-/* Removed behind our back.  The writers do the same: look for the key. */
+/* The queue was removed.  Look for the key again, as the writers do. */
 static int find_queue_again(struct collector *c, struct err *e)
 {
     key_t before = c->q.key;
@@ -373,8 +373,8 @@ static int drain(struct collector *c, struct err *e)
 
 /* --- from start to end ----------------------------------------------- */
 
-/* With no writer attached nobody can send; who comes now waits for our lock
- * and makes a new queue. */
+/* Remove the queue when no writer is attached.  A writer that comes now waits
+ * for the lock and makes a new queue. */
 static int remove_if_alone(struct collector *c, bool *gone, struct err *e)
 {
     int fd = log_run_open(c->o->queue_dir, "log.writers", e), rc = -1;
@@ -414,11 +414,11 @@ static int leave(struct collector *c, struct err *e)
     }
 }
 
-/* Under load many writers hand over a little, many times a millisecond, and
- * each time we would take the processor from them.  Lines wait as safely in
- * the queue, which has room for a millisecond of a busy server; but not while
- * there is more in it than one batch took, or it would fill up and its writers
- * wait for us. */
+/* Wait a millisecond for more lines after a small batch: under load many
+ * writers hand over a little many times a millisecond, and the collector would
+ * take the processor from them each time.  The queue has room for that long.
+ * Not while it holds more than one batch took: it would fill up and its writers
+ * would wait. */
 static void let_some_gather(const struct collector *c)
 {
     if (!c->more && c->last < GATHER_BELOW)
@@ -464,7 +464,7 @@ static int take_lock(struct collector *c, struct err *e)
             err_set(e, ERR_TEMP, 0, "another collector serves %s",
                     c->o->queue_dir);
             if (e != NULL)
-                e->sys = EWOULDBLOCK; /* said in better words */
+                e->sys = EWOULDBLOCK; /* the text has better words */
             return -1;
         }
     }

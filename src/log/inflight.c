@@ -48,7 +48,7 @@ static int find_or_make(const struct msgqueue *q)
 
     if (id >= 0 && !fits(id, q)) {
         if (shmctl(id, IPC_RMID, NULL) != 0)
-            return -1; /* somebody else's */
+            return -1; /* of another user */
         id = -1;
     }
     if (id < 0)

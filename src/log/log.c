@@ -17,7 +17,7 @@
 enum {
     BUFFER = 64 * 1024,
     ATTACH_AGAIN_MS = 1000,  /* with no queue: how often to look for one */
-    NOTICE_AFTER_MS = 3000,  /* a full queue and nobody who reads it */
+    NOTICE_AFTER_MS = 3000,  /* a full queue and no collector */
     LOOK_EVERY_MS = 1000,    /* for a collector, from then on */
     CLOSE_WITHIN_MS = 5000,  /* then the rest goes to stderr */
     STDERR_WITHIN_MS = 1000, /* for a reader of our stderr that stalls */
@@ -99,9 +99,9 @@ static enum sent send_bytes(const char *lines, size_t n)
     return SENT;
 }
 
-/* A queue that is nearly full takes a line at a time: processes with little
- * to say would otherwise get all the room before one with much finds enough
- * for it. */
+/* Send a line at a time to a queue that is nearly full: processes with few
+ * lines would otherwise take all the room before one with many finds enough
+ * for its message. */
 static enum sent send_some(void)
 {
     const char *lines = w.bytes + w.from;
@@ -148,7 +148,7 @@ static bool hand_over(void)
         switch (send_some()) {
         case SENT: break;
         case QUEUE_FULL: return false;
-        case QUEUE_LOST: /* removed by somebody: the lines are still ours */
+        case QUEUE_LOST: /* removed: the lines are still in the buffer */
             lost++;
             w.q.id = -1;
             w.attach_at = 0;
@@ -255,7 +255,7 @@ static void watch_forks(void)
     (void)pthread_atfork(before_fork, after_fork, in_child);
 }
 
-/* --- for everybody --------------------------------------------------- */
+/* --- for callers ----------------------------------------------------- */
 
 void log_style(enum log_level level, enum log_format format)
 {

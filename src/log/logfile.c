@@ -129,7 +129,7 @@ size_t logfile_take_back(struct logfile *s, const char *batch, size_t done)
         whole--;
     if (!s->regular || whole == done)
         return whole;
-    /* Not if somebody else has written behind it. */
+    /* Not if another process has written behind it. */
     off_t half = (off_t)(done - whole);
     s->torn = fstat(s->fd, &st) != 0 || st.st_size < half ||
               !holds(s->fd, batch + whole, done - whole, st.st_size - half) ||

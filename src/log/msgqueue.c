@@ -148,7 +148,7 @@ static int write_key(const struct place *p, key_t key, struct err *e)
     return -1;
 }
 
-/* Keys are no secret (ipcs shows them), so anybody may sit on ours. */
+/* Keys are no secret (ipcs shows them), so any process may have taken ours. */
 bool msgqueue_ipc_ours(const struct ipc_perm *p, uid_t dir_owner)
 {
     return (p->uid == dir_owner || p->uid == geteuid()) &&
@@ -175,7 +175,7 @@ static size_t message_max(msglen_t queue_bytes)
 }
 
 /* A larger queue needs privilege or a raised msgmnb: without, do with less.
- * Root makes the queue for those who own the directory. */
+ * Root makes the queue for the owner of the directory. */
 static void adjust(int id, struct msqid_ds *ds, const struct place *p)
 {
     if (geteuid() == 0 && ds->msg_perm.uid != p->st.st_uid) {
@@ -243,8 +243,8 @@ static bool is_locked(const struct place *p, const char *name, int operation)
     return locked;
 }
 
-/* Is anybody attached to the queue of a key that is not ours, or collecting
- * from it?  A second collector is kept out by its lock. */
+/* Is a writer or a collector attached to the queue of a key that is not ours?
+ * A second collector is kept out by its lock. */
 static bool others_here(const struct place *p, enum log_role role)
 {
     return is_locked(p, "log.writers", LOCK_EX) ||
@@ -302,7 +302,7 @@ static enum found find_or_make(struct msgqueue *q, const struct place *p,
     if (known < 0)
         return FAILED;
     if (known && ns != p->ipc_namespace) {
-        /* The key of another container.  Over, if nobody there is alive. */
+        /* The key of another container; void when no process of it lives. */
         if (q->writers_fd >= 0 || others_here(p, role)) {
             err_set(e, ERR_PERM, 0,
                     "%s is in use by processes of another IPC namespace",
@@ -318,8 +318,8 @@ static enum found find_or_make(struct msgqueue *q, const struct place *p,
     return f == NEED_NEW_KEY ? make_new(q, p, e) : f;
 }
 
-/* One starter at a time: what it finds nobody changes meanwhile, and the next
- * ones find what it made. */
+/* Serialise start-up under log.key.lock: the next process finds the queue that
+ * this one makes. */
 static enum found take_turn(struct msgqueue *q, const struct place *p,
                             enum log_role role, struct err *e)
 {

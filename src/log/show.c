@@ -102,7 +102,7 @@ static off_t tail(const struct show *s)
     return 0;
 }
 
-/* The collector was told to use a new file, or somebody emptied this one. */
+/* The collector has opened a new file, or this one was emptied. */
 static int follow_on(struct show *s, struct err *e)
 {
     struct stat here, named;

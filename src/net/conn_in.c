@@ -28,7 +28,8 @@ static void set_aside(struct conn_env *env, size_t blocks)
     }
 }
 
-/* Nobody's input is in the scratch buffer any more.  -1: it is lost. */
+/* Move what the conn shown has left in the scratch buffer to blocks of its own.
+ * -1: there are none, so it is lost. */
 static int put_away(struct conn_env *env)
 {
     struct conn *c = env->shown;
@@ -115,8 +116,8 @@ static void starve(struct conn *c)
     conn_set_want(c);
 }
 
-/* Whoever starves finds no free block beyond the reserve; to look again
- * earlier than that would spin. */
+/* Let starved connections read again, once there are free blocks beyond the
+ * reserve: earlier, they would only starve again and the loop would spin. */
 void conn_feed_starved(struct conn_env *env)
 {
     struct list *l;

@@ -114,7 +114,7 @@ bool conn_write(struct conn *c, const void *data, size_t n)
     struct pool *blocks;
 
     if (!conn_is_open(c) || c->closing || c->failed)
-        return true; /* nobody will read it; the owner knows or will */
+        return true; /* dropped: the owner has closed it or gets CONN_FAILED */
     blocks = c->env->blocks;
     if (!chain_add(&c->out, blocks, data, n)) {
         try_now(c); /* may free some */

@@ -71,9 +71,9 @@ static void set_bit(fd_set *s, int fd, bool on)
         FD_CLR(fd, s);
 }
 
-/* What this turn found out about a number is void once its watcher or its
- * wishes change: it may be closed and belong to somebody else by the time it
- * is looked at. */
+/* Forget what this turn found out about a descriptor when its watcher or its
+ * events change: before it is polled it may be closed, and its number belong to
+ * another watcher. */
 static void forget_ready(struct loop *l, int fd, unsigned keep)
 {
     if (!(keep & LOOP_READ))

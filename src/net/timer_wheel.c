@@ -41,7 +41,7 @@ void timer_wheel_add(struct timer_wheel *w, struct loop_timer *t, uint64_t due)
 }
 
 /* The last one in a slot has the slot's head on both sides; that tells which
- * bit to clear, so that nobody wakes up for an empty slot. */
+ * bit to clear, so that the loop does not wake up for an empty slot. */
 void timer_wheel_remove(struct timer_wheel *w, struct loop_timer *t)
 {
     struct list *next = t->link.next;

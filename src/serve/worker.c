@@ -17,19 +17,19 @@
 #include <unistd.h>
 
 enum {
-    ACCEPT_PER_TURN = 64, /* so that others get a turn too */
+    ACCEPT_PER_TURN = 64, /* so that open sessions get a turn too */
     OTHER_BLOCKS = 1024,  /* and 4 a client: input, replies, envelopes */
     TRIM_MS = 1000,       /* slabs of bodies unused for so long go back */
-    LAST_WORDS_MS = 1000, /* of those who only have to read a 421 */
+    LAST_WORDS_MS = 1000, /* for clients that only have to read a 421 */
     GATHER_TURNS = 6,     /* and not beyond so many messages: */
     GATHER_ENOUGH = 16,
-    GATHER_MS = 1,    /* the wait of each of these turns, unless */
-    VAIN = 8,         /* commits in a row got nothing by it; then */
-    VAIN_MOST = 64,   /* after so many it is tried again */
-    DEAF_MS = 100,    /* out of descriptors, or full: look again */
-    LOOKS = 10,       /* before those are sent away whom nobody else takes */
-    RELAY_SHARE = 10, /* a tenth of the places is for relay networks */
-    OWN_FDS = 64      /* for the spool, mailboxes, DNS, the log */
+    GATHER_MS = 1,         /* the wait of each of these turns, unless */
+    FRUITLESS = 8,         /* commits in a row gained nothing by it; then */
+    FRUITLESS_MAX = 64,    /* after so many it is tried again */
+    ACCEPT_AGAIN_MS = 100, /* out of descriptors, or full: poll again */
+    BACKLOG_POLLS = 10,    /* left to other workers so often, then rejected */
+    RELAY_SHARE = 10,      /* a tenth of the places is for relay networks */
+    OWN_FDS = 64           /* for the spool, mailboxes, DNS, the log */
 };
 
 bool worker_trusts(const struct worker *w, const struct addr *peer)
@@ -130,8 +130,8 @@ static void take_client(struct worker *w, int fd, const struct addr *peer)
 
 /* When this worker is full, with or without the places of relay networks, but
  * another is not, leave the connection in the backlog.  When all are full, or
- * when the backlog stays so for LOOKS polls because those with room are stuck,
- * take the client and reject it. */
+ * when it stays there for BACKLOG_POLLS polls because the workers with room are
+ * stuck, accept and reject it. */
 static bool leave_to_others(struct worker *w)
 {
     unsigned room = worker_room(w->shared), open = open_room(w);
@@ -140,13 +140,14 @@ static bool leave_to_others(struct worker *w)
 
     if (w->nsessions < max || !clients_room(w->shared->clients, max))
         return false;
-    if (now > w->last_look + 2 * DEAF_MS)
-        w->looks = 0;
-    w->last_look = now;
-    return w->looks++ < LOOKS;
+    if (now > w->last_poll + 2 * ACCEPT_AGAIN_MS)
+        w->polls = 0;
+    w->last_poll = now;
+    return w->polls++ < BACKLOG_POLLS;
 }
 
-/* Said once, however long it lasts. */
+/* Out of descriptors: stop accepting for a moment.  Logged once, however long
+ * it lasts. */
 static void be_starved(struct worker *w)
 {
     if (!w->starved)
@@ -154,7 +155,7 @@ static void be_starved(struct worker *w)
             LS("error", "out of descriptors or memory"));
     w->starved = true;
     listen_to_all(w, false);
-    loop_timer_set(w->loop, &w->accept_again, DEAF_MS);
+    loop_timer_set(w->loop, &w->accept_again, ACCEPT_AGAIN_MS);
 }
 
 static void on_client(struct loop_io *io, unsigned ready)
@@ -166,7 +167,7 @@ static void on_client(struct loop_io *io, unsigned ready)
     for (int i = 0; i < ACCEPT_PER_TURN; i++) {
         if (leave_to_others(w)) {
             listen_to_all(w, false);
-            loop_timer_set(w->loop, &w->accept_again, DEAF_MS);
+            loop_timer_set(w->loop, &w->accept_again, ACCEPT_AGAIN_MS);
             return;
         }
         int fd = net_accept(io->fd, &peer);
@@ -231,8 +232,8 @@ static int open_bodies(struct worker *w, struct err *e)
 
 /* --- stopping -------------------------------------------------------- */
 
-/* The descriptors too, or those who connect when all is over would wait in
- * the backlog instead of being refused. */
+/* Closes the descriptors too: while one is open, a client that connects when
+ * all is over waits in the backlog instead of being refused. */
 static void stop_listening(struct worker *w)
 {
     if (w->retired)
@@ -243,9 +244,9 @@ static void stop_listening(struct worker *w)
     w->retired = true;
 }
 
-/* SIGUSR2: no new clients, those who are there finish in peace; if the master
- * means it, or else anybody's signal would make us deaf for as long as a
- * client stays.  SIGTERM: they finish the transaction in hand. */
+/* SIGUSR2: accept no new clients, serve those that are connected to their end.
+ * Only when the master has retired this row: a stray signal must not stop a
+ * worker from accepting.  SIGTERM: finish the transactions in hand. */
 static void on_stop(struct loop_io *io, unsigned ready)
 {
     struct worker *w = LOOP_ENTRY(io, struct worker, signal_io);
@@ -275,7 +276,7 @@ static void bury_dead(struct worker *w)
     }
 }
 
-static bool somebody_talks(const struct worker *w)
+static bool has_open_session(const struct worker *w)
 {
     for (struct list *l = w->sessions.next; l != &w->sessions; l = l->next)
         if (!serve_session_is_over(serve_session_of_link(l)))
@@ -293,7 +294,7 @@ static bool time_to_go(const struct worker *w, uint64_t *stop_by, bool *silent)
         return false;
     if (*stop_by == 0)
         *stop_by = now + stop_ms(w->conf->stop_timeout, 0);
-    if (!*silent && !somebody_talks(w)) {
+    if (!*silent && !has_open_session(w)) {
         *silent = true;
         if (*stop_by > now + LAST_WORDS_MS)
             *stop_by = now + LAST_WORDS_MS;
@@ -303,10 +304,10 @@ static bool time_to_go(const struct worker *w, uint64_t *stop_by, bool *silent)
 
 /* A sync costs as much as ten messages, however many it serves.  While other
  * transactions are under way a few more turns, each with a short wait for
- * input, bring more messages to the same sync; when nothing comes, or nobody
- * else is in a transaction, it is done at once.  Among clients who take their
- * time that wait would only slow down the others, so it is left out when it
- * was in vain. */
+ * input, bring more messages to the same sync; when no input comes, or no other
+ * transaction is open, the sync is done at once.  Among slow clients the wait
+ * would only delay the fast ones, so it is left out after FRUITLESS commits
+ * that gained nothing by it. */
 static bool gather_more(struct worker *w)
 {
     unsigned n = serve_commit_waiting(w->commit);
@@ -319,32 +320,32 @@ static bool gather_more(struct worker *w)
         return true;
     }
     if (w->gathered > 0) {
-        w->vain = n > w->gathered_from ? 0 : w->vain + 1;
-        if (w->vain == VAIN_MOST)
-            w->vain = VAIN - 1;
+        w->fruitless = n > w->gathered_from ? 0 : w->fruitless + 1;
+        if (w->fruitless == FRUITLESS_MAX)
+            w->fruitless = FRUITLESS - 1;
     }
     w->gathered = 0;
     return false;
 }
 
-/* Who does not wait for the disk is answered before, and writes on while this
- * process waits for it. */
+/* Flush replies that do not depend on this commit first, so that those clients
+ * go on sending while this process waits in fdatasync(). */
 static void commit(struct worker *w)
 {
     if (serve_commit_waiting(w->commit) == 0)
         return;
     conn_flush_all(&w->env);
     serve_commit_run(w->commit);
-    /* What the log says of a message is out of this process before its
-     * client is answered: a kill leaves no mail without a line, and while
-     * nobody takes the log, mail slows down. */
+    /* Hand the log lines of these messages over before their clients get a
+     * reply: a kill then leaves no mail without a line, and mail slows down
+     * while no collector takes lines. */
     (void)log_flush_wait();
 }
 
 static int wait_ms(const struct worker *w)
 {
     if (w->gathered > 0)
-        return w->vain < VAIN ? GATHER_MS : 0;
+        return w->fruitless < FRUITLESS ? GATHER_MS : 0;
     return w->stopping ? 100 : -1;
 }
 
