@@ -15,6 +15,10 @@
  * 0, or -1 with *e. */
 int spool_dirs_make(const char *queue_dir, uid_t uid, gid_t gid, struct err *e);
 
+/* Refuse a queue directory that an older version of this program has filled:
+ * its mail would wait there unseen. */
+int spool_dirs_refuse_old(const char *queue_dir, struct err *e);
+
 /* Would spool_dirs_make() refuse what is there?  Makes nothing. */
 int spool_dirs_check(const char *queue_dir, uid_t uid, gid_t gid,
                      struct err *e);

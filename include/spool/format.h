@@ -34,6 +34,15 @@ enum {
     SPOOL_REPLY_MAX = 120
 };
 
+/* A queue directory holds two queues of one format; one bit of a segment's id
+ * names its queue. */
+enum spool_name {
+    SPOOL_LOCAL,  /* mail with a recipient here */
+    SPOOL_REMOTE, /* mail for other hosts */
+    SPOOL_QUEUES
+};
+const char *spool_name_text(enum spool_name name);
+
 struct spool_record {
     struct msg_id id;
     uint64_t segment; /* in which it stands: tells it from what a recycled

@@ -1,6 +1,6 @@
 /* spool/queue.h - the consumer's view of a whole queue.
  *
- * One process per queue (flock on run/sender.lock) may open it: it alone
+ * One process per queue (flock on its `lock`) may open it: it alone
  * writes slots, removes segments and moves survivors.  Not for threads. */
 #ifndef MTA_SPOOL_QUEUE_H
 #define MTA_SPOOL_QUEUE_H
@@ -11,7 +11,7 @@
  * ERR_TEMP with sys EWOULDBLOCK: another process holds the lock.  ERR_PERM:
  * there is a segment of another format. */
 int spool_queue_open(struct spool_queue **q, const char *queue_dir,
-                     struct err *e);
+                     enum spool_name name, struct err *e);
 void spool_queue_close(struct spool_queue **q); /* syncs slots first */
 
 /* The descriptor that becomes readable when a writer committed; call

@@ -14,6 +14,7 @@ struct spool_records;
 
 struct spool_reader {
     const struct spool_record *rec;
+    enum spool_name queue;
     int fd; /* of the segment, for spool_reader_* and the body */
     uint64_t at;
     const struct spool_records *records; /* has read some of it, or NULL */
@@ -37,7 +38,7 @@ int spool_reader_late(const struct spool_reader *v, spool_field_fn *fn,
 int spool_reader_body(const struct spool_reader *v, struct body *body,
                       struct err *e);
 
-/* Call fn for every record of the queue.  0; the result of fn when it is not
+/* Call fn for every record of both queues.  0; the result of fn when it is not
  * 0; -1 with *e.  Records without a pending or held recipient are shown only
  * with `all`. */
 typedef int spool_read_fn(void *ctx, const struct spool_reader *v);

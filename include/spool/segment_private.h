@@ -19,12 +19,11 @@ enum spool_kind {
     SPOOL_KINDS
 };
 
-/* queue_dir/segments */
-int spool_segments_dir(char out[SPOOL_DIR], const char *queue_dir,
-                       struct err *e);
+/* The directory of a queue, "queue_dir/remote". */
+int spool_dir(char out[SPOOL_DIR], const char *queue_dir, enum spool_name name,
+              struct err *e);
 void spool_path(char out[SPOOL_PATH], const char *dir, uint64_t id,
                 enum spool_kind kind);
-bool spool_name_parse(const char *name, uint64_t *id, enum spool_kind *kind);
 
 /* A link or a FIFO in the place of a segment must not lead root, which runs
  * tools, to another file, nor make it wait. */
@@ -34,7 +33,7 @@ bool spool_name_parse(const char *name, uint64_t *id, enum spool_kind *kind);
 int spool_fd_high(int fd);
 
 struct spool_file {
-    const char *dir; /* segments/, the owner's copy */
+    const char *dir; /* of the queue, the owner's copy */
     int fd;          /* -1: none; the lock lives as long as it */
     uint64_t size;   /* preallocated */
     struct spool_segment_header h;
@@ -42,8 +41,8 @@ struct spool_file {
 
 /* A name of our own, .new, locked, `size` bytes preallocated (0: none), with
  * its header, not synced. */
-int spool_file_claim(struct spool_file *f, const char *dir, uint64_t size,
-                     struct err *e);
+int spool_file_claim(struct spool_file *f, const char *dir,
+                     enum spool_name name, uint64_t size, struct err *e);
 /* .new to .seg.  Sync the file before and the directory after. */
 int spool_file_rename(struct spool_file *f, struct err *e);
 int spool_dir_sync(const char *dir, struct err *e);

@@ -43,6 +43,7 @@ struct spool_segment {
 
 struct spool_queue {
     char dir[SPOOL_DIR];
+    enum spool_name name;
     int lock_fd, wake_fd;
     struct map by_id;
     struct list all, active, open, dirty;

@@ -24,7 +24,7 @@ enum { SPOOL_TURN_MAX = 4096 }; /* messages between two commits */
  * message that finds room will.  Not before the fork: a child
  * that inherits a writer must not touch it. */
 int spool_writer_open(struct spool_writer **w, const char *queue_dir,
-                      struct err *e);
+                      enum spool_name name, struct err *e);
 
 /* The id of the next message; never given twice, whether it is then stored
  * or not. */

@@ -13,6 +13,7 @@
 
 struct spool_writer {
     char dir[SPOOL_DIR];
+    enum spool_name name;
     struct spool_file f;   /* fd -1: none; the next turn opens one */
     uint64_t segment_size; /* of those to come */
     uint64_t at;           /* end of the records written; >= f.h.committed */
@@ -30,7 +31,8 @@ struct spool_writer {
 };
 
 int spool_writer_open_sized(struct spool_writer **w, const char *queue_dir,
-                            uint64_t segment_size, struct err *e);
+                            enum spool_name name, uint64_t segment_size,
+                            struct err *e);
 
 /* Add a message to the turn.  Unless the body is in memory, copy is it, as it
  * stands in the file, and from malloc(): taken in any case. */

@@ -99,7 +99,8 @@ static int print_json(struct printing *p, struct err *e)
     char id[MSG_ID_TEXT];
 
     msg_id_text(id, rec->id);
-    fprintf(out, "{\"id\":\"%s\",\"part\":0,\"arrival\":", id);
+    fprintf(out, "{\"id\":\"%s\",\"part\":0,\"queue\":\"%s\",\"arrival\":", id,
+            spool_name_text(p->view->queue));
     json_time(out, rec->arrival);
     fputs(",\"expires\":", out);
     json_time(out, rec->arrival + (uint64_t)p->style->lifetime * 1000000u);

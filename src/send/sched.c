@@ -40,7 +40,7 @@ static int open_store(struct sched *s, struct err *e)
     int rc;
 
     do
-        rc = spool_queue_open(&s->queue, dir, e);
+        rc = spool_queue_open(&s->queue, dir, SPOOL_REMOTE, e);
     while (rc != 0 && e->sys == EWOULDBLOCK && os_again(&until));
     return rc;
 }
@@ -69,7 +69,7 @@ int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
         dns_open_conf(&s->dns, s->loop, s->conf, e) != 0 ||
         open_store(s, e) != 0)
         return -1;
-    return spool_writer_open(&s->writer, c->queue_dir, e);
+    return spool_writer_open(&s->writer, c->queue_dir, SPOOL_REMOTE, e);
 }
 
 void sched_close(struct sched *s)

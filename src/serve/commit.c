@@ -39,7 +39,7 @@ int serve_commit_open(struct serve_commit **sp, const struct conf *c,
     list_init(&s->turn);
     list_init(&s->kept);
     mailbox_options_conf(&o, c, 65536);
-    if (spool_writer_open(&s->writer, c->queue_dir, e) != 0 ||
+    if (spool_writer_open(&s->writer, c->queue_dir, SPOOL_REMOTE, e) != 0 ||
         mailbox_batch_new(&s->boxes, &o, e) != 0) {
         serve_commit_close(&s);
         return -1;

@@ -2,11 +2,13 @@
 
 #include "base/fs.h"
 #include "base/fs_type.h"
+#include "base/os.h"
 #include "base/rundir.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 
-static const char *const names[] = { "segments", "run" };
+static const char *const names[] = { "local", "remote", "run" };
 
 /* Locks and syncs of a server's disk are its own affair: two senders could
  * work at once, and what was synced could be gone. */
@@ -25,10 +27,26 @@ static int check_type(int fd, const char *path, struct err *e)
     return 0;
 }
 
+int spool_dirs_refuse_old(const char *queue_dir, struct err *e)
+{
+    char path[1200];
+    struct stat st;
+
+    if (!os_path(path, sizeof path, queue_dir, "segments") ||
+        lstat(path, &st) != 0)
+        return 0;
+    return err_set(e, ERR_PERM, 0,
+                   "%s is the queue of an older version: deliver it with that "
+                   "version, then remove it, or move it away",
+                   path);
+}
+
 /* Before anything is made there. */
 static int check_nearest(const char *queue_dir, struct err *e)
 {
-    int fd = rundir_nearest(queue_dir, e);
+    int fd = spool_dirs_refuse_old(queue_dir, e) == 0
+                 ? rundir_nearest(queue_dir, e)
+                 : -1;
 
     if (fd < 0)
         return -1;

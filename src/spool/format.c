@@ -5,6 +5,11 @@
 
 #include <string.h>
 
+const char *spool_name_text(enum spool_name name)
+{
+    return name == SPOOL_LOCAL ? "local" : "remote";
+}
+
 /* --- segment header ------------------------------------------------------- */
 
 static const unsigned char segment_magic[8] = { 0x89, 'm', 't', 'a',

@@ -53,7 +53,7 @@ int spool_large_open(struct spool_large **sp, struct spool_writer *w,
     s->rec.flags = m->flags | SPOOL_LARGE;
     s->rec.envelope_size = (uint32_t)m->envelope->n;
     s->rec.envelope_crc = spool_chain_crc(0, m->envelope);
-    if (spool_file_claim(&s->f, s->dir, 0, e) != 0)
+    if (spool_file_claim(&s->f, s->dir, w->name, 0, e) != 0)
         goto out;
     s->rec.segment = s->f.h.id;
     if (write_front(s, m->envelope, w->v) != 0) {

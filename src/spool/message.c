@@ -30,6 +30,7 @@ int spool_message_reader(struct spool_queue *q, const struct spool_message *m,
                          struct spool_reader *v, struct err *e)
 {
     *v = (struct spool_reader){ .rec = &m->rec,
+                                .queue = q->name,
                                 .fd = spool_segments_fd(q, m->segment, e),
                                 .at = m->at };
     return v->fd < 0 ? -1 : 0;

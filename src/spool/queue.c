@@ -16,12 +16,11 @@ enum { SEGMENT_BUCKETS = 4096, LOOK_EVERY_MS = 2000 };
 
 /* --- begin and end -------------------------------------------------------- */
 
-static int take_lock(struct spool_queue *q, const char *queue_dir,
-                     struct err *e)
+static int take_lock(struct spool_queue *q, struct err *e)
 {
     char path[SPOOL_PATH];
 
-    if (!os_path(path, sizeof path, queue_dir, "run/sender.lock"))
+    if (!os_path(path, sizeof path, q->dir, "lock"))
         return err_set(e, ERR_USAGE, ENAMETOOLONG, "queue directory");
     q->lock_fd = fs_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
     if (q->lock_fd < 0)
@@ -33,7 +32,7 @@ static int take_lock(struct spool_queue *q, const char *queue_dir,
 }
 
 int spool_queue_open(struct spool_queue **qp, const char *queue_dir,
-                     struct err *e)
+                     enum spool_name name, struct err *e)
 {
     struct spool_queue *q = calloc(1, sizeof *q);
 
@@ -41,6 +40,7 @@ int spool_queue_open(struct spool_queue **qp, const char *queue_dir,
     if (q == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory for the queue");
     q->lock_fd = q->wake_fd = -1;
+    q->name = name;
     list_init(&q->all);
     list_init(&q->active);
     list_init(&q->arrived);
@@ -52,9 +52,8 @@ int spool_queue_open(struct spool_queue **qp, const char *queue_dir,
         err_set(e, ERR_TEMP, 0, "no memory for the queue");
         goto out;
     }
-    if (spool_segments_dir(q->dir, queue_dir, e) != 0 ||
-        take_lock(q, queue_dir, e) != 0 ||
-        (q->wake_fd = spool_wake_open(queue_dir, e)) < 0 ||
+    if (spool_dir(q->dir, queue_dir, name, e) != 0 || take_lock(q, e) != 0 ||
+        (q->wake_fd = spool_wake_open(q->dir, e)) < 0 ||
         spool_segments_scan(q, true, e) != 0)
         goto out;
     *qp = q;
@@ -154,7 +153,7 @@ static int consider(struct looking *k, struct spool_segment *g,
     int waits = spool_records_waits(&q->records, r, at, k->e);
     if (waits <= 0)
         return waits;
-    const struct spool_reader v = { r, g->fd, at, &q->records };
+    const struct spool_reader v = { r, q->name, g->fd, at, &q->records };
     struct spool_message *m = k->found(k->ctx, &v);
     if (m == NULL)
         return 1;

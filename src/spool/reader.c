@@ -4,6 +4,7 @@
 
 #include "base/crc32c.h"
 #include "base/fs.h"
+#include "spool/dirs.h"
 #include "spool/segments_private.h"
 
 #include <errno.h>
@@ -13,6 +14,7 @@
 
 struct look {
     char dir[SPOOL_DIR];
+    enum spool_name name;
     bool all;
     spool_read_fn *fn; /* NULL: only collect the newest */
     void *ctx;
@@ -59,7 +61,7 @@ static int wanted(struct look *k, const struct spool_record *r, uint64_t at,
 static int show(struct look *k, const struct spool_record *r, uint64_t at,
                 struct err *e)
 {
-    struct spool_reader v = { r, k->records.fd, at, &k->records };
+    struct spool_reader v = { r, k->name, k->records.fd, at, &k->records };
 
     if (k->fn != NULL)
         return k->fn(k->ctx, &v);
@@ -119,28 +121,43 @@ static int on_segment(void *ctx, uint64_t id, enum spool_kind kind,
     return rc;
 }
 
+/* Twice: the first pass finds the newest record of each that was moved. */
+static int read_queue(struct look *k, const char *queue_dir, spool_read_fn *fn,
+                      struct err *e)
+{
+    int rc = -1;
+
+    k->fn = NULL;
+    if (spool_dir(k->dir, queue_dir, k->name, e) == 0)
+        rc = spool_each(k->dir, on_segment, k, e);
+    k->fn = fn;
+    if (rc == 0)
+        rc = spool_each(k->dir, on_segment, k, e);
+    spool_newest_free(&k->newest);
+    return rc;
+}
+
 int spool_read_all(const char *queue_dir, bool all, spool_read_fn *fn,
                    void *ctx, struct err *e)
 {
     struct look *k = calloc(1, sizeof *k);
-    int rc = -1;
+    int rc = 0;
 
     if (k == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory to look at the queue");
-    if (spool_segments_dir(k->dir, queue_dir, e) == 0)
-        rc = spool_each(k->dir, on_segment, k, e);
-    if (rc == 0) {
-        k->all = all;
-        k->fn = fn;
-        k->ctx = ctx;
-        rc = spool_each(k->dir, on_segment, k, e);
+    k->all = all;
+    k->ctx = ctx;
+    if (spool_dirs_refuse_old(queue_dir, e) != 0)
+        rc = -1;
+    for (int i = 0; rc == 0 && i < SPOOL_QUEUES; i++) {
+        k->name = (enum spool_name)i;
+        rc = read_queue(k, queue_dir, fn, e);
     }
     if (rc == 0 && k->other.kind != ERR_NONE) {
         if (e != NULL)
             *e = k->other;
         rc = -1;
     }
-    spool_newest_free(&k->newest);
     free(k);
     return rc;
 }

@@ -11,18 +11,23 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/select.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* --- names ---------------------------------------------------------------- */
 
 static const char *const endings[SPOOL_KINDS] = { ".new", ".seg", ".bad" };
 
-int spool_segments_dir(char out[SPOOL_DIR], const char *queue_dir,
-                       struct err *e)
+int spool_dir(char out[SPOOL_DIR], const char *queue_dir, enum spool_name name,
+              struct err *e)
 {
-    if (os_path(out, SPOOL_DIR, queue_dir, "segments"))
-        return 0;
-    return err_set(e, ERR_USAGE, ENAMETOOLONG, "queue directory");
+    struct stat st;
+
+    if (!os_path(out, SPOOL_DIR, queue_dir, spool_name_text(name)))
+        return err_set(e, ERR_USAGE, ENAMETOOLONG, "queue directory");
+    if (lstat(out, &st) == 0 && S_ISLNK(st.st_mode))
+        return err_set(e, ERR_PERM, ELOOP, "open %s", out);
+    return 0;
 }
 
 void spool_path(char out[SPOOL_PATH], const char *dir, uint64_t id,
@@ -34,7 +39,7 @@ void spool_path(char out[SPOOL_PATH], const char *dir, uint64_t id,
     snprintf(out, SPOOL_PATH, "%s/%s%s", dir, text, endings[kind]);
 }
 
-bool spool_name_parse(const char *name, uint64_t *id, enum spool_kind *kind)
+static bool parse_name(const char *name, uint64_t *id, enum spool_kind *kind)
 {
     size_t n = MSG_ID_BASE_TEXT - 1;
 
@@ -65,7 +70,7 @@ int spool_each(const char *dir, spool_each_fn *fn, void *ctx, struct err *e)
         return rc;
     }
     while (rc == 0 && (errno = 0, entry = readdir(d)) != NULL)
-        if (spool_name_parse(entry->d_name, &id, &kind))
+        if (parse_name(entry->d_name, &id, &kind))
             rc = fn(ctx, id, kind, e);
     if (rc == 0 && errno != 0 && entry == NULL)
         rc = err_set(e, ERR_TEMP, errno, "read %s", dir);
@@ -128,14 +133,14 @@ static int fill_new(struct spool_file *f, uint64_t size, struct err *e)
     return 0;
 }
 
-int spool_file_claim(struct spool_file *f, const char *dir, uint64_t size,
-                     struct err *e)
+int spool_file_claim(struct spool_file *f, const char *dir,
+                     enum spool_name name, uint64_t size, struct err *e)
 {
     int rc = 1;
 
     for (int i = 0; i < 16 && rc == 1; i++) {
         *f = (struct spool_file){ .dir = dir, .fd = -1 };
-        f->h.id = msg_id_new_base();
+        f->h.id = (msg_id_new_base() & ~UINT64_C(1)) | (uint64_t)name;
         f->h.created = clock_wall_us();
         f->h.committed = SPOOL_SEGMENT_HEADER;
         rc = take_name(f, e);

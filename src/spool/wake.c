@@ -9,12 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int spool_wake_open(const char *queue_dir, struct err *e)
+int spool_wake_open(const char *dir, struct err *e)
 {
     char path[SPOOL_PATH];
     struct stat st;
 
-    if (!os_path(path, sizeof path, queue_dir, "run/wake"))
+    if (!os_path(path, sizeof path, dir, "wake"))
         return err_set(e, ERR_USAGE, ENAMETOOLONG, "queue directory");
     if (mkfifo(path, 0600) != 0 && errno != EEXIST)
         return err_set(e, ERR_TEMP, errno, "make %s", path);

@@ -32,7 +32,7 @@ struct add {
 /* Durable with its directory entry before the first record goes into it. */
 static int start_segment(struct spool_writer *w, uint64_t size, struct err *e)
 {
-    if (spool_file_claim(&w->f, w->dir, size, e) != 0)
+    if (spool_file_claim(&w->f, w->dir, w->name, size, e) != 0)
         return -1;
     if (fs_fsync(w->f.fd) != 0) {
         err_set(e, ERR_TEMP, errno, "sync a new segment");
@@ -120,7 +120,8 @@ static int first_segment(struct spool_writer *w, struct err *e)
 }
 
 int spool_writer_open_sized(struct spool_writer **wp, const char *queue_dir,
-                            uint64_t segment_size, struct err *e)
+                            enum spool_name name, uint64_t segment_size,
+                            struct err *e)
 {
     struct spool_writer *w = calloc(1, sizeof *w);
 
@@ -128,6 +129,7 @@ int spool_writer_open_sized(struct spool_writer **wp, const char *queue_dir,
     if (w == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory for a spool writer");
     w->f.fd = w->wake_fd = -1;
+    w->name = name;
     w->segment_size = segment_size;
     w->n = MSG_ID_N_MAX + 1; /* of no base yet */
     list_init(&w->turn);
@@ -138,8 +140,8 @@ int spool_writer_open_sized(struct spool_writer **wp, const char *queue_dir,
         err_set(e, ERR_TEMP, 0, "no memory for a spool writer");
         goto out;
     }
-    if (spool_segments_dir(w->dir, queue_dir, e) != 0 ||
-        (w->wake_fd = spool_wake_open(queue_dir, e)) < 0 ||
+    if (spool_dir(w->dir, queue_dir, name, e) != 0 ||
+        (w->wake_fd = spool_wake_open(w->dir, e)) < 0 ||
         first_segment(w, e) != 0)
         goto out;
     *wp = w;
@@ -150,9 +152,9 @@ out:
 }
 
 int spool_writer_open(struct spool_writer **w, const char *queue_dir,
-                      struct err *e)
+                      enum spool_name name, struct err *e)
 {
-    return spool_writer_open_sized(w, queue_dir, SPOOL_SEGMENT_SIZE, e);
+    return spool_writer_open_sized(w, queue_dir, name, SPOOL_SEGMENT_SIZE, e);
 }
 
 void spool_writer_close(struct spool_writer **wp)

@@ -23,6 +23,7 @@ kills can explain.
 import argparse
 import collections
 import contextlib
+import glob
 import os
 import random
 import shutil
@@ -162,7 +163,7 @@ def measure(m, sink, args):
     seconds = time.monotonic() - begin
     m.stop()
     account = traffic.Account(m, clients, sink)
-    left = os.listdir(os.path.join(m.queue, "segments"))
+    left = glob.glob(os.path.join(m.queue, "*", "*.seg"))
     print("seed %d, %.0f s: %s" % (args.seed, seconds, account))
     print("%d kills: %s" % (killer.kills, ", ".join(
         "%s %d" % k for k in sorted(killer.done.items()))))

@@ -340,7 +340,7 @@ class Rig(harness.Mta):
         """Files that nobody needs any more."""
         return glob.glob(os.path.join(self.mail, "*", "tmp", "*")) + \
             glob.glob(os.path.join(self.mail, "*.lock")) + \
-            [p for p in glob.glob(os.path.join(self.queue, "segments", "*"))
+            [p for p in glob.glob(os.path.join(self.queue, "remote", "*"))
              if p.endswith((".new", ".bad"))] + \
             glob.glob(os.path.join(self.queue, "run", "*.new"))
 

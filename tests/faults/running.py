@@ -166,7 +166,7 @@ class Running:
         for role, have in self.rig.descriptors().items():
             more = have - self.base.get(role, have)
             few = {n: c for n, c in more.items()
-                   if "/segments/" not in n or c > 2}
+                   if "/remote/*" not in n or c > 2}
             if few:
                 found[role] = few
         return found

@@ -152,7 +152,7 @@ class Reclaim(Late):
     def segments(rig):
         """Those of many messages."""
         return [path for path in glob.glob(os.path.join(
-            rig.queue, "segments", "*.seg")) if size_of(path) > 2**20]
+            rig.queue, "remote", "*.seg")) if size_of(path) > 2**20]
 
     def before(self, rig):
         rig.outside.late = True
@@ -253,11 +253,11 @@ def wreck(rig):
         rig.submit(mail)
     mails += [mail for mail, _ in rig.scene.aside(rig)]
     rig.kill_all()
-    for path in glob.glob(os.path.join(rig.queue, "segments", "*.bad")):
+    for path in glob.glob(os.path.join(rig.queue, "remote", "*.bad")):
         os.unlink(path)  # of the wreck before
-    for path in glob.glob(os.path.join(rig.queue, "segments", "*.seg")):
+    for path in glob.glob(os.path.join(rig.queue, "remote", "*.seg")):
         tear(path)
-    path = os.path.join(rig.queue, "segments", "0123456789ab.new")
+    path = os.path.join(rig.queue, "remote", "0123456789ab.new")
     with open(path, "w"):
         os.utime(path, (time.time() - 2 * HOUR,) * 2)
     rig.outside.late = False

@@ -68,8 +68,9 @@ static off_t empty(const char *path)
 
 static void remove_all(void)
 {
-    static const char *const names[] = { "queue/segments", "queue/run", "queue",
-                                         "mail", "." };
+    static const char *const names[] = { "queue/remote", "queue/local",
+                                         "queue/run",    "queue",
+                                         "mail",         "." };
     char path[128];
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -307,7 +308,7 @@ static void run(struct outcome *o, struct span in, unsigned seed)
     MUST(spool_read_all(queue, true, on_message, o, &e) == 0);
     serve_env_close(&w.sessions_env);
     serve_commit_close(&w.commit);
-    snprintf(segments, sizeof segments, "%s/segments", queue);
+    snprintf(segments, sizeof segments, "%s/remote", queue);
     empty(segments);
     o->boxes = empty(mail);
     clean_replies(o);

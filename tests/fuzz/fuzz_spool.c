@@ -36,8 +36,8 @@ static int no_sync(int fd)
 
 static void remove_dirs(void)
 {
-    static const char *const names[] = { "run/wake", "run/sender.lock", "run",
-                                         "segments", "" };
+    static const char *const names[] = { "remote/wake", "remote/lock", "remote",
+                                         "local",       "run",         "" };
     char name[128];
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -58,7 +58,7 @@ static void prepare(void)
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     MUST(mkdtemp(dir) != NULL);
     MUST(spool_dirs_make(dir, (uid_t)-1, (gid_t)-1, &e) == 0);
-    snprintf(path, sizeof path, "%s/segments/000000000001.seg", dir);
+    snprintf(path, sizeof path, "%s/remote/000000000001.seg", dir);
     atexit(remove_dirs);
 }
 
@@ -158,7 +158,8 @@ static size_t recover(bool finish)
     struct err e;
 
     nitems = 0;
-    MUST(spool_queue_open(&s, dir, &e) == 0 || e.kind == ERR_PERM);
+    MUST(spool_queue_open(&s, dir, SPOOL_REMOTE, &e) == 0 ||
+         e.kind == ERR_PERM);
     if (s == NULL)
         return 0;
     MUST(spool_queue_scan(s, on_found, NULL, &e) == 0);

@@ -90,7 +90,7 @@ static void open_and_scan(bool faults)
     struct err e;
 
     now.nitems = 0;
-    if (spool_queue_open(&s, now.queue, &e) != 0 ||
+    if (spool_queue_open(&s, now.queue, SPOOL_REMOTE, &e) != 0 ||
         spool_queue_scan(s, on_found, NULL, &e) != 0) {
         complain("%s", e.text);
         spool_queue_close(&s);
@@ -103,7 +103,8 @@ static void open_and_scan(bool faults)
             continue;
         }
         struct spool_segment *pinned = it->segment;
-        struct spool_reader v = { &it->rec, body.fd, it->at, NULL };
+        struct spool_reader v = { &it->rec, SPOOL_REMOTE, body.fd, it->at,
+                                  NULL };
         count_record(&v, true);
         spool_message_unpin(s, pinned);
     }

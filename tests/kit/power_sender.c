@@ -56,7 +56,8 @@ static void look_around(void)
             spool_message_pin(self.store, &it->item, &body, &e) != 0)
             continue;
         struct spool_segment *pinned = it->item.segment;
-        struct spool_reader v = { &it->item.rec, body.fd, it->item.at, NULL };
+        struct spool_reader v = { &it->item.rec, SPOOL_REMOTE, body.fd,
+                                  it->item.at, NULL };
         ck_assert_int_eq(letter_read(&it->rec, &v, true), 0);
         it->known = true;
         spool_message_unpin(self.store, pinned);
@@ -258,9 +259,10 @@ static void begin_sender(void)
     struct err e;
 
     stage.life->recoveries++;
-    if (spool_queue_open(&self.store, stage.conf.queue_dir, &e) != 0 ||
-        spool_writer_open_sized(&self.writer, stage.conf.queue_dir, SEGMENT,
-                                &e) != 0 ||
+    if (spool_queue_open(&self.store, stage.conf.queue_dir, SPOOL_REMOTE, &e) !=
+            0 ||
+        spool_writer_open_sized(&self.writer, stage.conf.queue_dir,
+                                SPOOL_REMOTE, SEGMENT, &e) != 0 ||
         mailbox_batch_new(&self.boxes, &o, &e) != 0) {
         sender_end();
         return;

@@ -71,7 +71,8 @@ void kit_reopen(struct kit *k)
     spool_queue_close(&k->s);
     memset(k->found, 0, sizeof k->found);
     k->nfound = 0;
-    ck_assert_msg(spool_queue_open(&k->s, k->dir, &e) == 0, "%s", e.text);
+    ck_assert_msg(spool_queue_open(&k->s, k->dir, SPOOL_REMOTE, &e) == 0, "%s",
+                  e.text);
 }
 
 void kit_forget_order(struct spool_queue *q)
@@ -92,7 +93,7 @@ size_t kit_files(const struct kit *k, const char *ending)
     char path[300];
     size_t n = 0;
 
-    snprintf(path, sizeof path, "%s/segments", k->dir);
+    snprintf(path, sizeof path, "%s/remote", k->dir);
     DIR *d = opendir(path);
     ck_assert_ptr_nonnull(d);
     for (struct dirent *f; (f = readdir(d)) != NULL;)
@@ -399,7 +400,8 @@ size_t kit_scan(struct kit *k)
         struct spool_message *it = &k->found[i].item;
         ck_assert_int_eq(spool_message_pin(k->s, it, &body, &e), 0);
         struct spool_segment *pinned = it->segment;
-        struct spool_reader v = { &it->rec, body.fd, it->at, NULL };
+        struct spool_reader v = { &it->rec, SPOOL_REMOTE, body.fd, it->at,
+                                  NULL };
         ck_assert_msg(kit_check(&v, &k->found[i].number) == 0,
                       "a record that nobody wrote");
         spool_message_unpin(k->s, pinned);

@@ -124,7 +124,7 @@ def delivered(m, user):
 def queued_tokens(m):
     """Of the messages that are whole in the queue."""
     found = set()
-    for path in glob.glob(os.path.join(m.queue, "segments", "*.seg")):
+    for path in glob.glob(os.path.join(m.queue, "remote", "*.seg")):
         with open(path, "rb") as f:
             raw = f.read()
         for token in re.findall(rb"\nSubject: (\S+)\r\n", raw):
@@ -248,7 +248,7 @@ def test_a_small_disk_takes_mail():
     with small_disk({"serve.workers": 2}, "size=8m,nr_inodes=2000") as m:
         for i in range(5):
             assert submit(m, "small%d" % i, ["user@here.test"]) == 250
-        segments = glob.glob(os.path.join(m.queue, "segments", "*.seg"))
+        segments = glob.glob(os.path.join(m.queue, "remote", "*.seg"))
         assert segments and all(os.path.getsize(p) <= 1 << 20
                                 for p in segments)
         check = m.tool("config", "--check")

@@ -86,7 +86,7 @@ class Watch:
         assert not os.path.exists(os.path.join(self.mta.mail, "victim",
                                                "tmp", "x"))
         left = [x for x in os.listdir(os.path.join(self.mta.queue,
-                                                    "segments"))
+                                                    "remote"))
                  if x.endswith(".new")]
         assert left == []
         if not SANITIZED:

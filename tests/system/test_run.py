@@ -142,8 +142,8 @@ def test_port_in_use(mta, command):
 def test_starts_while_the_killed_are_cleared_away(mta):
     """The locks and the port of what was killed are free a moment later."""
     m = mta("run")
-    locks = [os.path.join(m.queue, "run", name)
-             for name in ("log.lock", "sender.lock")]
+    locks = [os.path.join(m.queue, *name)
+             for name in (("run", "log.lock"), ("remote", "lock"))]
     until("both locks", lambda: all(map(os.path.exists, locks)))
     assert m.stop() == 0
     with contextlib.ExitStack() as held:
@@ -441,7 +441,7 @@ def refuses(m):
 
 
 @AS_ROOT
-@pytest.mark.parametrize("name", ["segments", "run"])
+@pytest.mark.parametrize("name", ["local", "remote", "run"])
 @pytest.mark.parametrize("target", ["file", "directory"])
 def test_a_planted_link_gives_nothing_away(mta, name, target):
     """The service user puts a link below its queue directory."""
@@ -617,7 +617,7 @@ def test_flags_of_serve(mta):
     send_one(m)
     workers(m)
     assert len(m.mailbox("ann")) == 1
-    assert sorted(os.listdir(m.queue)) == ["run", "segments"]
+    assert sorted(os.listdir(m.queue)) == ["local", "remote", "run"]
     with m.raw() as c:  # 127.0.0.1 may not relay now
         c.say("EHLO client.test")
         c.say("MAIL FROM:<a@client.test>")

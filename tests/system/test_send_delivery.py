@@ -351,7 +351,7 @@ def test_told_before_it_has_read_the_queue(mta, dns, peers):
     until("in the queue", lambda: m.queued()[0]["recipients"][0]["attempts"])
     m.stop()
     p.answers.clear()
-    with open(os.path.join(m.queue, "run", "sender.lock")) as f:
+    with open(os.path.join(m.queue, "remote", "lock")) as f:
         fcntl.flock(f, fcntl.LOCK_EX)
         m.start(wait=False)
         os.kill(until("sender", lambda: sender_that_starts(m)), signal.SIGUSR1)

@@ -93,9 +93,8 @@ static const struct lie {
     enum model_kind call;
     const char *path; /* a pattern */
 } lies[] = {
-    { "segments", MAILBOX_MAILDIR, MODEL_SYNC, "queue/segments/*" },
-    { "entries of segments", MAILBOX_MAILDIR, MODEL_SYNC_DIR,
-      "queue/segments" },
+    { "segments", MAILBOX_MAILDIR, MODEL_SYNC, "queue/remote/*" },
+    { "entries of segments", MAILBOX_MAILDIR, MODEL_SYNC_DIR, "queue/remote" },
     { "copies", MAILBOX_MAILDIR, MODEL_SYNC, "mail/*/tmp/*" },
     { "entries of copies", MAILBOX_MAILDIR, MODEL_SYNC_DIR, "mail/*/new" },
     { "new, of a Maildir", MAILBOX_MAILDIR, MODEL_SYNC_DIR, "mail/*" },

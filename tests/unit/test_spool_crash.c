@@ -52,9 +52,10 @@ static void make_victim(struct victim *v, bool close_it)
     char dir[300];
     struct err e;
 
-    snprintf(dir, sizeof dir, "%s/segments", k->dir);
-    ck_assert_int_eq(spool_writer_open_sized(&k->w, k->dir, KIT_SEGMENT, &e),
-                     0);
+    snprintf(dir, sizeof dir, "%s/remote", k->dir);
+    ck_assert_int_eq(
+        spool_writer_open_sized(&k->w, k->dir, SPOOL_REMOTE, KIT_SEGMENT, &e),
+        0);
     v->id = k->w->f.h.id;
     for (uint32_t i = 0; i < N; i++) {
         v->at[i] = k->w->at;
@@ -248,7 +249,7 @@ static void foreign_name(const struct victim *v)
 {
     char to[SPOOL_PATH];
 
-    snprintf(to, sizeof to, "%s/segments/0123456789ab.seg", k->dir);
+    snprintf(to, sizeof to, "%s/remote/0123456789ab.seg", k->dir);
     ck_assert_int_eq(rename(v->path, to), 0);
 }
 
@@ -295,7 +296,8 @@ static void open_and_scan(void)
 
     memset(k->found, 0, sizeof k->found);
     k->nfound = 0;
-    ck_assert_msg(spool_queue_open(&k->s, k->dir, &e) == 0, "%s", e.text);
+    ck_assert_msg(spool_queue_open(&k->s, k->dir, SPOOL_REMOTE, &e) == 0, "%s",
+                  e.text);
     kit_scan(k);
 }
 
@@ -487,7 +489,7 @@ START_TEST(another_format_is_left_alone)
     make_victim(&v, others[_i].closed);
     set_version(&v, others[_i].version);
     ck_assert_int_eq(stat(v.path, &before), 0);
-    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, &e), -1);
+    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, SPOOL_REMOTE, &e), -1);
     ck_assert_int_eq(e.kind, ERR_PERM);
     ck_assert_ptr_nonnull(
         strstr(e.text, "deliver it with the version that wrote it"));
@@ -515,7 +517,7 @@ START_TEST(leftovers_go)
     struct timespec t[2] = { { .tv_sec = time(NULL) - leftovers[_i].age },
                              { .tv_sec = time(NULL) - leftovers[_i].age } };
 
-    snprintf(path, sizeof path, "%s/segments/0123456789ab.new", k->dir);
+    snprintf(path, sizeof path, "%s/remote/0123456789ab.new", k->dir);
     int fd = open(path, O_RDWR | O_CREAT, 0600);
     ck_assert_int_eq(futimens(fd, t), 0);
     if (leftovers[_i].locked)
@@ -551,8 +553,8 @@ START_TEST(a_reader_holds_no_lock)
     char path[SPOOL_PATH], dir[300];
     struct err e;
 
-    snprintf(dir, sizeof dir, "%s/segments", k->dir);
-    ck_assert_int_eq(spool_writer_open(&k->w, k->dir, &e), 0);
+    snprintf(dir, sizeof dir, "%s/remote", k->dir);
+    ck_assert_int_eq(spool_writer_open(&k->w, k->dir, SPOOL_REMOTE, &e), 0);
     ck_assert_int_eq(spool_writer_new_id(k->w, &m.id, &e), 0);
     ck_assert(chain_add(&k->env[0], k->blocks, "\1\0\0\2\1\0a", 7));
     ck_assert_int_eq(spool_large_open(&large, k->w, &m, &e), 0);
@@ -594,13 +596,13 @@ START_TEST(planted_segments)
     ck_assert_int_eq(write(fd, "a line\n", 7), 7);
     close(fd);
     ck_assert_int_eq(stat(target, &before), 0);
-    plant(path, "segments/0123456789ab.seg");
+    plant(path, "remote/0123456789ab.seg");
     if (_i == 0)
         ck_assert_int_eq(symlink(target, path), 0);
     else
         ck_assert_int_eq(mkfifo(path, 0600), 0);
     ck_assert_int_eq(spool_read_all(k->dir, true, note_seen, &seen, &e), -1);
-    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, &e), 0);
+    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, SPOOL_REMOTE, &e), 0);
     spool_queue_close(&k->s);
     ck_assert_int_eq(stat(target, &after), 0);
     ck_assert(before.st_size == after.st_size &&
@@ -615,12 +617,12 @@ START_TEST(planted_directory)
     unsigned seen = 0;
     struct err e;
 
-    snprintf(path, sizeof path, "%s/segments", k->dir);
+    snprintf(path, sizeof path, "%s/remote", k->dir);
     snprintf(aside, sizeof aside, "%s/aside", k->dir);
     ck_assert_int_eq(rename(path, aside), 0);
     ck_assert_int_eq(symlink("aside", path), 0);
     ck_assert_int_eq(spool_read_all(k->dir, true, note_seen, &seen, &e), -1);
-    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, &e), -1);
+    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, SPOOL_REMOTE, &e), -1);
 }
 END_TEST
 
@@ -630,18 +632,18 @@ START_TEST(planted_lock_and_fifo)
     struct err e;
 
     snprintf(target, sizeof target, "%s/target", k->dir);
-    plant(path, "run/sender.lock");
+    plant(path, "remote/lock");
     ck_assert_int_eq(symlink(target, path), 0);
-    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, &e), -1);
+    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, SPOOL_REMOTE, &e), -1);
     ck_assert_int_eq(e.sys, ELOOP);
     ck_assert_int_eq(unlink(path), 0);
-    plant(path, "run/wake");
+    plant(path, "remote/wake");
     ck_assert_int_eq(symlink(target, path), 0);
-    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, &e), -1);
+    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, SPOOL_REMOTE, &e), -1);
     ck_assert_int_eq(e.sys, ELOOP);
-    plant(path, "run/wake");
+    plant(path, "remote/wake");
     close(open(path, O_CREAT | O_WRONLY, 0600));
-    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, &e), -1);
+    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, SPOOL_REMOTE, &e), -1);
     ck_assert_ptr_nonnull(strstr(e.text, "is no FIFO"));
     ck_assert_int_eq(access(target, F_OK), -1);
 }
@@ -657,7 +659,7 @@ static void write_forever(uint32_t first, int out)
     struct spool_writer *w;
     struct err e;
 
-    if (spool_writer_open_sized(&w, k->dir, KIT_SEGMENT, &e) != 0)
+    if (spool_writer_open_sized(&w, k->dir, SPOOL_REMOTE, KIT_SEGMENT, &e) != 0)
         _exit(1);
     for (uint32_t i = 0; i + 3 <= PER_WRITER; i += 3) {
         uint32_t now[3] = { first + i, first + i + 1, first + i + 2 };
@@ -709,7 +711,7 @@ START_TEST(killed_writers)
     pid_t pid[WRITERS];
     int in[WRITERS];
 
-    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, &e), 0);
+    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, SPOOL_REMOTE, &e), 0);
     for (int i = 0; i < WRITERS; i++) {
         pid[i] = start_writer(i, &in[i]);
         ck_assert_int_eq(fcntl(in[i], F_SETFL, O_NONBLOCK), 0);
@@ -773,11 +775,13 @@ static void move_two_and_die(bool in_order)
     struct spool_writer *server;
     struct err e;
 
-    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, &e), 0);
-    ck_assert_int_eq(spool_writer_open_sized(&k->w, k->dir, KIT_SEGMENT, &e),
-                     0);
-    ck_assert_int_eq(spool_writer_open_sized(&server, k->dir, KIT_SEGMENT, &e),
-                     0);
+    ck_assert_int_eq(spool_queue_open(&k->s, k->dir, SPOOL_REMOTE, &e), 0);
+    ck_assert_int_eq(
+        spool_writer_open_sized(&k->w, k->dir, SPOOL_REMOTE, KIT_SEGMENT, &e),
+        0);
+    ck_assert_int_eq(
+        spool_writer_open_sized(&server, k->dir, SPOOL_REMOTE, KIT_SEGMENT, &e),
+        0);
     for (uint32_t i = 0; i < 12; i++)
         keep(server, i, 3000);
     keep(server, 12, KIT_SEGMENT);
@@ -815,7 +819,8 @@ START_TEST(killed_sender)
         spool_queue_close(&k->s);
     }
     open_and_scan();
-    ck_assert_int_eq(spool_writer_open(&k->w, k->dir, &(struct err){ 0 }), 0);
+    ck_assert_int_eq(
+        spool_writer_open(&k->w, k->dir, SPOOL_REMOTE, &(struct err){ 0 }), 0);
     ck_assert_int_eq(spool_queue_reclaim(k->s, k->w, NULL), 0);
     ck_assert_int_eq(spool_queue_sync(k->s, NULL), 0);
     size_t files = kit_files(k, ".seg");

@@ -89,7 +89,7 @@ static void turn(uint32_t first, uint32_t n, size_t size, bool larges)
     bool ok = k->w != NULL;
 
     if (k->w == NULL)
-        spool_writer_open_sized(&k->w, k->dir, SEGMENT, &e);
+        spool_writer_open_sized(&k->w, k->dir, SPOOL_REMOTE, SEGMENT, &e);
     ok = k->w != NULL;
     for (uint32_t i = first; i < first + n && ok; i++)
         ok = kit_try(k, k->w, i, size, larges && i % 3 == 1, &e) == 0;
@@ -110,8 +110,8 @@ static void look_after(void)
     struct err e;
 
     snprintf(what, sizeof what, "%s, call %zu", faults[kind].name, fail_at);
-    ck_assert_msg(spool_queue_open(&k->s, k->dir, &e) == 0, "%s: %s", what,
-                  e.text);
+    ck_assert_msg(spool_queue_open(&k->s, k->dir, SPOOL_REMOTE, &e) == 0,
+                  "%s: %s", what, e.text);
     kit_scan(k);
     for (uint32_t i = 0; i < KIT_MESSAGES; i++) {
         bool there = kit_find(k, i) != NULL;
@@ -199,7 +199,7 @@ static void begin_without(int i, enum model_kind where)
     model_fail = fail_first;
     model_start(k->dir);
     armed = true;
-    int rc = spool_writer_open_sized(&k->w, k->dir, SEGMENT, &e);
+    int rc = spool_writer_open_sized(&k->w, k->dir, SPOOL_REMOTE, SEGMENT, &e);
     ck_assert_msg((rc == 0) == first[i].begins, "%s", first[i].name);
     ck_assert_uint_eq(kit_files(k, ".new") + kit_files(k, ".seg"), 0);
     if (rc != 0) {
@@ -265,9 +265,10 @@ START_TEST(sender_survives)
         for (uint32_t i = 0; i < 30; i += 5)
             turn(i, 5, 3000, false);
         spool_writer_close(&k->w);
-        ck_assert_int_eq(spool_queue_open(&k->s, k->dir, &e), 0);
-        ck_assert_int_eq(spool_writer_open_sized(&k->w, k->dir, SEGMENT, &e),
-                         0);
+        ck_assert_int_eq(spool_queue_open(&k->s, k->dir, SPOOL_REMOTE, &e), 0);
+        ck_assert_int_eq(
+            spool_writer_open_sized(&k->w, k->dir, SPOOL_REMOTE, SEGMENT, &e),
+            0);
         kit_scan(k);
         armed = true;
         send_some();

@@ -139,8 +139,9 @@ static void open_writer(struct spool_writer **w)
     struct err e;
 
     phase = OPENING;
-    ck_assert_msg(spool_writer_open_sized(w, k->dir, SEGMENT, &e) == 0, "%s",
-                  e.text);
+    ck_assert_msg(
+        spool_writer_open_sized(w, k->dir, SPOOL_REMOTE, SEGMENT, &e) == 0,
+        "%s", e.text);
     phase = IDLE;
 }
 
@@ -330,7 +331,8 @@ static void unordered_workload(void)
     forget_promises();
     k = kit_new(NULL);
     model_start(k->dir);
-    ck_assert_msg(spool_queue_open(&k->s, k->dir, &e) == 0, "%s", e.text);
+    ck_assert_msg(spool_queue_open(&k->s, k->dir, SPOOL_REMOTE, &e) == 0, "%s",
+                  e.text);
     open_writer(&k->w); /* first: a start reads its segment first */
     open_writer(&server);
     look_around();
@@ -357,7 +359,8 @@ static void workload(void)
     k = kit_new(NULL);
     model_fail = fail_sync;
     model_start(k->dir);
-    ck_assert_msg(spool_queue_open(&k->s, k->dir, &e) == 0, "%s", e.text);
+    ck_assert_msg(spool_queue_open(&k->s, k->dir, SPOOL_REMOTE, &e) == 0, "%s",
+                  e.text);
     serve_a_while();
     serve_much();
     move_things();
@@ -443,7 +446,7 @@ static void judge_item(struct spool_message *it, size_t *present)
         return;
     }
     struct spool_segment *pinned = it->segment;
-    struct spool_reader v = { &it->rec, body.fd, it->at, NULL };
+    struct spool_reader v = { &it->rec, SPOOL_REMOTE, body.fd, it->at, NULL };
     if (kit_check(&v, &number) != 0) {
         complain("half a message", 0);
     } else {
@@ -474,7 +477,7 @@ static void open_and_scan(size_t *present)
 
     memset(present, 0, KIT_MESSAGES * sizeof *present);
     nitems = 0;
-    if (spool_queue_open(&after->s, after->dir, &e) != 0 ||
+    if (spool_queue_open(&after->s, after->dir, SPOOL_REMOTE, &e) != 0 ||
         spool_queue_scan(after->s, on_found, NULL, &e) != 0)
         complain(e.text, 0);
     for (size_t i = 0; i < nitems; i++)

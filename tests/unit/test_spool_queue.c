@@ -2,6 +2,7 @@
 #include "spool_kit.h"
 
 #include "base/fs.h"
+#include "spool/dirs.h"
 #include "spool/reclaim.h"
 #include "spool/segments_private.h"
 #include "spool/space.h"
@@ -11,8 +12,10 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static struct kit *k;
@@ -32,15 +35,17 @@ static void open_writer(uint64_t size)
 {
     struct err e;
 
-    ck_assert_msg(spool_writer_open_sized(&k->w, k->dir, size, &e) == 0, "%s",
-                  e.text);
+    ck_assert_msg(
+        spool_writer_open_sized(&k->w, k->dir, SPOOL_REMOTE, size, &e) == 0,
+        "%s", e.text);
 }
 
 static void open_store(void)
 {
     struct err e;
 
-    ck_assert_msg(spool_queue_open(&k->s, k->dir, &e) == 0, "%s", e.text);
+    ck_assert_msg(spool_queue_open(&k->s, k->dir, SPOOL_REMOTE, &e) == 0, "%s",
+                  e.text);
 }
 
 static void commit(void)
@@ -289,8 +294,9 @@ START_TEST(ids_never_repeat)
     struct err e;
 
     open_writer(KIT_SEGMENT);
-    ck_assert_int_eq(spool_writer_open_sized(&other, k->dir, KIT_SEGMENT, &e),
-                     0);
+    ck_assert_int_eq(
+        spool_writer_open_sized(&other, k->dir, SPOOL_REMOTE, KIT_SEGMENT, &e),
+        0);
     k->w->n = MSG_ID_N_MAX - 10; /* the end of a base is near */
     for (int i = 0; i < 30; i++) {
         ck_assert_int_eq(spool_writer_new_id(k->w, &a, &e), 0);
@@ -322,13 +328,65 @@ START_TEST(rollback_leaves_nothing)
 }
 END_TEST
 
+static int count_queue(void *ctx, const struct spool_reader *v)
+{
+    unsigned *seen = ctx;
+
+    ck_assert_uint_eq(v->rec->segment & 1, v->queue);
+    seen[v->queue]++;
+    return 0;
+}
+
+/* Each queue has its own segments, lock and FIFO. */
+START_TEST(two_queues_in_a_directory)
+{
+    struct spool_queue *local = NULL;
+    struct spool_writer *w = NULL;
+    unsigned seen[SPOOL_QUEUES] = { 0 };
+    struct err e;
+
+    ck_assert_int_eq(
+        spool_writer_open_sized(&w, k->dir, SPOOL_LOCAL, KIT_SEGMENT, &e), 0);
+    kit_add(k, w, 7, 100, NULL);
+    ck_assert_int_eq(spool_writer_commit(w, &e), 0);
+    open_writer(KIT_SEGMENT);
+    kit_add(k, k->w, 8, 100, NULL);
+    kit_add(k, k->w, 9, 100, NULL);
+    commit();
+    open_store();
+    kit_scan(k);
+    ck_assert_uint_eq(k->nfound, 2);
+    ck_assert_int_eq(spool_queue_open(&local, k->dir, SPOOL_LOCAL, &e), 0);
+    ck_assert_int_eq(spool_read_all(k->dir, false, count_queue, seen, &e), 0);
+    ck_assert(seen[SPOOL_LOCAL] == 1 && seen[SPOOL_REMOTE] == 2);
+    spool_queue_close(&local);
+    spool_writer_close(&w);
+}
+END_TEST
+
+/* Its mail would wait there unseen. */
+START_TEST(an_older_directory_is_refused)
+{
+    char path[300];
+    struct err e;
+
+    snprintf(path, sizeof path, "%s/segments", k->dir);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    ck_assert_int_eq(spool_dirs_make(k->dir, (uid_t)-1, (gid_t)-1, &e), -1);
+    ck_assert_ptr_nonnull(strstr(e.text, "older version"));
+    ck_assert_int_eq(spool_read_all(k->dir, true, count_queue, NULL, &e), -1);
+    ck_assert_ptr_nonnull(strstr(e.text, "older version"));
+    rmdir(path);
+}
+END_TEST
+
 START_TEST(one_sender_at_a_time)
 {
     struct spool_queue *other;
     struct err e;
 
     open_store();
-    ck_assert_int_eq(spool_queue_open(&other, k->dir, &e), -1);
+    ck_assert_int_eq(spool_queue_open(&other, k->dir, SPOOL_REMOTE, &e), -1);
     ck_assert_int_eq(e.kind, ERR_TEMP);
     ck_assert_int_eq(e.sys, EWOULDBLOCK);
     ck_assert_ptr_null(other);
@@ -401,7 +459,7 @@ START_TEST(a_moved_body_stays_readable)
     struct spool_message *it = kit_find(k, 2);
     ck_assert_int_eq(spool_message_pin(k->s, it, &body, &e), 0);
     struct spool_segment *pinned = it->segment;
-    struct spool_reader v = { &it->rec, body.fd, it->at, NULL };
+    struct spool_reader v = { &it->rec, SPOOL_REMOTE, body.fd, it->at, NULL };
     ck_assert_int_eq(spool_queue_reclaim(k->s, k->w, &e), 0);
     ck_assert_ptr_ne(it->segment, pinned);
     ck_assert_uint_eq(it->rec.generation, 1);
@@ -411,7 +469,8 @@ START_TEST(a_moved_body_stays_readable)
     ck_assert_int_eq(kit_check(&v, &number), 0);
     spool_message_unpin(k->s, pinned);
     ck_assert_int_eq(spool_message_pin(k->s, it, &body, &e), 0);
-    struct spool_reader moved = { &it->rec, body.fd, it->at, NULL };
+    struct spool_reader moved = { &it->rec, SPOOL_REMOTE, body.fd, it->at,
+                                  NULL };
     ck_assert_int_eq(kit_check(&moved, &number), 0);
     spool_message_unpin(k->s, it->segment);
     kit_scan(k);
@@ -598,6 +657,8 @@ Suite *spool_queue_suite(void)
     tcase_add_test(t, marks_are_remembered);
     tcase_add_test(t, ids_never_repeat);
     tcase_add_test(t, rollback_leaves_nothing);
+    tcase_add_test(t, two_queues_in_a_directory);
+    tcase_add_test(t, an_older_directory_is_refused);
     tcase_add_test(t, one_sender_at_a_time);
     tcase_add_test(t, reclaim_moves_survivors);
     tcase_add_test(t, a_moved_body_stays_readable);

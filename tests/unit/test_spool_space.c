@@ -169,7 +169,7 @@ END_TEST
 
 START_TEST(a_refusal_has_both_numbers)
 {
-    ck_assert_int_eq(spool_writer_open(&k->w, k->dir, &e), 0);
+    ck_assert_int_eq(spool_writer_open(&k->w, k->dir, SPOOL_REMOTE, &e), 0);
     ck_assert_int_eq(spool_space_has(k->w, 1000, &e), 0);
     k->w->room_bytes = 8 * MIB; /* a segment of 1 MiB: that is enough */
     ck_assert_int_eq(spool_space_has(k->w, 3 * MIB, &e), 0);
