@@ -24,8 +24,8 @@ struct pool {
 struct bound_slab {
     struct list link;
     void *free;
-    size_t used;
-    bool touched; /* since the last trim */
+    size_t used, fresh; /* objects out; objects never out, at the end */
+    bool touched;       /* since the last trim */
 };
 
 /* Objects start at a multiple of what any type may need. */
@@ -107,11 +107,7 @@ static struct bound_slab *add_slab(struct pool *p)
         p->bound->give(p->bound, POOL_SLAB);
         return NULL;
     }
-    char *at = (char *)s + aligned(sizeof *s);
-    for (size_t i = 0; i < p->per_slab; i++, at += p->size) {
-        *(void **)(void *)at = s->free;
-        s->free = at;
-    }
+    s->fresh = p->per_slab;
     list_push(&p->with_room, &s->link);
     return s;
 }
@@ -133,11 +129,14 @@ static void *get_bound(struct pool *p)
     if (s == NULL)
         return NULL;
     void *object = s->free;
-    s->free = *(void **)object;
+    if (object != NULL)
+        s->free = *(void **)object;
+    else /* its pages are not touched before they are needed */
+        object = (char *)s + POOL_SLAB - p->size * s->fresh--;
     s->touched = true;
     s->used++;
     p->used++;
-    if (s->free == NULL) {
+    if (s->used == p->per_slab) {
         list_remove(&s->link);
         list_push(&p->full, &s->link);
     }
