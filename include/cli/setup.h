@@ -49,8 +49,9 @@ int setup_watch(struct setup *s, struct err *e);
 int setup_open_log(struct setup *s, struct err *e);
 
 /* As root, take the effective ids of the user, and give them back: for what
- * is made below a directory that is the user's. */
-void setup_as_user(const struct setup *s);
+ * is made below a directory that is the user's.  -1 with *e: they are those
+ * of before. */
+int setup_as_user(const struct setup *s, struct err *e);
 void setup_as_started(void);
 
 /* Close what is not for a process of the server (or sender, collector). */

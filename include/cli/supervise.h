@@ -53,7 +53,7 @@ struct supervise {
     void (*report)(void *ctx, unsigned generation, const struct err *e);
 
     /* The control socket is the user's. */
-    void (*as_user)(void *ctx);
+    int (*as_user)(void *ctx, struct err *e);
     void (*as_started)(void *ctx);
 };
 

@@ -1,11 +1,9 @@
 #include "base/line.h"
 
-#include "base/os.h"
-
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 /* Room for one descriptor, aligned as a header of control data must be. */
 union control {
@@ -15,16 +13,11 @@ union control {
 
 int line_pair(int end[2], struct err *e)
 {
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, end) != 0)
-        return err_set(e, ERR_TEMP, errno, "make a pair of sockets");
-    for (int i = 0; i < 2; i++)
-        if (os_nonblock(end[i]) != 0 || os_cloexec(end[i]) != 0) {
-            err_set(e, ERR_TEMP, errno, "prepare a pair of sockets");
-            close(end[0]);
-            close(end[1]);
-            return -1;
-        }
-    return 0;
+    const int type = SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC;
+
+    return socketpair(AF_UNIX, type, 0, end) == 0
+               ? 0
+               : err_set(e, ERR_TEMP, errno, "make a pair of sockets");
 }
 
 int line_send(int line, const char *text, int fd, struct err *e)
@@ -47,7 +40,9 @@ int line_send(int line, const char *text, int fd, struct err *e)
     do
         n = sendmsg(line, &m, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
-    return n >= 0 ? 0 : err_set(e, ERR_TEMP, errno, "send to another process");
+    return n == (ssize_t)v.iov_len ? 0
+                                   : err_set(e, ERR_TEMP, n < 0 ? errno : 0,
+                                             "send to another process");
 }
 
 static int descriptor_of(struct msghdr *m)
@@ -73,17 +68,13 @@ int line_receive(int line, char text[LINE_MAX_TEXT], int *fd)
 
     *fd = -1;
     do
-        n = recvmsg(line, &m, 0);
+        n = recvmsg(line, &m, MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
     if (n < 0)
-        return errno == EAGAIN ? 0 : -1;
+        return errno == ECONNRESET ? -1 : 0; /* others pass */
     if (n == 0)
         return -1;
     text[n] = '\0';
     *fd = descriptor_of(&m);
-    if (*fd >= 0 && os_cloexec(*fd) != 0) {
-        close(*fd);
-        *fd = -1;
-    }
     return 1;
 }

@@ -163,9 +163,9 @@ static void before_stop(void *ctx)
     setup_close_listen(&s->now);
 }
 
-static void as_user(void *ctx)
+static int as_user(void *ctx, struct err *e)
 {
-    setup_as_user(&((struct services *)ctx)->now);
+    return setup_as_user(&((struct services *)ctx)->now, e);
 }
 
 static void as_started(void *ctx)
@@ -234,8 +234,8 @@ static void report(void *ctx, unsigned generation, const struct err *e)
     const struct conf *c = &s->now.conf;
     struct err why;
 
-    as_user(ctx);
-    if (log_open(c->queue_dir, (enum log_level)c->log.level,
+    if (as_user(ctx, &why) != 0 ||
+        log_open(c->queue_dir, (enum log_level)c->log.level,
                  (enum log_format)c->log.format, &why) != 0) {
         fprintf(stderr, "mta: %s\n", why.text);
     } else if (e != NULL) {

@@ -9,8 +9,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 enum { BACKLOG = 1024 };
@@ -64,21 +67,25 @@ int setup_watch(struct setup *s, struct err *e)
 
 /* --- the log file ------------------------------------------------------ */
 
-void setup_as_user(const struct setup *s)
+int setup_as_user(const struct setup *s, struct err *e)
 {
     if (geteuid() != 0 || s->uid == (uid_t)-1)
-        return;
-    if (s->gid != (gid_t)-1)
-        (void)!setegid(s->gid);
-    (void)!seteuid(s->uid);
+        return 0;
+    if ((s->gid == (gid_t)-1 || setegid(s->gid) == 0) && seteuid(s->uid) == 0)
+        return 0;
+    err_set(e, ERR_PERM, errno, "act as user %s", s->conf.user);
+    setup_as_started();
+    return -1;
 }
 
+/* A supervisor that cannot come back could not start anything any more. */
 void setup_as_started(void)
 {
-    if (getuid() == 0 && geteuid() != 0)
-        (void)!seteuid(0);
-    if (getgid() != getegid())
-        (void)!setegid(getgid());
+    if ((geteuid() == getuid() || seteuid(getuid()) == 0) &&
+        (getegid() == getgid() || setegid(getgid()) == 0))
+        return;
+    perror("mta: take the ids of the start again");
+    exit(EX_OSERR);
 }
 
 /* As the user first: a link in a directory of that user then leads to no
@@ -88,7 +95,8 @@ int setup_open_log(struct setup *s, struct err *e)
 {
     struct stat st;
 
-    setup_as_user(s);
+    if (setup_as_user(s, e) != 0)
+        return -1;
     int fd = logfile_open(s->conf.log.file, 0, e);
     bool other = geteuid() != getuid();
     setup_as_started();

@@ -334,9 +334,9 @@ static void open_control(struct supervisor *v)
 {
     struct err e;
 
-    v->plan->as_user(v->plan->ctx);
-    if (control_listen(&v->control, v->loop, v->plan->queue_dir, on_command, v,
-                       &e) != 0 &&
+    if ((v->plan->as_user(v->plan->ctx, &e) != 0 ||
+         control_listen(&v->control, v->loop, v->plan->queue_dir, on_command, v,
+                        &e) != 0) &&
         e.sys != EWOULDBLOCK)
         fprintf(stderr, "mta: %s\n", e.text);
     v->plan->as_started(v->plan->ctx);

@@ -31,7 +31,7 @@ def reload(rig):
     os.kill(rig.process.pid, signal.SIGHUP)
     harness.until("a sender with the new settings", lambda:
                   rig.roles().get("sender", before) != before or
-                  "the settings stay" in rig.news(), PATIENCE)
+                  "nothing has changed" in rig.news(), PATIENCE)
 
 
 # name -> (whose calls, what happens)

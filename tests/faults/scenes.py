@@ -187,7 +187,7 @@ class Rotate(Scene):
         with contextlib.suppress(FileNotFoundError):
             os.rename(rig.log, rig.log + ".1")
         rig.read_to["log"] = 0
-        os.kill(rig.roles()["collector"], signal.SIGHUP)
+        os.kill(rig.process.pid, signal.SIGHUP)
         with contextlib.suppress(AssertionError):
             harness.until("a log", lambda: os.path.exists(rig.log), 1)
 

@@ -512,6 +512,10 @@ FAILING(int, getsockopt, (int fd, int l, int o, void *v, socklen_t *n),
 FAILING(int, getsockname, (int fd, struct sockaddr *a, socklen_t *n),
         (fd, a, n), -1)
 FAILING(int, shutdown, (int fd, int how), (fd, how), -1)
+FAILING(ssize_t, recvmsg, (int fd, struct msghdr *m, int f), (fd, m, f), -1)
+FAILING(int, socketpair, (int d, int t, int p, int end[2]), (d, t, p, end), -1)
+FAILING(int, memfd_create, (const char *name, unsigned f), (name, f), -1)
+FAILING(int, fchdir, (int fd), (fd), -1)
 FAILING(int, pthread_create, (pthread_t *t, const pthread_attr_t *a,
                               void *(*fn)(void *), void *arg),
         (t, a, fn, arg), errno)

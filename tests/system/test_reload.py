@@ -98,7 +98,7 @@ def mistakes(m, taken):
         ("dns.servers", ["zzz"], "zzz"),
         ("local.aliases", m.dir + "/none", "/none"),
         ("local.users", "file:" + m.dir + "/none", "/none"),
-        ("log.file", m.dir + "/no/such/log", "/no/such/log"),
+        ("log.file", m.dir + "/no/such/log", "/no/such"),
         ("queue_dir", m.dir + "/other", "needs a new start"),
         ("user", "nobody-of-that-name", ""),
     ]
