@@ -38,6 +38,8 @@ struct options_spec {
     const struct option *flags;
     size_t nflags;
     int min_args, max_args; /* operands; max_args < 0: any number */
+    bool starts; /* it starts something, or checks a start: warnings of the
+                    settings are shown */
 };
 
 enum { OPTIONS_OVER_MAX = 128 };

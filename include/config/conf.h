@@ -89,9 +89,6 @@ void conf_free(struct conf *c);
  * front of *e, or the name of the variable or flag.  Returns -1. */
 int conf_fault(const struct conf *c, const char *key, struct err *e);
 
-/* Is this the default, set nowhere? */
-bool conf_is_default(const struct conf *c, const char *key);
-
 /* For `mta config`: commented defaults; effective values with their origin
  * (load first, with the same source); the OPTIONS part of the man page. */
 void conf_dump(FILE *out);

@@ -199,7 +199,9 @@ static int take_host(struct host_port *h, struct span host, struct span whole,
     if (fault == NULL && ends_in_number(h->host))
         fault = "is not an address";
     if (fault != NULL)
-        return err_set(e, ERR_USAGE, 0, "'%.*s': host '%.*s' %s",
+        return err_set(e, ERR_USAGE, 0,
+                       "'%.*s': host '%.*s' %s (write host:25, [host]:25,"
+                       " 192.0.2.1:25 or [::1]:25)",
                        clipped(whole), whole.p, clipped(host), host.p, fault);
     return 0;
 }
@@ -214,7 +216,7 @@ static const char *cut(struct host_port *h, struct span s, struct span *host,
     h->bracketed = s.n > 0 && s.p[0] == '[';
     *port = (struct span){ NULL, 0 };
     if (h->bracketed && end == s.n)
-        return "has a [ without a ]";
+        return "has a [ without a ], as in [::1]:25";
     if (!h->bracketed) {
         struct addr any;
         end = addr_parse_ip(&any, s, 0) ? s.n : span_find(s, ':');

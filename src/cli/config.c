@@ -44,7 +44,7 @@ int cmd_config(int argc, char **argv)
                                     OPTION_ON("--show", &shows),
                                     OPTION_ON("--man", &man) };
     const struct options_spec spec = { flags, sizeof flags / sizeof flags[0], 0,
-                                       0 };
+                                       0, true };
     struct options o;
 
     if (!options_parse(&o, &spec, argc, argv))

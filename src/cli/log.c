@@ -35,7 +35,7 @@ int cmd_log(int argc, char **argv)
                                     OPTION_SETTING("--queue-dir", "queue_dir"),
                                     OPTION_SETTING("--log-file", "log.file") };
     const struct options_spec spec = { flags, sizeof flags / sizeof flags[0], 0,
-                                       0 };
+                                       0, false };
     struct options o;
 
     if (!options_read(&o, &spec, argc, argv))

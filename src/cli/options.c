@@ -201,6 +201,12 @@ static const char *command_name(const char *argv0)
     return c != NULL ? c->name : argv0;
 }
 
+void options_warn(void *options, const char *text)
+{
+    fprintf(stderr, "mta %s: warning: %s\n",
+            ((const struct options *)options)->command, text);
+}
+
 bool options_parse(struct options *o, const struct options_spec *spec, int argc,
                    char **argv)
 {
@@ -210,6 +216,8 @@ bool options_parse(struct options *o, const struct options_spec *spec, int argc,
     memset(o, 0, sizeof *o);
     o->command = argc > 0 ? command_name(argv[0]) : "";
     o->source.over = o->over;
+    o->source.warn = spec->starts ? options_warn : NULL;
+    o->source.warn_ctx = o;
     o->args = argv + (argc > 0);
     for (s.at = 1; s.at < argc; s.at++) {
         char *word = argv[s.at];
@@ -234,18 +242,10 @@ static int status_of(const struct err *e)
                                  : EX_CONFIG;
 }
 
-void options_warn(void *options, const char *text)
-{
-    fprintf(stderr, "mta %s: warning: %s\n",
-            ((const struct options *)options)->command, text);
-}
-
 bool options_load(struct options *o)
 {
     struct err e;
 
-    o->source.warn = options_warn;
-    o->source.warn_ctx = o;
     if (conf_load(&o->conf, &o->source, &e) == 0)
         return true;
     fprintf(stderr, "mta %s: %s\n", o->command, e.text);

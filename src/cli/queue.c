@@ -112,7 +112,7 @@ int cmd_queue(int argc, char **argv)
     static const struct option flags[] = {
         OPTION_SETTING("--queue-dir", "queue_dir"),
     };
-    static const struct options_spec spec = { flags, 1, 0, -1 };
+    static const struct options_spec spec = { flags, 1, 0, -1, false };
     struct options o;
     int status = EX_USAGE;
 

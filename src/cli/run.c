@@ -17,7 +17,7 @@ static const struct option serve_flags[] = {
 /* clang-format on */
 
 static const struct options_spec spec = {
-    serve_flags, sizeof serve_flags / sizeof serve_flags[0], 0, 0
+    serve_flags, sizeof serve_flags / sizeof serve_flags[0], 0, 0, true
 };
 
 int cmd_serve(int argc, char **argv)

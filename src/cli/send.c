@@ -26,7 +26,7 @@ int cmd_send(int argc, char **argv)
         OPTION_SETTING("--group", "group"),
     };
     const struct options_spec spec = { flags, sizeof flags / sizeof flags[0], 0,
-                                       0 };
+                                       0, true };
 
     if (!options_read(&o, &spec, argc, argv))
         return o.status;

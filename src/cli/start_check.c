@@ -126,7 +126,7 @@ static int check_log(const struct conf *c, struct err *e)
     char *slash = strrchr(dir, '/'); /* the path is absolute */
     slash[slash == dir] = '\0';
     if (stat(dir, &st) != 0)
-        err_set(e, ERR_USAGE, errno, "directory %s", dir);
+        err_set(e, ERR_USAGE, errno, "open %s: directory %s", c->log.file, dir);
     else if (!S_ISDIR(st.st_mode))
         err_set(e, ERR_USAGE, 0, "%s is a file, should be a directory", dir);
     else if (stat(c->log.file, &st) == 0 && S_ISDIR(st.st_mode))

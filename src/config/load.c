@@ -25,11 +25,6 @@ int conf_fault(const struct conf *c, const char *key, struct err *e)
     return -1;
 }
 
-bool conf_is_default(const struct conf *c, const char *key)
-{
-    return strcmp(conf_origin(c, conf_find(span_of(key))), "default") == 0;
-}
-
 void conf_note(struct conf_loading *ld, const struct conf_item *it,
                const char *origin)
 {
@@ -116,6 +111,41 @@ int conf_load_derived(struct conf_loading *ld, struct err *e)
     }
     return 0;
 }
+
+/* --- what no single setting can know ------------------------------------ */
+
+static bool is_default(const struct conf *c, const char *key)
+{
+    return strcmp(conf_origin(c, conf_find(span_of(key))), "default") == 0;
+}
+
+static int fault(const struct conf *c, const char *key, const char *text,
+                 struct err *e)
+{
+    const char *origin = conf_origin(c, conf_find(span_of(key)));
+
+    err_set(e, origin[0] == '-' ? ERR_USAGE : ERR_PERM, 0, "%s", text);
+    return conf_fault(c, key, e);
+}
+
+int conf_check(const struct conf *c, struct err *e)
+{
+    /* The fault is shown where a person has set something. */
+    const char *touched =
+        is_default(c, "send.retry_min") ? "send.retry_max" : "send.retry_min";
+
+    if (c->send.retry_min > c->send.retry_max)
+        return fault(c, touched, "send.retry_min is longer than send.retry_max",
+                     e);
+    if (strpbrk(c->local.recipient_delimiter, "@\"<> \\") != NULL)
+        return fault(c, "local.recipient_delimiter",
+                     "no character that separates users (+, - and the like"
+                     " are)",
+                     e);
+    return 0;
+}
+
+/* ------------------------------------------------------------------------ */
 
 int conf_load_begin(struct conf_loading *ld, struct conf *c,
                     const struct conf_source *from, struct err *e)

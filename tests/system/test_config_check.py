@@ -75,6 +75,25 @@ def test_root_must_be_asked_for(mta):
     assert status == 0 and "warning: user is" in text
 
 
+@pytest.mark.skipif(not ROOT, reason="root alone can change users")
+def test_the_account_mta_is_the_default(mta):
+    m = mta("serve", start=False)
+    del m.settings["user"]
+    m.write_conf()
+    with open("/etc/passwd", encoding="utf-8") as f:
+        users = f.read()
+    with open(m.dir + "/passwd", "w", encoding="utf-8") as f:
+        f.write(users + "mta:x:64123:64123::/:/usr/sbin/nologin\n")
+    os.chown(m.mail, 64123, 64123)
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c",
+         "mount --bind %s/passwd /etc/passwd && %s config --check -c %s && "
+         "%s config --show -c %s" % (m.dir, MTA, m.conf, MTA, m.conf)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=DEADLINE)
+    shown = done.stdout.decode()
+    assert done.returncode == 0 and 'user = "mta"  # default' in shown, shown
+
+
 def test_members_of_aliases_are_warned_about(mta):
     m = mta("serve", {"log.level": "info"}, start=False)
     with open(m.dir + "/aliases", "w", encoding="utf-8") as f:
@@ -99,6 +118,7 @@ def test_variables_of_others_are_warned_about(mta):
     assert status == 0
     assert "warning: environment: no setting 'MTA_PORT'" in text
     assert "warning: environment: no setting 'MTA_SERVICE_HOST'" in text
+    assert "warning" not in run(m, "queue", "list", MTA_PORT="25")[1]
     status, text = check(m, MTA_SEND_RELAY_PASSWORD="x")
     assert status == EX_CONFIG and "not in this version" in text
 

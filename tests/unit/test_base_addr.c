@@ -48,6 +48,43 @@ static const struct {
 };
 
 static const struct {
+    const char *text, *want; /* want NULL: refused; else its one form */
+    bool bracketed, numeric;
+} hosts[] = {
+    { "host",               "host",              false, false },
+    { "Host.Example.",      "host.example",      false, false },
+    { "host:25",            "host:25",           false, false },
+    { "[host]",             "[host]",            true,  false },
+    { "[Host]:587",         "[host]:587",        true,  false },
+    { "[localhost]:1025",   "[localhost]:1025",  true,  false },
+    { "b\303\274cher:25",   "xn--bcher-kva:25",  false, false },
+    { "192.0.2.1",          "192.0.2.1",         false, true },
+    { "[192.0.2.1]",        "192.0.2.1",         false, true },
+    { "192.0.2.1:25",       "192.0.2.1:25",      false, true },
+    { "[IPv6:2001:DB8::1]", "[2001:db8::1]",     false, true },
+    { "2001:db8::1",        "[2001:db8::1]",     false, true },
+    { "[::1]:65535",        "[::1]:65535",       false, true },
+    { "a-b.c_d.e1",         "a-b.c_d.e1",        false, false },
+    { "",                   NULL,                false, false },
+    { "host:",              NULL,                false, false },
+    { "host:0",             NULL,                false, false },
+    { "host:99999",         NULL,                false, false },
+    { "host:25:26",         NULL,                false, false },
+    { "host:submission",    NULL,                false, false },
+    { "[host",              NULL,                false, false },
+    { "[host]25",           NULL,                false, false },
+    { "[]",                 NULL,                false, false },
+    { "[]:25",              NULL,                false, false },
+    { "a b",                NULL,                false, false },
+    { "a..b",               NULL,                false, false },
+    { "-a",                 NULL,                false, false },
+    { "192.0.2.256",        NULL,                false, false },
+    { "IPv6:::1",           NULL,                false, false },
+    { "host/25",            NULL,                false, false },
+    { "\"host\"",           NULL,                false, false },
+};
+
+static const struct {
     const char *net, *address;
     bool has;
 } networks[] = {
@@ -138,6 +175,29 @@ START_TEST(parse)
     }
     addr_port_text(text, &a);
     ck_assert_msg(strcmp(text, parsed[_i].want) == 0, "'%s': got %s", in, text);
+}
+END_TEST
+
+START_TEST(host_and_port)
+{
+    struct host_port h;
+    struct err e = { .kind = ERR_NONE };
+    char text[HOST_PORT_TEXT];
+    const char *in = hosts[_i].text, *want = hosts[_i].want;
+    int rc = host_port_parse(&h, span_of(in), &e);
+
+    ck_assert_msg((rc == 0) == (want != NULL), "'%s': rc %d", in, rc);
+    if (rc != 0) {
+        ck_assert_msg(e.kind == ERR_USAGE && strstr(e.text, in) != NULL,
+                      "'%s': error '%s'", in, e.text);
+        return;
+    }
+    host_port_text(text, &h);
+    ck_assert_msg(strcmp(text, want) == 0, "'%s': got %s", in, text);
+    ck_assert_msg(h.bracketed == hosts[_i].bracketed &&
+                      h.numeric == hosts[_i].numeric,
+                  "'%s': kind", in);
+    ck_assert(!h.numeric || addr_port(&h.addr) == h.port);
 }
 END_TEST
 
@@ -249,6 +309,7 @@ Suite *base_addr_suite(void)
     Suite *s = suite_create("net.addr");
     TCase *t = tcase_create("addr");
     tcase_add_loop_test(t, parse, 0, N(parsed));
+    tcase_add_loop_test(t, host_and_port, 0, (int)N(hosts));
     tcase_add_loop_test(t, network_has, 0, N(networks));
     tcase_add_loop_test(t, network_refused, 0, N(bad_networks));
     tcase_add_loop_test(t, write_forms, 0, N(forms));

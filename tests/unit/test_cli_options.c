@@ -35,7 +35,7 @@ static bool run(const char *line, int min_args, int max_args)
 {
     static char words[512], *argv[ARGS_MAX + 1];
     int argc = 0, kept[2], both[2] = { STDOUT_FILENO, STDERR_FILENO };
-    struct options_spec spec = { NULL, 0, min_args, max_args };
+    struct options_spec spec = { NULL, 0, min_args, max_args, true };
     FILE *tmp = tmpfile();
 
     snprintf(words, sizeof words, "%s", line);
