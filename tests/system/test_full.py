@@ -245,7 +245,18 @@ def test_a_small_disk_takes_mail():
     """8 MiB: segments are smaller there.  When it is full, refusal, start and
     check name what is free and what is needed."""
     numbers = re.compile(r"(\d+) KiB free, (\d+) KiB needed")
+
+    def counted(m, event):
+        """What the last such event says is free, and needed."""
+        events = m.events(event)
+        found = events and numbers.search(events[-1]["error"])
+        return found and [int(n) for n in found.groups()]
+
     with small_disk({"serve.workers": 2}, "size=8m,nr_inodes=2000") as m:
+        assert m.stop() == 0
+        m.log = m.settings["log.file"] = m.dir + ".log"  # not on that disk
+        m.write_conf()
+        m.start()
         for i in range(5):
             assert submit(m, "small%d" % i, ["user@here.test"]) == 250
         segments = glob.glob(os.path.join(m.queue, "remote", "*.seg"))
@@ -260,13 +271,14 @@ def test_a_small_disk_takes_mail():
         said = m.tool("config", "--check").stderr.decode()
         assert "warning: " in said and numbers.search(said)
         assert m.stop() == 0
+        ballast.fill()  # what writers had reserved
         m.start()
-        ballast.drop()  # the log is on that disk too
-        until("taken", lambda: submit(m, "after", ["user@here.test"]) == 250)
         for event in ("serve.full", "queue.disk"):
-            free, needed = map(int, numbers.search(
-                m.events(event)[-1]["error"]).groups())
+            free, needed = until(event, lambda e=event: counted(m, e))
             assert free < needed and 1024 <= needed < 1200
+        ballast.drop()
+        until("taken", lambda: submit(m, "after", ["user@here.test"]) == 250)
+        os.unlink(m.log)
 
 
 def test_in_the_layer_of_a_container():
