@@ -36,10 +36,21 @@ enum {
     SCHED_MARKS_MAX = 10000, /* slots that the disk did not take yet */
 };
 
+/* Calls out of the scheduler that a unit test plays: to workers and to the
+ * DNS. */
+struct sched_calls {
+    void (*give)(struct send_worker *w, struct work_item *n);
+    void (*hurry)(struct send_worker *w, bool on);
+    struct mx_query *(*ask_mx)(struct dns *d, const char *domain, unsigned want,
+                               mx_fn *fn, void *ctx, struct err *e);
+    void (*cancel_mx)(struct mx_query *q);
+};
+
 /* Each group has one owner, the file named with it; other files call its
  * functions.  The ready lists are the only way up: lanes, look-ups and results
  * put their work there (ready.h), and schedule.c takes it out. */
 struct sched {
+    const struct sched_calls *calls;
     const struct conf *conf;
     struct own_host self;
     struct retry_rule rule;

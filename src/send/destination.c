@@ -224,7 +224,8 @@ static void free_destination(struct sched *s, struct destination *d)
 {
     memset(s->destination.memo, 0, sizeof s->destination.memo);
     list_remove(&d->turn);
-    mx_cancel(d->query);
+    if (d->query != NULL)
+        s->calls->cancel_mx(d->query);
     destination_drop_hops(s, d);
     free(d->outcome);
     map_remove(&s->destination.all, &d->link);

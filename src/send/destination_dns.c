@@ -175,7 +175,7 @@ static void ask(struct sched *s, struct destination *d)
         list_push(&s->destination.unresolved, &d->turn);
         return;
     }
-    d->query = mx_ask(s->dns, d->host, want, on_mx, d, &e);
+    d->query = s->calls->ask_mx(s->dns, d->host, want, on_mx, d, &e);
     if (d->query == NULL) {
         no_memory(d);
         ready_destination(d);

@@ -105,7 +105,7 @@ bool lane_has_room(const struct sched *s, const struct lane *l)
 static void set_hurry(struct sched *s)
 {
     for (unsigned i = 0; i < s->nworkers; i++)
-        send_worker_hurry(s->worker[i], !list_empty(&s->lane.opening));
+        s->calls->hurry(s->worker[i], !list_empty(&s->lane.opening));
 }
 
 static int open_session(struct sched *s, struct lane *l, struct err *e)
@@ -116,7 +116,7 @@ static int open_session(struct sched *s, struct lane *l, struct err *e)
     send_session_set_lane(l->session, l);
     l->ended = false;
     s->lane.sessions++;
-    send_worker_give(l->worker, send_session_note(l->session));
+    s->calls->give(l->worker, send_session_note(l->session));
     return 0;
 }
 
@@ -134,7 +134,7 @@ int lane_give(struct sched *s, struct lane *l, struct delivery *j,
     l->out++;
     l->out_rcpts += j->nrcpt;
     s->lane.deliveries++;
-    send_worker_give(l->worker, &j->note);
+    s->calls->give(l->worker, &j->note);
     return 0;
 }
 

@@ -14,6 +14,9 @@ enum {
     NOTICE_BLOCKS = 4096 /* 16 MiB */
 };
 
+static const struct sched_calls real = { send_worker_give, send_worker_hurry,
+                                         mx_ask, mx_cancel };
+
 uint32_t sched_seconds(const struct sched *s)
 {
     return (uint32_t)((loop_now(s->loop) - s->start_ms) / 1000) + 1;
@@ -49,6 +52,7 @@ int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
                struct err *e)
 {
     memset(s, 0, sizeof *s);
+    s->calls = &real;
     s->conf = c;
     s->rule = (struct retry_rule){ (uint32_t)c->send.retry_min,
                                    (uint32_t)c->send.retry_max,

@@ -1,0 +1,291 @@
+#include "sched_rig.h"
+
+#include "base/clock.h"
+#include "base/crc32c.h"
+#include "log/log.h"
+#include "send/bounce.h"
+#include "send/queue_scan.h"
+#include "send/ready.h"
+#include "send/schedule.h"
+#include "send/session_private.h"
+#include "send/slots.h"
+#include "spool/dirs.h"
+#include "spool/envelope.h"
+#include "spool/submit.h"
+#include "spool_kit.h"
+
+#include <check.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct sched_rig *rig; /* the calls have no context: one at a time */
+
+/* --- the calls that are played -------------------------------------------- */
+
+static void on_give(struct send_worker *w, struct work_item *n)
+{
+    (void)w;
+    if (n->kind == WORK_DELIVERY) {
+        list_push(&rig->given, &n->link);
+        return;
+    }
+    ck_assert_int_eq(n->kind, WORK_OPEN);
+    list_push(&rig->sessions, &n->link);
+    rig->opened++;
+}
+
+static void on_hurry(struct send_worker *w, bool on)
+{
+    (void)w;
+    (void)on;
+}
+
+struct mx_query {
+    struct list link;
+    char domain[256];
+    mx_fn *fn;
+    void *ctx;
+};
+static struct list queries;
+
+static struct mx_query *on_ask(struct dns *d, const char *domain, unsigned want,
+                               mx_fn *fn, void *ctx, struct err *e)
+{
+    struct mx_query *q = calloc(1, sizeof *q);
+
+    (void)d;
+    (void)want;
+    (void)e;
+    ck_assert_ptr_nonnull(q);
+    snprintf(q->domain, sizeof q->domain, "%s", domain);
+    q->fn = fn;
+    q->ctx = ctx;
+    list_push(&queries, &q->link);
+    rig->asked++;
+    return q;
+}
+
+static void on_cancel(struct mx_query *q)
+{
+    list_remove(&q->link);
+    free(q);
+}
+
+static const struct sched_calls played = { on_give, on_hurry, on_ask,
+                                           on_cancel };
+
+static void answer_query(struct mx_query *q)
+{
+    static struct mx_result x; /* large */
+    const struct sched_rig_mx *m = rig->mx;
+
+    for (size_t i = 0; i < rig->nmx && strcmp(m->domain, q->domain) != 0; i++)
+        m++;
+    memset(&x, 0, sizeof x);
+    x.ttl = 300;
+    x.status = m == rig->mx + rig->nmx ? MX_NO_DOMAIN : m->status;
+    for (size_t i = 0; x.status == MX_OK && i < 4 && m->host[i] != NULL; i++) {
+        struct mx_host *h = &x.host[x.nhost++];
+        h->preference = (uint16_t)(10 * i);
+        snprintf(h->name, sizeof h->name, "%s", m->host[i]);
+        h->naddr = 1;
+        ck_assert(addr_parse_ip(&h->addr[0], span_of(m->addr[i]), 25));
+    }
+    q->fn(q->ctx, &x);
+    free(q);
+}
+
+/* --- a life --------------------------------------------------------------- */
+
+static void load(struct sched_rig *r, const char *const *settings)
+{
+    static const char *const fixed[] = { "hostname=rig.test", "user=root",
+                                         "dns.servers=127.0.0.1",
+                                         "local.users=any", "local.aliases=" };
+    struct conf_override over[32];
+    char text[32][256], queue[128];
+    size_t n = 0;
+    struct err e;
+
+    snprintf(queue, sizeof queue, "queue_dir=%s", r->dir);
+    snprintf(text[n++], sizeof text[0], "%s", queue);
+    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
+        snprintf(text[n++], sizeof text[0], "%s", fixed[i]);
+    for (; settings != NULL && *settings != NULL && n < 32; settings++)
+        snprintf(text[n++], sizeof text[0], "%s", *settings);
+    for (size_t i = 0; i < n; i++) {
+        char *eq = strchr(text[i], '=');
+        ck_assert_ptr_nonnull(eq);
+        *eq = '\0';
+        over[i] = (struct conf_override){ text[i], eq + 1, "-o" };
+    }
+    struct conf_source from = { .file = "/dev/null", .over = over, .nover = n };
+    ck_assert_msg(conf_load(&r->conf, &from, &e) == 0, "%s", e.text);
+}
+
+struct sched_rig *sched_rig_open(const char *const *settings)
+{
+    struct sched_rig *r = calloc(1, sizeof *r);
+    sigset_t none;
+    struct err e;
+
+    ck_assert_ptr_nonnull(r);
+    rig = r;
+    snprintf(r->dir, sizeof r->dir, "%s/sched-XXXXXX",
+             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    ck_assert_ptr_nonnull(mkdtemp(r->dir));
+    list_init(&r->given);
+    list_init(&r->taken);
+    list_init(&r->sessions);
+    list_init(&queries);
+    load(r, settings);
+    log_style(LOG_ERROR, LOG_TEXT);
+    ck_assert_msg(spool_dirs_make(r->dir, (uid_t)-1, (gid_t)-1, &e) == 0, "%s",
+                  e.text);
+    sigemptyset(&none);
+    ck_assert_msg(sched_open(&r->s, &r->conf, &none, &e) == 0, "%s", e.text);
+    r->s.calls = &played;
+    r->s.nworkers = 1;
+    return r;
+}
+
+/* Bring back all that the test left with the worker. */
+static void answer_rest(struct sched_rig *r)
+{
+    list_splice(&r->taken, &r->given);
+    while (!list_empty(&r->taken))
+        sched_rig_back(
+            r,
+            LIST_ENTRY(LIST_ENTRY(r->taken.next, struct work_item, link),
+                       struct delivery, note),
+            OUTCOME_NONE, "4.3.0", "the test is over");
+}
+
+void sched_rig_close(struct sched_rig **rp)
+{
+    struct sched_rig *r = *rp;
+    struct list *l;
+
+    r->s.stopping = true;
+    answer_rest(r);
+    while ((l = r->sessions.next) != &r->sessions)
+        sched_rig_end(
+            r, send_session_of_note(LIST_ENTRY(l, struct work_item, link)),
+            NULL);
+    sched_close(&r->s);
+    conf_free(&r->conf);
+    kit_remove_tree(r->dir);
+    free(r);
+    *rp = rig = NULL;
+}
+
+void sched_rig_add(struct sched_rig *r, const char *sender, const char *rcpts)
+{
+    static const char text[] = "Subject: x\r\n\r\nx\r\n";
+    struct chain env = CHAIN_INIT, body = CHAIN_INIT;
+    struct pool *blocks = r->s.notice.blocks;
+    struct spool_submission m = { .arrival = clock_wall_us(),
+                                  .envelope = &env };
+    struct err e;
+
+    ck_assert(
+        spool_envelope_add(&env, blocks, SPOOL_F_SENDER, span_of(sender)));
+    for (struct span rest = span_of(rcpts); rest.n > 0; m.nrcpt++) {
+        size_t n = span_find(rest, ',');
+        ck_assert(spool_envelope_add(&env, blocks, SPOOL_F_RCPT,
+                                     (struct span){ rest.p, n }));
+        n += n < rest.n;
+        rest.p += n;
+        rest.n -= n;
+    }
+    ck_assert(chain_add(&body, blocks, text, sizeof text - 1));
+    struct body b = body_of_chain(&body, crc32c(0, text, sizeof text - 1));
+    ck_assert_msg(spool_writer_new_id(r->s.writer, &m.id, &e) == 0 &&
+                      spool_submit(r->s.writer, &m, &b, &e) == 0 &&
+                      spool_writer_commit(r->s.writer, &e) == 0,
+                  "%s", e.text);
+    chain_clear(&env, blocks);
+    chain_clear(&body, blocks);
+}
+
+static void take_due(struct sched *s)
+{
+    struct list due, *l;
+
+    list_init(&due);
+    retry_queue_due(&s->memory.retry, sched_seconds(s), &due);
+    while ((l = list_pop(&due)) != NULL)
+        destination_add(LIST_ENTRY(l, struct rcpt, link));
+}
+
+void sched_rig_turn(struct sched_rig *r)
+{
+    struct list *l;
+    struct err e;
+
+    ck_assert_msg(queue_scan(&r->s, &e) == 0, "%s", e.text);
+    take_due(&r->s);
+    do {
+        schedule_work(&r->s);
+        while ((l = list_pop(&queries)) != NULL)
+            answer_query(LIST_ENTRY(l, struct mx_query, link));
+    } while (ready_any(&r->s));
+    bounce_flush(&r->s);
+}
+
+void sched_rig_wait(struct sched_rig *r, unsigned seconds)
+{
+    uint64_t ms = (uint64_t)seconds * 1000;
+
+    r->s.start_ms -= ms;
+    for (size_t i = 0; i <= r->s.lane.all.mask; i++)
+        for (struct map_link *m = r->s.lane.all.bucket[i]; m != NULL;
+             m = m->next) {
+            struct lane *l = MAP_ENTRY(m, struct lane, link);
+            l->down_until -= l->down_until < ms ? l->down_until : ms;
+        }
+    sched_rig_turn(r);
+}
+
+/* --- the worker ----------------------------------------------------------- */
+
+struct delivery *sched_rig_next(struct sched_rig *r)
+{
+    struct list *l = list_pop(&r->given);
+
+    if (l == NULL)
+        return NULL;
+    list_push(&r->taken, l);
+    return LIST_ENTRY(LIST_ENTRY(l, struct work_item, link), struct delivery,
+                      note);
+}
+
+void sched_rig_back(struct sched_rig *r, struct delivery *j, enum outcome o,
+                    const char *status, const char *text)
+{
+    struct answer a;
+
+    list_remove(&j->note.link);
+    answer_set(&a, o, status, "%s", text);
+    delivery_answer_all(j, &a);
+    schedule_take_back(&r->s, j);
+    sched_rig_turn(r);
+}
+
+void sched_rig_end(struct sched_rig *r, struct send_session *session,
+                   const struct send_session_end *end)
+{
+    static const struct send_session_end fine;
+
+    list_remove(&send_session_note(session)->link);
+    session->end = end != NULL ? *end : fine;
+    lane_ended(&r->s, send_session_lane(session));
+    sched_rig_turn(r);
+}
+
+uint64_t sched_rig_pending(const struct sched_rig *r)
+{
+    return r->s.memory.pending;
+}

@@ -1,0 +1,187 @@
+/* test_send_schedule.c - which due mail goes to which lane, without sockets or
+ * threads. */
+#include "sched_rig.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct sched_rig *r;
+
+static const struct sched_rig_mx zone[] = {
+    { "one.test", MX_OK, { "mx.one.test" }, { "127.0.1.1" } },
+    { "two.test", MX_OK, { "mx.two.test" }, { "127.0.1.1" } },
+    { "ranks.test",
+      MX_OK,
+      { "a.test", "b.test" },
+      { "127.0.2.1", "127.0.2.2" } },
+    { "silent.test", MX_TEMP, { NULL }, { NULL } },
+};
+
+static void open_rig(void)
+{
+    r = sched_rig_open(NULL);
+    r->mx = zone;
+    r->nmx = sizeof zone / sizeof zone[0];
+}
+
+static void close_rig(void)
+{
+    sched_rig_close(&r);
+}
+
+static struct send_session *session_of(const struct delivery *j)
+{
+    ck_assert_ptr_nonnull(j);
+    ck_assert_ptr_nonnull(j->session);
+    return j->session;
+}
+
+/* Design promise 4: two domains that share an address share its session. */
+START_TEST(one_session_an_address)
+{
+    sched_rig_add(r, "s@here.test", "a@one.test");
+    sched_rig_add(r, "s@here.test", "b@two.test");
+    sched_rig_turn(r);
+    struct delivery *a = sched_rig_next(r), *b = sched_rig_next(r);
+    ck_assert_uint_eq(r->opened, 1);
+    ck_assert_ptr_eq(session_of(a), session_of(b));
+    sched_rig_back(r, a, OUTCOME_DELIVERED, "2.0.0", "ok");
+    sched_rig_back(r, b, OUTCOME_DELIVERED, "2.0.0", "ok");
+    ck_assert_uint_eq(sched_rig_pending(r), 0);
+}
+END_TEST
+
+START_TEST(recipients_of_one_message_go_together)
+{
+    sched_rig_add(r, "s@here.test", "a@one.test,b@two.test,c@one.test");
+    sched_rig_turn(r);
+    struct delivery *j = sched_rig_next(r);
+    ck_assert_uint_eq(j->nrcpt, 3);
+    ck_assert_ptr_null(sched_rig_next(r));
+    sched_rig_back(r, j, OUTCOME_DELIVERED, "2.0.0", "ok");
+    ck_assert_uint_eq(sched_rig_pending(r), 0);
+}
+END_TEST
+
+START_TEST(the_window_is_refilled)
+{
+    struct delivery *j[LANE_WINDOW + 1];
+
+    for (int i = 0; i < LANE_WINDOW + 10; i++)
+        sched_rig_add(r, "s@here.test", "a@one.test");
+    sched_rig_turn(r);
+    for (int i = 0; i < LANE_WINDOW; i++)
+        ck_assert_ptr_nonnull(j[i] = sched_rig_next(r));
+    ck_assert_ptr_null(sched_rig_next(r));
+    for (int i = 0; i < LANE_WINDOW; i++)
+        sched_rig_back(r, j[i], OUTCOME_DELIVERED, "2.0.0", "ok");
+    for (int i = 0; i < 10; i++)
+        sched_rig_back(r, sched_rig_next(r), OUTCOME_DELIVERED, "2.0.0", "ok");
+    ck_assert_uint_eq(sched_rig_pending(r), 0);
+    ck_assert_uint_eq(r->opened, 1);
+}
+END_TEST
+
+/* A session that delivered nothing pauses the lane: the mail goes to the host
+ * of the next preference, and is deferred when none is left. */
+START_TEST(the_next_rank_takes_over)
+{
+    struct send_session_end down = { .fault = true };
+
+    answer_set(&down.why, OUTCOME_DEFERRED, "4.4.1", "connection refused");
+    sched_rig_add(r, "s@here.test", "a@ranks.test");
+    sched_rig_turn(r);
+    struct delivery *j = sched_rig_next(r);
+    struct send_session *first = session_of(j);
+    ck_assert_str_eq(j->host, "a.test");
+    sched_rig_end(r, first, &down);
+    sched_rig_back(r, j, OUTCOME_NONE, "4.4.1", "connection refused");
+    j = sched_rig_next(r);
+    ck_assert_str_eq(j->host, "b.test");
+    sched_rig_end(r, session_of(j), &down);
+    sched_rig_back(r, j, OUTCOME_NONE, "4.4.1", "connection refused");
+    ck_assert_ptr_null(sched_rig_next(r));
+    ck_assert_uint_eq(sched_rig_pending(r), 1);
+    sched_rig_wait(r, 4 * 3600);
+    ck_assert_str_eq(sched_rig_next(r)->host, "a.test");
+}
+END_TEST
+
+/* A local failure is no attempt, and the lane is tried again after seconds. */
+START_TEST(a_local_fault_counts_nothing)
+{
+    struct send_session_end down = { .fault = true, .local = true };
+
+    answer_set(&down.why, OUTCOME_DEFERRED, "4.3.0", "no descriptors");
+    sched_rig_add(r, "s@here.test", "a@one.test");
+    sched_rig_turn(r);
+    struct delivery *j = sched_rig_next(r);
+    struct rcpt *rcpt = j->rcpt[0].rcpt;
+    sched_rig_end(r, session_of(j), &down);
+    sched_rig_back(r, j, OUTCOME_NONE, "4.3.0", "no descriptors");
+    ck_assert_uint_eq(rcpt->tries, 0);
+    sched_rig_wait(r, 6);
+    ck_assert_ptr_nonnull(sched_rig_next(r));
+}
+END_TEST
+
+START_TEST(a_deferred_recipient_returns)
+{
+    sched_rig_add(r, "s@here.test", "a@one.test");
+    sched_rig_turn(r);
+    sched_rig_back(r, sched_rig_next(r), OUTCOME_DEFERRED, "4.2.0", "later");
+    ck_assert_ptr_null(sched_rig_next(r));
+    sched_rig_wait(r, 60);
+    ck_assert_ptr_null(sched_rig_next(r));
+    sched_rig_wait(r, 400);
+    sched_rig_back(r, sched_rig_next(r), OUTCOME_DELIVERED, "2.0.0", "ok");
+    ck_assert_uint_eq(sched_rig_pending(r), 0);
+}
+END_TEST
+
+START_TEST(a_failed_look_up_defers)
+{
+    sched_rig_add(r, "s@here.test", "a@silent.test");
+    sched_rig_turn(r);
+    ck_assert_uint_eq(r->asked, 1);
+    ck_assert_ptr_null(sched_rig_next(r));
+    ck_assert_uint_eq(sched_rig_pending(r), 1);
+    sched_rig_wait(r, 400);
+    ck_assert_uint_eq(r->asked, 2);
+}
+END_TEST
+
+/* NXDOMAIN: the recipient fails, and its notice is a message of the queue. */
+START_TEST(no_such_domain_bounces)
+{
+    sched_rig_add(r, "s@one.test", "a@nowhere.test");
+    sched_rig_turn(r);
+    sched_rig_turn(r); /* the notice is found by the next scan */
+    struct delivery *j = sched_rig_next(r);
+    ck_assert_ptr_nonnull(j);
+    ck_assert_str_eq(j->sender, "");
+    ck_assert_str_eq(j->rcpt[0].address, "s@one.test");
+    sched_rig_back(r, j, OUTCOME_DELIVERED, "2.0.0", "ok");
+    ck_assert_uint_eq(sched_rig_pending(r), 0);
+}
+END_TEST
+
+Suite *send_schedule_suite(void);
+Suite *send_schedule_suite(void)
+{
+    Suite *s = suite_create("send.schedule");
+    TCase *t = tcase_create("lanes");
+
+    tcase_add_checked_fixture(t, open_rig, close_rig);
+    tcase_add_test(t, one_session_an_address);
+    tcase_add_test(t, recipients_of_one_message_go_together);
+    tcase_add_test(t, the_window_is_refilled);
+    tcase_add_test(t, the_next_rank_takes_over);
+    tcase_add_test(t, a_local_fault_counts_nothing);
+    tcase_add_test(t, a_deferred_recipient_returns);
+    tcase_add_test(t, a_failed_look_up_defers);
+    tcase_add_test(t, no_such_domain_bounces);
+    suite_add_tcase(s, t);
+    return s;
+}
