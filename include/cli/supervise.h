@@ -67,7 +67,8 @@ int supervise_signals(struct err *e);
  * SIGHUP, and `reload` on the control socket: the next generation; a further
  * change waits until the one before has ended, whose sessions have
  * stop_timeout for that.  SIGUSR1 is passed on.  A service that dies is
- * started again; one that fails at its first start ends the whole with its
- * status: a mistake in the set-up must be seen.  Returns the exit status. */
+ * started again, the collector also during a stop; one that fails at its first
+ * start ends the whole with its status: a mistake in the set-up must be seen.
+ * Returns the exit status. */
 int supervise(const struct supervise *plan);
 #endif

@@ -374,6 +374,17 @@ static void wait_for(struct supervisor *v, long ms)
     reap(v);
 }
 
+/* A collector that has died is replaced during a stop, too: another must
+ * write the last lines. */
+static void start_last(struct supervisor *v, uint64_t now)
+{
+    for (size_t i = 0; i < v->plan->n; i++) {
+        struct process *p = &v->now[i];
+        if (p->pid == 0 && p->service->last && p->start_at <= now)
+            start(v, p);
+    }
+}
+
 static void stop_others(struct supervisor *v)
 {
     uint64_t until = clock_mono_ms() + stop_within(v, 2);
@@ -382,6 +393,7 @@ static void stop_others(struct supervisor *v)
     while (signal_all(v, false, 0) > 0) {
         if (clock_mono_ms() >= until)
             signal_all(v, false, SIGKILL);
+        start_last(v, clock_mono_ms());
         wait_for(v, 50);
     }
 }
@@ -392,6 +404,7 @@ static void stop_last(struct supervisor *v)
     uint64_t begin = clock_mono_ms();
     bool again = false;
 
+    start_last(v, UINT64_MAX); /* died with the others: no time to wait */
     signal_all(v, true, SIGTERM);
     while (signal_all(v, true, 0) > 0) {
         uint64_t now = clock_mono_ms();
@@ -403,14 +416,6 @@ static void stop_last(struct supervisor *v)
             signal_all(v, true, SIGKILL);
         wait_for(v, 50);
     }
-}
-
-/* If the collector died just now, another must write the last lines. */
-static void start_last(struct supervisor *v)
-{
-    for (size_t i = 0; i < v->plan->n; i++)
-        if (v->now[i].pid == 0 && v->now[i].service->last)
-            start(v, &v->now[i]);
 }
 
 /* --- from start to end --------------------------------------------------- */
@@ -500,7 +505,6 @@ int supervise(const struct supervise *plan)
     v.stopping = true;
     control_close(&v.control);
     plan->before_stop(plan->ctx);
-    start_last(&v);
     stop_others(&v);
     stop_last(&v);
     loop_free(&v.loop);

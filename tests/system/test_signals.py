@@ -324,6 +324,35 @@ def test_a_stop_finds_the_collector_at_birth(mta):
     assert sysv_objects(key) == [] and "serve." not in m.errors()
 
 
+@pytest.mark.parametrize("reaped", ["with the others", "after the others"])
+def test_collector_killed_during_a_stop_is_replaced(mta, reaped):
+    m = mta("run", {"log.level": "info", "stop_timeout": "30s"})
+    collector = find(m, "log")
+    others = [find(m, "send"), find(m, "serve"), *workers(m)]
+    c = m.raw()
+    c.say("EHLO client.test")
+    c.send("MAIL FROM:<a@client.test>\r\nRCPT TO:<ann@here.test>\r\n"
+           "DATA\r\nSubject: x\r\n\r\nhalf\r\n")
+    assert [c.reply()[0] for _ in range(3)] == [250, 250, 354]
+    m.kill(signal.SIGTERM)
+    # The sender ends at once, the worker waits for the other half.
+    until("the sender's end", lambda: not is_alive(others[0]))
+    if reaped == "after the others":
+        m.kill(signal.SIGSTOP)
+    os.kill(collector, signal.SIGKILL)
+    until("the collector's end", lambda: not is_alive(collector))
+    c.send("other half\r\n.\r\n")
+    assert c.reply()[0] == 250
+    c.close()
+    until("the others' end", lambda: not any(is_alive(p) for p in others))
+    m.kill(signal.SIGCONT)
+    assert m.stop() == 0
+    assert len(m.events("serve.accepted")) == 1
+    assert len(m.events("serve.delivered")) == 1
+    assert len(m.events("serve.connect")) == len(m.events("serve.disconnect"))
+    assert len(m.events("log.start")) == 2
+
+
 def test_who_waits_for_nothing_is_answered_before(mta):
     """While a worker waits for something on behalf of one client (here the
     log, which takes no more), the others have their answers already."""
