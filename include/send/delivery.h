@@ -83,6 +83,7 @@ struct delivery_rcpt {
     unsigned char step;         /* of the session */
     unsigned char notice;       /* of the main thread */
     struct forward *forward;
+    char *host; /* of its own MX, where j->host is another's; owned */
     struct answer answer;
 };
 
@@ -110,6 +111,11 @@ struct delivery {
 };
 
 void delivery_free(struct delivery **j); /* accepts NULL; leaves NULL */
+
+/* The peer by the name that the recipient's own domain has for it; "": none
+ * was asked. */
+const char *delivery_host(const struct delivery *j,
+                          const struct delivery_rcpt *r);
 
 /* Set this answer for every recipient that has none yet. */
 void delivery_answer_all(struct delivery *j, const struct answer *a);

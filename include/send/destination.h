@@ -58,8 +58,10 @@ bool destination_uses(struct destination *d, const struct lane *l);
 /* The lane of that rank with room and the least backlog, or NULL. */
 struct lane *destination_choose(struct sched *s, const struct destination *d,
                                 int rank);
-/* The paused lane that gives the reason when none can be used. */
-const struct lane *destination_blame(const struct destination *d);
+/* The hop whose paused lane gives the reason when none can be used. */
+const struct hop *destination_blame(const struct destination *d);
+/* The name of its own host behind that lane; NULL: it leads there no more. */
+const char *destination_host(const struct destination *d, const struct lane *l);
 
 /* Out of all lists of waiting hops. */
 void destination_detach(struct destination *d);

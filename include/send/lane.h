@@ -38,7 +38,6 @@ struct lane {
     uint64_t down_until; /* ms of the loop */
     bool down_local;     /* a local failure: no attempt is counted */
     struct answer why;   /* reason of the pause */
-    char name[];         /* of the host */
 };
 
 /* A destination's use of a lane. */
@@ -46,12 +45,12 @@ struct hop {
     struct list wait; /* in lane->waiting */
     struct destination *destination;
     struct lane *lane;
+    const char *name; /* of this destination's MX host; beside the hop */
     uint8_t rank, host;
 };
 
 /* NULL: no memory. */
-struct lane *lane_get(struct sched *s, const struct addr *peer,
-                      const char *name);
+struct lane *lane_get(struct sched *s, const struct addr *peer);
 struct lane *lane_new_local(struct sched *s, struct send_worker *w);
 void lane_put(struct sched *s, struct lane *l);
 
@@ -60,8 +59,8 @@ bool lane_is_up(const struct sched *s, const struct lane *l);
 bool lane_is_open(const struct lane *l);
 bool lane_has_room(const struct sched *s, const struct lane *l);
 
-/* Give the delivery to the session, which is opened for it.  -1 with *e: the
- * delivery is still the caller's. */
+/* Give the delivery to the session, which is opened for it under the name
+ * j->host.  -1 with *e: the delivery is still the caller's. */
 int lane_give(struct sched *s, struct lane *l, struct delivery *j,
               struct err *e);
 

@@ -104,11 +104,13 @@ static size_t collect(struct dsn_rcpt *out, struct list *deliveries,
             const struct delivery_rcpt *r = &j->rcpt[i];
             if (r->notice != notice)
                 continue;
-            out[n++] = (struct dsn_rcpt){ .address = r->address,
-                                          .orcpt = r->orcpt,
-                                          .status = r->answer.status,
-                                          .host = j->local ? NULL : j->host,
-                                          .reply = r->answer.text };
+            out[n++] =
+                (struct dsn_rcpt){ .address = r->address,
+                                   .orcpt = r->orcpt,
+                                   .status = r->answer.status,
+                                   .host =
+                                       j->local ? NULL : delivery_host(j, r),
+                                   .reply = r->answer.text };
         }
     }
     return n;

@@ -40,14 +40,26 @@ void delivery_answer_all(struct delivery *j, const struct answer *a)
             j->rcpt[i].answer = *a;
 }
 
+const char *delivery_host(const struct delivery *j,
+                          const struct delivery_rcpt *r)
+{
+    return r->host != NULL ? r->host : j->host;
+}
+
+static void free_forwards(struct forward *f)
+{
+    for (struct forward *next; f != NULL; f = next) {
+        next = f->next;
+        free(f);
+    }
+}
+
 void delivery_free(struct delivery **j)
 {
-    for (size_t i = 0; *j != NULL && i < (*j)->nrcpt; i++)
-        for (struct forward *f = (*j)->rcpt[i].forward, *next; f != NULL;
-             f = next) {
-            next = f->next;
-            free(f);
-        }
+    for (size_t i = 0; *j != NULL && i < (*j)->nrcpt; i++) {
+        free_forwards((*j)->rcpt[i].forward);
+        free((*j)->rcpt[i].host);
+    }
     free(*j);
     *j = NULL;
 }

@@ -177,14 +177,22 @@ struct lane *destination_choose(struct sched *s, const struct destination *d,
     return best;
 }
 
-const struct lane *destination_blame(const struct destination *d)
+const struct hop *destination_blame(const struct destination *d)
 {
-    const struct lane *l = d->hops->hop[0].lane;
+    const struct hop *h = &d->hops->hop[0];
 
     for (size_t i = 1; i < d->hops->n; i++)
-        if (d->hops->hop[i].lane->down_until > l->down_until)
-            l = d->hops->hop[i].lane;
-    return l;
+        if (d->hops->hop[i].lane->down_until > h->lane->down_until)
+            h = &d->hops->hop[i];
+    return h;
+}
+
+const char *destination_host(const struct destination *d, const struct lane *l)
+{
+    for (size_t i = 0; d->hops != NULL && i < d->hops->n; i++)
+        if (d->hops->hop[i].lane == l)
+            return d->hops->hop[i].name;
+    return NULL;
 }
 
 /* --- recipients come and go --------------------------------------------- */

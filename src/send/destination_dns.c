@@ -33,22 +33,38 @@ void destination_drop_hops(struct sched *s, struct destination *d)
     drop_hops(s, &d->hops);
 }
 
+static size_t names_size(const struct mx_candidate *e, size_t n)
+{
+    size_t size = 0;
+
+    for (size_t i = 0; i < n; i++)
+        size += strlen(e[i].name) + 1;
+    return size;
+}
+
 /* Take the new lanes before releasing the old ones, so that a lane in both
- * keeps its session. */
+ * keeps its session.  The hosts' names stand behind the hops. */
 static int set_hops(struct sched *s, struct destination *d,
                     const struct mx_candidate *e, size_t n)
 {
-    struct hops *h = calloc(1, sizeof *h + n * sizeof h->hop[0]);
+    size_t hops = sizeof(struct hops) + n * sizeof(struct hop);
+    struct hops *h = calloc(1, hops + names_size(e, n));
+    char *at = (char *)h + hops;
 
     for (size_t i = 0; h != NULL && i < n; i++) {
-        struct lane *l = lane_get(s, &e[i].addr, e[i].name);
+        size_t size = strlen(e[i].name) + 1;
+        struct lane *l = lane_get(s, &e[i].addr);
         if (l == NULL) {
             drop_hops(s, &h);
             break;
         }
-        h->hop[h->n++] = (struct hop){
-            .destination = d, .lane = l, .rank = e[i].rank, .host = e[i].host
-        };
+        memcpy(at, e[i].name, size);
+        h->hop[h->n++] = (struct hop){ .destination = d,
+                                       .lane = l,
+                                       .name = at,
+                                       .rank = e[i].rank,
+                                       .host = e[i].host };
+        at += size;
     }
     if (h == NULL)
         return -1;
@@ -64,7 +80,9 @@ static void set_local_hop(struct sched *s, struct destination *d)
     if (h == NULL)
         return;
     h->n = 1;
-    h->hop[0] = (struct hop){ .destination = d, .lane = s->lane.local };
+    h->hop[0] = (struct hop){ .destination = d,
+                              .lane = s->lane.local,
+                              .name = "local" };
     s->lane.local->refs++;
     d->hops = h;
 }

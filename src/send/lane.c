@@ -16,20 +16,19 @@
 
 enum { LOCAL_FAULT_MS = 5000 };
 
-static struct lane *make(const char *name)
+static struct lane *make(struct send_worker *w)
 {
-    size_t n = strlen(name) + 1;
-    struct lane *l = calloc(1, sizeof *l + n);
+    struct lane *l = calloc(1, sizeof *l);
 
     if (l == NULL)
         return NULL;
-    memcpy(l->name, name, n);
     list_init(&l->waiting);
+    l->worker = w;
+    l->refs = 1;
     return l;
 }
 
-struct lane *lane_get(struct sched *s, const struct addr *peer,
-                      const char *name)
+struct lane *lane_get(struct sched *s, const struct addr *peer)
 {
     uint64_t hash = addr_hash(peer);
     struct lane *l;
@@ -42,26 +41,21 @@ struct lane *lane_get(struct sched *s, const struct addr *peer,
             return l;
         }
     }
-    l = make(name);
+    l = make(s->worker[hash % s->nworkers]);
     if (l == NULL)
         return NULL;
     l->peer = *peer;
-    l->refs = 1;
-    l->worker = s->worker[hash % s->nworkers];
     map_add(&s->lane.all, &l->link, hash);
     return l;
 }
 
 struct lane *lane_new_local(struct sched *s, struct send_worker *w)
 {
-    struct lane *l = make("local");
+    struct lane *l = make(w);
 
     (void)s;
-    if (l == NULL)
-        return NULL;
-    l->local = true;
-    l->worker = w;
-    l->refs = 1;
+    if (l != NULL)
+        l->local = true;
     return l;
 }
 
@@ -108,9 +102,10 @@ static void set_hurry(struct sched *s)
         s->calls->hurry(s->worker[i], !list_empty(&s->lane.opening));
 }
 
-static int open_session(struct sched *s, struct lane *l, struct err *e)
+static int open_session(struct sched *s, struct lane *l, const char *host,
+                        struct err *e)
 {
-    l->session = send_session_new(&l->peer, l->name);
+    l->session = send_session_new(&l->peer, host);
     if (l->session == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for a session");
     send_session_set_lane(l->session, l);
@@ -123,11 +118,10 @@ static int open_session(struct sched *s, struct lane *l, struct err *e)
 int lane_give(struct sched *s, struct lane *l, struct delivery *j,
               struct err *e)
 {
-    if (!lane_is_open(l) && open_session(s, l, e) != 0)
+    if (!lane_is_open(l) && open_session(s, l, j->host, e) != 0)
         return -1;
     j->lane = l;
     j->local = l->local;
-    snprintf(j->host, sizeof j->host, "%.*s", (int)sizeof j->host - 1, l->name);
     if (!l->local)
         j->peer = l->peer;
     j->session = l->session;
@@ -218,8 +212,9 @@ static void go_down(struct sched *s, struct lane *l,
         ms = LOCAL_FAULT_MS;
     l->down_until = loop_now(s->loop) + ms;
     addr_port_text(address, &l->peer);
-    LOG(LOG_WARN, "send.unreachable", LS("mx", l->name), LS("address", address),
-        LS("error", l->why.text), LN("pause", ms / 1000));
+    LOG(LOG_WARN, "send.unreachable", LS("mx", send_session_host(l->session)),
+        LS("address", address), LS("error", l->why.text),
+        LN("pause", ms / 1000));
 }
 
 void lane_ended(struct sched *s, struct lane *l)

@@ -46,7 +46,8 @@ static void put_slot(struct sched *s, struct delivery *j,
     count_try(s, j, jr->rcpt, &slot);
     if (state == SPOOL_PENDING)
         slot.next_attempt = slot.last_attempt + seconds * 1000000ull;
-    snprintf(slot.mx, sizeof slot.mx, "%.*s", (int)sizeof slot.mx - 1, j->host);
+    snprintf(slot.mx, sizeof slot.mx, "%.*s", (int)sizeof slot.mx - 1,
+             delivery_host(j, jr));
     snprintf(slot.reply, sizeof slot.reply, "%.*s", (int)sizeof slot.reply - 1,
              jr->answer.text);
     slots_put(s, j->msg, jr->rcpt->slot, &slot);
@@ -57,6 +58,7 @@ static void say(const char *event, enum log_level level,
                 const char *key, const char *value)
 {
     const struct answer *a = &jr->answer;
+    const char *host = delivery_host(j, jr);
     char id[MSG_ID_TEXT], status[SMTP_STATUS_TEXT], from[SMTP_PATH_MAX + 3];
     char peer[ADDR_PORT_TEXT];
     bool asked = j->peer.u.sa.sa_family != 0;
@@ -69,10 +71,9 @@ static void say(const char *event, enum log_level level,
         addr_port_text(peer, &j->peer);
     LOG(level, event, LS("id", id), LS("sid", j->sid[0] ? j->sid : NULL),
         LS("from", from), LS("to", jr->address),
-        LS("mx", j->host[0] ? j->host : NULL),
-        LS("address", asked ? peer : NULL), LN("code", a->status.code),
-        LS("status", status[0] ? status : NULL), LS("reply", a->text),
-        LN("attempts", jr->rcpt->tries),
+        LS("mx", host[0] ? host : NULL), LS("address", asked ? peer : NULL),
+        LN("code", a->status.code), LS("status", status[0] ? status : NULL),
+        LS("reply", a->text), LN("attempts", jr->rcpt->tries),
         LN("delay", now > j->arrival ? (now - j->arrival) / 1000000u : 0),
         LS(key, value));
 }

@@ -6,7 +6,30 @@
 #include "send/ready.h"
 #include "send/result.h"
 
+#include <stdio.h>
+#include <string.h>
+
 enum { DESTINATIONS_PER_TURN = 256, ANSWERS_PER_TURN = 256 };
+
+static void set_host(struct delivery *j, const char *host)
+{
+    snprintf(j->host, sizeof j->host, "%.*s", (int)sizeof j->host - 1,
+             host != NULL ? host : "");
+}
+
+/* Recipients of several domains go to one lane together, and each keeps the
+ * name that its own domain has for the host.  (Without memory: the first's.) */
+static void set_hosts(struct delivery *j, const struct destination *d,
+                      const struct lane *l)
+{
+    set_host(j, destination_host(d, l));
+    for (size_t i = 0; i < j->nrcpt; i++) {
+        const struct destination *own = j->rcpt[i].rcpt->destination;
+        const char *name = own != d ? destination_host(own, l) : NULL;
+        if (name != NULL && strcmp(name, j->host) != 0)
+            j->rcpt[i].host = strdup(name);
+    }
+}
 
 /* False: no memory, or the message could not be read; its recipients are tried
  * again later. */
@@ -18,6 +41,7 @@ static bool give_one(struct sched *s, struct destination *d, struct lane *l)
 
     if (j == NULL)
         return false;
+    set_hosts(j, d, l);
     if (lane_give(s, l, j, &e) == 0)
         return true;
     answer_set(&a, OUTCOME_NONE, "4.3.0", "%.200s", e.text);
@@ -36,8 +60,7 @@ static void answer_some(struct sched *s, struct destination *d,
         struct delivery *j = dispatch_make(s, d, NULL);
         if (j == NULL)
             continue;
-        snprintf(j->host, sizeof j->host, "%.*s", (int)sizeof j->host - 1,
-                 host != NULL ? host : "");
+        set_host(j, host);
         delivery_answer_all(j, a);
         result_apply(s, j);
     }
@@ -75,11 +98,11 @@ static void use_lanes(struct sched *s, struct destination *d)
         give_lanes(s, d, rank);
         return;
     }
-    const struct lane *l = destination_blame(d);
-    struct answer a = l->why;
-    if (l->down_local)
+    const struct hop *h = destination_blame(d);
+    struct answer a = h->lane->why;
+    if (h->lane->down_local)
         a.outcome = OUTCOME_NONE;
-    answer_some(s, d, &a, l->name);
+    answer_some(s, d, &a, h->name);
 }
 
 static void work_destination(struct sched *s, struct destination *d)

@@ -92,6 +92,11 @@ struct send_session *send_session_of_note(struct work_item *n)
     return LIST_ENTRY(n, struct send_session, note);
 }
 
+const char *send_session_host(const struct send_session *s)
+{
+    return s->host;
+}
+
 struct lane *send_session_lane(const struct send_session *s)
 {
     return s->lane;

@@ -46,6 +46,8 @@ START_TEST(one_session_an_address)
     struct delivery *a = sched_rig_next(r), *b = sched_rig_next(r);
     ck_assert_uint_eq(r->opened, 1);
     ck_assert_ptr_eq(session_of(a), session_of(b));
+    ck_assert_str_eq(a->host, "mx.one.test"); /* each by its own MX */
+    ck_assert_str_eq(b->host, "mx.two.test");
     sched_rig_back(r, a, OUTCOME_DELIVERED, "2.0.0", "ok");
     sched_rig_back(r, b, OUTCOME_DELIVERED, "2.0.0", "ok");
     ck_assert_uint_eq(sched_rig_pending(r), 0);
@@ -58,6 +60,9 @@ START_TEST(recipients_of_one_message_go_together)
     sched_rig_turn(r);
     struct delivery *j = sched_rig_next(r);
     ck_assert_uint_eq(j->nrcpt, 3);
+    ck_assert_str_eq(delivery_host(j, &j->rcpt[0]), "mx.one.test");
+    ck_assert_str_eq(delivery_host(j, &j->rcpt[1]), "mx.two.test");
+    ck_assert_str_eq(delivery_host(j, &j->rcpt[2]), "mx.one.test");
     ck_assert_ptr_null(sched_rig_next(r));
     sched_rig_back(r, j, OUTCOME_DELIVERED, "2.0.0", "ok");
     ck_assert_uint_eq(sched_rig_pending(r), 0);
