@@ -46,7 +46,9 @@ static char **copy(char **list)
 
 char **title_open(int argc, char **argv)
 {
-    static char **args, **variables; /* so that leak checkers see them */
+    /* Static so that leak checkers see them; volatile so that the compiler
+     * keeps stores that nothing reads. */
+    static char **volatile args, **volatile variables;
 
     if (argc < 1 || argv[0] == NULL)
         return argv;
