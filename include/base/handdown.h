@@ -35,6 +35,9 @@ bool handdown_is_stale(struct handdown *set);
 /* Keep the copies: not stale before a file changes again. */
 void handdown_keep(struct handdown *set);
 
+/* Do both have the same files in the same state? */
+bool handdown_same(const struct handdown *a, const struct handdown *b);
+
 /* This process reads from the set from now on; NULL: from files. */
 void handdown_use(struct handdown *set);
 

@@ -34,6 +34,11 @@ int setup_reload(struct setup *s, const struct options *o,
                  const struct setup *now, const struct setup *next,
                  struct err *e);
 
+/* Of a setup that was read anew: is it the one in force?  Then s takes its
+ * files, and *next is empty.  1: those files are others; 0: it is the one in
+ * force; -1: it is not. */
+int setup_is_same(struct setup *s, struct setup *next);
+
 /* *next comes into force, and is empty then. */
 void setup_adopt(struct setup *now, struct setup *next);
 

@@ -38,16 +38,15 @@ struct supervise {
     void (*in_child)(void *ctx, const struct service *s); /* close the rest */
     void (*before_stop)(void *ctx); /* close what clients connect to */
 
-    /* SIGHUP: open the log again.  Then read and check all settings; -1 with
-     * *e changes nothing.  What was checked last comes into force with
-     * adopt(), at once or when there is no generation but the one that runs:
-     * true when the collector is concerned, too. */
+    /* SIGHUP: open the log again.  Then read and check all settings: what has
+     * changed, in SUPERVISE_ bits; -1 with *e changes nothing.  What was
+     * checked last comes into force with adopt(), at once or when there is no
+     * generation but the one that runs: true when the collector is concerned,
+     * too. */
     void (*reopen)(void *ctx);
     int (*check)(void *ctx, struct err *e);
     bool (*adopt)(void *ctx);
-    /* Every few seconds: what has changed and is to be sent, in bits
-     * (SUPERVISE_LAST: to the collector; SUPERVISE_OTHERS: to the others); -1
-     * with *e. */
+    /* Every few seconds: what has changed; -1 with *e. */
     int (*watch)(void *ctx, struct err *e);
     /* For the log: what came of a reload (e NULL: all is well). */
     void (*report)(void *ctx, unsigned generation, const struct err *e);
@@ -57,18 +56,22 @@ struct supervise {
     void (*as_started)(void *ctx);
 };
 
-enum { SUPERVISE_MAX = 4, SUPERVISE_LAST = 1, SUPERVISE_OTHERS = 2 };
+enum { SUPERVISE_MAX = 4 };
+
+/* What has changed: something to be sent to the collector, to the others;
+ * settings, so that a new generation is due. */
+enum { SUPERVISE_LAST = 1, SUPERVISE_OTHERS = 2, SUPERVISE_NEXT = 4 };
 
 /* Before a client can see that the server is there: signals wait for
  * supervise() from now on. */
 int supervise_signals(struct err *e);
 
 /* Run until SIGTERM or SIGINT, or until a service with `ends` is over.
- * SIGHUP, and `reload` on the control socket: the next generation; a further
- * change waits until the one before has ended, whose sessions have
- * stop_timeout for that.  SIGUSR1 is passed on.  A service that dies is
- * started again, the collector also during a stop; one that fails at its first
- * start ends the whole with its status: a mistake in the set-up must be seen.
- * Returns the exit status. */
+ * SIGHUP, and `reload` on the control socket: if settings have changed, the
+ * next generation; a further change waits until the one before has ended,
+ * whose sessions have stop_timeout for that.  SIGUSR1 is passed on.  A service
+ * that dies is started again, the collector also during a stop; one that fails
+ * at its first start ends the whole with its status: a mistake in the set-up
+ * must be seen.  Returns the exit status. */
 int supervise(const struct supervise *plan);
 #endif

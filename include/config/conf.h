@@ -89,6 +89,10 @@ void conf_free(struct conf *c);
  * front of *e, or the name of the variable or flag.  Returns -1. */
 int conf_fault(const struct conf *c, const char *key, struct err *e);
 
+/* Has each setting the same value in both?  A default that is measured anew at
+ * each load, as that of serve.body_memory is, does not count. */
+bool conf_same(const struct conf *a, const struct conf *b);
+
 /* For `mta config`: commented defaults; effective values with their origin
  * (load first, with the same source); the OPTIONS part of the man page. */
 void conf_dump(FILE *out);

@@ -225,6 +225,16 @@ void handdown_keep(struct handdown *set)
         set->file[i].kept = set->file[i].seen;
 }
 
+bool handdown_same(const struct handdown *a, const struct handdown *b)
+{
+    bool all = a->n == b->n;
+
+    for (size_t i = 0; all && i < a->n; i++)
+        all = strcmp(a->file[i].path, b->file[i].path) == 0 &&
+              same(&a->file[i].copied, &b->file[i].copied);
+    return all;
+}
+
 /* --- to running processes -------------------------------------------- */
 
 int handdown_send(const struct handdown *set, int line, struct err *e)

@@ -194,9 +194,13 @@ static int check(void *ctx, struct err *e)
         return -1;
     if (s->has_next)
         setup_free(&s->next, &s->now, &next);
+    s->has_next = false;
+    int same = setup_is_same(&s->now, &next);
+    if (same >= 0)
+        return same > 0 ? SUPERVISE_OTHERS : 0;
     s->next = next;
     s->has_next = true;
-    return 0;
+    return SUPERVISE_NEXT;
 }
 
 static bool adopt(void *ctx)

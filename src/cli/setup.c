@@ -264,6 +264,22 @@ int setup_reload(struct setup *s, const struct options *o,
     return -1;
 }
 
+int setup_is_same(struct setup *s, struct setup *next)
+{
+    if (!conf_same(&s->conf, &next->conf))
+        return -1;
+    bool others = !handdown_same(s->files, next->files);
+    if (others) {
+        struct handdown *files = s->files;
+        s->files = next->files;
+        next->files = files;
+        handdown_use(s->files);
+    }
+    setup_free(next, s, NULL);
+    *next = (struct setup){ .log_fd = -1 };
+    return others;
+}
+
 void setup_adopt(struct setup *now, struct setup *next)
 {
     if (next->log_fd < 0) {

@@ -240,19 +240,33 @@ static void adopt(struct supervisor *v)
     v->plan->report(v->plan->ctx, v->generation, NULL);
 }
 
+/* To the processes of both generations. */
+static void send_to(struct supervisor *v, int changed)
+{
+    for (size_t i = 0; i < v->plan->n; i++) {
+        struct process *both[] = { &v->now[i], &v->old[i] };
+        int bit = v->now[i].service->last ? SUPERVISE_LAST : SUPERVISE_OTHERS;
+        for (size_t k = 0; k < 2; k++)
+            if (both[k]->behind || (changed & bit))
+                send_changes(v, both[k]);
+    }
+}
+
 static int reload(struct supervisor *v, struct err *e)
 {
     v->plan->reopen(v->plan->ctx);
-    for (size_t i = 0; i < v->plan->n; i++)
-        if (v->now[i].service->last)
-            send_changes(v, &v->now[i]);
-    if (v->plan->check(v->plan->ctx, e) != 0) {
+    int changed = v->plan->check(v->plan->ctx, e);
+    send_to(v, SUPERVISE_LAST | (changed > 0 ? changed : 0));
+    if (changed < 0) {
         fprintf(stderr, "mta: reload: nothing has changed: %s\n", e->text);
         v->plan->report(v->plan->ctx, v->generation, e);
         return -1;
     }
-    v->waiting = true;
-    adopt(v);
+    v->waiting = (changed & SUPERVISE_NEXT) != 0;
+    if (v->waiting)
+        adopt(v);
+    else
+        v->plan->report(v->plan->ctx, v->generation, NULL);
     return 0;
 }
 
@@ -287,13 +301,7 @@ static void watch(struct supervisor *v)
         fprintf(stderr, "mta: %s\n", e.text);
         v->plan->report(v->plan->ctx, v->generation, &e);
     }
-    for (size_t i = 0; i < v->plan->n; i++) {
-        struct process *both[] = { &v->now[i], &v->old[i] };
-        int bit = v->now[i].service->last ? SUPERVISE_LAST : SUPERVISE_OTHERS;
-        for (size_t k = 0; k < 2; k++)
-            if (both[k]->behind || (rc > 0 && (rc & bit)))
-                send_changes(v, both[k]);
-    }
+    send_to(v, rc > 0 ? rc : 0);
 }
 
 /* --- the control socket -------------------------------------------------- */

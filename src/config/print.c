@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char hidden[] = "***";
@@ -164,6 +165,40 @@ void conf_print_json(FILE *out, const struct conf *c,
 }
 
 /* --- the table, printed ------------------------------------------------ */
+
+/* All values, of secrets too, and only for conf_same(). */
+static bool all_values(char **text, size_t *n, const struct conf *c)
+{
+    FILE *out = open_memstream(text, n);
+
+    if (out == NULL)
+        return false;
+    for (size_t i = 0; i < nconf_items; i++) {
+        const struct conf_item *it = &conf_items[i];
+        if (it->type == CONF_SIZE && it->derive != NULL &&
+            strcmp(conf_origin(c, it), "default") == 0)
+            continue; /* measured */
+        if (it->type == CONF_SECRET)
+            fputs((const char *)c + it->offset, out);
+        else
+            conf_print(out, c, it);
+        putc('\n', out);
+    }
+    return fclose(out) == 0;
+}
+
+bool conf_same(const struct conf *a, const struct conf *b)
+{
+    char *text[2] = { NULL, NULL };
+    size_t n[2] = { 0, 0 };
+    bool same = all_values(&text[0], &n[0], a) &&
+                all_values(&text[1], &n[1], b) && n[0] == n[1] &&
+                memcmp(text[0], text[1], n[0]) == 0;
+
+    free(text[0]);
+    free(text[1]);
+    return same;
+}
 
 static struct span group_of(const char *key)
 {

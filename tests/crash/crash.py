@@ -119,7 +119,7 @@ class Killer:
 
     def do_reload(self):
         with contextlib.suppress(ProcessLookupError):
-            self.m.process.send_signal(signal.SIGHUP)
+            self.m.renew()
 
     def do_second(self):
         before = pids_of(self.m)["sender"]

@@ -28,7 +28,7 @@ def reload(rig):
     """Over when there is another sender, for that is what it does to it, or
     when it was refused."""
     before = rig.roles()["sender"]
-    os.kill(rig.process.pid, signal.SIGHUP)
+    rig.renew()
     harness.until("a sender with the new settings", lambda:
                   rig.roles().get("sender", before) != before or
                   "nothing has changed" in rig.news(), PATIENCE)

@@ -249,7 +249,7 @@ class Mta:
         self.settings = default_settings(self.dir, self.port)
         self.settings.update(settings or {})
         self.write_conf()
-        self.process = None
+        self.process, self.renewals = None, 0
         self.stderr = os.path.join(self.dir, "stderr")
         if start:
             self.start()
@@ -268,11 +268,20 @@ class Mta:
             head, _, tail = key.rpartition(".")
             groups.setdefault(head, []).append("%s = %s;" % (tail,
                                                               text(value)))
-        with open(self.conf, "w", encoding="utf-8") as f:
+        with open(self.conf + ".new", "w", encoding="utf-8") as f:
             for head, lines in groups.items():
                 body = "\n".join(lines)
                 f.write("%s\n" % body if not head
                         else "%s = {\n%s\n};\n" % (head, body))
+        os.rename(self.conf + ".new", self.conf)  # it may be read just now
+
+    def renew(self):
+        """Another generation of server and sender: SIGHUP with a setting that
+        has changed, by a second of an hour."""
+        self.renewals += 1
+        self.settings["serve.session_timeout"] = 3600 - self.renewals % 600
+        self.write_conf()
+        self.kill(signal.SIGHUP)
 
     def start(self, wait=True):
         with open(self.stderr, "ab") as err:

@@ -132,7 +132,7 @@ def test_of_the_sender_alone(mta):
     first = find(m, "send")
     assert reload(m, **{"dns.servers": ["zzz"]})["level"] == "error"
     assert find(m, "send") == first and is_alive(first)
-    assert reload(m, **{"dns.servers": ["127.0.0.1:1"]})["level"] == "info"
+    assert reload(m, **{"dns.servers": ["127.0.0.1:2"]})["level"] == "info"
     until("another", lambda: (service(m, "send") or first) != first)
     until("it works", lambda: len(m.events("send.start")) == 2)
 
@@ -167,6 +167,31 @@ def test_a_further_change_waits_for_old_sessions(mta):
         "state=ending" in x for x in control(m, "status")))
     assert len(m.mailbox("ann")) == 1
     assert m.stop() == 0
+
+
+def test_no_generation_without_a_change(mta):
+    """So a rotation of the log, which needs SIGHUP, sends no session away."""
+    m = with_tables(mta, stop_timeout="1s")
+    m.start()
+    before = [workers(m), find(m, "send"), find(m, "log")]
+    with m.raw() as c:
+        c.say("EHLO client.test")
+        for i in range(3):
+            write(m.aliases, "info: ann\nnew%d: bob\n" % i)
+            assert reload(m)["generation"] == "1"
+            until("the new table", lambda: verdict(m, "new%d" % i) == 250)
+        send_one(m, "ann", c)
+    assert [workers(m), find(m, "send"), find(m, "log")] == before
+    # What is back as it was before it came into force is no change either.
+    with m.raw() as c:
+        assert reload(m, **{"serve.max_errors": 9})["generation"] == "2"
+        m.settings["serve.max_errors"] = 8
+        m.write_conf()
+        assert control(m, "reload") == ["ok"]
+        assert reload(m, **{"serve.max_errors": 9})["generation"] == "2"
+        assert c.reply()[0] == 421
+    until("one generation", lambda: len(m.events("serve.stop")) == 1)
+    assert [e["generation"] for e in reloads(m)] == ["1"] * 3 + ["2"] * 2
 
 
 def test_the_last_of_many_changes_counts(mta):
@@ -451,6 +476,10 @@ def test_control(mta):
     assert {k: int(v["pid"]) for k, v in said.items()} == found
     assert all(v["generation"] == "1" and int(v["age"]) < DEADLINE and
                v["state"] == "running" for v in said.values())
+    assert control(m, "reload") == ["ok"]  # without a change no generation
+    until("it is said", lambda: reloads(m, generation=1))
+    m.settings["serve.max_errors"] = 9
+    m.write_conf()
     assert control(m, "reload") == ["ok"]
     until("the next", lambda: reloads(m, generation=2))
     m.settings["serve.rdns"] = "maybe"

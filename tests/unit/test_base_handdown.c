@@ -150,6 +150,24 @@ START_TEST(a_file_that_goes_or_comes_is_a_change)
 }
 END_TEST
 
+START_TEST(the_same_files)
+{
+    struct handdown *again;
+
+    ck_assert_int_eq(handdown_new(&again, NULL), 0);
+    ck_assert_int_eq(handdown_take(set, path, NULL), 0);
+    ck_assert(!handdown_same(set, again));
+    ck_assert_int_eq(handdown_take(again, path, NULL), 0);
+    ck_assert(handdown_same(set, again));
+    handdown_free(&again);
+    put(path, "another text");
+    ck_assert_int_eq(handdown_new(&again, NULL), 0);
+    ck_assert_int_eq(handdown_take(again, path, NULL), 0);
+    ck_assert(!handdown_same(set, again));
+    handdown_free(&again);
+}
+END_TEST
+
 /* All but the line is one process here; the set is the receiver's. */
 START_TEST(sent_to_another_process)
 {
@@ -206,6 +224,7 @@ Suite *base_handdown_suite(void)
     tcase_add_test(t, no_file);
     tcase_add_test(t, changes_are_noticed);
     tcase_add_test(t, a_file_that_goes_or_comes_is_a_change);
+    tcase_add_test(t, the_same_files);
     tcase_add_test(t, sent_to_another_process);
     suite_add_tcase(s, t);
     return s;

@@ -492,6 +492,38 @@ static const struct {
       "--workers: serve.workers: 0 is out of bounds" },
 };
 
+START_TEST(same_or_not)
+{
+    static const struct {
+        const char *text;
+        bool same;
+    } tries[] = {
+        { "hostname = \"mx.test\"; send = { port = 26; };", true },
+        { "send: { port: 26 }; hostname: \"mx.test\"", true },
+        { "hostname = \"mx.test\"; send = { port = 27; };", false },
+        { "hostname = \"my.test\"; send = { port = 26; };", false },
+        { "hostname = \"mx.test\"; send = { port = 26; };"
+          "serve = { listen = [\"127.0.0.1:25\"]; };",
+          false },
+        { "hostname = \"mx.test\"; send = { port = 26; };"
+          "serve = { body_memory = \"3M\"; };",
+          false },
+    };
+    struct conf_source from = { path, NULL, 0, on_warning, NULL };
+    struct conf first;
+
+    put(path, tries[0].text);
+    ck_assert_int_eq(conf_load(&first, &from, &e), 0);
+    for (size_t i = 0; i < N(tries); i++) {
+        put(path, tries[i].text);
+        ck_assert_msg(load(NULL, 0) == 0, "%s", e.text);
+        ck_assert_msg(conf_same(&first, &conf) == tries[i].same, "%s",
+                      tries[i].text);
+    }
+    conf_free(&first);
+}
+END_TEST
+
 START_TEST(flags)
 {
     const char *name = flag_cases[_i].name;
@@ -592,6 +624,7 @@ Suite *config_load_suite(void)
     tcase_add_test(t, precedence);
     tcase_add_loop_test(t, environment, 0, N(env_cases));
     tcase_add_test(t, value_and_file_exclude_each_other);
+    tcase_add_test(t, same_or_not);
     tcase_add_loop_test(t, flags, 0, N(flag_cases));
     tcase_add_test(t, dump_is_a_file_of_defaults);
     tcase_add_test(t, show_tells_origins);
