@@ -105,7 +105,10 @@ struct sched {
 };
 
 /* Seconds since the start plus one, monotonic; 0 is never a time. */
-uint32_t sched_seconds(const struct sched *s);
+static inline uint32_t sched_seconds(const struct sched *s)
+{
+    return (uint32_t)((loop_now(s->loop) - s->start_ms) / 1000) + 1;
+}
 
 /* Everything but the workers.  On failure too, the caller calls
  * sched_close(). */

@@ -17,11 +17,6 @@ enum {
 static const struct sched_calls real = { send_worker_give, send_worker_hurry,
                                          mx_ask, mx_cancel };
 
-uint32_t sched_seconds(const struct sched *s)
-{
-    return (uint32_t)((loop_now(s->loop) - s->start_ms) / 1000) + 1;
-}
-
 static int make_memory(struct sched *s, struct err *e)
 {
     s->memory.messages = pool_new(sizeof(struct message), SCHED_MESSAGES_MAX);
