@@ -48,9 +48,6 @@ bool chain_add(struct chain *c, struct pool *p, const void *data, size_t n);
 void chain_drop(struct chain *c, struct pool *p, size_t n);
 void chain_clear(struct chain *c, struct pool *p);
 
-/* Move all of from to the end of to, without copying. */
-void chain_join(struct chain *to, struct chain *from);
-
 /* Copy up to n bytes from offset `at`; returns how many there were. */
 size_t chain_copy(const struct chain *c, size_t at, void *dst, size_t n);
 

@@ -45,7 +45,6 @@ void fs_replace(const struct fs_ops *ops);
 int fs_open(const char *path, int flags, mode_t mode); /* adds O_CLOEXEC */
 int fs_openat(int dir, const char *name, int flags, mode_t mode); /* too */
 int fs_close(int fd);
-ssize_t fs_pwritev(int fd, const struct iovec *v, int n, off_t at);
 ssize_t fs_write(int fd, const void *p, size_t n);
 ssize_t fs_pread(int fd, void *p, size_t n, off_t at);
 int fs_allocate(int fd, off_t size);

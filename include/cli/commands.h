@@ -20,9 +20,6 @@ struct command {
     const char *more; /* the body of `mta help NAME`: options, examples */
 };
 
-extern const struct command commands[];
-extern const size_t ncommands;
-
 /* By its name; NULL when there is none. */
 const struct command *command_find(const char *name);
 
@@ -41,11 +38,9 @@ bool command_unbuilt(const char *command, const char *word);
 
 int cmd_config(int argc, char **argv);
 int cmd_fsm(int argc, char **argv);
-int cmd_help(int argc, char **argv);
 int cmd_log(int argc, char **argv);
 int cmd_queue(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_send(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
-int cmd_version(int argc, char **argv);
 #endif

@@ -18,5 +18,4 @@ struct queue_style {
 /* One message; JSON is one object on one line (docs: interface). */
 int queue_print(const struct spool_reader *v, const struct queue_style *style,
                 struct err *e);
-const char *queue_state_name(enum spool_state s);
 #endif

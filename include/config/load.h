@@ -51,7 +51,4 @@ void conf_warn(const struct conf_loading *ld, const char *fmt, ...)
 
 /* The configuration as libconfig text instead of a file, for tests. */
 int conf_load_text(struct conf_loading *ld, const char *text, struct err *e);
-
-/* MTA_ and the key, upper case, dots as _. */
-void conf_env_name(char *out, size_t size, const char *key);
 #endif

@@ -56,11 +56,8 @@ void mailbox_abort(
 
 /* Did the steps so far succeed for this copy?  0, or -1 with *e. */
 int mailbox_status(const struct mailbox_copy *c, struct err *e);
-/* For the log; good until the next call with a copy of the same batch. */
-const char *mailbox_path(const struct mailbox_copy *c);
 
 void mailbox_reset(struct mailbox_batch *b); /* forget all copies; next turn */
-size_t mailbox_count(const struct mailbox_batch *b);
 
 /* Can this be the name of a mailbox?  No "/", no leading dot, no control
  * characters, 1 .. 64 octets. */

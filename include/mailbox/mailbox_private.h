@@ -78,7 +78,6 @@ struct mailbox_batch {
     struct fs_identity top; /* mail_dir, of which that is known */
     uint64_t alone_until;   /* ms: no sync of the whole file system before */
     struct mailbox_writer_memory *memory;
-    char path[MAILBOX_PATH_MAX]; /* answer of mailbox_path() */
 };
 
 void mailbox_fail(struct mailbox_copy *c, const struct err *e);

@@ -23,9 +23,6 @@ void maildir_move(struct mailbox *k);
 void maildir_take_back(struct mailbox *k, const struct err *e);
 void maildir_settle(struct mailbox *k);
 
-/* The path of the copy in its present step; never "". */
-void maildir_path(char out[MAILBOX_PATH_MAX], const struct mailbox_copy *c);
-
 /* Files under tmp older than 36 hours are left over from a crash. */
 enum { MAILDIR_TMP_AGE = 36 * 3600 };
 #endif

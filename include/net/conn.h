@@ -118,7 +118,6 @@ void conn_resume(struct conn *c);
  * was to follow would be taken for this, so the conn fails (ENOBUFS).  Never
  * calls the owner: errors wait for conn_flush_all(). */
 bool conn_write(struct conn *c, const void *data, size_t n);
-bool conn_writes(struct conn *c, const char *cstr);
 size_t conn_output_waiting(const struct conn *c);
 
 /* Seconds from now until CONN_TIMEOUT; 0: none.  Cheap enough per event. */

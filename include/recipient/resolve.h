@@ -54,8 +54,4 @@ typedef void local_unknown_fn(void *ctx, unsigned line, const char *alias,
                               const char *member);
 void local_check_members(const struct local *l, local_unknown_fn *fn,
                          void *ctx);
-
-/* Is this the name of a user, without aliases (passwd, file, any)?  A file
- * may list a name for one domain only: then as user@domain. */
-bool local_is_user(const struct local *l, const char *name);
 #endif

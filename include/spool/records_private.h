@@ -28,10 +28,7 @@ void spool_records_start(struct spool_records *w, int fd, uint64_t segment,
 int spool_records_next(struct spool_records *w, struct spool_record *r,
                        uint64_t *at, struct err *e);
 
-/* n bytes (at most SPOOL_WINDOW) at that offset, inside w; NULL with *e. */
-const unsigned char *spool_records_bytes(struct spool_records *w, uint64_t at,
-                                         size_t n, struct err *e);
-/* The same if they are in the buffer already, else NULL. */
+/* n bytes at that offset if they are in the buffer already, else NULL. */
 const unsigned char *spool_records_peek(const struct spool_records *w,
                                         uint64_t at, uint64_t n);
 /* Be ready to peek at n bytes there: reads on a whole window when the last

@@ -110,19 +110,6 @@ void chain_clear(struct chain *c, struct pool *p)
     c->n = 0;
 }
 
-void chain_join(struct chain *to, struct chain *from)
-{
-    if (from->head == NULL)
-        return;
-    if (to->tail == NULL)
-        to->head = from->head;
-    else
-        to->tail->next = from->head;
-    to->tail = from->tail;
-    to->n += from->n;
-    *from = (struct chain)CHAIN_INIT;
-}
-
 size_t chain_copy(const struct chain *c, size_t at, void *dst, size_t n)
 {
     char *to = dst;

@@ -129,7 +129,7 @@ int fs_close(int fd)
     return ops->close(fd);
 }
 
-ssize_t fs_pwritev(int fd, const struct iovec *v, int n, off_t at)
+static ssize_t pwritev_again(int fd, const struct iovec *v, int n, off_t at)
 {
     AGAIN(ssize_t, ops->pwritev(fd, v, n, at));
 }
@@ -217,7 +217,7 @@ int fs_pwritev_all(int fd, struct iovec *v, int n, off_t at)
             n--;
         if (n <= 0)
             return 0;
-        ssize_t done = fs_pwritev(fd, v, n < IOV_MAX ? n : IOV_MAX, at);
+        ssize_t done = pwritev_again(fd, v, n < IOV_MAX ? n : IOV_MAX, at);
         if (done < 0)
             return -1;
         if (done == 0) {

@@ -7,8 +7,11 @@
 #include <string.h>
 #include <sysexits.h>
 
+static int cmd_help(int argc, char **argv);
+static int cmd_version(int argc, char **argv);
+
 /* clang-format off */
-const struct command commands[] = {
+static const struct command commands[] = {
     { "config", cmd_config, NULL,
       "[--show|--check [--offline]|--dump|--man] [-c FILE] [-o KEY=VALUE]... [--json]",
       "look at the settings",
@@ -71,11 +74,11 @@ const struct command commands[] = {
 };
 /* clang-format on */
 
-const size_t ncommands = sizeof commands / sizeof commands[0];
+enum { NCOMMANDS = sizeof commands / sizeof commands[0] };
 
 const struct command *command_find(const char *name)
 {
-    for (size_t i = 0; i < ncommands; i++)
+    for (size_t i = 0; i < NCOMMANDS; i++)
         if (strcmp(commands[i].name, name) == 0)
             return &commands[i];
     return NULL;
@@ -103,7 +106,7 @@ const struct command *command_by_program(const char *argv0)
 
     if (strncmp(name, "mta-", 4) == 0)
         return command_find(name + 4);
-    for (size_t i = 0; i < ncommands; i++)
+    for (size_t i = 0; i < NCOMMANDS; i++)
         if (has_alias(&commands[i], span_of(name)))
             return &commands[i];
     return NULL;
@@ -120,7 +123,7 @@ void command_usage(FILE *out, const struct command *c)
 void command_list(FILE *out)
 {
     fputs("usage: mta COMMAND [ARGUMENT ...]\n\n", out);
-    for (size_t i = 0; i < ncommands; i++)
+    for (size_t i = 0; i < NCOMMANDS; i++)
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
     fputs("\n'mta help COMMAND' says more.\n", out);
 }
@@ -162,7 +165,7 @@ bool command_unbuilt(const char *command, const char *word)
     return false;
 }
 
-int cmd_help(int argc, char **argv)
+static int cmd_help(int argc, char **argv)
 {
     if (argc < 2) {
         command_list(stdout);
@@ -181,7 +184,7 @@ int cmd_help(int argc, char **argv)
     return EX_OK;
 }
 
-int cmd_version(int argc, char **argv)
+static int cmd_version(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
@@ -194,7 +197,7 @@ const char *command_nearest(const char *given)
     const char *best = NULL;
     unsigned least = 3; /* more edits are another word */
 
-    for (size_t i = 0; i < ncommands; i++) {
+    for (size_t i = 0; i < NCOMMANDS; i++) {
         unsigned d = edit_distance(given, commands[i].name);
         if (d < least) {
             least = d;

@@ -20,7 +20,7 @@ struct printing {
 static const char *const states[] = { "pending",  "delivered", "failed",
                                       "expanded", "held",      "deleted" };
 
-const char *queue_state_name(enum spool_state s)
+static const char *state_name(enum spool_state s)
 {
     return (unsigned)s < sizeof states / sizeof states[0] ? states[s]
                                                           : "unknown";
@@ -50,7 +50,7 @@ static void json_rcpt(FILE *out, struct span address,
     fputs(first ? "{\"address\":" : ",{\"address\":", out);
     json_string(out, address);
     fprintf(out, ",\"state\":\"%s\",\"attempts\":%u,\"rounds\":%u",
-            queue_state_name(slot->state), slot->attempts, slot->rounds);
+            state_name(slot->state), slot->attempts, slot->rounds);
     fputs(",\"first_attempt\":", out);
     json_time(out, slot->first_attempt);
     fputs(",\"last_attempt\":", out);
@@ -193,7 +193,7 @@ static void text_rcpt(struct printing *p, struct span address,
 
     fputs("    ", st->out);
     put_plain(st->out, address);
-    fprintf(st->out, "  %s%s%s", tint(st, hue), queue_state_name(slot->state),
+    fprintf(st->out, "  %s%s%s", tint(st, hue), state_name(slot->state),
             tint(st, "\033[0m"));
     if (slot->attempts > 0)
         fprintf(st->out, ", tried %u time%s", slot->attempts,

@@ -14,7 +14,8 @@ extern char **environ;
 
 enum { ENV_NAME_MAX = 64, SECRET_FILE_MAX = 32 * 1024 };
 
-void conf_env_name(char *out, size_t size, const char *key)
+/* MTA_ and the key, upper case, dots as _. */
+static void env_name(char *out, size_t size, const char *key)
 {
     int n = snprintf(out, size, "MTA_%s", key);
 
@@ -71,7 +72,7 @@ static int take_item(struct conf_loading *ld, const struct conf_item *it,
 {
     char name[ENV_NAME_MAX], file_name[ENV_NAME_MAX + 8];
 
-    conf_env_name(name, sizeof name, it->key);
+    env_name(name, sizeof name, it->key);
     snprintf(file_name, sizeof file_name, "%s_FILE", name);
     const char *text = getenv(name), *path = getenv(file_name);
     if (text != NULL && path != NULL)
@@ -109,7 +110,7 @@ static const char *nearest(const char *given, char near[ENV_NAME_MAX + 8],
     *least = 8;
     for (size_t i = 0; i < nconf_items; i++)
         for (int file = 0; file < 2; file++) {
-            conf_env_name(name, ENV_NAME_MAX, conf_items[i].key);
+            env_name(name, ENV_NAME_MAX, conf_items[i].key);
             if (file)
                 memcpy(name + strlen(name), "_FILE", 6);
             unsigned d = edit_distance(given, name);

@@ -106,11 +106,6 @@ void mailbox_batch_free(struct mailbox_batch **bp)
     *bp = NULL;
 }
 
-size_t mailbox_count(const struct mailbox_batch *b)
-{
-    return b->ncopies;
-}
-
 /* --- shared by the formats ---------------------------------------------- */
 
 /* Written or synced. */
@@ -272,17 +267,6 @@ int mailbox_status(const struct mailbox_copy *c, struct err *e)
         return -1;
     }
     return c->state == COPY_ABORTED ? err_set(e, ERR_TEMP, 0, "taken back") : 0;
-}
-
-const char *mailbox_path(const struct mailbox_copy *c)
-{
-    struct mailbox_batch *b = c->box->batch;
-
-    if (b->kind == MAILBOX_MAILDIR)
-        maildir_path(b->path, c);
-    else
-        mailbox_dir(b->path, c->box);
-    return b->path;
 }
 
 static void forget_mailboxes(struct mailbox_batch *b)

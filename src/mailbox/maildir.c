@@ -21,7 +21,7 @@ static void sub_path(char out[MAILBOX_PATH_MAX], const struct mailbox *k,
              *name == '\0' ? "" : "/", name);
 }
 
-void maildir_path(char out[MAILBOX_PATH_MAX], const struct mailbox_copy *c)
+static void path_of(char out[MAILBOX_PATH_MAX], const struct mailbox_copy *c)
 {
     sub_path(out, c->box, "new", c->name);
 }
@@ -271,7 +271,7 @@ void maildir_take_back(struct mailbox *k, const struct err *e)
 
     for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
         if (copy_of(l)->state == COPY_DONE) {
-            maildir_path(path, copy_of(l));
+            path_of(path, copy_of(l));
             mailbox_unlink(path);
             mailbox_fail(copy_of(l), e);
         }

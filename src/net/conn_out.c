@@ -132,11 +132,6 @@ bool conn_write(struct conn *c, const void *data, size_t n)
     return true;
 }
 
-bool conn_writes(struct conn *c, const char *cstr)
-{
-    return conn_write(c, cstr, strlen(cstr));
-}
-
 size_t conn_output_waiting(const struct conn *c)
 {
     return c->out.n;

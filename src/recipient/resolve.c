@@ -147,17 +147,6 @@ static enum user_found find_user(const struct local *l, struct span name,
     return users_find(l->users, box, domain);
 }
 
-bool local_is_user(const struct local *l, const char *name)
-{
-    struct span s = span_of(name);
-    size_t at = span_find(s, '@');
-    struct span domain = { s.p + at, 0 };
-
-    if (at < s.n)
-        domain = (struct span){ s.p + at + 1, s.n - at - 1 };
-    return find_user(l, (struct span){ s.p, at }, domain) == USER_YES;
-}
-
 /* --- the expansion ------------------------------------------------------ */
 
 struct found {

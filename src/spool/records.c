@@ -44,8 +44,9 @@ static int fill(struct spool_records *w, uint64_t at, size_t least,
     return 0;
 }
 
-const unsigned char *spool_records_bytes(struct spool_records *w, uint64_t at,
-                                         size_t n, struct err *e)
+/* n bytes (at most SPOOL_WINDOW) at that offset, inside w; NULL with *e. */
+static const unsigned char *bytes_at(struct spool_records *w, uint64_t at,
+                                     size_t n, struct err *e)
 {
     if (at > w->end || n > w->end - at) {
         err_set(e, ERR_TEMP, EIO, "a segment is cut short");
@@ -76,7 +77,7 @@ void spool_records_ahead(struct spool_records *w, int fd, uint64_t segment,
     spool_records_start(w, fd, segment, at, end);
     w->last = onward ? 0 : SIZE_MAX;
     if (n <= SPOOL_WINDOW)
-        (void)spool_records_bytes(w, at, (size_t)n, NULL);
+        (void)bytes_at(w, at, (size_t)n, NULL);
 }
 
 int spool_records_next(struct spool_records *w, struct spool_record *r,
@@ -86,7 +87,7 @@ int spool_records_next(struct spool_records *w, struct spool_record *r,
         return 0;
     const unsigned char *p = NULL;
     if (w->end - w->at >= SPOOL_RECORD_HEADER &&
-        (p = spool_records_bytes(w, w->at, SPOOL_RECORD_HEADER, e)) == NULL)
+        (p = bytes_at(w, w->at, SPOOL_RECORD_HEADER, e)) == NULL)
         return -1;
     if (p == NULL || !spool_record_decode(r, p) || r->segment != w->segment ||
         r->length > w->end - w->at) {
@@ -106,7 +107,7 @@ int spool_records_waits(struct spool_records *w, const struct spool_record *r,
 
     for (uint32_t i = 0; i < r->nrcpt; i++) {
         const unsigned char *p =
-            spool_records_bytes(w, at + spool_slot_at(i), SPOOL_SLOT, e);
+            bytes_at(w, at + spool_slot_at(i), SPOOL_SLOT, e);
         if (p == NULL)
             return -1;
         spool_slot_decode(&slot, i, p);
@@ -124,7 +125,7 @@ static int part_is_whole(struct spool_records *w, uint64_t from, uint64_t n,
 
     while (n > 0) {
         size_t part = n < PIECE ? (size_t)n : PIECE;
-        const unsigned char *p = spool_records_bytes(w, from, part, e);
+        const unsigned char *p = bytes_at(w, from, part, e);
         if (p == NULL)
             return -1;
         crc = crc32c(crc, p, part);

@@ -10,7 +10,7 @@ import subprocess
 from page import CALLS
 
 # Functions of base/fs.c and the call of the system behind each.
-WRAPPERS = {"fs_open": "open", "fs_close": "close", "fs_pwritev": "pwritev",
+WRAPPERS = {"fs_open": "open", "fs_close": "close",
             "fs_pwritev_all": "pwritev", "fs_pwrite_all": "pwritev",
             "fs_write": "write", "fs_write_all": "write", "fs_pread": "pread",
             "fs_pread_all": "pread", "fs_allocate": "posix_fallocate",

@@ -66,6 +66,11 @@ static void on_event(struct conn *c, enum conn_event ev)
         take_all(s);
 }
 
+static bool write_text(struct conn *c, const char *text)
+{
+    return conn_write(c, text, strlen(text));
+}
+
 static void take_nothing(struct side *s, enum conn_event ev)
 {
     (void)s;
@@ -230,7 +235,7 @@ START_TEST(idle_holds_nothing)
     expect(&a, "II", "the other half");
     ck_assert_str_eq(a.text, "one\nhalf\n");
     ck_assert_uint_eq(pool_used(env.blocks), 0);
-    ck_assert(conn_writes(&a.c, "answer"));
+    ck_assert(write_text(&a.c, "answer"));
     conn_flush_all(&env);
     ck_assert_uint_eq(pool_used(env.blocks), 0);
     ck_assert_uint_eq(conn_output_waiting(&a.c), 0);
@@ -366,7 +371,7 @@ START_TEST(starved_can_end)
     hoard_all_but(CONN_RESERVE);
     say(&a, "hello");
     turn(1000);
-    ck_assert(conn_writes(&a.c, "bye"));
+    ck_assert(write_text(&a.c, "bye"));
     conn_close_after_output(&a.c);
     ck_assert_int_eq(hear(&a, got, sizeof got, true), 3);
     shutdown(a.peer, SHUT_WR);
@@ -404,7 +409,7 @@ END_TEST
 static void say_more_when_drained(struct side *s, enum conn_event ev)
 {
     if (ev == CONN_DRAINED)
-        ck_assert(conn_writes(&s->c, "more"));
+        ck_assert(write_text(&s->c, "more"));
 }
 
 /* Much output leaves before the flush; what an event of the flush queues
@@ -437,13 +442,13 @@ START_TEST(lost_output_ends_it)
 
     open_pair(&a);
     hoard_all_but(1);
-    ck_assert(conn_writes(&a.c, "first "));
+    ck_assert(write_text(&a.c, "first "));
     hoard_all_but(0);
     static char big[3 * CHAIN_DATA];
     a.c.blocked = true; /* as if the peer did not read */
     ck_assert(!conn_write(&a.c, big, sizeof big));
     give_back();
-    ck_assert(conn_writes(&a.c, "second "));
+    ck_assert(write_text(&a.c, "second "));
     expect(&a, "F", "no blocks");
     ck_assert_int_eq(a.c.error, ENOBUFS);
     conn_close(&a.c);
@@ -565,7 +570,7 @@ START_TEST(half_close)
     shutdown(a.peer, SHUT_WR);
     expect(&a, "IE", "input, then its end");
     expect_quiet(&a, "IE", "once");
-    ck_assert(conn_writes(&a.c, "221 bye\r\n"));
+    ck_assert(write_text(&a.c, "221 bye\r\n"));
     conn_close_after_output(&a.c);
     ck_assert_int_eq(hear(&a, got, sizeof got, false), 9);
     ck_assert_str_eq(got, "221 bye\r\n");
@@ -580,7 +585,7 @@ START_TEST(parting_waits_for_nothing)
     open_tcp(&a);
     say(&a, "QUIT\r\n");
     expect(&a, "I", "input");
-    ck_assert(conn_writes(&a.c, "221 bye\r\n"));
+    ck_assert(write_text(&a.c, "221 bye\r\n"));
     conn_part(&a.c);
     expect(&a, "IE", "over, though the peer is there");
     conn_close(&a.c);
@@ -598,9 +603,9 @@ START_TEST(last_words_arrive)
 
     open_tcp(&a);
     ck_assert_int_gt(write(a.peer, noise, sizeof noise), 0);
-    ck_assert(conn_writes(&a.c, "421 bye\r\n"));
+    ck_assert(write_text(&a.c, "421 bye\r\n"));
     conn_close_after_output(&a.c);
-    ck_assert(conn_writes(&a.c, "not sent"));
+    ck_assert(write_text(&a.c, "not sent"));
     ck_assert_uint_le(a.c.deadline, loop_now(loop) + CONN_LINGER_MS);
     ck_assert_uint_gt(a.c.deadline, 0);
     for (int i = 0; i < 50; i++) {
@@ -680,7 +685,7 @@ START_TEST(peer_resets)
     reset(&a);
     expect(&a, "F", "reset");
     ck_assert_int_eq(a.c.error, ECONNRESET);
-    ck_assert(conn_writes(&a.c, "nobody hears"));
+    ck_assert(write_text(&a.c, "nobody hears"));
     conn_resume(&a.c);
     conn_close_after_output(&a.c);
     uint64_t until = clock_mono_ms() + 30;
@@ -696,12 +701,12 @@ END_TEST
 START_TEST(failed_write_shows_last_words)
 {
     open_tcp(&a);
-    ck_assert(conn_writes(&a.c, "MAIL"));
+    ck_assert(write_text(&a.c, "MAIL"));
     conn_flush_all(&env);
     say(&a, "554 go away\r\n");
     close(a.peer); /* "MAIL" unread: the connection is reset */
     a.peer = -1;
-    ck_assert(conn_writes(&a.c, "RCPT"));
+    ck_assert(write_text(&a.c, "RCPT"));
     conn_flush_all(&env);
     if (a.seen[0] == '\0')
         expect(&a, "IF", "words, then failure");
@@ -750,7 +755,7 @@ static void end_by_resume(struct side *s)
 static void end_by_write(struct side *s)
 {
     reset(s);
-    ck_assert(conn_writes(&s->c, "x"));
+    ck_assert(write_text(&s->c, "x"));
 }
 
 static void end_by_draining(struct side *s)
@@ -838,7 +843,7 @@ START_TEST(dial_and_talk)
     int listener = open_listener(&at);
 
     dial(&a, &at);
-    ck_assert(conn_writes(&a.c, "EHLO")); /* waits for the connection */
+    ck_assert(write_text(&a.c, "EHLO")); /* waits for the connection */
     expect(&a, "C", "connected");
     while ((a.peer = net_accept(listener, &peer)) < 0)
         ck_assert_int_eq(errno, EAGAIN);
@@ -859,7 +864,7 @@ START_TEST(dial_and_end_before_connected)
     int listener = open_listener(&at);
 
     dial(&a, &at);
-    conn_writes(&a.c, "QUIT");
+    write_text(&a.c, "QUIT");
     conn_close_after_output(&a.c);
     conn_flush_all(&env); /* too early: nothing may get lost */
     expect(&a, "C", "connected");
