@@ -16,7 +16,7 @@ struct serve_commit;
 enum commit_result { COMMIT_QUEUED, COMMIT_DELIVERED, COMMIT_FAILED };
 
 /* Called once for each transaction, which is freed after it. */
-typedef void serve_commit_done_fn(struct serve_transaction *d,
+typedef void serve_commit_done_fn(struct serve_transaction *t,
                                   enum commit_result r, const struct err *why);
 
 int serve_commit_open(struct serve_commit **s, const struct conf *c,
@@ -28,7 +28,7 @@ void serve_commit_close(struct serve_commit **s);
 struct spool_writer *serve_commit_writer(struct serve_commit *s);
 
 /* Take over a finished transaction; answered by the next serve_commit_run(). */
-void serve_commit_submit(struct serve_commit *s, struct serve_transaction *d);
+void serve_commit_submit(struct serve_commit *s, struct serve_transaction *t);
 unsigned serve_commit_waiting(const struct serve_commit *s);
 void serve_commit_run(struct serve_commit *s);
 #endif

@@ -28,10 +28,10 @@ struct serve_shared {
 
 struct listener {
     struct loop_io io;
-    struct worker *worker;
+    struct serve_worker *worker;
 };
 
-struct worker {
+struct serve_worker {
     const struct conf *conf;
     const struct serve_shared *shared;
     unsigned row; /* in the table of clients */
@@ -62,20 +62,20 @@ struct worker {
 /* Serve until SIGTERM (or the master's death), or after SIGUSR2 until the
  * last client has left; does not return.  Copies of files come over the line
  * (base/handdown.h). */
-void worker_main(const struct serve_shared *shared, unsigned row, int line)
-    __attribute__((noreturn));
+void serve_worker_main(const struct serve_shared *shared, unsigned row,
+                       int line) __attribute__((noreturn));
 
 /* Would a worker start with these settings?  Reads the files they name. */
-int worker_check(const struct conf *c, struct err *e);
+int serve_worker_check(const struct conf *c, struct err *e);
 
 /* Clients that one worker can take: serve.max_clients, or what descriptors
  * allow, for its files must find some too. */
-unsigned worker_room(const struct serve_shared *shared);
+unsigned serve_worker_room(const struct serve_shared *shared);
 
 /* worker_env.c: what sessions ask, what they get from the commit. */
-int worker_open_env(struct worker *w, struct err *e);
-void worker_committed(struct serve_transaction *t, enum commit_result r,
-                      const struct err *why);
+int serve_worker_open_env(struct serve_worker *w, struct err *e);
+void serve_worker_committed(struct serve_transaction *t, enum commit_result r,
+                            const struct err *why);
 
-bool worker_trusts(const struct worker *w, const struct addr *peer);
+bool serve_worker_trusts(const struct serve_worker *w, const struct addr *peer);
 #endif

@@ -18,13 +18,11 @@ struct smtp_dot_decoder {
     bool nul_dot;          /* a line began with NUL and a dot */
     bool normalize;        /* set by the caller: turn bare CR and bare LF into
                             CRLF (they still do not end a message) */
-    bool long_line;        /* a text line beyond 998 octets was seen */
-    unsigned short line;   /* octets in the line so far, saturating */
 };
 
 #define SMTP_DOT_DECODER_INIT                                                  \
     {                                                                          \
-        0, false, false, false, false, false, false, 0                         \
+        0, false, false, false, false, false                                   \
     }
 
 /* Decode from the beginning of in[0..n), n > 0; *used is how much was taken:

@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 
 /* Room for one descriptor, aligned as a header of control data must be. */
-union control {
+union fd_control {
     struct cmsghdr align;
     char room[CMSG_SPACE(sizeof(int))];
 };
@@ -22,7 +22,7 @@ int line_pair(int end[2], struct err *e)
 
 int line_send(int line, const char *text, int fd, struct err *e)
 {
-    union control control;
+    union fd_control control;
     struct iovec v = { (char *)(uintptr_t)text, strlen(text) };
     struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
     ssize_t n;
@@ -58,7 +58,7 @@ static int descriptor_of(struct msghdr *m)
 
 int line_receive(int line, char text[LINE_MAX_TEXT], int *fd)
 {
-    union control control;
+    union fd_control control;
     struct iovec v = { text, LINE_MAX_TEXT - 1 };
     struct msghdr m = { .msg_iov = &v,
                         .msg_iovlen = 1,

@@ -42,7 +42,7 @@ static int check_files(struct handdown *next, const struct conf *c,
                        struct handdown *in_force, struct err *e)
 {
     handdown_use(next);
-    int rc = worker_check(c, e);
+    int rc = serve_worker_check(c, e);
     if (rc != 0)
         handdown_use(in_force);
     return rc;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct entry {
+struct cached {
     struct map_link link;
     struct list used; /* least recently used first */
     uint64_t expires; /* ms */
@@ -40,7 +40,7 @@ int dns_cache_new(struct dns_cache **out, size_t max, struct err *e)
     return 0;
 }
 
-static void forget(struct dns_cache *c, struct entry *n)
+static void forget(struct dns_cache *c, struct cached *n)
 {
     map_remove(&c->map, &n->link);
     list_remove(&n->used);
@@ -53,7 +53,7 @@ void dns_cache_free(struct dns_cache **c)
     if (*c == NULL)
         return;
     while (!list_empty(&(*c)->used))
-        forget(*c, LIST_ENTRY((*c)->used.next, struct entry, used));
+        forget(*c, LIST_ENTRY((*c)->used.next, struct cached, used));
     map_done(&(*c)->map);
     free(*c);
     *c = NULL;
@@ -64,14 +64,14 @@ static uint64_t hash_of(const char *name, size_t n, enum dns_type type)
     return map_hash(name, n) ^ (uint64_t)type * 0x9e3779b97f4a7c15u;
 }
 
-static struct entry *find(const struct dns_cache *c, const char *name,
-                          enum dns_type type)
+static struct cached *find(const struct dns_cache *c, const char *name,
+                           enum dns_type type)
 {
     size_t n = strlen(name);
     struct map_link *l = map_first(&c->map, hash_of(name, n, type));
 
     for (; l != NULL; l = map_next(l)) {
-        struct entry *e = MAP_ENTRY(l, struct entry, link);
+        struct cached *e = MAP_ENTRY(l, struct cached, link);
         if (e->type == type && e->name_len == n &&
             memcmp(e->data, name, n) == 0)
             return e;
@@ -122,7 +122,7 @@ static void pack(char *p, const struct dns_found *f, enum dns_type type)
     }
 }
 
-static void unpack(struct dns_found *out, const struct entry *n, uint32_t ttl)
+static void unpack(struct dns_found *out, const struct cached *n, uint32_t ttl)
 {
     const char *p = n->data + n->name_len;
     uint8_t len;
@@ -148,7 +148,7 @@ static void unpack(struct dns_found *out, const struct entry *n, uint32_t ttl)
 bool dns_cache_get(struct dns_cache *c, const char *name, enum dns_type type,
                    uint64_t now, struct dns_found *out)
 {
-    struct entry *n = find(c, name, type);
+    struct cached *n = find(c, name, type);
 
     if (n == NULL)
         return false;
@@ -167,15 +167,15 @@ static void make_room(struct dns_cache *c, size_t bytes)
 {
     while (!list_empty(&c->used) &&
            (c->map.n >= c->max || c->bytes + bytes > c->max_bytes))
-        forget(c, LIST_ENTRY(c->used.next, struct entry, used));
+        forget(c, LIST_ENTRY(c->used.next, struct cached, used));
 }
 
 void dns_cache_put(struct dns_cache *c, const char *name, enum dns_type type,
                    uint64_t now, const struct dns_found *found)
 {
     size_t len = strlen(name);
-    size_t bytes = sizeof(struct entry) + len + packed_size(found, type);
-    struct entry *n = find(c, name, type);
+    size_t bytes = sizeof(struct cached) + len + packed_size(found, type);
+    struct cached *n = find(c, name, type);
 
     if (n != NULL)
         forget(c, n);

@@ -11,7 +11,7 @@ enum {
     ZONE_MAX = 8 /* look-ups under way for one reverse zone */
 };
 
-struct forward {
+struct name_query {
     struct fcrdns_query *owner;
     struct dns_request *query; /* NULL: not open */
     char name[DNS_NAME_MAX];
@@ -27,7 +27,7 @@ struct fcrdns_query {
     struct dns_request *query; /* for the PTR; NULL: not open */
     size_t names, open;
     bool temp;
-    struct forward forward[NAMES_MAX];
+    struct name_query forward[NAMES_MAX];
 };
 
 /* --- zones ---------------------------------------------------------------- */
@@ -121,7 +121,7 @@ static void conclude(struct fcrdns_query *q)
 
 static void on_forward(void *ctx, const struct dns_answer *a)
 {
-    struct forward *f = ctx;
+    struct name_query *f = ctx;
     struct fcrdns_query *q = f->owner;
 
     f->query = NULL;
@@ -142,7 +142,7 @@ static void ask_forward(struct fcrdns_query *q, const struct dns_answer *a)
     enum dns_type type = addr_is_v6(&q->client) ? DNS_AAAA : DNS_A;
 
     for (size_t i = 0; i < a->n && q->names < NAMES_MAX; i++) {
-        struct forward *f = &q->forward[q->names++];
+        struct name_query *f = &q->forward[q->names++];
         memcpy(f->name, a->rr[i].name, sizeof f->name);
         f->owner = q;
         f->query = dns_ask(q->dns, f->name, type, on_forward, f, NULL);

@@ -206,14 +206,14 @@ static void lower_ttl(struct dns_parsed *out, uint32_t ttl)
         out->found.ttl = ttl;
 }
 
-enum step { STEP_END, STEP_RECORDS, STEP_CNAME, STEP_BROKEN };
+enum chain_step { STEP_END, STEP_RECORDS, STEP_CNAME, STEP_BROKEN };
 
 /* One look through the answer section for what out->name owns. */
-static enum step chain_step(struct dns_parsed *out, ns_msg *m,
-                            enum dns_type type)
+static enum chain_step chain_step(struct dns_parsed *out, ns_msg *m,
+                                  enum dns_type type)
 {
     char target[DNS_NAME_MAX];
-    enum step step = STEP_END;
+    enum chain_step step = STEP_END;
     ns_rr rr;
 
     for (int i = 0; i < section_count(m, ns_s_an); i++) {

@@ -25,10 +25,10 @@ enum {
     STRANGERS_MS = 2000 /* how long they may take to end */
 };
 
-enum found { FOUND, NEED_NEW_KEY, BEING_REMOVED, STRANGERS, FAILED };
+enum attach_result { FOUND, NEED_NEW_KEY, BEING_REMOVED, STRANGERS, FAILED };
 
 /* The directory run/, and what we know about it. */
-struct place {
+struct key_file {
     const char *queue_dir;
     struct rundir run;
     struct stat st;
@@ -57,7 +57,7 @@ int log_run_open(const char *queue_dir, const char *name, struct err *e)
     return fd;
 }
 
-static int look_at(struct place *p, const char *queue_dir, struct err *e)
+static int look_at(struct key_file *p, const char *queue_dir, struct err *e)
 {
     struct stat ns;
 
@@ -78,7 +78,7 @@ static int look_at(struct place *p, const char *queue_dir, struct err *e)
 
 /* 1; 0: there is none, or no valid one; -1 with *e: it cannot be read now, and
  * others may be using it. */
-static int read_key(const struct place *p, key_t *key,
+static int read_key(const struct key_file *p, key_t *key,
                     unsigned long long *ipc_namespace, struct err *e)
 {
     char text[KEY_TEXT_MAX] = "";
@@ -101,7 +101,7 @@ static int read_key(const struct place *p, key_t *key,
 }
 
 /* Whole or not at all: a starter killed here must not leave half of a key. */
-static int replace_key(const struct place *p, const char *text, size_t n,
+static int replace_key(const struct key_file *p, const char *text, size_t n,
                        struct err *e)
 {
     int fd = rundir_file(&p->run, "log.key.new", e), rc = 0;
@@ -119,7 +119,7 @@ static int replace_key(const struct place *p, const char *text, size_t n,
 /* On a full disk a container must find its way from one life to the next:
  * the old file has its block.  What a longer text leaves behind the line end
  * is not read. */
-static int overwrite_key(const struct place *p, const char *text, size_t n,
+static int overwrite_key(const struct key_file *p, const char *text, size_t n,
                          struct err *e)
 {
     int fd = rundir_file(&p->run, "log.key", e), rc = 0;
@@ -133,7 +133,7 @@ static int overwrite_key(const struct place *p, const char *text, size_t n,
 }
 
 /* Under the lock: no reader ever sees half of a key. */
-static int write_key(const struct place *p, key_t key, struct err *e)
+static int write_key(const struct key_file *p, key_t key, struct err *e)
 {
     char text[KEY_TEXT_MAX];
     size_t n = (size_t)snprintf(text, sizeof text, "%08x %llu\n", (unsigned)key,
@@ -176,7 +176,7 @@ static size_t message_max(msglen_t queue_bytes)
 
 /* A larger queue needs privilege or a raised msgmnb: without, do with less.
  * Root makes the queue for the owner of the directory. */
-static void adjust(int id, struct msqid_ds *ds, const struct place *p)
+static void adjust(int id, struct msqid_ds *ds, const struct key_file *p)
 {
     if (geteuid() == 0 && ds->msg_perm.uid != p->st.st_uid) {
         ds->msg_perm.uid = p->st.st_uid;
@@ -189,7 +189,7 @@ static void adjust(int id, struct msqid_ds *ds, const struct place *p)
         ds->msg_qbytes = WANT_BYTES;
 }
 
-static void say_none_left(struct msgqueue *q, const struct place *p,
+static void say_none_left(struct msgqueue *q, const struct key_file *p,
                           struct err *e)
 {
     q->none_left = true;
@@ -199,8 +199,8 @@ static void say_none_left(struct msgqueue *q, const struct place *p,
             p->queue_dir);
 }
 
-static enum found open_by_key(struct msgqueue *q, key_t key, int flags,
-                              const struct place *p, struct err *e)
+static enum attach_result open_by_key(struct msgqueue *q, key_t key, int flags,
+                                      const struct key_file *p, struct err *e)
 {
     struct msqid_ds ds;
 
@@ -233,7 +233,7 @@ static enum found open_by_key(struct msgqueue *q, key_t key, int flags,
     return FAILED;
 }
 
-static bool is_locked(const struct place *p, const char *name, int operation)
+static bool is_locked(const struct key_file *p, const char *name, int operation)
 {
     int fd = rundir_file(&p->run, name, NULL);
     bool locked = fd >= 0 && fs_lock(fd, operation | LOCK_NB) != 0;
@@ -245,7 +245,7 @@ static bool is_locked(const struct place *p, const char *name, int operation)
 
 /* Is a writer or a collector attached to the queue of a key that is not ours?
  * A second collector is kept out by its lock. */
-static bool others_here(const struct place *p, enum log_role role)
+static bool others_here(const struct key_file *p, enum log_role role)
 {
     return is_locked(p, "log.writers", LOCK_EX) ||
            (role == LOG_WRITER && is_locked(p, "log.lock", LOCK_SH));
@@ -253,8 +253,8 @@ static bool others_here(const struct place *p, enum log_role role)
 
 /* Before the queue is looked for: a collector that is about to remove it has
  * the lock for a moment. */
-static enum found be_a_writer(struct msgqueue *q, const struct place *p,
-                              struct err *e)
+static enum attach_result be_a_writer(struct msgqueue *q,
+                                      const struct key_file *p, struct err *e)
 {
     if (q->writers_fd >= 0)
         return FOUND;
@@ -263,21 +263,21 @@ static enum found be_a_writer(struct msgqueue *q, const struct place *p,
         return FAILED;
     if (fs_lock(q->writers_fd, LOCK_SH | LOCK_NB) == 0)
         return FOUND;
-    enum found f = errno == EWOULDBLOCK ? BEING_REMOVED : FAILED;
+    enum attach_result f = errno == EWOULDBLOCK ? BEING_REMOVED : FAILED;
     err_set(e, ERR_TEMP, errno, "lock %s/log.writers", p->run.path);
     close(q->writers_fd);
     q->writers_fd = -1;
     return f;
 }
 
-static enum found make_new(struct msgqueue *q, const struct place *p,
-                           struct err *e)
+static enum attach_result make_new(struct msgqueue *q, const struct key_file *p,
+                                   struct err *e)
 {
     for (int i = 0; i < RACES_MAX; i++) {
         key_t key = (key_t)(arc4random() & 0x7fffffffu);
         if (key == IPC_PRIVATE)
             continue;
-        enum found f = open_by_key(q, key, IPC_EXCL, p, e);
+        enum attach_result f = open_by_key(q, key, IPC_EXCL, p, e);
         if (f == NEED_NEW_KEY)
             continue; /* taken, by chance */
         if (f == FOUND && write_key(p, key, e) != 0) {
@@ -291,13 +291,14 @@ static enum found make_new(struct msgqueue *q, const struct place *p,
     return FAILED;
 }
 
-static enum found find_or_make(struct msgqueue *q, const struct place *p,
-                               enum log_role role, struct err *e)
+static enum attach_result find_or_make(struct msgqueue *q,
+                                       const struct key_file *p,
+                                       enum log_role role, struct err *e)
 {
     unsigned long long ns = 0;
     key_t key;
     int known = read_key(p, &key, &ns, e);
-    enum found f = FOUND;
+    enum attach_result f = FOUND;
 
     if (known < 0)
         return FAILED;
@@ -320,11 +321,12 @@ static enum found find_or_make(struct msgqueue *q, const struct place *p,
 
 /* Serialise start-up under log.key.lock: the next process finds the queue that
  * this one makes. */
-static enum found take_turn(struct msgqueue *q, const struct place *p,
-                            enum log_role role, struct err *e)
+static enum attach_result take_turn(struct msgqueue *q,
+                                    const struct key_file *p,
+                                    enum log_role role, struct err *e)
 {
     int fd = rundir_file(&p->run, "log.key.lock", e);
-    enum found f = FAILED;
+    enum attach_result f = FAILED;
 
     if (fd < 0)
         return FAILED;
@@ -341,8 +343,8 @@ static enum found take_turn(struct msgqueue *q, const struct place *p,
 int msgqueue_attach(struct msgqueue *q, const char *queue_dir,
                     enum log_role role, struct err *e)
 {
-    struct place p = { .run = RUNDIR_NONE };
-    enum found f = FAILED;
+    struct key_file p = { .run = RUNDIR_NONE };
+    enum attach_result f = FAILED;
 
     q->id = -1;
     q->none_left = false;

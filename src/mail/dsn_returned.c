@@ -31,9 +31,9 @@ void dsn_put(struct dsn_out *o, const char *p, size_t n)
     }
 }
 
-/* --- looking ------------------------------------------------------------ */
+/* --- scanning ----------------------------------------------------------- */
 
-struct look {
+struct original_scan {
     struct header_scan scan;
     uint64_t at, line; /* this octet; where its line began */
     uint64_t header_end;
@@ -41,7 +41,7 @@ struct look {
     char last;
 };
 
-static void look_at(struct look *l, char c)
+static void scan_octet(struct original_scan *l, char c)
 {
     bool was_cr = l->last == '\r';
 
@@ -63,7 +63,7 @@ static void look_at(struct look *l, char c)
 
 int dsn_look(struct dsn_original *r, const struct body *b, bool all)
 {
-    struct look l = { .scan = HEADER_SCAN_INIT };
+    struct original_scan l = { .scan = HEADER_SCAN_INIT };
     struct body_cursor c = { 0 };
     char piece[PIECE];
     ssize_t n = 1;
@@ -74,7 +74,7 @@ int dsn_look(struct dsn_original *r, const struct body *b, bool all)
         if (n < 0 && errno != EBADMSG)
             return -1;
         for (ssize_t i = 0; i < n; i++)
-            look_at(&l, piece[i]);
+            scan_octet(&l, piece[i]);
     }
     r->header_n = l.ended ? l.header_end : l.at;
     r->header_eight_bit = l.scan.eight_bit;

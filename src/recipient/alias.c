@@ -15,7 +15,7 @@ struct alias_file {
 };
 
 /* Where the parser is. */
-struct place {
+struct alias_reader {
     struct alias_file *f;
     const char *path;
     unsigned line;
@@ -25,7 +25,7 @@ struct place {
 
 /* --- names -------------------------------------------------------------- */
 
-static int bad(const struct place *at, struct err *e, const char *what)
+static int bad(const struct alias_reader *at, struct err *e, const char *what)
 {
     return err_set(e, ERR_USAGE, 0, "%s:%u: %s", at->path, at->line, what);
 }
@@ -35,14 +35,14 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\r';
 }
 
-static void skip_blanks(struct place *at)
+static void skip_blanks(struct alias_reader *at)
 {
     while (at->p < at->end && is_blank(*at->p))
         at->p++;
 }
 
 /* Take the quoted part that begins at p, without its quotes, to *to. */
-static int take_quoted(struct place *at, char **to, struct err *e)
+static int take_quoted(struct alias_reader *at, char **to, struct err *e)
 {
     for (at->p++; at->p < at->end && *at->p != '"'; at->p++) {
         if (*at->p == '\\' && at->p + 1 < at->end)
@@ -57,8 +57,8 @@ static int take_quoted(struct place *at, char **to, struct err *e)
 
 /* A name up to `stop`, a blank or the end of the line; unquoted in place.
  * *stopped tells what came after it: stop, or 0 for the end of the line. */
-static int take_name(struct place *at, char stop, char **name, char *stopped,
-                     struct err *e)
+static int take_name(struct alias_reader *at, char stop, char **name,
+                     char *stopped, struct err *e)
 {
     char *to = at->p;
 
@@ -113,7 +113,7 @@ static void put(struct alias_file *f, struct alias *a)
     map_add(&f->by_name, &a->link, map_hash_nocase(name.p, name.n));
 }
 
-static int add_alias(struct place *at, struct err *e)
+static int add_alias(struct alias_reader *at, struct err *e)
 {
     char *name, stopped;
 
@@ -151,7 +151,7 @@ static const char *why_refused(const char *name)
     return NULL;
 }
 
-static int add_target(struct place *at, struct err *e)
+static int add_target(struct alias_reader *at, struct err *e)
 {
     char *name, stopped;
     bool final = at->p < at->end && *at->p == '\\';
@@ -177,7 +177,7 @@ static int add_target(struct place *at, struct err *e)
     return 0;
 }
 
-static int has_target(const struct place *at, struct err *e)
+static int has_target(const struct alias_reader *at, struct err *e)
 {
     if (at->current == NULL || at->current->first != NULL)
         return 0;
@@ -185,7 +185,7 @@ static int has_target(const struct place *at, struct err *e)
                    at->current->line, at->current->name);
 }
 
-static int take_line(struct place *at, struct err *e)
+static int take_line(struct alias_reader *at, struct err *e)
 {
     bool goes_on = at->p < at->end && is_blank(*at->p);
 
@@ -202,7 +202,7 @@ static int take_line(struct place *at, struct err *e)
     return 0;
 }
 
-static int take_text(struct place *at, size_t n, struct err *e)
+static int take_text(struct alias_reader *at, size_t n, struct err *e)
 {
     char *stop = at->f->text + n;
     char *p = stop - span_after_bom((struct span){ at->f->text, n }).n;
@@ -221,7 +221,7 @@ static int take_text(struct place *at, size_t n, struct err *e)
 int alias_load(struct alias_file **fp, const char *path, struct err *e)
 {
     struct alias_file *f = calloc(1, sizeof *f);
-    struct place at = { .f = f, .path = path };
+    struct alias_reader at = { .f = f, .path = path };
     size_t n;
 
     if (f == NULL)

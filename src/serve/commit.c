@@ -56,9 +56,9 @@ void serve_commit_close(struct serve_commit **sp)
     if (s == NULL)
         return;
     while ((l = list_pop(&s->turn)) != NULL) {
-        struct serve_transaction *d =
+        struct serve_transaction *t =
             LIST_ENTRY(l, struct serve_transaction, link);
-        serve_transaction_free(&d);
+        serve_transaction_free(&t);
     }
     mailbox_batch_free(&s->boxes);
     spool_writer_close(&s->writer);
@@ -71,11 +71,11 @@ struct spool_writer *serve_commit_writer(struct serve_commit *s)
     return s->writer;
 }
 
-void serve_commit_submit(struct serve_commit *s, struct serve_transaction *d)
+void serve_commit_submit(struct serve_commit *s, struct serve_transaction *t)
 {
-    d->in_commit = true;
+    t->in_commit = true;
     s->waiting++;
-    list_push(&s->turn, &d->link);
+    list_push(&s->turn, &t->link);
 }
 
 unsigned serve_commit_waiting(const struct serve_commit *s)
@@ -83,122 +83,123 @@ unsigned serve_commit_waiting(const struct serve_commit *s)
     return s->waiting;
 }
 
-static void log_mailbox(const struct serve_transaction *d,
-                        const struct serve_local *t, const struct err *e)
+static void log_mailbox(const struct serve_transaction *t,
+                        const struct serve_local *local, const struct err *e)
 {
     char id[MSG_ID_TEXT];
 
-    msg_id_text(id, d->id);
-    LOG(LOG_WARN, "serve.mailbox", LS("id", id), LS("sid", d->sid),
-        LS("user", t->name), LS("error", e->text));
+    msg_id_text(id, t->id);
+    LOG(LOG_WARN, "serve.mailbox", LS("id", id), LS("sid", t->sid),
+        LS("user", local->name), LS("error", e->text));
 }
 
 /* Step 1 for the local copies of one message. */
-static void write_copies(struct serve_commit *s, struct serve_transaction *d)
+static void write_copies(struct serve_commit *s, struct serve_transaction *t)
 {
-    struct mailbox_message m = { .body = serve_transaction_body(d) };
+    struct mailbox_message m = { .body = serve_transaction_body(t) };
     char first[1024];
     struct err e;
 
-    m.reverse_path = spool_envelope_sender(&d->envelope, first, sizeof first);
-    for (struct list *l = d->locals.next; l != &d->locals; l = l->next) {
-        struct serve_local *t = LIST_ENTRY(l, struct serve_local, link);
-        m.user = t->name;
-        m.delivered_to =
-            (struct span){ serve_transaction_local_address(t), t->address_n };
-        t->copy = mailbox_add(s->boxes, &m, &e);
-        if (t->copy == NULL) {
-            t->failed = true;
-            log_mailbox(d, t, &e);
+    m.reverse_path = spool_envelope_sender(&t->envelope, first, sizeof first);
+    for (struct list *l = t->locals.next; l != &t->locals; l = l->next) {
+        struct serve_local *local = LIST_ENTRY(l, struct serve_local, link);
+        m.user = local->name;
+        m.delivered_to = (struct span){ serve_transaction_local_address(local),
+                                        local->address_n };
+        local->copy = mailbox_add(s->boxes, &m, &e);
+        if (local->copy == NULL) {
+            local->failed = true;
+            log_mailbox(t, local, &e);
         }
     }
 }
 
-static void note_failures(struct serve_transaction *d)
+static void note_failures(struct serve_transaction *t)
 {
     struct err e;
 
-    for (struct list *l = d->locals.next; l != &d->locals; l = l->next) {
-        struct serve_local *t = LIST_ENTRY(l, struct serve_local, link);
-        if (t->copy == NULL || mailbox_status(t->copy, &e) == 0)
+    for (struct list *l = t->locals.next; l != &t->locals; l = l->next) {
+        struct serve_local *local = LIST_ENTRY(l, struct serve_local, link);
+        if (local->copy == NULL || mailbox_status(local->copy, &e) == 0)
             continue;
-        t->failed = true;
-        t->copy = NULL;
-        log_mailbox(d, t, &e);
+        local->failed = true;
+        local->copy = NULL;
+        log_mailbox(t, local, &e);
     }
 }
 
-static unsigned count_failed(const struct serve_transaction *d)
+static unsigned count_failed(const struct serve_transaction *t)
 {
     unsigned n = 0;
 
-    for (struct list *l = d->locals.next; l != &d->locals; l = l->next)
+    for (struct list *l = t->locals.next; l != &t->locals; l = l->next)
         n += LIST_ENTRY(l, struct serve_local, link)->failed;
     return n;
 }
 
-static void log_copies(const struct serve_transaction *d, const char *id)
+static void log_copies(const struct serve_transaction *t, const char *id)
 {
-    for (struct list *l = d->locals.next; l != &d->locals; l = l->next) {
-        struct serve_local *t = LIST_ENTRY(l, struct serve_local, link);
-        if (!t->failed)
-            LOG(LOG_INFO, "serve.delivered", LS("id", id), LS("sid", d->sid),
-                LS("to", serve_transaction_local_address(t)),
-                LS("user", t->name));
+    for (struct list *l = t->locals.next; l != &t->locals; l = l->next) {
+        struct serve_local *local = LIST_ENTRY(l, struct serve_local, link);
+        if (!local->failed)
+            LOG(LOG_INFO, "serve.delivered", LS("id", id), LS("sid", t->sid),
+                LS("to", serve_transaction_local_address(local)),
+                LS("user", local->name));
     }
 }
 
 /* What the client is about to be told. */
-static void log_answer(const struct serve_transaction *d, enum commit_result r,
+static void log_answer(const struct serve_transaction *t, enum commit_result r,
                        const struct err *why)
 {
     char id[MSG_ID_TEXT], first[1024];
-    struct span path = spool_envelope_sender(&d->envelope, first, sizeof first);
+    struct span path = spool_envelope_sender(&t->envelope, first, sizeof first);
     char from[SMTP_PATH_MAX + 3];
 
     snprintf(from, sizeof from, "<%.*s>", (int)path.n, path.p);
-    msg_id_text(id, d->id);
+    msg_id_text(id, t->id);
     if (r == COMMIT_FAILED) {
-        LOG(LOG_WARN, "serve.unstored", LS("id", id), LS("sid", d->sid),
+        LOG(LOG_WARN, "serve.unstored", LS("id", id), LS("sid", t->sid),
             LS("error", why->text));
         return;
     }
-    LOG(LOG_INFO, "serve.accepted", LS("id", id), LS("sid", d->sid),
-        LS("from", from), LN("nrcpt", d->nrcpt), LN("local", d->nlocal),
-        LN("remote", d->nremote), LN("size", d->size));
-    log_copies(d, id);
+    LOG(LOG_INFO, "serve.accepted", LS("id", id), LS("sid", t->sid),
+        LS("from", from), LN("nrcpt", t->nrcpt), LN("local", t->nlocal),
+        LN("remote", t->nremote), LN("size", t->size));
+    log_copies(t, id);
 }
 
-static void answer(struct serve_commit *s, struct serve_transaction *d,
+static void answer(struct serve_commit *s, struct serve_transaction *t,
                    enum commit_result r, const struct err *why)
 {
-    list_remove(&d->link);
+    list_remove(&t->link);
     s->waiting--;
-    log_answer(d, r, why);
-    s->done(d, r, why);
-    serve_transaction_free(&d);
+    log_answer(t, r, why);
+    s->done(t, r, why);
+    serve_transaction_free(&t);
 }
 
 /* Before anything of this message is visible: it leaves no trace. */
-static void refuse(struct serve_commit *s, struct serve_transaction *d,
+static void refuse(struct serve_commit *s, struct serve_transaction *t,
                    const struct err *why)
 {
-    for (struct list *l = d->locals.next; l != &d->locals; l = l->next)
+    for (struct list *l = t->locals.next; l != &t->locals; l = l->next)
         mailbox_abort(LIST_ENTRY(l, struct serve_local, link)->copy);
-    answer(s, d, COMMIT_FAILED, why);
+    answer(s, t, COMMIT_FAILED, why);
 }
 
 static bool retry_envelope(struct serve_commit *s,
-                           const struct serve_transaction *d, struct retry *r)
+                           const struct serve_transaction *t, struct retry *r)
 {
     char first[1024];
-    struct span from = spool_envelope_sender(&d->envelope, first, sizeof first);
+    struct span from = spool_envelope_sender(&t->envelope, first, sizeof first);
     bool ok = spool_envelope_add(&r->envelope, s->blocks, SPOOL_F_SENDER, from);
 
-    for (struct list *l = d->locals.next; l != &d->locals && ok; l = l->next) {
-        struct serve_local *t = LIST_ENTRY(l, struct serve_local, link);
-        struct span to = { serve_transaction_local_address(t), t->address_n };
-        if (t->failed)
+    for (struct list *l = t->locals.next; l != &t->locals && ok; l = l->next) {
+        struct serve_local *local = LIST_ENTRY(l, struct serve_local, link);
+        struct span to = { serve_transaction_local_address(local),
+                           local->address_n };
+        if (local->failed)
             ok = spool_envelope_add(&r->envelope, s->blocks, SPOOL_F_RCPT, to);
     }
     return ok;
@@ -206,28 +207,28 @@ static bool retry_envelope(struct serve_commit *s,
 
 /* Queue a message of its own for the local recipients that failed; under the
  * same id, unless that one is in the queue for others. */
-static int add_retry(struct serve_commit *s, struct serve_transaction *d,
+static int add_retry(struct serve_commit *s, struct serve_transaction *t,
                      struct err *e)
 {
     struct retry *r = calloc(1, sizeof *r);
-    struct spool_submission m = { .id = d->id,
-                                  .arrival = d->arrival,
-                                  .nrcpt = count_failed(d),
-                                  .flags = d->flags };
-    struct body body = serve_transaction_body(d);
+    struct spool_submission m = { .id = t->id,
+                                  .arrival = t->arrival,
+                                  .nrcpt = count_failed(t),
+                                  .flags = t->flags };
+    struct body body = serve_transaction_body(t);
     char id[MSG_ID_TEXT], of[MSG_ID_TEXT];
 
     if (r == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory to queue for retry");
     list_push(&s->kept, &r->link);
     m.envelope = &r->envelope;
-    if (!retry_envelope(s, d, r))
+    if (!retry_envelope(s, t, r))
         return err_set(e, ERR_TEMP, 0, "no memory to queue for retry");
-    if ((d->nremote > 0 && spool_writer_new_id(s->writer, &m.id, e) != 0) ||
+    if ((t->nremote > 0 && spool_writer_new_id(s->writer, &m.id, e) != 0) ||
         spool_submit(s->writer, &m, &body, e) != 0)
         return -1;
     msg_id_text(id, m.id);
-    msg_id_text(of, d->id);
+    msg_id_text(of, t->id);
     LOG(LOG_INFO, "serve.retry", LS("id", id), LS("of", of),
         LN("nrcpt", m.nrcpt));
     return 0;
@@ -244,23 +245,23 @@ static void forget_retries(struct serve_commit *s)
     }
 }
 
-static int add_record(struct serve_commit *s, struct serve_transaction *d,
+static int add_record(struct serve_commit *s, struct serve_transaction *t,
                       struct err *e)
 {
-    struct spool_submission m = { .id = d->id,
-                                  .arrival = d->arrival,
-                                  .nrcpt = d->nremote,
-                                  .flags = d->flags,
-                                  .envelope = &d->envelope };
-    struct body body = serve_transaction_body(d);
+    struct spool_submission m = { .id = t->id,
+                                  .arrival = t->arrival,
+                                  .nrcpt = t->nremote,
+                                  .flags = t->flags,
+                                  .envelope = &t->envelope };
+    struct body body = serve_transaction_body(t);
 
-    if (d->nremote == 0)
+    if (t->nremote == 0)
         return 0;
-    if (d->large != NULL && d->nlocal > 0 &&
-        serve_transaction_keep_body(d) != 0)
+    if (t->large != NULL && t->nlocal > 0 &&
+        serve_transaction_keep_body(t) != 0)
         return err_set(e, ERR_TEMP, errno, "keep the body at hand");
-    if (d->large != NULL)
-        return spool_large_finish(s->writer, &d->large, NULL, e);
+    if (t->large != NULL)
+        return spool_large_finish(s->writer, &t->large, NULL, e);
     return spool_submit(s->writer, &m, &body, e);
 }
 
@@ -274,14 +275,14 @@ static void prepare(struct serve_commit *s)
         write_copies(s, LIST_ENTRY(l, struct serve_transaction, link));
     mailbox_sync(s->boxes);
     for (l = s->turn.next; l != &s->turn; l = next) {
-        struct serve_transaction *d =
+        struct serve_transaction *t =
             LIST_ENTRY(l, struct serve_transaction, link);
         next = l->next;
-        note_failures(d);
-        if (d->nremote == 0 && count_failed(d) == d->nlocal)
-            refuse(s, d, &e);
-        else if (add_record(s, d, &e) != 0)
-            refuse(s, d, &e);
+        note_failures(t);
+        if (t->nremote == 0 && count_failed(t) == t->nlocal)
+            refuse(s, t, &e);
+        else if (add_record(s, t, &e) != 0)
+            refuse(s, t, &e);
     }
 }
 
@@ -294,11 +295,11 @@ static void commit_records(struct serve_commit *s)
         return;
     log_err(LOG_ERROR, "serve.spool", &e);
     for (l = s->turn.next; l != &s->turn; l = next) {
-        struct serve_transaction *d =
+        struct serve_transaction *t =
             LIST_ENTRY(l, struct serve_transaction, link);
         next = l->next;
-        if (d->nremote > 0)
-            refuse(s, d, &e);
+        if (t->nremote > 0)
+            refuse(s, t, &e);
     }
 }
 
@@ -312,24 +313,24 @@ static void rescue_failed(struct serve_commit *s)
     struct list *l, *next;
 
     for (l = s->turn.next; l != &s->turn; l = next) {
-        struct serve_transaction *d =
+        struct serve_transaction *t =
             LIST_ENTRY(l, struct serve_transaction, link);
         next = l->next;
-        note_failures(d);
-        if (count_failed(d) == 0)
+        note_failures(t);
+        if (count_failed(t) == 0)
             continue;
         added = true;
-        if (add_retry(s, d, &e) != 0)
-            answer(s, d, COMMIT_FAILED, &e);
+        if (add_retry(s, t, &e) != 0)
+            answer(s, t, COMMIT_FAILED, &e);
     }
     bool failed = added && spool_writer_commit(s->writer, &e) != 0;
     forget_retries(s);
     for (l = s->turn.next; failed && l != &s->turn; l = next) {
-        struct serve_transaction *d =
+        struct serve_transaction *t =
             LIST_ENTRY(l, struct serve_transaction, link);
         next = l->next;
-        if (count_failed(d) > 0)
-            answer(s, d, COMMIT_FAILED, &e);
+        if (count_failed(t) > 0)
+            answer(s, t, COMMIT_FAILED, &e);
     }
 }
 
@@ -342,10 +343,10 @@ void serve_commit_run(struct serve_commit *s)
     mailbox_publish(s->boxes);
     rescue_failed(s);
     while ((l = s->turn.next) != &s->turn) {
-        struct serve_transaction *d =
+        struct serve_transaction *t =
             LIST_ENTRY(l, struct serve_transaction, link);
-        bool queued = d->nremote > 0 || count_failed(d) > 0;
-        answer(s, d, queued ? COMMIT_QUEUED : COMMIT_DELIVERED, NULL);
+        bool queued = t->nremote > 0 || count_failed(t) > 0;
+        answer(s, t, queued ? COMMIT_QUEUED : COMMIT_DELIVERED, NULL);
     }
     mailbox_reset(s->boxes);
 }

@@ -64,7 +64,7 @@ static void become_worker(struct master *m, unsigned i, int line)
     close(m->line_io.fd);
     loop_free(&m->loop);
     title_set("worker %u", i + 1);
-    worker_main(&m->shared, m->first_row + i, line);
+    serve_worker_main(&m->shared, m->first_row + i, line);
 }
 
 static void start_worker(struct master *m, unsigned i)
@@ -267,9 +267,9 @@ static void run(struct master *m)
         addr_port_text(at, &m->shared.conf->serve.listen.item[i].addr);
         LOG(LOG_INFO, "serve.listen", LS("address", at));
     }
-    if (worker_room(&m->shared) < m->shared.conf->serve.max_clients)
+    if (serve_worker_room(&m->shared) < m->shared.conf->serve.max_clients)
         LOG(LOG_WARN, "serve.limits",
-            LN("max_clients", worker_room(&m->shared)),
+            LN("max_clients", serve_worker_room(&m->shared)),
             LN("descriptors", m->shared.descriptors));
     while (!is_over(m)) {
         long next = start_missing(m);

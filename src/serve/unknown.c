@@ -7,14 +7,14 @@
 
 enum { SETS = 1024, WAYS = 4, WINDOW_MS = 10 * 60 * 1000 };
 
-struct entry {
+struct unknown_entry {
     volatile uint64_t until; /* ms, monotonic; passed: the entry is free */
     volatile uint32_t tag;   /* the rest of the hash */
     volatile uint32_t count;
 };
 
 struct unknown_table {
-    struct entry entry[SETS][WAYS];
+    struct unknown_entry entry[SETS][WAYS];
 };
 
 int unknown_new(struct unknown_table **out, struct err *e)
@@ -39,11 +39,12 @@ void unknown_free(struct unknown_table **t)
 }
 
 /* That of the client; else a free one, else that with the fewest. */
-static struct entry *find(struct entry *set, uint32_t tag, uint64_t now)
+static struct unknown_entry *find(struct unknown_entry *set, uint32_t tag,
+                                  uint64_t now)
 {
-    struct entry *best = set;
+    struct unknown_entry *best = set;
 
-    for (struct entry *x = set; x < set + WAYS; x++) {
+    for (struct unknown_entry *x = set; x < set + WAYS; x++) {
         if (x->until > now && x->tag == tag)
             return x;
         if (best->until > now && (x->until <= now || x->count < best->count))
@@ -59,7 +60,7 @@ unsigned unknown_count(struct unknown_table *t, const struct addr *client,
                        uint64_t now_ms)
 {
     uint64_t hash = addr_hash_net(client);
-    struct entry *x =
+    struct unknown_entry *x =
         find(t->entry[hash % SETS], (uint32_t)(hash >> 32), now_ms);
 
     return ++x->count;

@@ -32,7 +32,7 @@ enum {
     OWN_FDS = 64           /* for the spool, mailboxes, DNS, the log */
 };
 
-bool worker_trusts(const struct worker *w, const struct addr *peer)
+bool serve_worker_trusts(const struct serve_worker *w, const struct addr *peer)
 {
     const struct conf_networks *l = &w->conf->serve.relay_networks;
 
@@ -43,7 +43,7 @@ bool worker_trusts(const struct worker *w, const struct addr *peer)
 }
 
 /* With very few descriptors the clients get half of them. */
-unsigned worker_room(const struct serve_shared *shared)
+unsigned serve_worker_room(const struct serve_shared *shared)
 {
     unsigned max = (unsigned)shared->conf->serve.max_clients;
     unsigned fds = shared->descriptors;
@@ -54,7 +54,7 @@ unsigned worker_room(const struct serve_shared *shared)
 
 /* --- accepting ------------------------------------------------------- */
 
-static void listen_to_all(struct worker *w, bool on)
+static void listen_to_all(struct serve_worker *w, bool on)
 {
     struct err e;
 
@@ -67,7 +67,8 @@ static void listen_to_all(struct worker *w, bool on)
             log_err(LOG_ERROR, "serve.listen", &e);
 }
 
-static void start_session(struct worker *w, int fd, const struct addr *peer)
+static void start_session(struct serve_worker *w, int fd,
+                          const struct addr *peer)
 {
     struct serve_session *s = serve_session_new(&w->sessions_env, peer);
     struct err e;
@@ -89,14 +90,15 @@ static void start_session(struct worker *w, int fd, const struct addr *peer)
 
 /* A worker is full for others a little earlier than for relay networks, whose
  * mail must get out while strangers come in crowds. */
-static unsigned open_room(const struct worker *w)
+static unsigned open_room(const struct serve_worker *w)
 {
-    unsigned room = worker_room(w->shared);
+    unsigned room = serve_worker_room(w->shared);
 
     return room - room / RELAY_SHARE;
 }
 
-static void refuse_full(const struct worker *w, int fd, const char *client)
+static void refuse_full(const struct serve_worker *w, int fd,
+                        const char *client)
 {
     LOG(LOG_WARN, "serve.overload", LS("client", client),
         LN("clients", w->nsessions), LS("error", "too many clients"));
@@ -112,15 +114,15 @@ static void refuse_more(int fd, const char *client)
     serve_reply_close(fd, REPLY_TOO_MANY_OF_CLIENT);
 }
 
-static void take_client(struct worker *w, int fd, const struct addr *peer)
+static void take_client(struct serve_worker *w, int fd, const struct addr *peer)
 {
     unsigned long long max =
         (unsigned long long)w->conf->serve.max_clients_per_ip;
-    bool trusted = worker_trusts(w, peer);
+    bool trusted = serve_worker_trusts(w, peer);
     char client[ADDR_TEXT];
 
     addr_text(client, peer);
-    if (w->nsessions >= (trusted ? worker_room(w->shared) : open_room(w)))
+    if (w->nsessions >= (trusted ? serve_worker_room(w->shared) : open_room(w)))
         refuse_full(w, fd, client);
     else if (!trusted && clients_of(w->shared->clients, peer) >= max)
         refuse_more(fd, client);
@@ -132,9 +134,9 @@ static void take_client(struct worker *w, int fd, const struct addr *peer)
  * another is not, leave the connection in the backlog.  When all are full, or
  * when it stays there for BACKLOG_POLLS polls because the workers with room are
  * stuck, accept and reject it. */
-static bool leave_to_others(struct worker *w)
+static bool leave_to_others(struct serve_worker *w)
 {
-    unsigned room = worker_room(w->shared), open = open_room(w);
+    unsigned room = serve_worker_room(w->shared), open = open_room(w);
     unsigned max = w->nsessions >= room ? room : open;
     uint64_t now = loop_now(w->loop);
 
@@ -148,7 +150,7 @@ static bool leave_to_others(struct worker *w)
 
 /* Out of descriptors: stop accepting for a moment.  Logged once, however long
  * it lasts. */
-static void be_starved(struct worker *w)
+static void be_starved(struct serve_worker *w)
 {
     if (!w->starved)
         LOG(LOG_ERROR, "serve.overload",
@@ -160,7 +162,7 @@ static void be_starved(struct worker *w)
 
 static void on_client(struct loop_io *io, unsigned ready)
 {
-    struct worker *w = LOOP_ENTRY(io, struct listener, io)->worker;
+    struct serve_worker *w = LOOP_ENTRY(io, struct listener, io)->worker;
     struct addr peer;
 
     (void)ready;
@@ -187,7 +189,7 @@ static void on_client(struct loop_io *io, unsigned ready)
 
 static void on_accept_again(struct loop_timer *t)
 {
-    struct worker *w = LOOP_ENTRY(t, struct worker, accept_again);
+    struct serve_worker *w = LOOP_ENTRY(t, struct serve_worker, accept_again);
 
     if (!w->retired)
         listen_to_all(w, true);
@@ -197,7 +199,7 @@ static void on_accept_again(struct loop_timer *t)
 
 static bool take_memory(struct pool_bound *b, size_t bytes)
 {
-    struct worker *w = LIST_ENTRY(b, struct worker, bodies_bound);
+    struct serve_worker *w = LIST_ENTRY(b, struct serve_worker, bodies_bound);
 
     if (!clients_take_memory(w->shared->clients, w->row, bytes,
                              (size_t)w->conf->serve.body_memory))
@@ -209,20 +211,20 @@ static bool take_memory(struct pool_bound *b, size_t bytes)
 
 static void give_memory(struct pool_bound *b, size_t bytes)
 {
-    struct worker *w = LIST_ENTRY(b, struct worker, bodies_bound);
+    struct serve_worker *w = LIST_ENTRY(b, struct serve_worker, bodies_bound);
 
     clients_give_memory(w->shared->clients, w->row, bytes);
 }
 
 static void on_trim(struct loop_timer *t)
 {
-    struct worker *w = LOOP_ENTRY(t, struct worker, trim);
+    struct serve_worker *w = LOOP_ENTRY(t, struct serve_worker, trim);
 
     if (pool_trim(w->bodies))
         loop_timer_set(w->loop, &w->trim, TRIM_MS);
 }
 
-static int open_bodies(struct worker *w, struct err *e)
+static int open_bodies(struct serve_worker *w, struct err *e)
 {
     w->trim.fn = on_trim;
     w->bodies_bound = (struct pool_bound){ take_memory, give_memory };
@@ -234,7 +236,7 @@ static int open_bodies(struct worker *w, struct err *e)
 
 /* Closes the descriptors too: while one is open, a client that connects when
  * all is over waits in the backlog instead of being refused. */
-static void stop_listening(struct worker *w)
+static void stop_listening(struct serve_worker *w)
 {
     if (w->retired)
         return;
@@ -249,7 +251,7 @@ static void stop_listening(struct worker *w)
  * worker from accepting.  SIGTERM: finish the transactions in hand. */
 static void on_stop(struct loop_io *io, unsigned ready)
 {
-    struct worker *w = LOOP_ENTRY(io, struct worker, signal_io);
+    struct serve_worker *w = LOOP_ENTRY(io, struct serve_worker, signal_io);
     struct list *l, *next;
 
     (void)ready;
@@ -266,7 +268,7 @@ static void on_stop(struct loop_io *io, unsigned ready)
     }
 }
 
-static void bury_dead(struct worker *w)
+static void bury_dead(struct serve_worker *w)
 {
     struct list *l;
 
@@ -276,7 +278,7 @@ static void bury_dead(struct worker *w)
     }
 }
 
-static bool has_open_session(const struct worker *w)
+static bool has_open_session(const struct serve_worker *w)
 {
     for (struct list *l = w->sessions.next; l != &w->sessions; l = l->next)
         if (!serve_session_is_over(serve_session_of_link(l)))
@@ -286,7 +288,8 @@ static bool has_open_session(const struct worker *w)
 
 /* Stopping takes as long as transactions do; then a moment for clients to
  * read their answers.  stop_by: 0 at first. */
-static bool time_to_go(const struct worker *w, uint64_t *stop_by, bool *silent)
+static bool time_to_go(const struct serve_worker *w, uint64_t *stop_by,
+                       bool *silent)
 {
     uint64_t now = loop_now(w->loop);
 
@@ -308,7 +311,7 @@ static bool time_to_go(const struct worker *w, uint64_t *stop_by, bool *silent)
  * transaction is open, the sync is done at once.  Among slow clients the wait
  * would only delay the fast ones, so it is left out after FRUITLESS commits
  * that gained nothing by it. */
-static bool gather_more(struct worker *w)
+static bool gather_more(struct serve_worker *w)
 {
     unsigned n = serve_commit_waiting(w->commit);
 
@@ -330,7 +333,7 @@ static bool gather_more(struct worker *w)
 
 /* Flush replies that do not depend on this commit first, so that those clients
  * go on sending while this process waits in fdatasync(). */
-static void commit(struct worker *w)
+static void commit(struct serve_worker *w)
 {
     if (serve_commit_waiting(w->commit) == 0)
         return;
@@ -342,14 +345,14 @@ static void commit(struct worker *w)
     (void)log_flush_wait();
 }
 
-static int wait_ms(const struct worker *w)
+static int wait_ms(const struct serve_worker *w)
 {
     if (w->gathered > 0)
         return w->fruitless < FRUITLESS ? GATHER_MS : 0;
     return w->stopping ? 100 : -1;
 }
 
-static void serve(struct worker *w)
+static void serve(struct serve_worker *w)
 {
     uint64_t stop_by = 0;
     bool silent = false;
@@ -376,7 +379,7 @@ static void serve(struct worker *w)
 
 /* --- set-up ---------------------------------------------------------- */
 
-static int open_parts(struct worker *w, struct err *e)
+static int open_parts(struct serve_worker *w, struct err *e)
 {
     size_t clients = (size_t)w->conf->serve.max_clients;
 
@@ -385,13 +388,13 @@ static int open_parts(struct worker *w, struct err *e)
         open_bodies(w, e) != 0 ||
         dns_open_conf(&w->dns, w->loop, w->conf, e) != 0 ||
         local_open(&w->local, &w->conf->local, e) != 0 ||
-        serve_commit_open(&w->commit, w->conf, w->env.blocks, worker_committed,
-                          e) != 0)
+        serve_commit_open(&w->commit, w->conf, w->env.blocks,
+                          serve_worker_committed, e) != 0)
         return -1;
-    return worker_open_env(w, e);
+    return serve_worker_open_env(w, e);
 }
 
-static int open_signals(struct worker *w, struct err *e)
+static int open_signals(struct serve_worker *w, struct err *e)
 {
     static const int ours[] = { SIGTERM, SIGUSR2 };
 
@@ -407,7 +410,7 @@ static int open_signals(struct worker *w, struct err *e)
 
 /* Other aliases, users or name servers.  The supervisor has checked them: a
  * failure is one of memory, and the tables that are there go on. */
-static void renew_tables(struct worker *w)
+static void renew_tables(struct serve_worker *w)
 {
     struct local *local = NULL;
     struct err e;
@@ -424,7 +427,7 @@ static void renew_tables(struct worker *w)
 
 static void on_line(struct loop_io *io, unsigned ready)
 {
-    struct worker *w = LOOP_ENTRY(io, struct worker, line_io);
+    struct serve_worker *w = LOOP_ENTRY(io, struct serve_worker, line_io);
     char message[LINE_MAX_TEXT];
     bool renew = false;
     int fd, rc;
@@ -442,7 +445,7 @@ static void on_line(struct loop_io *io, unsigned ready)
         (void)loop_watch(w->loop, io, 0, NULL);
 }
 
-static int worker_open(struct worker *w, struct err *e)
+static int serve_worker_open(struct serve_worker *w, struct err *e)
 {
     if (open_parts(w, e) != 0 || open_signals(w, e) != 0)
         return -1;
@@ -459,9 +462,9 @@ static int worker_open(struct worker *w, struct err *e)
     return 0;
 }
 
-int worker_check(const struct conf *c, struct err *e)
+int serve_worker_check(const struct conf *c, struct err *e)
 {
-    struct worker *w = calloc(1, sizeof *w);
+    struct serve_worker *w = calloc(1, sizeof *w);
 
     if (w == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory");
@@ -478,7 +481,7 @@ int worker_check(const struct conf *c, struct err *e)
     return rc;
 }
 
-static void worker_close(struct worker *w)
+static void serve_worker_close(struct serve_worker *w)
 {
     struct list *l;
 
@@ -496,9 +499,10 @@ static void worker_close(struct worker *w)
     serve_env_close(&w->sessions_env);
 }
 
-void worker_main(const struct serve_shared *shared, unsigned row, int line)
+void serve_worker_main(const struct serve_shared *shared, unsigned row,
+                       int line)
 {
-    struct worker *w = calloc(1, sizeof *w);
+    struct serve_worker *w = calloc(1, sizeof *w);
     struct err e = { ERR_TEMP, 0, "no memory" };
     int status = EX_TEMPFAIL;
 
@@ -510,11 +514,11 @@ void worker_main(const struct serve_shared *shared, unsigned row, int line)
     w->line_io.fd = line;
     list_init(&w->sessions);
     list_init(&w->dead);
-    if (worker_open(w, &e) == 0) {
+    if (serve_worker_open(w, &e) == 0) {
         serve(w);
         status = EX_OK;
     }
-    worker_close(w);
+    serve_worker_close(w);
 out:
     if (status != EX_OK)
         log_err(LOG_ERROR, "serve.worker", &e);

@@ -6,12 +6,12 @@
 
 static bool is_trusted(void *ctx, const struct addr *peer)
 {
-    return worker_trusts(ctx, peer);
+    return serve_worker_trusts(ctx, peer);
 }
 
 static bool has_domain(void *ctx, struct span domain)
 {
-    const struct worker *w = ctx;
+    const struct serve_worker *w = ctx;
 
     return local_has_domain(w->local, domain);
 }
@@ -19,7 +19,7 @@ static bool has_domain(void *ctx, struct span domain)
 static enum local_verdict resolve(void *ctx, struct serve_session *s,
                                   const struct serve_lookup *l)
 {
-    const struct worker *w = ctx;
+    const struct serve_worker *w = ctx;
 
     (void)s; /* the answer never comes later */
     return local_resolve(w->local, l->local, l->domain, l->fn, l->ctx);
@@ -27,35 +27,35 @@ static enum local_verdict resolve(void *ctx, struct serve_session *s,
 
 static unsigned count_unknown(void *ctx, const struct addr *peer)
 {
-    struct worker *w = ctx;
+    struct serve_worker *w = ctx;
 
     return unknown_count(w->shared->unknown, peer, clock_mono_ms());
 }
 
 static int new_id(void *ctx, struct msg_id *id, struct err *e)
 {
-    struct worker *w = ctx;
+    struct serve_worker *w = ctx;
 
     return spool_writer_new_id(w->sessions_env.writer, id, e);
 }
 
 static int has_room(void *ctx, uint64_t size, struct err *e)
 {
-    struct worker *w = ctx;
+    struct serve_worker *w = ctx;
 
     return spool_space_has(w->sessions_env.writer, size, e);
 }
 
 static void submit(void *ctx, struct serve_transaction *t)
 {
-    struct worker *w = ctx;
+    struct serve_worker *w = ctx;
 
     serve_commit_submit(w->commit, t);
 }
 
 static void ended(void *ctx, struct serve_session *s)
 {
-    struct worker *w = ctx;
+    struct serve_worker *w = ctx;
 
     clients_remove(w->shared->clients, w->row, serve_session_peer(s));
     w->nsessions--;
@@ -63,8 +63,8 @@ static void ended(void *ctx, struct serve_session *s)
     list_push(&w->dead, serve_session_link(s));
 }
 
-void worker_committed(struct serve_transaction *t, enum commit_result r,
-                      const struct err *why)
+void serve_worker_committed(struct serve_transaction *t, enum commit_result r,
+                            const struct err *why)
 {
     serve_transaction_settle(t, r == COMMIT_QUEUED      ? RECIPIENT_QUEUED
                                 : r == COMMIT_DELIVERED ? RECIPIENT_DELIVERED
@@ -72,7 +72,7 @@ void worker_committed(struct serve_transaction *t, enum commit_result r,
     serve_session_committed(t, r == COMMIT_FAILED && err_is_full(why));
 }
 
-int worker_open_env(struct worker *w, struct err *e)
+int serve_worker_open_env(struct serve_worker *w, struct err *e)
 {
     w->sessions_env = (struct serve_env){
         .conf = w->conf,

@@ -13,26 +13,13 @@ enum {
     AFTER_NUL /* nothing but NULs since the line began */
 };
 
-static void count_line(struct smtp_dot_decoder *d, size_t n)
-{
-    size_t line = d->line + n;
-
-    d->line = line > 0xffff ? 0xffff : (unsigned short)line;
-    if (line > 998)
-        d->long_line = true;
-}
-
 /* A CR that no LF follows. */
 static char *bare_cr(struct smtp_dot_decoder *d, char *to)
 {
     d->bare_cr = true;
     *to++ = '\r';
-    if (!d->normalize) {
-        count_line(d, 1);
-        return to;
-    }
-    *to++ = '\n';
-    d->line = 0;
+    if (d->normalize)
+        *to++ = '\n';
     return to;
 }
 
@@ -42,7 +29,6 @@ static char *bare_lf(struct smtp_dot_decoder *d, char *to)
     if (d->normalize)
         *to++ = '\r';
     *to++ = '\n';
-    d->line = 0;
     return to;
 }
 
@@ -92,7 +78,6 @@ static char *special(struct smtp_dot_decoder *d, char c, char *to)
             *to++ = '\r';
             *to++ = '\n';
             d->state = LINE_START;
-            d->line = 0;
             return to;
         }
         to = bare_cr(d, to);
@@ -123,10 +108,8 @@ static char *special(struct smtp_dot_decoder *d, char c, char *to)
     d->state = behind(d, c);
     if (c == '\n')
         return bare_lf(d, to);
-    if (c != '\r') {
+    if (c != '\r')
         *to++ = c;
-        count_line(d, 1);
-    }
     return to;
 }
 
@@ -139,7 +122,6 @@ static size_t plain_length(struct smtp_dot_decoder *d, const char *in, size_t n,
 
     while (i < n && is_ordinary(d, in[i])) {
         size_t run = run_length(in + i, in + n, lf);
-        count_line(d, run);
         i += run;
         if (run > 0)
             d->state = IN_LINE;
@@ -147,7 +129,6 @@ static size_t plain_length(struct smtp_dot_decoder *d, const char *in, size_t n,
             break;
         i += 2;
         d->state = LINE_START;
-        d->line = 0;
     }
     return i;
 }

@@ -37,7 +37,7 @@ static void same(const struct result *a, const struct result *b)
     MUST(a->n == b->n && memcmp(a->out, b->out, a->n) == 0);
     MUST(a->used == b->used && a->d.ended == b->d.ended);
     MUST(a->d.bare_cr == b->d.bare_cr && a->d.bare_lf == b->d.bare_lf);
-    MUST(a->d.long_line == b->d.long_line && a->d.state == b->d.state);
+    MUST(a->d.state == b->d.state);
 }
 
 /* Ended, if and only if CRLF.CRLF stands there, and nowhere before. */

@@ -20,7 +20,7 @@ enum { ROOM = 512 };
 struct result {
     char out[2 * ROOM + 2];
     size_t n, used;
-    bool ended, bare_cr, bare_lf, long_line;
+    bool ended, bare_cr, bare_lf;
 };
 
 /* Decode with cuts behind the octets whose bit is set. */
@@ -49,7 +49,6 @@ static struct result decode_cut(const char *in, size_t n, bool normalize,
     r.ended = d.ended;
     r.bare_cr = d.bare_cr;
     r.bare_lf = d.bare_lf;
-    r.long_line = d.long_line;
     return r;
 }
 
@@ -307,45 +306,6 @@ START_TEST(nul_before_dot)
 }
 END_TEST
 
-static const struct {
-    const char *name;
-    size_t run;
-    const char *before, *after;
-    bool normalize, is_long;
-} lengths[] = {
-    { "longest line", 998, "", "\r\n", false, false },
-    { "one more", 999, "", "\r\n", false, true },
-    { "stuffing is not counted", 998, ".", "\r\n", false, false },
-    { "second line", 999, "a\r\n", "\r\n", false, true },
-    { "two lines make none", 600, "0123456789\r\n", "\r\n", false, false },
-    { "no end yet", 999, "", "", false, true },
-    { "beyond what the counter holds", 140000, "", "\r\n", false, true },
-    { "normalized LF ends a line", 997, "xx\n", "\nxx\r\n", true, false },
-    { "normalized CR ends a line", 997, "xx\r", "\rxx\r\n", true, false },
-    { "bare CR does not end a line", 997, "xx\r", "", false, true },
-};
-
-START_TEST(long_lines)
-{
-    static char in[150000], out[2 * sizeof in + 2];
-
-    for (size_t piece = 1; piece <= sizeof in; piece = piece * 7 + 1) {
-        struct smtp_dot_decoder d = SMTP_DOT_DECODER_INIT;
-        size_t before = strlen(lengths[_i].before), run = lengths[_i].run;
-        size_t n = before + run + strlen(lengths[_i].after), used;
-        memcpy(in, lengths[_i].before, before);
-        memset(in + before, 'x', run);
-        memcpy(in + before + run, lengths[_i].after, n - before - run);
-        d.normalize = lengths[_i].normalize;
-        for (size_t at = 0; at < n; at += used)
-            smtp_dot_decode(&d, in + at, n - at < piece ? n - at : piece, &used,
-                            out);
-        ck_assert_msg(d.long_line == lengths[_i].is_long, "%s in pieces of %zu",
-                      lengths[_i].name, piece);
-    }
-}
-END_TEST
-
 /* --- encoder ----------------------------------------------------------- */
 
 static size_t encode_cut(const char *in, size_t n, unsigned cuts, char *out)
@@ -431,7 +391,6 @@ Suite *smtp_dot_suite(void)
     tcase_add_test(t, pipelined_command_is_left);
     tcase_add_loop_test(t, few_pieces, 0, sizeof floods / sizeof floods[0]);
     tcase_add_loop_test(t, nul_before_dot, 0, sizeof nuls / sizeof nuls[0]);
-    tcase_add_loop_test(t, long_lines, 0, sizeof lengths / sizeof lengths[0]);
     tcase_add_loop_test(t, encoder, 0, sizeof encoded / sizeof encoded[0]);
     tcase_add_loop_test(t, round_trip, 0, 9);
     suite_add_tcase(s, t);
