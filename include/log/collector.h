@@ -39,9 +39,6 @@ int log_collect(const struct log_collect *o, struct err *e);
 int log_hand_over(int line, const struct log_collect *o, enum log_level level,
                   enum log_format format, struct err *e);
 
-/* Is a collector running for this directory? */
-bool log_collector_alive(const char *queue_dir);
-
 /* Print lines of a log file to stdout; id and sid filter when not NULL;
  * follow waits for more until interrupted. */
 int log_show(const char *file, const char *id, const char *sid, bool follow,

@@ -50,9 +50,6 @@ int msgqueue_attach(struct msgqueue *q, const char *queue_dir,
                     enum log_role role, struct err *e);
 void msgqueue_detach(struct msgqueue *q);
 
-/* run/name in the queue directory, opened for locking; -1 with *e. */
-int log_run_open(const char *queue_dir, const char *name, struct err *e);
-
 /* May a process with our ids trust an IPC object of that owner and mode? */
 struct ipc_perm;
 bool msgqueue_ipc_ours(const struct ipc_perm *p, uid_t dir_owner);

@@ -8,6 +8,7 @@
 #include "cli/supervise.h"
 #include "log/collector.h"
 #include "log/log.h"
+#include "log/run.h"
 #include "serve/master.h"
 
 #include <errno.h>

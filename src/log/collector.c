@@ -8,6 +8,7 @@
 #include "base/signals.h"
 #include "log/format.h"
 #include "log/logfile.h"
+#include "log/run.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -499,15 +500,4 @@ int log_collect(const struct log_collect *o, struct err *e)
         close(c->lock_fd);
     free(c);
     return rc;
-}
-
-bool log_collector_alive(const char *queue_dir)
-{
-    int fd = log_run_open(queue_dir, "log.lock", NULL);
-
-    if (fd < 0)
-        return false;
-    bool alive = fs_lock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    close(fd);
-    return alive;
 }

@@ -1,9 +1,10 @@
 /* log.c - the events of this process, on their way to the collector. */
+#include "log/log.h"
 #include "base/clock.h"
 #include "base/os.h"
-#include "log/collector.h"
 #include "log/format.h"
 #include "log/msgqueue.h"
+#include "log/run.h"
 
 #include <errno.h>
 #include <limits.h>

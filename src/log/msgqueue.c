@@ -3,7 +3,7 @@
 
 #include "base/fs.h"
 #include "base/os.h"
-#include "base/rundir.h"
+#include "log/run.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,41 +28,19 @@ enum {
 enum attach_result { FOUND, NEED_NEW_KEY, BEING_REMOVED, STRANGERS, FAILED };
 
 /* The directory run/, and what we know about it. */
-struct key_file {
+struct key_place {
     const char *queue_dir;
     struct rundir run;
     struct stat st;
     unsigned long long ipc_namespace;
 };
 
-static int open_run(struct rundir *run, const char *queue_dir, struct err *e)
-{
-    struct rundir top;
-
-    if (rundir_open(&top, queue_dir, e) != 0)
-        return -1;
-    int rc = rundir_below(run, &top, "run", e);
-    rundir_close(&top);
-    return rc;
-}
-
-int log_run_open(const char *queue_dir, const char *name, struct err *e)
-{
-    struct rundir run;
-
-    if (open_run(&run, queue_dir, e) != 0)
-        return -1;
-    int fd = rundir_file(&run, name, e);
-    rundir_close(&run);
-    return fd;
-}
-
-static int look_at(struct key_file *p, const char *queue_dir, struct err *e)
+static int open_place(struct key_place *p, const char *queue_dir, struct err *e)
 {
     struct stat ns;
 
     p->queue_dir = queue_dir;
-    if (open_run(&p->run, queue_dir, e) != 0)
+    if (log_rundir_open(&p->run, queue_dir, e) != 0)
         return -1;
     if (fstat(p->run.fd, &p->st) != 0)
         return err_set(e, ERR_TEMP, errno, "stat %s", p->run.path);
@@ -78,7 +56,7 @@ static int look_at(struct key_file *p, const char *queue_dir, struct err *e)
 
 /* 1; 0: there is none, or no valid one; -1 with *e: it cannot be read now, and
  * others may be using it. */
-static int read_key(const struct key_file *p, key_t *key,
+static int read_key(const struct key_place *p, key_t *key,
                     unsigned long long *ipc_namespace, struct err *e)
 {
     char text[KEY_TEXT_MAX] = "";
@@ -101,7 +79,7 @@ static int read_key(const struct key_file *p, key_t *key,
 }
 
 /* Whole or not at all: a starter killed here must not leave half of a key. */
-static int replace_key(const struct key_file *p, const char *text, size_t n,
+static int replace_key(const struct key_place *p, const char *text, size_t n,
                        struct err *e)
 {
     int fd = rundir_file(&p->run, "log.key.new", e), rc = 0;
@@ -119,7 +97,7 @@ static int replace_key(const struct key_file *p, const char *text, size_t n,
 /* On a full disk a container must find its way from one life to the next:
  * the old file has its block.  What a longer text leaves behind the line end
  * is not read. */
-static int overwrite_key(const struct key_file *p, const char *text, size_t n,
+static int overwrite_key(const struct key_place *p, const char *text, size_t n,
                          struct err *e)
 {
     int fd = rundir_file(&p->run, "log.key", e), rc = 0;
@@ -133,7 +111,7 @@ static int overwrite_key(const struct key_file *p, const char *text, size_t n,
 }
 
 /* Under the lock: no reader ever sees half of a key. */
-static int write_key(const struct key_file *p, key_t key, struct err *e)
+static int write_key(const struct key_place *p, key_t key, struct err *e)
 {
     char text[KEY_TEXT_MAX];
     size_t n = (size_t)snprintf(text, sizeof text, "%08x %llu\n", (unsigned)key,
@@ -176,7 +154,7 @@ static size_t message_max(msglen_t queue_bytes)
 
 /* A larger queue needs privilege or a raised msgmnb: without, do with less.
  * Root makes the queue for the owner of the directory. */
-static void adjust(int id, struct msqid_ds *ds, const struct key_file *p)
+static void adjust(int id, struct msqid_ds *ds, const struct key_place *p)
 {
     if (geteuid() == 0 && ds->msg_perm.uid != p->st.st_uid) {
         ds->msg_perm.uid = p->st.st_uid;
@@ -189,7 +167,7 @@ static void adjust(int id, struct msqid_ds *ds, const struct key_file *p)
         ds->msg_qbytes = WANT_BYTES;
 }
 
-static void say_none_left(struct msgqueue *q, const struct key_file *p,
+static void say_none_left(struct msgqueue *q, const struct key_place *p,
                           struct err *e)
 {
     q->none_left = true;
@@ -200,7 +178,7 @@ static void say_none_left(struct msgqueue *q, const struct key_file *p,
 }
 
 static enum attach_result open_by_key(struct msgqueue *q, key_t key, int flags,
-                                      const struct key_file *p, struct err *e)
+                                      const struct key_place *p, struct err *e)
 {
     struct msqid_ds ds;
 
@@ -233,7 +211,8 @@ static enum attach_result open_by_key(struct msgqueue *q, key_t key, int flags,
     return FAILED;
 }
 
-static bool is_locked(const struct key_file *p, const char *name, int operation)
+static bool is_locked(const struct key_place *p, const char *name,
+                      int operation)
 {
     int fd = rundir_file(&p->run, name, NULL);
     bool locked = fd >= 0 && fs_lock(fd, operation | LOCK_NB) != 0;
@@ -245,7 +224,7 @@ static bool is_locked(const struct key_file *p, const char *name, int operation)
 
 /* Is a writer or a collector attached to the queue of a key that is not ours?
  * A second collector is kept out by its lock. */
-static bool others_here(const struct key_file *p, enum log_role role)
+static bool others_here(const struct key_place *p, enum log_role role)
 {
     return is_locked(p, "log.writers", LOCK_EX) ||
            (role == LOG_WRITER && is_locked(p, "log.lock", LOCK_SH));
@@ -254,7 +233,7 @@ static bool others_here(const struct key_file *p, enum log_role role)
 /* Before the queue is looked for: a collector that is about to remove it has
  * the lock for a moment. */
 static enum attach_result be_a_writer(struct msgqueue *q,
-                                      const struct key_file *p, struct err *e)
+                                      const struct key_place *p, struct err *e)
 {
     if (q->writers_fd >= 0)
         return FOUND;
@@ -270,8 +249,8 @@ static enum attach_result be_a_writer(struct msgqueue *q,
     return f;
 }
 
-static enum attach_result make_new(struct msgqueue *q, const struct key_file *p,
-                                   struct err *e)
+static enum attach_result make_new(struct msgqueue *q,
+                                   const struct key_place *p, struct err *e)
 {
     for (int i = 0; i < RACES_MAX; i++) {
         key_t key = (key_t)(arc4random() & 0x7fffffffu);
@@ -292,7 +271,7 @@ static enum attach_result make_new(struct msgqueue *q, const struct key_file *p,
 }
 
 static enum attach_result find_or_make(struct msgqueue *q,
-                                       const struct key_file *p,
+                                       const struct key_place *p,
                                        enum log_role role, struct err *e)
 {
     unsigned long long ns = 0;
@@ -322,7 +301,7 @@ static enum attach_result find_or_make(struct msgqueue *q,
 /* Serialise start-up under log.key.lock: the next process finds the queue that
  * this one makes. */
 static enum attach_result take_turn(struct msgqueue *q,
-                                    const struct key_file *p,
+                                    const struct key_place *p,
                                     enum log_role role, struct err *e)
 {
     int fd = rundir_file(&p->run, "log.key.lock", e);
@@ -343,12 +322,12 @@ static enum attach_result take_turn(struct msgqueue *q,
 int msgqueue_attach(struct msgqueue *q, const char *queue_dir,
                     enum log_role role, struct err *e)
 {
-    struct key_file p = { .run = RUNDIR_NONE };
+    struct key_place p = { .run = RUNDIR_NONE };
     enum attach_result f = FAILED;
 
     q->id = -1;
     q->none_left = false;
-    if (look_at(&p, queue_dir, e) == 0)
+    if (open_place(&p, queue_dir, e) == 0)
         for (int patience = STRANGERS_MS; patience > 0;) {
             f = take_turn(q, &p, role, e);
             if (f != STRANGERS && f != BEING_REMOVED)

@@ -5,6 +5,7 @@
 #include "log/collector.h"
 #include "log/logfile.h"
 #include "log/msgqueue.h"
+#include "log/run.h"
 
 #include <check.h>
 #include <fcntl.h>

@@ -2,6 +2,7 @@
 #include "few.h"
 #include "log/collector.h"
 #include "log/inflight.h"
+#include "log/run.h"
 #include "log_rig.h"
 
 #include <check.h>

@@ -1,6 +1,7 @@
 /* test_log_log.c - the side of those who have something to say. */
 #include "log/collector.h"
 #include "log/msgqueue.h"
+#include "log/run.h"
 #include "log_rig.h"
 
 #include <check.h>
