@@ -12,7 +12,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-struct search {
+struct queue_read {
     char dir[SPOOL_DIR];
     enum spool_name name;
     bool all;
@@ -42,8 +42,8 @@ static int readable(int fd, const struct spool_segment_header *h, uint64_t *end,
 }
 
 /* 1: show it; 0: pass; -1 with *e. */
-static int wanted(struct search *k, const struct spool_record *r, uint64_t at,
-                  bool verify, struct err *e)
+static int wanted(struct queue_read *k, const struct spool_record *r,
+                  uint64_t at, bool verify, struct err *e)
 {
     uint64_t where;
     int rc;
@@ -58,7 +58,7 @@ static int wanted(struct search *k, const struct spool_record *r, uint64_t at,
     return k->all ? 1 : spool_records_waits(&k->records, r, at, e);
 }
 
-static int show(struct search *k, const struct spool_record *r, uint64_t at,
+static int show(struct queue_read *k, const struct spool_record *r, uint64_t at,
                 struct err *e)
 {
     struct spool_reader v = { r, k->name, k->records.fd, at, &k->records };
@@ -70,7 +70,7 @@ static int show(struct search *k, const struct spool_record *r, uint64_t at,
     return 0;
 }
 
-static int walk_records(struct search *k, int fd,
+static int walk_records(struct queue_read *k, int fd,
                         const struct spool_segment_header *h, struct err *e)
 {
     struct spool_record r;
@@ -94,7 +94,7 @@ static int walk_records(struct search *k, int fd,
 static int on_segment(void *ctx, uint64_t id, enum spool_kind kind,
                       struct err *e)
 {
-    struct search *k = ctx;
+    struct queue_read *k = ctx;
     struct spool_segment_header h;
     enum spool_check check;
     char path[SPOOL_PATH];
@@ -122,8 +122,8 @@ static int on_segment(void *ctx, uint64_t id, enum spool_kind kind,
 }
 
 /* Twice: the first pass finds the newest record of each that was moved. */
-static int read_queue(struct search *k, const char *queue_dir, spool_read_fn *fn,
-                      struct err *e)
+static int read_queue(struct queue_read *k, const char *queue_dir,
+                      spool_read_fn *fn, struct err *e)
 {
     int rc = -1;
 
@@ -140,7 +140,7 @@ static int read_queue(struct search *k, const char *queue_dir, spool_read_fn *fn
 int spool_read_all(const char *queue_dir, bool all, spool_read_fn *fn,
                    void *ctx, struct err *e)
 {
-    struct search *k = calloc(1, sizeof *k);
+    struct queue_read *k = calloc(1, sizeof *k);
     int rc = 0;
 
     if (k == NULL)
