@@ -26,7 +26,7 @@ enum { REPLIES = 256 * 1024, INPUT = 64 * 1024 };
 static char dir[64], queue[80], mail[80], users[80];
 static struct conf conf;
 static struct serve_shared shared;
-static struct worker w;
+static struct serve_worker w;
 
 /* What came of one run. */
 struct outcome {
@@ -301,9 +301,9 @@ static void run(struct outcome *o, struct span in, unsigned seed)
 
     o->n = o->promised = o->queued = 0;
     o->content = 0;
-    MUST(serve_commit_open(&w.commit, &conf, w.env.blocks, worker_committed,
-                           &e) == 0);
-    MUST(worker_open_env(&w, &e) == 0);
+    MUST(serve_commit_open(&w.commit, &conf, w.env.blocks,
+                           serve_worker_committed, &e) == 0);
+    MUST(serve_worker_open_env(&w, &e) == 0);
     converse(o, in, seed);
     MUST(spool_read_all(queue, true, on_message, o, &e) == 0);
     serve_env_close(&w.sessions_env);
