@@ -368,7 +368,8 @@ static int replace(struct conf *c, const struct conf_item *it, size_t keep,
         return err_set(e, ERR_TEMP, 0, "out of memory");
     if (keep > 0)
         memcpy(made.item, held.item, keep * size);
-    if (parse_all((char *)made.item + keep * size, it, el, n, e) != 0) {
+    if (n > 0 &&
+        parse_all((char *)made.item + keep * size, it, el, n, e) != 0) {
         free(made.item);
         return -1;
     }
