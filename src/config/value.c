@@ -119,6 +119,8 @@ static int check_any(const struct conf_item *it, struct span s, struct err *e)
 {
     if (has_control(s))
         return err_set(e, ERR_USAGE, 0, "control character in the value");
+    if (it->type == CONF_SECRET)
+        return 0; /* exactly as it is, and never shown */
     if (is_quoted(s))
         return err_set(e, ERR_USAGE, 0,
                        "%.*s has quotation marks in its value: write it"
@@ -423,10 +425,8 @@ int conf_set(struct conf *c, const struct conf_item *it, struct span s,
             return check_any(it, s, e);
         return conf_set_list(c, it, el, conf_split(s, el), e);
     }
-    if (it->type == CONF_SECRET ? has_control(s) : check_any(it, s, e) != 0)
-        return it->type != CONF_SECRET
-                   ? -1
-                   : err_set(e, ERR_USAGE, 0, "control character in the value");
+    if (check_any(it, s, e) != 0)
+        return -1;
     switch (it->type) {
     case CONF_INT:
     case CONF_TIME:
