@@ -135,6 +135,10 @@ def test_dns_failure_defers(mta, dns, peers):
     submit(m, ["u@x.test"])
     until("deferred", lambda: m.events("send.deferred", status="4.4.3"))
     assert not p.sessions
+    waits = m.queued()[0]["recipients"][0]  # its turn came, none was asked
+    assert waits["attempts"] == 0 and waits["rounds"] >= 1
+    assert waits["status"] == "4.4.3" and waits["address_tried"] is None
+    assert waits["first_attempt"] <= waits["last_attempt"]
     d.start()
     m.kill(signal.SIGUSR1)
     until("delivered after all", lambda: p.messages)
@@ -277,7 +281,11 @@ def test_retry_survives_a_restart(mta, dns, peers):
     until("deferred", lambda: m.events("send.deferred"))
     until("in the queue", lambda: m.queued()[0]["recipients"][0]["attempts"])
     m.stop()
+    assert m.queued()[0]["queue"] == "remote" and m.queued()[0]["part"] == 0
     before = m.queued()[0]["recipients"][0]
+    assert before["attempts"] == 1 and before["rounds"] == 0
+    assert before["address_tried"] == "127.0.0.1" and before["tls"] == "none"
+    assert before["status"] == "4.2.0" and before["code"] == 450
     assert "450" in before["reply"] or "later" in before["reply"]
     p.answers.clear()
     m.start()

@@ -198,9 +198,38 @@ START_TEST(mbox_content)
 END_TEST
 
 /* Longer than any buffer, from a file, in one line and in many. */
+/* What has rotted in the queue comes to no mailbox. */
+START_TEST(damaged_body)
+{
+    char path[600];
+    FILE *f = tmpfile();
+    struct mailbox_batch *b =
+        open_batch(_i == 0 ? MAILBOX_MAILDIR : MAILBOX_MBOX);
+    struct err e = { ERR_NONE, 0, "" };
+
+    fputs("Subject: x\r\n\r\nhello\r\n", f);
+    fflush(f);
+    struct mailbox_message m = { .user = "joe",
+                                 .reverse_path = span_of("s@x"),
+                                 .delivered_to = span_of("joe@here"),
+                                 .body = body_of_file(fileno(f), 0, 21, 1) };
+    struct mailbox_copy *c = mailbox_add(b, &m, &e);
+    mailbox_publish(b);
+    ck_assert(c == NULL || mailbox_status(c, &e) != 0);
+    ck_assert_int_eq(e.sys, EBADMSG);
+    mailbox_batch_free(&b);
+    snprintf(path, sizeof path, "%s%s", path_of("joe"), _i == 0 ? "/new" : "");
+    if (_i == 0)
+        ck_assert_int_eq(entries(path), 0);
+    else
+        ck_assert_ptr_null(strstr(read_file(path), "Subject"));
+    fclose(f);
+}
+END_TEST
+
 START_TEST(large_body_from_a_file)
 {
-    enum { N = 300000 };
+    enum { N = 300000, FRONT = 1300 };
     static char wire[N], want[N + 100];
     size_t n = 0, w;
     char path[512];
@@ -218,13 +247,17 @@ START_TEST(large_body_from_a_file)
         w += end ? 1 : 2;
     }
     snprintf(want + w, sizeof want - w, "%s", _i == 0 ? "\n" : "\n\n");
-    ck_assert(fwrite("....", 1, 4, f) == 4 && fwrite(wire, 1, n, f) == n);
+    ck_assert(fwrite("....", 1, 4, f) == 4 &&
+              fwrite(wire + FRONT, 1, n - FRONT, f) == n - FRONT &&
+              fwrite(wire, 1, FRONT, f) == FRONT);
     fflush(f);
     struct mailbox_message m = { .user = "joe",
                                  .reverse_path = span_of("s@x"),
                                  .delivered_to = span_of("joe@here"),
-                                 .body = body_of_file(fileno(f), 4, n,
-                                                      crc32c(0, wire, n)) };
+                                 .body = body_of_file(
+                                     fileno(f), 4, n,
+                                     crc32c(0, wire + FRONT, n - FRONT)) };
+    m.body.front = FRONT;
     struct mailbox_copy *c = mailbox_add(b, &m, &e);
     ck_assert_msg(c != NULL, "%s", e.text);
     mailbox_publish(b);
@@ -1133,6 +1166,7 @@ Suite *mailbox_batch_suite(void)
     tcase_set_timeout(t, 60);
     tcase_add_loop_test(t, maildir_content, 0, COUNT(contents));
     tcase_add_loop_test(t, mbox_content, 0, COUNT(contents));
+    tcase_add_loop_test(t, damaged_body, 0, 2);
     tcase_add_loop_test(t, large_body_from_a_file, 0, 2);
     tcase_add_loop_test(t, names, 0, COUNT(name_cases));
     tcase_add_test(t, unsafe_mailboxes);

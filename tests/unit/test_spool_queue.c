@@ -200,7 +200,7 @@ static const struct {
 } turns[] = {
     { "the first fills ahead", 1000, 1, 1 << 20, 1100 * 1024 },
     { "the next needs not", 1000, 1, 1000, 2600 },
-    { "many share a sync", 1000, 30, 30000, 70000 },
+    { "many share a sync", 1000, 30, 30000, 80000 },
     { "one beyond what is filled", 250000, 4, 1000000, 1100 * 1024 },
     { "a small one behind it", 1000, 1, 1 << 20, 1100 * 1024 },
 };
