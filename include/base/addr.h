@@ -49,6 +49,7 @@ uint16_t addr_port(const struct addr *a);
 void addr_set_port(struct addr *a, uint16_t port);
 bool addr_is_v6(const struct addr *a);
 bool addr_is_loopback(const struct addr *a);
+bool addr_is_any(const struct addr *a);                   /* 0.0.0.0 or :: */
 bool addr_eq(const struct addr *a, const struct addr *b); /* with port */
 bool addr_same_host(const struct addr *a, const struct addr *b);
 uint64_t addr_hash_net(const struct addr *a); /* an IPv6 one by its /64 */

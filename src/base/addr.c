@@ -88,6 +88,14 @@ static const unsigned char *host_bytes(const struct addr *a, size_t *n)
                          : (const unsigned char *)&a->u.in.sin_addr;
 }
 
+bool addr_is_any(const struct addr *a)
+{
+    static const unsigned char zero[16];
+
+    return addr_is_v6(a) ? memcmp(&a->u.in6.sin6_addr, zero, 16) == 0
+                         : a->u.in.sin_addr.s_addr == 0;
+}
+
 bool addr_is_loopback(const struct addr *a)
 {
     size_t n;

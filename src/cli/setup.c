@@ -144,6 +144,30 @@ static int bind_at(const struct addr *a, bool patient, uint64_t *until,
     return fd;
 }
 
+/* Is there a socket with this port at all addresses of the family, or is this
+ * one for all and that for one?  They cannot stand side by side. */
+static bool covered(const struct setup *now, const struct addr *a,
+                    struct err *e)
+{
+    char have[ADDR_PORT_TEXT], want[ADDR_PORT_TEXT];
+
+    for (size_t i = 0; now != NULL && i < now->nlisten; i++) {
+        const struct addr *b = &now->listen_at[i];
+        if (now->listen_fd[i] < 0 || addr_is_v6(a) != addr_is_v6(b) ||
+            addr_port(a) != addr_port(b) ||
+            (!addr_is_any(a) && !addr_is_any(b)))
+            continue;
+        addr_port_text(have, b);
+        addr_port_text(want, a);
+        err_set(e, ERR_USAGE, 0,
+                "%s beside %s, which is in force, needs a new "
+                "start",
+                want, have);
+        return true;
+    }
+    return false;
+}
+
 static int open_listen(struct setup *s, const struct setup *now,
                        const struct setup *next, struct err *e)
 {
@@ -160,6 +184,8 @@ static int open_listen(struct setup *s, const struct setup *now,
         int fd = socket_at(now, a);
         if (fd < 0)
             fd = socket_at(next, a);
+        if (fd < 0 && covered(now, a, e))
+            return conf_fault(&s->conf, "serve.listen", e);
         if (fd < 0)
             fd = bind_at(a, now == NULL, &until, e);
         /* A host without IPv6 still serves its IPv4. */

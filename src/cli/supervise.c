@@ -41,6 +41,7 @@ struct supervisor {
     struct loop *loop;
     struct loop_io signal_io;
     struct control *control;
+    bool no_control; /* it cannot be made, or is not for this one */
     /* Of each service: in force, and the generation before it. */
     struct process now[SUPERVISE_MAX], old[SUPERVISE_MAX];
     unsigned generation;
@@ -288,22 +289,6 @@ static void keep_deadlines(struct supervisor *v)
     }
 }
 
-static void watch(struct supervisor *v)
-{
-    uint64_t now = clock_mono_ms();
-    struct err e;
-
-    if (now < v->watch_at)
-        return;
-    v->watch_at = now + WATCH_MS;
-    int rc = v->plan->watch(v->plan->ctx, &e);
-    if (rc < 0) {
-        fprintf(stderr, "mta: %s\n", e.text);
-        v->plan->report(v->plan->ctx, v->generation, &e);
-    }
-    send_to(v, rc > 0 ? rc : 0);
-}
-
 /* --- the control socket -------------------------------------------------- */
 
 static void add_status(struct buf *answer, const struct process *p,
@@ -336,18 +321,49 @@ static int on_command(void *ctx, const char *command, struct buf *answer,
     return 0;
 }
 
-/* Another supervisor of the queue may have it; this one is served by signals
- * then. */
+static bool has_end(const struct supervisor *v)
+{
+    for (size_t i = 0; i < v->plan->n; i++)
+        if (v->plan->service[i].ends)
+            return true;
+    return false;
+}
+
+/* Another supervisor of the queue may have it: then tried again from time to
+ * time.  What ends by itself soon leaves it to others. */
 static void open_control(struct supervisor *v)
 {
     struct err e;
 
+    if (v->control != NULL || v->no_control)
+        return;
     if ((v->plan->as_user(v->plan->ctx, &e) != 0 ||
          control_listen(&v->control, v->loop, v->plan->queue_dir, on_command, v,
                         &e) != 0) &&
-        e.sys != EWOULDBLOCK)
-        fprintf(stderr, "mta: %s\n", e.text);
+        e.sys != EWOULDBLOCK) {
+        fprintf(stderr, "mta: no control socket: %s\n", e.text);
+        v->no_control = true;
+    }
     v->plan->as_started(v->plan->ctx);
+}
+
+/* --- from time to time --------------------------------------------------- */
+
+static void watch(struct supervisor *v)
+{
+    uint64_t now = clock_mono_ms();
+    struct err e;
+
+    if (now < v->watch_at)
+        return;
+    v->watch_at = now + WATCH_MS;
+    int rc = v->plan->watch(v->plan->ctx, &e);
+    if (rc < 0) {
+        fprintf(stderr, "mta: %s\n", e.text);
+        v->plan->report(v->plan->ctx, v->generation, &e);
+    }
+    send_to(v, rc > 0 ? rc : 0);
+    open_control(v);
 }
 
 /* --- stopping ------------------------------------------------------------ */
@@ -507,6 +523,7 @@ int supervise(const struct supervise *plan)
         fprintf(stderr, "mta: %s\n", e.text);
         return EX_OSERR;
     }
+    v.no_control = has_end(&v);
     open_control(&v);
     while (!must_stop() && v.status < 0)
         turn(&v);

@@ -13,14 +13,6 @@ static void add(struct own_host *self, struct addr *list, const struct addr *a)
         list[self->n++] = *a;
 }
 
-static bool is_wildcard(const struct addr *a)
-{
-    static const unsigned char zero[16];
-
-    return addr_is_v6(a) ? memcmp(&a->u.in6.sin6_addr, zero, 16) == 0
-                         : a->u.in.sin_addr.s_addr == 0;
-}
-
 static void add_interfaces(struct own_host *self, struct addr *list,
                            const struct ifaddrs *all, const struct addr *a)
 {
@@ -46,7 +38,7 @@ int own_host_load(struct own_host *self, const struct conf *c, struct err *e)
         all = NULL; /* without them only the name detects a loop */
     for (size_t i = 0; i < c->serve.listen.n; i++) {
         const struct addr *a = &c->serve.listen.item[i].addr;
-        if (is_wildcard(a))
+        if (addr_is_any(a))
             add_interfaces(self, list, all, a);
         else
             add(self, list, a);
@@ -63,7 +55,7 @@ static bool listens(const struct conf *c, uint16_t port, bool loopback)
     for (size_t i = 0; i < c->serve.listen.n; i++) {
         const struct addr *a = &c->serve.listen.item[i].addr;
         if (addr_port(a) == port &&
-            (is_wildcard(a) || addr_is_loopback(a) == loopback))
+            (addr_is_any(a) || addr_is_loopback(a) == loopback))
             return true;
     }
     return false;

@@ -237,6 +237,16 @@ def test_a_changed_port(mta):
     send_one(m)
 
 
+def test_an_address_that_another_covers(mta):
+    """Neither can be bound beside the other: it is said, and not that another
+    server has the port."""
+    m = mta("run")
+    event = reload(m, **{"serve.listen": ["0.0.0.0:%d" % m.port]})
+    assert event["level"] == "error"
+    assert "needs a new start" in event["error"] and m.conf in event["error"]
+    send_one(m)
+
+
 @AS_ROOT
 def test_a_privileged_port_at_a_reload(mta):
     """Bound by the supervisor, served as nobody."""
@@ -502,6 +512,7 @@ def test_a_stale_control_socket_is_replaced_a_live_one_is_not(mta):
     other.write_conf()
     other.start()
     until("it runs", lambda: m.events("send.start"))
+    m.tool("send", "--once", check=False)  # nor by one that ends soon
     assert " serve pid=" in "\n".join(control(m, "status"))
     assert other.stop() == 0  # and leaves it alone
     assert " serve pid=" in "\n".join(control(m, "status"))
@@ -518,6 +529,12 @@ def test_a_stale_control_socket_is_replaced_a_live_one_is_not(mta):
         with contextlib.suppress(ConnectionRefusedError):
             return control(m, "status")[-1] == "ok"
     until("another socket", answers)
+    # The next one takes it when the first has gone.
+    other.start()
+    until("it runs", lambda: service(other, "send"))
+    assert m.stop() == 0
+    until("its socket", lambda: os.path.exists(m.queue + "/run/control.sock"))
+    assert " send pid=" in "\n".join(control(m, "status"))
 
 
 @AS_ROOT

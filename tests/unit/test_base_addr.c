@@ -256,6 +256,24 @@ START_TEST(write_forms)
 }
 END_TEST
 
+START_TEST(any_address)
+{
+    static const struct {
+        const char *text;
+        bool any;
+    } tries[] = { { "0.0.0.0", true },
+                  { "::", true },
+                  { "0.0.0.1", false },
+                  { "::1", false },
+                  { "127.0.0.1", false } };
+
+    for (size_t i = 0; i < sizeof tries / sizeof tries[0]; i++) {
+        struct addr a = get(tries[i].text);
+        ck_assert_msg(addr_is_any(&a) == tries[i].any, "%s", tries[i].text);
+    }
+}
+END_TEST
+
 START_TEST(compare)
 {
     struct addr a = get(pairs[_i].a), b = get(pairs[_i].b);
@@ -313,6 +331,7 @@ Suite *base_addr_suite(void)
     tcase_add_loop_test(t, network_has, 0, N(networks));
     tcase_add_loop_test(t, network_refused, 0, N(bad_networks));
     tcase_add_loop_test(t, write_forms, 0, N(forms));
+    tcase_add_test(t, any_address);
     tcase_add_loop_test(t, compare, 0, N(pairs));
     tcase_add_test(t, from_sockaddr);
     tcase_add_test(t, scope_tells_hosts_apart);
