@@ -115,7 +115,7 @@ static int on_target(void *ctx, const struct local_target *target)
 
     if (++t->targets > TARGETS_MAX) {
         answer_set(&t->rcpt->answer, OUTCOME_FAILED, "5.5.3",
-                   "the alias has more than %d members", TARGETS_MAX);
+                   "alias expands to more than %d recipients", TARGETS_MAX);
         return -1;
     }
     return target->kind == LOCAL_MAILBOX ? add_copy(t, target->name)
@@ -133,23 +133,22 @@ static void resolve(struct boxes *b, struct delivery *j,
     enum smtp_address_error why = smtp_address_parse(&a, span_of(r->address));
     if ((why != SMTP_ADDRESS_OK && why != SMTP_ADDRESS_NO_DOMAIN) ||
         !smtp_local_unquote(local, sizeof local, a.local)) {
-        answer_set(ans, OUTCOME_FAILED, "5.1.3", "not an address: %s",
-                   smtp_address_why(why));
+        answer_set(ans, OUTCOME_FAILED, "5.1.3",
+                   "bad recipient address syntax: %s", smtp_address_why(why));
         return;
     }
     switch (local_resolve(b->local, span_of(local), a.domain, on_target, &t)) {
     case LOCAL_OK:
     case LOCAL_STOPPED: break; /* on_target() has set the reason */
     case LOCAL_UNKNOWN:
-        answer_set(ans, OUTCOME_FAILED, "5.1.1", "no such user here");
+        answer_set(ans, OUTCOME_FAILED, "5.1.1", "unknown user");
         break;
     case LOCAL_LOOP:
-        answer_set(ans, OUTCOME_FAILED, "5.4.6", "the alias is a loop");
+        answer_set(ans, OUTCOME_FAILED, "5.4.6", "alias database loop");
         break;
     case LOCAL_WAIT:
     case LOCAL_TEMP:
-        answer_set(ans, OUTCOME_DEFERRED, "4.3.0",
-                   "the user could not be looked up");
+        answer_set(ans, OUTCOME_DEFERRED, "4.3.0", "temporary lookup failure");
         break;
     }
 }

@@ -160,7 +160,7 @@ static int fill_delivery(struct sched *s, struct message *msg, struct making *m,
     if (rc < 0)
         return -1;
     if (rc > 1 || m->next != j->nrcpt || j->sender == NULL)
-        return err_set(e, ERR_PERM, 0, "the envelope is not in order");
+        return err_set(e, ERR_PERM, 0, "malformed envelope");
     j->sender_utf8 = is_utf8(j->sender);
     if (spool_message_pin(s->queue, &msg->stored, &j->body, e) != 0)
         return -1;

@@ -18,21 +18,21 @@ static const struct {
     const char *doing;
 } about[S_COUNT] = {
     [S_DIAL]  = {  30, "connecting" },
-    [S_GREET] = { 300, "waiting for the greeting" },
-    [S_EHLO]  = { 300, "waiting for the reply to EHLO" },
-    [S_HELO]  = { 300, "waiting for the reply to HELO" },
+    [S_GREET] = { 300, "receiving the initial server greeting" },
+    [S_EHLO]  = { 300, "performing the EHLO handshake" },
+    [S_HELO]  = { 300, "performing the HELO handshake" },
     [S_IDLE]  = {   0, "idle" },
-    [S_MAIL]  = { 300, "waiting for the reply to MAIL" },
-    [S_RCPT]  = { 300, "waiting for the reply to RCPT" },
-    [S_DATA]  = { 120, "waiting for the reply to DATA" },
-    [S_BODY]  = { 180, "sending the message" },
-    [S_DOT]   = { 600, "waiting for the reply to the end of the message; "
-                       "it may have been delivered" },
-    [S_CHUNK] = { 600, "waiting for the reply to the end of the message; "
-                       "it may have been delivered" },
-    [S_VOID]  = { 600, "waiting for the reply to the end of nothing" },
-    [S_RSET]  = { 300, "waiting for the reply to RSET" },
-    [S_QUIT]  = {   5, "leaving" },
+    [S_MAIL]  = { 300, "sending MAIL FROM" },
+    [S_RCPT]  = { 300, "sending RCPT TO" },
+    [S_DATA]  = { 120, "sending DATA command" },
+    [S_BODY]  = { 180, "sending message body" },
+    [S_DOT]   = { 600, "sending end of data -- "
+                       "message may be sent more than once" },
+    [S_CHUNK] = { 600, "sending end of data -- "
+                       "message may be sent more than once" },
+    [S_VOID]  = { 600, "sending end of data for no recipients" },
+    [S_RSET]  = { 300, "sending RSET" },
+    [S_QUIT]  = {   5, "sending QUIT" },
     [S_END]   = {   0, "ended" },
 };
 /* clang-format on */
@@ -192,7 +192,7 @@ static void on_again(struct loop_timer *t)
 
 void send_session_lose_closed(struct send_session *s)
 {
-    char why[100] = "connection closed";
+    char why[100] = "lost connection";
 
     s->end.fault = true;
     s->end.local = s->out_failed;

@@ -95,11 +95,12 @@ void send_transaction_refuse_misfits(struct send_session *s, struct delivery *j)
             continue;
         if (big)
             answer_set(&r->answer, OUTCOME_FAILED, "5.3.4",
-                       "message of %llu octets exceeds the limit of %llu",
+                       "message size %llu exceeds size limit %llu of the host",
                        (unsigned long long)j->body.size, s->ext.size);
         else
             answer_set(&r->answer, OUTCOME_FAILED, "5.6.7",
-                       "the address needs SMTPUTF8, which %s lacks", s->host);
+                       "SMTPUTF8 is required, but was not offered by host %s",
+                       s->host);
     }
     settle(s, j);
 }

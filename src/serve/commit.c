@@ -259,7 +259,7 @@ static int add_record(struct serve_commit *s, struct serve_transaction *t,
         return 0;
     if (t->large != NULL && t->nlocal > 0 &&
         serve_transaction_keep_body(t) != 0)
-        return err_set(e, ERR_TEMP, errno, "keep the body at hand");
+        return err_set(e, ERR_TEMP, errno, "copy the message body");
     if (t->large != NULL)
         return spool_large_finish(s->writer, &t->large, NULL, e);
     return spool_submit(s->writer, &m, &body, e);
@@ -268,7 +268,7 @@ static int add_record(struct serve_commit *s, struct serve_transaction *t,
 /* Steps 1 and 2: what fails here is answered at once and leaves the turn. */
 static void prepare(struct serve_commit *s)
 {
-    struct err e = { ERR_TEMP, 0, "mailbox not available now" };
+    struct err e = { ERR_TEMP, 0, "mailbox temporarily unavailable" };
     struct list *l, *next;
 
     for (l = s->turn.next; l != &s->turn; l = l->next)

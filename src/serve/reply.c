@@ -42,7 +42,8 @@ static const struct {
                                  "too long, or NUL or CR inside" },
     [REPLY_BARE_LF]          = { 500, "5.5.2",  "Error: bare <LF> received" },
     [REPLY_NOT_SMTP]         = { 500, "5.5.1",
-                                 "Error: command not recognized, closing" },
+                                 "Error: command not recognized; "
+                                 "closing transmission channel" },
     [REPLY_EARLY]            = { 554, "5.5.0",
                                  "Error: SMTP protocol synchronization" },
     [REPLY_NEED_MAIL]        = { 503, "5.5.1",  "Error: need MAIL command" },
@@ -58,7 +59,7 @@ static const struct {
                                  "address" },
     [REPLY_TIMEOUT]          = { 421, "4.4.2",  "%s Error: timeout exceeded" },
     [REPLY_SLOW]             = { 421, "4.4.2",
-                                 "%s Error: message text comes too slowly" },
+                                 "%s Error: data rate too low" },
     [REPLY_STOPPING]         = { 421, "4.3.2",
                                  "%s Service not available, closing "
                                  "transmission channel" },
@@ -85,14 +86,14 @@ static const struct {
     [REPLY_UNKNOWN_USER]     = { 550, "5.1.1",  "Recipient address rejected: "
                                  "User unknown in local recipient table" },
     [REPLY_ALIAS_LOOP]       = { 554, "5.4.6",  "Recipient address rejected: "
-                                 "alias loop" },
+                                 "alias database loop" },
     [REPLY_LOOKUP_FAILED]    = { 451, "4.3.0",  "Recipient address rejected: "
                                  "Temporary lookup failure" },
     [REPLY_RELAY_DENIED]     = { 550, "5.7.1",  "Relay access denied" },
 
     [REPLY_TOO_MANY_HOPS]    = { 554, "5.4.6",  "Error: too many hops" },
     [REPLY_NUL_DOT]          = { 550, "5.6.0",
-                                 "Error: a line begins with NUL and a dot" },
+                                 "Error: <NUL> before leading dot" },
     [REPLY_BARE_NEWLINE]     = { 550, "5.5.2",
                                  "Error: bare <CR> or <LF> received" },
     [REPLY_UNSTORED]         = { 451, "4.3.0",
