@@ -337,6 +337,28 @@ def test_damage_is_not_delivered(mta, dns, peers, extensions):
     assert b"this one" not in cat.stdout
 
 
+def test_a_damaged_envelope_is_shown(mta, dns, peers):
+    """Whom it is for is not known any more: an operator must look."""
+    p = peers("127.0.0.1", answers={"RCPT": "450 4.2.0 later"})
+    m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port,
+               send__retry_min="1s", send__retry_max="1s")
+    submit(m, ["lost@x.test"])
+    submit(m, ["good@x.test"])
+    until("deferred", lambda: len(m.events("send.deferred")) >= 2)
+    m.stop()
+    rot(m.queue, b"lost@x.test")
+    p.answers.clear()
+    m.start()
+    until("delivered", lambda: p.messages)
+    assert p.messages[0].rcpts == ["RCPT TO:<good@x.test>"]
+    until("reported", lambda: m.events("send.unreadable",
+                                       error="message damaged on disk"))
+    shown = until("alone", lambda: len(m.queued()) == 1 and m.queued()[0])
+    assert shown["damaged"] and shown["recipients"] == []
+    assert "damaged on disk" in m.tool("queue", "list").stdout.decode()
+    assert len(p.messages) == 1
+
+
 def sender_that_starts(m):
     """The child that hears of SIGUSR1, while it waits for the queue.  One
     just forked has handlers of its parent; it forgets that for SIGCHLD when
