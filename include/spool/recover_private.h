@@ -1,4 +1,4 @@
-/* spool/recover_private.h - bring a segment into order whose writer is gone.
+/* spool/recover_private.h - bring a segment without a writer into order.
  *
  * For src/spool only. */
 #ifndef MTA_SPOOL_RECOVER_PRIVATE_H

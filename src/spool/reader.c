@@ -1,5 +1,5 @@
-/* reader.c - the queue for those who only look: no lock is needed, nothing is
- * changed.  What moves meanwhile may be seen twice or not at all. */
+/* reader.c - read the queue without a lock and without changing it.  A record
+ * that moves meanwhile may be seen twice or not at all. */
 #include "spool/reader.h"
 
 #include "base/crc32c.h"

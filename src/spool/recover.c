@@ -1,8 +1,8 @@
-/* recover.c - bring a segment into order whose writer is gone.
+/* recover.c - bring a segment without a writer into order.
  *
  * Boundaries of records are never guessed: from the first record on, each
  * header says where the next one stands, and a body is never searched for
- * headers.  So nobody can smuggle a record in inside of a body. */
+ * headers.  So no sender of mail can smuggle a record in inside of a body. */
 #include "spool/recover_private.h"
 
 #include "base/fs.h"
@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-/* Content that is not whole, with a header that is: marked, so that nobody
- * has to compute its checksum again. */
+/* Content that is not whole, with a header that is: marked, so that its
+ * checksum is not computed again. */
 static int mark_torn(struct spool_file *f, struct spool_record *r, uint64_t at,
                      struct err *e)
 {

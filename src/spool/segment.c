@@ -99,8 +99,8 @@ int spool_fd_high(int fd)
 /* --- birth ---------------------------------------------------------------- */
 
 /* Open .new of that id for us alone; 1: the name is taken.  While we own
- * X.new nobody else can bring X.seg into being, because the way there is
- * X.new; so looking for X.seg after that settles it. */
+ * X.new no other process can make X.seg, which is always renamed from X.new;
+ * so a look for X.seg after that is final. */
 static int take_name(struct spool_file *f, struct err *e)
 {
     char path[SPOOL_PATH], seg[SPOOL_PATH];

@@ -54,7 +54,7 @@ static void close_file(struct spool_queue *q, struct spool_segment *g)
     q->nopen--;
 }
 
-/* A pinned one stays: somebody reads from it. */
+/* A pinned one stays: a delivery reads from it. */
 static void make_place(struct spool_queue *q)
 {
     for (struct list *l = q->open.next; l != &q->open; l = l->next) {

@@ -23,8 +23,8 @@ static int other_version(struct spool_segment *g,
     return spool_err_other(h, g->id, e);
 }
 
-/* Read the header, whose parts may be lost: then the file name says who it
- * is, and the checksums of the records what it holds. */
+/* Read the header.  Parts of it may be lost: then the file name gives the id,
+ * and the checksums of the records show what the segment holds. */
 static int read_header(struct spool_segment *g, struct spool_segment_header *h,
                        enum spool_check *check, struct err *e)
 {
@@ -42,8 +42,8 @@ static int read_header(struct spool_segment *g, struct spool_segment_header *h,
     return 0;
 }
 
-/* Its writer has left: all that is committed is there for good.  If the file
- * is shorter than that, somebody has cut it. */
+/* Its writer has left: all that is committed is there for good.  A file that
+ * is shorter than that was cut by another program. */
 static int take_closed(struct spool_queue *q, struct spool_segment *g,
                        const struct spool_segment_header *h, struct err *e)
 {

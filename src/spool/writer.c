@@ -49,7 +49,7 @@ static int start_segment(struct spool_writer *w, uint64_t size, struct err *e)
     }
     w->at = w->filled = w->f.h.committed;
     w->announced = false;
-    if (w->n > MSG_ID_N_MAX) { /* nobody else claimed that name */
+    if (w->n > MSG_ID_N_MAX) { /* a name that only we claimed */
         w->base = w->f.h.id;
         w->n = 0;
     }
@@ -64,10 +64,10 @@ static void leave_segment(struct spool_writer *w)
         spool_file_close(&w->f);
 }
 
-/* What was written beyond `committed` must not come back after a crash, when
- * recovery would take it for a turn that was nearly done.  After a sync that
- * failed nobody knows what of it is on the disk, so this file is not written
- * to again.  Best effort: what resists can only become a duplicate. */
+/* Bytes beyond `committed` must not come back after a crash, when recovery
+ * would take them for a turn that was nearly done.  After a failed sync it is
+ * unknown which of them are on the disk, so this file is not written to again.
+ * Best effort: a record that comes back all the same is only a duplicate. */
 static void abandon_segment(struct spool_writer *w)
 {
     bool empty = w->f.h.committed == SPOOL_SEGMENT_HEADER;
