@@ -5,8 +5,9 @@
  * no address is left out unless all are; one whose look-up fails for now is
  * left out too when others are there, and the answer then holds for a minute
  * only.  An MX that is a CNAME is followed.  Addresses of each host: IPv6
- * first when wanted, then IPv4.  A domain with U-labels is looked up by its
- * A-labels (base/idn.h); [1.2.3.4] is not a domain: not for here. */
+ * first when wanted, then IPv4; of more than MX_ADDRS_MAX some at random.  A
+ * domain with U-labels is looked up by its A-labels (base/idn.h); [1.2.3.4] is
+ * not a domain: not for here. */
 #ifndef MTA_DNS_MX_H
 #define MTA_DNS_MX_H
 
@@ -27,7 +28,8 @@ enum mx_status {
     MX_OK,        /* at least one host with an address */
     MX_NULL,      /* "MX 0 .": takes no mail */
     MX_NO_DOMAIN, /* NXDOMAIN, or neither MX nor addresses */
-    MX_NO_HOST,   /* MX exist, but no host of them has an address: permanent */
+    MX_NO_HOST,   /* MX exist, but no host of them has an address, or a name
+                   * that a host can have: permanent */
     MX_TEMP       /* a needed look-up failed for now */
 };
 

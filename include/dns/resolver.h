@@ -38,7 +38,8 @@ enum dns_type {
 };
 
 enum dns_status {
-    DNS_OK,       /* at least one record */
+    DNS_OK,       /* at least one record; of MX perhaps none with a name
+                   * that a host can have, and then n is 0 */
     DNS_NODATA,   /* the name exists, records of this type do not */
     DNS_NXDOMAIN, /* the name does not exist */
     DNS_FAILED,   /* for now: SERVFAIL, REFUSED, time-out, loop of CNAMEs */

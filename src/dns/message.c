@@ -223,9 +223,12 @@ static enum chain_step chain_step(struct dns_parsed *out, ns_msg *m,
             continue;
         if ((int)ns_rr_type(rr) == (int)type) {
             struct dns_rr *to = &out->found.rr[out->found.n];
-            if (out->found.n == DNS_RR_MAX || !read_record(to, m, &rr))
+            if (out->found.n == DNS_RR_MAX)
                 continue;
-            out->found.n++;
+            bool fit = read_record(to, m, &rr);
+            if (!fit && type != DNS_MX)
+                continue;
+            out->found.n += fit;
             lower_ttl(out, to->ttl);
             step = STEP_RECORDS;
         } else if (ns_rr_type(rr) == ns_t_cname && step == STEP_END) {

@@ -59,6 +59,19 @@ static void limit_ttl(struct mx_query *m, uint32_t ttl)
 
 /* --- the addresses ------------------------------------------------------ */
 
+/* At most `room` of n addresses, each with the same chance, in the order in
+ * which they came: so all of a large set share the load. */
+static size_t draw(struct addr *to, size_t room, const struct addr *from,
+                   size_t n)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < n && kept < room; i++)
+        if (arc4random_uniform((uint32_t)(n - i)) < room - kept)
+            to[kept++] = from[i];
+    return kept;
+}
+
 /* IPv6 first, but never so many that no place is left for IPv4. */
 static void join_families(struct mx_host *h, const struct family *v6,
                           const struct family *v4)
@@ -67,10 +80,9 @@ static void join_families(struct mx_host *h, const struct family *v6,
 
     if (six > MX_ADDRS_MAX - left)
         six = MX_ADDRS_MAX - left;
-    memcpy(h->addr, v6->addr, six * sizeof *h->addr);
-    h->naddr = six;
-    for (size_t i = 0; i < v4->n && h->naddr < MX_ADDRS_MAX; i++)
-        h->addr[h->naddr++] = v4->addr[i];
+    h->naddr = draw(h->addr, six, v6->addr, v6->n);
+    h->naddr +=
+        draw(h->addr + h->naddr, MX_ADDRS_MAX - h->naddr, v4->addr, v4->n);
 }
 
 /* Keep the hosts that can be reached at all. */
@@ -123,8 +135,10 @@ static void on_addresses(void *ctx, const struct dns_answer *a)
         note_temp(m, a->why);
     else if (a->status != DNS_BADNAME)
         limit_ttl(m, a->ttl);
-    for (size_t i = 0; i < a->n && f->n < MX_ADDRS_MAX; i++)
-        f->addr[f->n++] = a->rr[i].addr;
+    struct addr all[DNS_RR_MAX];
+    for (size_t i = 0; i < a->n; i++)
+        all[i] = a->rr[i].addr;
+    f->n = draw(f->addr, MX_ADDRS_MAX, all, a->n);
     if (--m->open == 0)
         conclude(m);
 }
@@ -203,7 +217,11 @@ static void take_hosts(struct mx_query *m, const struct dns_answer *a)
 static void on_mx_records(struct mx_query *m, const struct dns_answer *a)
 {
     take_hosts(m, a);
-    if (m->r.nhost == 0) /* nothing but the root: RFC 7505 */
+    /* RFC 5321 5.1: MX present but not usable is an error, and the address of
+     * the domain is not tried. */
+    if (a->n == 0)
+        finish(m, MX_NO_HOST, "the name of its mail host is impossible");
+    else if (m->r.nhost == 0) /* nothing but the root: RFC 7505 */
         finish(m, MX_NULL, "the domain takes no mail (null MX)");
     else if (!ask_hosts(m))
         conclude(m);
