@@ -35,7 +35,9 @@ enum outcome {
 struct answer {
     enum outcome outcome;
     struct smtp_status status;
-    bool damaged; /* the message in our queue is not what was written */
+    bool damaged;       /* the message in our queue is not what was written */
+    bool misconfigured; /* a setting of ours has to change first: with
+                         * OUTCOME_NONE, the mail waits and shows why */
     char text[DELIVERY_TEXT_MAX];
 };
 

@@ -23,9 +23,11 @@ struct destination {
     struct mx_query *query;
     uint32_t expires; /* of hops or outcome */
     uint32_t idle_since;
-    uint32_t nrcpt; /* recipients of this destination */
+    uint32_t reported; /* a fault of the setting, in the log */
+    uint32_t nrcpt;    /* recipients of this destination */
     uint16_t port;
     uint8_t kind;    /* enum route_kind */
+    bool configured; /* as in struct route */
     const char *why; /* of ROUTE_BAD */
     char host[];
 };

@@ -10,15 +10,9 @@
 
 #include "dns/mx.h"
 #include "send/delivery.h"
+#include "send/own_host.h"
 
 #include <stdbool.h>
-
-/* The name of this system, and its addresses that serve.listen covers. */
-struct own_host {
-    const char *hostname;
-    size_t n;
-    const struct addr *addr; /* with ports */
-};
 
 struct mx_candidate {
     struct addr addr; /* with port */
@@ -30,7 +24,7 @@ enum { MX_CANDIDATES_MAX = MX_HOSTS_MAX * MX_ADDRS_MAX };
 
 struct mx_order_rules {
     const struct own_host *self;
-    bool refuse_loops; /* drop hosts that are this system, and worse ones */
+    bool configured; /* the next hop is a setting */
     uint16_t port;
     bool (*reachable)(const struct addr *a); /* does the routing table know a
                                               * route to it? */

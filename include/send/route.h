@@ -15,16 +15,18 @@
 
 enum route_kind {
     ROUTE_LOCAL,
-    ROUTE_MX,      /* MX of host, or its addresses if it has none */
-    ROUTE_HOST,    /* the addresses of host, no MX */
-    ROUTE_ADDRESS, /* host is an address */
-    ROUTE_BAD      /* no route; `why` has the reason */
+    ROUTE_MX,       /* MX of host, or its addresses if it has none */
+    ROUTE_HOST,     /* the addresses of host, no MX */
+    ROUTE_ADDRESS,  /* host is an address */
+    ROUTE_LOOPBACK, /* localhost (RFC 6761 6.3) of a setting */
+    ROUTE_BAD       /* no route; `why` has the reason */
 };
 
 struct route {
     enum route_kind kind;
     char host[CONF_NAME_MAX]; /* lower case */
     uint16_t port;
+    bool configured; /* the next hop is a setting, not the mail's domain */
     const char *why; /* of ROUTE_BAD */
 };
 

@@ -14,7 +14,7 @@ void answer_set(struct answer *a, enum outcome outcome, const char *status,
     va_list ap;
 
     a->outcome = outcome;
-    a->damaged = false;
+    a->damaged = a->misconfigured = false;
     a->status = (struct smtp_status){ 0 };
     (void)smtp_status_take(&a->status, &code);
     va_start(ap, fmt);

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 enum {
+    SETTING_SECONDS = 5,  /* and one that a person may be repairing */
+    REPORT_SECONDS = 60,  /* between two lines about a setting */
     VERDICT_SECONDS = 30, /* for how long a failed look-up is kept */
     TTL_MIN = 10,
     TTL_MAX = 3600
@@ -128,11 +130,25 @@ static uint32_t clamp(uint32_t n, uint32_t min, uint32_t max)
     return n < min ? min : n > max ? max : n;
 }
 
+/* Once a minute for a next hop, however much mail waits for it. */
+static void report_setting(struct destination *d, const struct answer *why)
+{
+    char hop[HOST_PORT_TEXT];
+    uint32_t now = sched_seconds(d->sched);
+
+    if (d->reported != 0 && now < d->reported + REPORT_SECONDS)
+        return;
+    d->reported = now;
+    snprintf(hop, sizeof hop, "%s:%u", d->host, d->port);
+    LOG(LOG_ERROR, "send.next_hop", LS("host", hop), LS("status", "4.3.5"),
+        LS("error", why->text), LN("queued", d->nrcpt));
+}
+
 static void use_result(struct destination *d, const struct mx_result *mx)
 {
     struct sched *s = d->sched;
     struct mx_candidate *e = malloc(MX_CANDIDATES_MAX * sizeof *e);
-    struct mx_order_rules rules = { &s->self, d->kind == ROUTE_MX, d->port,
+    struct mx_order_rules rules = { &s->self, d->configured, d->port,
                                     is_reachable };
     struct answer why;
 
@@ -143,6 +159,10 @@ static void use_result(struct destination *d, const struct mx_result *mx)
     size_t n = mx_order_build(e, mx, &rules, &why);
     if (n == 0) {
         set_outcome(d, &why);
+        if (why.misconfigured) {
+            d->expires = sched_seconds(s) + SETTING_SECONDS;
+            report_setting(d, &why);
+        }
     } else if (set_hops(s, d, e, n) != 0) {
         no_memory(d);
     } else {
@@ -168,19 +188,23 @@ static void on_mx(void *ctx, const struct mx_result *mx)
 
 static void use_address(struct destination *d)
 {
+    static const char *const loopback[] = { "::1", "127.0.0.1" };
+    size_t n = d->kind == ROUTE_LOOPBACK ? 2 : 1;
     struct mx_result *mx = calloc(1, sizeof *mx);
 
     if (mx == NULL) {
         no_memory(d);
         return;
     }
+    struct mx_host *h = &mx->host[0];
     mx->status = MX_OK;
     mx->ttl = TTL_MAX;
-    mx->nhost = mx->host[0].naddr = 1;
-    if (addr_parse_ip(&mx->host[0].addr[0], span_of(d->host), d->port)) {
-        snprintf(mx->host[0].name, sizeof mx->host[0].name, "%s", d->host);
-        use_result(d, mx);
-    }
+    mx->nhost = 1;
+    snprintf(h->name, sizeof h->name, "%s", d->host);
+    for (size_t i = 0; i < n; i++)
+        h->naddr += addr_parse_ip(&h->addr[h->naddr],
+                                  span_of(n > 1 ? loopback[i] : d->host), 0);
+    use_result(d, mx);
     free(mx);
 }
 
@@ -219,6 +243,7 @@ void destination_look_up(struct sched *s, struct destination *d)
 
     switch ((enum route_kind)d->kind) {
     case ROUTE_LOCAL: set_local_hop(s, d); break;
+    case ROUTE_LOOPBACK:
     case ROUTE_ADDRESS: use_address(d); break;
     case ROUTE_BAD:
         answer_set(&a, OUTCOME_FAILED, "5.1.2", "%s", d->why);

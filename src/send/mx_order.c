@@ -2,17 +2,33 @@
 
 #include "base/span.h"
 
-static bool is_own_host(const struct own_host *self, const struct mx_host *h,
-                        uint16_t port)
+/* A setting may name another program on this host: its name is no loop, a port
+ * of ours is. */
+static bool is_own_host(const struct mx_order_rules *rules,
+                        const struct mx_host *h)
 {
-    if (span_is_nocase(span_of(h->name), self->hostname))
+    if (span_is_nocase(span_of(h->name), rules->self->hostname) &&
+        (!rules->configured || own_host_has_port(rules->self, rules->port)))
         return true;
-    for (size_t i = 0; i < h->naddr; i++)
-        for (size_t k = 0; k < self->n; k++)
-            if (addr_port(&self->addr[k]) == port &&
-                addr_same_host(&self->addr[k], &h->addr[i]))
-                return true;
+    for (size_t i = 0; i < h->naddr; i++) {
+        struct addr a = h->addr[i];
+        addr_set_port(&a, rules->port);
+        if (own_host_has(rules->self, &a, rules->configured))
+            return true;
+    }
     return false;
+}
+
+/* No host has such an address: multicast, class E and broadcast, and
+ * link-local IPv6, which the DNS gives without the interface. */
+static bool is_usable(const struct addr *a)
+{
+    unsigned char p[16];
+
+    addr_bytes(p, a);
+    if (!addr_is_v6(a))
+        return p[12] < 224;
+    return p[0] != 0xff && !(p[0] == 0xfe && (p[1] & 0xc0) == 0x80);
 }
 
 /* RFC 5321 5.1: drop this system and all hosts of the same or a worse
@@ -24,8 +40,8 @@ static size_t before_own_host(const struct mx_result *mx,
     size_t n = mx->nhost;
 
     *looped = false;
-    for (size_t i = 0; rules->refuse_loops && i < n; i++)
-        if (is_own_host(rules->self, &mx->host[i], rules->port)) {
+    for (size_t i = 0; i < n; i++)
+        if (is_own_host(rules, &mx->host[i])) {
             *looped = true;
             while (i > 0 &&
                    mx->host[i - 1].preference == mx->host[i].preference)
@@ -45,13 +61,16 @@ static struct families families_of(const struct mx_host *h,
     struct families f = { false, false };
     bool routed = false;
 
-    for (size_t i = 0; i < h->naddr; i++)
+    for (size_t i = 0; i < h->naddr; i++) {
+        if (!is_usable(&h->addr[i]))
+            continue;
         if (addr_is_v6(&h->addr[i])) {
             f.v6 = true;
             routed |= rules->reachable(&h->addr[i]);
         } else {
             f.v4 = true;
         }
+    }
     if (f.v4 && !routed)
         f.v6 = false;
     return f;
@@ -67,7 +86,7 @@ static size_t add_host(struct mx_candidate *out, const struct mx_result *mx,
 
     for (size_t i = 0; i < h->naddr; i++) {
         bool v6 = addr_is_v6(&h->addr[i]);
-        if (v6 ? !f.v6 : !f.v4)
+        if (!is_usable(&h->addr[i]) || (v6 ? !f.v6 : !f.v4))
             continue;
         struct mx_candidate *e = &out[n++];
         e->addr = h->addr[i];
@@ -79,8 +98,21 @@ static size_t add_host(struct mx_candidate *out, const struct mx_result *mx,
     return n;
 }
 
-static void no_host(struct answer *why, const struct mx_result *mx)
+/* A next hop of the settings that leads nowhere: no fault of the mail, which
+ * waits until the setting or its name in the DNS is right. */
+static void our_fault(struct answer *why, const char *text)
 {
+    answer_set(why, OUTCOME_NONE, "4.3.5", "%s", text);
+    why->misconfigured = true;
+}
+
+static void no_host(struct answer *why, const struct mx_result *mx,
+                    const struct mx_order_rules *rules)
+{
+    if (rules->configured && mx->status != MX_TEMP) {
+        our_fault(why, mx->why);
+        return;
+    }
     switch (mx->status) {
     case MX_NULL:
         answer_set(why, OUTCOME_FAILED, "5.1.10", "%s", mx->why);
@@ -105,7 +137,7 @@ size_t mx_order_build(struct mx_candidate *out, const struct mx_result *mx,
     bool looped;
 
     if (mx->status != MX_OK) {
-        no_host(why, mx);
+        no_host(why, mx, rules);
         return 0;
     }
     size_t hosts = before_own_host(mx, rules, &looped);
@@ -114,11 +146,15 @@ size_t mx_order_build(struct mx_candidate *out, const struct mx_result *mx,
             rank += 2;
         n += add_host(out + n, mx, i, rules, rank);
     }
-    if (n == 0 && looped)
+    if (n == 0 && rules->configured)
+        our_fault(why, looped ? "the next hop loops back to this system"
+                              : "the next hop has no usable address");
+    else if (n == 0 && looped)
         answer_set(why, OUTCOME_FAILED, "5.4.6",
                    "mail for this domain loops back to %s",
                    rules->self->hostname);
     else if (n == 0)
-        answer_set(why, OUTCOME_FAILED, "5.4.4", "no mail host has an address");
+        answer_set(why, OUTCOME_FAILED, "5.4.4",
+                   "no mail host has a usable address");
     return n;
 }

@@ -38,14 +38,48 @@ int own_host_load(struct own_host *self, const struct conf *c, struct err *e)
         all = NULL; /* without them only the name detects a loop */
     for (size_t i = 0; i < c->serve.listen.n; i++) {
         const struct addr *a = &c->serve.listen.item[i].addr;
+        add(self, list, a);
         if (addr_is_any(a))
             add_interfaces(self, list, all, a);
-        else
-            add(self, list, a);
     }
     if (all != NULL)
         freeifaddrs(all);
     return 0;
+}
+
+/* 0.0.0.0/8 and ::, which connect() takes for this host. */
+static bool is_this_host(const struct addr *a)
+{
+    unsigned char p[16];
+
+    addr_bytes(p, a);
+    return addr_is_v6(a) ? addr_is_any(a) : p[12] == 0;
+}
+
+bool own_host_has(const struct own_host *self, const struct addr *a,
+                  bool configured)
+{
+    if (is_this_host(a) && !configured)
+        return true;
+    bool local = addr_is_loopback(a) || is_this_host(a);
+    for (size_t i = 0; i < self->n; i++) {
+        const struct addr *own = &self->addr[i];
+        if (addr_port(own) != addr_port(a))
+            continue;
+        if (addr_same_host(own, a) ||
+            (local && (!configured ||
+                       (addr_is_any(own) && addr_is_v6(own) == addr_is_v6(a)))))
+            return true;
+    }
+    return false;
+}
+
+bool own_host_has_port(const struct own_host *self, uint16_t port)
+{
+    for (size_t i = 0; i < self->n; i++)
+        if (addr_port(&self->addr[i]) == port)
+            return true;
+    return false;
 }
 
 /* A listener at that port; for a name of loopback one that loopback reaches,
@@ -73,10 +107,7 @@ bool own_host_is(const struct own_host *self, const struct conf *c,
                listens(c, port, loopback);
     }
     addr_set_port(&at, port);
-    for (size_t i = 0; i < self->n; i++)
-        if (addr_eq(&self->addr[i], &at))
-            return true;
-    return false;
+    return own_host_has(self, &at, true);
 }
 
 void own_host_done(struct own_host *self)

@@ -212,11 +212,34 @@ static void be_tried(struct sched *s, struct delivery *j,
         be_deferred(s, j, jr);
 }
 
+/* A setting has to change first: the wait counts neither as an attempt nor as
+ * a round, and no lifetime ends it.  The slot has the reason. */
+static void be_held_back(struct sched *s, struct delivery *j,
+                         struct delivery_rcpt *jr)
+{
+    struct spool_slot slot = { 0 };
+    uint32_t delay = s->rule.min;
+    struct err e;
+
+    if (spool_slot_get(s->queue, &j->msg->stored, jr->rcpt->slot, &slot, &e) !=
+        0)
+        log_err(LOG_ERROR, "send.slot", &e);
+    slot.state = SPOOL_PENDING;
+    slot.status = jr->answer.status;
+    slot.next_attempt = clock_wall_us() + delay * 1000000ull;
+    snprintf(slot.reply, sizeof slot.reply, "%.*s", (int)sizeof slot.reply - 1,
+             jr->answer.text);
+    slots_put(s, j->msg, jr->rcpt->slot, &slot);
+    rcpt_later(s, jr->rcpt, delay);
+}
+
 static void apply(struct sched *s, struct delivery *j, struct delivery_rcpt *jr)
 {
     switch (jr->answer.outcome) {
     case OUTCOME_NONE:
-        if (j->lane != NULL)
+        if (jr->answer.misconfigured)
+            be_held_back(s, j, jr);
+        else if (j->lane != NULL)
             destination_add(jr->rcpt);
         else
             rcpt_later(s, jr->rcpt, FAULT_SECONDS);

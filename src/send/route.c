@@ -13,11 +13,23 @@ static bool set_host(struct route *r, struct span host)
     return host.n > 0;
 }
 
+/* RFC 6761 6.3: this name and those below it are loopback; the DNS is not
+ * asked. */
+static bool is_localhost(const char *host)
+{
+    static const char name[] = "localhost";
+    size_t n = strlen(host), k = sizeof name - 1;
+
+    return n >= k && span_is_nocase(span_of(host + n - k), name) &&
+           (n == k || host[n - k - 1] == '.');
+}
+
 static void by_hop(struct route *r, const struct host_port *to)
 {
-    r->kind = to->numeric     ? ROUTE_ADDRESS
-              : to->bracketed ? ROUTE_HOST
-                              : ROUTE_MX;
+    r->kind = to->numeric              ? ROUTE_ADDRESS
+              : is_localhost(to->host) ? ROUTE_LOOPBACK
+              : to->bracketed          ? ROUTE_HOST
+                                       : ROUTE_MX;
     if (to->port != 0)
         r->port = to->port;
     set_host(r, span_of(to->host));
@@ -83,18 +95,28 @@ static void by_literal(struct route *r, struct span domain)
         by_hop(r, &h);
 }
 
+/* The setting that names the next hop, or NULL. */
+static const struct host_port *next_hop(const struct conf *c,
+                                        struct span domain)
+{
+    const struct conf_route *entry = longest_route(&c->send.routes, domain);
+
+    if (entry != NULL)
+        return &entry->to;
+    return c->send.relay_host.host[0] != '\0' ? &c->send.relay_host : NULL;
+}
+
 void route_find(struct route *r, const struct conf *c, struct span domain,
                 bool is_local)
 {
-    const struct conf_route *entry;
+    const struct host_port *hop = is_local ? NULL : next_hop(c, domain);
 
     *r = (struct route){ .kind = ROUTE_MX, .port = (uint16_t)c->send.port };
+    r->configured = hop != NULL;
     if (is_local)
         r->kind = ROUTE_LOCAL;
-    else if ((entry = longest_route(&c->send.routes, domain)) != NULL)
-        by_hop(r, &entry->to);
-    else if (c->send.relay_host.host[0] != '\0')
-        by_hop(r, &c->send.relay_host);
+    else if (hop != NULL)
+        by_hop(r, hop);
     else if (domain.n > 0 && domain.p[0] == '[')
         by_literal(r, domain);
     else if (!(smtp_domain_valid(domain) || has_utf8(domain)) ||

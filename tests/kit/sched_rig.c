@@ -101,9 +101,12 @@ static void answer_query(struct mx_query *q)
 
 static void load(struct sched_rig *r, const char *const *settings)
 {
-    static const char *const fixed[] = { "hostname=rig.test", "user=root",
+    static const char *const fixed[] = { "hostname=rig.test",
+                                         "user=root",
+                                         "serve.listen=127.0.0.1:2525",
                                          "dns.servers=127.0.0.1",
-                                         "local.users=any", "local.aliases=" };
+                                         "local.users=any",
+                                         "local.aliases=" };
     struct conf_override over[32];
     char text[32][256], queue[128];
     size_t n = 0;

@@ -112,6 +112,13 @@ def test_ipv6(mta, dns, peers):
     ("MX without addresses", "@ MX 10 none", "5.4.4"),
     ("we are the best MX", "@ MX 10 mx.here.test.\n@ MX 20 b\nb A 127.0.0.3",
      "5.4.6"),
+    ("MX has an impossible name",
+     "@ MX 10 a\\(b.x.test.\n@ A 127.0.0.9", "5.4.4"),
+    ("MX is 0.0.0.0", "@ MX 10 a\na A 0.0.0.0", "5.4.6"),
+    ("MX is ::", "@ MX 10 a\na AAAA ::", "5.4.6"),
+    ("MX is multicast", "@ MX 10 a\na A 224.0.0.1\na AAAA ff02::1",
+     "5.4.4"),
+    ("MX is broadcast", "@ MX 10 a\na A 255.255.255.255", "5.4.4"),
     ("no such domain", None, "5.1.2"),
 ])
 def test_no_way_bounces(mta, dns, name, zone, status):
@@ -125,6 +132,48 @@ def test_no_way_bounces(mta, dns, name, zone, status):
     assert b"multipart/report" in bounce
     until("logged", lambda: m.events("send.bounced", to="u@x.test",
                                      status=status))
+
+
+@pytest.mark.parametrize("to", ["x.test", "[0.0.0.0]", "[IPv6:::]"])
+def test_loop_ends_at_the_first_round(mta, dns, to):
+    """A wildcard listener, and an MX of loopback that it covers."""
+    d = dns({"x.test": "@ MX 10 a\na A 127.0.0.77"})
+    m = mta(start=False)
+    m.settings.update({"serve.listen": ["0.0.0.0:%d" % m.port],
+                       "send.port": m.port, "dns.servers": [d.address]})
+    m.write_conf()
+    m.start()
+    submit(m, ["u@" + to], sender="joe@here.test")
+    bounce = until("bounce", lambda: m.mailbox("joe"))[0]
+    assert b"Status: 5.4.6" in bounce, bounce
+    assert len(m.events("serve.accepted")) == 1
+
+
+def test_setting_that_leads_nowhere_waits(mta, dns, peers):
+    """NXDOMAIN for relay_host is our fault: nothing is counted or returned."""
+    p = peers("127.0.0.1")
+    d = dns({"hub.test": ""})
+    m = system(mta, d, p.port, send__relay_host="mail.hub.test",
+               send__retry_min="1s", send__retry_max="1s",
+               send__queue_lifetime="2s")
+    submit(m, ["u%d@x.test" % i for i in range(3)])
+    until("reported", lambda: m.events("send.next_hop", status="4.3.5"))
+    time.sleep(4)  # longer than the lifetime
+    assert len(m.events("send.next_hop")) == 1  # a minute has not passed
+    assert not m.events("send.bounced")
+    assert not m.events("send.deferred")
+    assert len(m.queued()) == 1
+    d.update({"hub.test": "mail A 127.0.0.1"})
+    m.kill(signal.SIGUSR1)
+    until("delivered", lambda: p.messages)
+
+
+def test_relay_host_localhost(mta, dns, peers):
+    p = peers("127.0.0.1")
+    m = system(mta, dns({}), free_port(),
+               send__relay_host="[localhost]:%d" % p.port)
+    submit(m, ["u@x.test"])
+    until("delivered", lambda: p.messages)
 
 
 def test_dns_failure_defers(mta, dns, peers):

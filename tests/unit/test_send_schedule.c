@@ -172,6 +172,56 @@ START_TEST(no_such_domain_bounces)
 }
 END_TEST
 
+/* A slip in our settings: the mail waits past its lifetime, uncounted, and
+ * goes when the name is in the DNS. */
+START_TEST(a_setting_costs_no_mail)
+{
+    static const char *const settings[] = { "send.relay_host=hub.test",
+                                            "send.queue_lifetime=1h", NULL };
+    static const struct sched_rig_mx hub[] = {
+        { "hub.test", MX_OK, { "hub.test" }, { "192.0.2.1" } },
+    };
+
+    sched_rig_close(&r);
+    r = sched_rig_open(settings);
+    sched_rig_add(r, "s@here.test", "a@one.test");
+    sched_rig_turn(r);
+    ck_assert_uint_eq(r->asked, 1);
+    for (int i = 0; i < 20; i++)
+        sched_rig_wait(r, 600);
+    ck_assert_uint_gt(r->asked, 10);
+    ck_assert_ptr_null(sched_rig_next(r));
+    ck_assert_uint_eq(sched_rig_pending(r), 1);
+    r->mx = hub;
+    r->nmx = 1;
+    sched_rig_wait(r, 600);
+    struct delivery *j = sched_rig_next(r);
+    ck_assert_ptr_nonnull(j);
+    ck_assert_uint_eq(j->rcpt[0].rcpt->tries, 0);
+    sched_rig_back(r, j, OUTCOME_DELIVERED, "2.0.0", "ok");
+    ck_assert_uint_eq(sched_rig_pending(r), 0);
+}
+END_TEST
+
+/* RFC 6761 6.3: without a question to the DNS. */
+START_TEST(localhost_is_loopback)
+{
+    static const char *const settings[] = { "send.relay_host=localhost:1025",
+                                            NULL };
+
+    sched_rig_close(&r);
+    r = sched_rig_open(settings);
+    sched_rig_add(r, "s@here.test", "a@one.test");
+    sched_rig_turn(r);
+    struct delivery *j = sched_rig_next(r);
+    ck_assert_uint_eq(r->asked, 0);
+    ck_assert_ptr_nonnull(j);
+    ck_assert(addr_is_loopback(&j->lane->peer));
+    ck_assert_uint_eq(addr_port(&j->lane->peer), 1025);
+    sched_rig_back(r, j, OUTCOME_DELIVERED, "2.0.0", "ok");
+}
+END_TEST
+
 Suite *send_schedule_suite(void);
 Suite *send_schedule_suite(void)
 {
@@ -187,6 +237,8 @@ Suite *send_schedule_suite(void)
     tcase_add_test(t, a_deferred_recipient_returns);
     tcase_add_test(t, a_failed_look_up_defers);
     tcase_add_test(t, no_such_domain_bounces);
+    tcase_add_test(t, a_setting_costs_no_mail);
+    tcase_add_test(t, localhost_is_loopback);
     suite_add_tcase(s, t);
     return s;
 }

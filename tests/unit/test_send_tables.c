@@ -136,36 +136,51 @@ static const struct {
     enum route_kind kind;
     const char *host;
     unsigned port;
+    bool configured;
 } routes[] = {
-    { "no rule", "Other.TEST", "", ROUTE_MX, "other.test", 25 },
-    { "exact", "EXAMPLE.com", "", ROUTE_MX, "relay.test", 2525 },
-    { "below", "a.example.com", "", ROUTE_HOST, "below.test", 25 },
-    { "longest", "a.deep.example.com", "", ROUTE_ADDRESS, "192.0.2.7", 25 },
+    { "no rule", "Other.TEST", "", ROUTE_MX, "other.test", 25, false },
+    { "exact", "EXAMPLE.com", "", ROUTE_MX, "relay.test", 2525, true },
+    { "below", "a.example.com", "", ROUTE_HOST, "below.test", 25, true },
+    { "longest", "a.deep.example.com", "", ROUTE_ADDRESS, "192.0.2.7", 25,
+      true },
     { "not the pattern itself", "deep.example.com", "", ROUTE_HOST,
-      "below.test", 25 },
-    { "no dot before", "anexample.com", "", ROUTE_MX, "anexample.com", 25 },
-    { "IPv6 and port", "six.test", "", ROUTE_ADDRESS, "2001:db8::1", 26 },
-    { "bare IPv6", "bare.test", "", ROUTE_ADDRESS, "::1", 25 },
+      "below.test", 25, true },
+    { "no dot before", "anexample.com", "", ROUTE_MX, "anexample.com", 25,
+      false },
+    { "IPv6 and port", "six.test", "", ROUTE_ADDRESS, "2001:db8::1", 26, true },
+    { "bare IPv6", "bare.test", "", ROUTE_ADDRESS, "::1", 25, true },
     { "A-label for a U-label", "XN--bcher-kva.test", "", ROUTE_MX, "books.test",
-      25 },
-    { "U-label", "b\303\274cher.test", "", ROUTE_MX, "books.test", 25 },
-    { "local", "here.test", "", ROUTE_LOCAL, "", 25 },
-    { "local before relay", "here.test", "smart.test", ROUTE_LOCAL, "", 25 },
-    { "relay", "other.test", "smart.test:587", ROUTE_MX, "smart.test", 587 },
+      25, true },
+    { "U-label", "b\303\274cher.test", "", ROUTE_MX, "books.test", 25, true },
+    { "local", "here.test", "", ROUTE_LOCAL, "", 25, false },
+    { "local before relay", "here.test", "smart.test", ROUTE_LOCAL, "", 25,
+      false },
+    { "relay", "other.test", "smart.test:587", ROUTE_MX, "smart.test", 587,
+      true },
     { "relay without MX", "other.test", "[Smart.test]", ROUTE_HOST,
-      "smart.test", 25 },
+      "smart.test", 25, true },
     { "route before relay", "example.com", "smart.test", ROUTE_MX, "relay.test",
-      2525 },
-    { "literal", "[192.0.2.9]", "", ROUTE_ADDRESS, "192.0.2.9", 25 },
+      2525, true },
+    { "literal", "[192.0.2.9]", "", ROUTE_ADDRESS, "192.0.2.9", 25, false },
     { "IPv6 literal", "[IPv6:2001:DB8::2]", "", ROUTE_ADDRESS, "2001:db8::2",
-      25 },
+      25, false },
     { "literal over the relay", "[192.0.2.9]", "smart.test", ROUTE_MX,
-      "smart.test", 25 },
-    { "no literal", "[junk]", "", ROUTE_BAD, "", 25 },
-    { "not an address", " ", "", ROUTE_BAD, "", 25 },
+      "smart.test", 25, true },
+    { "no literal", "[junk]", "", ROUTE_BAD, "", 25, false },
+    { "not an address", " ", "", ROUTE_BAD, "", 25, false },
     { "label too long",
       "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test",
-      "", ROUTE_BAD, "", 25 },
+      "", ROUTE_BAD, "", 25, false },
+    { "localhost", "other.test", "localhost:1025", ROUTE_LOOPBACK, "localhost",
+      1025, true },
+    { "localhost without MX", "other.test", "[LocalHost]", ROUTE_LOOPBACK,
+      "localhost", 25, true },
+    { "below localhost", "other.test", "mail.localhost", ROUTE_LOOPBACK,
+      "mail.localhost", 25, true },
+    { "ends alike", "other.test", "notlocalhost", ROUTE_MX, "notlocalhost", 25,
+      true },
+    { "localhost of a recipient", "localhost", "", ROUTE_MX, "localhost", 25,
+      false },
 };
 
 START_TEST(route_is)
@@ -187,6 +202,8 @@ START_TEST(route_is)
                   r.kind);
     ck_assert_msg(strcmp(r.host, routes[_i].host) == 0, "%s: host %s",
                   routes[_i].name, r.host);
+    ck_assert_msg(r.configured == routes[_i].configured, "%s: configured %d",
+                  routes[_i].name, r.configured);
     ck_assert_msg(r.port == routes[_i].port || r.kind == ROUTE_BAD,
                   "%s: port %u", routes[_i].name, r.port);
     conf_free(&c);
@@ -249,6 +266,21 @@ static const struct {
     { "equal to self", "10 a 192.0.2.1; 20 b 192.0.2.2; 20 me.test 192.0.2.3",
       "0:192.0.2.1", true },
     { "only self", "10 me.test 192.0.2.1; 20 b 192.0.2.2", "5.4.6", true },
+    { "loopback, where we listen", "10 a 127.0.0.77", "5.4.6", true },
+    { "IPv6 loopback", "10 a ::1", "5.4.6", true },
+    { "loopback is worse", "10 a 192.0.2.1; 20 b 127.0.0.1", "0:192.0.2.1",
+      true },
+    { "this host", "10 a 0.0.0.0", "5.4.6", true },
+    { "this network", "10 a 0.1.2.3", "5.4.6", true },
+    { "IPv6 for this host", "10 a ::", "5.4.6", true },
+    { "multicast", "10 a 224.0.0.1", "5.4.4", true },
+    { "multicast beside a host", "10 a 239.1.2.3,192.0.2.1", "0:192.0.2.1",
+      true },
+    { "broadcast", "10 a 255.255.255.255", "5.4.4", true },
+    { "class E", "10 a 240.0.0.1", "5.4.4", true },
+    { "IPv6 multicast", "10 a ff02::1", "5.4.4", true },
+    { "link-local", "10 a fe80::1", "5.4.4", true },
+    { "link-local beside IPv4", "10 a febf::1,192.0.2.1", "0:192.0.2.1", true },
 };
 
 START_TEST(ranks_are)
@@ -263,7 +295,7 @@ START_TEST(ranks_are)
     buf_adds(&b, "");
     ck_assert(addr_parse_ip(&mine, span_of("192.0.2.99"), 25));
     struct own_host self = { "me.test", 1, &mine };
-    struct mx_order_rules rules = { &self, true, 25,
+    struct mx_order_rules rules = { &self, false, 25,
                                     ranks[_i].v6 ? always : only_v4 };
     parse_mx(&mx, ranks[_i].mx);
     size_t n = mx_order_build(e, &mx, &rules, &why);
@@ -281,23 +313,71 @@ START_TEST(ranks_are)
 }
 END_TEST
 
+/* Another program on loopback may be the next hop of a setting; a listener of
+ * ours may not. */
+static const struct {
+    const char *name, *listen, *hop;
+    unsigned port;
+    bool mx, setting; /* ours as an MX host, as a setting */
+} own[] = {
+    { "our listener", "127.0.0.1:25", "127.0.0.1", 25, true, true },
+    { "another of loopback", "127.0.0.1:25", "127.0.0.77", 25, true, false },
+    { "wildcard", "0.0.0.0:25", "127.0.0.77", 25, true, true },
+    { "wildcard of IPv6 alone", "[::]:25", "127.0.0.77", 25, true, false },
+    { "IPv6 wildcard", "[::]:25", "::1", 25, true, true },
+    { "another port of loopback", "0.0.0.0:25", "127.0.0.1", 26, false, false },
+    { "not loopback", "192.0.2.1:25", "127.0.0.1", 25, true, false },
+    { "another host", "192.0.2.1:25", "192.0.2.2", 25, false, false },
+    { "this host", "192.0.2.1:25", "0.0.0.0", 26, true, false },
+    { "this host by a wildcard", "0.0.0.0:25", "0.0.0.0", 25, true, true },
+};
+
+START_TEST(own_host_is_known)
+{
+    static struct conf c;
+    struct own_host self;
+    struct addr a;
+
+    memset(&c, 0, sizeof c);
+    snprintf(c.hostname, sizeof c.hostname, "me.test");
+    ck_assert_int_eq(conf_set(&c, conf_find(SPAN_LIT("serve.listen")),
+                              span_of(own[_i].listen), NULL),
+                     0);
+    ck_assert_int_eq(own_host_load(&self, &c, NULL), 0);
+    ck_assert(addr_parse_ip(&a, span_of(own[_i].hop), (uint16_t)own[_i].port));
+    ck_assert_msg(own_host_has(&self, &a, false) == own[_i].mx, "%s: MX",
+                  own[_i].name);
+    ck_assert_msg(own_host_has(&self, &a, true) == own[_i].setting,
+                  "%s: setting", own[_i].name);
+    own_host_done(&self);
+    conf_free(&c);
+}
+END_TEST
+
 static const struct {
     const char *name;
     enum mx_status status;
     enum outcome outcome;
     unsigned code, enh_class, subject, detail;
+    bool configured;
 } verdicts[] = {
-    { "null MX", MX_NULL, OUTCOME_FAILED, 556, 5, 1, 10 },
-    { "no domain", MX_NO_DOMAIN, OUTCOME_FAILED, 0, 5, 1, 2 },
-    { "no host", MX_NO_HOST, OUTCOME_FAILED, 0, 5, 4, 4 },
-    { "DNS fails", MX_TEMP, OUTCOME_DEFERRED, 0, 4, 4, 3 },
+    { "null MX", MX_NULL, OUTCOME_FAILED, 556, 5, 1, 10, false },
+    { "no domain", MX_NO_DOMAIN, OUTCOME_FAILED, 0, 5, 1, 2, false },
+    { "no host", MX_NO_HOST, OUTCOME_FAILED, 0, 5, 4, 4, false },
+    { "DNS fails", MX_TEMP, OUTCOME_DEFERRED, 0, 4, 4, 3, false },
+    { "setting: null MX", MX_NULL, OUTCOME_NONE, 0, 4, 3, 5, true },
+    { "setting: no domain", MX_NO_DOMAIN, OUTCOME_NONE, 0, 4, 3, 5, true },
+    { "setting: no host", MX_NO_HOST, OUTCOME_NONE, 0, 4, 3, 5, true },
+    { "setting: no usable address", MX_OK, OUTCOME_NONE, 0, 4, 3, 5, true },
+    { "setting: DNS fails", MX_TEMP, OUTCOME_DEFERRED, 0, 4, 4, 3, true },
 };
 
 START_TEST(verdict_is)
 {
     struct mx_candidate e[MX_CANDIDATES_MAX];
     struct own_host self = { "me.test", 0, NULL };
-    struct mx_order_rules rules = { &self, true, 25, always };
+    struct mx_order_rules rules = { &self, verdicts[_i].configured, 25,
+                                    always };
     static struct mx_result mx;
     struct answer a;
 
@@ -368,6 +448,7 @@ Suite *send_tables_suite(void)
     tcase_add_test(t, backoff_grows);
     LOOP(t, route_is, routes);
     LOOP(t, ranks_are, ranks);
+    LOOP(t, own_host_is_known, own);
     LOOP(t, verdict_is, verdicts);
     tcase_add_test(t, retry_queue_keeps_time);
     suite_add_tcase(s, t);
