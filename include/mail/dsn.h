@@ -5,11 +5,13 @@
 #ifndef MTA_MAIL_DSN_H
 #define MTA_MAIL_DSN_H
 
+#include "base/addr.h"
 #include "base/body.h"
 #include "base/err.h"
 #include "base/msg_id.h"
 #include "smtp/status.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum dsn_action { DSN_FAILED, DSN_DELAYED, DSN_DELIVERED, DSN_RELAYED };
@@ -18,9 +20,13 @@ struct dsn_rcpt {
     const char *address;
     const char *orcpt;         /* original recipient, "rfc822;..." or NULL */
     struct smtp_status status; /* code 0: not from SMTP; class 0: x.0.0 */
-    const char *host;          /* the host that replied; NULL or "": no host did
-                                */
-    const char *reply;         /* its reply, or the local reason */
+    const char *host;          /* of the last try; NULL or "": none was asked */
+    struct addr peer;          /* its address; family 0: none */
+    const char *reply;         /* its reply, or with code 0 our own reason */
+    bool expired;              /* failed because its time was over */
+    unsigned attempts;         /* offered to a host */
+    unsigned rounds;           /* no host could be asked */
+    uint64_t first_attempt, last_attempt; /* wall clock, us; 0: unknown */
 };
 
 struct dsn {
@@ -31,6 +37,7 @@ struct dsn {
     const char *envid;     /* NULL: none */
     uint64_t arrival, now; /* wall clock, us */
     uint64_t expires;      /* for DSN_DELAYED: when the message expires */
+    uint32_t lifetime;     /* of a message in the queue, seconds; 0: unknown */
     enum dsn_action action;
     const struct dsn_rcpt *rcpt;
     size_t nrcpt;

@@ -19,7 +19,8 @@
 
 enum {
     DELIVERY_RCPT_MAX = 100,
-    DELIVERY_TEXT_MAX = 256,
+    DELIVERY_TEXT_MAX = 480, /* below SMTP_REPLY_TEXT_MAX: what is cut there
+                              * is cut again here, with a mark */
     DELIVERY_HOST_MAX = 256
 };
 
@@ -41,9 +42,11 @@ struct answer {
     char text[DELIVERY_TEXT_MAX];
 };
 
-/* The text is printf-like and cut to fit. */
+/* The text is printf-like; one that is cut to fit ends in "...". */
 void answer_set(struct answer *a, enum outcome outcome, const char *status,
                 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* The same for a text as it is. */
+void answer_set_text(struct answer *a, const char *text);
 /* The body cannot be read: why is the errno of body_next(). */
 void answer_set_unreadable(struct answer *a, int why);
 
@@ -82,6 +85,7 @@ struct delivery_rcpt {
     const char *address;
     const char *orcpt, *notify; /* RFC 3461, as received; NULL: not given */
     bool utf8;                  /* the address needs SMTPUTF8 */
+    bool expired;               /* deferred, but its time was over: failed */
     unsigned char step;         /* of the session */
     unsigned char notice;       /* of the main thread */
     struct forward *forward;
@@ -118,6 +122,10 @@ void delivery_free(struct delivery **j); /* accepts NULL; leaves NULL */
  * was asked. */
 const char *delivery_host(const struct delivery *j,
                           const struct delivery_rcpt *r);
+
+/* The status of the result, for slot, log and notice alike: 5.4.7 when it
+ * expired, whatever the last reply was (RFC 3463). */
+struct smtp_status delivery_status(const struct delivery_rcpt *r);
 
 /* Set this answer for every recipient that has none yet. */
 void delivery_answer_all(struct delivery *j, const struct answer *a);

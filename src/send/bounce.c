@@ -93,8 +93,29 @@ static const struct {
 };
 /* clang-format on */
 
-static size_t collect(struct dsn_rcpt *out, struct list *deliveries,
-                      enum notice notice)
+/* A failure is marked only when its notice is durable: this try is counted on
+ * top of the slot's.  A delay stands in the slot already. */
+static void add_tries(struct sched *s, const struct delivery *j,
+                      const struct delivery_rcpt *r, struct dsn_rcpt *out)
+{
+    struct spool_slot slot = { 0 };
+    struct err e;
+
+    if (r->notice == NOTICE_FAILED)
+        result_count(s, j, r->rcpt, &slot);
+    else if (r->notice != NOTICE_DELAYED)
+        return;
+    else if (spool_slot_get(s->queue, &j->msg->stored, r->rcpt->slot, &slot,
+                            &e) != 0)
+        log_err(LOG_ERROR, "send.slot", &e);
+    out->attempts = slot.attempts;
+    out->rounds = slot.rounds;
+    out->first_attempt = slot.first_attempt;
+    out->last_attempt = slot.last_attempt;
+}
+
+static size_t collect(struct sched *s, struct dsn_rcpt *out,
+                      struct list *deliveries, enum notice notice)
 {
     size_t n = 0;
 
@@ -104,13 +125,16 @@ static size_t collect(struct dsn_rcpt *out, struct list *deliveries,
             const struct delivery_rcpt *r = &j->rcpt[i];
             if (r->notice != notice)
                 continue;
-            out[n++] =
-                (struct dsn_rcpt){ .address = r->address,
-                                   .orcpt = r->orcpt,
-                                   .status = r->answer.status,
-                                   .host =
-                                       j->local ? NULL : delivery_host(j, r),
-                                   .reply = r->answer.text };
+            out[n] = (struct dsn_rcpt){ .address = r->address,
+                                        .orcpt = r->orcpt,
+                                        .status = r->answer.status,
+                                        .reply = r->answer.text,
+                                        .expired = r->expired };
+            if (!j->local) {
+                out[n].host = delivery_host(j, r);
+                out[n].peer = j->peer;
+            }
+            add_tries(s, j, r, &out[n++]);
         }
     }
     return n;
@@ -135,6 +159,7 @@ static int write_notice(struct sched *s, struct batch *b, struct group *g,
     d->arrival = j->arrival;
     d->now = m.arrival;
     d->expires = m.arrival + message_left(s, j->msg) * 1000000ull;
+    d->lifetime = s->rule.lifetime;
     d->original = j->body.size > 0 ? &j->body : &nothing;
     d->return_full = j->ret != NULL &&
                      span_is_nocase(span_of(j->ret), "FULL") &&
@@ -160,7 +185,7 @@ static int write_notices(struct sched *s, struct batch *b, struct group *g,
 
     for (size_t i = 0; i < PARTS_MAX; i++) {
         struct dsn d = { .action = parts[i].action, .rcpt = rcpt };
-        d.nrcpt = collect(rcpt, &g->deliveries, parts[i].notice);
+        d.nrcpt = collect(s, rcpt, &g->deliveries, parts[i].notice);
         if (d.nrcpt > 0 && write_notice(s, b, g, &d, e) != 0)
             return -1;
     }

@@ -7,6 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The text fills its room: end it in the mark, at a whole character. */
+static void mark_cut(char text[DELIVERY_TEXT_MAX])
+{
+    static const char mark[] = "...";
+    size_t n = DELIVERY_TEXT_MAX - sizeof mark;
+
+    while (n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80)
+        n--;
+    memcpy(text + n, mark, sizeof mark);
+}
+
 void answer_set(struct answer *a, enum outcome outcome, const char *status,
                 const char *fmt, ...)
 {
@@ -18,9 +29,20 @@ void answer_set(struct answer *a, enum outcome outcome, const char *status,
     a->status = (struct smtp_status){ 0 };
     (void)smtp_status_take(&a->status, &code);
     va_start(ap, fmt);
-    if (vsnprintf(a->text, sizeof a->text, fmt, ap) < 0)
-        a->text[0] = '\0';
+    int n = vsnprintf(a->text, sizeof a->text, fmt, ap);
     va_end(ap);
+    if (n < 0)
+        a->text[0] = '\0';
+    else if ((size_t)n >= sizeof a->text)
+        mark_cut(a->text);
+}
+
+void answer_set_text(struct answer *a, const char *text)
+{
+    int n = snprintf(a->text, sizeof a->text, "%s", text);
+
+    if (n >= (int)sizeof a->text)
+        mark_cut(a->text);
 }
 
 void answer_set_unreadable(struct answer *a, int why)
@@ -44,6 +66,18 @@ const char *delivery_host(const struct delivery *j,
                           const struct delivery_rcpt *r)
 {
     return r->host != NULL ? r->host : j->host;
+}
+
+struct smtp_status delivery_status(const struct delivery_rcpt *r)
+{
+    struct smtp_status s = r->answer.status;
+
+    if (r->expired) {
+        s.class = 5;
+        s.subject = 4;
+        s.detail = 7;
+    }
+    return s;
 }
 
 static void free_forwards(struct forward *f)

@@ -16,10 +16,9 @@ enum { FAULT_SECONDS = 5, UNWRITTEN_SECONDS = 60 };
 
 /* --- slot and log ------------------------------------------------------- */
 
-/* Count this try on top of those before, which only the slot keeps apart.
- * The first one has none before it, and nothing is read. */
-static void count_try(struct sched *s, const struct delivery *j,
-                      const struct rcpt *r, struct spool_slot *slot)
+/* The first try has none before it, and nothing is read. */
+void result_count(struct sched *s, const struct delivery *j,
+                  const struct rcpt *r, struct spool_slot *slot)
 {
     struct spool_slot old = { 0 };
     struct err e;
@@ -39,11 +38,11 @@ static void put_slot(struct sched *s, struct delivery *j,
                      uint32_t seconds)
 {
     struct spool_slot slot = { .state = state,
-                               .status = jr->answer.status,
+                               .status = delivery_status(jr),
                                .warned = j->msg->warned,
                                .tried = j->peer };
 
-    count_try(s, j, jr->rcpt, &slot);
+    result_count(s, j, jr->rcpt, &slot);
     if (state == SPOOL_PENDING)
         slot.next_attempt = slot.last_attempt + seconds * 1000000ull;
     snprintf(slot.mx, sizeof slot.mx, "%.*s", (int)sizeof slot.mx - 1,
@@ -57,7 +56,7 @@ static void say(const char *event, enum log_level level,
                 const struct delivery *j, const struct delivery_rcpt *jr,
                 const char *key, const char *value)
 {
-    const struct answer *a = &jr->answer;
+    const struct smtp_status end = delivery_status(jr);
     const char *host = delivery_host(j, jr);
     char id[MSG_ID_TEXT], status[SMTP_STATUS_TEXT], from[SMTP_PATH_MAX + 3];
     char peer[ADDR_PORT_TEXT];
@@ -66,14 +65,14 @@ static void say(const char *event, enum log_level level,
 
     msg_id_text(id, j->id);
     snprintf(from, sizeof from, "<%s>", j->sender);
-    smtp_status_text(status, &a->status);
+    smtp_status_text(status, &end);
     if (asked)
         addr_port_text(peer, &j->peer);
     LOG(level, event, LS("id", id), LS("sid", j->sid[0] ? j->sid : NULL),
         LS("from", from), LS("to", jr->address),
         LS("mx", host[0] ? host : NULL), LS("address", asked ? peer : NULL),
-        LN("code", a->status.code), LS("status", status[0] ? status : NULL),
-        LS("reply", a->text), LN("attempts", jr->rcpt->tries),
+        LN("code", end.code), LS("status", status[0] ? status : NULL),
+        LS("reply", jr->answer.text), LN("attempts", jr->rcpt->tries),
         LN("delay", now > j->arrival ? (now - j->arrival) / 1000000u : 0),
         LS(key, value));
 }
@@ -193,8 +192,7 @@ static void be_deferred(struct sched *s, struct delivery *j,
     rcpt_later(s, r, delay);
 }
 
-/* The last answer stays the reason; only the status reports that the lifetime
- * is over. */
+/* The last answer stays the reason, with the peer's own status. */
 static void be_tried(struct sched *s, struct delivery *j,
                      struct delivery_rcpt *jr)
 {
@@ -202,9 +200,7 @@ static void be_tried(struct sched *s, struct delivery *j,
     if (jr->answer.outcome == OUTCOME_DEFERRED &&
         sched_seconds(s) >= j->msg->expires) {
         jr->answer.outcome = OUTCOME_FAILED;
-        jr->answer.status.class = 4;
-        jr->answer.status.subject = 4;
-        jr->answer.status.detail = 7;
+        jr->expired = true;
     }
     if (jr->answer.outcome == OUTCOME_FAILED)
         be_failed(s, j, jr);

@@ -261,7 +261,7 @@ void send_transaction_take_answer(const struct send_session *s,
                  : r->status.code < 500 ? OUTCOME_DEFERRED
                                         : OUTCOME_FAILED;
     a->status = r->status;
-    snprintf(a->text, sizeof a->text, "%.*s", (int)sizeof a->text - 1, r->text);
+    answer_set_text(a, r->text);
 }
 
 /* MAIL was refused: this is the answer for all recipients, and the replies to

@@ -55,8 +55,18 @@ def test_failed():
     assert m["To"] == "s@here.example"
     body = text.get_content()
     assert "joe@far.example" in body and "ann@far.example" in body
-    assert "No such user here" in body and "tried for 5 days" in body
-    assert "mx.far.example" in body
+    assert body.startswith("Your message to the 2 recipients named below "
+                           "could not be delivered")
+    told = " ".join(body.split())
+    assert ("<joe@far.example> There is no such mailbox. The address may be "
+            "misspelt. mx.far.example replied: 550 5.1.1 No such user here, "
+            in told)
+    assert "Offered to a mail host 1 time, waited without one 0 times, on " \
+        in told
+    assert ("Reason, at mx.far.example: connection refused Not delivered "
+            "within 5 days, 31 attempts. Offered to a mail host 1 time, waited "
+            "without one 30 times, from " in told)
+    assert body.count("replied:") == 1
     message, joe, ann = groups(report)
     assert message["Reporting-MTA"] == "dns; mail.here.example"
     assert message["Original-Envelope-Id"] == "env-1"
@@ -69,7 +79,9 @@ def test_failed():
     assert " ".join(joe["Diagnostic-Code"].split()).startswith(
         "smtp; 550 5.1.1 No such user here,")
     assert ann["Status"] == "5.4.7"
-    assert "Remote-MTA" not in ann
+    assert ann["Remote-MTA"] == "dns; mx.far.example"
+    assert ann["Diagnostic-Code"] == "x-mta; connection refused"
+    assert "14 Nov 2023" in ann["Last-Attempt-Date"]
     assert header.get_content_type() == "text/rfc822-headers"
     assert "Subject: hello" in header.get_payload()
     assert "The body." not in header.get_payload()
@@ -100,10 +112,17 @@ def test_longest_line():
 def test_delayed():
     m, (text, report, _) = sample("delayed")
     assert "delayed" in m["Subject"]
-    assert "19 Nov 2023" in text.get_content()
+    told = " ".join(text.get_content().split())
+    assert told.startswith(
+        "Your message to <ann@far.example> has not been delivered yet. You "
+        "need not send it again: it will be tried until ")
+    assert "19 Nov 2023" in told
+    assert "The mailbox is full. 192.0.2.1 replied: 451 4.2.2 try later" in told
     _, ann = groups(report)
     assert ann["Action"] == "delayed"
-    assert ann["Status"] == "4.4.7"
+    assert ann["Status"] == "4.2.2"
+    assert ann["Remote-MTA"] == "dns; [192.0.2.1]"
+    assert ann["Diagnostic-Code"] == "smtp; 451 4.2.2 try later"
     assert "19 Nov 2023" in ann["Will-Retry-Until"]
 
 

@@ -4,6 +4,7 @@ import email
 import fcntl
 import glob
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -444,8 +445,14 @@ def test_expiry_bounces(mta, dns, peers):
     submit(m, ["u@x.test"], sender="joe@here.test")
     bounce = until("bounce", lambda: m.mailbox("joe"))[0]
     assert b"never mind" in bounce
-    assert b".4.7\n" in bounce  # delivery time expired
+    assert b"\nStatus: 5.4.7\n" in bounce  # delivery time expired
+    assert b"smtp; 450 4.2.0 never mind\n" in bounce
+    assert b"Not delivered within 3 seconds, " in bounce
     until("logged", lambda: m.events("send.deferred"))
+    [end] = until("the end", lambda: m.events("send.bounced"))
+    assert (end["code"], end["status"]) == ("450", "5.4.7")
+    offered = len(m.events("send.deferred")) + 1
+    assert b"Offered to a mail host %d times" % offered in bounce, bounce
 
 
 def test_never_a_bounce_for_a_bounce(mta, dns, peers):
@@ -470,7 +477,39 @@ def test_bounce_is_a_report(mta, dns, peers):
     assert len(status) == 1
     rcpt = status[0].get_payload()[1]
     assert rcpt["Action"] == "failed" and rcpt["Status"] == "5.1.1"
-    assert "unknown user" in rcpt["Diagnostic-Code"]
+    assert rcpt["Diagnostic-Code"] == "smtp; 550 5.1.1 unknown user"
+    assert rcpt["Remote-MTA"] == "dns; x.test"
+    assert b"\nYour message to <u@x.test> could not be delivered" in raw
+    assert b"x.test (127.0.0.1) replied:\n      550 5.1.1 unknown" in raw
+    assert b"Offered to a mail host 1 time, waited without one 0 times" in raw
+
+
+def test_a_bounce_marks_what_it_cuts(mta, dns, peers):
+    p = peers("127.0.0.1", answers={"RCPT": "550 5.7.1 " + "go away " * 90})
+    m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port)
+    submit(m, ["u@x.test"], sender="joe@here.test")
+    raw = until("bounce", lambda: m.mailbox("joe"))[0]
+    words = b" ".join(raw.split())
+    assert b"smtp; 550 5.7.1 go away go away" in words
+    assert words.count(b"go away") > 2 * 58
+    assert words.count(b"...") == 2  # for people and for programs
+
+
+def test_what_no_host_replied_is_not_quoted(mta, dns, peers):
+    """A connection that ends is told as such, in the delay notice too."""
+    p = peers("127.0.0.1", answers={"RCPT": [None] * 50})
+    m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port,
+               send__warn_after="1s", send__queue_lifetime="4s")
+    submit(m, ["u@x.test"], sender="joe@here.test")
+    both = until("notices", lambda: len(m.mailbox("joe")) == 2
+                 and m.mailbox("joe"))
+    both = sorted(both, key=lambda b: b"Action: failed" in b)
+    for raw, first in zip(both, (b"has not been", b"could not be")):
+        assert b"\nYour message to <u@x.test> " + first in raw
+        assert b"replied:" not in raw and b"smtp;" not in raw
+        assert re.search(rb"    Reason, at x.test( \(127.0.0.1\))?:\n      "
+                         rb"connection closed while waiting", raw), raw
+    assert b"Not delivered within 4 seconds, " in both[1]
 
 
 @pytest.mark.parametrize("where", ["GREETING", "EHLO", "MAIL", "RCPT",

@@ -12,12 +12,28 @@ static const struct dsn_rcpt usual = {
     .orcpt = "rfc822;Joe@far.example",
     .status = { 550, 5, 1, 1 },
     .host = "mx.far.example",
-    .reply = "550 5.1.1 No such user here, and a long text that has to be "
-             "folded because it does not fit into one line"
+    .reply = "No such user here, and a long text that has to be "
+             "folded because it does not fit into one line",
+    .attempts = 1,
+    .first_attempt = 1700000000000000u,
+    .last_attempt = 1700000000000000u
 };
 static const struct dsn_rcpt ours = { .address = "ann@far.example",
-                                      .status = { 0, 4, 4, 7 },
-                                      .reply = "tried for 5 days" };
+                                      .status = { 0, 4, 4, 1 },
+                                      .host = "mx.far.example",
+                                      .reply = "connection refused",
+                                      .expired = true,
+                                      .attempts = 1,
+                                      .rounds = 30,
+                                      .first_attempt = 1700000000000000u,
+                                      .last_attempt = 1700000600000000u };
+static const struct dsn_rcpt late = { .address = "ann@far.example",
+                                      .status = { 451, 4, 2, 2 },
+                                      .host = "192.0.2.1",
+                                      .reply = "try later",
+                                      .attempts = 1,
+                                      .first_attempt = 1700000000000000u,
+                                      .last_attempt = 1700000000000000u };
 static const struct dsn_rcpt hostile = {
     .address = "x@y\r\nBcc: evil@example",
     .orcpt = "rfc822;a\r\n\r\nStatus: 2.0.0",
@@ -43,7 +59,7 @@ static const struct sample {
       false,
       { &usual, &ours } },
     { "full", "s@here.example", NULL, DSN_FAILED, true, { &usual, NULL } },
-    { "delayed", "s@here.example", NULL, DSN_DELAYED, false, { &ours, NULL } },
+    { "delayed", "s@here.example", NULL, DSN_DELAYED, false, { &late, NULL } },
     { "relayed", "s@here.example", NULL, DSN_RELAYED, false, { &usual, NULL } },
     { "hostile",
       "s@here\r\nBcc: evil@example\r\n\r\nbody",
@@ -76,6 +92,7 @@ static int write_sample(const struct sample *s, const struct body *original)
                      .arrival = 1700000000000000u,
                      .now = 1700000600000000u,
                      .expires = 1700432000000000u,
+                     .lifetime = 5 * 86400,
                      .action = s->action,
                      .rcpt = rcpt,
                      .nrcpt = n,

@@ -49,6 +49,7 @@ static int write_notice(const struct dsn_rcpt *r, enum dsn_action action,
     struct dsn d = { .hostname = "mx.example",
                      .to = "s@x",
                      .action = action,
+                     .lifetime = 5 * 86400,
                      .rcpt = r,
                      .nrcpt = 1,
                      .original = original };
@@ -89,6 +90,49 @@ static const struct {
         .reply = "550 no",
         .status = { .code = 550 } },
       { "\r\nDiagnostic-Code: smtp; 550 no\r\n" } },
+    { "its enhanced code is part of the reply",
+      DSN_FAILED,
+      { .address = "a@b",
+        .host = "127.0.0.1",
+        .reply = "no such user",
+        .status = { 550, 5, 1, 1 } },
+      { "\r\nDiagnostic-Code: smtp; 550 5.1.1 no such user\r\n",
+        "\r\nRemote-MTA: dns; [127.0.0.1]\r\n", "There is no such mailbox" } },
+    { "a reply is given once, whatever it repeats",
+      DSN_FAILED,
+      { .address = "a@b", .reply = "550 5.1.1 x", .status = { 550, 5, 1, 1 } },
+      { "\r\nDiagnostic-Code: smtp; 550 5.1.1 x\r\n" } },
+    { "an IPv6 host",
+      DSN_FAILED,
+      { .address = "a@b", .host = "2001:db8::1" },
+      { "\r\nRemote-MTA: dns; [IPv6:2001:db8::1]\r\n" } },
+    { "expired",
+      DSN_FAILED,
+      { .address = "a@b",
+        .host = "h",
+        .reply = "later",
+        .status = { 451, 4, 2, 1 },
+        .expired = true,
+        .attempts = 3,
+        .rounds = 20,
+        .first_attempt = 1700000000000000u,
+        .last_attempt = 1700430000000000u },
+      { "\r\nStatus: 5.4.7\r\n",
+        "\r\nDiagnostic-Code: smtp; 451 4.2.1 later\r\n",
+        "    Not delivered within 5 days, 23 attempts.\r\n"
+        "    Offered to a mail host 3 times, waited without one 20 times," } },
+    { "no reply is quoted where none came",
+      DSN_FAILED,
+      { .address = "a@b",
+        .host = "h",
+        .reply = "connection refused",
+        .status = { 0, 5, 4, 1 } },
+      { "    Reason, at h:\r\n      connection refused\r\n",
+        "\r\nDiagnostic-Code: x-mta; connection refused\r\n" } },
+    { "a layman's paragraph comes first",
+      DSN_FAILED,
+      { .address = "a@b" },
+      { "\r\n\r\nYour message to <a@b> could not be delivered, and will" } },
     { "line ends in a reply",
       DSN_FAILED,
       { .address = "a@b",
@@ -108,6 +152,8 @@ START_TEST(values)
                       "%s: no \"%s\" in\n%s", cases[_i].name, cases[_i].has[i],
                       text.p);
     ck_assert(strstr(text.p, "\r\n.\r\n") == NULL);
+    ck_assert_int_eq(strstr(text.p, "replied:") != NULL,
+                     cases[_i].r.status.code != 0);
 }
 END_TEST
 
@@ -129,6 +175,7 @@ START_TEST(long_values)
         ck_assert(end != NULL);
         ck_assert_msg(end - p < 998, "%ld columns", (long)(end - p));
     }
+    ck_assert_msg(strstr(text.p, "www...\r\n") != NULL, "cut without a mark");
 }
 END_TEST
 
