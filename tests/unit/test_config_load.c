@@ -56,6 +56,7 @@ static int load(const struct conf_override *over, size_t nover)
     struct conf_source from = { path, over, nover, on_warning, NULL };
 
     conf_free(&conf);
+    warned[0] = '\0';
     return conf_load_all(&ld, &conf, &from, &e);
 }
 
