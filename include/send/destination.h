@@ -16,19 +16,21 @@ struct hops {
 struct destination {
     struct map_link link;
     struct list due;  /* rcpt->link */
-    struct list turn; /* in ready, unresolved or idle of struct sched */
+    struct list turn; /* in ready or idle of struct sched, or a look-up group */
     struct sched *sched;
     struct hops *hops;      /* NULL: not known */
     struct answer *outcome; /* of the look-up; NULL: none */
     struct mx_query *query;
-    uint32_t expires; /* of hops or outcome */
+    struct lookup_group *group; /* of a look-up under way, else NULL */
+    uint32_t expires;           /* of hops or outcome */
     uint32_t idle_since;
     uint32_t reported; /* a fault of the setting, in the log */
     uint32_t nrcpt;    /* recipients of this destination */
     uint16_t port;
-    uint8_t kind;    /* enum route_kind */
-    bool configured; /* as in struct route */
-    const char *why; /* of ROUTE_BAD */
+    uint8_t kind;        /* enum route_kind */
+    bool configured;     /* as in struct route */
+    bool look_up_failed; /* for now, when it was last tried */
+    const char *why;     /* of ROUTE_BAD */
     char host[];
 };
 

@@ -3,6 +3,7 @@
  *
  *   queue_scan       queue -> messages -> recipients, sorted by destination
  *   recipients       messages and recipients in memory, from scan to end
+ *   lookup_turns     which destination is looked up next
  *   destination      due mail of a destination; destination_dns: its hosts
  *   lane             a peer: its session, its window of deliveries, its pauses
  *   schedule         a turn's work: which due mail goes to which lane
@@ -23,6 +24,7 @@
 #include "recipient/resolve.h"
 #include "send/delivery.h"
 #include "send/destination.h"
+#include "send/lookup_turns.h"
 #include "send/mx_order.h"
 #include "spool/queue.h"
 #include "spool/writer.h"
@@ -32,8 +34,7 @@ enum {
     SCHED_MESSAGES_MAX = 4 * 1000 * 1000,
     SCHED_RCPTS_MAX = 8 * 1000 * 1000,
     SCHED_SESSIONS_MAX = 640, /* with DNS and the queue below FD_SETSIZE */
-    SCHED_RESOLVING_MAX = 64,
-    SCHED_MARKS_MAX = 10000, /* slots that the disk did not take yet */
+    SCHED_MARKS_MAX = 10000,  /* slots that the disk did not take yet */
 };
 
 /* Calls out of the scheduler that a unit test plays: to workers and to the
@@ -79,9 +80,8 @@ struct sched {
     struct { /* destination.c, destination_dns.c */
         struct map all;
         struct destination_memo memo[DESTINATION_MEMOS];
-        struct list unresolved; /* wait for a free query */
-        struct list idle;       /* without recipients, oldest first */
-        unsigned resolving;
+        struct lookup_turns lookups;
+        struct list idle; /* without recipients, oldest first */
     } destination;
     struct { /* lane.c */
         struct map all;

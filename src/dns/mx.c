@@ -13,7 +13,8 @@ enum {
     TTL_MAX = 86400,
     WHY_MAX = sizeof((struct mx_result *)0)->why - 1,
     TTL_PARTIAL = 60, /* when some look-up failed: look again soon */
-    V4_SHARE = MX_ADDRS_MAX / 2
+    V4_SHARE = MX_ADDRS_MAX / 2,
+    OPEN_MAX = 6 /* so that domains of many hosts leave queries for others */
 };
 
 /* The addresses of one host and family. */
@@ -33,6 +34,7 @@ struct mx_query {
     bool implicit;             /* no MX: the domain is its own host */
     bool temp;                 /* some look-up of a host failed for now */
     size_t open;               /* look-ups of hosts not yet answered */
+    size_t next;               /* host to be looked up */
     char domain[DNS_NAME_MAX];
     struct family v4[MX_HOSTS_MAX], v6[MX_HOSTS_MAX];
     struct mx_result r;
@@ -125,6 +127,8 @@ static void note_temp(struct mx_query *m, const char *why)
         snprintf(m->r.why, sizeof m->r.why, "%.*s", WHY_MAX, why);
 }
 
+static bool ask_hosts(struct mx_query *m);
+
 static void on_addresses(void *ctx, const struct dns_answer *a)
 {
     struct family *f = ctx;
@@ -139,7 +143,8 @@ static void on_addresses(void *ctx, const struct dns_answer *a)
     for (size_t i = 0; i < a->n; i++)
         all[i] = a->rr[i].addr;
     f->n = draw(f->addr, MX_ADDRS_MAX, all, a->n);
-    if (--m->open == 0)
+    m->open--;
+    if (!ask_hosts(m))
         conclude(m);
 }
 
@@ -156,11 +161,12 @@ static void ask_family(struct mx_query *m, struct family *f, const char *host,
         note_temp(m, e.text);
 }
 
-/* All at once; the answers come from the loop.  False: none could be asked,
- * so none will come. */
+/* A few at a time; the answers come from the loop.  False: none is open, so
+ * none will come. */
 static bool ask_hosts(struct mx_query *m)
 {
-    for (size_t i = 0; i < m->r.nhost; i++) {
+    for (; m->next < m->r.nhost && m->open < OPEN_MAX; m->next++) {
+        size_t i = m->next;
         if ((m->want & MX_V6) != 0)
             ask_family(m, &m->v6[i], m->r.host[i].name, DNS_AAAA);
         if ((m->want & MX_V4) != 0)

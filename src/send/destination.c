@@ -237,6 +237,7 @@ static void free_destination(struct sched *s, struct destination *d)
     list_remove(&d->turn);
     if (d->query != NULL)
         s->calls->cancel_mx(d->query);
+    lookup_done(&s->destination.lookups, d);
     destination_drop_hops(s, d);
     free(d->outcome);
     map_remove(&s->destination.all, &d->link);

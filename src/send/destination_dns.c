@@ -180,7 +180,8 @@ static void on_mx(void *ctx, const struct mx_result *mx)
     struct destination *d = ctx;
 
     d->query = NULL;
-    d->sched->destination.resolving--;
+    d->look_up_failed = mx->status == MX_TEMP;
+    lookup_done(&d->sched->destination.lookups, d);
     use_result(d, mx);
     ready_destination(d);
     resolve_more(d->sched);
@@ -208,32 +209,34 @@ static void use_address(struct destination *d)
     free(mx);
 }
 
-static void ask(struct sched *s, struct destination *d)
+static void begin(struct sched *s, struct destination *d)
 {
     unsigned want = d->kind == ROUTE_MX ? MX_BOTH : MX_BOTH | MX_DIRECT;
     struct err e;
 
-    if (s->destination.resolving >= SCHED_RESOLVING_MAX) {
-        list_push(&s->destination.unresolved, &d->turn);
-        return;
-    }
     d->query = s->calls->ask_mx(s->dns, d->host, want, on_mx, d, &e);
-    if (d->query == NULL) {
-        no_memory(d);
-        ready_destination(d);
+    if (d->query != NULL)
         return;
-    }
-    s->destination.resolving++;
+    lookup_done(&s->destination.lookups, d);
+    no_memory(d);
+    ready_destination(d);
 }
 
-/* Look up the destinations that wait for a free query. */
 static void resolve_more(struct sched *s)
 {
-    while (s->destination.resolving < SCHED_RESOLVING_MAX && !s->stopping) {
-        struct list *l = list_pop(&s->destination.unresolved);
-        if (l == NULL)
-            return;
-        ask(s, LIST_ENTRY(l, struct destination, turn));
+    struct destination *d;
+
+    while (!s->stopping && (d = lookup_next(&s->destination.lookups)) != NULL)
+        begin(s, d);
+}
+
+static void ask(struct sched *s, struct destination *d)
+{
+    if (lookup_wait(&s->destination.lookups, d)) {
+        resolve_more(s);
+    } else {
+        no_memory(d);
+        ready_destination(d);
     }
 }
 

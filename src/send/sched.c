@@ -26,6 +26,7 @@ static int make_memory(struct sched *s, struct err *e)
     if (s->memory.messages == NULL || s->memory.rcpts == NULL ||
         s->notice.blocks == NULL || s->slot.pool == NULL ||
         map_init(&s->destination.all, DESTINATION_BUCKETS) != 0 ||
+        lookup_turns_init(&s->destination.lookups) != 0 ||
         map_init(&s->lane.all, LANE_BUCKETS) != 0)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for the sender");
     return 0;
@@ -54,7 +55,6 @@ int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
                                    (uint32_t)c->send.queue_lifetime };
     list_init(&s->ready.destinations);
     list_init(&s->ready.lanes);
-    list_init(&s->destination.unresolved);
     list_init(&s->destination.idle);
     list_init(&s->lane.opening);
     list_init(&s->notice.deliveries);
@@ -75,6 +75,7 @@ void sched_close(struct sched *s)
 {
     if (s->destination.all.bucket != NULL && s->lane.all.bucket != NULL)
         destination_free_all(s);
+    lookup_turns_free(&s->destination.lookups);
     map_done(&s->destination.all);
     map_done(&s->lane.all);
     if (s->dns != NULL)

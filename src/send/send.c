@@ -259,10 +259,11 @@ static void flush_queue(struct sched *s)
 
 static bool is_busy(const struct sched *s)
 {
-    return ready_any(s) || !list_empty(&s->destination.unresolved) ||
+    return ready_any(s) || !list_empty(&s->destination.lookups.line) ||
            !list_empty(&s->lane.opening) ||
-           !list_empty(&s->notice.deliveries) || s->destination.resolving > 0 ||
-           s->lane.deliveries > 0 || s->scan.wanted;
+           !list_empty(&s->notice.deliveries) ||
+           s->destination.lookups.running > 0 || s->lane.deliveries > 0 ||
+           s->scan.wanted;
 }
 
 static int wait_ms(struct sender *x)

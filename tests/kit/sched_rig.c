@@ -48,7 +48,7 @@ struct mx_query {
     mx_fn *fn;
     void *ctx;
 };
-static struct list queries;
+static struct list queries, unanswered;
 
 static struct mx_query *on_ask(struct dns *d, const char *domain, unsigned want,
                                mx_fn *fn, void *ctx, struct err *e)
@@ -76,13 +76,26 @@ static void on_cancel(struct mx_query *q)
 static const struct sched_calls played = { on_give, on_hurry, on_ask,
                                            on_cancel };
 
+static bool is_of(const struct sched_rig_mx *m, const char *domain)
+{
+    size_t n = strlen(m->domain), k = strlen(domain);
+
+    if (m->domain[0] == '.')
+        return k > n && strcmp(domain + k - n, m->domain) == 0;
+    return strcmp(domain, m->domain) == 0;
+}
+
 static void answer_query(struct mx_query *q)
 {
     static struct mx_result x; /* large */
     const struct sched_rig_mx *m = rig->mx;
 
-    for (size_t i = 0; i < rig->nmx && strcmp(m->domain, q->domain) != 0; i++)
+    for (size_t i = 0; i < rig->nmx && !is_of(m, q->domain); i++)
         m++;
+    if (m != rig->mx + rig->nmx && m->status == MX_OK && m->host[0] == NULL) {
+        list_push(&unanswered, &q->link);
+        return;
+    }
     memset(&x, 0, sizeof x);
     x.ttl = 300;
     x.status = m == rig->mx + rig->nmx ? MX_NO_DOMAIN : m->status;
@@ -143,6 +156,7 @@ struct sched_rig *sched_rig_open(const char *const *settings)
     list_init(&r->taken);
     list_init(&r->sessions);
     list_init(&queries);
+    list_init(&unanswered);
     load(r, settings);
     log_style(LOG_ERROR, LOG_TEXT);
     ck_assert_msg(spool_dirs_make(r->dir, (uid_t)-1, (gid_t)-1, &e) == 0, "%s",
@@ -236,6 +250,21 @@ void sched_rig_turn(struct sched_rig *r)
             answer_query(LIST_ENTRY(l, struct mx_query, link));
     } while (ready_any(&r->s));
     bounce_flush(&r->s);
+}
+
+void sched_rig_time_out(struct sched_rig *r)
+{
+    static const struct mx_result failed = { .status = MX_TEMP };
+    struct list over, *l;
+
+    list_init(&over);
+    list_splice(&over, &unanswered);
+    while ((l = list_pop(&over)) != NULL) {
+        struct mx_query *q = LIST_ENTRY(l, struct mx_query, link);
+        q->fn(q->ctx, &failed);
+        free(q);
+    }
+    sched_rig_turn(r);
 }
 
 void sched_rig_wait(struct sched_rig *r, unsigned seconds)

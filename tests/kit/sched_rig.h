@@ -11,7 +11,9 @@
 
 enum { RIG_MX_MAX = 64 };
 
-/* A domain of the fake DNS: one host a rank, "name address" each. */
+/* A domain of the fake DNS, or with a dot in front all below it: one host a
+ * rank, "name address" each.  MX_OK without a host: no answer until
+ * sched_rig_time_out(). */
 struct sched_rig_mx {
     const char *domain;
     enum mx_status status;
@@ -45,6 +47,9 @@ void sched_rig_turn(struct sched_rig *r);
 /* The clock goes on so many seconds, for pauses and retries alike; then a
  * turn. */
 void sched_rig_wait(struct sched_rig *r, unsigned seconds);
+
+/* The questions without an answer end with MX_TEMP; then a turn. */
+void sched_rig_time_out(struct sched_rig *r);
 
 /* The next delivery that was given, or NULL; it is the test's until it is
  * answered. */

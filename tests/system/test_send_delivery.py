@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -192,6 +194,57 @@ def test_dns_failure_defers(mta, dns, peers):
     d.start()
     m.kill(signal.SIGUSR1)
     until("delivered after all", lambda: p.messages)
+
+
+class Selective:
+    """In front of a DNS server: what is asked for in a zone named dead gets no
+    answer."""
+
+    def __init__(self, server):
+        self.to = (server.host, server.port)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.socket.getsockname()[1]
+        self.dropped = 0
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            out.connect(self.to)
+            while True:
+                question, client = self.socket.recvfrom(4096)
+                if not question:
+                    return
+                if b"\4dead" in question:
+                    self.dropped += 1
+                    continue
+                out.send(question)
+                self.socket.sendto(out.recv(4096), client)
+
+    def close(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.sendto(b"", self.socket.getsockname())
+        self.thread.join(DEADLINE)
+        self.socket.close()
+
+
+def test_silent_name_servers_delay_no_other(mta, dns, peers):
+    """One message to 150 domains whose servers are silent, then others to a
+    healthy domain each."""
+    p = peers("127.0.0.1")
+    front = Selective(dns({"good.test": "* MX 10 mx\nmx A 127.0.0.1"}))
+    try:
+        m = system(mta, front, p.port)
+        submit(m, ["u@d%d.dead.test" % i for i in range(150)])
+        until("asked", lambda: front.dropped >= 40)
+        for i in range(3):
+            start = time.monotonic()
+            submit(m, ["u@n%d.good.test" % i])
+            until("delivered", lambda: len(p.messages) == i + 1)
+            assert time.monotonic() - start < 3
+    finally:
+        front.close()
 
 
 @pytest.mark.parametrize("how", ["relay_host", "routes"])

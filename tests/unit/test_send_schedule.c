@@ -222,6 +222,67 @@ START_TEST(localhost_is_loopback)
 }
 END_TEST
 
+/* One message to many silent zones, then others to healthy ones: these are
+ * looked up at once, in the first round and in those after it. */
+START_TEST(silent_zones_delay_no_other)
+{
+    static const struct sched_rig_mx zones[] = {
+        { ".dead.test", MX_OK, { NULL }, { NULL } },
+        { ".good.test", MX_OK, { "mx.good.test" }, { "192.0.2.1" } },
+    };
+    static char rcpts[200 * 24];
+    char to[40];
+    size_t n = 0;
+
+    r->mx = zones;
+    r->nmx = 2;
+    for (int i = 0; i < 200; i++)
+        n += (size_t)snprintf(rcpts + n, sizeof rcpts - n, "%su@d%d.dead.test",
+                              i > 0 ? "," : "", i);
+    for (int i = 0; i < 4; i++)
+        sched_rig_add(r, "hog@here.test", rcpts);
+    sched_rig_turn(r);
+    for (int round = 0; round < 6; round++) {
+        for (int i = 0; i < 70; i++) {
+            snprintf(to, sizeof to, "u@n%d-%d.good.test", round, i);
+            sched_rig_add(r, "s@here.test", to);
+            sched_rig_turn(r);
+            struct delivery *j = sched_rig_next(r);
+            ck_assert_msg(j != NULL, "round %d: %s waits", round, to);
+            sched_rig_back(r, j, OUTCOME_DELIVERED, "2.0.0", "ok");
+        }
+        ck_assert_uint_eq(r->s.destination.lookups.running > 30, 1);
+        sched_rig_time_out(r);
+        sched_rig_wait(r, 400);
+    }
+}
+END_TEST
+
+/* All of them are asked, a share at a time. */
+START_TEST(every_silent_zone_is_asked)
+{
+    static const struct sched_rig_mx zones[] = {
+        { ".dead.test", MX_OK, { NULL }, { NULL } },
+    };
+    static char rcpts[200 * 24];
+    size_t n = 0;
+
+    r->mx = zones;
+    r->nmx = 1;
+    for (int i = 0; i < 200; i++)
+        n += (size_t)snprintf(rcpts + n, sizeof rcpts - n, "%su@d%d.dead.test",
+                              i > 0 ? "," : "", i);
+    sched_rig_add(r, "hog@here.test", rcpts);
+    sched_rig_turn(r);
+    ck_assert_uint_lt(r->asked, LOOKUPS_MAX);
+    for (int i = 0; i < 6; i++)
+        sched_rig_time_out(r);
+    ck_assert_uint_eq(r->asked, 200);
+    ck_assert_uint_eq(r->s.destination.lookups.running, 0);
+    ck_assert_uint_eq(sched_rig_pending(r), 200);
+}
+END_TEST
+
 Suite *send_schedule_suite(void);
 Suite *send_schedule_suite(void)
 {
@@ -239,6 +300,8 @@ Suite *send_schedule_suite(void)
     tcase_add_test(t, no_such_domain_bounces);
     tcase_add_test(t, a_setting_costs_no_mail);
     tcase_add_test(t, localhost_is_loopback);
+    tcase_add_test(t, silent_zones_delay_no_other);
+    tcase_add_test(t, every_silent_zone_is_asked);
     suite_add_tcase(s, t);
     return s;
 }
