@@ -12,7 +12,8 @@
 struct printing {
     const struct spool_reader *view;
     const struct queue_style *style;
-    uint32_t index; /* of the next recipient */
+    uint32_t index;       /* of the next recipient */
+    bool recipients_done; /* of JSON: their array is closed */
     unsigned nlate;
     struct err *e;
 };
@@ -42,12 +43,12 @@ static void json_host(FILE *out, const struct spool_slot *slot)
 }
 
 static void json_rcpt(FILE *out, struct span address,
-                      const struct spool_slot *slot, bool first)
+                      const struct spool_slot *slot)
 {
     char status[SMTP_STATUS_TEXT];
 
     smtp_status_text(status, &slot->status);
-    fputs(first ? "{\"address\":" : ",{\"address\":", out);
+    fputs("{\"address\":", out);
     json_string(out, address);
     fprintf(out, ",\"state\":\"%s\",\"attempts\":%u,\"rounds\":%u",
             state_name(slot->state), slot->attempts, slot->rounds);
@@ -61,24 +62,72 @@ static void json_rcpt(FILE *out, struct span address,
     fprintf(out, ",\"code\":%u,\"status\":\"%s\",\"reply\":",
             (unsigned)slot->status.code, status);
     json_string(out, span_of(slot->reply));
-    putc('}', out);
+}
+
+/* What the envelope has of a message besides sender and recipients, or of the
+ * recipient before; `show` has it, under the same names in both forms. */
+static const struct origin {
+    enum spool_field type;
+    bool of_recipient;
+    const char *name, *words;
+} origins[] = {
+    { SPOOL_F_CLIENT, false, "client", "received from" },
+    { SPOOL_F_HELO, false, "helo", "which called itself" },
+    { SPOOL_F_SID, false, "sid", "in session" },
+    { SPOOL_F_ENVID, false, "envid", "envelope id" },
+    { SPOOL_F_RET, false, "ret", "to return in a bounce:" },
+    { SPOOL_F_ORCPT, true, "orcpt", "original recipient" },
+    { SPOOL_F_NOTIFY, true, "notify", "to notify of" },
+};
+
+static const struct origin *origin_of(enum spool_field type)
+{
+    for (size_t i = 0; i < sizeof origins / sizeof origins[0]; i++)
+        if (origins[i].type == type)
+            return &origins[i];
+    return NULL;
+}
+
+/* Recipients stand together in the envelope, and what is said of a recipient
+ * stands behind it: its object stays open until the next field. */
+static void end_recipients(struct printing *p)
+{
+    if (p->index > 0 && !p->recipients_done)
+        fputs("}]", p->style->out);
+    else if (!p->recipients_done)
+        fputs(",\"recipients\":[]", p->style->out);
+    p->recipients_done = true;
+}
+
+static int json_next_rcpt(struct printing *p, struct span address)
+{
+    struct spool_slot slot;
+
+    if (p->recipients_done)
+        return err_set(p->e, ERR_PERM, 0, "the envelope is not in order");
+    if (spool_reader_slot(p->view, p->index, &slot, p->e) != 0)
+        return -1;
+    fputs(p->index == 0 ? ",\"recipients\":[" : "},", p->style->out);
+    json_rcpt(p->style->out, address, &slot);
+    p->index++;
+    return 0;
 }
 
 static int json_field(void *ctx, enum spool_field type, struct span s)
 {
     struct printing *p = ctx;
-    FILE *out = p->style->out;
-    struct spool_slot slot;
+    const struct origin *o = origin_of(type);
 
+    if (type == SPOOL_F_RCPT)
+        return json_next_rcpt(p, s);
     if (type == SPOOL_F_SENDER) {
-        fputs(",\"sender\":", out);
-        json_string(out, s);
-        fputs(",\"recipients\":[", out);
-    } else if (type == SPOOL_F_RCPT) {
-        if (spool_reader_slot(p->view, p->index, &slot, p->e) != 0)
-            return -1;
-        json_rcpt(out, s, &slot, p->index == 0);
-        p->index++;
+        fputs(",\"sender\":", p->style->out);
+        json_string(p->style->out, s);
+    } else if (o != NULL && p->style->all_recipients) {
+        if (!o->of_recipient && p->index > 0)
+            end_recipients(p);
+        fprintf(p->style->out, ",\"%s\":", o->name);
+        json_string(p->style->out, s);
     }
     return 0;
 }
@@ -106,7 +155,7 @@ static int print_json(struct printing *p, struct err *e)
     json_time(out, rec->arrival + (uint64_t)p->style->lifetime * 1000000u);
     fprintf(out, ",\"size\":%" PRIu64, rec->body_size + rec->front);
     int rc = spool_reader_envelope(p->view, json_field, p, e);
-    fputs(rc < 0 && e->kind == ERR_PERM ? ",\"recipients\":[]" : "]", out);
+    end_recipients(p);
     if (rc >= 0 && p->style->all_recipients) {
         fprintf(out, ",\"front\":%u,\"late\":[", (unsigned)rec->front);
         rc = spool_reader_late(p->view, json_late, p, e);
@@ -168,17 +217,23 @@ static const char *tint(const struct queue_style *st, const char *code)
 /* Only what a peer sent is its reply. */
 static void text_reply(FILE *out, const struct spool_slot *slot)
 {
+    char address[ADDR_PORT_TEXT];
     char status[SMTP_STATUS_TEXT];
 
     smtp_status_text(status, &slot->status);
     fputs("        ", out);
-    put_plain(out, span_of(slot->mx));
-    if (slot->mx[0] != '\0')
-        fputs(slot->status.code != 0 ? " replied: " : ": ", out);
-    if (slot->status.code != 0)
-        fprintf(out, "%u ", (unsigned)slot->status.code);
     if (status[0] != '\0')
-        fprintf(out, "%s ", status);
+        fprintf(out, "%s  ", status);
+    put_plain(out, span_of(slot->mx));
+    if (slot->tried.u.sa.sa_family != 0) {
+        addr_port_text(address, &slot->tried);
+        fprintf(out, "%s(%s, tls none)", slot->mx[0] != '\0' ? " " : "",
+                address);
+    }
+    if (slot->status.code != 0)
+        fprintf(out, " replied: %u ", (unsigned)slot->status.code);
+    else if (slot->mx[0] != '\0')
+        fputs(": ", out);
     put_plain(out, span_of(slot->reply));
     putc('\n', out);
 }
@@ -196,11 +251,15 @@ static void text_rcpt(struct printing *p, struct span address,
     fprintf(st->out, "  %s%s%s", tint(st, hue), state_name(slot->state),
             tint(st, "\033[0m"));
     if (slot->attempts > 0)
-        fprintf(st->out, ", tried %u time%s", slot->attempts,
+        fprintf(st->out, ", offered %u time%s", slot->attempts,
                 slot->attempts == 1 ? "" : "s");
     if (slot->rounds > 0)
         fprintf(st->out, ", no host %u time%s", slot->rounds,
                 slot->rounds == 1 ? "" : "s");
+    if (slot->first_attempt > 0 && slot->first_attempt != slot->last_attempt) {
+        fputs(", first ", st->out);
+        put_when(st->out, slot->first_attempt);
+    }
     if (slot->last_attempt > 0) {
         fputs(", last ", st->out);
         put_when(st->out, slot->last_attempt);
@@ -210,13 +269,14 @@ static void text_rcpt(struct printing *p, struct span address,
         put_when(st->out, slot->next_attempt);
     }
     putc('\n', st->out);
-    if (slot->reply[0] != '\0')
+    if (slot->reply[0] != '\0' || slot->mx[0] != '\0' || slot->status.code != 0)
         text_reply(st->out, slot);
 }
 
 static int text_field(void *ctx, enum spool_field type, struct span s)
 {
     struct printing *p = ctx;
+    const struct origin *o = origin_of(type);
     struct spool_slot slot;
 
     if (type == SPOOL_F_SENDER) {
@@ -229,13 +289,9 @@ static int text_field(void *ctx, enum spool_field type, struct span s)
         if (p->style->all_recipients || slot.state == SPOOL_PENDING ||
             slot.state == SPOOL_HELD)
             text_rcpt(p, s, &slot);
-    } else if (p->style->all_recipients &&
-               (type == SPOOL_F_CLIENT || type == SPOOL_F_HELO ||
-                type == SPOOL_F_SID)) {
-        fprintf(p->style->out, "    %s ",
-                type == SPOOL_F_CLIENT ? "received from"
-                : type == SPOOL_F_HELO ? "which called itself"
-                                       : "in session");
+    } else if (o != NULL && p->style->all_recipients) {
+        fprintf(p->style->out, "%s%s ", o->of_recipient ? "        " : "    ",
+                o->words);
         put_plain(p->style->out, s);
         putc('\n', p->style->out);
     }
@@ -259,8 +315,10 @@ static int print_text(struct printing *p, struct err *e)
     msg_id_text(id, rec->id);
     fprintf(st->out, "%s%s%s  ", tint(st, "\033[1m"), id, tint(st, "\033[0m"));
     put_when(st->out, rec->arrival);
-    fprintf(st->out, "  %" PRIu64 " octets  from ",
-            rec->body_size + rec->front);
+    fprintf(st->out, "  %" PRIu64 " octets  %s  expires ",
+            rec->body_size + rec->front, spool_name_text(p->view->queue));
+    put_when(st->out, rec->arrival + (uint64_t)st->lifetime * 1000000u);
+    fputs("  from ", st->out);
     int rc = spool_reader_envelope(p->view, text_field, p, e);
     if (rc < 0 && e->kind == ERR_PERM)
         fputs("?\n", st->out);

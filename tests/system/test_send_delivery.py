@@ -1,8 +1,10 @@
 """`mta send` against mail hosts that a real DNS server names."""
 
+import datetime
 import email
 import fcntl
 import glob
+import json
 import os
 import re
 import shutil
@@ -506,6 +508,53 @@ def test_expiry_bounces(mta, dns, peers):
     assert (end["code"], end["status"]) == ("450", "5.4.7")
     offered = len(m.events("send.deferred")) + 1
     assert b"Offered to a mail host %d times" % offered in bounce, bounce
+
+
+def test_queue_explains_a_message(mta, dns, peers):
+    """Text and JSON of `mta queue show` have the same content."""
+    p = peers("127.0.0.1",
+              answers={"RCPT": "450 4.2.0 not now " + "please " * 30})
+    m = system(mta, dns({"x.test": "@ MX 10 mx.x.test.",
+                         "mx.x.test": "@ A 127.0.0.1"}), p.port,
+               send__retry_min="1h", send__retry_max="1h",
+               send__queue_lifetime="5d")
+    with m.raw() as c:
+        c.send("EHLO client.test\r\n"
+               "MAIL FROM:<a@client.test>\r\nRCPT TO:<u@x.test>\r\n"
+               "RCPT TO:<v@x.test>\r\nDATA\r\n")
+        assert [c.reply()[0] for _ in range(5)] == [250] * 4 + [354]
+        assert c.say("\r\nx\r\n.")[0] == 250
+    until("tried", lambda: all(r["attempts"] for r in
+                               m.queued()[0]["recipients"]))
+    [listed] = m.queued()
+    shown = json.loads(m.tool("queue", "show", listed["id"], "--json").stdout)
+    assert {k: shown[k] for k in listed} == listed
+    assert shown["client"] == "127.0.0.1" and shown["helo"] == "client.test"
+    text = m.tool("queue", "show", listed["id"]).stdout.decode()
+    first = text.splitlines()[0]
+    for t in (shown["arrival"], shown["expires"]):
+        assert local_time(t) in first
+    assert " remote " in first and "<a@client.test>" in first
+    for k in ("client", "helo", "sid"):
+        assert shown[k] in text
+    for r in shown["recipients"]:
+        assert r["mx"] == "mx.x.test" and r["address_tried"] == "127.0.0.1"
+        assert (r["code"], r["status"]) == (450, "4.2.0")
+        assert len(r["reply"]) == 120 and r["reply"].endswith("...")
+        assert (r["attempts"], r["rounds"]) == (1, 0)
+        assert ("    %s  pending, offered 1 time, last %s, next %s\n"
+                "        4.2.0  mx.x.test (127.0.0.1:%d, tls none) replied: "
+                "450 %s\n" % (r["address"], local_time(r["last_attempt"]),
+                             local_time(r["next_attempt"]), p.port,
+                             r["reply"])) in text, text
+    listing = m.tool("queue", "list").stdout.decode()
+    assert "replied: 450 not now" in listing and "expires" in listing
+
+
+def local_time(rfc3339):
+    t = datetime.datetime.strptime(rfc3339[:19] + "+0000",
+                                   "%Y-%m-%dT%H:%M:%S%z")
+    return t.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def test_never_a_bounce_for_a_bounce(mta, dns, peers):
