@@ -48,4 +48,8 @@ void ascii_lower_str(char *s);
 bool ascii_is_alpha(char c);
 bool ascii_is_digit(char c);
 bool ascii_is_alnum(char c);
+
+/* For "%.*s" in an error: as much of a long text as leaves room for what is
+ * wrong with it. */
+int span_clipped(struct span s);
 #endif

@@ -11,6 +11,7 @@
 #define MTA_CONFIG_CONF_H
 
 #include "base/err.h"
+#include "base/host_port.h"
 #include "config/types.h"
 
 #include <stdbool.h>

@@ -6,6 +6,7 @@
 #ifndef MTA_CONFIG_TABLE_H
 #define MTA_CONFIG_TABLE_H
 
+#include "base/host_port.h"
 #include "base/span.h"
 #include "config/conf.h"
 

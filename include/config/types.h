@@ -3,6 +3,8 @@
 #define MTA_CONFIG_TYPES_H
 
 #include "base/addr.h"
+#include "base/host_port.h"
+#include "base/network.h"
 
 #include <stdbool.h>
 #include <stddef.h>

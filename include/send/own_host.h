@@ -5,6 +5,7 @@
 
 #include "base/addr.h"
 #include "base/err.h"
+#include "base/host_port.h"
 #include "config/conf.h"
 
 /* The name of this system, the addresses of serve.listen, and those of all

@@ -122,3 +122,8 @@ bool span_u64(struct span s, unsigned long long max, unsigned long long *out)
     *out = v;
     return true;
 }
+
+int span_clipped(struct span s)
+{
+    return s.n > 100 ? 100 : (int)s.n;
+}

@@ -1,5 +1,6 @@
 #include "cli/start_check.h"
 
+#include "base/host_port.h"
 #include "base/os.h"
 #include "recipient/resolve.h"
 #include "send/own_host.h"

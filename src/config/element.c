@@ -1,5 +1,8 @@
 #include "config/element.h"
 
+#include "base/host_port.h"
+#include "base/network.h"
+
 #include <string.h>
 
 /* --- names ------------------------------------------------------------ */

@@ -4,6 +4,7 @@
  * half that is missing is that of the addresses that held before. */
 #include "config/load.h"
 
+#include "base/host_port.h"
 #include "config/value.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
 /* print.c - values as text: for the file, for people and as JSON; and the
  * table, printed: sample file, effective values, manual. */
+#include "base/host_port.h"
 #include "config/element.h"
 #include "config/load.h"
 #include "config/value.h"

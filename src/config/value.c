@@ -1,6 +1,7 @@
 /* value.c - text to value, by the type of the setting. */
 #include "config/value.h"
 
+#include "base/host_port.h"
 #include "config/element.h"
 
 #include <limits.h>
@@ -19,12 +20,6 @@ static const struct unit times[] = {
 static const struct unit sizes[] = {
     { 'k', 1LL << 10 }, { 'm', 1LL << 20 }, { 'g', 1LL << 30 }, { '\0', 0 }
 };
-
-/* Long texts must leave room for what is wrong with them. */
-static int clipped(struct span s)
-{
-    return s.n > 60 ? 60 : (int)s.n;
-}
 
 static bool parse_scaled(struct span s, const struct unit *u, long long *out)
 {
@@ -50,8 +45,8 @@ int conf_parse_time(struct span s, long long *seconds, struct err *e)
     if (parse_scaled(s, times, seconds))
         return 0;
     return err_set(e, ERR_USAGE, 0,
-                   "'%.*s' is not a time (write 30s, 5m, 4h or 5d)", clipped(s),
-                   s.p);
+                   "'%.*s' is not a time (write 30s, 5m, 4h or 5d)",
+                   span_clipped(s), s.p);
 }
 
 int conf_parse_size(struct span s, long long *bytes, struct err *e)
@@ -59,8 +54,8 @@ int conf_parse_size(struct span s, long long *bytes, struct err *e)
     if (parse_scaled(s, sizes, bytes))
         return 0;
     return err_set(e, ERR_USAGE, 0,
-                   "'%.*s' is not a size (write 64K, 50M or 2G)", clipped(s),
-                   s.p);
+                   "'%.*s' is not a size (write 64K, 50M or 2G)",
+                   span_clipped(s), s.p);
 }
 
 static int parse_int(struct span s, long long *out, struct err *e)
@@ -68,8 +63,8 @@ static int parse_int(struct span s, long long *out, struct err *e)
     unsigned long long v;
 
     if (!span_u64(s, LLONG_MAX, &v))
-        return err_set(e, ERR_USAGE, 0, "'%.*s' is not a number", clipped(s),
-                       s.p);
+        return err_set(e, ERR_USAGE, 0, "'%.*s' is not a number",
+                       span_clipped(s), s.p);
     *out = (long long)v;
     return 0;
 }
@@ -86,7 +81,7 @@ static int set_number(void *field, const struct conf_item *it, struct span s,
         return -1;
     if (v < it->min || v > it->max)
         return err_set(e, ERR_USAGE, 0, "%.*s is out of bounds, %lld to %lld%s",
-                       clipped(s), s.p, it->min, it->max,
+                       span_clipped(s), s.p, it->min, it->max,
                        it->type == CONF_TIME   ? " seconds"
                        : it->type == CONF_SIZE ? " bytes"
                                                : "");
@@ -125,11 +120,11 @@ static int check_any(const struct conf_item *it, struct span s, struct err *e)
         return err_set(e, ERR_USAGE, 0,
                        "%.*s has quotation marks in its value: write it"
                        " without them",
-                       clipped(s), s.p);
+                       span_clipped(s), s.p);
     if (!conf_unbuilt_value(it->key, s))
         return 0;
-    return err_set(e, ERR_USAGE, 0, "'%.*s' is not in this version", clipped(s),
-                   s.p);
+    return err_set(e, ERR_USAGE, 0, "'%.*s' is not in this version",
+                   span_clipped(s), s.p);
 }
 
 static int check_length(const struct conf_item *it, struct span s,
@@ -182,7 +177,7 @@ static int set_account(char *field, const struct conf_item *it, struct span s,
         if (strchr(" \t:,/@", s.p[i]) != NULL)
             return err_set(e, ERR_USAGE, 0,
                            "'%.*s' is no name of a %s (a name or a number)",
-                           clipped(s), s.p, it->key);
+                           span_clipped(s), s.p, it->key);
     span_copy(field, it->size, s);
     return 0;
 }
@@ -201,7 +196,7 @@ static int set_users(void *field, struct span s, struct err *e)
         if (set_path(u.path, sizeof u.path, s, e) != 0)
             return -1;
     } else if (!span_is_nocase(s, "passwd")) {
-        snprintf(given, sizeof given, "%.*s", clipped(s), s.p);
+        snprintf(given, sizeof given, "%.*s", span_clipped(s), s.p);
         const char *near = conf_nearest_word(words, given);
         return err_set(e, ERR_USAGE, 0,
                        "'%s' should be passwd, any or file:PATH%s%s", given,
@@ -234,7 +229,8 @@ static int find_word(const struct conf_item *it, struct span s, struct err *e)
     for (int i = 0; it->words[i] != NULL; i++)
         if (span_is_nocase(s, it->words[i]))
             return i;
-    snprintf(given, sizeof given, "%.*s", clipped(s), s.p == NULL ? "" : s.p);
+    snprintf(given, sizeof given, "%.*s", span_clipped(s),
+             s.p == NULL ? "" : s.p);
     const char *near = conf_nearest_word(it->words, given);
     err_set(e, ERR_USAGE, 0, "'%s' is none of", given);
     for (size_t i = 0, n = strlen(e->text); it->words[i] != NULL; i++)

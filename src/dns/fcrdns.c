@@ -1,5 +1,6 @@
 #include "dns/fcrdns.h"
 
+#include "base/network.h"
 #include "dns/query.h"
 
 #include <errno.h>

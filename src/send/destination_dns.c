@@ -1,6 +1,7 @@
 /* destination_dns.c - find the hosts of a destination: DNS, ranks, lanes. */
 #include "send/destination_dns.h"
 
+#include "base/host_port.h"
 #include "log/log.h"
 #include "send/ready.h"
 #include "send/sched.h"

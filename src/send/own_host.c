@@ -1,5 +1,7 @@
 #include "send/own_host.h"
 
+#include "base/host_port.h"
+
 #include <errno.h>
 #include <ifaddrs.h>
 #include <stdlib.h>

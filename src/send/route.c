@@ -1,6 +1,7 @@
 #include "send/route.h"
 
 #include "base/addr.h"
+#include "base/host_port.h"
 #include "smtp/address.h"
 
 #include <string.h>

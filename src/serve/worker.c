@@ -2,6 +2,7 @@
 
 #include "base/handdown.h"
 #include "base/line.h"
+#include "base/network.h"
 #include "base/os.h"
 #include "base/signals.h"
 #include "base/stop.h"

@@ -1,5 +1,7 @@
 /* fuzz_addr.c - addresses of hosts and networks as text, against inet_pton()
  * and a comparison bit by bit. */
+#include "base/host_port.h"
+#include "base/network.h"
 #include "fuzz.h"
 
 #include "base/addr.h"
@@ -40,7 +42,8 @@ static void round_trip(const struct addr *a)
     MUST(addr_parse_ip(&again, span_of(text), addr_port(a)));
     MUST(addr_eq(a, &again) && addr_hash(a) == addr_hash(&again));
     addr_port_text(with_port, a);
-    MUST(addr_parse(&again, span_of(with_port), 0, &e) == 0 || addr_port(a) == 0);
+    MUST(addr_parse(&again, span_of(with_port), 0, &e) == 0 ||
+         addr_port(a) == 0);
     MUST(addr_port(a) == 0 || addr_eq(a, &again));
     addr_literal(literal, a);
     MUST(literal[0] == '[' && literal[strlen(literal) - 1] == ']');

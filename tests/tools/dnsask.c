@@ -4,6 +4,7 @@
  * KIND: a aaaa ptr mx (records), hosts hosts4 hosts6 direct (mail hosts),
  * rdns (confirmed name of an address).  One JSON object a line, in the order
  * of the answers; all are asked at once. */
+#include "base/host_port.h"
 #include "base/json.h"
 #include "dns/fcrdns.h"
 #include "dns/mx.h"

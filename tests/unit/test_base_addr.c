@@ -1,5 +1,7 @@
 /* test_base_addr.c - addresses and networks, both families. */
 #include "base/addr.h"
+#include "base/host_port.h"
+#include "base/network.h"
 
 #include <check.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 /* test_cli_options.c - flags of commands, as a command sees them. */
+#include "base/network.h"
 #include "cli/options.h"
 
 #include <check.h>

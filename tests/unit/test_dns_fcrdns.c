@@ -1,5 +1,6 @@
 /* test_dns_fcrdns.c - names of many clients at the same time. */
 #include "base/clock.h"
+#include "base/host_port.h"
 #include "dns/fcrdns.h"
 #include "dns_fake.h"
 

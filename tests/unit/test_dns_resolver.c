@@ -1,6 +1,7 @@
 /* test_dns_resolver.c - the resolver against servers that lie, stall, break
  * off and refuse; see dns_fake.h for the letters. */
 #include "base/clock.h"
+#include "base/host_port.h"
 #include "config/conf.h"
 #include "dns/resolver.h"
 #include "dns_fake.h"

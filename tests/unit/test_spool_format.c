@@ -1,4 +1,5 @@
 /* test_spool_format.c - bytes of the queue: there and back, and refused. */
+#include "base/host_port.h"
 #include "spool/envelope.h"
 #include "spool/format_private.h"
 
