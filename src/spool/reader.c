@@ -199,33 +199,39 @@ static int damaged(struct err *e)
     return err_set(e, ERR_PERM, 0, "message damaged on disk");
 }
 
+/* A part of a record, in the segment's file. */
+struct part {
+    uint64_t at, n;
+    uint32_t crc;
+};
+
 /* Before a field of it is shown, for what has rotted has no fields. */
-static int check_range(int fd, uint64_t at, uint64_t n, uint32_t want,
-                       struct err *e)
+static int check_part(int fd, const struct part *p, struct err *e)
 {
     char piece[4096];
+    uint64_t at = p->at, left = p->n;
     uint32_t crc = 0;
 
-    while (n > 0) {
-        size_t part = n < sizeof piece ? (size_t)n : sizeof piece;
-        if (fs_pread_all(fd, piece, part, (off_t)at) != 0)
+    while (left > 0) {
+        size_t n = left < sizeof piece ? (size_t)left : sizeof piece;
+        if (fs_pread_all(fd, piece, n, (off_t)at) != 0)
             return err_set(e, ERR_TEMP, errno, "read a message");
-        crc = crc32c(crc, piece, part);
-        at += part;
-        n -= part;
+        crc = crc32c(crc, piece, n);
+        at += n;
+        left -= n;
     }
-    return crc == want ? 0 : damaged(e);
+    return crc == p->crc ? 0 : damaged(e);
 }
 
 /* Through a window that holds the longest field: envelopes may be large. */
-static int read_fields(int fd, uint64_t at, uint64_t left, spool_field_fn *fn,
-                       void *ctx, struct err *e)
+static int read_fields(int fd, struct part p, spool_field_fn *fn, void *ctx,
+                       struct err *e)
 {
     char window[SPOOL_FIELD_HEAD + SPOOL_FIELD_MAX];
 
-    while (left > 0) {
-        size_t n = left < sizeof window ? (size_t)left : sizeof window;
-        if (fs_pread_all(fd, window, n, (off_t)at) != 0)
+    while (p.n > 0) {
+        size_t n = p.n < sizeof window ? (size_t)p.n : sizeof window;
+        if (fs_pread_all(fd, window, n, (off_t)p.at) != 0)
             return err_set(e, ERR_TEMP, errno, "read a message");
         struct span rest = { window, n };
         int rc = each_field(&rest, fn, ctx);
@@ -233,8 +239,8 @@ static int read_fields(int fd, uint64_t at, uint64_t left, spool_field_fn *fn,
             return rc;
         if (rest.n == n)
             return damaged(e);
-        at += n - rest.n;
-        left -= n - rest.n;
+        p.at += n - rest.n;
+        p.n -= n - rest.n;
     }
     return 0;
 }
@@ -242,49 +248,47 @@ static int read_fields(int fd, uint64_t at, uint64_t left, spool_field_fn *fn,
 int spool_reader_envelope(const struct spool_reader *v, spool_field_fn *fn,
                           void *ctx, struct err *e)
 {
-    const struct spool_record *r = v->rec;
-    uint64_t at = v->at + spool_envelope_at(r);
+    const struct part p = { v->at + spool_envelope_at(v->rec),
+                            v->rec->envelope_size, v->rec->envelope_crc };
     const unsigned char *seen =
-        v->records == NULL
-            ? NULL
-            : spool_records_peek(v->records, at, r->envelope_size);
+        v->records == NULL ? NULL : spool_records_peek(v->records, p.at, p.n);
 
     if (seen == NULL)
-        return check_range(v->fd, at, r->envelope_size, r->envelope_crc, e) != 0
+        return check_part(v->fd, &p, e) != 0
                    ? -1
-                   : read_fields(v->fd, at, r->envelope_size, fn, ctx, e);
-    struct span rest = { (const char *)seen, r->envelope_size };
-    if (crc32c(0, rest.p, rest.n) != r->envelope_crc)
+                   : read_fields(v->fd, p, fn, ctx, e);
+    struct span rest = { (const char *)seen, (size_t)p.n };
+    if (crc32c(0, rest.p, rest.n) != p.crc)
         return damaged(e);
     int rc = each_field(&rest, fn, ctx);
     return rc == 0 && rest.n > 0 ? damaged(e) : rc;
 }
 
-static int check_late(const struct spool_reader *v, struct err *e)
+static struct part late_of(const struct spool_reader *v)
 {
-    const struct spool_record *r = v->rec;
-
-    return check_range(v->fd, v->at + spool_late_at(r), r->late_size,
-                       r->late_crc, e);
+    return (struct part){ v->at + spool_late_at(v->rec), v->rec->late_size,
+                          v->rec->late_crc };
 }
 
 int spool_reader_late(const struct spool_reader *v, spool_field_fn *fn,
                       void *ctx, struct err *e)
 {
-    const struct spool_record *r = v->rec;
+    struct part p = late_of(v);
 
-    return check_late(v, e) != 0
-               ? -1
-               : read_fields(v->fd, v->at + spool_late_at(r) + r->front,
-                             r->late_size - r->front, fn, ctx, e);
+    if (check_part(v->fd, &p, e) != 0)
+        return -1;
+    p.at += v->rec->front;
+    p.n -= v->rec->front;
+    return read_fields(v->fd, p, fn, ctx, e);
 }
 
 int spool_reader_body(const struct spool_reader *v, struct body *body,
                       struct err *e)
 {
     const struct spool_record *r = v->rec;
+    const struct part late = late_of(v);
 
-    if (r->front > 0 && check_late(v, e) != 0)
+    if (r->front > 0 && check_part(v->fd, &late, e) != 0)
         return -1;
     *body = body_of_file(v->fd, (off_t)(v->at + spool_body_at(r)),
                          r->body_size + r->front, r->body_crc);
