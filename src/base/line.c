@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+enum { TRIES = 3 };
+
 /* Room for one descriptor, aligned as a header of control data must be. */
 union fd_control {
     struct cmsghdr align;
@@ -64,14 +66,16 @@ int line_receive(int line, char text[LINE_MAX_TEXT], int *fd)
                         .msg_iovlen = 1,
                         .msg_control = &control,
                         .msg_controllen = sizeof control };
+    int tries = 0;
     ssize_t n;
 
     *fd = -1;
-    do
+    do /* a message must not wait for the next one because memory was short */
         n = recvmsg(line, &m, MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
+    while (n < 0 && errno != EAGAIN && errno != ECONNRESET &&
+           (errno == EINTR || ++tries < TRIES));
     if (n < 0)
-        return errno == ECONNRESET ? -1 : 0; /* others pass */
+        return errno == ECONNRESET ? -1 : 0;
     if (n == 0)
         return -1;
     text[n] = '\0';

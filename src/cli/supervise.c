@@ -256,8 +256,9 @@ static void send_to(struct supervisor *v, int changed)
 static int reload(struct supervisor *v, struct err *e)
 {
     v->plan->reopen(v->plan->ctx);
+    send_to(v, SUPERVISE_LAST); /* before lines go to a file that is renamed */
     int changed = v->plan->check(v->plan->ctx, e);
-    send_to(v, SUPERVISE_LAST | (changed > 0 ? changed : 0));
+    send_to(v, changed > 0 ? changed : 0);
     if (changed < 0) {
         fprintf(stderr, "mta: reload: nothing has changed: %s\n", e->text);
         v->plan->report(v->plan->ctx, v->generation, e);

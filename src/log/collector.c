@@ -31,7 +31,8 @@ enum {
 
 struct collector {
     const struct log_collect *o;
-    char file[LINE_MAX_TEXT];
+    char file[LINE_MAX_TEXT], next[LINE_MAX_TEXT];
+    int next_fd; /* of the file to be used from now on; -1: none */
     int lock_fd;
     struct msgqueue q;
     struct inflight taken;
@@ -158,50 +159,52 @@ int log_hand_over(int line, const struct log_collect *o, enum log_level level,
     return line_send(line, text, o->fd, e);
 }
 
-/* The newest that has come; -1: none.  *path points into text. */
-static int receive_file(int line, char text[LINE_MAX_TEXT], const char **path)
+/* The newest that has come is the next one to be used. */
+static void receive_file(struct collector *c)
 {
-    char next[LINE_MAX_TEXT];
-    int fd, newest = -1, level, format, at;
+    char text[LINE_MAX_TEXT];
+    int fd, level, format;
 
-    while (line >= 0 && line_receive(line, next, &fd) > 0) {
-        at = 0;
-        if (fd < 0 || sscanf(next, "log %d %d %n", &level, &format, &at) < 2 ||
+    while (c->o->line >= 0 && line_receive(c->o->line, text, &fd) > 0) {
+        int at = 0;
+        if (fd < 0 || sscanf(text, "log %d %d %n", &level, &format, &at) < 2 ||
             at == 0) {
             if (fd >= 0)
                 fs_close(fd);
             continue;
         }
-        if (newest >= 0)
-            fs_close(newest);
-        newest = fd;
+        if (c->next_fd >= 0)
+            fs_close(c->next_fd);
+        c->next_fd = fd;
         log_style((enum log_level)level, (enum log_format)format);
-        memcpy(text, next, sizeof next);
-        *path = text + at;
+        snprintf(c->next, sizeof c->next, "%s", text + at);
     }
-    return newest;
 }
 
-/* Most likely the file was renamed, and there is a new one. */
-static int reopen(struct collector *c, struct err *e)
+static bool reopen_due(const struct collector *c)
 {
-    char text[LINE_MAX_TEXT];
-    const char *path;
+    return signals_count(SIGHUP) > 0 || c->next_fd >= 0;
+}
+
+/* Most likely the file was renamed, and there is a new one.  If that cannot be
+ * used the old one goes on, and it is tried again. */
+static void reopen(struct collector *c)
+{
+    struct err e;
 
     (void)signals_take(SIGHUP);
-    int fd = receive_file(c->o->line, text, &path);
-    if (fd < 0)
-        return 0;
+    receive_file(c);
+    if (c->next_fd < 0)
+        return;
     c->done = logfile_take_back(&c->out, c->batch, c->done);
     inflight_skip(&c->taken, c->done);
-    if (logfile_use(&c->out, path, fd, e) != 0) {
-        tell_stderr("log.stuck", path, e->text);
-        fs_close(fd);
-        return 0; /* the old file goes on */
+    if (logfile_use(&c->out, c->next, c->next_fd, &e) != 0) {
+        tell_stderr("log.stuck", c->next, e.text);
+        return;
     }
-    snprintf(c->file, sizeof c->file, "%s", path);
+    c->next_fd = -1;
+    snprintf(c->file, sizeof c->file, "%s", c->next);
     c->reopened = true;
-    return 0;
 }
 
 static void note_fault(struct collector *c, int why)
@@ -249,8 +252,8 @@ static int write_some(struct collector *c)
 static int finish_batch(struct collector *c, struct err *e)
 {
     while (c->done < c->n) {
-        if (signals_count(SIGHUP) > 0 && reopen(c, e) != 0)
-            return -1;
+        if (reopen_due(c))
+            reopen(c);
         if (write_some(c) != 0 && after_fault(c, errno, e) != 0)
             return -1;
     }
@@ -436,8 +439,8 @@ static int say_reopened(struct collector *c, struct err *e)
 static int run(struct collector *c, struct err *e)
 {
     while (!stopping(c)) {
-        if (signals_count(SIGHUP) > 0 && reopen(c, e) != 0)
-            return -1;
+        if (reopen_due(c))
+            reopen(c);
         if (c->reopened && say_reopened(c, e) != 0)
             return -1;
         int got = take(c, 0, e);
@@ -481,7 +484,7 @@ int log_collect(const struct log_collect *o, struct err *e)
         return err_set(e, ERR_TEMP, errno, "memory for the collector");
     c->o = o;
     snprintf(c->file, sizeof c->file, "%s", o->file);
-    c->lock_fd = c->out.fd = -1;
+    c->lock_fd = c->out.fd = c->next_fd = -1;
     c->q = (struct msgqueue)MSGQUEUE_NONE;
     if (handle_signals(e) == 0 && take_lock(c, e) == 0 &&
         (rc = find_queue(c, e)) == 0 &&
@@ -494,6 +497,8 @@ int log_collect(const struct log_collect *o, struct err *e)
     rc = rc > 0 ? 0 : rc; /* stopped before there was a queue */
     wake_queue = -1;
     logfile_close(&c->out);
+    if (c->next_fd >= 0)
+        fs_close(c->next_fd);
     inflight_close(&c->taken, false);
     msgqueue_detach(&c->q);
     if (c->lock_fd >= 0)

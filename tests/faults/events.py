@@ -82,7 +82,7 @@ class Events(Running):
         return rig.page.hits > 0
 
     def run(self, part):
-        others_stay = part.endswith("-start")
+        others_stay = part.endswith("-start") or part.startswith("reload")
         self.sweep_all(part, part, self.once, HONEST if others_stay else ONCE)
 
 

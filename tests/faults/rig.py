@@ -402,4 +402,4 @@ def open_files(pid):
 def copy_evidence(rig, to):
     if to:
         shutil.copytree(rig.dir, to, dirs_exist_ok=True,
-                        ignore=shutil.ignore_patterns("wake", "page"))
+                        ignore=shutil.ignore_patterns("wake", "page", "*.sock"))

@@ -189,7 +189,8 @@ class Rotate(Scene):
         rig.read_to["log"] = 0
         os.kill(rig.process.pid, signal.SIGHUP)
         with contextlib.suppress(AssertionError):
-            harness.until("a log", lambda: os.path.exists(rig.log), 1)
+            harness.until("a log", lambda: os.path.exists(rig.log) and
+                          os.path.getsize(rig.log) > 0, 1)
 
 
 SCENES = {"mbox": Mbox, "locks": Locks, "retry": Retry, "names": Names,
