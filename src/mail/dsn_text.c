@@ -126,7 +126,7 @@ static void put_first_paragraph(struct dsn_notice *o)
 
 static void put_tries(struct dsn_notice *o, const struct dsn_rcpt *r)
 {
-    char line[400], length[LENGTH_MAX];
+    char line[400], length[LENGTH_MAX], waited[48] = "";
     char first[CLOCK_RFC5322_MAX], last[CLOCK_RFC5322_MAX];
     unsigned tries = r->attempts + r->rounds;
 
@@ -140,12 +140,13 @@ static void put_tries(struct dsn_notice *o, const struct dsn_rcpt *r)
         return;
     clock_rfc5322(first, r->first_attempt);
     clock_rfc5322(last, r->last_attempt);
-    snprintf(line, sizeof line,
-             "Offered to a mail host %u time%s, waited without one %u time%s, "
-             "%s%s%s%s.",
-             r->attempts, r->attempts == 1 ? "" : "s", r->rounds,
-             r->rounds == 1 ? "" : "s", tries == 1 ? "on " : "from ", first,
-             tries == 1 ? "" : " to ", tries == 1 ? "" : last);
+    if (r->rounds > 0)
+        snprintf(waited, sizeof waited, ", waited without one %u time%s",
+                 r->rounds, r->rounds == 1 ? "" : "s");
+    snprintf(line, sizeof line, "Offered to a mail host %u time%s%s, %s%s%s%s.",
+             r->attempts, r->attempts == 1 ? "" : "s", waited,
+             tries == 1 ? "on " : "from ", first, tries == 1 ? "" : " to ",
+             tries == 1 ? "" : last);
     dsn_put_folded(o, "    ", "    ", line);
 }
 
