@@ -35,7 +35,7 @@ enum mx_status {
 
 struct mx_result {
     enum mx_status status;
-    char why[160];
+    char why[256];
     uint32_t ttl; /* seconds this may be kept; 0 with MX_TEMP */
     size_t nhost;
     struct mx_host host[MX_HOSTS_MAX];

@@ -53,6 +53,14 @@ static void finish(struct mx_query *m, enum mx_status status, const char *why)
     free(m);
 }
 
+/* No server failed: the question names the domain alone. */
+static void finish_named(struct mx_query *m, enum mx_status status,
+                         const char *what)
+{
+    snprintf(m->r.why, sizeof m->r.why, "%s %.200s", what, m->domain);
+    finish(m, status, "");
+}
+
 static void limit_ttl(struct mx_query *m, uint32_t ttl)
 {
     if (ttl < m->r.ttl)
@@ -114,9 +122,12 @@ static void conclude(struct mx_query *m)
     } else if (m->temp) {
         finish(m, MX_TEMP, "a look-up of addresses failed");
     } else if (m->implicit) {
-        finish(m, MX_NO_DOMAIN, "no mail host and no address");
+        finish_named(m, MX_NO_DOMAIN,
+                     (m->want & MX_DIRECT) != 0
+                         ? "no address records for"
+                         : "no MX and no address records for");
     } else {
-        finish(m, MX_NO_HOST, "none of its mail hosts has an address");
+        finish_named(m, MX_NO_HOST, "no address records for any MX host of");
     }
 }
 
@@ -226,7 +237,7 @@ static void on_mx_records(struct mx_query *m, const struct dns_answer *a)
     /* RFC 5321 5.1: MX present but not usable is an error, and the address of
      * the domain is not tried. */
     if (a->n == 0)
-        finish(m, MX_NO_HOST, "the name of its mail host is impossible");
+        finish_named(m, MX_NO_HOST, "no possible host name in the MX of");
     else if (m->r.nhost == 0) /* nothing but the root: RFC 7505 */
         finish(m, MX_NULL, "the domain takes no mail (null MX)");
     else if (!ask_hosts(m))

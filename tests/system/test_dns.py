@@ -159,6 +159,8 @@ def test_no_hosts(server, kind, name, status):
     assert got["status"] == status
     assert got["hosts"] == []
     assert got["why"] != ""
+    if name in ZONES and status in ("no_domain", "no_host"):
+        assert name in got["why"]
 
 
 def test_order(server):

@@ -193,6 +193,9 @@ def test_dns_failure_defers(mta, dns, peers):
     assert waits["attempts"] == 0 and waits["rounds"] >= 1
     assert waits["status"] == "4.4.3" and waits["address_tried"] is None
     assert waits["first_attempt"] <= waits["last_attempt"]
+    # what came, from which server, to which question
+    assert waits["reply"] == ("Connection refused from %s for x.test MX"
+                              % d.address)
     d.start()
     m.kill(signal.SIGUSR1)
     until("delivered after all", lambda: p.messages)
