@@ -14,7 +14,7 @@ export CK_DEFAULT_TIMEOUT="${CK_DEFAULT_TIMEOUT:-60}"
 run=""
 if [ "$how" = valgrind ]; then
     export CK_FORK=no TEST_SHORT=1 TEST_VALGRIND=1
-    run="timeout -k 5 300 valgrind -q --leak-check=full --error-exitcode=99
+    run="timeout -k 5 900 valgrind -q --leak-check=full --error-exitcode=99
          --errors-for-leak-kinds=definite,indirect,possible
          --suppressions=$here/valgrind.supp"
 fi
