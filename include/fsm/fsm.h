@@ -1,11 +1,11 @@
 /* fsm/fsm.h - the engine: a session is a table of rows.
  *
  * A row is an edge {state, event, guard, action, next}; the first row that
- * fits wins, so exceptions stand above the rule.  Guards only look; actions
- * only do, and return their outcome as one further event, or FSM_QUIET;
- * nothing else moves a state.  So the drawing made from the table never lies.
- * Actions never free the session: the owner does, after fsm_feed() returned in
- * the end state. */
+ * matches wins, so exceptions stand above the rule.  Guards change nothing;
+ * actions return their outcome as one further event, or FSM_QUIET; nothing else
+ * changes the state.  So the drawing made from the table is complete.  Actions
+ * never free the session: the owner does, after fsm_feed() returned in the end
+ * state. */
 #ifndef MTA_FSM_FSM_H
 #define MTA_FSM_FSM_H
 
@@ -43,19 +43,20 @@ struct fsm {
     size_t nrows;
 };
 
-/* Where the search of each state and event begins; made once per table. */
+/* The row where the search for each state and event begins; made once per
+ * table. */
 struct fsm_index {
     unsigned char first[FSM_STATES_MAX][FSM_EVENTS_MAX];
-    void (*taken)(const struct fsm_row *row); /* NULL: no interest */
+    void (*taken)(const struct fsm_row *row); /* on each match; NULL: unused */
 };
 void fsm_index_build(struct fsm_index *ix, const struct fsm *m);
 
-/* Feed an event and all that actions return.  0; -1: no row fits, a hole in
- * the table, which the unit test of each table forbids. */
+/* Feed an event, then the events that actions return.  0; -1: no row matches,
+ * which the unit test of each table forbids. */
 int fsm_feed(const struct fsm *m, const struct fsm_index *ix,
              unsigned char *state, unsigned event, void *ctx);
 
-/* The drawing, as graphviz.  `any` stands for every state that has no row of
- * its own for the event. */
+/* Write the drawing in the language of graphviz.  `any` stands for every state
+ * that has no row of its own for the event. */
 void fsm_dot(const struct fsm *m, FILE *out);
 #endif

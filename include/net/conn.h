@@ -1,12 +1,12 @@
 /* net/conn.h - a byte stream on a loop: buffered, with one deadline.
  *
- * The owner gets events and never calls read() or write().  Input is read
- * into one scratch buffer shared by all connections of the loop and shown to
- * the owner in one piece, CONN_INPUT at a time; what the owner does not
- * consume waits in pool blocks.  So a connection with nothing in flight holds
- * no buffer.  Output is a chain of blocks, written when the owner's turn ends
- * (conn_flush_all()) or when it grows beyond 64 KiB.  TLS will go inside:
- * the interface shows plain bytes only. */
+ * The owner gets events and never calls read() or write().  Input is read into
+ * one scratch buffer shared by all connections of the loop and shown to the
+ * owner in one piece per CONN_INPUT; unconsumed input is kept in pool blocks.
+ * So a connection with nothing in flight holds no buffer.  Output is a chain of
+ * blocks, written when the owner's turn ends (conn_flush_all()) or when it
+ * grows beyond 64 KiB.  TLS will be inside: the interface has plain bytes
+ * only. */
 #ifndef MTA_NET_CONN_H
 #define MTA_NET_CONN_H
 
@@ -20,31 +20,31 @@
 #include <stdint.h>
 
 enum conn_event {
-    CONN_CONNECTED, /* dialled: the peer took the connection */
-    CONN_INPUT,     /* conn_input() shows bytes; conn_consume() takes them */
+    CONN_CONNECTED, /* after conn_dial(): the peer has accepted */
+    CONN_INPUT,     /* conn_input() has bytes; conn_consume() removes them */
     CONN_DRAINED,   /* output fell below the low mark after being above it */
     CONN_EOF,       /* the peer will send no more; all input was shown */
     CONN_FAILED,    /* see conn->error; the last event: close it */
     CONN_TIMEOUT    /* the deadline passed */
 };
 
-/* What the connections of one loop share. */
+/* Shared by the connections of one loop. */
 struct conn_env {
     struct loop *loop;
     struct pool *blocks; /* chain_pool_new() */
     char *scratch;
     size_t scratch_size;
     struct conn *shown;      /* whose input is in scratch, or NULL */
-    struct chain spare;      /* blocks set aside for what it leaves there */
+    struct chain spare;      /* blocks reserved for its unconsumed input */
     struct list dirty;       /* connections with unwritten output */
-    struct list starved;     /* could not read: no blocks to keep input in */
-    struct loop_timer again; /* the loop must not sleep while some is dirty */
+    struct list starved;     /* not read: no blocks to keep input in */
+    struct loop_timer again; /* the loop must not sleep while one is dirty */
 };
 
 enum { CONN_SCRATCH = 64 * 1024, CONN_LOW = 16 * 1024, CONN_HIGH = 64 * 1024 };
 
-/* Reading stops while no more than CONN_RESERVE blocks are free (answers
- * need them), so max_blocks must be more. */
+/* Reading stops while no more than CONN_RESERVE blocks are free, which replies
+ * need; so max_blocks must be more. */
 enum { CONN_RESERVE = 2, CONN_LINGER_MS = 30 * 1000 };
 int conn_env_init(struct conn_env *env, struct loop *loop, size_t max_blocks,
                   struct err *e);
@@ -61,11 +61,11 @@ struct conn {
     conn_fn *fn;
     struct chain in, out; /* unconsumed input; unwritten output */
     struct span shown;    /* during CONN_INPUT */
-    uint64_t deadline;    /* ms; the timer may fire early and look again */
-    int error;            /* errno of CONN_FAILED, maybe before it comes */
+    uint64_t deadline;    /* ms; the timer may fire early and be set again */
+    int error;            /* of CONN_FAILED, perhaps set before the event */
     bool paused, connecting, eof, closing, failed;
-    bool drained_owed; /* output was high; CONN_DRAINED is to come */
-    bool blocked;      /* the socket takes no more now */
+    bool drained_owed; /* output was high; CONN_DRAINED is pending */
+    bool blocked;      /* the socket accepts no more now */
     bool starved, resumed;
     bool parted; /* conn_part() */
 };
@@ -88,15 +88,15 @@ int conn_dial(struct conn *c, struct conn_env *env, const struct addr *to,
 void conn_close(struct conn *c);
 bool conn_is_open(const struct conn *c);
 
-/* Our last words: write what is queued, say that no more comes, and read on
- * (the bytes are dropped) until the peer ends too, so that no reset takes the
- * words away from it.  CONN_EOF or CONN_FAILED tells when it is over;
- * CONN_TIMEOUT by the deadline set, else by CONN_LINGER_MS. */
+/* Write the queued output, shut down, then read and drop input until the peer
+ * ends too, so that no reset destroys output it has not read.  CONN_EOF or
+ * CONN_FAILED reports the end; CONN_TIMEOUT comes at the deadline set, else
+ * after CONN_LINGER_MS. */
 void conn_close_after_output(struct conn *c);
 
-/* The same for a peer that has said its last words, and nothing behind them:
- * over as soon as ours are written, without a wait for its end.  They leave
- * with the conn_close() that answers CONN_EOF. */
+/* The same for a peer that sends nothing more: CONN_EOF comes as soon as the
+ * output is written, without a wait for the peer's end.  The output leaves with
+ * the conn_close() that the owner calls on CONN_EOF. */
 void conn_part(struct conn *c);
 
 /* All bytes received and not consumed, in one piece; valid until the next
@@ -106,7 +106,7 @@ void conn_part(struct conn *c);
 struct span conn_input(struct conn *c);
 void conn_consume(struct conn *c, size_t n);
 
-/* Is there input, or octets of the peer that were not read yet? */
+/* Is there input, in memory or in the socket? */
 bool conn_has_input(const struct conn *c);
 
 /* While paused no CONN_INPUT comes and nothing more is read; resuming shows
@@ -114,9 +114,9 @@ bool conn_has_input(const struct conn *c);
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);
 
-/* Queue output.  False, with nothing queued, when no blocks are left: what
- * was to follow would be taken for this, so the conn fails (ENOBUFS).  Never
- * calls the owner: errors wait for conn_flush_all(). */
+/* Queue output.  False, with nothing queued, when no blocks are left; then the
+ * conn fails (ENOBUFS), because the peer would mistake later output for this.
+ * Never calls the owner: conn_flush_all() reports errors. */
 bool conn_write(struct conn *c, const void *data, size_t n);
 size_t conn_output_waiting(const struct conn *c);
 

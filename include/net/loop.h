@@ -60,8 +60,8 @@ uint64_t loop_now(const struct loop *l);
 /* How many events the last turn found ready. */
 int loop_nready(const struct loop *l);
 
-/* Wait until something is ready, a deadline passes or max_wait_ms are over
- * (-1: no limit; 0: only look), call the functions, return.  0; 1 when a
- * signal ended the wait; -1 with *e when the wait itself failed. */
+/* Wait until a descriptor is ready, a deadline passes or max_wait_ms are over
+ * (-1: no limit; 0: poll), call the functions, return.  0; 1 when a signal
+ * ended the wait; -1 with *e when the wait itself failed. */
 int loop_turn(struct loop *l, int max_wait_ms, struct err *e);
 #endif

@@ -14,13 +14,13 @@ enum {
 };
 
 /* Ticks of 1 ms; six levels of 64 slots reach 2^36 ms, more than two years;
- * later deadlines wait in the last slot and are looked at again. */
+ * later deadlines wait in the last slot and are sorted in again. */
 struct timer_wheel {
     uint64_t now; /* all slots before it are empty */
     uint64_t
         used[TIMER_WHEEL_LEVELS]; /* a bit for each slot that is not empty */
     struct list slot[TIMER_WHEEL_LEVELS][TIMER_WHEEL_SLOTS];
-    struct list due; /* taken out, not yet called */
+    struct list due; /* removed from their slots, not yet called */
 };
 
 void timer_wheel_init(struct timer_wheel *w, uint64_t now);
@@ -30,7 +30,8 @@ void timer_wheel_remove(struct timer_wheel *w, struct loop_timer *t);
 /* Move everything due by `now` to w->due, in the order of deadlines. */
 void timer_wheel_advance(struct timer_wheel *w, uint64_t now);
 
-/* No deadline is earlier than this and something is to do then: a deadline,
- * or timers come down a level.  UINT64_MAX when no timer is set. */
+/* The next time at which timer_wheel_advance() has work: a deadline, or timers
+ * that move down a level.  No deadline is earlier.  UINT64_MAX when no timer is
+ * set. */
 uint64_t timer_wheel_next(const struct timer_wheel *w);
 #endif

@@ -2,10 +2,10 @@
  *
  * The checks are rows of one table: stage, name, ask, cancel.  policy_ask()
  * runs those of a stage in order until one of them rejects or must wait.  A
- * check that has to ask elsewhere first returns VERDICT_WAIT, calls
- * policy_answered() later, from the loop, and is then asked again; it keeps
- * what it has learnt in struct policy.  A new check is a file of its own, a
- * row in policy.c, and, when it has a state, a member of struct policy. */
+ * check that needs a query returns VERDICT_WAIT, calls policy_answered() later,
+ * from the loop, and is then run again; its results are kept in struct policy.
+ * A new check is a file of its own, a row in policy.c and, when it has a state,
+ * a member of struct policy. */
 #ifndef MTA_POLICY_POLICY_H
 #define MTA_POLICY_POLICY_H
 
@@ -18,14 +18,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What the reply that waits for the verdict is about. */
+/* The reply that waits for the verdict. */
 enum policy_stage {
     POLICY_CONNECT, /* the banner */
     POLICY_HELO,
     POLICY_MAIL,
     POLICY_RCPT,
     POLICY_DATA,
-    POLICY_DOT /* the whole message is there */
+    POLICY_DOT /* the whole message is received */
 };
 
 struct policy;
@@ -34,15 +34,15 @@ struct policy_check {
     enum policy_stage stage;
     const char *name;
     struct verdict (*ask)(struct policy *p);
-    void (*cancel)(struct policy *p); /* the client is gone; NULL: nothing */
+    void (*cancel)(struct policy *p); /* on disconnect; NULL: nothing to do */
 };
 extern const struct policy_check policy_checks[];
 extern const size_t policy_nchecks;
 
-/* The longest wait for a name that is only noted. */
+/* The longest wait for a name that only the Received field needs. */
 enum { POLICY_NAME_WAIT_MS = 2000 };
 
-/* What the checks of all clients of a process share. */
+/* Shared by the checks of all clients of a process. */
 struct policy_env {
     const struct policy_check *checks;
     size_t nchecks;
@@ -59,7 +59,7 @@ struct policy_env {
 /* rdns.c: the confirmed name of the client. */
 struct policy_rdns {
     struct fcrdns_query *query; /* NULL: none under way */
-    struct loop_timer timer;    /* of the wait for a name to note */
+    struct loop_timer timer;    /* bounds the wait of DATA */
     char *name;                 /* owned; NULL: none */
     unsigned char status;       /* enum fcrdns_status */
     bool asked;
@@ -70,19 +70,19 @@ struct policy {
     const struct policy_env *env;
     const struct addr *peer;
     const char *sid;
-    bool exempt; /* of a relay network: never refused, never waited for */
+    bool exempt; /* of a relay network: never rejected, never delayed */
     bool waiting;
-    unsigned char next; /* check to be asked next while waiting */
+    unsigned char next; /* the check that waits */
     void (*answered)(void *ctx);
     void *ctx;
     struct policy_rdns rdns;
 };
 
-/* p is zeroed but for what the owner has set: env, peer, sid, exempt,
- * answered (called from the loop alone) and ctx. */
+/* *p is zeroed except the members that the owner has set: env, peer, sid,
+ * exempt, answered (called from the loop alone) and ctx. */
 struct verdict policy_ask(struct policy *p, enum policy_stage stage);
-void policy_cancel(struct policy *p); /* gives back what the checks hold */
+void policy_cancel(struct policy *p); /* releases the resources of all checks */
 
-/* Of a check: it may be asked again. */
+/* Called by a check that waited: run it again. */
 void policy_answered(struct policy *p);
 #endif

@@ -1,11 +1,11 @@
-/* serve/clients.h - what all workers together have of clients: how many of
- * each address, and how much memory for their messages.
+/* serve/clients.h - counts over all workers: clients per address, and memory
+ * for message bodies.
  *
- * A table in shared memory with a row for each worker; only that worker
- * writes its row, so there is no lock, and the master clears the row of a
- * worker that died.  Addresses are counted by hash, those of IPv6 by their
- * /64, which is what one subscriber has: two that collide share a count, which
- * matters only near the limit. */
+ * A table in shared memory with a row for each worker.  Only that worker writes
+ * its row, so there is no lock; the master clears the row of a worker that
+ * died.  Addresses are counted by hash, IPv6 by the /64 that one subscriber
+ * has.  Two addresses that collide share a count, which matters only near the
+ * limit. */
 #ifndef MTA_SERVE_CLIENTS_H
 #define MTA_SERVE_CLIENTS_H
 
@@ -21,25 +21,25 @@ struct clients;
 int clients_new(struct clients **c, unsigned rows, struct err *e);
 void clients_free(struct clients **c);
 
-/* Of the master: a worker begins; takes no new clients; is gone. */
+/* Called by the master when a worker starts, retires, has ended. */
 void clients_open_row(struct clients *c, unsigned row);
 void clients_retire_row(struct clients *c, unsigned row);
 void clients_clear_row(struct clients *c, unsigned row);
 
-/* May the worker take new clients? */
+/* Does the worker accept new clients? */
 bool clients_takes(const struct clients *c, unsigned row);
 
 void clients_add(struct clients *c, unsigned row, const struct addr *a);
 void clients_remove(struct clients *c, unsigned row, const struct addr *a);
 unsigned clients_of(const struct clients *c, const struct addr *a);
 
-/* The worker of that row takes so many bytes for the bodies of messages.
- * False, and nothing is taken, when all workers together would have more than
- * `max`.  Several at the same moment may pass it by what each of them takes. */
+/* Reserve bytes for message bodies of the worker of that row.  False, with
+ * nothing reserved, when all workers together would exceed `max`.  Workers that
+ * reserve at the same instant may exceed it by their own request each. */
 bool clients_take_memory(struct clients *c, unsigned row, size_t bytes,
                          size_t max);
 void clients_give_memory(struct clients *c, unsigned row, size_t bytes);
 
-/* Is there a worker that takes new clients and has fewer than `max`? */
+/* Does a worker accept new clients and have fewer than `max`? */
 bool clients_room(const struct clients *c, unsigned max);
 #endif

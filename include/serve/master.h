@@ -1,10 +1,10 @@
-/* serve/master.h - the SMTP server: one master, some workers.
+/* serve/master.h - the SMTP server: one master and its workers.
  *
- * The master drops privileges and forks the workers, which share the
- * listening sockets; each worker serves many sessions in one select() loop
- * (worker.h).  A worker that dies is replaced.  SIGTERM, SIGINT: stop;
- * transactions in hand are finished.  A reload makes another master beside
- * this one, which is told SERVE_DRAIN. */
+ * The master drops privileges and forks the workers, which share the listening
+ * sockets; each worker serves many sessions in one select() loop (worker.h).
+ * The master replaces a worker that dies.  SIGTERM and SIGINT stop the server
+ * after open transactions are finished.  A reload starts another master; this
+ * one gets SERVE_DRAIN. */
 #ifndef MTA_SERVE_MASTER_H
 #define MTA_SERVE_MASTER_H
 
@@ -14,22 +14,22 @@
 #include "serve/unknown.h"
 
 enum {
-    SERVE_WORKERS_MAX = 256, /* as serve.workers */
+    SERVE_WORKERS_MAX = 256, /* maximum of serve.workers */
     /* Masters that may have workers at the same time: two generations, and
-     * the workers of killed masters, which finish their transactions. */
+     * killed masters whose workers finish their transactions. */
     SERVE_MASTERS_MAX = 4
 };
 
-/* Over the line: no new clients; end with the last session. */
+/* Message on the line: accept no new clients, end with the last session. */
 #define SERVE_DRAIN "drain"
 
-/* What the workers of all generations share, in memory. */
+/* Shared memory of the workers of all generations. */
 struct serve_tables {
     struct clients *clients; /* a row for each worker of each master */
     struct unknown_table *unknown;
 };
 
-/* On failure, too, serve_tables_free() is due. */
+/* Call serve_tables_free() after a failure, too. */
 int serve_tables_new(struct serve_tables *t, struct err *e);
 void serve_tables_free(struct serve_tables *t);
 
@@ -39,10 +39,11 @@ struct serve_options {
     size_t nlisten;
     const struct serve_tables *tables;
     unsigned master; /* its rows of the tables: below SERVE_MASTERS_MAX */
-    int line;        /* to the supervisor; copies of files come on it */
+    int line;        /* to the supervisor, which sends copies of files */
 };
 
-/* Run as the master until told to stop.  The queue directory is made
- * (spool_dirs_make()).  Returns 0, or -1 with *e when it could not start. */
+/* Run as the master until a signal or SERVE_DRAIN ends it.  The queue directory
+ * must exist (spool_dirs_make()).  Returns 0, or -1 with *e when it could not
+ * start. */
 int serve_run(const struct serve_options *o, struct err *e);
 #endif

@@ -73,18 +73,19 @@ enum serve_reply {
 /* `arg` takes the place of %s in the text; NULL where there is none. */
 void serve_reply(struct serve_session *s, enum serve_reply r, const char *arg);
 
-/* To EHLO: the name of this host, and what it offers. */
+/* Reply to EHLO: the name of this host and the extensions. */
 void serve_reply_extensions(struct serve_session *s);
 
-/* To a client that gets no session. */
+/* Reply to a client that gets no session, and close. */
 void serve_reply_close(int fd, enum serve_reply r);
 
 /* The verdict that leads to this reply. */
 struct verdict serve_reject(enum serve_reply r);
 
-/* A refusal: the reply, and the line serve.reject in the log.  `what` is the
- * command or address it is about.  They are counted: serve_refused_enough()
- * when a stranger got so many that it must be guessing, or filling the log. */
+/* Refuse: send the reply and log serve.reject.  `what` is the command or
+ * address refused.  Refusals are counted: serve_refused_enough() is true when a
+ * client outside the relay networks has so many that it guesses addresses or
+ * fills the log. */
 void serve_refuse(struct serve_session *s, const struct verdict *v,
                   const char *what);
 bool serve_refused_enough(const struct serve_session *s);

@@ -1,12 +1,12 @@
 /* serve/session.h - the receiving side of one SMTP session (RFC 5321).
  *
- * A session knows nothing of the process around it but its env: settings,
- * connections, the checks of policy/, and callbacks.  What it does on which
- * event stands in src/serve/session_table.c.  For one loop; not for threads.
+ * A session depends on its env alone, not on its process: settings,
+ * connections, the checks of policy/, and callbacks.  src/serve/session_table.c
+ * has its states and events.  For one loop; not for threads.
  *
- * Once started, a session ends by itself; ended() is then called once, from
- * the loop or from conn_flush_all(), and the owner frees it when the turn of
- * the loop is over. */
+ * Once started, a session ends by itself; ended() is then called once, from the
+ * loop or from conn_flush_all(), and the owner frees it when the turn of the
+ * loop is over. */
 #ifndef MTA_SERVE_SESSION_H
 #define MTA_SERVE_SESSION_H
 
@@ -25,24 +25,25 @@ extern const struct fsm serve_session_fsm;
 
 struct serve_session;
 
-/* A recipient of one of our domains to be looked up. */
+/* A recipient of a local domain to be looked up. */
 struct serve_lookup {
     struct span local, domain; /* local: without quotes */
     local_fn *fn;              /* called with each target before the return */
     void *ctx;
-    /* After LOCAL_WAIT: look again.  Called from the loop, unless ended(). */
+    /* After LOCAL_WAIT: repeat the look-up.  Called from the loop, unless
+     * ended(). */
     void (*answered)(struct serve_session *s);
 };
 
-/* What all sessions of a process have in common.  A callback never calls
- * back into a session before it returns. */
+/* Shared by all sessions of a process.  A callback never calls back into a
+ * session before it returns. */
 struct serve_env {
     const struct conf *conf;
     struct conn_env *conns;
     struct policy_env policy;
     struct pool *bodies;         /* blocks of texts */
-    struct spool_writer *writer; /* for texts that do not stay in memory */
-    bool stopping;               /* finish what is in hand, then 421 */
+    struct spool_writer *writer; /* for texts too large for memory */
+    bool stopping;               /* finish open transactions, then 421 */
     unsigned transactions;       /* open now */
     unsigned unknown_delay_ms;   /* see serve.max_unknown; 1000 */
     unsigned min_rate_after_ms;  /* see serve.min_rate; 60,000 */
@@ -51,7 +52,7 @@ struct serve_env {
     bool (*has_domain)(void *ctx, struct span domain);
     enum local_verdict (*resolve)(void *ctx, struct serve_session *s,
                                   const struct serve_lookup *l);
-    /* One more unknown recipient of that client; how many there were. */
+    /* Count one more unknown recipient of that client; returns the sum. */
     unsigned (*count_unknown)(void *ctx, const struct addr *peer);
     int (*new_id)(void *ctx, struct msg_id *id, struct err *e);
     int (*has_room)(void *ctx, uint64_t size, struct err *e);
@@ -62,12 +63,12 @@ struct serve_env {
 
     /* Made by serve_env_open(): */
     struct fsm_index fsm;
-    struct smtp_command command; /* of the session in hand */
+    struct smtp_command command; /* of the session that runs */
     unsigned extra_commands;     /* bits by enum smtp_verb */
     char *decoded;               /* text between decoder and transaction */
 };
 
-/* The owner has filled in the upper part but for the two times. */
+/* The owner has set the upper part except the two times. */
 int serve_env_open(struct serve_env *env, struct err *e);
 void serve_env_close(struct serve_env *env);
 
@@ -75,18 +76,19 @@ void serve_env_close(struct serve_env *env);
 struct serve_session *serve_session_new(struct serve_env *env,
                                         const struct addr *peer);
 
-/* Takes fd over, in case of failure too. -1 with *e: it can only be freed. */
+/* Takes fd over, even on failure.  After -1 with *e the session can only be
+ * freed. */
 int serve_session_start(struct serve_session *s, int fd, struct err *e);
 
-/* The process stops (env->stopping is set): 421 unless a transaction is in
- * hand, which may still end. */
+/* The process stops (env->stopping is set): reply 421, after the open
+ * transaction if there is one. */
 void serve_session_stop(struct serve_session *s);
 
 /* Accepts NULL; leaves NULL.  A connection that is still open is closed. */
 void serve_session_free(struct serve_session **s);
 
-/* A transaction given to submit() is over, with the outcome of each of its
- * recipients; no_room: the disk is full.  The owner frees it afterwards. */
+/* Complete a transaction given to submit(), with the outcome of each recipient;
+ * no_room: the disk is full.  The owner frees it afterwards. */
 void serve_session_committed(struct serve_transaction *t, bool no_room);
 
 /* For the owner's list of sessions. */
@@ -94,6 +96,6 @@ struct list *serve_session_link(struct serve_session *s);
 struct serve_session *serve_session_of_link(struct list *l);
 const struct addr *serve_session_peer(const struct serve_session *s);
 
-/* It has sent its last reply and waits for the client to take it. */
+/* The last reply is queued and waits for the client to read it. */
 bool serve_session_is_over(const struct serve_session *s);
 #endif

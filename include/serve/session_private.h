@@ -7,12 +7,12 @@
 
 enum serve_session_state {
     S_CONNECTED, /* no banner yet */
-    S_GREETED,   /* the banner is out, no HELO yet */
+    S_GREETED,   /* banner sent, no HELO yet */
     S_READY,     /* between transactions */
     S_MAIL,      /* MAIL accepted, no recipient yet */
     S_RCPT,      /* at least one recipient */
-    S_DATA,      /* the text arrives */
-    S_CHECK,     /* the dot was seen; checks of the whole message */
+    S_DATA,      /* receiving the text */
+    S_CHECK,     /* dot received; checks of the whole message */
     S_COMMIT,    /* waits for the commit */
     S_END,
     S_NSTATES
@@ -29,28 +29,28 @@ enum serve_session_event {
     E_VRFY,
     E_NOOP,
     E_HELP,
-    E_OFF,      /* a command that exists, but is switched off */
+    E_OFF,      /* a known command that is disabled */
     E_UNKNOWN,  /* no such command */
     E_GARBLED,  /* not a command: NUL, bare CR, too long */
-    E_BARE_LF,  /* a line that ends in LF alone: framing is in doubt */
-    E_EARLY,    /* octets before the client may send them */
-    E_ANSWERED, /* a check that waited may be asked again */
+    E_BARE_LF,  /* a line that ends in a bare LF */
+    E_EARLY,    /* octets sent before the client may */
+    E_ANSWERED, /* a check that waited may run again */
     E_TIMEOUT,
     E_HANGUP, /* the client is gone */
     E_STOP,   /* this server stops */
     E_NOUTSIDE,
-    /* of the session itself: start, actions, text, commit */
+    /* posted by the session itself: start, actions, text, commit */
     E_CONNECT = E_NOUTSIDE, /* the first of a session */
     E_CLIENT_OK,
     E_HELO_OK,
     E_SENDER_OK,
     E_RCPT_OK,
     E_DATA_OK,
-    E_OPENED, /* the transaction has an id and takes text */
+    E_OPENED, /* the transaction has an id and accepts text */
     E_DOT,
     E_TEXT_OK,
-    E_WAIT,    /* a check must ask first */
-    E_REFUSED, /* by s->verdict */
+    E_WAIT,    /* a check waits for a query */
+    E_REFUSED, /* as s->verdict has it */
     E_QUEUED,
     E_DELIVERED,
     E_UNSTORED,
@@ -58,7 +58,7 @@ enum serve_session_event {
     E_NEVENTS
 };
 
-/* With a connection that is idle this and no block is all it costs. */
+/* All the memory of an idle session: it holds no block. */
 struct serve_session {
     struct conn conn;
     struct list link;
@@ -67,16 +67,16 @@ struct serve_session {
     struct policy policy;
     struct verdict verdict;  /* of the check just made */
     struct loop_timer delay; /* of a reply about an unknown recipient */
-    char *helo;              /* as said; owned */
+    char *helo;              /* argument of HELO; owned */
     uint64_t since;          /* ms, monotonic */
     struct addr peer;
     char sid[SESSION_ID_TEXT];
     unsigned char state;
     bool esmtp, trusted, skipping, rcpt_refused, dead;
-    bool held;    /* the command stays unread until a check has its answer */
-    bool delayed; /* the reply to the command in hand has had its delay */
-    bool fed;     /* an event came since the last look: a whole line */
-    bool bye;     /* QUIT was the last that it sent */
+    bool held;    /* the command stays unread until a check can decide */
+    bool delayed; /* the delay before this reply is over */
+    bool fed;     /* an event was fed since the last input: a whole line */
+    bool bye;     /* QUIT was the last command, with nothing behind it */
     unsigned short errors, messages;
     unsigned short refused; /* since the last message accepted; reply.c */
 };
@@ -86,12 +86,12 @@ void serve_session_answered(struct serve_session *s);
 void serve_session_delay(struct serve_session *s, unsigned ms);
 bool serve_session_is_slow(const struct serve_session *s); /* its text */
 
-/* mail_rcpt.c: all that is to be looked at before the reply to MAIL, RCPT;
- * after a pass the transaction has the sender, the recipient. */
+/* mail_rcpt.c: all checks before the reply to MAIL, RCPT; after a pass the
+ * transaction has the sender, the recipient. */
 struct verdict serve_mail_check(struct serve_session *s);
 struct verdict serve_rcpt_check(struct serve_session *s);
 
-/* data.c: the transaction gets its id and takes text; false: it cannot be
+/* data.c: the transaction gets its id and accepts text; false: it cannot be
  * stored.  At the dot: faults of the text, then the policy. */
 bool serve_data_open(struct serve_session *s);
 struct verdict serve_data_check(struct serve_session *s);

@@ -1,10 +1,10 @@
-/* serve/unknown.h - how many unknown recipients each client has tried.
+/* serve/unknown.h - counts the unknown recipients that each client has tried.
  *
- * One table in shared memory, made before the workers fork, so that a client
- * that comes again, to this worker or another, is known.  An IPv6 client
- * counts by its /64.  Counts start anew after ten minutes.  Without a lock:
- * workers that count at the same instant may lose one, and of many clients
- * those with the fewest are forgotten first; both only make it milder. */
+ * One table in shared memory, made before the workers fork, so that counts hold
+ * across sessions and workers.  An IPv6 client counts by its /64.  Counts
+ * restart after ten minutes.  There is no lock: workers that count at the same
+ * instant may lose one, and a full table drops the clients with the lowest
+ * counts first; both only make the limit milder. */
 #ifndef MTA_SERVE_UNKNOWN_H
 #define MTA_SERVE_UNKNOWN_H
 
@@ -18,7 +18,7 @@ struct unknown_table;
 int unknown_new(struct unknown_table **t, struct err *e);
 void unknown_free(struct unknown_table **t); /* accepts NULL; leaves NULL */
 
-/* One more; how many there are now. */
+/* Count one more; returns the count. */
 unsigned unknown_count(struct unknown_table *t, const struct addr *client,
                        uint64_t now_ms);
 #endif

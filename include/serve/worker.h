@@ -16,7 +16,7 @@
 
 enum { LISTEN_MAX = 16 };
 
-/* What the master prepares and each worker inherits by fork(). */
+/* Prepared by the master, inherited by each worker through fork(). */
 struct serve_shared {
     const struct conf *conf;
     int listen_fd[LISTEN_MAX];
@@ -46,33 +46,34 @@ struct serve_worker {
     struct loop_timer accept_again;
     struct pool *bodies; /* blocks of the texts that arrive */
     struct pool_bound bodies_bound;
-    struct loop_timer trim; /* of them */
+    struct loop_timer trim; /* for bodies */
     struct list sessions, dead;
     unsigned nsessions;
-    unsigned gathered;      /* turns since the commit has work */
-    unsigned gathered_from; /* messages it had at the first of them */
-    unsigned fruitless;     /* commits in a row that gained none by waiting */
-    struct way way;         /* to the clients of this machine */
+    unsigned gathered;      /* turns since the commit got its first message */
+    unsigned gathered_from; /* messages it had in the first of them */
+    unsigned fruitless;     /* commits in a row without gain */
+    struct way way;         /* for clients on this machine */
     bool listening, retired, stopping; /* stopping: retired as well */
-    bool starved;       /* there was no descriptor for the last client */
-    unsigned polls;     /* in a row of a backlog left to other workers */
+    bool starved;       /* no descriptor was left for the last client */
+    unsigned polls;     /* in a row that left the backlog to others */
     uint64_t last_poll; /* ms */
 };
 
-/* Serve until SIGTERM (or the master's death), or after SIGUSR2 until the
- * last client has left; does not return.  Copies of files come over the line
+/* Serve until SIGTERM or the master's death, or after SIGUSR2 until the last
+ * session has ended; does not return.  Copies of files arrive over the line
  * (base/handdown.h). */
 void serve_worker_main(const struct serve_shared *shared, unsigned row,
                        int line) __attribute__((noreturn));
 
-/* Would a worker start with these settings?  Reads the files they name. */
+/* Check that a worker would start with these settings.  Reads the files they
+ * name. */
 int serve_worker_check(const struct conf *c, struct err *e);
 
-/* Clients that one worker can take: serve.max_clients, or what descriptors
- * allow, for its files must find some too. */
+/* Number of clients that one worker can serve: serve.max_clients, or fewer when
+ * descriptors are short, because its files need some too. */
 unsigned serve_worker_room(const struct serve_shared *shared);
 
-/* worker_env.c: what sessions ask, what they get from the commit. */
+/* worker_env.c: the callbacks for sessions, and the results of the commit. */
 int serve_worker_open_env(struct serve_worker *w, struct err *e);
 void serve_worker_committed(struct serve_transaction *t, enum commit_result r,
                             const struct err *why);

@@ -42,8 +42,8 @@ enum smtp_address_error smtp_address_parse(struct smtp_address *a,
                                            struct span path);
 const char *smtp_address_why(enum smtp_address_error e);
 
-/* The local part as meant: quotes and backslashes removed ("a\.b" is a.b).
- * False, with out empty, when it does not fit or holds a NUL. */
+/* Copy the local part without quotes and backslashes ("a\.b" is a.b).  False,
+ * with out empty, when it does not fit or holds a NUL. */
 bool smtp_local_unquote(char *out, size_t size, struct span local);
 
 /* A syntactically valid domain name: labels of letters, digits, hyphens

@@ -1,4 +1,4 @@
-/* smtp/command.h - a command line, taken apart (RFC 5321 4.1).
+/* smtp/command.h - parse a command line (RFC 5321 4.1).
  *
  * Pure functions, no allocation; spans point into the line given. */
 #ifndef MTA_SMTP_COMMAND_H
@@ -28,8 +28,7 @@ enum smtp_verb {
 };
 
 enum {
-    SMTP_COMMAND_MAX = 2048, /* octets with CRLF; RFC 5321 asks for 512 and
-                                more for extensions */
+    SMTP_COMMAND_MAX = 2048, /* octets with CRLF; RFC 5321: 512 and more */
     SMTP_PARAMS_MAX = 16
 };
 
@@ -40,11 +39,11 @@ struct smtp_param {
 struct smtp_command {
     enum smtp_verb verb;
     struct span word; /* the verb as it was written */
-    struct span args; /* all behind it, without blanks at the ends */
+    struct span args; /* the rest, without blanks at the ends */
 };
 
-/* line without its CRLF.  "VERIFY" is VRFY.  False: it holds a NUL, a bare CR
- * or a bare LF.  Octets >= 0x80 are not judged here. */
+/* Parse a line without its CRLF.  "VERIFY" is VRFY.  False: it holds a NUL, a
+ * bare CR or a bare LF.  Octets >= 0x80 are not checked here. */
 bool smtp_command_parse(struct smtp_command *c, struct span line);
 const char *smtp_verb_name(enum smtp_verb v);
 
@@ -68,11 +67,11 @@ enum smtp_syntax smtp_path_args(struct span args, const char *keyword,
                                 struct span *path, struct smtp_param *params,
                                 size_t *nparams);
 
-/* The name given in HELO or EHLO: an address literal, a domain, or anything
- * else that a sloppy client takes for its name (underscores, a hyphen at the
- * end), as long as it is one printable word of <= 255 octets in valid UTF-8
- * without < > " and other characters that are special to a shell: the name
- * goes into header fields, logs and the scripts that read them.  An opening
- * bracket must begin a valid literal. */
+/* The argument of HELO or EHLO: an address literal, a domain, or another name
+ * that misconfigured clients send (underscores, a hyphen at the end).  It must
+ * be one printable word of <= 255 octets in valid UTF-8 without < > " and other
+ * characters that are special to a shell, because it is copied into header
+ * fields, logs and the scripts that read them.  An opening bracket must begin a
+ * valid literal. */
 bool smtp_helo_name(struct span args, struct span *name);
 #endif

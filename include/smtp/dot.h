@@ -1,8 +1,8 @@
 /* smtp/dot.h - the end-of-data codec (RFC 5321 4.1.1.4, 4.5.2).
  *
- * The message ends at CRLF.CRLF and nothing else; one leading dot of a line
- * is taken away (decode) or added (encode), where a line begins only after
- * CRLF.  Streams: state is a few bytes, input comes in any pieces. */
+ * The message ends at CRLF.CRLF and nothing else; one leading dot of a line is
+ * removed (decode) or added (encode), where a line begins only after CRLF.
+ * Streams: the state is a few bytes, input arrives in any pieces. */
 #ifndef MTA_SMTP_DOT_H
 #define MTA_SMTP_DOT_H
 
@@ -25,10 +25,10 @@ struct smtp_dot_decoder {
         0, false, false, false, false, false                                   \
     }
 
-/* Decode from the beginning of in[0..n), n > 0; *used is how much was taken:
- * at least one octet before the end of data, none after it, and all in two
- * calls at the most.  Returns what it stands for: most often that very piece
- * of the input, else text in out, which has room for 2 * n + 2 bytes. */
+/* Decode from the beginning of in[0..n), n > 0; *used is the number of octets
+ * consumed: at least one before the end of data, none after it, and all in two
+ * calls at most.  Returns the decoded text: most often that piece of the input
+ * itself, else text in out, which has room for 2 * n + 2 bytes. */
 struct span smtp_dot_decode(struct smtp_dot_decoder *d, const char *in,
                             size_t n, size_t *used, char *out);
 

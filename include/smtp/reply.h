@@ -1,5 +1,5 @@
-/* smtp/reply.h - replies: read those of a server, write ours (RFC 5321 4.2,
- * RFC 2034, RFC 3463). */
+/* smtp/reply.h - parse the replies of a server (RFC 5321 4.2, RFC 2034, RFC
+ * 3463). */
 #ifndef MTA_SMTP_REPLY_H
 #define MTA_SMTP_REPLY_H
 
@@ -11,14 +11,14 @@
 #include <stddef.h>
 
 enum {
-    SMTP_REPLY_LINE_MAX = 2048, /* RFC says 512; what is beyond is dropped */
-    SMTP_REPLY_MAX = 1 << 20,   /* octets of one reply; more is no reply */
+    SMTP_REPLY_LINE_MAX = 2048, /* the rest of a line is dropped */
+    SMTP_REPLY_MAX = 1 << 20,   /* octets; longer replies are broken */
     SMTP_REPLY_TEXT_MAX = 512
 };
 
 /* One reply while it arrives line by line. */
 struct smtp_reply {
-    struct smtp_status status; /* code 0: nothing yet */
+    struct smtp_status status; /* code 0: no line yet */
     unsigned lines;
     size_t octets;                  /* of all lines, dropped ones too */
     bool done;                      /* the last line ("250 ") was read */
@@ -28,19 +28,18 @@ struct smtp_reply {
 };
 
 enum smtp_reply_result {
-    SMTP_REPLY_MORE, /* line taken, more follow */
+    SMTP_REPLY_MORE, /* one line parsed, more follow */
     SMTP_REPLY_DONE,
     SMTP_REPLY_BROKEN /* not a reply: the session can not be trusted */
 };
 
 void smtp_reply_clear(struct smtp_reply *r);
 
-/* Take at most one line from the front of a stream, which ends in CRLF, or in
- * a lone LF as some servers send.  *used octets of `in` are done with; 0: no
- * whole line is there yet.  *line is the line that was taken, without its end,
- * or empty.  Of a line over SMTP_REPLY_LINE_MAX the first octets are taken as
- * soon as they are there; the rest is dropped as it comes, and only then the
- * reply is done. */
+/* Parse at most one line from the front of a stream.  It ends in CRLF, or in a
+ * bare LF as some servers send.  *used octets of `in` are consumed; 0: no whole
+ * line has arrived.  *line is the parsed line without its end, or empty.  The
+ * first SMTP_REPLY_LINE_MAX octets of a longer line are parsed as soon as they
+ * have arrived; the rest is dropped, and only then the reply is done. */
 enum smtp_reply_result smtp_reply_take(struct smtp_reply *r, struct span in,
                                        size_t *used, struct span *line);
 
@@ -59,8 +58,8 @@ enum {
 };
 struct smtp_ext {
     unsigned bits;
-    unsigned long long size;         /* limit of SIZE; 0: none told */
-    unsigned limit_mail, limit_rcpt; /* RFC 9422 LIMITS; 0: none told */
+    unsigned long long size;         /* limit of SIZE; 0: none given */
+    unsigned limit_mail, limit_rcpt; /* RFC 9422 LIMITS; 0: none given */
     char auth[128];                  /* mechanisms, as written, one blank
                                         between; as many as fit */
 };

@@ -10,15 +10,15 @@
 #include <stdbool.h>
 
 struct smtp_status {
-    unsigned short code;  /* of the reply; 0: our own decision */
+    unsigned short code;  /* of the reply; 0: decided here, without a reply */
     unsigned short class; /* of the enhanced code; 0: none given */
     unsigned short subject, detail;
 };
 
 enum { SMTP_STATUS_TEXT = 12 }; /* "5.999.999" and NUL, rounded up */
 
-/* Take "5.1.1" and the blanks behind it from the front of *text.  False: no
- * enhanced code stands there, nothing has changed. */
+/* Parse "5.1.1" and the blanks behind it at the front of *text, and advance
+ * *text.  False, with nothing changed: *text begins with no enhanced code. */
 bool smtp_status_take(struct smtp_status *s, struct span *text);
 /* "" without a class. */
 void smtp_status_text(char out[SMTP_STATUS_TEXT], const struct smtp_status *s);

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-/* In an index: no row of the table answers.  A row beyond NEAR is found by
- * searching on from there, so tables of any length work. */
+/* NOWHERE in the index: no row of the table matches.  A match at row NEAR or
+ * later is found by a search from NEAR, so that tables of any length work. */
 enum { NOWHERE = 255, NEAR = 254 };
 
 static bool row_is_for(const struct fsm_row *r, unsigned state, unsigned event)

@@ -1,11 +1,11 @@
 /* fsm_dot.c - the drawing of a table.
  *
- * A box is a state; below its name stands what it does without leaving, and
- * what ends it on the way (an arrow each would cover the drawing).  All rows
- * from one state to another share an arrow, and rows that differ in their
- * event alone share a line, so the picture stays readable and still shows
- * every row.  The dashed box answers in any state that has no row of its own
- * for the event. */
+ * A box is a state; below its name are the rows that do not leave it, and the
+ * rows that end the session early (an arrow each would cover the drawing).  All
+ * rows from one state to another share an arrow, and rows that differ in their
+ * event alone share a line, so that the drawing stays readable and still shows
+ * every row.  The dashed box has the rows for any state without a row of its
+ * own for the event. */
 #include "fsm/fsm.h"
 
 enum { EVENTS_A_LINE = 4 };
@@ -25,7 +25,7 @@ static bool same_line(const struct fsm_row *a, const struct fsm_row *b)
     return same_arrow(a, b) && a->guard == b->guard && a->act == b->act;
 }
 
-/* Has an earlier row brought this one along? */
+/* Was this row drawn together with an earlier one? */
 static bool is_drawn(const struct fsm *m, const struct fsm_row *r,
                      bool (*same)(const struct fsm_row *,
                                   const struct fsm_row *))
@@ -36,7 +36,7 @@ static bool is_drawn(const struct fsm *m, const struct fsm_row *r,
     return false;
 }
 
-/* Does it end a state that leads elsewhere too? */
+/* Does the row end a state that has other ways out? */
 static bool is_early_end(const struct fsm *m, const struct fsm_row *r)
 {
     if (r->state == FSM_ANY || target(r) != m->end)

@@ -11,7 +11,7 @@
 
 static void on_again(struct loop_timer *t)
 {
-    (void)t; /* the turn ended; that is all it is for */
+    (void)t; /* the timer only has to end the turn */
 }
 
 int conn_env_init(struct conn_env *env, struct loop *loop, size_t max_blocks,
@@ -83,7 +83,7 @@ static void connected(struct conn *c)
     }
     c->connecting = false;
     conn_set_want(c);
-    conn_mark_dirty(c); /* what was queued before, an end perhaps */
+    conn_mark_dirty(c); /* output queued before, perhaps a shutdown */
     c->fn(c, CONN_CONNECTED);
 }
 
@@ -107,8 +107,8 @@ static void on_ready(struct loop_io *io, unsigned ready)
 
 /* --- deadline ------------------------------------------------------------- */
 
-/* It fires when the earliest of the deadlines since it was set has come, or
- * at once after conn_resume(); most often there is a later one by then. */
+/* The timer fires at the earliest deadline since it was set, or at once after
+ * conn_resume(); most often the deadline is later by then. */
 static void on_timer(struct loop_timer *t)
 {
     struct conn *c = LOOP_ENTRY(t, struct conn, timer);
@@ -157,8 +157,8 @@ int conn_open(struct conn *c, struct conn_env *env, int fd, conn_fn *fn,
     return -1;
 }
 
-/* Commands are small and leave when they are ready.  Fails on sockets that
- * are not TCP, which need it not. */
+/* Send small commands without delay.  TCP_NODELAY fails on sockets that are not
+ * TCP, which do not need it. */
 static int prepare(int fd, struct err *e)
 {
     int one = 1;
@@ -199,8 +199,9 @@ bool conn_is_open(const struct conn *c)
     return c->env != NULL && c->io.fd >= 0;
 }
 
-/* A peer that does not read must not keep the system's memory busy for
- * minutes after the close, nor take half of our words for all of them. */
+/* Let close() reset the connection, because output is left: the kernel frees
+ * its buffers at once, and the peer does not mistake a part of the output for
+ * all of it. */
 static void drop_sent(struct conn *c)
 {
     struct linger reset = { .l_onoff = 1, .l_linger = 0 };

@@ -1,9 +1,9 @@
 /* conn_in.c - the input of a conn.
  *
- * The scratch buffer shows one conn at a time.  Fresh input stands there
- * alone while the owner looks (c->in is empty), and blocks are set aside for
- * what it may leave.  Input brought back from blocks stands in both places,
- * byte for byte. */
+ * The scratch buffer holds input of one conn at a time.  New input is there
+ * alone during CONN_INPUT (c->in is empty), with blocks reserved for the bytes
+ * that the owner does not consume.  Input copied back from blocks is in both
+ * places, byte for byte. */
 #include "net/conn_private.h"
 
 #include <errno.h>
@@ -21,21 +21,21 @@ static void set_aside(struct conn_env *env, size_t blocks)
     for (; blocks > 0; blocks--) {
         struct chain_block *b = pool_get(env->blocks);
         if (b == NULL)
-            return; /* the system has no memory; put_away() will tell */
+            return; /* no memory; put_away() reports it */
         b->from = b->to = 0;
         b->next = env->spare.head;
         env->spare.head = b;
     }
 }
 
-/* Move what the conn shown has left in the scratch buffer to blocks of its own.
- * -1: there are none, so it is lost. */
+/* Move the unconsumed input of the conn shown from the scratch buffer to its
+ * blocks.  -1: no block is left, so the input is lost. */
 static int put_away(struct conn_env *env)
 {
     struct conn *c = env->shown;
     struct span rest;
 
-    chain_clear(&env->spare, env->blocks); /* back, to be taken again */
+    chain_clear(&env->spare, env->blocks); /* reserved no more */
     env->shown = NULL;
     if (c == NULL)
         return 0;
@@ -91,7 +91,7 @@ void conn_forget_input(struct conn *c)
     c->starved = c->resumed = false;
 }
 
-/* The owner may close c, or ask for the input of others, meanwhile. */
+/* Call the owner, which may close c or call conn_input() of others. */
 static void show(struct conn *c)
 {
     c->resumed = false;
@@ -116,8 +116,8 @@ static void starve(struct conn *c)
     conn_set_want(c);
 }
 
-/* Let starved connections read again, once there are free blocks beyond the
- * reserve: earlier, they would only starve again and the loop would spin. */
+/* Let starved connections read again once more blocks are free than the
+ * reserve; earlier they would starve again and the loop would spin. */
 void conn_feed_starved(struct conn_env *env)
 {
     struct list *l;
@@ -131,7 +131,7 @@ void conn_feed_starved(struct conn_env *env)
     }
 }
 
-/* Input that can be kept in all, should the owner take nothing. */
+/* The length of input that can be kept if the owner consumes nothing. */
 static size_t keepable(const struct conn *c)
 {
     size_t left = pool_left(c->env->blocks);
@@ -179,14 +179,14 @@ void conn_read(struct conn *c)
     size_t have = c->in.n, most = keepable(c);
 
     if (have >= c->env->scratch_size) {
-        conn_fail(c, ENOBUFS); /* the owner consumes nothing */
+        conn_fail(c, ENOBUFS); /* nothing of a full buffer was consumed */
         return;
     }
     if (most <= have) {
         starve(c);
         return;
     }
-    (void)put_away(c->env); /* asked for outside an event: in blocks too */
+    (void)put_away(c->env); /* called outside an event: keep it in blocks too */
     ssize_t got = receive(c, c->env->scratch + have, most - have);
     if (got > 0)
         take(c, have, (size_t)got);
@@ -200,7 +200,7 @@ void conn_read(struct conn *c)
         end_of_input(c);
 }
 
-/* After our last words: what still comes is taken and forgotten. */
+/* After the last output: read input and drop it. */
 void conn_drain(struct conn *c)
 {
     (void)put_away(c->env);
@@ -212,7 +212,7 @@ void conn_drain(struct conn *c)
         conn_fail(c, errno);
     } else if (c->out.n == 0) {
         end_of_input(c);
-    } else { /* the peer still reads: conn_flush() says it after the output */
+    } else { /* conn_flush() reports the end after the output */
         c->eof = true;
         conn_set_want(c);
     }

@@ -9,13 +9,13 @@
 #define MSG_MORE 0 /* not in POSIX */
 #endif
 
-enum { VECTORS = 16 }; /* about CONN_HIGH bytes a call */
+enum { VECTORS = 16 }; /* about CONN_HIGH bytes per call */
 
 /* -1 with c->error. */
 static int write_some(struct conn *c)
 {
     struct iovec v[VECTORS];
-    /* The last words leave together with the end that follows at once. */
+    /* Send the last output together with the FIN that follows at once. */
     int flags = MSG_NOSIGNAL | (c->parted ? MSG_MORE : 0);
 
     c->blocked = false;
@@ -38,7 +38,8 @@ static int write_some(struct conn *c)
     return 0;
 }
 
-/* The peer does not listen any more, but may have said why before it left. */
+/* Output failed, but input of the peer, perhaps with its reason, may be
+ * unread. */
 static void broken(struct conn *c)
 {
     int why = c->error;

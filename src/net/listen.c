@@ -48,7 +48,7 @@ int net_listen(const struct addr *at, int backlog, struct err *e)
          setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one) != 0) ||
         os_nonblock(fd) != 0 || os_cloexec(fd) != 0)
         return fail(fd, at, "prepare a socket for", e);
-    /* Accepted sockets inherit it: answers leave when they are ready. */
+    /* Accepted sockets inherit it: replies are sent without delay. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (bind(fd, &at->u.sa, addr_len(at)) != 0)
         return fail(fd, at, "bind", e);

@@ -71,9 +71,9 @@ static void set_bit(fd_set *s, int fd, bool on)
         FD_CLR(fd, s);
 }
 
-/* Forget what this turn found out about a descriptor when its watcher or its
- * events change: before it is polled it may be closed, and its number belong to
- * another watcher. */
+/* Drop the ready bits of a descriptor when its watcher or its events change: it
+ * may be closed before the next poll, and its number belong to another
+ * watcher. */
 static void forget_ready(struct loop *l, int fd, unsigned keep)
 {
     if (!(keep & LOOP_READ))
@@ -125,7 +125,8 @@ static int64_t wait_ms(const struct loop *l, int max_wait_ms)
 
     if (next == UINT64_MAX)
         return max_wait_ms;
-    /* From the real time: the turn before may have taken a while. */
+    /* Read the clock, because the callbacks of this turn may have taken a
+     * while. */
     uint64_t now = clock_mono_ms();
     uint64_t wait = next > now ? next - now : 0;
     if (max_wait_ms >= 0 && wait > (uint64_t)max_wait_ms)
@@ -141,7 +142,8 @@ static unsigned long word_of(const fd_set *s, int word)
     return w;
 }
 
-/* By words from the top: cheap even when a crowd has just left. */
+/* Search by words from the top, which is cheap even after many were
+ * unwatched. */
 static void lower_max_fd(struct loop *l)
 {
     while (l->max_fd >= 0) {
@@ -188,7 +190,7 @@ static void call(struct loop *l, int fd)
         io->fn(io, ready & io->want);
 }
 
-/* Words are read again after each call: callbacks clear bits. */
+/* Read the word again after each call, because callbacks clear bits. */
 static void call_ready(struct loop *l, int last_fd)
 {
     for (int w = 0; w <= last_fd / WORD_BITS; w++) {

@@ -32,7 +32,7 @@ void timer_wheel_add(struct timer_wheel *w, struct loop_timer *t, uint64_t due)
         level++;
     uint64_t steps = (due >> (TIMER_WHEEL_BITS * level)) -
                      (w->now >> (TIMER_WHEEL_BITS * level));
-    if (steps >= TIMER_WHEEL_SLOTS) /* beyond the wheel: as late as it goes */
+    if (steps >= TIMER_WHEEL_SLOTS) /* beyond the wheel: in its last slot */
         due = ((w->now >> (TIMER_WHEEL_BITS * level)) + TIMER_WHEEL_SLOTS - 1)
               << (TIMER_WHEEL_BITS * level);
     unsigned s = slot_of(due, level);
@@ -40,8 +40,8 @@ void timer_wheel_add(struct timer_wheel *w, struct loop_timer *t, uint64_t due)
     w->used[level] |= (uint64_t)1 << s;
 }
 
-/* The last one in a slot has the slot's head on both sides; that tells which
- * bit to clear, so that the loop does not wake up for an empty slot. */
+/* A timer that is alone in its slot has the slot's head on both sides; clear
+ * the bit of that slot, so that the loop does not wake up for it. */
 void timer_wheel_remove(struct timer_wheel *w, struct loop_timer *t)
 {
     struct list *next = t->link.next;
@@ -57,9 +57,9 @@ void timer_wheel_remove(struct timer_wheel *w, struct loop_timer *t)
     w->used[i / TIMER_WHEEL_SLOTS] &= ~((uint64_t)1 << i % TIMER_WHEEL_SLOTS);
 }
 
-/* Empty one slot.  Only the slots of the lowest level, one tick each, go to
- * the due ones; from the others timers come down, so that all are called in
- * the order of their deadlines however far the time jumped. */
+/* Empty one slot.  Timers of the lowest level, whose slots are one tick each,
+ * become due; timers of other levels move down, so that all are called in the
+ * order of their deadlines however far the time jumped. */
 static void visit(struct timer_wheel *w, int level, unsigned s)
 {
     struct list *l, batch;
@@ -73,8 +73,8 @@ static void visit(struct timer_wheel *w, int level, unsigned s)
     }
 }
 
-/* First used slot of a level, counted from where `now` stands; the time at
- * which it begins. */
+/* First used slot of a level, counted from `now`; returns the time at which it
+ * begins. */
 static bool first_used(const struct timer_wheel *w, int level, unsigned *s,
                        uint64_t *begins)
 {

@@ -1,8 +1,8 @@
-/* rdns.c - the name of a client: PTR, then forward (serve.rdns).
+/* rdns.c - the confirmed name of a client: PTR, then forward (serve.rdns).
  *
- * With `require` the name decides about the first RCPT and is asked for only
- * then: clients that hand in no recipient cost no look-up.  With `warn` it is
- * wanted for the Received field alone: it is asked for at MAIL, and DATA waits
+ * With `require` the look-up starts at the first RCPT, whose reply depends on
+ * it, so that clients without a recipient cost no query.  With `warn` the name
+ * is for the Received field alone: the look-up starts at MAIL, and DATA waits
  * for it a short time. */
 #include "policy/policy_private.h"
 

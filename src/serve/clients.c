@@ -7,7 +7,8 @@
 
 enum { BUCKETS = 4096, ROWS_MAX = 1024 };
 
-/* Side by side: each accept and each slab of bodies reads all of them. */
+/* Adjacent in memory, because each accept and each slab of bodies reads the
+ * heads of all rows. */
 struct head {
     volatile size_t memory; /* bytes, of bodies */
     volatile unsigned total;

@@ -15,11 +15,11 @@ struct serve_commit {
     struct pool *blocks;
     serve_commit_done_fn *done;
     struct list turn; /* transactions that wait for the commit */
-    unsigned waiting; /* so many */
-    struct list kept; /* chains that must stay until the second commit */
+    unsigned waiting; /* transactions in turn */
+    struct list kept; /* struct retry, freed after the second commit */
 };
 
-/* A record made by us for local recipients that failed. */
+/* A record that is queued for local recipients whose copy failed. */
 struct retry {
     struct list link;
     struct chain envelope;
@@ -148,7 +148,7 @@ static void log_copies(const struct serve_transaction *t, const char *id)
     }
 }
 
-/* What the client is about to be told. */
+/* Log the reply that the client gets next. */
 static void log_answer(const struct serve_transaction *t, enum commit_result r,
                        const struct err *why)
 {
@@ -179,7 +179,8 @@ static void answer(struct serve_commit *s, struct serve_transaction *t,
     serve_transaction_free(&t);
 }
 
-/* Before anything of this message is visible: it leaves no trace. */
+/* Fail a message before any part of it is visible, so that it leaves no
+ * trace. */
 static void refuse(struct serve_commit *s, struct serve_transaction *t,
                    const struct err *why)
 {
@@ -205,8 +206,9 @@ static bool retry_envelope(struct serve_commit *s,
     return ok;
 }
 
-/* Queue a message of its own for the local recipients that failed; under the
- * same id, unless that one is in the queue for others. */
+/* Queue a separate message for the local recipients that failed.  It has the
+ * same id unless a record with that id is in the queue for remote
+ * recipients. */
 static int add_retry(struct serve_commit *s, struct serve_transaction *t,
                      struct err *e)
 {
@@ -265,7 +267,8 @@ static int add_record(struct serve_commit *s, struct serve_transaction *t,
     return spool_submit(s->writer, &m, &body, e);
 }
 
-/* Steps 1 and 2: what fails here is answered at once and leaves the turn. */
+/* Steps 1 and 2: a message that fails here gets its reply at once and leaves
+ * the turn. */
 static void prepare(struct serve_commit *s)
 {
     struct err e = { ERR_TEMP, 0, "mailbox temporarily unavailable" };
@@ -303,9 +306,9 @@ static void commit_records(struct serve_commit *s)
     }
 }
 
-/* Copies that failed, while the rest of their message stands: to the queue.
- * If even that fails the client hears 451 and keeps the message: a duplicate
- * for the others, but no loss. */
+/* Queue failed copies of messages whose other recipients are stored.  If that
+ * fails too, the client gets 451 and keeps the message: the other recipients
+ * get a duplicate, but nothing is lost. */
 static void rescue_failed(struct serve_commit *s)
 {
     struct err e = { ERR_TEMP, 0, "" };

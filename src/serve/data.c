@@ -1,5 +1,5 @@
-/* data.c - DATA: the text begins behind our trace field; what is to be looked
- * at before the reply to the dot. */
+/* data.c - DATA: begin the text with the trace field; checks before the reply
+ * to the dot. */
 #include "base/clock.h"
 #include "log/log.h"
 #include "mail/trace.h"
@@ -75,7 +75,8 @@ bool serve_data_open(struct serve_session *s)
     return true;
 }
 
-/* A message cut short by a line end that is not one shows only at the dot. */
+/* The verdict about the body.  A bare CR or LF may be its last octet, so the
+ * decoder's flags are final only at the dot. */
 static struct verdict check_faults(const struct serve_transaction *t)
 {
     switch (t->fault) {

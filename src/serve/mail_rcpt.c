@@ -1,4 +1,4 @@
-/* mail_rcpt.c - MAIL and RCPT: which sender, for which recipient. */
+/* mail_rcpt.c - checks of MAIL and RCPT. */
 #include "log/log.h"
 #include "serve/reply.h"
 #include "serve/session_private.h"
@@ -21,7 +21,7 @@ static struct verdict take_args(const struct serve_session *s,
     switch (smtp_path_args(s->env->command.args, keyword, &a->path, a->param,
                            &a->nparam)) {
     case SMTP_SYNTAX_OK: return pass;
-    case SMTP_SYNTAX_BARE: /* old printers send it */
+    case SMTP_SYNTAX_BARE: /* sent by old printers */
         if (s->trusted)
             return pass;
         break;
@@ -157,7 +157,7 @@ struct verdict serve_mail_check(struct serve_session *s)
 
 struct expansion {
     struct serve_session *s;
-    struct span address; /* as the client named it */
+    struct span address; /* as in the RCPT command */
     unsigned targets;
 };
 
@@ -168,15 +168,15 @@ static int add_target(void *ctx, const struct local_target *to)
     long long max = x->s->env->conf->serve.max_recipients;
 
     if (t->nremote + t->nlocal >= 4 * (unsigned)max)
-        return -1; /* aliases multiply; memory must not */
+        return -1; /* aliases multiply; memory is bounded */
     x->targets++;
     return to->kind == LOCAL_MAILBOX
                ? serve_transaction_add_local(t, to->name, x->address)
                : serve_transaction_add_remote(t, span_of(to->name));
 }
 
-/* A client that guesses addresses is slowed down, across its sessions, and
- * then sent away. */
+/* Delay, then disconnect a client that guesses addresses; its unknown
+ * recipients are counted across sessions. */
 static struct verdict reject_unknown(struct serve_session *s)
 {
     unsigned long long max =
@@ -209,7 +209,8 @@ static struct verdict add_local(struct serve_session *s,
                               .ctx = &x,
                               .answered = serve_session_answered };
     enum local_verdict v = s->env->resolve(s->env->ctx, s, &l);
-    /* Half an expansion must not be mailed: the dot will be refused. */
+    /* Part of an expansion must not be delivered: the dot gets a temporary
+     * failure. */
     if (v != LOCAL_OK && x.targets > 0)
         s->transaction->fault = BODY_NO_ROOM;
     switch (v) {

@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { QUICK_DEATH_MS = 1000 /* younger: something is wrong, wait a little */ };
+enum { QUICK_DEATH_MS = 1000 /* younger: pause before a restart */ };
 
 struct child {
     pid_t pid;               /* 0: none */
@@ -56,7 +56,7 @@ static void close_line(struct child *c)
     c->line = -1;
 }
 
-/* The worker keeps nothing of the master but what it shares. */
+/* Close in the worker whatever of the master it does not share. */
 static void become_worker(struct master *m, unsigned i, int line)
 {
     for (unsigned k = 0; k < m->nworkers; k++)
@@ -124,7 +124,7 @@ static void reap(struct master *m)
                 note_death(m, i, status);
 }
 
-/* Returns the ms until the next start is due, or -1. */
+/* Fork workers that are due; returns the ms until the next is, or -1. */
 static long start_missing(struct master *m)
 {
     uint64_t now = clock_mono_ms();
@@ -142,7 +142,7 @@ static long start_missing(struct master *m)
     return next;
 }
 
-/* Returns how many there are. */
+/* Returns the number of workers that live. */
 static unsigned signal_all(const struct master *m, int signo)
 {
     unsigned alive = 0;
@@ -157,7 +157,8 @@ static unsigned signal_all(const struct master *m, int signo)
 
 /* --- from the supervisor ---------------------------------------------- */
 
-/* No new clients; workers end with their last session. */
+/* Retire all workers: they accept no new clients and end with their last
+ * session. */
 static void drain(struct master *m)
 {
     LOG(LOG_INFO, "serve.drain", LN("workers", m->nworkers));
@@ -168,7 +169,7 @@ static void drain(struct master *m)
     signal_all(m, SIGUSR2);
 }
 
-/* A copy of a file goes on to the workers; later ones inherit it. */
+/* Pass a copy of a file on to the workers; workers forked later inherit it. */
 static void pass_on(struct master *m, const char *message, int fd)
 {
     struct err e;
@@ -211,7 +212,7 @@ static void wait_for(struct master *m, long ms)
 
     if (loop_turn(m->loop, (int)ms, &e) < 0) {
         log_err(LOG_ERROR, "serve.loop", &e);
-        os_pause(100000); /* a fault of the system: no busy loop */
+        os_pause(100000); /* loop_turn() failed: avoid a busy loop */
     }
 }
 
@@ -299,7 +300,7 @@ void serve_tables_free(struct serve_tables *t)
 
 int serve_run(const struct serve_options *o, struct err *e)
 {
-    static struct master m; /* large, and there is one */
+    static struct master m; /* static because it is large */
     int rc = -1;
 
     m.shared.conf = o->conf;

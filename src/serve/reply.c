@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A hundred refusals for good, or many more for now. */
+/* Weights: 100 permanent refusals or 10,000 temporary ones are enough. */
 enum { REFUSAL = 100, DEFERRAL = 1, ENOUGH = 10000, LINE_MAX_OCTETS = 1024 };
 
 /* status NULL: the banner, EHLO and 354 have none (RFC 2034 section 4). */
@@ -114,8 +114,8 @@ static void begin_line(struct buf *b, unsigned code, const char *status)
     }
 }
 
-/* Without a block for a reply the conn ends: the next reply would be taken
- * for this one. */
+/* conn_write() fails the connection when no block is left: without this reply
+ * the client would match the next one to the wrong command. */
 static void end_line(struct serve_session *s, struct buf *b)
 {
     buf_adds(b, "\r\n");
@@ -170,7 +170,7 @@ struct verdict serve_reject(enum serve_reply r)
                              .text = replies[r].text };
 }
 
-/* Text and detail of the verdict; %s is the name of this host. */
+/* Add text and detail of the verdict; %s stands for the name of this host. */
 static void add_text(struct serve_session *s, const struct verdict *v,
                      struct buf *b)
 {

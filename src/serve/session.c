@@ -1,5 +1,5 @@
-/* session.c - the life of a session: octets, deadlines and answers become
- * events of the table. */
+/* session.c - turns octets, deadlines and results of checks into events of the
+ * table; start and end of a session. */
 #include "serve/session_private.h"
 
 #include "base/clock.h"
@@ -10,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What a session may do before the others get their turn.  Input comes in
- * pieces of at most CONN_SCRATCH octets, one a turn. */
+/* Budget of a session before other sessions run.  Input arrives in pieces of at
+ * most CONN_SCRATCH octets, one a turn. */
 enum { TURN_COMMANDS = 50, TURN_SESSION_MS = 5, TURN_MS = 20 };
 
 enum { UNKNOWN_DELAY_MS = 1000, MIN_RATE_AFTER_MS = 60 * 1000, LINGER_S = 30 };
@@ -118,8 +118,8 @@ static void feed(struct serve_session *s, enum serve_session_event ev)
 
 /* --- deadlines -------------------------------------------------------- */
 
-/* A text has min_rate_after_ms; what takes longer must have come at
- * serve.min_rate on average. */
+/* A text may take min_rate_after_ms; a longer one needs an average rate of
+ * serve.min_rate. */
 static uint64_t text_allowed_ms(const struct serve_session *s)
 {
     uint64_t rate = (uint64_t)s->env->conf->serve.min_rate;
@@ -150,8 +150,8 @@ static uint64_t step_ms(const struct serve_session *s)
     return left < ms ? left + 1 : ms;
 }
 
-/* The deadline of the next command or piece of text, and of the session as a
- * whole. */
+/* Set the earlier of two deadlines: that of the next command or piece of text
+ * and that of the whole session. */
 static void arm_timeout(struct serve_session *s)
 {
     uint64_t used = loop_now(s->env->conns->loop) - s->since;
@@ -221,7 +221,7 @@ static size_t overlong(struct serve_session *s, struct span in)
 {
     const char *lf = memchr(in.p, '\n', in.n);
 
-    if (lf == NULL) { /* drop what is here, but a CR that the LF may need */
+    if (lf == NULL) { /* drop all but a final CR, which may belong to CRLF */
         s->skipping = true;
         return in.n - (in.p[in.n - 1] == '\r');
     }
@@ -230,7 +230,8 @@ static size_t overlong(struct serve_session *s, struct span in)
     return (size_t)(lf - in.p) + 1;
 }
 
-/* Carry out one command line; returns the octets it took, 0: none yet. */
+/* Execute one command line; returns the octets consumed, 0: the line is not
+ * complete. */
 static size_t take_line(struct serve_session *s, struct span in)
 {
     char line[SMTP_COMMAND_MAX];
@@ -276,8 +277,8 @@ static bool can_take_input(const struct serve_session *s)
            conn_output_waiting(&s->conn) < CONN_HIGH;
 }
 
-/* When the time of all is used up, each session still gets one command a
- * turn, so none starves. */
+/* Once the time of the turn is spent, each session still gets one command, so
+ * that none starves. */
 static bool turn_is_over(const struct serve_session *s, unsigned commands,
                          uint64_t *until)
 {
@@ -289,7 +290,7 @@ static bool turn_is_over(const struct serve_session *s, unsigned commands,
     return commands >= TURN_COMMANDS || now >= *until;
 }
 
-/* True: there is more, for the next turn. */
+/* Returns true when input is left for the next turn. */
 static bool take_a_turn(struct serve_session *s)
 {
     uint64_t until = 0;
@@ -320,7 +321,7 @@ static void take_input(struct serve_session *s)
         conn_resume(&s->conn);
     if (s->env->stopping && s->state < S_DATA)
         feed(s, E_STOP);
-    else if (s->fed || s->state == S_DATA) /* part of a line gains no time */
+    else if (s->fed || s->state == S_DATA) /* not for a part of a line */
         arm_timeout(s);
 }
 
@@ -434,7 +435,7 @@ void serve_session_free(struct serve_session **sp)
     *sp = NULL;
 }
 
-/* One reply for all recipients: SMTP has no more. */
+/* SMTP has one reply for all recipients of a message. */
 static enum serve_session_event
 event_of_outcome(const struct serve_transaction *t)
 {

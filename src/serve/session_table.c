@@ -1,9 +1,9 @@
 /* session_table.c - the server's side of a session, as rows.
  *
- * First match wins: a guarded row stands above the unguarded one, a row for
- * one state above FSM_ANY.  `mta fsm server` draws it.  A check action
- * returns ..._OK, E_REFUSED (the reason is in s->verdict) or E_WAIT; then
- * the command stays unread, and after E_ANSWERED it is carried out anew. */
+ * The first row that matches wins: a guarded row stands above the unguarded
+ * one, a row for one state above FSM_ANY.  `mta fsm server` draws it.  A check
+ * action returns ..._OK, E_REFUSED (the reason is in s->verdict) or E_WAIT;
+ * after E_WAIT the command stays unread, and E_ANSWERED executes it again. */
 #include "log/log.h"
 #include "serve/reply.h"
 #include "serve/session_private.h"
@@ -48,7 +48,7 @@ static const char *hostname_of(const struct serve_session *s)
     return s->env->conf->hostname;
 }
 
-/* What a refusal is about: the path of MAIL and RCPT, else the verb. */
+/* Copy the subject of a refusal: the path of MAIL and RCPT, else the verb. */
 static void name_subject(const struct serve_session *s, char *out, size_t n)
 {
     const struct smtp_command *c = &s->env->command;
@@ -63,7 +63,7 @@ static void name_subject(const struct serve_session *s, char *out, size_t n)
     (void)span_copy(out, n, subject);
 }
 
-/* Of a command in hand. */
+/* Refuse the current command. */
 static void refuse(struct serve_session *s, enum serve_reply r)
 {
     struct verdict v = serve_reject(r);
@@ -73,14 +73,14 @@ static void refuse(struct serve_session *s, enum serve_reply r)
     serve_refuse(s, &v, subject);
 }
 
-/* RFC 5321 4.3.2: bad commands are counted; too many end the session. */
+/* RFC 5321 4.3.2: count bad commands; too many of them end the session. */
 static unsigned char refuse_error(struct serve_session *s, enum serve_reply r)
 {
     refuse(s, r);
     return ++s->errors >= s->env->conf->serve.max_errors ? E_ENOUGH : FSM_QUIET;
 }
 
-/* Not of a command. */
+/* Refuse without a command as its subject. */
 static unsigned char refuse_plainly(struct serve_session *s, enum serve_reply r)
 {
     struct verdict v = serve_reject(r);
@@ -160,7 +160,7 @@ static unsigned char reply_no_vrfy(void *ctx)
     return refuse_error(ctx, REPLY_NO_VRFY);
 }
 
-/* Neither an error nor a refusal: clients keep a session open by NOOP. */
+/* Not counted as an error, because clients keep a session open with NOOP. */
 static unsigned char reply_off(void *ctx)
 {
     serve_reply(ctx, REPLY_OFF, NULL);
@@ -180,9 +180,8 @@ static unsigned char reply_garbled(void *ctx)
     return ++s->errors >= s->env->conf->serve.max_errors ? E_ENOUGH : FSM_QUIET;
 }
 
-/* A lone LF is never a line end here (RFC 5321 2.3.8).  What follows it may
- * be another command to one reader and an argument to the next, so nothing
- * after it can be trusted. */
+/* A bare LF never ends a line (RFC 5321 2.3.8).  The octets behind it may be a
+ * command to one server and an argument to another, so the session ends. */
 static unsigned char reply_bare_lf(void *ctx)
 {
     return refuse_plainly(ctx, REPLY_BARE_LF);
@@ -267,7 +266,7 @@ static unsigned char reply_refused(void *ctx)
 
 /* --- checks ----------------------------------------------------------- */
 
-/* Reading goes on with the same command when the verdict is there. */
+/* Stop reading; resume() goes on with the same command. */
 static unsigned char hold(void *ctx)
 {
     ((struct serve_session *)ctx)->held = true;
@@ -293,8 +292,8 @@ static unsigned char judge(struct serve_session *s, struct verdict v,
     return v.kind == VERDICT_PASS ? passed : E_REFUSED;
 }
 
-/* Octets before the banner come from programs that do not listen; to look
- * costs an honest client no time. */
+/* Octets before the banner come from programs that do not wait for replies.
+ * The check delays no other client. */
 static unsigned char check_client(void *ctx)
 {
     struct serve_session *s = ctx;

@@ -76,7 +76,7 @@ static bool has_local(const struct serve_transaction *t, const char *mailbox)
     return false;
 }
 
-/* Each mailbox gets one copy, however many of its addresses were named. */
+/* One copy per mailbox, even if several recipients resolve to it. */
 int serve_transaction_add_local(struct serve_transaction *t,
                                 const char *mailbox, struct span address)
 {
@@ -137,7 +137,7 @@ void serve_transaction_settle(struct serve_transaction *t,
             (unsigned char)outcome;
 }
 
-/* From memory to a segment of its own. */
+/* Move the body from memory to a segment of its own. */
 static int move_to_large(struct serve_transaction *t)
 {
     struct spool_submission m = { .id = t->id,
@@ -186,7 +186,8 @@ void serve_transaction_begin(struct serve_transaction *t, struct span trace)
         drop_body(t, BODY_NO_ROOM);
 }
 
-/* The first octets wait until they show whether they begin a header. */
+/* Keep the first octets until they show whether the text begins with a header
+ * field. */
 static int keep_first(struct serve_transaction *t, const char *p, size_t n)
 {
     if (t->header.first == HEADER_UNDECIDED) {
@@ -219,7 +220,8 @@ void serve_transaction_take(struct serve_transaction *t, const char *p,
         drop_body(t, BODY_NO_ROOM);
 }
 
-/* A second descriptor, to read the body when the queue has it. */
+/* Duplicate the descriptor, to read the body after the queue has taken it
+ * over. */
 int serve_transaction_keep_body(struct serve_transaction *t)
 {
     t->kept = spool_large_body(t->large);

@@ -8,7 +8,7 @@
 enum { SETS = 1024, WAYS = 4, WINDOW_MS = 10 * 60 * 1000 };
 
 struct unknown_entry {
-    volatile uint64_t until; /* ms, monotonic; passed: the entry is free */
+    volatile uint64_t until; /* ms, monotonic; the entry is free after it */
     volatile uint32_t tag;   /* the rest of the hash */
     volatile uint32_t count;
 };
@@ -38,7 +38,8 @@ void unknown_free(struct unknown_table **t)
     *t = NULL;
 }
 
-/* That of the client; else a free one, else that with the fewest. */
+/* The entry of the client; else a free one; else the one with the lowest
+ * count. */
 static struct unknown_entry *find(struct unknown_entry *set, uint32_t tag,
                                   uint64_t now)
 {

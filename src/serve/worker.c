@@ -18,17 +18,17 @@
 #include <unistd.h>
 
 enum {
-    ACCEPT_PER_TURN = 64, /* so that open sessions get a turn too */
+    ACCEPT_PER_TURN = 64, /* then open sessions run */
     OTHER_BLOCKS = 1024,  /* and 4 a client: input, replies, envelopes */
-    TRIM_MS = 1000,       /* slabs of bodies unused for so long go back */
+    TRIM_MS = 1000,       /* free slabs of bodies unused for so long */
     LAST_WORDS_MS = 1000, /* for clients that only have to read a 421 */
-    GATHER_TURNS = 6,     /* and not beyond so many messages: */
+    GATHER_TURNS = 6,     /* turns without commit, or until so many: */
     GATHER_ENOUGH = 16,
     GATHER_MS = 1,         /* the wait of each of these turns, unless */
-    FRUITLESS = 8,         /* commits in a row gained nothing by it; then */
-    FRUITLESS_MAX = 64,    /* after so many it is tried again */
+    FRUITLESS = 8,         /* after so many commits without gain, skip it; */
+    FRUITLESS_MAX = 64,    /* try it again after so many */
     ACCEPT_AGAIN_MS = 100, /* out of descriptors, or full: poll again */
-    BACKLOG_POLLS = 10,    /* left to other workers so often, then rejected */
+    BACKLOG_POLLS = 10,    /* left to other workers so often, then reject */
     RELAY_SHARE = 10,      /* a tenth of the places is for relay networks */
     OWN_FDS = 64           /* for the spool, mailboxes, DNS, the log */
 };
@@ -43,7 +43,7 @@ bool serve_worker_trusts(const struct serve_worker *w, const struct addr *peer)
     return false;
 }
 
-/* With very few descriptors the clients get half of them. */
+/* With very few descriptors half of them are for clients. */
 unsigned serve_worker_room(const struct serve_shared *shared)
 {
     unsigned max = (unsigned)shared->conf->serve.max_clients;
@@ -89,8 +89,8 @@ static void start_session(struct serve_worker *w, int fd,
     }
 }
 
-/* A worker is full for others a little earlier than for relay networks, whose
- * mail must get out while strangers come in crowds. */
+/* Keep RELAY_SHARE of the places for relay networks, so that their mail is
+ * accepted while other clients fill the rest. */
 static unsigned open_room(const struct serve_worker *w)
 {
     unsigned room = serve_worker_room(w->shared);
@@ -235,8 +235,8 @@ static int open_bodies(struct serve_worker *w, struct err *e)
 
 /* --- stopping -------------------------------------------------------- */
 
-/* Closes the descriptors too: while one is open, a client that connects when
- * all is over waits in the backlog instead of being refused. */
+/* Close the descriptors too: while one is open, a client that connects after
+ * the stop waits in the backlog instead of being refused. */
 static void stop_listening(struct serve_worker *w)
 {
     if (w->retired)
@@ -247,9 +247,10 @@ static void stop_listening(struct serve_worker *w)
     w->retired = true;
 }
 
-/* SIGUSR2: accept no new clients, serve those that are connected to their end.
- * Only when the master has retired this row: a stray signal must not stop a
- * worker from accepting.  SIGTERM: finish the transactions in hand. */
+/* SIGUSR2 retires the worker: it accepts no new clients and serves its sessions
+ * to their end.  Ignored unless the master has retired this row, because a
+ * stray signal must not stop a worker from accepting.  SIGTERM stops it: it
+ * finishes open transactions. */
 static void on_stop(struct loop_io *io, unsigned ready)
 {
     struct serve_worker *w = LOOP_ENTRY(io, struct serve_worker, signal_io);
@@ -287,8 +288,8 @@ static bool has_open_session(const struct serve_worker *w)
     return false;
 }
 
-/* Stopping takes as long as transactions do; then a moment for clients to
- * read their answers.  stop_by: 0 at first. */
+/* Wait for open transactions, then LAST_WORDS_MS for clients to read their
+ * replies.  *stop_by is 0 at first. */
 static bool time_to_go(const struct serve_worker *w, uint64_t *stop_by,
                        bool *silent)
 {
@@ -306,12 +307,11 @@ static bool time_to_go(const struct serve_worker *w, uint64_t *stop_by,
     return now >= *stop_by;
 }
 
-/* A sync costs as much as ten messages, however many it serves.  While other
- * transactions are under way a few more turns, each with a short wait for
- * input, bring more messages to the same sync; when no input comes, or no other
- * transaction is open, the sync is done at once.  Among slow clients the wait
- * would only delay the fast ones, so it is left out after FRUITLESS commits
- * that gained nothing by it. */
+/* Delay the commit for a few turns, each with a short wait for input, while
+ * other transactions are open: a sync costs as much as ten messages, and more
+ * messages share it.  Commit at once when no input arrives or no other
+ * transaction is open.  Skip the delay after FRUITLESS commits that gained no
+ * message by it, because among slow clients it only delays the fast ones. */
 static bool gather_more(struct serve_worker *w)
 {
     unsigned n = serve_commit_waiting(w->commit);
@@ -401,16 +401,16 @@ static int open_signals(struct serve_worker *w, struct err *e)
 
     if (signals_catch(ours, sizeof ours / sizeof ours[0], e) != 0)
         return -1;
-    os_signal(SIGINT, SIG_IGN); /* the master turns it into SIGTERM */
+    os_signal(SIGINT, SIG_IGN); /* the master sends SIGTERM instead */
     os_signal(SIGHUP, SIG_IGN);
     w->signal_io.fd = signals_fd();
     w->signal_io.fn = on_stop;
-    raise(SIGUSR2); /* one may have come before its handler */
+    raise(SIGUSR2); /* the signal may have arrived before its handler was set */
     return loop_watch(w->loop, &w->signal_io, LOOP_READ, e);
 }
 
-/* Other aliases, users or name servers.  The supervisor has checked them: a
- * failure is one of memory, and the tables that are there go on. */
+/* Load other aliases, users or name servers.  The supervisor has checked them,
+ * so only memory can be short; then the worker keeps its tables. */
 static void renew_tables(struct serve_worker *w)
 {
     struct local *local = NULL;

@@ -1,4 +1,4 @@
-/* worker_env.c - what the sessions of a worker ask of it. */
+/* worker_env.c - the callbacks of serve_env, as a worker implements them. */
 #include "serve/worker.h"
 
 #include "base/clock.h"
@@ -21,7 +21,7 @@ static enum local_verdict resolve(void *ctx, struct serve_session *s,
 {
     const struct serve_worker *w = ctx;
 
-    (void)s; /* the answer never comes later */
+    (void)s; /* the result never arrives later */
     return local_resolve(w->local, l->local, l->domain, l->fn, l->ctx);
 }
 

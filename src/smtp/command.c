@@ -98,8 +98,8 @@ static bool take_param(struct smtp_param *p, struct span word)
     return keyword_valid(p->key);
 }
 
-/* RFC 5321 4.1.1.11: no parameter more than once.  Two readers of a command
- * might otherwise not obey the same one. */
+/* RFC 5321 4.1.1.11: no parameter more than once, because two servers might
+ * obey different ones. */
 static bool has_param(const struct smtp_param *params, size_t n,
                       struct span key)
 {
@@ -131,7 +131,7 @@ static bool is_at_word_end(struct span s)
     return s.n == 0 || s.p[0] == ' ' || s.p[0] == '\t';
 }
 
-/* The path at the start of *args, which then begin behind it. */
+/* Parse the path at the start of *args, and advance *args behind it. */
 static enum smtp_syntax take_path(struct span *args, struct span *path)
 {
     bool bare = args->n > 0 && args->p[0] != '<';

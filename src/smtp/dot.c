@@ -2,12 +2,12 @@
 
 #include <string.h>
 
-/* States of the decoder: what was just seen. */
+/* States of the decoder, named after the last octets. */
 enum {
     LINE_START,
     IN_LINE,
     AFTER_CR,
-    AFTER_LF, /* a lone one */
+    AFTER_LF, /* a bare LF */
     AFTER_DOT,
     AFTER_DOT_CR,
     AFTER_NUL /* nothing but NULs since the line began */
@@ -32,10 +32,10 @@ static char *bare_lf(struct smtp_dot_decoder *d, char *to)
     return to;
 }
 
-/* Ordinary octets from p up to the next CR or LF.  The LF is sought first:
- * nearly always the CR stands right before it.  *lf, NULL at first, remembers
- * it for the runs that follow, or a flood of bare CRs would make us search the
- * same octets over and over. */
+/* Count ordinary octets from p up to the next CR or LF.  Search for the LF
+ * first, because the CR nearly always stands right before it.  *lf, NULL at
+ * first, caches its place for the runs that follow; otherwise a flood of bare
+ * CRs would make each run search the same octets. */
 static size_t run_length(const char *p, const char *end, const char **lf)
 {
     if (*lf == NULL || *lf < p) {
@@ -49,16 +49,16 @@ static size_t run_length(const char *p, const char *end, const char **lf)
     return cr == NULL ? run : (size_t)(cr - p);
 }
 
-/* At the start of a line a dot and a NUL are not. */
+/* A dot and a NUL are special at the start of a line. */
 static bool is_ordinary(const struct smtp_dot_decoder *d, char c)
 {
     return d->state == IN_LINE ||
            (d->state == LINE_START && c != '.' && c != '\0');
 }
 
-/* The state behind c, an octet of the text.  NULs at the start of a line are
- * watched, for a reader that drops them: a dot behind them would be its first
- * octet.  A lone LF begins no line, but is made one when normalized. */
+/* The state behind c, an octet of the text.  AFTER_NUL finds a dot behind NULs
+ * at the start of a line, which would be the first octet of the line for a
+ * server that drops NULs.  A bare LF begins no line unless it is normalized. */
 static unsigned char behind(const struct smtp_dot_decoder *d, char c)
 {
     switch (c) {
@@ -69,7 +69,7 @@ static unsigned char behind(const struct smtp_dot_decoder *d, char c)
     }
 }
 
-/* One octet that the run of ordinary ones does not cover. */
+/* Decode one octet that is not ordinary. */
 static char *special(struct smtp_dot_decoder *d, char c, char *to)
 {
     switch (d->state) {
@@ -81,13 +81,13 @@ static char *special(struct smtp_dot_decoder *d, char c, char *to)
             return to;
         }
         to = bare_cr(d, to);
-        break; /* c is looked at again, as part of the line */
+        break; /* then c itself, as part of the line */
     case AFTER_DOT_CR:
         if (c == '\n') {
             d->ended = true;
             return to;
         }
-        /* ".CR" and not LF: the dot was stuffing all the same. */
+        /* ".CR" without LF: the dot is stuffing here, too. */
         to = bare_cr(d, to);
         break;
     case AFTER_DOT:
@@ -113,8 +113,8 @@ static char *special(struct smtp_dot_decoder *d, char c, char *to)
     return to;
 }
 
-/* How much of the text stands for itself, octet for octet: lines that end in
- * CRLF and begin with neither dot nor NUL, and the beginning of one more. */
+/* The length of the text that needs no decoding: lines that end in CRLF and
+ * begin with neither dot nor NUL, and the beginning of one more. */
 static size_t plain_length(struct smtp_dot_decoder *d, const char *in, size_t n,
                            const char **lf)
 {
@@ -133,8 +133,8 @@ static size_t plain_length(struct smtp_dot_decoder *d, const char *in, size_t n,
     return i;
 }
 
-/* From the first line on that is not plain: all in one piece, for each costs
- * its reader a call of the system when the message goes to disk. */
+/* Decode the rest, from the first line that is not plain, into one piece: each
+ * piece is one more vector when the message is written to disk. */
 static struct span rewrite(struct smtp_dot_decoder *d, const char *in, size_t n,
                            size_t *used, char *out)
 {

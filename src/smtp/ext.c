@@ -1,4 +1,4 @@
-/* ext.c - the keywords of a server's answer to EHLO. */
+/* ext.c - the keywords of a server's reply to EHLO. */
 #include "base/buf.h"
 #include "smtp/reply.h"
 
@@ -50,7 +50,8 @@ static void take_limits(struct smtp_ext *x, struct span rest)
     }
 }
 
-/* Servers may say both "AUTH PLAIN" and "AUTH=PLAIN": the first one counts. */
+/* A server may send both "AUTH PLAIN" and "AUTH=PLAIN": the first one
+ * counts. */
 static void take_auth(struct smtp_ext *x, struct span rest)
 {
     struct buf b = BUF_ON(x->auth);
@@ -70,7 +71,7 @@ void smtp_ext_line(struct smtp_ext *x, struct span line)
 {
     struct span all = line, word = next_word(&line);
 
-    /* "AUTH=LOGIN" is an old spelling of servers that meant well. */
+    /* "AUTH=LOGIN" is an obsolete spelling that some servers still send. */
     if (span_starts_nocase(word, "AUTH=")) {
         word.n = 4;
         line = span_trim(all);

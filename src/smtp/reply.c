@@ -9,7 +9,8 @@ void smtp_reply_clear(struct smtp_reply *r)
     memset(r, 0, sizeof *r);
 }
 
-/* The class equals the reply's digit, and the first line's code counts. */
+/* The class must equal the first digit of the reply; the code of the first line
+ * counts. */
 static struct span take_enhanced(struct smtp_reply *r, struct span text)
 {
     struct smtp_status s = { .code = r->status.code };
@@ -22,8 +23,8 @@ static struct span take_enhanced(struct smtp_reply *r, struct span text)
     return rest;
 }
 
-/* What a server says is for people: controls and octets that are not UTF-8
- * become "?", and no character is cut in two. */
+/* Add text for logs and notices: controls and octets that are not UTF-8 become
+ * "?", and no character is cut in two. */
 static void add_text(struct smtp_reply *r, struct span text)
 {
     size_t n = strlen(r->text);
@@ -75,7 +76,7 @@ static enum smtp_reply_result take_line(struct smtp_reply *r, struct span line)
     return r->done ? SMTP_REPLY_DONE : SMTP_REPLY_MORE;
 }
 
-/* Up to the end of a line of which enough was taken. */
+/* Drop the rest of a line that exceeds SMTP_REPLY_LINE_MAX. */
 static enum smtp_reply_result drop_rest(struct smtp_reply *r, struct span in,
                                         size_t *used)
 {
