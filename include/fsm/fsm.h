@@ -27,11 +27,6 @@ struct fsm_row {
     const char *guard_name, *act_name; /* labels of the drawing */
 };
 
-#define FSM_ROW(st, ev, guard, act, next)                                      \
-    {                                                                          \
-        (st), (ev), (next), (guard), (act), #guard, #act                       \
-    }
-
 struct fsm {
     const char *name;
     const char *const *state_names, *const *event_names;

@@ -6,6 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FSM_ROW(st, ev, guard, act, next)                                      \
+    {                                                                          \
+        (st), (ev), (next), (guard), (act), #guard, #act                       \
+    }
+
 enum { S_OFF, S_ON, S_BROKEN, S_GONE };
 enum { E_PUSH, E_KICK, E_LEAVE, E_FUSE };
 
