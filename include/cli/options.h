@@ -11,12 +11,12 @@
 
 #include <stdbool.h>
 
-/* Exactly one of setting, on and text is given.  The flag --port with the
- * setting serve.listen changes the port of each address to listen on. */
+/* Exactly one of setting, on and text is set.  The flag --port with the setting
+ * serve.listen changes the port of each address to listen on. */
 struct option {
     const char *name;    /* "--port" or "-f" */
     const char *setting; /* the setting that its value sets, or NULL */
-    bool *on;            /* it takes no value; *on becomes true */
+    bool *on;            /* no value; *on becomes true */
     const char **text;   /* its value; the last one wins */
 };
 
@@ -33,13 +33,12 @@ struct option {
         (name), NULL, NULL, (value)                                            \
     }
 
-/* What a command accepts.  Lives as long as struct options. */
+/* Flags and operands of a command.  Lives as long as struct options. */
 struct options_spec {
     const struct option *flags;
     size_t nflags;
     int min_args, max_args; /* operands; max_args < 0: any number */
-    bool starts; /* it starts something, or checks a start: warnings of the
-                    settings are shown */
+    bool starts; /* or checks a start: show warnings about settings */
 };
 
 enum { OPTIONS_OVER_MAX = 128 };
@@ -50,7 +49,7 @@ struct options {
     char **args; /* the operands */
     int nargs;
     struct conf_source source; /* for a reload */
-    int status;                /* to end with, when a function says false */
+    int status;                /* exit status after a function returned false */
     const char *command;
     struct conf_override over[OPTIONS_OVER_MAX];
     char port[16]; /* ":" and the value of --port */

@@ -12,16 +12,16 @@
 
 struct start_check {
     const struct conf *conf;
-    bool serves;        /* it listens, so relay_host may not be itself */
-    uid_t uid;          /* out: of user; (uid_t)-1: stay */
-    gid_t gid;          /* out: of user and group; (gid_t)-1: stay */
-    conf_warn_fn *warn; /* for what does not stop a start */
+    bool serves;        /* a server, so relay_host may not be this host */
+    uid_t uid;          /* out: of user; (uid_t)-1: keep */
+    gid_t gid;          /* out: of user and group; (gid_t)-1: keep */
+    conf_warn_fn *warn; /* for faults that do not prevent a start */
     void *warn_ctx;
 };
 
-/* 0; or -1 with *e, which names the place of the setting that is at fault. */
+/* 0; or -1 with *e, which names the place of the faulty setting. */
 int start_check(struct start_check *s, struct err *e);
 
-/* The exit status of a start that failed so. */
+/* The exit status of a start that failed with that error. */
 int start_status(const struct err *e);
 #endif

@@ -16,9 +16,9 @@
 
 struct service {
     const char *name;
-    int (*run)(void *ctx, int line); /* in the child; the exit status */
+    int (*run)(void *ctx, int line); /* in the child; returns its exit status */
     bool (*wanted)(void *ctx);       /* NULL: always; asked before each start */
-    /* Send what may have changed to the running process. */
+    /* Send changed files to the running process. */
     int (*send)(void *ctx, int line, struct err *e);
     const char *drain; /* a message for the line: a new generation begins
                           beside the old one, which ends when it is done.
@@ -46,12 +46,12 @@ struct supervise {
     void (*reopen)(void *ctx);
     int (*check)(void *ctx, struct err *e);
     bool (*adopt)(void *ctx);
-    /* Every few seconds: what has changed; -1 with *e. */
+    /* Called every few seconds; returns the changes; -1 with *e. */
     int (*watch)(void *ctx, struct err *e);
-    /* For the log: what came of a reload (e NULL: all is well). */
+    /* Log the result of a reload (e NULL: success). */
     void (*report)(void *ctx, unsigned generation, const struct err *e);
 
-    /* The control socket is the user's. */
+    /* Switch to the user's ids, to make the control socket. */
     int (*as_user)(void *ctx, struct err *e);
     void (*as_started)(void *ctx);
 };
@@ -62,8 +62,7 @@ enum { SUPERVISE_MAX = 4 };
  * settings, so that a new generation is due. */
 enum { SUPERVISE_LAST = 1, SUPERVISE_OTHERS = 2, SUPERVISE_NEXT = 4 };
 
-/* Before a client can see that the server is there: signals wait for
- * supervise() from now on. */
+/* Block the signals until supervise(); call it before a client can connect. */
 int supervise_signals(struct err *e);
 
 /* Run until SIGTERM or SIGINT, or until a service with `ends` is over.

@@ -1,7 +1,7 @@
-/* dns/cache.h - what was found, for as long as its TTL allows.
+/* dns/cache.h - keep answers for as long as their TTL allows.
  *
- * For the resolver alone.  Bounded in answers and in bytes; the answer used
- * longest ago goes first.  Names are as dns_name_normal() made them.  The
+ * For the resolver alone.  Bounded in answers and in bytes; the least recently
+ * used answer is dropped first.  Names are as dns_name_normal() made them.  The
  * clock is the caller's, in ms. */
 #ifndef MTA_DNS_CACHE_H
 #define MTA_DNS_CACHE_H
@@ -25,8 +25,8 @@ void dns_cache_free(struct dns_cache **c); /* accepts NULL; leaves NULL */
 bool dns_cache_get(struct dns_cache *c, const char *name, enum dns_type type,
                    uint64_t now, struct dns_found *out);
 
-/* Forgets what it must; without memory it forgets the new answer.  TTL 0 is
- * not kept. */
+/* Add an answer, dropping others if needed; without memory the new one is
+ * dropped.  An answer with TTL 0 is not kept. */
 void dns_cache_put(struct dns_cache *c, const char *name, enum dns_type type,
                    uint64_t now, const struct dns_found *found);
 

@@ -1,8 +1,7 @@
-/* dns/message.h - bytes of DNS messages (RFC 1035, RFC 6891).
+/* dns/message.h - build and parse DNS messages (RFC 1035, RFC 6891).
  *
- * For the resolver alone.  Pure: no sockets, no clock.  What is parsed may
- * come from any host, so every function takes any bytes; nothing here is
- * trusted beyond what the verdict says. */
+ * For the resolver alone.  Pure: no sockets, no clock.  A message may come from
+ * any host, so every function accepts any bytes. */
 #ifndef MTA_DNS_MESSAGE_H
 #define MTA_DNS_MESSAGE_H
 
@@ -20,7 +19,7 @@ enum {
     DNS_NEGATIVE_TTL_MAX = 3600
 };
 
-/* What a question came to; what the cache keeps. */
+/* The result of a question, as the cache keeps it. */
 struct dns_found {
     enum dns_status status; /* DNS_OK, DNS_NODATA, DNS_NXDOMAIN */
     uint32_t ttl;           /* the least of all records on the way */
@@ -37,30 +36,31 @@ struct dns_question {
 };
 
 enum dns_verdict {
-    DNS_MSG_ALIEN,     /* not the answer to this question: keep waiting */
+    DNS_MSG_ALIEN,     /* not the reply to this question: keep waiting */
     DNS_MSG_TRUNCATED, /* ask again over TCP */
     DNS_MSG_NO_EDNS,   /* ask again without OPT */
-    DNS_MSG_REFUSED,   /* this server will not say; see why */
+    DNS_MSG_REFUSED,   /* this server refuses; see why */
     DNS_MSG_BROKEN,    /* SERVFAIL or nonsense; see why */
-    DNS_MSG_LOOP,      /* too many CNAMEs: no other server will do better */
+    DNS_MSG_LOOP,      /* too many CNAMEs: other servers would not help */
     DNS_MSG_ALIAS,     /* ask again for `name`; found.ttl holds so far */
     DNS_MSG_ANSWER     /* found */
 };
 
 struct dns_parsed {
     enum dns_verdict verdict;
-    const char *why;         /* static text, "" when there is nothing to say */
+    const char *why;         /* static text, may be empty */
     char name[DNS_NAME_MAX]; /* the end of the chain of CNAMEs */
     unsigned hops;           /* with those before this question */
     struct dns_found found;
 };
 
-/* Lower case, without the dot at the end.  False for a name that cannot be
- * asked: empty, an empty label, a label beyond 63 octets, more than 253 in
- * all, or an octet that is not printable ASCII or needs escaping. */
+/* Copy the name in lower case, without the dot at the end.  False for a name
+ * that cannot be queried: empty, an empty label, a label beyond 63 octets, more
+ * than 253 in all, or an octet that is not printable ASCII or needs
+ * escaping. */
 bool dns_name_normal(char out[DNS_NAME_MAX], const char *name);
 
-/* The length of the query, or -1. */
+/* Build a query; returns its length, or -1. */
 int dns_message_query(unsigned char out[DNS_QUERY_BYTES],
                       const struct dns_question *q);
 

@@ -1,13 +1,13 @@
 /* dns/mx.h - the mail hosts of a domain, with addresses (RFC 5321 5.1).
  *
  * MX records ordered by preference, equal ones shuffled; no MX: the domain's
- * own addresses (implicit MX); null MX (RFC 7505) is told apart.  A host with
- * no address is left out unless all are; one whose look-up fails for now is
- * left out too when others are there, and the answer then holds for a minute
- * only.  An MX that is a CNAME is followed.  Addresses of each host: IPv6
- * first when wanted, then IPv4; of more than MX_ADDRS_MAX some at random.  A
- * domain with U-labels is looked up by its A-labels (base/idn.h); [1.2.3.4] is
- * not a domain: not for here. */
+ * own addresses (implicit MX); null MX (RFC 7505) is MX_NULL.  A host without
+ * an address is left out unless all hosts are.  A host whose look-up fails for
+ * now is left out if another has an address; the answer is then valid for a
+ * minute only.  An MX that is a CNAME is followed.  Addresses of each host:
+ * IPv6 first when wanted, then IPv4; MX_ADDRS_MAX at random if there are more.
+ * A domain with U-labels is looked up by its A-labels (base/idn.h).  Address
+ * literals such as [1.2.3.4] are not accepted. */
 #ifndef MTA_DNS_MX_H
 #define MTA_DNS_MX_H
 
@@ -26,7 +26,7 @@ struct mx_host {
 
 enum mx_status {
     MX_OK,        /* at least one host with an address */
-    MX_NULL,      /* "MX 0 .": takes no mail */
+    MX_NULL,      /* "MX 0 .": accepts no mail */
     MX_NO_DOMAIN, /* NXDOMAIN, or neither MX nor addresses */
     MX_NO_HOST,   /* MX exist, but no host of them has an address, or a name
                    * that a host can have: permanent */
@@ -52,7 +52,7 @@ enum {
 };
 
 /* want: bits of the above.  The callback comes from the loop, never from
- * inside; the query is gone when it runs. */
+ * inside; the query is freed before it. */
 struct mx_query *mx_ask(struct dns *d, const char *domain, unsigned want,
                         mx_fn *fn, void *ctx, struct err *e);
 void mx_cancel(struct mx_query *q);

@@ -1,12 +1,12 @@
-/* dns/query.h - one question on its way, for all that asked it.
+/* dns/query.h - one open question, shared by all requests for it.
  *
- * For src/dns alone: the inside of struct dns.  Every step is taken from the
- * loop, by a timer or a socket; what goes wrong only sets the timer, so nothing
- * calls back early.
+ * For src/dns alone: the inside of struct dns.  Every step runs from the loop,
+ * by a timer or a socket; an error only sets the timer, so that no callback
+ * comes early.
  *
- * A try that timed out is not forgotten: its socket stays open until the query
- * is over, for the answer of a slow server counts whenever it comes.  A server
- * that is tried again gets the same datagram from the same socket. */
+ * The socket of a try that timed out stays open until the query is over, so
+ * that the answer of a slow server still counts.  A server that is tried again
+ * gets the same datagram from the same socket. */
 #ifndef MTA_DNS_QUERY_H
 #define MTA_DNS_QUERY_H
 
@@ -19,7 +19,7 @@
 
 #include <stdbool.h>
 
-enum { DNS_DATAGRAM_BYTES = 4096 }; /* some servers send more than asked for */
+enum { DNS_DATAGRAM_BYTES = 4096 }; /* some servers exceed the announced size */
 
 struct dns {
     struct loop *loop;
@@ -57,7 +57,7 @@ struct dns_query {
     struct dns_tcp tcp;
     enum dns_type type;
     bool mapped, running, delivering;
-    bool bad;   /* a name that cannot be asked */
+    bool bad;   /* a name that cannot be queried */
     bool asked; /* a server has the question: the timer is its deadline */
     bool edns;
     uint16_t tcp_id;
@@ -65,8 +65,8 @@ struct dns_query {
     unsigned hops, tries;  /* CNAMEs followed; tries begun */
     unsigned spent, tried; /* servers: not again; already in this round */
     size_t server;
-    char key[DNS_NAME_MAX];  /* what the callers asked */
-    char name[DNS_NAME_MAX]; /* what is asked now */
+    char key[DNS_NAME_MAX];  /* the question of the requests */
+    char name[DNS_NAME_MAX]; /* the question sent now */
     char why[DNS_WHY_MAX];
 };
 
@@ -77,24 +77,24 @@ struct dns_request {
     void *ctx;
 };
 
-/* The query that already asks this, or NULL. */
+/* The open query with this question, or NULL. */
 struct dns_query *dns_query_find(const struct dns *d, const char *name,
                                  enum dns_type type);
 
-/* Not yet on its way; name as dns_name_normal() made it, or "" for one that
- * cannot be asked.  NULL: no memory. */
+/* Make a query, not yet started; name as dns_name_normal() made it, or "" for
+ * one that cannot be queried.  NULL: no memory. */
 struct dns_query *dns_query_new(struct dns *d, const char *name,
                                 enum dns_type type);
 
-/* Send it on its way: to the cache, to a server, or to stand in line. */
+/* Start the query: ask the cache, a server, or wait in line. */
 void dns_query_start(struct dns_query *q);
 
 /* The numbers of servers mean others from now on.  Answers of the former ones
  * that are under way still count. */
 void dns_query_forget_servers(struct dns_query *q);
 
-/* Without callbacks; its requests are freed.  Then the next one in the line
- * may be due: dns_query_next(). */
+/* Free the query and its requests without callbacks.  The next one in line may
+ * be due then: dns_query_next(). */
 void dns_query_drop(struct dns_query *q);
 void dns_query_next(struct dns *d);
 #endif

@@ -43,7 +43,7 @@ enum dns_status {
     DNS_NODATA,   /* the name exists, records of this type do not */
     DNS_NXDOMAIN, /* the name does not exist */
     DNS_FAILED,   /* for now: SERVFAIL, REFUSED, time-out, loop of CNAMEs */
-    DNS_BADNAME   /* the question itself is impossible (name too long ...) */
+    DNS_BADNAME   /* the question is invalid (name too long ...) */
 };
 
 /* One record of the asked type; records of other types are left out. */
@@ -57,9 +57,8 @@ struct dns_rr {
 
 struct dns_answer {
     enum dns_status status;
-    const char *why; /* for people: question, server and what came; "" with
-                        DNS_OK */
-    uint32_t ttl;    /* seconds that this may be kept; negative ones too */
+    const char *why; /* text: question, server and error; "" with DNS_OK */
+    uint32_t ttl;    /* seconds to cache it; of negative answers too */
     size_t n;
     const struct dns_rr *rr;
 };
@@ -83,7 +82,7 @@ int dns_open(struct dns **d, struct loop *l, const struct dns_options *o,
 /* With the servers and the timeout of the settings. */
 int dns_open_conf(struct dns **d, struct loop *l, const struct conf *c,
                   struct err *e);
-/* The servers again, of settings or resolv.conf: queries under way ask them
+/* Read the servers again, from settings or resolv.conf; open queries use them
  * from their next try on.  -1 with *e changes nothing. */
 int dns_renew(struct dns *d, const struct conf *c, struct err *e);
 void dns_close(struct dns **d); /* open requests end without a callback */
@@ -92,5 +91,5 @@ void dns_close(struct dns **d); /* open requests end without a callback */
  * always taken as fully qualified: no search list. */
 struct dns_request *dns_ask(struct dns *d, const char *name, enum dns_type type,
                             dns_fn *fn, void *ctx, struct err *e);
-void dns_cancel(struct dns_request *r); /* no callback any more; NULL is fine */
+void dns_cancel(struct dns_request *r); /* no callback any more; accepts NULL */
 #endif

@@ -1,4 +1,4 @@
-/* dns/servers.h - the recursive servers, and which of them to ask next.
+/* dns/servers.h - the recursive servers, and the choice of the next.
  *
  * For the resolver alone. */
 #ifndef MTA_DNS_SERVERS_H
@@ -8,7 +8,7 @@
 
 struct dns_server {
     struct addr addr;
-    uint64_t last_until; /* ms; until then asked only after the others */
+    uint64_t last_until; /* ms; until then tried after the others */
 };
 
 struct dns_servers {
@@ -16,13 +16,13 @@ struct dns_servers {
     struct dns_server s[DNS_SERVERS_MAX];
 };
 
-/* None: those of resolv.conf; none there, or no such file: 127.0.0.1.  More
- * than DNS_SERVERS_MAX are not looked at. */
+/* Use the given servers; none: those of resolv.conf; none there, or no such
+ * file: 127.0.0.1.  Servers beyond DNS_SERVERS_MAX are ignored. */
 int dns_servers_set(struct dns_servers *s, const struct addr *given, size_t n,
                     struct err *e);
 
-/* The `nameserver` lines of a file; what is not an address is passed over.
- * 0, also without any; -1 with *e when the file cannot be read. */
+/* Read the `nameserver` lines of a file; words that are not addresses are
+ * ignored.  0, also without any; -1 with *e when the file cannot be read. */
 int dns_servers_read(struct dns_servers *s, const char *path, struct err *e);
 
 /* Both masks have a bit for each server.  Never one of `spent`; one of

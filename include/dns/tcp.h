@@ -10,13 +10,13 @@
 struct dns_tcp {
     struct loop_io io; /* fd -1: not open */
     struct loop *loop;
-    /* msg NULL: the stream failed, with a word why. */
+    /* msg NULL: the stream failed; why has the reason. */
     void (*fn)(struct dns_tcp *t, const unsigned char *msg, size_t n,
                const char *why);
     unsigned char query[2 + DNS_QUERY_BYTES];
     size_t query_len, sent;
     unsigned char head[2];
-    unsigned char *msg; /* as long as the head says */
+    unsigned char *msg; /* of the length in the first two octets */
     size_t msg_len, got;
 };
 

@@ -51,31 +51,31 @@ struct log_field {
     } while (0)
 
 /* Attach this process to the queue of queue_dir (run/log.key there; made if
- * there is none).  Call after dropping privileges or with ids that match.
- * Before this, and after failure, lines go to standard error; so they do when
- * the system has no queue left (kernel.msgmni), which is success: log.noqueue
- * says so there, and the queue is used as soon as there is one. */
+ * there is none).  Call it after dropping privileges or with ids that match.
+ * Before this, and after a failure, lines go to standard error.  So they do,
+ * after log.noqueue, when the system has no queue left (kernel.msgmni); this is
+ * success, and the queue is used as soon as there is one. */
 int log_open(const char *queue_dir, enum log_level level,
              enum log_format format, struct err *e);
 bool log_wants(enum log_level level);
 
-/* Only the level and the form of lines: log_open() does this too, and the
- * collector, which has no queue to write to, does it alone. */
+/* Set the level and the format of lines.  log_open() does this too; the
+ * collector, which is no writer, calls this alone. */
 void log_style(enum log_level level, enum log_format format);
 void log_event(enum log_level level, const char *name,
                const struct log_field *fields);
 
-/* True: nothing is left in the buffer.  Never waits. */
+/* Send the buffer without waiting.  True: it is empty. */
 bool log_flush(void);
 
-/* The same, but waits for the queue to take it, 5 seconds at the most.  For
- * lines that must outlive this process even if it is killed: those about
- * mail, before its client is answered. */
+/* The same, but waits up to 5 seconds for room in the queue.  For lines that
+ * must survive a kill of this process: those about mail, before the reply to
+ * its client. */
 bool log_flush_wait(void);
 
-/* Wait until the buffer is handed over, then leave.  After 5 seconds with a
- * full queue the rest goes to stderr: a process that stops must come to its
- * end.  Events after this go to stderr. */
+/* Send the buffer, then detach.  After 5 seconds with a full queue the rest
+ * goes to stderr, so that a process that stops does end.  Events after this go
+ * to stderr. */
 void log_close(void);
 
 /* LOG(..., "name", LS("error", e->text)): the usual way to report a failure. */

@@ -19,8 +19,8 @@
 
 enum { LOG_MESSAGE_MAX = 8192 };
 
-/* What msgsnd() and msgrcv() are given.  The type of a message is its
- * length, so the end of one that is found in memory is known. */
+/* The argument of msgsnd() and msgrcv().  The type of a message is its length,
+ * so that the end of one found in memory is known. */
 struct log_message {
     long length;
     char text[LOG_MESSAGE_MAX];
@@ -43,9 +43,9 @@ struct msgqueue {
 
 enum log_role { LOG_WRITER, LOG_COLLECTOR };
 
-/* For a queue that was attached and has vanished, too.  0, or -1 with *e.
- * q->none_left: the system has as many queues as it may have, so others must
- * go first; trying again later is all that can be done. */
+/* Also for a queue that was attached and is removed since.  0, or -1 with *e.
+ * q->none_left: the system has reached its number of queues; try again
+ * later. */
 int msgqueue_attach(struct msgqueue *q, const char *queue_dir,
                     enum log_role role, struct err *e);
 void msgqueue_detach(struct msgqueue *q);

@@ -1,4 +1,4 @@
-/* commands.c - the table of commands, and its readers. */
+/* commands.c - the table of commands, help and version. */
 #include "cli/commands.h"
 
 #include "base/span.h"
@@ -128,8 +128,8 @@ void command_list(FILE *out)
     fputs("\n'mta help COMMAND' says more.\n", out);
 }
 
-/* Commands of the interface that this version lacks, and what it lacks of
- * those that it has: a use is told so, and is no slip. */
+/* Commands and flags of the interface that this version lacks; their use gets
+ * an error of its own, not "no such command". */
 bool command_unbuilt(const char *command, const char *word)
 {
     static const struct {
@@ -195,7 +195,7 @@ static int cmd_version(int argc, char **argv)
 const char *command_nearest(const char *given)
 {
     const char *best = NULL;
-    unsigned least = 3; /* more edits are another word */
+    unsigned least = 3; /* with more edits it is another word */
 
     for (size_t i = 0; i < NCOMMANDS; i++) {
         unsigned d = edit_distance(given, commands[i].name);

@@ -1,4 +1,4 @@
-/* config.c - `mta config`: look at the settings. */
+/* config.c - `mta config`: show and check the settings. */
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/start_check.h"
@@ -15,7 +15,7 @@ static int show(struct options *o)
     return e.kind == ERR_USAGE ? EX_USAGE : EX_CONFIG;
 }
 
-/* What a start would find, all of it. */
+/* Report all errors that a start would find. */
 static int check(struct options *o, bool offline)
 {
     struct start_check all = {

@@ -1,4 +1,4 @@
-/* fsm.c - `mta fsm`: the behaviour, drawn from the table that makes it. */
+/* fsm.c - `mta fsm`: draw a state machine from its table. */
 #include "cli/commands.h"
 
 #include "send/session.h"

@@ -1,4 +1,4 @@
-/* log.c - `mta log`: collect lines, or look at those that are there. */
+/* log.c - `mta log`: collect lines, or show those in the file. */
 #include "log/log.h"
 #include "cli/commands.h"
 #include "cli/options.h"

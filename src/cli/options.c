@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-/* A walk over argv; the operands gather at its front, behind argv[0]. */
+/* A scan of argv; operands are moved to its front, behind argv[0]. */
 struct scan {
     struct options *o;
     const struct options_spec *spec;
@@ -69,7 +69,7 @@ static bool unknown_flag(struct scan *s, const char *word)
                   near);
 }
 
-/* Does the word give this flag?  Then *value is what is joined to it. */
+/* Is the word this flag?  Then *value is the text joined to it. */
 static bool gives(const char *word, const char *name, char **value)
 {
     size_t n = strlen(name);
@@ -127,7 +127,7 @@ static bool is_port(const struct option *f)
            strcmp(f->setting, "serve.listen") == 0;
 }
 
-/* A port says half of an address; the colon tells the loader which half. */
+/* Store a port as ":PORT", which the loader completes to an address. */
 static bool take_port(struct scan *s, const struct option *f, const char *value)
 {
     char *text = s->o->port;
@@ -191,7 +191,7 @@ static bool take_word(struct scan *s, char *word)
     return unknown_flag(s, word);
 }
 
-/* argv[0] is the name of a command or of the program that stands for it. */
+/* The name of the command; argv[0] may be that of a program instead. */
 static const char *command_name(const char *argv0)
 {
     const struct command *c = command_find(argv0);

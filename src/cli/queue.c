@@ -1,4 +1,4 @@
-/* queue.c - `mta queue`: the queue as it is on the disk, daemon or not. */
+/* queue.c - `mta queue`: show the queue on disk, with or without a daemon. */
 #include "cli/queue.h"
 
 #include "cli/commands.h"
@@ -14,7 +14,7 @@
 struct search {
     const struct queue_style *style;
     struct msg_id id;
-    bool any, body; /* any: no id is looked for; body: print the text */
+    bool any, body; /* any: all messages; body: print the text */
     uint64_t found, octets;
     struct err *e;
 };

@@ -183,7 +183,7 @@ static struct span after(struct span s, size_t n)
     return (struct span){ s.p + n, s.n - n };
 }
 
-/* Octets from the network must not steer a terminal. */
+/* Print without control characters, which would control a terminal. */
 static void put_plain(FILE *out, struct span s)
 {
     for (;;) {
@@ -214,7 +214,7 @@ static const char *tint(const struct queue_style *st, const char *code)
     return st->colour ? code : "";
 }
 
-/* Only what a peer sent is its reply. */
+/* Print a reply only if a peer sent it. */
 static void text_reply(FILE *out, const struct spool_slot *slot)
 {
     char address[ADDR_PORT_TEXT];

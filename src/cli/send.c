@@ -1,4 +1,4 @@
-/* send.c - `mta send`: deliver what waits. */
+/* send.c - `mta send`: deliver queued mail. */
 #include "cli/commands.h"
 #include "cli/services.h"
 

@@ -19,9 +19,9 @@
 struct services {
     struct options *options;
     struct send_options send;
-    struct setup now, next; /* next: checked, not yet in force */
+    struct setup now, next; /* next: checked, not yet adopted */
     bool has_next;
-    bool log_due; /* the log file could not be opened again */
+    bool log_due; /* reopening the log file failed */
     struct serve_tables tables;
     unsigned masters; /* started so far */
 };
@@ -60,7 +60,8 @@ static int run_log(void *ctx, int line)
     return log_collect(&o, &e) == 0 ? EX_OK : fail("log", &e);
 }
 
-/* Another collector may have been quicker: that one serves this tree too. */
+/* Run the collector, unless another one holds the lock; that one serves this
+ * process tree too. */
 static int run_log_if_wanted(void *ctx, int line)
 {
     const struct services *s = ctx;
@@ -90,8 +91,8 @@ static int send_log(void *ctx, int line, struct err *e)
 
 /* --- server and sender ----------------------------------------------- */
 
-/* Each master has other rows of the table of clients than those before it,
- * which may still have workers. */
+/* Give each master its own rows of the table of clients, because workers of
+ * earlier masters may still run. */
 static int run_serve(void *ctx, int line)
 {
     const struct services *s = ctx;
@@ -121,7 +122,7 @@ static int run_send(void *ctx, int line)
     title_set("sender");
     s->send.line = line;
     int rc = send_run(&s->now.conf, &s->send, &e);
-    if (rc < 0 && e.sys == EWOULDBLOCK) { /* not to be taken for "mail left" */
+    if (rc < 0 && e.sys == EWOULDBLOCK) { /* distinguish it from "mail left" */
         fprintf(stderr, "mta send: %s\n", e.text);
         return EX_UNAVAILABLE;
     }
@@ -146,7 +147,7 @@ static void in_child(void *ctx, const struct service *service)
 {
     struct services *s = ctx;
 
-    if (s->has_next) /* its sockets and log are not in force */
+    if (s->has_next) /* its sockets and log are not in use */
         setup_free(&s->next, &s->now, NULL);
     if (service->run != run_serve)
         setup_close_listen(&s->now);
@@ -231,7 +232,7 @@ static int watch(void *ctx, struct err *e)
     return rc < 0 ? -1 : changed | (rc > 0 ? SUPERVISE_OTHERS : 0);
 }
 
-/* This process is no writer but for such a moment: it would keep the
+/* Attach to the log for this event alone: a permanent writer would keep the
  * collector from ending. */
 static void report(void *ctx, unsigned generation, const struct err *e)
 {
@@ -294,7 +295,7 @@ static int open_all(struct services *s, bool serves, struct err *e)
 int services_run(struct options *o, unsigned services,
                  const struct send_options *send)
 {
-    static struct services s; /* the children use it, too */
+    static struct services s; /* static: the children use it, too */
     struct service list[SUPERVISE_MAX];
     struct supervise plan = { .service = list,
                               .ctx = &s,

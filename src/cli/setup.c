@@ -20,7 +20,8 @@ enum { BACKLOG = 1024 };
 
 /* --- files ------------------------------------------------------------- */
 
-/* Those that server and sender read; what is in them is checked later. */
+/* Copy the files that server and sender read; their content is checked
+ * later. */
 static int take_files(struct handdown **set, const struct conf *c,
                       struct err *e)
 {
@@ -78,7 +79,8 @@ int setup_as_user(const struct setup *s, struct err *e)
     return -1;
 }
 
-/* A supervisor that cannot come back could not start anything any more. */
+/* Restore the ids of the start; exit if that fails, because nothing could be
+ * started any more. */
 void setup_as_started(void)
 {
     if ((geteuid() == getuid() || seteuid(getuid()) == 0) &&
@@ -88,8 +90,8 @@ void setup_as_started(void)
     exit(EX_OSERR);
 }
 
-/* As the user first: a link in a directory of that user then leads to no
- * file of another's.  As root where the user may not open it, and then
+/* Open the log as the user first, so that a link in a directory of that user
+ * leads to no file of another user.  Then as root if the user may not open it,
  * through no link, symbolic or hard. */
 int setup_open_log(struct setup *s, struct err *e)
 {
@@ -132,7 +134,8 @@ static int socket_at(const struct setup *s, const struct addr *a)
     return -1;
 }
 
-/* What was killed just now may hold the port for a moment; not at a reload. */
+/* Bind and listen; a start retries for a moment, because a process that was
+ * just killed may still hold the port. */
 static int bind_at(const struct addr *a, bool patient, uint64_t *until,
                    struct err *e)
 {
@@ -172,7 +175,7 @@ static int open_listen(struct setup *s, const struct setup *now,
                        const struct setup *next, struct err *e)
 {
     const struct conf_listeners *l = &s->conf.serve.listen;
-    uint64_t until = 0; /* one patience for all of them */
+    uint64_t until = 0; /* one deadline for all of them */
     bool any = false;
 
     if (l->n > LISTEN_MAX)
@@ -188,7 +191,7 @@ static int open_listen(struct setup *s, const struct setup *now,
             return conf_fault(&s->conf, "serve.listen", e);
         if (fd < 0)
             fd = bind_at(a, now == NULL, &until, e);
-        /* A host without IPv6 still serves its IPv4. */
+        /* Skip IPv6 on a host without it. */
         if (fd < 0 && (e->sys != EAFNOSUPPORT || l->n == 1))
             return conf_fault(&s->conf, "serve.listen", e);
         s->listen_fd[s->nlisten++] = fd;
@@ -215,8 +218,8 @@ void setup_close_listen(struct setup *s)
 
 /* --- all of it ----------------------------------------------------------- */
 
-/* By name, as `mta config --check` looks at the files; what is in the copies
- * is checked again. */
+/* Check the files by name, as `mta config --check` does, then the content of
+ * the copies. */
 static int check(struct setup *s, const struct options *o, bool serves,
                  const struct setup *now, struct err *e)
 {
@@ -243,7 +246,7 @@ static int open_all(struct setup *s, const struct setup *now, struct err *e)
         check_files(s->files, &s->conf, in_force, e) != 0)
         return -1;
     if (now != NULL)
-        handdown_use(now->files); /* until s comes into force */
+        handdown_use(now->files); /* until s is adopted */
     return now != NULL && strcmp(now->conf.log.file, s->conf.log.file) == 0
                ? 0
                : setup_open_log(s, e);
@@ -253,7 +256,8 @@ int setup_start(struct setup *s, struct options *o, bool listens, struct err *e)
 {
     *s = (struct setup){ .log_fd = -1, .conf = o->conf };
     memset(&o->conf, 0, sizeof o->conf);
-    /* The queue first: a client that can connect may look for it. */
+    /* Make the queue before the sockets, because a client that can connect
+     * expects it. */
     if (check(s, o, listens, NULL, e) != 0 ||
         spool_dirs_make(s->conf.queue_dir, s->uid, s->gid, e) != 0 ||
         (listens && open_listen(s, NULL, NULL, e) != 0))

@@ -33,7 +33,7 @@ warn(const struct start_check *s, const char *fmt, ...)
 
 /* --- accounts --------------------------------------------------------- */
 
-/* Root must not parse what strangers send, unless it was asked for. */
+/* Refuse to parse network input as root unless that is set explicitly. */
 static int check_root(const struct start_check *s, struct err *e)
 {
     const char *user = s->conf->user;
@@ -74,8 +74,9 @@ static int check_accounts(struct start_check *s, struct err *e)
 
 /* --- directories ------------------------------------------------------ */
 
-/* It is there, or can be made: the first directory above that is there may be
- * written to.  What another user may do is seen when that user does it. */
+/* Check that the directory exists or can be made: the nearest existing parent
+ * must be writable.  Permissions of another user are known only when that user
+ * opens it. */
 static int check_dir(const struct conf *c, const char *key, const char *path,
                      struct err *e)
 {

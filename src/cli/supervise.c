@@ -18,10 +18,10 @@
 #include <unistd.h>
 
 enum {
-    /* Died younger: wait before the next start. */
+    /* Pause before the restart of a process that died younger. */
     YOUNG_MS = 2000 + OS_PATIENCE_MS,
     AGAIN_MS = 1000,
-    LAST_AGAIN_MS = 50, /* the collector: mail waits for it */
+    LAST_AGAIN_MS = 50, /* of the collector, for which mail waits */
     WATCH_MS = 2000
 };
 
@@ -32,8 +32,8 @@ struct process {
     uint64_t born, start_at;
     uint64_t stop_at, kill_at; /* SIGTERM, SIGKILL; 0: not */
     int line;                  /* -1: none */
-    bool was_up;               /* lived longer than a failed start does */
-    bool behind;               /* what changed could not be sent */
+    bool was_up;               /* ran longer than a failed start */
+    bool behind;               /* a change could not be sent yet */
 };
 
 struct supervisor {
@@ -41,14 +41,14 @@ struct supervisor {
     struct loop *loop;
     struct loop_io signal_io;
     struct control *control;
-    bool no_control; /* it cannot be made, or is not for this one */
-    /* Of each service: in force, and the generation before it. */
+    bool no_control; /* the socket cannot be made, or is not for this one */
+    /* Of each service: the current generation and the one before it. */
     struct process now[SUPERVISE_MAX], old[SUPERVISE_MAX];
     unsigned generation;
     uint64_t began, watch_at;
     bool waiting; /* settings wait for the end of the old generation */
     bool stopping;
-    int status; /* with which the whole ends; -1: it goes on */
+    int status; /* exit status of the supervisor; -1: it goes on */
 };
 
 static uint64_t stop_within(const struct supervisor *v, unsigned steps)
@@ -81,8 +81,8 @@ static void become_child(struct supervisor *v, const struct service *s,
     _exit(status);
 }
 
-/* A stop reaches the collector only when it can write the last lines: until
- * then SIGTERM would end it at once.  It unblocks what is blocked here. */
+/* Fork the collector with signals blocked, because SIGTERM would kill it before
+ * its handlers are set; the collector unblocks them. */
 static pid_t fork_last(void)
 {
     sigset_t ends, old;
@@ -123,7 +123,7 @@ static void start(struct supervisor *v, struct process *p)
         close(end[0]);
         return;
     }
-    setpgid(pid, pid); /* both do it: neither knows which is first */
+    setpgid(pid, pid); /* parent and child both call it, in either order */
     p->pid = pid;
     p->line = end[0];
     p->behind = false;
@@ -131,7 +131,7 @@ static void start(struct supervisor *v, struct process *p)
     p->stop_at = p->kill_at = 0;
 }
 
-/* Returns the exit status with which the whole ends, or -1 to go on. */
+/* Returns the exit status of the supervisor, or -1 to go on. */
 static int note_end(const struct supervisor *v, struct process *p, int status)
 {
     uint64_t now = clock_mono_ms();
@@ -165,7 +165,7 @@ static void reap(struct supervisor *v)
             if (old->pid == pid) {
                 old->pid = 0;
                 close_line(old);
-                p->start_at = 0; /* it may have waited for the lock */
+                p->start_at = 0; /* it may have waited for log.lock */
             } else if (p->pid == pid) {
                 p->pid = 0;
                 close_line(p);
@@ -196,7 +196,7 @@ static void send_changes(struct supervisor *v, struct process *p)
         kill(p->pid, SIGHUP);
 }
 
-/* The old generation has handed over to the new one. */
+/* Retire the current generation of a service, and start the next. */
 static void retire(struct supervisor *v, size_t i)
 {
     struct process *p = &v->now[i], *old = &v->old[i];
@@ -217,8 +217,8 @@ static void retire(struct supervisor *v, size_t i)
     old->stop_at = clock_mono_ms();
 }
 
-/* What was checked comes into force, if only one generation runs.  Otherwise
- * the old one has a while to end. */
+/* Adopt the checked settings if only one generation runs; otherwise wait for
+ * the end of the old one. */
 static void adopt(struct supervisor *v)
 {
     if (!v->waiting)
@@ -330,8 +330,8 @@ static bool has_end(const struct supervisor *v)
     return false;
 }
 
-/* Another supervisor of the queue may have it: then tried again from time to
- * time.  What ends by itself soon leaves it to others. */
+/* Open the control socket; if another supervisor of the queue has it, try again
+ * from time to time.  A process tree that ends by itself leaves it to others. */
 static void open_control(struct supervisor *v)
 {
     struct err e;
@@ -377,7 +377,7 @@ static unsigned signal_one(const struct process *p, bool last, int signo)
     return 1;
 }
 
-/* Returns how many there are. */
+/* Returns the number of running processes. */
 static unsigned signal_all(const struct supervisor *v, bool last, int signo)
 {
     unsigned alive = 0;
@@ -394,7 +394,7 @@ static void wait_for(struct supervisor *v, long ms)
 
     if (loop_turn(v->loop, (int)ms, &e) < 0) {
         fprintf(stderr, "mta: %s\n", e.text);
-        os_pause(100000); /* a fault of the system: no busy loop */
+        os_pause(100000); /* the wait failed: avoid a busy loop */
     }
     reap(v);
 }
@@ -423,13 +423,14 @@ static void stop_others(struct supervisor *v)
     }
 }
 
-/* The second signal: not to wait for writers that are not ours. */
+/* Signal the collector a second time, so that it does not wait for writers of
+ * other process trees. */
 static void stop_last(struct supervisor *v)
 {
     uint64_t begin = clock_mono_ms();
     bool again = false;
 
-    start_last(v, UINT64_MAX); /* died with the others: no time to wait */
+    start_last(v, UINT64_MAX); /* died with the others: restart at once */
     signal_all(v, true, SIGTERM);
     while (signal_all(v, true, 0) > 0) {
         uint64_t now = clock_mono_ms();
@@ -467,7 +468,7 @@ static int open_loop(struct supervisor *v, struct err *e)
     return loop_watch(v->loop, &v->signal_io, LOOP_READ, e);
 }
 
-/* Returns the ms until something is due. */
+/* Start missing processes; returns the ms until the next action is due. */
 static long start_missing(struct supervisor *v)
 {
     uint64_t now = clock_mono_ms(), next = v->watch_at;

@@ -79,7 +79,7 @@ static struct cached *find(const struct dns_cache *c, const char *name,
     return NULL;
 }
 
-/* A record as kept: preference, length, then address or name. */
+/* A record in the cache: preference, length, then address or name. */
 static const void *payload(const struct dns_rr *rr, enum dns_type type,
                            uint8_t *len)
 {

@@ -9,7 +9,7 @@
 
 enum {
     NAMES_MAX = 4,
-    ZONE_MAX = 8 /* look-ups under way for one reverse zone */
+    ZONE_MAX = 8 /* concurrent look-ups for one reverse zone */
 };
 
 struct name_query {
@@ -19,9 +19,9 @@ struct name_query {
 };
 
 struct fcrdns_query {
-    struct list link; /* in dns->reverse, in the order of their coming */
+    struct list link; /* in dns->reverse, in the order of arrival */
     struct dns *dns;
-    bool waiting; /* its turn in the zone has not come */
+    bool waiting; /* no place in the zone yet */
     struct addr client;
     fcrdns_fn *fn;
     void *ctx;
@@ -33,9 +33,9 @@ struct fcrdns_query {
 
 /* --- zones ---------------------------------------------------------------- */
 
-/* Reverse zones are delegated by /24 (RFC 2317 aside) and by /48: clients of
- * one whose servers are silent must not take all the places that look-ups
- * have, or those of other zones wait. */
+/* Reverse zones are delegated by /24 (RFC 2317 aside) and by /48.  Look-ups are
+ * limited per zone, so that a zone whose servers do not reply cannot block the
+ * others. */
 static bool same_zone(const struct fcrdns_query *a,
                       const struct fcrdns_query *b)
 {
@@ -80,8 +80,8 @@ static void free_query(struct fcrdns_query *q)
     free(q);
 }
 
-/* The first confirmed name will do; the other look-ups are dropped.  The name
- * lives in q, so the callback comes first. */
+/* Finish with the first confirmed name and cancel the other look-ups.  The name
+ * is in q, so the callback comes first. */
 static void give_answer(struct fcrdns_query *q, enum fcrdns_status status,
                         const char *name)
 {
@@ -89,8 +89,9 @@ static void give_answer(struct fcrdns_query *q, enum fcrdns_status status,
     free_query(q);
 }
 
-/* A place in the zone of `left`, which is out of all lists, is free.  If its
- * servers are silent, those that wait for them have waited long enough. */
+/* Give the place of `left`, which is out of all lists, to the next look-up of
+ * its zone.  If the servers of the zone do not reply, all that wait fail
+ * now. */
 static void pass_place_on(const struct fcrdns_query *left, bool silent)
 {
     struct fcrdns_query *next;
@@ -114,7 +115,7 @@ static void finish(struct fcrdns_query *q, enum fcrdns_status status,
     pass_place_on(&left, silent);
 }
 
-/* Every forward look-up is over and none led back. */
+/* Every forward look-up is over and none confirmed a name. */
 static void conclude(struct fcrdns_query *q)
 {
     finish(q, q->temp ? FCRDNS_TEMP : FCRDNS_MISMATCH, q->forward[0].name);

@@ -18,7 +18,7 @@ enum {
     SOA_MIN_BYTES = 22
 };
 
-/* What master files would have to escape has no place in a mail domain. */
+/* Octets that master files would escape are not valid in a mail domain. */
 static bool octet_ok(char c)
 {
     return c > ' ' && c < 0x7f && strchr("\".;\\()@$", c) == NULL;
@@ -47,7 +47,7 @@ bool dns_name_normal(char out[DNS_NAME_MAX], const char *name)
     return true;
 }
 
-/* The name of a host, fit to be shown and written into a header. */
+/* Copy a host name if it is fit for logs and header fields. */
 static bool host_name(char out[DNS_NAME_MAX], const char *name)
 {
     if (!dns_name_normal(out, name))
@@ -87,8 +87,8 @@ int dns_message_query(unsigned char out[DNS_QUERY_BYTES],
 {
     unsigned char *name = out + HEADER_BYTES;
 
-    /* Not by res_nmkquery(): it allocates, and in glibc 2.36 it leaves a lock
-     * held for good when it cannot. */
+    /* Built by hand, because res_nmkquery() allocates, and in glibc 2.36 it
+     * never releases a lock when that fails. */
     memset(out, 0, HEADER_BYTES);
     out[0] = (unsigned char)(q->id >> 8);
     out[1] = (unsigned char)(q->id & 255);
@@ -109,7 +109,7 @@ int dns_message_query(unsigned char out[DNS_QUERY_BYTES],
     return n + OPT_BYTES;
 }
 
-/* Errors may come back as a bare header. */
+/* Replies with these codes may lack the question section. */
 static bool rcode_without_question(unsigned rcode)
 {
     return rcode == ns_r_formerr || rcode == ns_r_notimpl ||
@@ -134,7 +134,7 @@ static bool question_fits(const struct dns_question *q,
            ns_get16(p + 2) == ns_c_in;
 }
 
-/* QR set, opcode QUERY, our id, our question. */
+/* QR set, opcode QUERY, the id and the question of *q. */
 static bool is_ours(const struct dns_question *q, const unsigned char *msg,
                     size_t n)
 {
@@ -167,7 +167,7 @@ static bool read_target(char out[DNS_NAME_MAX], ns_msg *m, const ns_rr *rr,
     return host_name(out, name);
 }
 
-/* False: the record is of no use and left out. */
+/* False: the record is unusable and left out. */
 static bool read_record(struct dns_rr *out, ns_msg *m, const ns_rr *rr)
 {
     memset(out, 0, sizeof *out);
@@ -190,7 +190,7 @@ static bool read_record(struct dns_rr *out, ns_msg *m, const ns_rr *rr)
         return read_target(out->name, m, rr, 2);
     case DNS_PTR: return read_target(out->name, m, rr, 0);
     }
-    return true; /* the caller wants to know only that it is there */
+    return true; /* its presence alone counts */
 }
 
 static int section_count(ns_msg *m, ns_sect section)
@@ -208,7 +208,7 @@ static void lower_ttl(struct dns_parsed *out, uint32_t ttl)
 
 enum chain_step { STEP_END, STEP_RECORDS, STEP_CNAME, STEP_BROKEN };
 
-/* One look through the answer section for what out->name owns. */
+/* Scan the answer section once for records of out->name. */
 static enum chain_step chain_step(struct dns_parsed *out, ns_msg *m,
                                   enum dns_type type)
 {
@@ -243,7 +243,7 @@ static enum chain_step chain_step(struct dns_parsed *out, ns_msg *m,
     return step;
 }
 
-/* Why there are no records: what the authority section says (RFC 2308). */
+/* The reason of an empty answer, from the authority section (RFC 2308). */
 struct denial {
     bool soa, ns;
     uint32_t ttl;
@@ -277,7 +277,7 @@ static void verdict(struct dns_parsed *out, enum dns_verdict v, const char *why)
     out->why = why;
 }
 
-/* The chain ends in a name that owns nothing here. */
+/* The chain ends in a name without records here. */
 static void judge_empty(struct dns_parsed *out, ns_msg *m, unsigned chained)
 {
     struct denial d = { false, false, 0 };
@@ -293,7 +293,7 @@ static void judge_empty(struct dns_parsed *out, ns_msg *m, unsigned chained)
         verdict(out, DNS_MSG_REFUSED, "referral instead of an answer");
         return;
     }
-    /* RFC 2308 5: without an SOA there is nothing to cache by. */
+    /* RFC 2308 5: without an SOA the answer has no TTL. */
     lower_ttl(out, d.soa ? d.ttl : 0);
     out->found.status = nxdomain ? DNS_NXDOMAIN : DNS_NODATA;
     verdict(out, DNS_MSG_ANSWER, "");
@@ -321,7 +321,7 @@ static void follow(struct dns_parsed *out, const struct dns_question *q,
     }
 }
 
-/* RFC 6891 6.1.3: the upper bits of the code stand in the OPT record. */
+/* RFC 6891 6.1.3: the upper bits of the code are in the OPT record. */
 static unsigned extended_rcode(ns_msg *m)
 {
     ns_rr rr;

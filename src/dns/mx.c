@@ -12,7 +12,7 @@
 enum {
     TTL_MAX = 86400,
     WHY_MAX = sizeof((struct mx_result *)0)->why - 1,
-    TTL_PARTIAL = 60, /* when some look-up failed: look again soon */
+    TTL_PARTIAL = 60, /* when a look-up failed */
     V4_SHARE = MX_ADDRS_MAX / 2,
     OPEN_MAX = 6 /* so that domains of many hosts leave queries for others */
 };
@@ -32,7 +32,7 @@ struct mx_query {
     unsigned want;
     struct dns_request *query; /* for the MX records; NULL: not open */
     bool implicit;             /* no MX: the domain is its own host */
-    bool temp;                 /* some look-up of a host failed for now */
+    bool temp;                 /* a look-up of a host failed for now */
     size_t open;               /* look-ups of hosts not yet answered */
     size_t next;               /* host to be looked up */
     char domain[DNS_NAME_MAX];
@@ -69,8 +69,8 @@ static void limit_ttl(struct mx_query *m, uint32_t ttl)
 
 /* --- the addresses ------------------------------------------------------ */
 
-/* At most `room` of n addresses, each with the same chance, in the order in
- * which they came: so all of a large set share the load. */
+/* Copy at most `room` of n addresses at random, in their order, so that all
+ * addresses of a large set share the load. */
 static size_t draw(struct addr *to, size_t room, const struct addr *from,
                    size_t n)
 {
@@ -82,7 +82,7 @@ static size_t draw(struct addr *to, size_t room, const struct addr *from,
     return kept;
 }
 
-/* IPv6 first, but never so many that no place is left for IPv4. */
+/* Join IPv6 and IPv4 addresses, IPv6 first, with room left for IPv4. */
 static void join_families(struct mx_host *h, const struct family *v6,
                           const struct family *v4)
 {
@@ -95,7 +95,7 @@ static void join_families(struct mx_host *h, const struct family *v6,
         draw(h->addr + h->naddr, MX_ADDRS_MAX - h->naddr, v4->addr, v4->n);
 }
 
-/* Keep the hosts that can be reached at all. */
+/* Keep the hosts that have an address. */
 static void keep_hosts(struct mx_query *m)
 {
     size_t kept = 0;
@@ -238,7 +238,7 @@ static void on_mx_records(struct mx_query *m, const struct dns_answer *a)
      * the domain is not tried. */
     if (a->n == 0)
         finish_named(m, MX_NO_HOST, "no possible host name in the MX of");
-    else if (m->r.nhost == 0) /* nothing but the root: RFC 7505 */
+    else if (m->r.nhost == 0) /* the root alone: RFC 7505 */
         finish(m, MX_NULL, "the domain takes no mail (null MX)");
     else if (!ask_hosts(m))
         conclude(m);
@@ -280,8 +280,8 @@ struct mx_query *mx_ask(struct dns *d, const char *domain, unsigned want,
     m->ctx = ctx;
     m->want = want;
     m->r.ttl = TTL_MAX;
-    /* A name that cannot be is asked all the same, as the empty one: so the
-     * refusal comes from the loop like every answer. */
+    /* Query an invalid name as the root, so that the error is delivered from
+     * the loop too. */
     bool possible = idn_ascii(m->domain, domain);
     if (possible && (want & MX_DIRECT) != 0) {
         only_host(m);

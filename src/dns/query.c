@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 enum {
-    LAST_MS = 30 * 1000, /* how long a failed server is asked last */
+    LAST_MS = 30 * 1000, /* a failed server is tried last for so long */
     STARVED_MS = 200,    /* before a socket is tried again */
     FLIGHTS_EXTRA = 64,  /* sockets of earlier tries, of all queries */
-    DATAGRAMS_MAX = 16   /* read in one turn, so a flood starves no other */
+    DATAGRAMS_MAX = 16   /* read in one turn, against floods */
 };
 
 static void on_timer(struct loop_timer *t);
@@ -40,7 +40,8 @@ static void close_flights(struct dns_query *q)
     q->current = NULL;
 }
 
-/* This try is over; what was sent may be answered yet.  Go on from the loop. */
+/* End this try and go on from the loop; the query sent may still be
+ * answered. */
 static void query_later(struct dns_query *q, uint64_t delay_ms)
 {
     dns_tcp_close(&q->tcp);
@@ -162,8 +163,8 @@ static void say(struct dns_query *q, const char *fmt, ...)
 
 /* --- answers ------------------------------------------------------------ */
 
-/* Call back each request.  A callback may ask, which joins nothing here any
- * more, and cancel requests that are still in the list. */
+/* Call back each request.  A callback may start requests, which cannot attach
+ * to this query any more, and cancel requests still in the list. */
 static void query_finish(struct dns_query *q, const struct dns_answer *a)
 {
     struct dns *d = q->dns;
@@ -190,7 +191,7 @@ static void finish_failed(struct dns_query *q, enum dns_status status,
     query_finish(q, &a);
 }
 
-/* A name whose chain led to `found` is as good as its weakest record. */
+/* Finish with `found`; its TTL is the lowest of the whole chain. */
 static void finish_found(struct dns_query *q, struct dns_found *found,
                          bool fresh)
 {
@@ -219,8 +220,8 @@ static void finish_found(struct dns_query *q, struct dns_found *found,
 
 enum blame { NOT_SERVER, SERVER_SLOW, SERVER_NO_ANSWER, SERVER_NO_HELP };
 
-/* A server that answered badly or whose port is closed is spent: asking again
- * would be a loop. */
+/* Mark a server whose reply is unusable or whose port is closed as spent,
+ * because the same query would fail again. */
 static void blame_server(struct dns_query *q, size_t server, const char *what,
                          enum blame blame)
 {
@@ -237,14 +238,14 @@ static void blame_server(struct dns_query *q, size_t server, const char *what,
     say(q, "%s from %s for %s %s", what, text, q->name, type_name(q->type));
 }
 
-/* This try is over; the next begins from the loop. */
+/* End this try; the next begins from the loop. */
 static void try_failed(struct dns_query *q, const char *what, enum blame blame)
 {
     blame_server(q, q->server, what, blame);
     query_later(q, blame == NOT_SERVER ? STARVED_MS : 0);
 }
 
-/* An earlier try has come to nothing: the current one goes on. */
+/* Drop an earlier try that failed; the current one goes on. */
 static void flight_failed(struct dns_flight *f, const char *what,
                           enum blame blame)
 {
@@ -257,7 +258,7 @@ static void flight_failed(struct dns_flight *f, const char *what,
         try_failed(q, what, blame);
 }
 
-/* Ours to solve, by waiting: the server has done nothing wrong. */
+/* Local errors, solved by waiting, are not the server's. */
 static enum blame blame_for(int sys)
 {
     return sys == 0 || os_is_short(sys) ? NOT_SERVER : SERVER_NO_ANSWER;
@@ -265,12 +266,12 @@ static enum blame blame_for(int sys)
 
 static void cannot_ask(struct dns_query *q, const struct err *e)
 {
-    close_flights(q); /* what they hold may be what is missing */
+    close_flights(q); /* frees descriptors and memory */
     try_failed(q, e->sys != 0 ? strerror(e->sys) : "no descriptor left",
                blame_for(e->sys));
 }
 
-/* That of this server; else a free one, or the least recently used. */
+/* The flight of this server; else a free one, or the least recently used. */
 static struct dns_flight *take_flight(struct dns_query *q)
 {
     struct dns *d = q->dns;
@@ -351,7 +352,7 @@ static void ask(struct dns_query *q,
     loop_timer_set(q->dns->loop, &q->timer, q->dns->timeout_ms);
 }
 
-/* There is a server and a try left. */
+/* Begin a try; a server and a try are left. */
 static void begin_try(struct dns_query *q, size_t server)
 {
     unsigned bit = 1u << server;
@@ -373,7 +374,7 @@ static size_t next_server(const struct dns_query *q)
     return dns_servers_pick(&d->servers, q->spent, q->tried, loop_now(d->loop));
 }
 
-/* Only what needs a socket is counted and may have to stand in line. */
+/* Only queries that need a socket are counted and may wait in line. */
 void dns_query_start(struct dns_query *q)
 {
     struct dns *d = q->dns;
@@ -404,7 +405,7 @@ static void query_step(struct dns_query *q)
         return;
     }
     if (!q->running) {
-        dns_query_start(q); /* it came for the cache, and that has expired */
+        dns_query_start(q); /* the cached answer has expired meanwhile */
         return;
     }
     size_t server = next_server(q);
@@ -426,7 +427,7 @@ static void on_timer(struct loop_timer *t)
 
 /* --- what servers reply -------------------------------------------------- */
 
-/* The rest of a chain is a question of its own, with fresh tries. */
+/* Query the rest of a chain as a new question with new tries. */
 static void ask_alias(struct dns_query *q, const struct dns_parsed *p)
 {
     close_flights(q);
@@ -439,7 +440,7 @@ static void ask_alias(struct dns_query *q, const struct dns_parsed *p)
     query_later(q, 0);
 }
 
-/* Not a try of its own: the same server, in another way. */
+/* Query the same server in another way, within the same try. */
 static void ask_same(struct dns_query *q,
                      int (*how)(struct dns_query *, struct err *))
 {
@@ -474,7 +475,7 @@ static void answered(struct dns_query *q, struct dns_parsed *p, bool in_time,
     }
 }
 
-/* False: nothing that concerns the question; go on listening. */
+/* False: the datagram is unrelated; go on reading. */
 static bool flight_input(struct dns_flight *f, size_t n)
 {
     struct dns_query *q = f->query;
@@ -501,8 +502,8 @@ static bool flight_input(struct dns_flight *f, size_t n)
     return true;
 }
 
-/* The socket is connected: the kernel drops what others send, and a closed
- * port shows at once as ECONNREFUSED. */
+/* The socket is connected, so the kernel drops datagrams of other hosts, and a
+ * closed port is reported at once as ECONNREFUSED. */
 static void on_datagram(struct loop_io *io, unsigned ready)
 {
     struct dns_flight *f = LOOP_ENTRY(io, struct dns_flight, io);

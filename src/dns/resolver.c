@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum { TIMEOUT_MS = 5000, TRIES = 3, CACHE_MAX = 4096, QUERIES_MAX = 256 };
-enum { BUCKETS = 512 }; /* for questions on their way */
+enum { BUCKETS = 512 }; /* for open queries */
 
 static size_t or_default(size_t value, size_t fallback)
 {
@@ -75,7 +75,7 @@ int dns_renew(struct dns *d, const struct conf *c, struct err *e)
     if (dns_servers_set(&next, c->dns.servers.item, c->dns.servers.n, e) != 0)
         return -1;
     if (same_servers(&next, &d->servers))
-        return 0; /* and what is known of each */
+        return 0; /* and the state of each */
     d->servers = next;
     for (struct list *l = d->all.next; l != &d->all; l = l->next)
         dns_query_forget_servers(LIST_ENTRY(l, struct dns_query, all));
@@ -129,7 +129,7 @@ void dns_cancel(struct dns_request *r)
     struct dns *d = q->dns;
     list_remove(&r->link);
     free(r);
-    /* While it delivers, query_finish() still walks it and frees it. */
+    /* query_finish() still uses q while it delivers, and frees it. */
     if (!list_empty(&q->requests) || q->delivering)
         return;
     dns_query_drop(q);

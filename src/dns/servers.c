@@ -14,7 +14,7 @@ static void add(struct dns_servers *s, const struct addr *a)
         s->s[s->n++] = (struct dns_server){ .addr = *a, .last_until = 0 };
 }
 
-/* The word after "nameserver"; empty when the line is another one. */
+/* The word after "nameserver"; empty for other lines. */
 static struct span server_word(struct span line)
 {
     static const char key[] = "nameserver";

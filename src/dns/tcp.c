@@ -37,7 +37,7 @@ static bool try_later(void)
            errno == EINPROGRESS;
 }
 
-/* A connect() that failed shows here, as the error of send(). */
+/* A failed connect() is reported here, as the error of send(). */
 static void send_query(struct dns_tcp *t)
 {
     ssize_t n = send(t->io.fd, t->query + t->sent, t->query_len - t->sent,
@@ -54,7 +54,7 @@ static void send_query(struct dns_tcp *t)
         loop_watch(t->loop, &t->io, LOOP_READ, NULL);
 }
 
-/* The length is known: 0, or -1 when it cannot be that of an answer. */
+/* Allocate the message once its length is known; -1: no valid length. */
 static int make_message(struct dns_tcp *t)
 {
     t->msg_len = (size_t)t->head[0] << 8 | t->head[1];
@@ -91,7 +91,7 @@ static void on_ready(struct loop_io *io, unsigned ready)
 {
     struct dns_tcp *t = LOOP_ENTRY(io, struct dns_tcp, io);
 
-    (void)ready; /* what the state wants is all that is watched */
+    (void)ready; /* only the event that the state needs is watched */
     if (t->sent < t->query_len)
         send_query(t);
     else

@@ -37,11 +37,11 @@ struct collector {
     struct msgqueue q;
     struct inflight taken;
     struct logfile out;
-    bool reopened;        /* and that is not in the file yet */
+    bool reopened;        /* and log.reopened is not written yet */
     uint64_t leave_at;    /* 0: not stopping */
-    uint64_t stuck_since; /* 0: the file takes what it gets */
+    uint64_t stuck_since; /* 0: the last write succeeded */
     char fault[200];
-    bool more;            /* the queue may hold more than what was taken last */
+    bool more;            /* the queue may hold more messages */
     size_t n, done, last; /* last: length of the batch written before */
     char batch[INFLIGHT_MAX];
 };
@@ -50,8 +50,8 @@ struct collector {
 
 static volatile int wake_queue = -1;
 
-/* msgrcv() may be entered just after a signal: the message wakes it then.  A
- * full queue wakes it as well. */
+/* Send a message, because the signal may arrive just before msgrcv() is
+ * entered.  A full queue wakes msgrcv() as well. */
 static void wake_up(void)
 {
     static const struct log_message wake = { .length = LONG_MAX };
@@ -68,8 +68,8 @@ static int handle_signals(struct err *e)
     signals_call(wake_up);
     if (signals_catch(ours, sizeof ours / sizeof ours[0], e) != 0)
         return -1;
-    os_signal(SIGXFSZ, SIG_IGN); /* EFBIG is one more kind of full disk */
-    /* The parent may have kept a signal back until now. */
+    os_signal(SIGXFSZ, SIG_IGN); /* write() returns EFBIG, as for a full disk */
+    /* Unblock what the parent may have blocked until now. */
     sigemptyset(&held);
     sigaddset(&held, SIGTERM);
     sigaddset(&held, SIGINT);
@@ -77,7 +77,7 @@ static int handle_signals(struct err *e)
     return 0;
 }
 
-/* A second signal means now. */
+/* A second signal ends the wait for other writers. */
 static bool stopping(struct collector *c)
 {
     uint64_t now = clock_mono_ms();
@@ -110,7 +110,7 @@ static size_t own_line(char *line, size_t size, enum log_level level,
     return b.n;
 }
 
-/* What cannot be in the file. */
+/* Report events that cannot be written to the file. */
 static void tell_stderr(const char *name, const char *file, const char *error)
 {
     const struct log_field fields[] = { LS("file", file),
@@ -124,7 +124,7 @@ static void tell_stderr(const char *name, const char *file, const char *error)
 
 static int write_out(struct collector *c, struct err *e);
 
-/* Like a message that was received; nothing may be in flight. */
+/* Write an event as if it were received; no batch may be in flight. */
 static int say(struct collector *c, enum log_level level, const char *name,
                const struct log_field *fields, struct err *e)
 {
@@ -217,7 +217,8 @@ static void note_fault(struct collector *c, int why)
     tell_stderr("log.stuck", c->file, c->fault);
 }
 
-/* 0: try again.  A reader that is gone does not come back; all others may. */
+/* Returns 0 to try again.  A closed pipe is permanent; all other faults may
+ * pass. */
 static int after_fault(struct collector *c, int why, struct err *e)
 {
     if (why == EAGAIN) {
@@ -247,8 +248,8 @@ static int write_some(struct collector *c)
     return 0;
 }
 
-/* The batch, from c->done on.  Comes back when it is in the file, or with
- * failure; then it stays where the next collector finds it. */
+/* Write the batch from c->done on, however long it takes.  After a failure the
+ * batch stays where the next collector finds it. */
 static int finish_batch(struct collector *c, struct err *e)
 {
     while (c->done < c->n) {
@@ -277,7 +278,8 @@ static int write_out(struct collector *c, struct err *e)
                LS("error", c->fault), LN("stuck_ms", ms));
 }
 
-/* What a collector before us had taken and perhaps not written. */
+/* Write the batch that an earlier collector received and may not have
+ * written. */
 static int finish_inflight(struct collector *c, struct err *e)
 {
     c->n = inflight_batch(&c->taken, c->batch);
@@ -285,8 +287,8 @@ static int finish_inflight(struct collector *c, struct err *e)
     bool goes_on = c->out.regular && c->taken.page->placed &&
                    c->done > c->taken.page->skip;
     size_t left = c->n - c->done;
-    /* The end of the line where that one stopped is coming.  What the page
-     * says stays true: it must not speak of half a line without a place. */
+    /* The batch completes the line at the end of the file.  The page must not
+     * describe half a line without its place. */
     if (goes_on)
         c->out.torn = false;
     else
@@ -300,7 +302,7 @@ static int finish_inflight(struct collector *c, struct err *e)
 
 /* --- reading --------------------------------------------------------- */
 
-/* One message into one slot.  1, 0: none (now), -1 with errno. */
+/* Receive one message into one slot.  1; 0: none now; -1 with errno. */
 static int receive(struct collector *c, int slot, int flags)
 {
     struct log_message *m = &c->taken.page->slot[slot];
@@ -308,13 +310,13 @@ static int receive(struct collector *c, int slot, int flags)
 
     if (n < 0)
         return errno == ENOMSG || errno == EINTR ? 0 : -1;
-    if (m->length != n) /* a wake-up, or from no writer of ours */
+    if (m->length != n) /* a wake-up, or not from a writer of this program */
         m->length = n;
     return n > 0;
 }
 
-/* While the system has no queue left, the lines go to standard error and mail
- * flows; so wait for one.  0; 1: stopping, there is no queue; -1 with *e. */
+/* Wait until the system has a queue left; meanwhile writers send lines to
+ * standard error.  0; 1: stopping without a queue; -1 with *e. */
 static int find_queue(struct collector *c, struct err *e)
 {
     bool told = false;
@@ -337,7 +339,7 @@ static int find_queue(struct collector *c, struct err *e)
     return 0;
 }
 
-/* The queue was removed.  Look for the key again, as the writers do. */
+/* The queue was removed: read the key again, as writers do. */
 static int find_queue_again(struct collector *c, struct err *e)
 {
     key_t before = c->q.key;
@@ -351,8 +353,8 @@ static int find_queue_again(struct collector *c, struct err *e)
     return inflight_open(&c->taken, &c->q, e);
 }
 
-/* Wait for one message, then take what else is there.  1 when there is some,
- * 0 after a signal. */
+/* Wait for one message, then receive the others that are queued.  1 if there is
+ * any, 0 after a signal. */
 static int take(struct collector *c, int flags, struct err *e)
 {
     int got = receive(c, 0, flags), i = 1;
@@ -360,7 +362,7 @@ static int take(struct collector *c, int flags, struct err *e)
     if (got < 0)
         return find_queue_again(c, e);
     while (got > 0 && i < INFLIGHT_SLOTS && receive(c, i, IPC_NOWAIT) > 0)
-        i++; /* a lost queue shows again next time */
+        i++; /* a lost queue is found by the next call */
     c->more = i == INFLIGHT_SLOTS;
     return got;
 }
@@ -377,7 +379,7 @@ static int drain(struct collector *c, struct err *e)
 
 /* --- from start to end ----------------------------------------------- */
 
-/* Remove the queue when no writer is attached.  A writer that comes now waits
+/* Remove the queue if no writer is attached.  A writer that starts now waits
  * for the lock and makes a new queue. */
 static int remove_if_alone(struct collector *c, bool *gone, struct err *e)
 {
@@ -418,18 +420,17 @@ static int leave(struct collector *c, struct err *e)
     }
 }
 
-/* Wait a millisecond for more lines after a small batch: under load many
- * writers hand over a little many times a millisecond, and the collector would
- * take the processor from them each time.  The queue has room for that long.
- * Not while it holds more than one batch took: it would fill up and its writers
- * would wait. */
+/* Wait a millisecond for more lines after a small batch: under load writers
+ * send many small messages per millisecond, and each wake-up of the collector
+ * would preempt them.  The queue has room for that long.  Do not wait while it
+ * holds more than one batch, or it would fill up and block its writers. */
 static void let_some_gather(const struct collector *c)
 {
     if (!c->more && c->last < GATHER_BELOW)
         os_pause(GATHER_US);
 }
 
-/* Between two batches. */
+/* Log log.reopened between two batches. */
 static int say_reopened(struct collector *c, struct err *e)
 {
     c->reopened = false;
@@ -468,7 +469,7 @@ static int take_lock(struct collector *c, struct err *e)
             err_set(e, ERR_TEMP, 0, "another collector serves %s",
                     c->o->queue_dir);
             if (e != NULL)
-                e->sys = EWOULDBLOCK; /* the text has better words */
+                e->sys = EWOULDBLOCK; /* the text replaces strerror() */
             return -1;
         }
     }

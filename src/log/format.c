@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* Kept free behind the fields: `,"truncated":true}` and the newline. */
+/* Reserved behind the fields for `,"truncated":true}` and the newline. */
 enum { TAIL_ROOM = 24 };
 
 static const char *const level_names[] = { "debug", "info", "warn", "error" };
@@ -34,8 +34,8 @@ static char short_escape(char c)
     }
 }
 
-/* One to three bytes that may not stand as they are; `len` is their length
- * as UTF-8, 0 for an octet that is none. */
+/* Escape one to three bytes; `len` is their length as UTF-8, 0 for an octet
+ * that is not UTF-8. */
 static void add_escaped(struct buf *b, enum log_format f, const char *p,
                         size_t len)
 {
@@ -60,7 +60,7 @@ static void add_escaped(struct buf *b, enum log_format f, const char *p,
     }
 }
 
-/* The value between quotes.  What may stand goes over in runs. */
+/* Add the value between quotes; copy bytes that need no escape in runs. */
 static void add_quoted(struct buf *b, enum log_format f, struct span s)
 {
     size_t run = 0;

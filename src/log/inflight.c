@@ -1,6 +1,6 @@
-/* inflight.c - see the header.  Every function may be cut off by a SIGKILL
- * between any two stores; FENCE keeps the stores in the order in which the
- * next collector may find them. */
+/* inflight.c - see the header.  A SIGKILL may interrupt each function between
+ * any two stores; FENCE keeps the order of stores that the next collector
+ * relies on. */
 #include "log/inflight.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@ static bool in_use(const struct log_message *m)
     return m->length > 0 && m->length <= LOG_MESSAGE_MAX;
 }
 
-/* Not ours, or of another version of the program. */
+/* False: of another user, or of another version of the program. */
 static bool fits(int id, const struct msgqueue *q)
 {
     struct shmid_ds ds;
@@ -40,7 +40,7 @@ static void give_to_owner(int id, const struct msgqueue *q)
     (void)shmctl(id, IPC_SET, &ds);
 }
 
-/* -1 when there is none to be had. */
+/* -1: no segment. */
 static int find_or_make(const struct msgqueue *q)
 {
     const size_t size = sizeof(struct inflight_page);
@@ -64,7 +64,8 @@ static struct inflight_page *attach(int id)
 
     if (at == (void *)-1)
         return NULL;
-    /* All of it in memory now: a fault inside msgrcv() would be too late. */
+    /* Lock all pages in memory now: a page fault that fails inside msgrcv()
+     * would lose the message. */
     (void)mlock(at, sizeof(struct inflight_page));
     volatile char *p = at;
     for (size_t i = 0; i < sizeof(struct inflight_page); i += 4096)
@@ -137,7 +138,7 @@ void inflight_skip(struct inflight *p, size_t n)
 
 void inflight_clear(struct inflight *p)
 {
-    p->page->slot[0].length = 0; /* this is the end of the batch */
+    p->page->slot[0].length = 0; /* ends the batch here */
     FENCE();
     for (int i = 1; i < INFLIGHT_SLOTS; i++)
         p->page->slot[i].length = 0;

@@ -23,7 +23,7 @@ static bool span_at(struct span s, size_t from, size_t to, const char *want)
            span_is((struct span){ s.p + from, to - from }, want);
 }
 
-/* A value with the quotes around it taken off. */
+/* Compare a value without the quotes around it. */
 static bool value_is(struct span s, size_t from, size_t to, const char *want)
 {
     if (at(s, from) == '"')

@@ -1,4 +1,4 @@
-/* log.c - the events of this process, on their way to the collector. */
+/* log.c - render the events of this process and send them to the collector. */
 #include "log/log.h"
 #include "base/clock.h"
 #include "base/os.h"
@@ -17,14 +17,14 @@
 
 enum {
     BUFFER = 64 * 1024,
-    ATTACH_AGAIN_MS = 1000,  /* with no queue: how often to look for one */
+    ATTACH_AGAIN_MS = 1000,  /* between attempts to find a queue */
     NOTICE_AFTER_MS = 3000,  /* a full queue and no collector */
-    LOOK_EVERY_MS = 1000,    /* for a collector, from then on */
+    LOOK_EVERY_MS = 1000,    /* then check for a collector so often */
     CLOSE_WITHIN_MS = 5000,  /* then the rest goes to stderr */
     STDERR_WITHIN_MS = 1000, /* for a reader of our stderr that stalls */
     PAUSE_US = 1000,         /* before a full queue is tried again, and */
     PAUSE_STUCK_US = 20000,  /* from NOTICE_AFTER_MS on */
-    LOST_MAX = 3             /* queues that vanish in one turn */
+    LOST_MAX = 3             /* removed queues in one turn */
 };
 
 static struct {
@@ -32,7 +32,7 @@ static struct {
     char dir[PATH_MAX];   /* empty: not open */
     struct msgqueue q;
     uint64_t attach_at;
-    size_t from, n; /* lines not yet handed over: bytes[from .. from+n) */
+    size_t from, n; /* lines not yet sent: bytes[from .. from+n) */
     char bytes[BUFFER];
 } w = { .lock = PTHREAD_MUTEX_INITIALIZER, .q = MSGQUEUE_NONE };
 
@@ -54,7 +54,7 @@ static void to_stderr(const char *p, size_t n)
             struct pollfd out = { STDERR_FILENO, POLLOUT, 0 };
             (void)poll(&out, 1, 100);
         } else if (errno != EINTR) {
-            return; /* no way out is left */
+            return; /* no output is left */
         }
     }
 }
@@ -100,9 +100,9 @@ static enum sent send_bytes(const char *lines, size_t n)
     return SENT;
 }
 
-/* Send a line at a time to a queue that is nearly full: processes with few
- * lines would otherwise take all the room before one with many finds enough
- * for its message. */
+/* Send one line at a time to a queue that is nearly full: otherwise processes
+ * with few lines would fill it before one with many lines finds room for its
+ * message. */
 static enum sent send_some(void)
 {
     const char *lines = w.bytes + w.from;
@@ -137,7 +137,8 @@ static bool attached(void)
     return attach(w.dir, NULL) == 0;
 }
 
-/* As much as the queue takes without waiting.  True: the buffer is empty. */
+/* Send as much as the queue accepts without waiting.  True: the buffer is
+ * empty. */
 static bool hand_over(void)
 {
     for (int lost = 0; w.n > 0;) {
@@ -161,9 +162,9 @@ static bool hand_over(void)
 
 /* --- waiting --------------------------------------------------------- */
 
-/* msgsnd() has no timeout, and a signal to end it would have to hit this
- * thread; so a full queue is tried again after a pause.  A collector that
- * lives empties it within a millisecond. */
+/* Poll a full queue: msgsnd() has no timeout, and a signal to end it would have
+ * to reach this thread.  A running collector empties the queue within a
+ * millisecond. */
 struct wait {
     uint64_t since, look_at;
     bool told;
@@ -176,7 +177,7 @@ static void wait_begin(struct wait *t)
     t->told = false;
 }
 
-/* Past the queue. */
+/* Write an event to standard error instead of the queue. */
 static void tell_stderr(const char *name, const struct log_field *fields)
 {
     const struct log_event ev = { clock_wall_us(), LOG_ERROR, name, fields };
@@ -199,7 +200,7 @@ static void say_waiting(uint64_t ms)
     tell_stderr("log.waiting", fields);
 }
 
-/* Without the lock.  Returns how long it had been before. */
+/* Called without the lock.  Returns the time waited so far. */
 static uint64_t wait_more(struct wait *t)
 {
     uint64_t now = clock_mono_ms();
@@ -215,7 +216,8 @@ static uint64_t wait_more(struct wait *t)
     return now - t->since;
 }
 
-/* Returns with the lock held and room for n bytes at the end. */
+/* Make room for n bytes at the end of the buffer; releases the lock while
+ * waiting. */
 static void make_room(size_t n)
 {
     struct wait t;
@@ -244,7 +246,7 @@ static void after_fork(void)
     pthread_mutex_unlock(&w.lock);
 }
 
-/* What the parent has buffered, the parent sends. */
+/* Drop the copy of the parent's buffer, which the parent sends. */
 static void in_child(void)
 {
     w.from = w.n = 0;

@@ -22,7 +22,7 @@ int logfile_open(const char *path, int extra, struct err *e)
     return fd >= 0 ? fd : err_set(e, ERR_PERM, errno, "open log file %s", path);
 }
 
-/* After a power cut the end of a line may be missing. */
+/* Does the file end within a line, as after a power cut? */
 static bool ends_torn(int fd, off_t size)
 {
     char last;
@@ -39,7 +39,8 @@ int logfile_use(struct logfile *s, const char *path, int fd, struct err *e)
         return err_set(e, ERR_PERM, errno, "stat log file %s", path);
     logfile_close(s);
     s->fd = fd;
-    /* Standard output shares its offset with others: a stream in any case. */
+    /* Standard output shares its offset with other processes, so it is a stream
+     * in any case. */
     s->regular = S_ISREG(st.st_mode) && !is_stdout;
     s->torn = s->regular && ends_torn(fd, st.st_size);
     return 0;
@@ -52,7 +53,7 @@ void logfile_close(struct logfile *s)
     s->fd = -1;
 }
 
-/* Does the file hold these bytes there? */
+/* Does the file have these bytes at that offset? */
 static bool holds(int fd, const char *want, size_t n, off_t at)
 {
     char got[4096];
@@ -97,7 +98,7 @@ int logfile_place(struct logfile *s, struct inflight *p)
     return 0;
 }
 
-/* A pipe takes up to PIPE_BUF bytes whole or not at all. */
+/* A pipe accepts up to PIPE_BUF bytes atomically. */
 static size_t stream_part(const char *p, size_t n)
 {
     if (n <= PIPE_BUF)
@@ -129,7 +130,7 @@ size_t logfile_take_back(struct logfile *s, const char *batch, size_t done)
         whole--;
     if (!s->regular || whole == done)
         return whole;
-    /* Not if another process has written behind it. */
+    /* Only if no other process has written behind it. */
     off_t half = (off_t)(done - whole);
     s->torn = fstat(s->fd, &st) != 0 || st.st_size < half ||
               !holds(s->fd, batch + whole, done - whole, st.st_size - half) ||

@@ -18,16 +18,16 @@
 #include <unistd.h>
 
 enum {
-    WANT_BYTES = 1 << 20, /* asked for; the default of the system is 16 KiB */
+    WANT_BYTES = 1 << 20, /* requested; the system's default is 16 KiB */
     KEY_TEXT_MAX = 64,
-    RACES_MAX = 100, /* a queue that vanishes between two looks at it */
+    RACES_MAX = 100, /* a queue that is removed between two calls */
     AGAIN_MS = 10,
-    STRANGERS_MS = 2000 /* how long they may take to end */
+    STRANGERS_MS = 2000 /* time for processes of another container to end */
 };
 
 enum attach_result { FOUND, NEED_NEW_KEY, BEING_REMOVED, STRANGERS, FAILED };
 
-/* The directory run/, and what we know about it. */
+/* The directory run/ and the IPC namespace. */
 struct key_place {
     const char *queue_dir;
     struct rundir run;
@@ -44,7 +44,7 @@ static int open_place(struct key_place *p, const char *queue_dir, struct err *e)
         return -1;
     if (fstat(p->run.fd, &p->st) != 0)
         return err_set(e, ERR_TEMP, errno, "stat %s", p->run.path);
-    /* Without /proc there are no containers to tell apart either. */
+    /* Without /proc there are no containers to distinguish. */
     if (stat("/proc/self/ns/ipc", &ns) == 0)
         p->ipc_namespace = ns.st_ino;
     else if (errno == ENOENT)
@@ -54,8 +54,8 @@ static int open_place(struct key_place *p, const char *queue_dir, struct err *e)
     return 0;
 }
 
-/* 1; 0: there is none, or no valid one; -1 with *e: it cannot be read now, and
- * others may be using it. */
+/* 1; 0: no valid key; -1 with *e: the key cannot be read now, and other
+ * processes may use it. */
 static int read_key(const struct key_place *p, key_t *key,
                     unsigned long long *ipc_namespace, struct err *e)
 {
@@ -78,7 +78,8 @@ static int read_key(const struct key_place *p, key_t *key,
     return *key != IPC_PRIVATE;
 }
 
-/* Whole or not at all: a starter killed here must not leave half of a key. */
+/* Replace the key atomically: a process killed here must not leave half of a
+ * key. */
 static int replace_key(const struct key_place *p, const char *text, size_t n,
                        struct err *e)
 {
@@ -94,9 +95,9 @@ static int replace_key(const struct key_place *p, const char *text, size_t n,
     return rc;
 }
 
-/* On a full disk a container must find its way from one life to the next:
- * the old file has its block.  What a longer text leaves behind the line end
- * is not read. */
+/* Overwrite the key in place on a full disk, where the old file still has its
+ * block, so that a restarted container starts.  The rest of a longer text
+ * behind the line end is not read. */
 static int overwrite_key(const struct key_place *p, const char *text, size_t n,
                          struct err *e)
 {
@@ -110,7 +111,7 @@ static int overwrite_key(const struct key_place *p, const char *text, size_t n,
     return rc;
 }
 
-/* Under the lock: no reader ever sees half of a key. */
+/* Called under the lock, so that no reader sees half of a key. */
 static int write_key(const struct key_place *p, key_t key, struct err *e)
 {
     char text[KEY_TEXT_MAX];
@@ -126,15 +127,16 @@ static int write_key(const struct key_place *p, key_t key, struct err *e)
     return -1;
 }
 
-/* Keys are no secret (ipcs shows them), so any process may have taken ours. */
+/* Check the owner, because keys are public (ipcs) and any process may have made
+ * the object. */
 bool msgqueue_ipc_ours(const struct ipc_perm *p, uid_t dir_owner)
 {
     return (p->uid == dir_owner || p->uid == geteuid()) &&
            (p->mode & 0077) == 0;
 }
 
-/* How much a message may hold: neither the system's nor the queue's limit
- * may be passed, or msgsnd() fails or waits for ever. */
+/* The size of a message: beyond the system's limit msgsnd() fails, beyond the
+ * queue's it waits for ever. */
 static size_t message_max(msglen_t queue_bytes)
 {
     unsigned long long limit = 0;
@@ -152,8 +154,8 @@ static size_t message_max(msglen_t queue_bytes)
     return limit < queue_bytes ? (size_t)limit : (size_t)queue_bytes;
 }
 
-/* A larger queue needs privilege or a raised msgmnb: without, do with less.
- * Root makes the queue for the owner of the directory. */
+/* Enlarge the queue if privilege or msgmnb allows it.  Root makes the queue for
+ * the owner of the directory. */
 static void adjust(int id, struct msqid_ds *ds, const struct key_place *p)
 {
     if (geteuid() == 0 && ds->msg_perm.uid != p->st.st_uid) {
@@ -195,7 +197,7 @@ static enum attach_result open_by_key(struct msgqueue *q, key_t key, int flags,
         if (msgctl(id, IPC_STAT, &ds) != 0) {
             if (errno != EINVAL && errno != EIDRM)
                 break;
-            continue; /* removed since msgget() */
+            continue; /* removed after msgget() */
         }
         if (!msgqueue_ipc_ours(&ds.msg_perm, p->st.st_uid))
             return NEED_NEW_KEY;
@@ -222,16 +224,16 @@ static bool is_locked(const struct key_place *p, const char *name,
     return locked;
 }
 
-/* Is a writer or a collector attached to the queue of a key that is not ours?
- * A second collector is kept out by its lock. */
+/* Is a writer or a collector attached to the queue of another container's key?
+ * The lock keeps a second collector out. */
 static bool others_here(const struct key_place *p, enum log_role role)
 {
     return is_locked(p, "log.writers", LOCK_EX) ||
            (role == LOG_WRITER && is_locked(p, "log.lock", LOCK_SH));
 }
 
-/* Before the queue is looked for: a collector that is about to remove it has
- * the lock for a moment. */
+/* Lock log.writers before the queue is looked up: a collector that removes the
+ * queue holds that lock for a moment. */
 static enum attach_result be_a_writer(struct msgqueue *q,
                                       const struct key_place *p, struct err *e)
 {
@@ -258,7 +260,7 @@ static enum attach_result make_new(struct msgqueue *q,
             continue;
         enum attach_result f = open_by_key(q, key, IPC_EXCL, p, e);
         if (f == NEED_NEW_KEY)
-            continue; /* taken, by chance */
+            continue; /* the random key is in use */
         if (f == FOUND && write_key(p, key, e) != 0) {
             msgctl(q->id, IPC_RMID, NULL);
             q->id = -1;
@@ -282,7 +284,8 @@ static enum attach_result find_or_make(struct msgqueue *q,
     if (known < 0)
         return FAILED;
     if (known && ns != p->ipc_namespace) {
-        /* The key of another container; void when no process of it lives. */
+        /* The key of another container is void when no process of it is
+         * attached. */
         if (q->writers_fd >= 0 || others_here(p, role)) {
             err_set(e, ERR_PERM, 0,
                     "%s is in use by processes of another IPC namespace",
@@ -317,8 +320,9 @@ static enum attach_result take_turn(struct msgqueue *q,
     return f;
 }
 
-/* Strangers may be about to end; and a collector of our own that has its lock
- * but not yet its turn looks like one. */
+/* Wait for STRANGERS: processes of another container may be ending, and a
+ * collector of this one that holds log.lock but not yet log.key.lock looks the
+ * same. */
 int msgqueue_attach(struct msgqueue *q, const char *queue_dir,
                     enum log_role role, struct err *e)
 {

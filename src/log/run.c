@@ -1,4 +1,4 @@
-/* run.c - below writers and collector. */
+/* run.c - the files of run/ for writers and collector. */
 #include "log/run.h"
 
 #include "base/fs.h"

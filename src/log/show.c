@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 enum {
-    PART = 64 * 1024, /* longer lines, which are not ours, come in pieces */
+    PART = 64 * 1024, /* longer lines, which mta never writes, are split */
     TAIL_LINES = 10,
     FOLLOW_US = 200000
 };
@@ -21,7 +21,7 @@ struct show {
     const char *file, *id, *sid;
     int fd;
     off_t at;
-    size_t n; /* read and not yet printed: the start of a line */
+    size_t n; /* the start of a line, read and not yet printed */
     char bytes[PART];
 };
 
@@ -54,7 +54,7 @@ static int print_lines(struct show *s, struct err *e)
     return 0;
 }
 
-/* All there is.  A line without its end is left for later. */
+/* Print all whole lines; keep a line without its end for the next call. */
 static int print_new(struct show *s, struct err *e)
 {
     for (;;) {
@@ -81,7 +81,7 @@ static int open_file(struct show *s, struct err *e)
     return s->fd >= 0 ? 0 : err_set(e, ERR_USAGE, errno, "open %s", s->file);
 }
 
-/* Where the last lines begin. */
+/* The offset where the last lines begin. */
 static off_t tail(const struct show *s)
 {
     char part[4096];
@@ -102,7 +102,8 @@ static off_t tail(const struct show *s)
     return 0;
 }
 
-/* The collector has opened a new file, or this one was emptied. */
+/* Reopen the file if the collector has opened a new one; rewind if it was
+ * truncated. */
 static int follow_on(struct show *s, struct err *e)
 {
     struct stat here, named;
@@ -126,7 +127,7 @@ static int follow_on(struct show *s, struct err *e)
 int log_show(const char *file, const char *id, const char *sid, bool follow,
              struct err *e)
 {
-    static struct show s; /* large; a command shows one file */
+    static struct show s; /* static because it is large */
     int rc = -1;
 
     s.file = file;
