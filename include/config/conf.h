@@ -23,7 +23,7 @@ struct conf {
     char hostname[CONF_NAME_MAX];
     char user[CONF_NAME_MAX], group[CONF_NAME_MAX];
     char queue_dir[CONF_PATH_MAX];
-    long long stop_timeout; /* for transactions in hand; inner waits derive */
+    long long stop_timeout; /* for open transactions; inner waits derive */
     struct {
         char file[CONF_PATH_MAX]; /* "-": standard output */
         int level, format;
@@ -73,25 +73,24 @@ struct conf_source {
     const char *file; /* NULL: MTA_CONFIG, else /etc/mta/mta.conf if there */
     const struct conf_override *over;
     size_t nover;
-    conf_warn_fn *warn; /* for what does not stop a start; NULL: silence */
+    conf_warn_fn *warn; /* for faults that stop no start; NULL: none */
     void *warn_ctx;
 };
 
 /* 0; or -1 with *e naming file and line (or variable, or flag), the key, the
- * fault, and what would be right.  Takes nothing from a failed load: *c is
- * then empty.  Calls nothing that needs the network but the look-up of the
- * host's own name. */
+ * fault, and a valid form; *c is then empty.  Needs no network except to look
+ * up the host's own name. */
 int conf_load(struct conf *c, const struct conf_source *from, struct err *e);
 
-/* Gives back lists; accepts a struct that was zeroed or failed to load. */
+/* Free the lists; accepts a struct that was zeroed or failed to load. */
 void conf_free(struct conf *c);
 
 /* For a fault that only a use of the value shows: put "file:line: key: " in
  * front of *e, or the name of the variable or flag.  Returns -1. */
 int conf_fault(const struct conf *c, const char *key, struct err *e);
 
-/* Has each setting the same value in both?  A default that is measured anew at
- * each load, as that of serve.body_memory is, does not count. */
+/* Has each setting the same value in both?  Ignores defaults that are measured
+ * at each load, as that of serve.body_memory. */
 bool conf_same(const struct conf *a, const struct conf *b);
 
 /* For `mta config`: commented defaults; effective values with their origin

@@ -16,7 +16,7 @@ struct conf_element {
 /* Of a type from CONF_DOMAINS on. */
 const struct conf_element *conf_element_of(enum conf_type type);
 
-/* A host name, or an address in brackets, in its one form. */
+/* Parse a host name, or an address in brackets, to its normal form. */
 int conf_parse_hostname(char out[CONF_NAME_MAX], struct span text,
                         struct err *e);
 #endif

@@ -1,7 +1,7 @@
 /* config/load.h - the layers under conf_load(); for src/config alone.
  *
- * A layer finds settings and hands them over with the place they came from;
- * a later layer covers an earlier one. */
+ * A layer passes settings with their origin to conf_take(); a later layer
+ * overrides an earlier one. */
 #ifndef MTA_CONFIG_LOAD_H
 #define MTA_CONFIG_LOAD_H
 
@@ -17,13 +17,13 @@ struct conf_loading {
 int conf_load_all(struct conf_loading *ld, struct conf *c,
                   const struct conf_source *from, struct err *e);
 
-/* Where the value comes from; "": not set yet. */
+/* The origin of the value; "": not set yet. */
 const char *conf_origin(const struct conf *c, const struct conf_item *it);
 
 void conf_note(struct conf_loading *ld, const struct conf_item *it,
                const char *origin);
 
-/* Set and note the origin; a failure is told as "origin: key: fault". */
+/* Set a value and its origin; *e of a failure is "origin: key: fault". */
 int conf_take(struct conf_loading *ld, const struct conf_item *it,
               struct span text, const char *origin, struct err *e);
 int conf_take_list(struct conf_loading *ld, const struct conf_item *it,
@@ -43,7 +43,7 @@ int conf_load_file(struct conf_loading *ld, struct err *e);
 int conf_load_env(struct conf_loading *ld, struct err *e);
 int conf_load_flags(struct conf_loading *ld, struct err *e);
 
-/* What no single setting can know. */
+/* Checks that concern several settings. */
 int conf_check(const struct conf *c, struct err *e);
 
 void conf_warn(const struct conf_loading *ld, const char *fmt, ...)

@@ -43,7 +43,7 @@ struct conf_item {
     size_t offset, size;  /* of the field in struct conf */
     const char *fallback; /* the default; an example when derive is set */
     conf_derive_fn *derive;
-    const char *derived; /* what derive finds, for people */
+    const char *derived; /* describes the result of derive */
     long long min, max;
     const char *const *words; /* of an enum or of words */
     const char *help;         /* sentences: comment and manual */
@@ -55,10 +55,10 @@ extern const size_t nconf_items; /* <= CONF_ITEMS_MAX */
 /* NULL when there is none. */
 const struct conf_item *conf_find(struct span key);
 
-/* The key that a person may have meant, or NULL. */
+/* The key nearest to the given one, or NULL. */
 const char *conf_nearest(const char *given);
 
-/* The word that a person may have meant, or NULL; words end in NULL. */
+/* The word nearest to the given one, or NULL; words end in NULL. */
 const char *conf_nearest_word(const char *const *words, const char *given);
 
 /* Is it the name of a group, as "serve" is?  Unbuilt ones too. */

@@ -16,9 +16,9 @@ enum {
     CONF_ORIGIN_MAX = 256
 };
 
-/* Lists are made once, exactly as long as they need to be. */
+/* Lists are allocated once, in their exact length. */
 struct conf_domain {
-    char name[CONF_NAME_MAX]; /* in its one form, or [192.0.2.1] */
+    char name[CONF_NAME_MAX]; /* in its normal form, or [192.0.2.1] */
 };
 struct conf_domains {
     size_t n;
@@ -67,7 +67,7 @@ struct conf_users {
     char path[CONF_PATH_MAX]; /* of the file */
 };
 
-/* Local delivery, which the server and the sender have in common. */
+/* Local delivery, for server and sender. */
 struct conf_local {
     struct conf_domains domains; /* default: localhost and hostname */
     char mail_dir[CONF_PATH_MAX];

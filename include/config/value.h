@@ -1,9 +1,8 @@
-/* config/value.h - values of settings: from text, and back to text.
+/* config/value.h - convert values of settings from text and to text.
  *
  * For src/config, and commands whose own flags are times.  Errors name the
- * value (of a list: the element) and what is wrong with it, not the setting:
- * the caller knows where it came from.  The value of a secret is in no
- * error. */
+ * value (of a list: the element) and its fault; the caller adds the setting and
+ * its origin.  The value of a secret is in no error. */
 #ifndef MTA_CONFIG_VALUE_H
 #define MTA_CONFIG_VALUE_H
 

@@ -2,8 +2,8 @@
  * src/recipient alone.
  *
  * A domain has two spellings, with U-labels and with A-labels (RFC 5890
- * 2.3.2.1), which name the same mailboxes (RFC 6531 3.3).  Here A-labels stand
- * for both.  The case of letters is left to the caller. */
+ * 2.3.2.1), which name the same mailboxes (RFC 6531 3.3).  The form here is
+ * that with A-labels.  The case of letters is left to the caller. */
 #ifndef MTA_RECIPIENT_DOMAIN_H
 #define MTA_RECIPIENT_DOMAIN_H
 
@@ -15,7 +15,7 @@ enum { DOMAIN_MAX = 256, DOMAIN_ADDRESS_MAX = 640 };
  * otherwise its A-labels, in out. */
 struct span domain_ascii(char out[DOMAIN_MAX], struct span domain);
 
-/* The same for what stands behind the last "@"; without one: the name. */
+/* The same for the part behind the last "@"; without one: the name. */
 struct span domain_ascii_address(char out[DOMAIN_ADDRESS_MAX],
                                  struct span address);
 #endif

@@ -1,4 +1,5 @@
-/* recipient/resolve.h - which addresses are ours, and what they stand for.
+/* recipient/resolve.h - resolve local addresses to mailboxes and remote
+ * addresses.
  *
  * Local domains, users, aliases and the recipient delimiter, as one look-up.
  * Loaded once; a reload makes a new one. */
@@ -18,8 +19,8 @@ struct local;
 int local_open(struct local **l, const struct conf_local *c, struct err *e);
 void local_close(struct local **l); /* accepts NULL */
 
-/* Is this domain ours?  "" is (bare postmaster); [address literals] of
- * loopback are; others the caller judges. */
+/* Is this domain local?  "" is (bare postmaster); [address literals] of
+ * loopback are; the caller decides about other literals. */
 bool local_has_domain(const struct local *l, struct span domain);
 
 enum local_kind { LOCAL_MAILBOX, LOCAL_REMOTE };
@@ -27,14 +28,14 @@ struct local_target {
     enum local_kind kind;
     const char *name; /* mailbox name, or address local@domain */
 };
-/* Called only when all is resolved.  Return non-zero to stop (no room). */
+/* Called once all targets are known.  Return non-zero to stop (no room). */
 typedef int local_fn(void *ctx, const struct local_target *t);
 
 enum local_verdict {
     LOCAL_OK,      /* at least one target was given to fn */
     LOCAL_WAIT,    /* not known yet; never of local_resolve() itself */
     LOCAL_UNKNOWN, /* no such user */
-    LOCAL_LOOP,    /* the aliases lead in circles and nowhere else */
+    LOCAL_LOOP,    /* an alias loop without other targets */
     LOCAL_TEMP,    /* look-up failed for now */
     LOCAL_STOPPED  /* fn asked to stop, or more than 1000 targets */
 };
@@ -48,8 +49,8 @@ enum local_verdict {
 enum local_verdict local_resolve(const struct local *l, struct span local_part,
                                  struct span domain, local_fn *fn, void *ctx);
 
-/* Members of aliases that are local and lead to no mailbox: mail for them
- * would come back.  Looks for every member: not for a worker. */
+/* Report members of aliases that are local and lead to no mailbox, so that mail
+ * for them would bounce.  Looks up every member; not for a worker. */
 typedef void local_unknown_fn(void *ctx, unsigned line, const char *alias,
                               const char *member);
 void local_check_members(const struct local *l, local_unknown_fn *fn,

@@ -1,8 +1,9 @@
-/* recipient/users.h - who has a mailbox.  Private to recipient/resolve.h.
+/* recipient/users.h - the users that have a mailbox.  Private to
+ * recipient/resolve.h.
  *
  * passwd: the system's users, names in lower case.  any: every valid name.
- * file:PATH: one user or address (user@domain: only there) a line; comments
- * begin with #. */
+ * file:PATH: one user or address (user@domain: in that domain alone) per line;
+ * comments begin with #. */
 #ifndef MTA_RECIPIENT_USERS_H
 #define MTA_RECIPIENT_USERS_H
 

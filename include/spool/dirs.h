@@ -1,6 +1,6 @@
-/* spool/dirs.h - the directories of a queue, made before anything works.
+/* spool/dirs.h - make the directories of a queue.
  *
- * docs/spool.md names them and says what is refused. */
+ * docs/spool.md names them and lists what is refused. */
 #ifndef MTA_SPOOL_DIRS_H
 #define MTA_SPOOL_DIRS_H
 
@@ -15,11 +15,11 @@
  * 0, or -1 with *e. */
 int spool_dirs_make(const char *queue_dir, uid_t uid, gid_t gid, struct err *e);
 
-/* Refuse a queue directory that an older version of this program has filled:
- * its mail would wait there unseen. */
+/* Refuse a queue directory filled by an older version of this program, whose
+ * mail would never be sent. */
 int spool_dirs_refuse_old(const char *queue_dir, struct err *e);
 
-/* Would spool_dirs_make() refuse what is there?  Makes nothing. */
+/* Check without changes what spool_dirs_make() would refuse. */
 int spool_dirs_check(const char *queue_dir, uid_t uid, gid_t gid,
                      struct err *e);
 #endif

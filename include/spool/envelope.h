@@ -15,7 +15,7 @@
 enum spool_field {
     SPOOL_F_SENDER = 1, /* reverse-path, without <>; empty: null; the first */
     SPOOL_F_RCPT = 2,   /* forward-path, without <> */
-    SPOOL_F_SID = 3,    /* session that brought it */
+    SPOOL_F_SID = 3,    /* session that accepted it */
     SPOOL_F_CLIENT = 4, /* address it came from */
     SPOOL_F_HELO = 5,
     SPOOL_F_ENVID = 16,
@@ -35,7 +35,7 @@ bool spool_envelope_add(struct chain *env, struct pool *blocks,
 struct span spool_envelope_sender(const struct chain *env, char *room,
                                   size_t n);
 
-/* Take one field from the front of *rest.  False: the end, or malformed (then
+/* Parse one field at the front of *rest.  False: the end, or malformed (then
  * *rest is not empty). */
 bool spool_field_next(struct span *rest, enum spool_field *type,
                       struct span *content);

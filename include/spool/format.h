@@ -45,8 +45,7 @@ const char *spool_name_text(enum spool_name name);
 
 struct spool_record {
     struct msg_id id;
-    uint64_t segment; /* in which it stands: tells it from what a recycled
-                            file held before */
+    uint64_t segment; /* of its file, unlike that of older content */
     uint64_t arrival; /* wall clock, us */
     uint64_t length;  /* all of it, padding included */
     uint64_t body_size;
@@ -69,7 +68,7 @@ enum spool_state {
     SPOOL_PENDING,
     SPOOL_DELIVERED,
     SPOOL_FAILED,   /* for good; its bounce is durable, or none is due */
-    SPOOL_EXPANDED, /* other records stand for it */
+    SPOOL_EXPANDED, /* replaced by other records */
     SPOOL_HELD,     /* by an operator; not tried */
     SPOOL_DELETED   /* by an operator */
 };
@@ -77,7 +76,7 @@ enum spool_state {
 struct spool_slot {
     enum spool_state state;
     unsigned attempts; /* offered to a peer */
-    unsigned rounds;   /* its turn came and no host could be asked */
+    unsigned rounds;   /* its turn came and no host could be offered it */
     uint64_t first_attempt, last_attempt; /* wall clock, us; 0: never */
     uint64_t next_attempt;                /* 0: now */
     struct smtp_status status;            /* of the last reply */

@@ -11,11 +11,11 @@ struct spool_segment_header {
     uint64_t created;   /* wall clock, us */
     uint32_t version;   /* as read */
     uint64_t committed; /* bytes that are synced, this header included */
-    bool closed;        /* its writer has left it in order */
+    bool closed;        /* its writer has closed it */
     bool moved;         /* a record in it was moved here by reclaim */
-    bool damaged;       /* recovery met bytes that had rotted */
+    bool damaged;       /* recovery found damaged bytes */
 };
-/* Where in the header the part stands that changes, and its size. */
+/* Offset and size of the part of the header that changes. */
 enum { SPOOL_STATE_AT = 64, SPOOL_STATE = 16 };
 
 void spool_segment_header_encode(unsigned char out[SPOOL_SEGMENT_HEADER],
@@ -37,7 +37,7 @@ void spool_record_encode(unsigned char out[SPOOL_RECORD_HEADER],
 /* False: not the header of a record (magic, version, sizes, own checksum). */
 bool spool_record_decode(struct spool_record *r, const unsigned char *in);
 
-/* The index is in the checksum: a slot in a wrong place is no slot. */
+/* The checksum covers the index, so that a slot in a wrong place is invalid. */
 void spool_slot_encode(unsigned char out[SPOOL_SLOT], uint32_t index,
                        const struct spool_slot *s);
 /* A slot that is torn or was never written reads as pending, never tried. */

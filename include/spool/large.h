@@ -1,10 +1,10 @@
-/* spool/large.h - a message too large to wait in memory.
+/* spool/large.h - a message that is too large for memory.
  *
- * Its body goes to a segment of its own as it arrives.  Open it when the
+ * Its body is written to a segment of its own as it arrives.  Open it when the
  * envelope is complete; finish adds it to the turn and abort leaves no trace;
- * both free *s, whatever happens, and abort accepts NULL.  After an append
- * that failed only abort makes sense.  An envelope may be empty with nrcpt 0:
- * then it is only a place for the body and must be aborted. */
+ * both free *s, even on failure, and abort accepts NULL.  After a failed append
+ * only abort is allowed.  With an empty envelope and nrcpt 0 it is only a place
+ * for the body and must be aborted. */
 #ifndef MTA_SPOOL_LARGE_H
 #define MTA_SPOOL_LARGE_H
 
@@ -15,7 +15,7 @@ int spool_large_open(struct spool_large **s, struct spool_writer *w,
                      const struct spool_submission *m, struct err *e);
 int spool_large_append(struct spool_large *s, const void *data, size_t n,
                        struct err *e);
-struct body spool_large_body(const struct spool_large *s); /* what is there */
+struct body spool_large_body(const struct spool_large *s); /* received so far */
 /* late may be NULL; m->late of the submission is not used. */
 int spool_large_finish(struct spool_writer *w, struct spool_large **s,
                        const struct spool_late *late, struct err *e);

@@ -7,8 +7,8 @@
 #include "spool/gather_write_private.h"
 #include "spool/writer.h"
 
-/* What stands there, in this order: front fields, those of the message of
- * which this is a copy, fields for ourselves. */
+/* The late fields in their order: front fields, those of the message that this
+ * is a copy of, internal fields. */
 struct spool_late_parts {
     const struct spool_late *late; /* NULL: none */
     struct span kept;

@@ -36,14 +36,14 @@ void spool_message_unpin(struct spool_queue *q, struct spool_segment *pinned);
 
 int spool_slot_get(struct spool_queue *q, const struct spool_message *m,
                    uint32_t index, struct spool_slot *slot, struct err *e);
-/* In place; durable at the next spool_queue_sync(). */
+/* Written in place; durable at the next spool_queue_sync(). */
 int spool_slot_put(struct spool_queue *q, struct spool_message *m,
                    uint32_t index, const struct spool_slot *slot,
                    struct err *e);
 /* Sync segments with changed slots; call about once a second. */
 int spool_queue_sync(struct spool_queue *q, struct err *e);
 
-/* Nothing of this message is pending or held any more: the struct is the
- * owner's again, its segment may go. */
+/* Call it when no recipient is pending or held any more: the struct is the
+ * owner's again, and its segment may be removed. */
 void spool_message_done(struct spool_queue *q, struct spool_message *m);
 #endif

@@ -12,7 +12,7 @@
  * has rotted. */
 int spool_move_record(struct spool_writer *w, struct spool_record *r, int fd,
                       uint64_t *at, struct err *e);
-/* The headers of the copies, after a sync of what they stand for. */
+/* Write the headers of the copies, after a sync of their content. */
 int spool_moves_finish(struct spool_writer *w, struct err *e);
 void spool_moves_forget(struct spool_writer *w);
 #endif

@@ -31,8 +31,7 @@ int spool_queue_scan(struct spool_queue *q, spool_found_fn *found, void *ctx,
 
 struct spool_usage {
     uint64_t segments, disk_bytes, live_bytes, messages;
-    uint64_t damaged; /* segments in which something has rotted, .bad ones
-                         included: an operator must look */
+    uint64_t damaged; /* damaged segments, with those named .bad */
 };
 void spool_queue_usage(const struct spool_queue *q, struct spool_usage *u);
 #endif

@@ -1,7 +1,7 @@
-/* spool/reader.h - one record where it stands, and all records of a queue.
+/* spool/reader.h - read one record in place, and all records of a queue.
  *
- * For the queue's consumer and for tools, which need no lock: they may read
- * while others work or while no process does. */
+ * For the queue's consumer and for tools, which need no lock and may read with
+ * or without a running daemon. */
 #ifndef MTA_SPOOL_READER_H
 #define MTA_SPOOL_READER_H
 
@@ -30,7 +30,7 @@ typedef int spool_field_fn(void *ctx, enum spool_field type,
                            struct span content);
 int spool_reader_envelope(const struct spool_reader *v, spool_field_fn *fn,
                           void *ctx, struct err *e);
-/* The same for the late fields that are for ourselves. */
+/* The same for the internal late fields. */
 int spool_reader_late(const struct spool_reader *v, spool_field_fn *fn,
                       void *ctx, struct err *e);
 /* The body, the front fields before it.  Its own octets are checked while

@@ -13,9 +13,9 @@
 enum { SPOOL_PATH = 1280, SPOOL_DIR = 1200 };
 
 enum spool_kind {
-    SPOOL_NEW, /* being made, or left by a crash: holds nothing that counts */
+    SPOOL_NEW, /* being made, or left by a crash: without content */
     SPOOL_SEG,
-    SPOOL_BAD, /* kept for a person: something in it had rotted */
+    SPOOL_BAD, /* kept for an operator: it has damaged content */
     SPOOL_KINDS
 };
 
@@ -25,11 +25,11 @@ int spool_dir(char out[SPOOL_DIR], const char *queue_dir, enum spool_name name,
 void spool_path(char out[SPOOL_PATH], const char *dir, uint64_t id,
                 enum spool_kind kind);
 
-/* A link or a FIFO in the place of a segment must not lead root, which runs
- * tools, to another file, nor make it wait. */
+/* A link or a FIFO in the place of a segment must neither redirect tools that
+ * root runs nor block them. */
 #define SPOOL_OPEN_SAFELY (O_NOFOLLOW | O_NONBLOCK)
 
-/* The same descriptor, out of the way of select() where that is possible. */
+/* Move the descriptor above those for select() where that is possible. */
 int spool_fd_high(int fd);
 
 struct spool_file {
@@ -50,19 +50,19 @@ int spool_dir_sync(const char *dir, struct err *e);
 /* Write the state of f->h; not synced. */
 int spool_file_publish(struct spool_file *f);
 
-/* Leave it in order: cut at what is committed, marked closed, unlocked. */
+/* Close it: truncate it to what is committed, mark it as closed, unlock it. */
 void spool_file_close(struct spool_file *f);
-/* Unlink what has the name, unlock. */
+/* Unlink the name, unlock. */
 void spool_file_remove(struct spool_file *f, enum spool_kind kind);
 /* Unlock and forget. */
 void spool_file_drop(struct spool_file *f);
 
-/* Read the header of an open segment.  SPOOL_GOOD at once or after a few
- * looks: its writer may be changing it. */
+/* Read the header of an open segment, a few times if needed, because its writer
+ * may be changing it. */
 int spool_header_read(int fd, struct spool_segment_header *h,
                       enum spool_check *check);
 
-/* What is wrong with a segment we must not touch. */
+/* Set *e for a segment of another format. */
 int spool_err_other(const struct spool_segment_header *h, uint64_t id,
                     struct err *e);
 

@@ -13,7 +13,7 @@
 
 enum { SPOOL_OPEN_FILES = 64, SPOOL_RECLAIM_ITEMS = 64 };
 
-/* Records that reclaim wrote itself: the scan passes by. */
+/* Records that reclaim wrote itself, which the scan skips. */
 struct spool_range {
     struct spool_range *next;
     uint64_t from, to;
@@ -33,11 +33,11 @@ struct spool_segment {
     uint64_t live_bytes;
     uint32_t live, pins;
     int fd;
-    bool closed;  /* its writer has left, in order or not */
+    bool closed;  /* its writer has ended */
     bool moved;   /* some record has a generation */
-    bool damaged; /* goes to .bad instead of away */
+    bool damaged; /* renamed to .bad instead of removed */
     bool large;
-    bool stuck; /* reclaim failed, or the format is another: leave it */
+    bool stuck; /* reclaim failed, or of another format: leave it */
     bool gone;  /* the file is unlinked; only pins keep this */
 };
 
@@ -69,7 +69,7 @@ struct spool_segment *spool_segments_add(struct spool_queue *q, uint64_t id);
 /* Its descriptor; -1 with *e. */
 int spool_segments_fd(struct spool_queue *q, struct spool_segment *g,
                       struct err *e);
-/* The file goes if nothing can need it any more. */
+/* Remove the file if it is not needed any more. */
 void spool_segments_settle(struct spool_queue *q, struct spool_segment *g);
 void spool_segments_settle_all(struct spool_queue *q);
 /* Forget it, leave the file alone. */

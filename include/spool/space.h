@@ -1,4 +1,4 @@
-/* spool/space.h - the disk of the queue: its room, and what it keeps.
+/* spool/space.h - free space on the disk of the queue.
  *
  * docs/spool.md, "The disk".  Functions return 0, or -1 with *e. */
 #ifndef MTA_SPOOL_SPACE_H
@@ -10,8 +10,8 @@
 
 struct spool_writer;
 
-/* How large a new segment is on a disk with so much free: the last sixteenth
- * part of it, but neither less than 1 MiB nor more than `max`. */
+/* The size of a new segment on a disk with so many bytes free: a sixteenth of
+ * them, but at least 1 MiB and at most `max`. */
 uint64_t spool_space_segment(uint64_t free_bytes, uint64_t max);
 
 /* Bytes free now, for the next segment; UINT64_MAX: not known. */
@@ -22,7 +22,7 @@ uint64_t spool_space_free(struct spool_writer *w);
  * needed.  Cheap: asks the system once a second. */
 int spool_space_has(struct spool_writer *w, uint64_t size, struct err *e);
 
-/* Must the operator be warned of the disk that the queue is on, or will be?
- * -1: *e is the warning.  0: no, or it cannot be known. */
+/* Check the disk that the queue is on, or will be.  -1: *e is a warning for the
+ * operator.  0: none, or unknown. */
 int spool_space_warn(const char *queue_dir, struct err *e);
 #endif

@@ -21,14 +21,15 @@ struct spool_move {
 bool spool_unlink_order_note(struct spool_segment *from,
                              struct spool_segment *to);
 
-/* May the file not go yet?  Before the first scan has shown all that was
- * there at the start, no copy's older record is known: then each copy waits. */
+/* Must the file stay for now?  Until the first scan has shown all records of
+ * the start, older records of copies are unknown, so each file with a copy
+ * stays. */
 bool spool_unlink_order_waits(const struct spool_queue *q,
                               const struct spool_segment *g);
 
-/* The file of g is gone: what has copies from it waits for the sync. */
+/* The file of g is unlinked: files with copies from it wait for the sync. */
 void spool_unlink_order_gone(struct spool_queue *q, struct spool_segment *g);
 
-/* The directory is synced: segments that only waited for that go. */
+/* The directory is synced: remove segments that waited for that alone. */
 void spool_unlink_order_synced(struct spool_queue *q);
 #endif

@@ -19,22 +19,22 @@ struct spool_writer; /* an open segment and what this turn added to it */
 
 enum { SPOOL_TURN_MAX = 4096 }; /* messages between two commits */
 
-/* Opens a fresh segment (claimed by name, held by flock, preallocated, made
- * durable together with its directory entry); if the disk is full, the first
- * message that finds room will.  Not before the fork: a child
- * that inherits a writer must not touch it. */
+/* Open a new segment (claimed by name, held by flock, preallocated, durable
+ * with its directory entry); if the disk is full, the first message that finds
+ * room opens it.  Call it after the fork: a child must not use an inherited
+ * writer. */
 int spool_writer_open(struct spool_writer **w, const char *queue_dir,
                       enum spool_name name, struct err *e);
 
-/* The id of the next message; never given twice, whether it is then stored
+/* The id of the next message; never issued twice, whether the message is stored
  * or not. */
 int spool_writer_new_id(struct spool_writer *w, struct msg_id *id,
                         struct err *e);
 
-/* What is known of a message only when its body is complete. */
+/* Fields known only when the body is complete. */
 struct spool_late {
     struct chain front;  /* header fields, whole lines: sent before the body */
-    struct chain fields; /* as in an envelope, for ourselves */
+    struct chain fields; /* as in an envelope, internal */
 };
 
 struct spool_submission {
@@ -45,14 +45,14 @@ struct spool_submission {
     const struct spool_late *late; /* NULL: none */
 };
 
-/* One sync of the segment (and of each large) for all that was added since
- * the last commit; then they are visible.  After success every one of them
- * survives a power cut and the sender has been woken; after failure none of
- * them exists and the writer has moved to a fresh segment or says so at the
- * next call.  Nothing added: nothing is done. */
+/* Make all messages added since the last commit durable with one sync of the
+ * segment (and of each large one), then visible.  After success each of them
+ * survives a power cut, and the sender is woken; after a failure none of them
+ * exists, and the writer has moved to a new segment or fails again at the next
+ * call.  Does nothing if no message was added. */
 int spool_writer_commit(struct spool_writer *w, struct err *e);
 
-/* Take back what was added since the last commit. */
+/* Discard the messages added since the last commit. */
 void spool_writer_rollback(struct spool_writer *w);
 
 /* Accepts NULL; *w is NULL afterwards.  An empty segment is removed. */

@@ -15,12 +15,12 @@ struct spool_writer {
     char dir[SPOOL_DIR];
     enum spool_name name;
     struct spool_file f;   /* fd -1: none; the next turn opens one */
-    uint64_t segment_size; /* of those to come */
+    uint64_t segment_size; /* of later segments */
     uint64_t at;           /* end of the records written; >= f.h.committed */
     uint64_t filled;       /* no block before it is written first by a turn */
-    bool announced;        /* the sender was told of the file f */
-    uint64_t base;         /* of ids to come: a segment that we claimed */
-    uint32_t n;            /* how many; > MSG_ID_N_MAX: a new base is due */
+    bool announced;        /* the sender was woken for the file f */
+    uint64_t base;         /* of the next ids: a segment of this writer */
+    uint32_t n;            /* ids used; > MSG_ID_N_MAX: a new base is due */
     struct list turn; /* records in memory, and how long they are together */
     uint64_t bytes;
     struct list larges, moves; /* of this turn */

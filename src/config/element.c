@@ -37,7 +37,7 @@ int conf_parse_hostname(char out[CONF_NAME_MAX], struct span s, struct err *e)
                    s.n > 100 ? 100 : (int)s.n, s.p, fault);
 }
 
-/* "@example.com" is how some tables write a domain. */
+/* Some tables have a domain as "@example.com". */
 static int parse_domain(void *el, struct span s, struct err *e)
 {
     struct conf_domain *d = el;

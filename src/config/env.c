@@ -26,7 +26,7 @@ static void env_name(char *out, size_t size, const char *key)
             *p = (char)(*p - 'a' + 'A');
 }
 
-/* Returns the length without newlines at the end, or -1. */
+/* Read a file; returns its length without newlines at the end, or -1. */
 static ssize_t slurp(const char *path, char *out, size_t size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC), why;
@@ -62,7 +62,7 @@ static int take_from_file(struct conf_loading *ld, const struct conf_item *it,
         return err_set(e, ERR_PERM, errno, "%s: %s", name, path);
     for (ssize_t i = 0; i < n && conf_is_list(it); i++)
         if (text[i] == '\n')
-            text[i] = ','; /* one element a line is fine too */
+            text[i] = ','; /* elements on lines of their own are accepted too */
     snprintf(origin, sizeof origin, "%s=%.180s", name, path);
     return conf_take(ld, it, (struct span){ text, (size_t)n }, origin, e);
 }
@@ -83,7 +83,7 @@ static int take_item(struct conf_loading *ld, const struct conf_item *it,
     return text != NULL ? conf_take(ld, it, span_of(text), name, e) : 0;
 }
 
-/* The name of a variable as a key: with the _ that may be dots as they are. */
+/* Is it the variable of an unbuilt key?  Each _ may be a dot of the key. */
 static bool is_unbuilt(const char *given)
 {
     char key[ENV_NAME_MAX];
@@ -100,8 +100,8 @@ static bool is_unbuilt(const char *given)
     return conf_unbuilt_key(span_of(key));
 }
 
-/* The name that is meant when another is given, or NULL; the same name
- * counts. */
+/* The name of a variable nearest to the given one, which may be the same; or
+ * NULL. */
 static const char *nearest(const char *given, char near[ENV_NAME_MAX + 8],
                            unsigned *least)
 {
@@ -122,8 +122,8 @@ static const char *nearest(const char *given, char near[ENV_NAME_MAX + 8],
     return *least < 8 ? near : NULL;
 }
 
-/* Others use the prefix too: an orchestrator sets MTA_SERVICE_HOST for a
- * service called mta.  So a name that means nothing stops no start. */
+/* An unknown name is no error, because an orchestrator sets MTA_SERVICE_HOST
+ * for a service called mta. */
 static int look_at(const struct conf_loading *ld, const char *given,
                    struct err *e)
 {

@@ -1,4 +1,4 @@
-/* file.c - the configuration file; all that knows libconfig. */
+/* file.c - the configuration file; the only user of libconfig. */
 #include "config/load.h"
 #include "config/value.h"
 
@@ -124,7 +124,8 @@ static int walk(struct reading *r, const config_setting_t *group,
     return 0;
 }
 
-/* The commonest slip: keys are written with dots everywhere but here. */
+/* Hint at the most common mistake: keys have dots everywhere but in this
+ * file. */
 static int syntax(const struct reading *r, struct err *e)
 {
     const char *text = config_error_text(&r->cfg);
@@ -137,7 +138,7 @@ static int syntax(const struct reading *r, struct err *e)
                    at, text != NULL ? text : "syntax error");
 }
 
-/* @include is relative to the file that has it, not to where we run. */
+/* @include is relative to the including file, not to the working directory. */
 static void set_include_dir(config_t *cfg, const char *path)
 {
     char dir[CONF_PATH_MAX];
@@ -173,7 +174,7 @@ static int read_path(struct conf_loading *ld, const char *path, struct err *e)
 
     if (f == NULL)
         return err_set(e, ERR_PERM, errno, "%s", path);
-    /* libconfig ends the process when it cannot read what it opened. */
+    /* libconfig exits when it cannot read an open file. */
     if (fstat(fileno(f), &st) == 0 && S_ISDIR(st.st_mode))
         err_set(e, ERR_PERM, EISDIR, "%s", path);
     else
@@ -191,7 +192,7 @@ int conf_load_file(struct conf_loading *ld, struct err *e)
         path = getenv("MTA_CONFIG");
     if (path != NULL && *path != '\0')
         return read_path(ld, path, e);
-    /* No file is fine where none was named; one that cannot be read is not. */
+    /* Only the default file may be missing; an unreadable one is an error. */
     if (stat(usual, &st) != 0 && (errno == ENOENT || errno == ENOTDIR))
         return 0;
     return read_path(ld, usual, e);

@@ -1,7 +1,7 @@
 /* flags.c - settings from the command line.
  *
- * serve.listen is set by --bind and --port, each of which says one half: the
- * half that is missing is that of the addresses that held before. */
+ * --bind and --port each set one half of serve.listen; the other half is that
+ * of the addresses set before. */
 #include "config/load.h"
 
 #include "base/host_port.h"
@@ -23,7 +23,7 @@ static bool is_port(const struct conf_override *o)
            o->value[0] == ':' && o->value[1] != ':';
 }
 
-/* Every address that held, with another port. */
+/* Give each address set before another port. */
 static int take_port(struct conf_loading *ld, const struct conf_override *o,
                      struct err *e)
 {
@@ -40,8 +40,8 @@ static int take_port(struct conf_loading *ld, const struct conf_override *o,
     return 0;
 }
 
-/* An address without a port has that of the first that held.  What is none
- * is left to the parser of the setting. */
+/* Complete an address without a port by the port of the first address set
+ * before.  Text that is no address is left to the parser of the setting. */
 static void with_port(const struct conf_listeners *held, struct span *el,
                       char text[ADDR_PORT_TEXT])
 {
@@ -54,7 +54,7 @@ static void with_port(const struct conf_listeners *held, struct span *el,
     *el = span_of(text);
 }
 
-/* A flag for a list: given again it adds to what it gave before. */
+/* Set a list by a flag; a repeated flag adds to the list. */
 static int take_list(struct conf_loading *ld, const struct conf_item *it,
                      const struct conf_override *o, struct err *e)
 {
@@ -87,8 +87,8 @@ static int take(struct conf_loading *ld, const struct conf_override *o,
     return conf_take(ld, it, span_of(o->value), o->where, e);
 }
 
-/* -o is weaker than a flag of its own, wherever each stands; --port is last,
- * because it is about the addresses that the others leave. */
+/* A flag overrides -o in any order; --port is applied last, because it changes
+ * the addresses set by the others. */
 int conf_load_flags(struct conf_loading *ld, struct err *e)
 {
     const struct conf_source *from = ld->from;

@@ -1,4 +1,4 @@
-/* load.c - the layers in their order, and where each value came from. */
+/* load.c - the layers in their order, and the origin of each value. */
 #include "config/load.h"
 
 #include "config/value.h"
@@ -44,8 +44,8 @@ void conf_warn(const struct conf_loading *ld, const char *fmt, ...)
     ld->from->warn(ld->from->warn_ctx, text);
 }
 
-/* What is wrong in a file is no misuse of the command; flags.c knows better
- * of what stands there. */
+/* An error in a file or variable is no usage error of the command; flags.c sets
+ * its own kind. */
 static int refuse(const struct conf_item *it, const char *origin, struct err *e)
 {
     if (e->kind == ERR_USAGE)
@@ -95,8 +95,8 @@ int conf_load_defaults(struct conf_loading *ld, struct err *e)
     return 0;
 }
 
-/* Last, and only for what nobody has set: the host's name may cost a
- * question to DNS. */
+/* The last layer, for settings that no other layer has set, because the host's
+ * name may cost a DNS query. */
 int conf_load_derived(struct conf_loading *ld, struct err *e)
 {
     char text[CONF_PATH_MAX];
@@ -130,7 +130,7 @@ static int fault(const struct conf *c, const char *key, const char *text,
 
 int conf_check(const struct conf *c, struct err *e)
 {
-    /* The fault is shown where a person has set something. */
+    /* Report the error at a setting that was set, not at a default. */
     const char *touched =
         is_default(c, "send.retry_min") ? "send.retry_max" : "send.retry_min";
 

@@ -1,5 +1,5 @@
-/* print.c - values as text: for the file, for people and as JSON; and the
- * table, printed: sample file, effective values, manual. */
+/* print.c - print values for the file, as text and as JSON; print the table as
+ * sample file, effective values and manual. */
 #include "base/host_port.h"
 #include "config/element.h"
 #include "config/load.h"
@@ -79,7 +79,7 @@ static void json_text(FILE *out, const char *s)
     json_string(out, span_of(s));
 }
 
-/* Words and elements between brackets, with the blanks of the file or none. */
+/* Print words and elements between brackets, with or without blanks. */
 static void put_list(FILE *out, const struct conf *c,
                      const struct conf_item *it, put_fn *put, bool blanks)
 {
@@ -110,7 +110,7 @@ static void put_list(FILE *out, const struct conf *c,
     fputs(blanks ? " ]" : "]", out);
 }
 
-/* What is text for people and programs alike. */
+/* Print a value that is the same in the file and in JSON. */
 static void put_text(FILE *out, const struct conf *c,
                      const struct conf_item *it, put_fn *put)
 {
@@ -167,7 +167,7 @@ void conf_print_json(FILE *out, const struct conf *c,
 
 /* --- the table, printed ------------------------------------------------ */
 
-/* All values, of secrets too, and only for conf_same(). */
+/* Print all values, secrets included, for conf_same() alone. */
 static bool all_values(char **text, size_t *n, const struct conf *c)
 {
     FILE *out = open_memstream(text, n);
@@ -268,10 +268,10 @@ static void put_type(FILE *out, const struct conf_item *it)
     putc('.', out);
 }
 
-/* The default as the file would have it, by the parser and the printer. */
+/* Print the default as in the file, through parser and printer. */
 static void put_fallback(FILE *out, const struct conf_item *it)
 {
-    static struct conf scratch; /* too large for a leaf of the stack */
+    static struct conf scratch; /* too large for the stack */
     struct err e;
 
     if (conf_set(&scratch, it, span_of(it->fallback), &e) == 0)
@@ -279,7 +279,7 @@ static void put_fallback(FILE *out, const struct conf_item *it)
     conf_list_free(&scratch, it);
 }
 
-/* Words up to the 79th column, then a new line. */
+/* Print words, wrapped at column 79. */
 static void put_wrapped(FILE *out, const char *text, const char *lead)
 {
     size_t column = 0;
@@ -299,7 +299,7 @@ static void put_wrapped(FILE *out, const char *text, const char *lead)
     putc('\n', out);
 }
 
-/* Types that need no line of their own: the help says it all. */
+/* Types that need no line of their own beside the help. */
 static bool is_plain_text(const struct conf_item *it)
 {
     return it->type <= CONF_HOSTNAME || it->type == CONF_USERS ||
@@ -401,8 +401,8 @@ int conf_show(FILE *out, const struct conf_source *from, bool json,
 
 /* --- manual ---------------------------------------------------------- */
 
-/* One word of text for mdoc: nothing that roff would take for its own; a
- * minus that is no hyphen stays one. */
+/* Print one word for mdoc, with roff's special characters escaped; a minus that
+ * is no hyphen stays one. */
 static void man_word(FILE *out, struct span w, bool first)
 {
     if (first && w.n > 0 && (w.p[0] == '.' || w.p[0] == '\''))

@@ -37,7 +37,7 @@ enum {
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
 
-/* A machine may have a name that no client could use. */
+/* Use the host's name only if it is valid in SMTP. */
 static void derive_hostname(const struct conf *c, char *out, size_t size)
 {
     char normal[IDN_MAX];
@@ -48,7 +48,8 @@ static void derive_hostname(const struct conf *c, char *out, size_t size)
         snprintf(out, size, "localhost");
 }
 
-/* Only root, or that user itself, can become it. */
+/* The default is root's or the user's own alone, because no other user can
+ * switch ids. */
 static void derive_user(const struct conf *c, char *out, size_t size)
 {
     static const char usual[] = "mta";
@@ -241,7 +242,7 @@ const struct conf_item conf_items[] = {
 
 const size_t nconf_items = sizeof conf_items / sizeof conf_items[0];
 
-/* A table that has outgrown CONF_ITEMS_MAX does not compile. */
+/* Does not compile when the table exceeds CONF_ITEMS_MAX. */
 typedef char conf_items_fit
     [sizeof conf_items / sizeof conf_items[0] <= CONF_ITEMS_MAX ? 1 : -1];
 
@@ -260,7 +261,7 @@ static const char *last_part(const char *key)
     return dot != NULL ? dot + 1 : key;
 }
 
-/* A name in the wrong group is as near as one with a slip of the finger. */
+/* A name in the wrong group counts as near as one with a typing error. */
 const char *conf_nearest(const char *given)
 {
     const char *best = NULL;

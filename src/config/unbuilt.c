@@ -1,7 +1,7 @@
 /* unbuilt.c - keys and values of the interface that this version lacks.
  *
- * They are known by name, so that a start says so and does not call them
- * slips.  Nothing else knows them: no default, no manual. */
+ * A start refuses them by name instead of reporting an unknown key.  They have
+ * no default and are not in the manual. */
 #include "config/table.h"
 
 #include <string.h>

@@ -91,8 +91,8 @@ static int set_number(void *field, const struct conf_item *it, struct span s,
 
 /* --- text ------------------------------------------------------------- */
 
-/* A control character in a name or path is never meant, and could forge a
- * line of the protocol or of the log. */
+/* Refuse control characters in names and paths: they could forge a line of the
+ * protocol or of the log. */
 static bool has_control(struct span s)
 {
     for (size_t i = 0; i < s.n; i++)
@@ -101,21 +101,21 @@ static bool has_control(struct span s)
     return false;
 }
 
-/* A file of variables for a container keeps the quotes of its values, where
- * a shell takes them off. */
+/* A file of variables for a container keeps the quotes of its values, which a
+ * shell removes. */
 static bool is_quoted(struct span s)
 {
     return s.n > 1 && (s.p[0] == '"' || s.p[0] == '\'') &&
            s.p[s.n - 1] == s.p[0];
 }
 
-/* What is wrong with a text of any type, or with an element of a list. */
+/* Check a text of any type, or an element of a list. */
 static int check_any(const struct conf_item *it, struct span s, struct err *e)
 {
     if (has_control(s))
         return err_set(e, ERR_USAGE, 0, "control character in the value");
     if (it->type == CONF_SECRET)
-        return 0; /* exactly as it is, and never shown */
+        return 0; /* accepted as it is, and never shown */
     if (is_quoted(s))
         return err_set(e, ERR_USAGE, 0,
                        "%.*s has quotation marks in its value: write it"
@@ -137,7 +137,7 @@ static int check_length(const struct conf_item *it, struct span s,
     return 0;
 }
 
-/* A process that changes its directory must still mean the same file. */
+/* Make the path absolute, because a process may change its directory. */
 static int set_path(char *field, size_t size, struct span s, struct err *e)
 {
     char cwd[CONF_PATH_MAX], whole[CONF_PATH_MAX];
@@ -283,7 +283,7 @@ static int set_words(void *field, const struct conf_item *it,
 
 /* --- lists ------------------------------------------------------------ */
 
-/* What all struct conf_... of lists look like. */
+/* The common layout of all lists. */
 struct any_list {
     size_t n;
     void *item;
@@ -350,7 +350,7 @@ static int parse_all(void *out, const struct conf_item *it,
     return 0;
 }
 
-/* Behind the first `keep` of the elements that are there. */
+/* Replace the elements behind the first `keep`. */
 static int replace(struct conf *c, const struct conf_item *it, size_t keep,
                    const struct span *el, size_t n, struct err *e)
 {

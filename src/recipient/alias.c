@@ -14,12 +14,12 @@ struct alias_file {
     struct alias *first, *last; /* in their order */
 };
 
-/* Where the parser is. */
+/* The state of the parser. */
 struct alias_reader {
     struct alias_file *f;
     const char *path;
     unsigned line;
-    struct alias *current; /* what a continued line continues */
+    struct alias *current; /* continued by a line that begins with a blank */
     char *p, *end;         /* the rest of the line; *end can be written */
 };
 
@@ -41,7 +41,7 @@ static void skip_blanks(struct alias_reader *at)
         at->p++;
 }
 
-/* Take the quoted part that begins at p, without its quotes, to *to. */
+/* Copy the quoted part that begins at p, without its quotes, to *to. */
 static int take_quoted(struct alias_reader *at, char **to, struct err *e)
 {
     for (at->p++; at->p < at->end && *at->p != '"'; at->p++) {
@@ -55,8 +55,8 @@ static int take_quoted(struct alias_reader *at, char **to, struct err *e)
     return 0;
 }
 
-/* A name up to `stop`, a blank or the end of the line; unquoted in place.
- * *stopped tells what came after it: stop, or 0 for the end of the line. */
+/* Parse a name up to `stop`, a blank or the end of the line; unquoted in place.
+ * *stopped is the delimiter: stop, or 0 for the end of the line. */
 static int take_name(struct alias_reader *at, char stop, char **name,
                      char *stopped, struct err *e)
 {
@@ -139,7 +139,7 @@ static int add_alias(struct alias_reader *at, struct err *e)
     return 0;
 }
 
-/* Kinds of targets that other mail systems know. */
+/* Refuse kinds of targets that other mail systems have. */
 static const char *why_refused(const char *name)
 {
     if (name[0] == '|')
@@ -157,7 +157,8 @@ static int add_target(struct alias_reader *at, struct err *e)
     bool final = at->p < at->end && *at->p == '\\';
 
     at->p += final;
-    /* Before the syntax: a command has blanks and would be called worse. */
+    /* Before the syntax check, whose error for a command with blanks is
+     * misleading. */
     const char *why = why_refused(at->p + (*at->p == '"'));
     if (why != NULL)
         return bad(at, e, why);

@@ -116,7 +116,7 @@ bool local_has_domain(const struct local *l, struct span domain)
     return false;
 }
 
-/* Where the tag begins: at the first delimiter, but not at the start. */
+/* The offset of the tag: the first delimiter, but not at the start. */
 static size_t tag_at(const struct local *l, struct span name)
 {
     for (size_t i = 1; i < name.n; i++)
@@ -125,7 +125,7 @@ static size_t tag_at(const struct local *l, struct span name)
     return name.n;
 }
 
-/* Lower case, and possible as the name of a mailbox. */
+/* Copy the name in lower case if it is valid for a mailbox. */
 static bool box_name(char out[NAME_MAX_LOCAL + 1], struct span name)
 {
     if (!mailbox_name_valid(name) || !span_copy(out, NAME_MAX_LOCAL + 1, name))
@@ -141,7 +141,8 @@ static enum user_found find_user(const struct local *l, struct span name,
 
     if (!box_name(box, name))
         return USER_NO;
-    /* If any name will do, a tag would never be one. */
+    /* With users = any, a name with a tag is no user, or the tag would never be
+     * cut off. */
     if (users_is_any(l->users) && tag_at(l, name) < name.n)
         return USER_NO;
     return users_find(l->users, box, domain);
@@ -156,8 +157,8 @@ struct found {
     char name[];
 };
 
-/* All targets are found before the first is told: half an expansion must not
- * be mailed. */
+/* Collect all targets before the first callback, because part of an expansion
+ * must not be delivered. */
 struct walk {
     const struct local *l;
     struct found *first, **end;
@@ -228,7 +229,8 @@ static bool needs_quotes(struct span local)
     return dot;
 }
 
-/* The alias file's quotes are gone; the envelope wants them back. */
+/* Quote the local part again for the envelope; the alias parser has removed its
+ * quotes. */
 static void add_remote(struct walk *w, struct span local, struct span domain)
 {
     char address[2 * ALIAS_NAME_MAX + 4];
@@ -263,8 +265,8 @@ static bool was_visited(const struct walk *w, const struct alias *a)
     return false;
 }
 
-/* A circle ends here.  If its name is also a user, and the aliases lead
- * somewhere else as well, that user must not lose the copy. */
+/* An alias loop ends here.  If its name is also a user, and the aliases have
+ * other targets, keep the user's copy. */
 static void note_circle(struct walk *w, struct span name, struct span domain)
 {
     char box[NAME_MAX_LOCAL + 1];
@@ -315,7 +317,7 @@ static void expand(struct walk *w, const struct alias *a)
     w->depth--;
 }
 
-/* True: this name has an answer, be it an empty one. */
+/* True: the name has a result, perhaps an empty one. */
 static bool try_name(struct walk *w, struct span name, struct span domain,
                      bool with_aliases)
 {
@@ -351,7 +353,7 @@ static bool is_special(struct span name)
            span_is_nocase(name, "mailer-daemon");
 }
 
-/* RFC 5321 4.5.1: postmaster is always there. */
+/* RFC 5321 4.5.1: postmaster always exists. */
 static void try_special(struct walk *w, struct span name, struct span domain,
                         bool with_aliases)
 {

@@ -136,7 +136,7 @@ void users_close(struct users **up)
     *up = NULL;
 }
 
-/* The list of "not found" is that of getpwnam(3). */
+/* The error codes for "not found" are those of getpwnam(3). */
 static enum user_found ask_passwd(const char *name)
 {
     char memory[16 * 1024];
@@ -153,10 +153,9 @@ static enum user_found ask_passwd(const char *name)
                : USER_TEMP;
 }
 
-/* Not found is told apart from a directory that cannot be read now: the first
- * refuses mail for good.  The C library says "not found" also when it has no
- * descriptor or no memory to look; then it does not find root either, or finds
- * the name at the second try. */
+/* Distinguish "not found", which rejects mail permanently, from a directory
+ * that cannot be read now.  The C library returns "not found" also without a
+ * descriptor or memory; so look up root and then the name again. */
 static enum user_found in_passwd(const char *name)
 {
     enum user_found u = ask_passwd(name);

@@ -10,8 +10,8 @@
 
 static const char *const names[] = { "local", "remote", "run" };
 
-/* Locks and syncs of a server's disk are its own affair: two senders could
- * work at once, and what was synced could be gone. */
+/* Refuse file systems without reliable locks and syncs: two senders could run
+ * at once, and synced data could be lost. */
 static int check_type(int fd, const char *path, struct err *e)
 {
     const struct fs_type *t = fs_type_of(fd);
@@ -41,7 +41,7 @@ int spool_dirs_refuse_old(const char *queue_dir, struct err *e)
                    path);
 }
 
-/* Before anything is made there. */
+/* Check the nearest existing directory before anything is made below it. */
 static int check_nearest(const char *queue_dir, struct err *e)
 {
     int fd = spool_dirs_refuse_old(queue_dir, e) == 0
@@ -70,8 +70,8 @@ static int make_below(const struct rundir *top, struct err *e)
     return 0;
 }
 
-/* The queue's own directory and all above are synced: without their entries
- * no sync of a segment would be worth anything. */
+/* Sync the queue's directory and all above it: without their entries a synced
+ * segment could be lost. */
 static int sync_top(const struct rundir *top, struct err *e)
 {
     if (fs_sync_above(top->path) != 0)

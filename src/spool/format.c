@@ -18,7 +18,7 @@ static const unsigned char segment_magic[8] = { 0x89, 'm', 't', 'a',
 enum { S_CLOSED = 1, S_MOVED = 2, S_DAMAGED = 4 };
 enum { H_VERSION = 8, H_SIZE = 12, H_ID = 16, H_CREATED = 24, H_CRC = 60 };
 
-/* The id is in the checksum, so a state belongs to one segment only. */
+/* The checksum covers the id, so that a state belongs to one segment only. */
 static uint32_t state_crc(const unsigned char *state, uint64_t id)
 {
     unsigned char name[8];
@@ -59,7 +59,7 @@ enum spool_check spool_segment_header_decode(struct spool_segment_header *h,
     memset(h, 0, sizeof *h);
     if (memcmp(in, segment_magic, sizeof segment_magic) != 0)
         return SPOOL_BROKEN;
-    /* Magic and version stay where they are in every version to come. */
+    /* The offsets of magic and version are the same in every later version. */
     h->version = get_le32(in + H_VERSION);
     if (h->version > SPOOL_VERSION)
         return SPOOL_OTHER;
@@ -200,8 +200,8 @@ static uint32_t slot_crc(const unsigned char *slot, uint32_t index)
     return crc32c(crc, slot + T_CRC + 4, SPOOL_SLOT - T_CRC - 4);
 }
 
-/* As much of s as fits, and then the mark, without cutting a character of
- * UTF-8; the rest of the room is zeros. */
+/* Copy as much of s as fits, then "...", without cutting a character of UTF-8;
+ * fill the rest with zeros. */
 static void put_text(unsigned char *out, const char *s, size_t room,
                      const char *mark)
 {

@@ -1,4 +1,4 @@
-/* gather_write.c - from chains to the file without a copy. */
+/* gather_write.c - write chains to the file without a copy. */
 #include "spool/gather_write_private.h"
 
 #include "base/crc32c.h"

@@ -22,8 +22,8 @@ static uint64_t body_start(const struct spool_large *s)
     return SPOOL_SEGMENT_HEADER + spool_body_at(&s->rec);
 }
 
-/* Slots are written, not left as a hole: a mark must never meet a full
- * disk. */
+/* Write the slots instead of leaving a hole, so that their later changes need
+ * no room on a full disk. */
 static int write_front(struct spool_large *s, const struct chain *envelope,
                        struct iovec *v)
 {
@@ -85,8 +85,8 @@ struct body spool_large_body(const struct spool_large *s)
                         s->rec.body_crc);
 }
 
-/* Late fields and padding, then the header of the record: until it stands
- * there the file holds no message. */
+/* Write late fields and padding, then the header of the record; without it the
+ * file holds no message. */
 static int write_end(struct spool_large *s, const struct spool_late_parts *late,
                      struct iovec *v)
 {
@@ -152,8 +152,8 @@ int spool_larges_sync(struct spool_writer *w, struct err *e)
     return 0;
 }
 
-/* Still locked, and its state says that nothing in it is committed: so the
- * sender does not look at it before the whole turn is durable. */
+/* Rename the segments; they are locked and their state has nothing committed,
+ * so that the sender ignores them until the whole turn is durable. */
 int spool_larges_rename(struct spool_writer *w, struct err *e)
 {
     if (list_empty(&w->larges))
@@ -167,8 +167,8 @@ int spool_larges_rename(struct spool_writer *w, struct err *e)
     return spool_dir_sync(w->dir, e);
 }
 
-/* Cannot fail: without the state, an unlocked segment is recovered by its
- * checksums and comes to the same. */
+/* Publish the states.  A write that fails is harmless: recovery of an unlocked
+ * segment comes to the same result by its checksums. */
 void spool_larges_publish(struct spool_writer *w)
 {
     struct list *l;
@@ -193,5 +193,5 @@ void spool_larges_undo(struct spool_writer *w)
         spool_large_abort(&s);
     }
     if (renamed)
-        fs_sync_dir(w->dir); /* best effort, against a return by power cut */
+        fs_sync_dir(w->dir); /* best effort: a power cut may undo the unlink */
 }

@@ -1,4 +1,4 @@
-/* message.c - one message of the queue: envelope, body, slots, its end. */
+/* message.c - one message of the queue: envelope, body, slots, removal. */
 #include "spool/message.h"
 
 #include "base/fs.h"
@@ -110,8 +110,8 @@ static int sync_marks(struct spool_queue *q, struct spool_segment *g,
     return 0;
 }
 
-/* A mark that is lost is a duplicate at worst, so one segment that fails does
- * not keep the others from their sync. */
+/* Go on after a segment that fails, because a lost slot is a duplicate at
+ * worst. */
 int spool_queue_sync(struct spool_queue *q, struct err *e)
 {
     struct list failed, *l;

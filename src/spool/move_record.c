@@ -1,9 +1,9 @@
 /* move_record.c - move a record into the writer's segment.
  *
- * Slots are outside of the record's checksum, because they change.  A copy
- * that has lost them in a power cut would bring delivered recipients back,
- * and would win over the original.  So its header, which makes it a record,
- * is written only when the rest of it is on the disk. */
+ * The record's checksum does not cover the slots, because they change.  A copy
+ * whose slots were lost in a power cut would have delivered recipients pending
+ * again, and would win over the original.  So the header of a copy, which makes
+ * it a record, is written only after a sync of the rest. */
 #include "spool/move_record_private.h"
 
 #include "base/crc32c.h"
@@ -25,7 +25,7 @@ struct copying {
     uint64_t at;       /* in it */
 };
 
-/* The next n octets of the record; their checksum. */
+/* Copy the next n octets of the record and compute their checksum. */
 static int copy_part(struct copying *k, uint64_t n, uint32_t *crc)
 {
     char piece[32 * 1024];
@@ -43,7 +43,7 @@ static int copy_part(struct copying *k, uint64_t n, uint32_t *crc)
     return 0;
 }
 
-/* All of it but the header. */
+/* Copy the record without its header. */
 static int copy_record(struct copying *k, const struct spool_record *r,
                        struct err *e)
 {
@@ -61,8 +61,8 @@ static int copy_record(struct copying *k, const struct spool_record *r,
     return 0;
 }
 
-/* Whatever happens, the writer has passed that place: a segment has only one
- * chance for each byte. */
+/* The writer's offset advances even after a failure, because each byte of a
+ * segment is written once only. */
 int spool_move_record(struct spool_writer *w, struct spool_record *r, int fd,
                       uint64_t *at, struct err *e)
 {

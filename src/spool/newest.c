@@ -1,8 +1,8 @@
-/* newest.c - which of several copies of a message counts.
+/* newest.c - the newest of several copies of a message.
  *
- * A crash between the commit of a copy and the end of the old file leaves
+ * A crash between the commit of a copy and the unlink of the old file leaves
  * both.  The highest generation wins; among equals (reclaim tried twice) the
- * place decides, so that it is one and the same for everybody. */
+ * place decides, so that all readers choose the same one. */
 #include "spool/newest_private.h"
 
 #include <stdlib.h>

@@ -63,7 +63,7 @@ out:
     return -1;
 }
 
-/* Messages are the owner's; they only lose their segment. */
+/* Detach the messages, which are the owner's, from the segment. */
 static void drop_messages(struct spool_segment *g)
 {
     struct list *l;
@@ -121,7 +121,7 @@ struct looking {
     struct err *e;
 };
 
-/* Is it one that reclaim put there, with its message? */
+/* Is it a record that reclaim moved there together with its message? */
 static bool is_own(struct spool_segment *g, uint64_t at)
 {
     struct spool_range *o;
@@ -188,7 +188,7 @@ static int scan_segment(struct looking *k, struct spool_segment *g)
     return 0;
 }
 
-/* Before the first record is shown: which ids have newer copies? */
+/* Note which ids have newer copies, before the first record is shown. */
 static int note_moved(struct spool_queue *q, struct err *e)
 {
     struct spool_record r;
@@ -213,7 +213,7 @@ static int note_moved(struct spool_queue *q, struct err *e)
     return 0;
 }
 
-/* 1: stopped for want of memory. */
+/* 1: stopped because memory is short. */
 static int scan_active(struct looking *k)
 {
     struct list *l, *next;

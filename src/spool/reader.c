@@ -23,8 +23,8 @@ struct queue_read {
     struct spool_records records;
 };
 
-/* Up to what is committed while there is a writer or it left in order; else
- * as far as checksums carry, as recovery would. */
+/* The readable length: what is committed if there is a writer or it has closed
+ * the segment; else as far as the checksums match, as in recovery. */
 static int readable(int fd, const struct spool_segment_header *h, uint64_t *end,
                     bool *verify, struct err *e)
 {
@@ -104,7 +104,7 @@ static int on_segment(void *ctx, uint64_t id, enum spool_kind kind,
         return 0;
     spool_path(path, k->dir, id, kind);
     int fd = fs_open(path, O_RDONLY | SPOOL_OPEN_SAFELY, 0);
-    if (fd < 0) /* gone meanwhile: all in it was done or moved */
+    if (fd < 0) /* removed meanwhile: its messages were done or moved */
         return errno == ENOENT ? 0
                                : err_set(e, ERR_TEMP, errno, "open %s", path);
     if (spool_header_read(fd, &h, &check) != 0) {
@@ -121,7 +121,7 @@ static int on_segment(void *ctx, uint64_t id, enum spool_kind kind,
     return rc;
 }
 
-/* Twice: the first pass finds the newest record of each that was moved. */
+/* Read twice: the first pass finds the newest copy of each moved record. */
 static int read_queue(struct queue_read *k, const char *queue_dir,
                       spool_read_fn *fn, struct err *e)
 {
@@ -205,7 +205,7 @@ struct part {
     uint32_t crc;
 };
 
-/* Before a field of it is shown, for what has rotted has no fields. */
+/* Check the CRC before the first field is shown. */
 static int check_part(int fd, const struct part *p, struct err *e)
 {
     char piece[4096];
@@ -223,7 +223,8 @@ static int check_part(int fd, const struct part *p, struct err *e)
     return crc == p->crc ? 0 : damaged(e);
 }
 
-/* Through a window that holds the longest field: envelopes may be large. */
+/* Read through a window that holds the longest field, because envelopes may be
+ * large. */
 static int read_fields(int fd, struct part p, spool_field_fn *fn, void *ctx,
                        struct err *e)
 {

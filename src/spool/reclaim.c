@@ -1,4 +1,5 @@
-/* reclaim.c - few live messages must not pin a large file for days. */
+/* reclaim.c - move the few live messages of a large segment, so that it can be
+ * removed. */
 #include "spool/reclaim.h"
 
 #include "spool/move_record_private.h"
@@ -9,7 +10,7 @@
 
 enum { STEP_BYTES = 1024 * 1024 };
 
-/* What one call moves. */
+/* The records that one call moves. */
 struct step {
     struct spool_segment *from;
     int n;
@@ -19,7 +20,7 @@ struct step {
     uint64_t at[SPOOL_RECLAIM_ITEMS];
 };
 
-/* A segment with one large message is dead or alive as a whole. */
+/* Not a segment with one large message, which is dead or alive as a whole. */
 static bool worth_it(const struct spool_segment *g)
 {
     return g->closed && !g->large && !g->stuck && g->live > 0 &&
@@ -62,7 +63,7 @@ static int copy_all(struct spool_queue *q, struct step *t,
     return 0;
 }
 
-/* From here on the copies are what counts. */
+/* Switch to the copies, which count from here on. */
 static void settle(struct spool_queue *q, struct step *t,
                    struct spool_segment *to, struct spool_range *own)
 {
@@ -109,8 +110,8 @@ out:
     return 0;
 }
 
-/* A segment with a record that has rotted is left alone until the next start,
- * or the work would be tried again every second. */
+/* A segment with a damaged record is left until the next start, so that the
+ * move is not tried every second. */
 int spool_queue_reclaim(struct spool_queue *q, struct spool_writer *w,
                         struct err *e)
 {

@@ -19,9 +19,8 @@ void spool_records_start(struct spool_records *w, int fd, uint64_t segment,
     w->n = w->last = 0;
 }
 
-/* Fill the buffer from `at`: as much as is useful.  Small messages stand near
- * each other and one read serves many; behind a large body only the next
- * header and slots are wanted. */
+/* Fill the buffer from `at`.  One large read serves many small messages; behind
+ * a large body only the next header and slots are read. */
 static int fill(struct spool_records *w, uint64_t at, size_t least,
                 struct err *e)
 {
@@ -140,7 +139,7 @@ int spool_records_verify(struct spool_records *w, const struct spool_record *r,
 {
     int rc;
 
-    w->last = 0; /* all of it is wanted */
+    w->last = 0; /* the whole record is needed */
     rc = part_is_whole(w, at + spool_envelope_at(r), r->envelope_size,
                        r->envelope_crc, e);
     if (rc == 1)

@@ -26,10 +26,10 @@ static int mark_torn(struct spool_file *f, struct spool_record *r, uint64_t at,
     return 0;
 }
 
-/* Look at every record up to the end of the file; *good becomes the end of
- * the last whole one.  Before `committed` all were synced once, so what is
- * not whole there has rotted; after it, it is the torn end of a turn that
- * was never acknowledged. */
+/* Check every record up to the end of the file; *good becomes the end of the
+ * last whole one.  All records before `committed` were synced, so one that is
+ * not whole there is damaged; behind it, it is the torn end of a turn that was
+ * never acknowledged. */
 static int check_records(struct spool_file *f, struct spool_records *w,
                          uint64_t *good, struct err *e)
 {
@@ -54,8 +54,8 @@ static int check_records(struct spool_file *f, struct spool_records *w,
     return rc;
 }
 
-/* The data is synced before the segment is called closed: later readers of
- * a closed segment trust it without checksums. */
+/* Sync the data before the segment is marked as closed, because readers of a
+ * closed segment do not verify checksums. */
 static int close_recovered(struct spool_file *f, uint64_t end, struct err *e)
 {
     unsigned char header[SPOOL_SEGMENT_HEADER];

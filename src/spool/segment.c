@@ -85,13 +85,13 @@ int spool_dir_sync(const char *dir, struct err *e)
     return 0;
 }
 
-/* Low numbers belong to sockets, which wait in select(). */
+/* Keep low descriptors for sockets, which wait in select(). */
 int spool_fd_high(int fd)
 {
     int high = fcntl(fd, F_DUPFD_CLOEXEC, FD_SETSIZE);
 
     if (high < 0)
-        return fd; /* the limit of descriptors does not reach that far */
+        return fd; /* the limit of descriptors is too low */
     fs_close(fd);
     return high;
 }
@@ -175,8 +175,8 @@ int spool_file_publish(struct spool_file *f)
     return fs_pwrite_all(f->fd, state, sizeof state, SPOOL_STATE_AT);
 }
 
-/* Unlocked by name: a copy of the descriptor may live on (a body that is
- * still read), and would keep the lock. */
+/* Unlock explicitly, because a copy of the descriptor (a body that is still
+ * read) would keep the lock. */
 void spool_file_drop(struct spool_file *f)
 {
     if (f->fd < 0)
@@ -186,8 +186,8 @@ void spool_file_drop(struct spool_file *f)
     f->fd = -1;
 }
 
-/* Nothing here needs to succeed: without the mark, or with a tail beyond
- * what is committed, recovery comes to the same end. */
+/* Best effort: without the mark, or with a tail beyond what is committed,
+ * recovery comes to the same result. */
 void spool_file_close(struct spool_file *f)
 {
     if (f->fd < 0)
@@ -211,8 +211,8 @@ void spool_file_remove(struct spool_file *f, enum spool_kind kind)
 
 /* --- reading -------------------------------------------------------------- */
 
-/* As much as there is.  The rest is zeros: a file too short is broken, which
- * is no error here. */
+/* Read up to n bytes and zero the rest; a file that is too short is broken,
+ * which is no error here. */
 static int read_head(int fd, unsigned char *in, size_t n)
 {
     ssize_t got;

@@ -101,7 +101,8 @@ static void free_segment(struct spool_segment *g)
     free(g);
 }
 
-/* Out of every list.  The descriptor stays while it is pinned. */
+/* Remove the segment from every list.  The descriptor stays while it is
+ * pinned. */
 static void take_off(struct spool_queue *q, struct spool_segment *g)
 {
     if (g->gone)
@@ -145,9 +146,9 @@ int spool_segments_sync_dir(struct spool_queue *q, struct err *e)
     return 0;
 }
 
-/* The unlink is synced within a second (spool_queue_sync), as marks are: so
- * a power cut that undoes it brings back no more than it would have brought
- * back without it. */
+/* Unlink the segment.  spool_queue_sync() syncs that within a second, as it
+ * does slots; so a power cut that undoes the unlink brings back no more
+ * messages than lost slots would. */
 static bool unlink_segment(struct spool_queue *q, struct spool_segment *g)
 {
     char path[SPOOL_PATH], aside[SPOOL_PATH];
@@ -156,7 +157,7 @@ static bool unlink_segment(struct spool_queue *q, struct spool_segment *g)
     spool_path(aside, q->dir, g->id, SPOOL_BAD);
     int rc = g->damaged ? fs_rename(path, aside) : fs_unlink(path);
     if (rc != 0 && errno != ENOENT)
-        return false; /* reclaim tries again */
+        return false; /* tried again by reclaim */
     q->nbad += g->damaged;
     q->dir_dirty = true;
     return true;
@@ -171,7 +172,8 @@ void spool_segments_settle(struct spool_queue *q, struct spool_segment *g)
     spool_segments_forget(q, g);
 }
 
-/* Those that could not go when their last message was done. */
+/* Remove segments that could not be removed when their last message was
+ * done. */
 void spool_segments_settle_all(struct spool_queue *q)
 {
     for (struct list *l = q->all.next, *next; l != &q->all; l = next) {

@@ -1,4 +1,4 @@
-/* segments_scan.c - which segments are there, and how far they may be read. */
+/* segments_scan.c - find the segments and how far each may be read. */
 #include "spool/segments_private.h"
 
 #include "base/clock.h"
@@ -61,7 +61,8 @@ static int take_closed(struct spool_queue *q, struct spool_segment *g,
     return 0;
 }
 
-/* We have its lock.  Its writer may have closed it in the last moment. */
+/* The lock is held here.  The writer may have closed the segment just
+ * before. */
 static int take_unlocked(struct spool_queue *q, struct spool_segment *g,
                          struct err *e)
 {
@@ -77,7 +78,7 @@ static int take_unlocked(struct spool_queue *q, struct spool_segment *g,
     return take_closed(q, g, &f.h, e);
 }
 
-/* 1: there is no such file any more; an empty one goes with its writer. */
+/* 1: the file is gone, because an empty one is removed by its writer. */
 static int probe_lock(struct spool_queue *q, struct spool_segment *g,
                       struct err *e)
 {
@@ -89,7 +90,7 @@ static int probe_lock(struct spool_queue *q, struct spool_segment *g,
         return 1;
     spool_segments_resize(q, g, (uint64_t)st.st_size);
     if (fs_lock(g->fd, LOCK_EX | LOCK_NB) != 0)
-        return 0; /* its writer lives */
+        return 0; /* its writer is running */
     int rc = take_unlocked(q, g, e);
     fs_lock(g->fd, LOCK_UN);
     return rc;
@@ -121,8 +122,8 @@ int spool_segments_refresh(struct spool_queue *q, struct spool_segment *g,
 
 /* --- the directory -------------------------------------------------------- */
 
-/* Left by a crash, for its writer would hold the lock.  Between its open and
- * its flock a writer has no lock yet: hence the age. */
+/* Remove a .new file left by a crash: a running writer would hold its lock.
+ * Check the age, because a writer has no lock yet between open and flock. */
 static void remove_stale(struct spool_queue *q, uint64_t id)
 {
     char path[SPOOL_PATH];
@@ -165,7 +166,7 @@ static int by_age(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* The oldest mail first.  Without memory to sort, any order. */
+/* Sort the segments, oldest first; without memory they stay unsorted. */
 static void line_up(struct spool_queue *q)
 {
     struct spool_segment **row = calloc(q->narrived + 1, sizeof *row);

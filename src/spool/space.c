@@ -14,7 +14,7 @@ enum {
     ROOM_INODES = 100,
     SEGMENT_MIN = 1024 * 1024,
     SEGMENT_PART = 16,
-    ORDINARY_MESSAGE = 64 * 1024 /* a disk without room for it takes none */
+    ORDINARY_MESSAGE = 64 * 1024 /* a disk without room for it accepts none */
 };
 
 uint64_t spool_space_segment(uint64_t free_bytes, uint64_t max)
@@ -43,7 +43,7 @@ static int ask(struct spool_writer *w, struct err *e)
     if (statvfs(w->dir, &fs) != 0)
         return err_set(e, ERR_TEMP, errno, "ask for the room in %s", w->dir);
     w->room_bytes = bytes_free(&fs);
-    /* some file systems have no fixed number and say 0 of 0 */
+    /* file systems without a fixed number report 0 of 0 */
     w->room_inodes = fs.f_files == 0 ? UINT64_MAX : (uint64_t)fs.f_favail;
     w->room_ms = now;
     return 0;
@@ -55,8 +55,8 @@ uint64_t spool_space_free(struct spool_writer *w)
     return ask(w, NULL) != 0 ? UINT64_MAX : w->room_bytes;
 }
 
-/* Twice the size, for it may be copied once (reclaim), and a segment to spare
- * for every other use of the disk. */
+/* Twice the size, because reclaim may copy the message once, and one segment in
+ * reserve for other uses of the disk. */
 static uint64_t needed(uint64_t free_bytes, uint64_t size, uint64_t segment_max)
 {
     uint64_t spare = spool_space_segment(free_bytes, segment_max);

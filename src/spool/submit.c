@@ -16,7 +16,7 @@ static int unreadable(ssize_t got, struct err *e)
                    "read a message to be queued");
 }
 
-/* The next n octets of the body, less only at its end. */
+/* Read the next n octets of the body, fewer only at its end. */
 static int read_all(const struct body *b, struct body_cursor *c, char *out,
                     size_t n, struct err *e)
 {

@@ -39,7 +39,7 @@ void spool_unlink_order_gone(struct spool_queue *q, struct spool_segment *g)
     list_splice(&q->unlinked, &g->moved_out);
 }
 
-/* The list is taken first: an unlink in here is not synced yet, so its moves
+/* Take the list first: an unlink in this loop is not synced yet, so its moves
  * wait for the next sync. */
 void spool_unlink_order_synced(struct spool_queue *q)
 {

@@ -36,7 +36,7 @@ void spool_wake_send(int fd, bool new_file)
     while (n < 0 && errno == EINTR);
 }
 
-/* A FIFO that was nearly full may have lost the byte that mattered. */
+/* A FIFO that was full may have lost the byte for a new file. */
 bool spool_wake_drain(int fd)
 {
     enum { NEARLY_FULL = 2048 };

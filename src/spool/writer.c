@@ -14,7 +14,7 @@
 
 enum {
     AHEAD = 1024 * 1024,    /* so many zeros at a time */
-    TURN_LARGE = 256 * 1024 /* turns that need none */
+    TURN_LARGE = 256 * 1024 /* turns of this size need none */
 };
 
 /* A record that waits for the commit. */
@@ -29,7 +29,8 @@ struct add {
 
 /* --- segments of the writer ----------------------------------------------- */
 
-/* Durable with its directory entry before the first record goes into it. */
+/* Make a segment durable with its directory entry before the first record is
+ * written. */
 static int start_segment(struct spool_writer *w, uint64_t size, struct err *e)
 {
     if (spool_file_claim(&w->f, w->dir, w->name, size, e) != 0)
@@ -106,8 +107,8 @@ int spool_writer_reserve(struct spool_writer *w, uint64_t n, struct err *e)
 
 /* --- life of the writer --------------------------------------------------- */
 
-/* On a full disk a writer begins without: what is in the queue can leave it
- * all the same, and what comes is refused until there is room. */
+/* Start without a segment on a full disk: queued mail can be delivered, and new
+ * mail is refused until there is room. */
 static int first_segment(struct spool_writer *w, struct err *e)
 {
     struct err why;
@@ -288,11 +289,10 @@ static int put_record(struct spool_gather *k, struct add *a, uint64_t segment)
     return 0;
 }
 
-/* The first sync of reserved blocks that were never written makes the file
- * system note that they are in use: a commit of its journal, and twice the
- * time of a sync that finds them in use already.  So a turn that reaches such
- * blocks writes zeros ahead for the turns to come; one of large messages has
- * enough to write as it is. */
+/* Write zeros ahead for later turns when a turn reaches reserved blocks that
+ * were never written: their first sync commits the journal of the file system,
+ * which doubles the time of the sync.  Not in a turn of large messages, which
+ * writes enough already. */
 static int fill_ahead(struct spool_writer *w, struct spool_gather *k)
 {
     uint64_t n = w->f.size - w->at < AHEAD ? w->f.size - w->at : AHEAD;
@@ -311,7 +311,7 @@ static int write_records(struct spool_writer *w, struct err *e)
 
     if (w->bytes == 0)
         return 0;
-    w->at += w->bytes; /* from here on there may be something to undo */
+    w->at += w->bytes; /* from here on a failure must be undone */
     for (struct list *l = w->turn.next; l != &w->turn; l = l->next)
         if (put_record(&k, LIST_ENTRY(l, struct add, link), w->f.h.id) != 0)
             return err_set(e, ERR_TEMP, errno, "write to a segment");
@@ -327,7 +327,7 @@ static int sync_records(struct spool_writer *w, struct err *e)
     return 0;
 }
 
-/* The point after which the sender can see it, and nothing goes back. */
+/* Make the records visible to the sender; from here on there is no rollback. */
 static int publish_records(struct spool_writer *w, struct err *e)
 {
     struct spool_segment_header old = w->f.h;
@@ -342,8 +342,8 @@ static int publish_records(struct spool_writer *w, struct err *e)
     return err_set(e, ERR_TEMP, errno, "publish a segment");
 }
 
-/* Each step is the single one that leads to the next state in docs/spool.md;
- * what is durable becomes visible only at the end. */
+/* Each step leads to the next state in docs/spool.md; durable records become
+ * visible only at the end. */
 static int store_turn(struct spool_writer *w, struct err *e)
 {
     if (w->bytes > 0 && spool_writer_reserve(w, 0, e) != 0)
