@@ -21,11 +21,6 @@ static void sub_path(char out[MAILBOX_PATH_MAX], const struct mailbox *k,
              *name == '\0' ? "" : "/", name);
 }
 
-static void path_of(char out[MAILBOX_PATH_MAX], const struct mailbox_copy *c)
-{
-    sub_path(out, c->box, "new", c->name);
-}
-
 /* --- the directories ---------------------------------------------------- */
 
 /* The directory exists, is not a link, and its owner is trusted with mail. */
@@ -271,7 +266,7 @@ void maildir_take_back(struct mailbox *k, const struct err *e)
 
     for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
         if (copy_of(l)->state == COPY_DONE) {
-            path_of(path, copy_of(l));
+            sub_path(path, k, "new", copy_of(l)->name);
             mailbox_unlink(path);
             mailbox_fail(copy_of(l), e);
         }

@@ -97,12 +97,6 @@ void mailbox_write_wire(struct mailbox_writer *o, const char *p, size_t n)
     }
 }
 
-static void chain_body(struct mailbox_writer *o, const struct body *b)
-{
-    for (const struct chain_block *k = b->chain->head; k != NULL; k = k->next)
-        mailbox_write_wire(o, k->data + k->from, k->to - k->from);
-}
-
 static void file_body(struct mailbox_writer *o, const struct body *b)
 {
     struct body_cursor c = { 0 };
@@ -117,10 +111,12 @@ static void file_body(struct mailbox_writer *o, const struct body *b)
 
 void mailbox_write_body(struct mailbox_writer *o, const struct body *b)
 {
-    if (b->chain != NULL)
-        chain_body(o, b);
-    else
+    if (b->chain == NULL)
         file_body(o, b);
+    else
+        for (const struct chain_block *k = b->chain->head; k != NULL;
+             k = k->next)
+            mailbox_write_wire(o, k->data + k->from, k->to - k->from);
 }
 
 /* Octets held back by the automata are content when nothing follows. */

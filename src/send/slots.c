@@ -33,15 +33,11 @@ static int put(struct sched *s, struct message *m, uint32_t index,
     return -1;
 }
 
-static bool is_final(enum spool_state state)
-{
-    return state == SPOOL_DELIVERED || state == SPOOL_FAILED;
-}
-
 void slots_put(struct sched *s, struct message *m, uint32_t index,
                const struct spool_slot *slot)
 {
-    if (put(s, m, index, slot) == 0 || !is_final(slot->state))
+    if (put(s, m, index, slot) == 0 ||
+        (slot->state != SPOOL_DELIVERED && slot->state != SPOOL_FAILED))
         return; /* a pending write takes the newer slot */
     struct owed *o = pool_get(s->slot.pool);
     if (o == NULL)

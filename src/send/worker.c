@@ -88,11 +88,6 @@ static void on_ended(void *ctx, struct send_session *s)
     w->wanted = true;
 }
 
-static struct send_session *session_at(struct list *l)
-{
-    return send_session_of_note(LIST_ENTRY(l, struct work_item, link));
-}
-
 static void take_note(struct send_worker *w, struct work_item *n)
 {
     struct delivery *j = LIST_ENTRY(n, struct delivery, note);
@@ -112,7 +107,7 @@ static void each_session(struct send_worker *w,
     for (struct list *l = w->sessions.next, *next; l != &w->sessions;
          l = next) {
         next = l->next;
-        fn(session_at(l));
+        fn(send_session_of_note(LIST_ENTRY(l, struct work_item, link)));
     }
 }
 
