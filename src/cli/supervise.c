@@ -330,8 +330,9 @@ static bool has_end(const struct supervisor *v)
     return false;
 }
 
-/* Open the control socket; if another supervisor of the queue has it, try again
- * from time to time.  A process tree that ends by itself leaves it to others. */
+/* Open the control socket; if another supervisor of the queue has it, try
+ * again from time to time.  A process tree that ends by itself leaves it to
+ * others. */
 static void open_control(struct supervisor *v)
 {
     struct err e;
