@@ -1,6 +1,6 @@
 /* send/ready.h - what has work in this turn: destinations with due mail or a
  * new answer, lanes with room for the destinations that wait there.  For
- * src/send alone; src/send/schedule.c takes it out. */
+ * src/send alone; src/send/assign.c takes it out. */
 #ifndef MTA_SEND_READY_H
 #define MTA_SEND_READY_H
 

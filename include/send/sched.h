@@ -6,7 +6,7 @@
  *   lookup_turns     which destination is looked up next
  *   destination      due mail of a destination; destination_dns: its hosts
  *   lane             a peer: its session, its window of deliveries, its pauses
- *   schedule         a turn's work: which due mail goes to which lane
+ *   assign           a turn's work: which due mail goes to which lane
  *   dispatch         message and recipients -> delivery
  *   result           answers -> slots, log, retry queue
  *   slots            slots -> queue
@@ -25,7 +25,7 @@
 #include "send/delivery.h"
 #include "send/destination.h"
 #include "send/lookup_turns.h"
-#include "send/mx_order.h"
+#include "send/mx_ranks.h"
 #include "spool/queue.h"
 #include "spool/writer.h"
 
@@ -49,7 +49,7 @@ struct sched_calls {
 
 /* Each group has one owner, the file named with it; other files call its
  * functions.  The ready lists are the only way up: lanes, look-ups and results
- * put their work there (ready.h), and schedule.c takes it out. */
+ * put their work there (ready.h), and assign.c takes it out. */
 struct sched {
     const struct sched_calls *calls;
     const struct conf *conf;

@@ -11,7 +11,7 @@
 #include "base/err.h"
 #include "config/conf.h"
 #include "serve/clients.h"
-#include "serve/unknown.h"
+#include "serve/unknown_users.h"
 
 enum {
     SERVE_WORKERS_MAX = 256, /* maximum of serve.workers */

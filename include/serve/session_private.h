@@ -86,6 +86,10 @@ void serve_session_answered(struct serve_session *s);
 void serve_session_delay(struct serve_session *s, unsigned ms);
 bool serve_session_is_slow(const struct serve_session *s); /* its text */
 
+/* early_talk.c: input that the client may not have sent yet. */
+bool serve_early_before_banner(struct serve_session *s);
+bool serve_early_behind(const struct serve_session *s, enum smtp_verb verb);
+
 /* mail_rcpt.c: all checks before the reply to MAIL, RCPT; after a pass the
  * transaction has the sender, the recipient. */
 struct verdict serve_mail_check(struct serve_session *s);

@@ -11,7 +11,7 @@
 #include "serve/clients.h"
 #include "serve/commit.h"
 #include "serve/session.h"
-#include "serve/unknown.h"
+#include "serve/unknown_users.h"
 #include "serve/yield.h"
 
 enum { LISTEN_MAX = 16 };

@@ -149,7 +149,7 @@ static void use_result(struct destination *d, const struct mx_result *mx)
 {
     struct sched *s = d->sched;
     struct mx_candidate *e = malloc(MX_CANDIDATES_MAX * sizeof *e);
-    struct mx_order_rules rules = { &s->self, d->configured, d->port,
+    struct mx_ranks_rules rules = { &s->self, d->configured, d->port,
                                     is_reachable };
     struct answer why;
 
@@ -157,7 +157,7 @@ static void use_result(struct destination *d, const struct mx_result *mx)
         no_memory(d);
         return;
     }
-    size_t n = mx_order_build(e, mx, &rules, &why);
+    size_t n = mx_ranks_build(e, mx, &rules, &why);
     if (n == 0) {
         set_outcome(d, &why);
         if (why.misconfigured) {

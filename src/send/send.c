@@ -8,10 +8,10 @@
 #include "base/stop.h"
 #include "log/log.h"
 #include "recipient/resolve.h"
+#include "send/assign.h"
 #include "send/bounce.h"
 #include "send/housekeeping.h"
 #include "send/ready.h"
-#include "send/schedule.h"
 #include "send/session.h"
 #include "send/slots.h"
 #include "spool/space.h"
@@ -55,7 +55,7 @@ static bool must_stop(void)
 static void take_note(struct sched *s, struct work_item *n)
 {
     if (n->kind == WORK_DELIVERY)
-        schedule_take_back(s, LIST_ENTRY(n, struct delivery, note));
+        assign_take_back(s, LIST_ENTRY(n, struct delivery, note));
     else
         lane_ended(s, send_session_lane(send_session_of_note(n)));
 }
@@ -295,7 +295,7 @@ static int turn(struct sender *x, struct err *e)
         flush_queue(s);
     if (!x->o->once)
         take_due(s);
-    schedule_work(s);
+    assign_work(s);
     bounce_flush(s);
     for (unsigned i = 0; i <= s->nworkers; i++)
         send_worker_hand_over(s->worker[i]);

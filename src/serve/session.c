@@ -205,17 +205,6 @@ static enum serve_session_event event_of(const struct serve_env *env)
     return E_UNKNOWN;
 }
 
-/* RFC 2920: behind DATA a client waits for 354; without PIPELINING it waits
- * for each reply. */
-static bool may_pipeline(const struct serve_session *s)
-{
-    enum smtp_verb verb = s->env->command.verb;
-
-    return s->trusted || verb == SMTP_UNKNOWN ||
-           (s->esmtp && verb != SMTP_DATA) ||
-           s->env->conf->serve.early_talk == CONF_EARLY_TALK_ACCEPT;
-}
-
 /* RFC 5321 4.5.3.1.4: a line may have 512 octets, extensions ask for more. */
 static size_t overlong(struct serve_session *s, struct span in)
 {
@@ -250,7 +239,7 @@ static size_t take_line(struct serve_session *s, struct span in)
     memcpy(line, in.p, n - 1);
     if (!smtp_command_parse(&s->env->command, (struct span){ line, n - 1 }))
         feed(s, E_GARBLED);
-    else if (in.n > n + 1 && !may_pipeline(s))
+    else if (in.n > n + 1 && serve_early_behind(s, s->env->command.verb))
         feed(s, E_EARLY);
     else
         feed(s, event_of(s->env));

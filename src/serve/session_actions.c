@@ -290,17 +290,13 @@ static unsigned char judge(struct serve_session *s, struct verdict v,
     return v.kind == VERDICT_PASS ? passed : E_REFUSED;
 }
 
-/* Octets before the banner come from programs that do not wait for replies.
- * The check delays no other client. */
 unsigned char serve_action_check_client(void *ctx)
 {
     struct serve_session *s = ctx;
     unsigned char ev =
         judge(s, policy_ask(&s->policy, POLICY_CONNECT), E_CLIENT_OK);
 
-    if (ev == E_CLIENT_OK && !s->trusted &&
-        s->env->conf->serve.early_talk == CONF_EARLY_TALK_REJECT &&
-        conn_has_input(&s->conn))
+    if (ev == E_CLIENT_OK && serve_early_before_banner(s))
         return E_EARLY;
     if (ev == E_CLIENT_OK && s->held)
         serve_action_resume(s);

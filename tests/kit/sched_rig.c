@@ -3,10 +3,10 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "log/log.h"
+#include "send/assign.h"
 #include "send/bounce.h"
 #include "send/queue_scan.h"
 #include "send/ready.h"
-#include "send/schedule.h"
 #include "send/session_private.h"
 #include "send/slots.h"
 #include "spool/dirs.h"
@@ -245,7 +245,7 @@ void sched_rig_turn(struct sched_rig *r)
     ck_assert_msg(queue_scan(&r->s, &e) == 0, "%s", e.text);
     take_due(&r->s);
     do {
-        schedule_work(&r->s);
+        assign_work(&r->s);
         while ((l = list_pop(&queries)) != NULL)
             answer_query(LIST_ENTRY(l, struct mx_query, link));
     } while (ready_any(&r->s));
@@ -302,7 +302,7 @@ void sched_rig_back(struct sched_rig *r, struct delivery *j, enum outcome o,
     list_remove(&j->note.link);
     answer_set(&a, o, status, "%s", text);
     delivery_answer_all(j, &a);
-    schedule_take_back(&r->s, j);
+    assign_take_back(&r->s, j);
     sched_rig_turn(r);
 }
 

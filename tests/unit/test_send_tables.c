@@ -4,7 +4,7 @@
 #include "config/value.h"
 #include "queue/retry_queue.h"
 #include "queue/retry_rule.h"
-#include "send/mx_order.h"
+#include "send/mx_ranks.h"
 #include "send/route.h"
 #include "send/session.h"
 
@@ -295,10 +295,10 @@ START_TEST(ranks_are)
     buf_adds(&b, "");
     ck_assert(addr_parse_ip(&mine, span_of("192.0.2.99"), 25));
     struct own_host self = { "me.test", 1, &mine };
-    struct mx_order_rules rules = { &self, false, 25,
+    struct mx_ranks_rules rules = { &self, false, 25,
                                     ranks[_i].v6 ? always : only_v4 };
     parse_mx(&mx, ranks[_i].mx);
-    size_t n = mx_order_build(e, &mx, &rules, &why);
+    size_t n = mx_ranks_build(e, &mx, &rules, &why);
     for (size_t i = 0; i < n; i++) {
         char text[ADDR_TEXT];
         addr_text(text, &e[i].addr);
@@ -376,13 +376,13 @@ START_TEST(verdict_is)
 {
     struct mx_candidate e[MX_CANDIDATES_MAX];
     struct own_host self = { "me.test", 0, NULL };
-    struct mx_order_rules rules = { &self, verdicts[_i].configured, 25,
+    struct mx_ranks_rules rules = { &self, verdicts[_i].configured, 25,
                                     always };
     static struct mx_result mx;
     struct answer a;
 
     mx.status = verdicts[_i].status;
-    ck_assert_uint_eq(mx_order_build(e, &mx, &rules, &a), 0);
+    ck_assert_uint_eq(mx_ranks_build(e, &mx, &rules, &a), 0);
     ck_assert_msg(a.outcome == verdicts[_i].outcome &&
                       a.status.code == verdicts[_i].code &&
                       a.status.class == verdicts[_i].enh_class &&

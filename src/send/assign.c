@@ -1,5 +1,5 @@
-/* schedule.c - which due mail goes to which lane in this turn. */
-#include "send/schedule.h"
+/* assign.c - which due mail goes to which lane in this turn. */
+#include "send/assign.h"
 
 #include "send/destination_dns.h"
 #include "send/dispatch.h"
@@ -138,7 +138,7 @@ static void work_lane(struct sched *s, struct lane *l)
     lane_want_session(s, l);
 }
 
-void schedule_work(struct sched *s)
+void assign_work(struct sched *s)
 {
     struct destination *d;
     struct lane *l;
@@ -153,7 +153,7 @@ void schedule_work(struct sched *s)
         work_destination(s, d);
 }
 
-void schedule_take_back(struct sched *s, struct delivery *j)
+void assign_take_back(struct sched *s, struct delivery *j)
 {
     struct lane *l = j->lane;
     size_t nrcpt = j->nrcpt;

@@ -1,4 +1,4 @@
-#include "serve/unknown.h"
+#include "serve/unknown_users.h"
 
 #include "base/map.h"
 

@@ -1,4 +1,4 @@
-/* test_send_schedule.c - which due mail goes to which lane, without sockets or
+/* test_send_assign.c - which due mail goes to which lane, without sockets or
  * threads. */
 #include "sched_rig.h"
 
@@ -283,10 +283,10 @@ START_TEST(every_silent_zone_is_asked)
 }
 END_TEST
 
-Suite *send_schedule_suite(void);
-Suite *send_schedule_suite(void)
+Suite *send_assign_suite(void);
+Suite *send_assign_suite(void)
 {
-    Suite *s = suite_create("send.schedule");
+    Suite *s = suite_create("send.assign");
     TCase *t = tcase_create("lanes");
 
     tcase_add_checked_fixture(t, open_rig, close_rig);

@@ -1,12 +1,12 @@
-/* send/mx_order.h - from a DNS answer to the order in which addresses are tried
+/* send/mx_ranks.h - from a DNS answer to the order in which addresses are tried
  * (RFC 5321 5.1). Pure.
  *
  * A rank is a set of addresses that are used side by side: those of all hosts
  * of one preference. Of a host with both families only one address is in the
  * rank, because two sockets to one host would break design promise 4; the other
  * family makes the next rank. */
-#ifndef MTA_SEND_MX_ORDER_H
-#define MTA_SEND_MX_ORDER_H
+#ifndef MTA_SEND_MX_RANKS_H
+#define MTA_SEND_MX_RANKS_H
 
 #include "dns/mx.h"
 #include "send/delivery.h"
@@ -22,7 +22,7 @@ struct mx_candidate {
 
 enum { MX_CANDIDATES_MAX = MX_HOSTS_MAX * MX_ADDRS_MAX };
 
-struct mx_order_rules {
+struct mx_ranks_rules {
     const struct own_host *self;
     bool configured; /* the next hop is a setting */
     uint16_t port;
@@ -33,6 +33,6 @@ struct mx_order_rules {
 /* Fills at most MX_CANDIDATES_MAX entries, best first; returns their number.
  * With 0, *why is the outcome for the mail: OUTCOME_FAILED or OUTCOME_DEFERRED.
  */
-size_t mx_order_build(struct mx_candidate *out, const struct mx_result *mx,
-                      const struct mx_order_rules *rules, struct answer *why);
+size_t mx_ranks_build(struct mx_candidate *out, const struct mx_result *mx,
+                      const struct mx_ranks_rules *rules, struct answer *why);
 #endif

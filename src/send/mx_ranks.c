@@ -1,10 +1,10 @@
-#include "send/mx_order.h"
+#include "send/mx_ranks.h"
 
 #include "base/span.h"
 
 /* A setting may name another program on this host: its name is no loop, a port
  * of ours is. */
-static bool is_own_host(const struct mx_order_rules *rules,
+static bool is_own_host(const struct mx_ranks_rules *rules,
                         const struct mx_host *h)
 {
     if (span_is_nocase(span_of(h->name), rules->self->hostname) &&
@@ -35,7 +35,7 @@ static bool is_usable(const struct addr *a)
  * preference. Returns the number of hosts that remain; *looped: it was among
  * them. */
 static size_t before_own_host(const struct mx_result *mx,
-                              const struct mx_order_rules *rules, bool *looped)
+                              const struct mx_ranks_rules *rules, bool *looped)
 {
     size_t n = mx->nhost;
 
@@ -56,7 +56,7 @@ struct families {
 };
 
 static struct families families_of(const struct mx_host *h,
-                                   const struct mx_order_rules *rules)
+                                   const struct mx_ranks_rules *rules)
 {
     struct families f = { false, false };
     bool routed = false;
@@ -77,7 +77,7 @@ static struct families families_of(const struct mx_host *h,
 }
 
 static size_t add_host(struct mx_candidate *out, const struct mx_result *mx,
-                       size_t host, const struct mx_order_rules *rules,
+                       size_t host, const struct mx_ranks_rules *rules,
                        unsigned rank)
 {
     const struct mx_host *h = &mx->host[host];
@@ -107,7 +107,7 @@ static void our_fault(struct answer *why, const char *text)
 }
 
 static void no_host(struct answer *why, const struct mx_result *mx,
-                    const struct mx_order_rules *rules)
+                    const struct mx_ranks_rules *rules)
 {
     if (rules->configured && mx->status != MX_TEMP) {
         our_fault(why, mx->why);
@@ -129,8 +129,8 @@ static void no_host(struct answer *why, const struct mx_result *mx,
     }
 }
 
-size_t mx_order_build(struct mx_candidate *out, const struct mx_result *mx,
-                      const struct mx_order_rules *rules, struct answer *why)
+size_t mx_ranks_build(struct mx_candidate *out, const struct mx_result *mx,
+                      const struct mx_ranks_rules *rules, struct answer *why)
 {
     size_t n = 0;
     unsigned rank = 0;

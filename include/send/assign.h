@@ -1,17 +1,17 @@
-/* send/schedule.h - a turn's work of the main thread: due mail to lanes.  For
+/* send/assign.h - a turn's work of the main thread: due mail to lanes.  For
  * src/send/send.c.
  *
  * Nothing below calls back here: destinations and lanes with work stand in the
  * ready lists (ready.h). */
-#ifndef MTA_SEND_SCHEDULE_H
-#define MTA_SEND_SCHEDULE_H
+#ifndef MTA_SEND_ASSIGN_H
+#define MTA_SEND_ASSIGN_H
 
 #include "send/sched.h"
 
 /* Work on a bounded number of ready destinations, on all ready lanes, and on
  * the lanes that waited for a descriptor. */
-void schedule_work(struct sched *s);
+void assign_work(struct sched *s);
 
 /* Take the delivery back from a worker, with its results. */
-void schedule_take_back(struct sched *s, struct delivery *j);
+void assign_take_back(struct sched *s, struct delivery *j);
 #endif

@@ -1,5 +1,5 @@
-/* test_serve_unknown.c - the table of clients that try unknown recipients. */
-#include "serve/unknown.h"
+/* test_serve_unknown_users.c - the table of clients that try unknown recipients. */
+#include "serve/unknown_users.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -83,8 +83,8 @@ START_TEST(a_crowd_hides_none)
 }
 END_TEST
 
-Suite *serve_unknown_suite(void);
-Suite *serve_unknown_suite(void)
+Suite *serve_unknown_users_suite(void);
+Suite *serve_unknown_users_suite(void)
 {
     Suite *s = suite_create("serve.unknown");
     TCase *t = tcase_create("table");
