@@ -5,6 +5,7 @@
 
 #include "send/session.h"
 #include "smtp/dot.h"
+#include "smtp/ext.h"
 #include "smtp/reply.h"
 
 /* The state is the reply that comes next: replies come in the order of the

@@ -42,26 +42,4 @@ void smtp_reply_clear(struct smtp_reply *r);
  * have arrived; the rest is dropped, and only then the reply is done. */
 enum smtp_reply_result smtp_reply_take(struct smtp_reply *r, struct span in,
                                        size_t *used, struct span *line);
-
-/* EHLO keywords of the peer, fed with each line of its 250 reply but the
- * first. */
-enum {
-    SMTP_EXT_PIPELINING = 1,
-    SMTP_EXT_SIZE = 2,
-    SMTP_EXT_8BITMIME = 4,
-    SMTP_EXT_STARTTLS = 8,
-    SMTP_EXT_CHUNKING = 16,
-    SMTP_EXT_SMTPUTF8 = 32,
-    SMTP_EXT_DSN = 64,
-    SMTP_EXT_AUTH = 128,
-    SMTP_EXT_ENHANCED = 256
-};
-struct smtp_ext {
-    unsigned bits;
-    unsigned long long size;         /* limit of SIZE; 0: none given */
-    unsigned limit_mail, limit_rcpt; /* RFC 9422 LIMITS; 0: none given */
-    char auth[128];                  /* mechanisms, as written, one blank
-                                        between; as many as fit */
-};
-void smtp_ext_line(struct smtp_ext *x, struct span keyword_line);
 #endif

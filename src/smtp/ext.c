@@ -1,6 +1,7 @@
 /* ext.c - the keywords of a server's reply to EHLO. */
+#include "smtp/ext.h"
+
 #include "base/buf.h"
-#include "smtp/reply.h"
 
 #include <string.h>
 

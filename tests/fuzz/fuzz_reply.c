@@ -1,6 +1,7 @@
 /* fuzz_reply.c - what a server says, line by line. */
 #include "base/utf8.h"
 #include "fuzz.h"
+#include "smtp/ext.h"
 #include "smtp/reply.h"
 
 static void check_text(const struct smtp_reply *r)

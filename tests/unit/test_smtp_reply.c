@@ -1,5 +1,6 @@
 /* test_smtp_reply.c - replies of a server and its EHLO keywords. */
 #include "base/utf8.h"
+#include "smtp/ext.h"
 #include "smtp/reply.h"
 
 #include <check.h>
