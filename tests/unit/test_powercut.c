@@ -129,11 +129,15 @@ START_TEST(a_missing_sync_is_noticed)
 }
 END_TEST
 
+/* Of these lives few hold what brings a mark back.  In short runs the search
+ * begins with one that is known to, and goes on should that change. */
 START_TEST(a_missing_order_is_noticed)
 {
     struct life l = { .fault = "" };
+    unsigned first = getenv("TEST_SHORT") ? 135 : 0;
 
-    for (unsigned i = 0; i < 4 * LIVES_OF_A_LIE && l.fault[0] == '\0'; i++) {
+    for (unsigned i = first; i < 4 * LIVES_OF_A_LIE && l.fault[0] == '\0';
+         i++) {
         l = life_of(i);
         l.quiet = true;
         l.unordered = true;
