@@ -39,6 +39,6 @@ void pool_put(struct pool *p, void *object); /* NULL is accepted */
 size_t pool_used(const struct pool *p);
 size_t pool_left(const struct pool *p); /* max - used; with a bound: many */
 
-/* Free everything, objects in use included. Accepts NULL, leaves NULL. */
+/* Free everything, objects in use included.  Accepts NULL, leaves NULL. */
 void pool_free(struct pool **p);
 #endif

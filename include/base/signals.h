@@ -3,8 +3,8 @@
  * One handler for all caught signals: it counts the signal and writes to a
  * pipe, so that a wait in select() sees it.  The count is read, and reset,
  * outside the handler.  A process has one set; a child begins with none
- * (os_fork() calls signals_forget()). A process that waits with its signals let
- * in (pselect(), msgrcv()) needs no pipe, see signals_block() and
+ * (os_fork() calls signals_forget()).  A process that waits with its signals
+ * let in (pselect(), msgrcv()) needs no pipe, see signals_block() and
  * signals_call(). */
 #ifndef MTA_BASE_SIGNALS_H
 #define MTA_BASE_SIGNALS_H

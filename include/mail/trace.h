@@ -21,7 +21,7 @@ struct trace {
 
 enum { TRACE_MAX = 2048 };
 
-/* "Received: ..." folded, with CRLF at the end. Values are made harmless:
+/* "Received: ..." folded, with CRLF at the end.  Values are made harmless:
  * no line end, no control characters, comments balanced. */
 void trace_received(struct buf *out, const struct trace *t);
 

@@ -15,7 +15,7 @@ void maildir_sync_batch(struct mailbox_batch *b);
 void maildir_publish_batch(struct mailbox_batch *b);
 
 /* Parts of these steps.  Sync and close one draft; the same for a draft that
- * was synced with others, or failed to be (e not NULL). Rename synced drafts
+ * was synced with others, or failed to be (e not NULL).  Rename synced drafts
  * into new.  Make the entries of new durable, or take the copies back. */
 void maildir_sync(struct mailbox_copy *c);
 void maildir_synced(struct mailbox_copy *c, const struct err *e);

@@ -1,5 +1,5 @@
 /* mailbox/mbox.h - the steps of mailbox/batch.h for mbox files (RFC 4155,
- * quoted as in mboxrd). For src/mailbox alone.
+ * quoted as in mboxrd).  For src/mailbox alone.
  *
  * mbox_add() only notes the copies of a turn, under both locks, and mbox_sync()
  * appends them, so that taking one back before costs nothing. */

@@ -19,7 +19,7 @@ uint32_t retry_delay(const struct retry_rule *r, unsigned attempts,
 uint32_t retry_left(uint64_t until_us, uint64_t now_us, uint32_t most);
 
 /* For how many seconds a message has been tried: since its arrival by the wall
- * clock, but never longer than so many attempts can have taken. So time while
+ * clock, but never longer than so many attempts can have taken.  So time while
  * no sender ran, or that a clock skipped, does not count. */
 uint32_t retry_age(const struct retry_rule *r, unsigned attempts,
                    uint64_t arrival_us, uint64_t now_us);

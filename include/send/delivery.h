@@ -1,8 +1,8 @@
 /* send/delivery.h - a message and up to 100 of its recipients, for one peer.
  *
  * Made by the main thread, filled in by the worker that owns the session, and
- * given back with an answer for each recipient. The list that holds it owns it;
- * nothing in it is shared. */
+ * given back with an answer for each recipient.  The list that holds it owns
+ * it; nothing in it is shared. */
 #ifndef MTA_SEND_DELIVERY_H
 #define MTA_SEND_DELIVERY_H
 

@@ -1,5 +1,5 @@
 /* send/destination.h - where mail for a domain goes: its DNS look-up, its lanes
- * by rank, and the recipients that are due. For src/send alone. */
+ * by rank, and the recipients that are due.  For src/send alone. */
 #ifndef MTA_SEND_DESTINATION_H
 #define MTA_SEND_DESTINATION_H
 

@@ -10,7 +10,7 @@ struct housekeeping {
     bool reclaim_on;                     /* there was more to do */
 };
 
-/* Scan, sync, reclaim, each when it is due. Failures are logged; the other
+/* Scan, sync, reclaim, each when it is due.  Failures are logged; the other
  * steps go on. */
 void housekeeping_run(struct housekeeping *u, struct sched *s);
 

@@ -1,5 +1,5 @@
 /* send/lane.h - one remote address and port as the main thread sees it: its
- * session, its window of deliveries, its pauses after failures. For src/send
+ * session, its window of deliveries, its pauses after failures.  For src/send
  * alone. */
 #ifndef MTA_SEND_LANE_H
 #define MTA_SEND_LANE_H

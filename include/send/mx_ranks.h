@@ -1,8 +1,8 @@
 /* send/mx_ranks.h - from a DNS answer to the order in which addresses are tried
- * (RFC 5321 5.1). Pure.
+ * (RFC 5321 5.1).  Pure.
  *
  * A rank is a set of addresses that are used side by side: those of all hosts
- * of one preference. Of a host with both families only one address is in the
+ * of one preference.  Of a host with both families only one address is in the
  * rank, because two sockets to one host would break design promise 4; the other
  * family makes the next rank. */
 #ifndef MTA_SEND_MX_RANKS_H

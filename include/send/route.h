@@ -1,4 +1,4 @@
-/* send/route.h - the route of mail for a domain. Pure.
+/* send/route.h - the route of mail for a domain.  Pure.
  *
  * First match: a local domain, the longest entry of send.routes
  * ("example.com=..." for the domain, ".example.com=..." for its subdomains),

@@ -1,7 +1,7 @@
 /* send/send.h - the SMTP client: take mail from the queue to remote hosts.
  *
  * One main thread (scheduler, DNS, signals, the only writer of slots) and
- * send.workers threads, each with many sessions in one pselect(). Scheduling
+ * send.workers threads, each with many sessions in one pselect().  Scheduling
  * rules: docs/send.md. */
 #ifndef MTA_SEND_SEND_H
 #define MTA_SEND_SEND_H

@@ -1,8 +1,8 @@
 /* send/session.h - the sending side of one SMTP session (RFC 5321).
  *
  * Made and freed by the main thread; between send_session_start() and ended()
- * it belongs to one worker. Deliveries go in with send_session_give(); done()
- * returns each of them exactly once. After ended() none is returned any more,
+ * it belongs to one worker.  Deliveries go in with send_session_give(); done()
+ * returns each of them exactly once.  After ended() none is returned any more,
  * and the caller may free the session when the turn of its loop is over. */
 #ifndef MTA_SEND_SESSION_H
 #define MTA_SEND_SESSION_H
@@ -28,7 +28,7 @@ struct send_env {
     void *ctx;
 };
 
-/* host is the peer's name, or its address, for log and notices. NULL: no
+/* host is the peer's name, or its address, for log and notices.  NULL: no
  * memory. */
 struct send_session *send_session_new(const struct addr *peer,
                                       const char *host);

@@ -3,7 +3,7 @@
  *
  * The main thread gives work items (deliveries, sessions to open) and takes
  * them back; each direction is a list behind one mutex and a pipe that is
- * written only when the list was empty. Items given in one turn travel
+ * written only when the list was empty.  Items given in one turn travel
  * together. */
 #ifndef MTA_SEND_WORKER_H
 #define MTA_SEND_WORKER_H
@@ -42,7 +42,7 @@ void send_worker_tables(struct send_worker *w, struct local *l);
 void send_worker_hurry(struct send_worker *w, bool on);
 /* End every session when its transaction in hand is over ... */
 void send_worker_stop(struct send_worker *w);
-/* ... or now; joins the thread. All items have come back then. */
+/* ... or now; joins the thread.  All items have come back then. */
 void send_worker_join(struct send_worker *w);
 void send_worker_free(struct send_worker **w); /* joined; accepts NULL */
 

@@ -47,7 +47,7 @@ struct smtp_command {
 bool smtp_command_parse(struct smtp_command *c, struct span line);
 const char *smtp_verb_name(enum smtp_verb v);
 
-/* The argument of MAIL or RCPT: "FROM:<path> KEY=VALUE ...". `keyword` is
+/* The argument of MAIL or RCPT: "FROM:<path> KEY=VALUE ...".  `keyword` is
  * "FROM:" or "TO:".  One or more blanks after the colon are tolerated.  *path
  * is what stands between < and >, source route included.  params has room
  * for SMTP_PARAMS_MAX, more of them are SMTP_SYNTAX_PARAMS; *nparams is set

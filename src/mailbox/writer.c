@@ -43,7 +43,7 @@ void mailbox_write_raw(struct mailbox_writer *o, const char *p, size_t n)
     }
 }
 
-/* One octet at a time, only while the line may still be ">>>From ". The run of
+/* One octet at a time, only while the line may still be ">>>From ".  The run of
  * ">" is written at once: the place of the added one within it does not matter.
  */
 static void match_from(struct mailbox_writer *o, char c)

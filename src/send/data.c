@@ -2,7 +2,7 @@
  *
  * The stream is written as fast as the socket takes it, and read all the while
  * (net/conn.h), so a peer that blocks until its replies are read causes no
- * deadlock. Memory holds at most CONN_HIGH, a piece and an envelope; bodies
+ * deadlock.  Memory holds at most CONN_HIGH, a piece and an envelope; bodies
  * stay in the queue until then. */
 #include "send/session_private.h"
 #include "send/transaction.h"
@@ -15,7 +15,7 @@ enum {
     CHUNKS_AT_FIRST = 4 /* messages in flight, and one more for each accepted */
 };
 
-/* --- by DATA: dots are doubled, a dot is the end ------------------------ */
+/* --- by DATA: dots are doubled, a dot is the end ------------------------ --*/
 
 void send_transaction_start_body(struct send_session *s)
 {
@@ -54,7 +54,7 @@ void send_transaction_end_body(struct send_session *s)
     send_transaction_put(s, end, smtp_dot_finish(&s->dot, end));
 }
 
-/* --- by BDAT: the size is said before, the bytes go as they are --------- */
+/* --- by BDAT: the size is said before, the bytes go as they are --------- --*/
 
 static bool is_full(struct send_session *s)
 {
@@ -62,7 +62,7 @@ static bool is_full(struct send_session *s)
 }
 
 /* Some hosts close after every few messages, and everything in flight is then
- * sent again. So the window begins small and doubles with each round trip. */
+ * sent again.  So the window begins small and doubles with each round trip. */
 static bool may_begin(const struct send_session *s)
 {
     unsigned under_way = s->cur != NULL;
@@ -72,7 +72,7 @@ static bool may_begin(const struct send_session *s)
     return under_way < CHUNKS_AT_FIRST + s->end.delivered;
 }
 
-/* False: nothing may be written now. While the peer's position in the dialogue
+/* False: nothing may be written now.  While the peer's position in the dialogue
  * is in doubt nothing new begins. */
 static bool begin_chunk(struct send_session *s)
 {

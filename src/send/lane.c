@@ -1,7 +1,7 @@
 /* lane.c - one remote address and port as the main thread sees it.
  *
  * A lane has a session while it has mail and a little longer; all destinations
- * that lead to it share it. A session that the peer or the network ends before
+ * that lead to it share it.  A session that the peer or the network ends before
  * it delivered anything pauses the lane; after 421 or a message limit the next
  * session follows at once. */
 #include "send/sched.h"
@@ -94,7 +94,7 @@ bool lane_has_room(const struct sched *s, const struct lane *l)
     return lane_is_open(l) || s->lane.sessions < SCHED_SESSIONS_MAX;
 }
 
-/* --- sessions ----------------------------------------------------------- */
+/* --- sessions ----------------------------------------------------------- --*/
 
 static void set_hurry(struct sched *s)
 {

@@ -32,7 +32,7 @@ static bool is_usable(const struct addr *a)
 }
 
 /* RFC 5321 5.1: drop this system and all hosts of the same or a worse
- * preference. Returns the number of hosts that remain; *looped: it was among
+ * preference.  Returns the number of hosts that remain; *looped: it was among
  * them. */
 static size_t before_own_host(const struct mx_result *mx,
                               const struct mx_ranks_rules *rules, bool *looped)

@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-/* --- recipients --------------------------------------------------------- */
+/* --- recipients --------------------------------------------------------- --*/
 
 struct load {
     struct sched *s;
@@ -165,7 +165,7 @@ static void again(struct sched *s, struct message *m)
     s->scan.unread = m;
 }
 
-/* A record that cannot be read now is tried again at the next scan. A record
+/* A record that cannot be read now is tried again at the next scan.  A record
  * that makes no sense stays in the queue and in the log: an operator must look
  * at it. */
 static struct spool_message *on_found(void *ctx, const struct spool_reader *v)

@@ -40,7 +40,7 @@ struct sender {
     bool stopping;
 };
 
-/* --- signals ------------------------------------------------------------ */
+/* --- signals ------------------------------------------------------------ --*/
 
 static const int ours[] = { SIGTERM, SIGINT, SIGUSR1 };
 enum { NOURS = sizeof ours / sizeof ours[0] };
@@ -50,7 +50,7 @@ static bool must_stop(void)
     return signals_count(SIGTERM) + signals_count(SIGINT) > 0;
 }
 
-/* --- what comes back from the workers ----------------------------------- */
+/* --- what comes back from the workers ----------------------------------- --*/
 
 static void take_note(struct sched *s, struct work_item *n)
 {
@@ -72,7 +72,7 @@ static void on_back(struct loop_io *io, unsigned ready)
         take_note(b->sched, LIST_ENTRY(l, struct work_item, link));
 }
 
-/* Servers under load wake the sender at every commit. A scan that covers many
+/* Servers under load wake the sender at every commit.  A scan that covers many
  * commits costs no more than a scan for one. */
 static void on_wake(struct loop_io *io, unsigned ready)
 {
@@ -96,7 +96,7 @@ static void on_pause_over(struct loop_timer *t)
     (void)loop_watch(x->s.loop, &x->wake, LOOP_READ, NULL); /* fd fits */
 }
 
-/* --- files from the supervisor ------------------------------------------ */
+/* --- files from the supervisor ------------------------------------------ --*/
 
 /* Other aliases, users or name servers.  The supervisor has checked them: a
  * failure is one of memory, and the tables that are there go on. */
@@ -144,7 +144,7 @@ static int watch_line(struct sender *x, struct err *e)
     return loop_watch(x->s.loop, &x->line, LOOP_READ, e);
 }
 
-/* --- threads ------------------------------------------------------------ */
+/* --- threads ------------------------------------------------------------ --*/
 
 static int watch_worker(struct sender *x, unsigned i, struct err *e)
 {
@@ -225,7 +225,7 @@ static int check_workers(struct sender *x, struct err *e)
     return 0;
 }
 
-/* --- a turn ------------------------------------------------------------- */
+/* --- a turn ------------------------------------------------------------- --*/
 
 static void make_due(struct list *due)
 {
@@ -303,7 +303,7 @@ static int turn(struct sender *x, struct err *e)
     return 0;
 }
 
-/* --- the whole ---------------------------------------------------------- */
+/* --- the whole ---------------------------------------------------------- --*/
 
 static bool mail_remains(const struct sched *s)
 {

@@ -107,7 +107,7 @@ void send_session_set_lane(struct send_session *s, struct lane *l)
     s->lane = l;
 }
 
-/* --- log ---------------------------------------------------------------- */
+/* --- log ---------------------------------------------------------------- --*/
 
 void send_session_log_connect(const struct send_session *s)
 {
@@ -130,7 +130,7 @@ static void log_end(const struct send_session *s)
         LS("error", s->end.fault ? s->end.why.text : NULL));
 }
 
-/* --- events ------------------------------------------------------------- */
+/* --- events ------------------------------------------------------------- --*/
 
 static void wind_up(struct send_session *s)
 {
@@ -204,7 +204,7 @@ void send_session_lose_closed(struct send_session *s)
                send_session_doing(s->was));
 }
 
-/* --- replies ------------------------------------------------------------ */
+/* --- replies ------------------------------------------------------------ --*/
 
 static unsigned event_of_reply(const struct smtp_reply *r)
 {
@@ -224,7 +224,7 @@ static void note_extension(struct send_session *s, struct span line)
         smtp_ext_line(&s->ext, (struct span){ line.p + 4, line.n - 4 });
 }
 
-/* One line of input, if a whole one is there. Its text lives only until then,
+/* One line of input, if a whole one is there.  Its text lives only until then,
  * so the event follows when it is consumed. */
 static bool take_line(struct send_session *s)
 {
@@ -264,7 +264,7 @@ static void on_conn(struct conn *c, enum conn_event ev)
     }
 }
 
-/* --- for the worker ----------------------------------------------------- */
+/* --- for the worker ----------------------------------------------------- --*/
 
 void send_session_start(struct send_session *s, const struct send_env *env)
 {

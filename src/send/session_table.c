@@ -2,8 +2,8 @@
  * one table (RFC 5321 3 and 4, RFC 2920 for pipelining).
  *
  * Replies come in the order of commands, so the state is the reply that is due
- * next, also when more commands are in flight. STARTTLS and AUTH will be states
- * between S_EHLO and S_IDLE.
+ * next, also when more commands are in flight.  STARTTLS and AUTH will be
+ * states between S_EHLO and S_IDLE.
  *
  * With BDAT (RFC 3030) whole messages are in flight one behind the other, and
  * the next command depends on no reply: `pump` writes it whenever there is

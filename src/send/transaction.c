@@ -105,7 +105,7 @@ void send_transaction_refuse_misfits(struct send_session *s, struct delivery *j)
     settle(s, j);
 }
 
-/* --- commands ----------------------------------------------------------- */
+/* --- commands ----------------------------------------------------------- --*/
 
 static bool needs_utf8(const struct delivery *j)
 {
@@ -250,7 +250,7 @@ void send_transaction_rcpt(struct send_session *s)
     s->waiting++;
 }
 
-/* --- answers ------------------------------------------------------------ */
+/* --- answers ------------------------------------------------------------ --*/
 
 void send_transaction_take_answer(const struct send_session *s,
                                   struct answer *a)
@@ -333,7 +333,7 @@ void send_transaction_note_rest(struct send_session *s)
     }
 }
 
-/* --- the end ------------------------------------------------------------ */
+/* --- the end ------------------------------------------------------------ --*/
 
 static void give_back(struct send_session *s, struct delivery *j)
 {
@@ -370,7 +370,7 @@ static bool is_doubtful(const struct send_session *s,
     return s->garbled && r->answer.outcome == OUTCOME_FAILED;
 }
 
-/* The session is lost. A delivery that the peer has begun to answer counts as
+/* The session is lost.  A delivery that the peer has begun to answer counts as
  * tried; one without any reply is returned untouched. */
 static void abandon_current(struct send_session *s)
 {
