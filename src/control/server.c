@@ -28,6 +28,7 @@ enum {
 };
 
 static const char socket_name[] = "control.sock";
+static const char new_name[] = "control.sock.new";
 
 struct control {
     struct loop *loop;
@@ -195,7 +196,7 @@ static int bind_here(int fd, int dir_fd)
     struct sockaddr_un at = { .sun_family = AF_UNIX };
     int before = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    memcpy(at.sun_path, socket_name, sizeof socket_name);
+    memcpy(at.sun_path, new_name, sizeof new_name);
     int rc = before >= 0 && fchdir(dir_fd) == 0
                  ? bind(fd, (struct sockaddr *)&at, sizeof at)
                  : -1;
@@ -231,16 +232,19 @@ static int take_lock(struct control *c, const char *queue_dir, struct err *e)
     return err_set(e, ERR_TEMP, errno, "lock run/control.lock");
 }
 
+/* The socket gets its name when it listens: a client that finds it is never
+ * refused, and one that a killed process left is replaced. */
 static int open_socket(struct control *c, struct err *e)
 {
     mode_t mask = umask(0177);
 
     c->io.fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    (void)unlinkat(c->dir_fd, socket_name, 0);
+    (void)unlinkat(c->dir_fd, new_name, 0);
     int rc = c->io.fd < 0 || os_nonblock(c->io.fd) != 0 ||
                      os_cloexec(c->io.fd) != 0 ||
                      bind_here(c->io.fd, c->dir_fd) != 0 ||
-                     listen(c->io.fd, BACKLOG) != 0
+                     listen(c->io.fd, BACKLOG) != 0 ||
+                     fs_renameat(c->dir_fd, new_name, socket_name) != 0
                  ? err_set(e, ERR_TEMP, errno, "listen on run/%s", socket_name)
                  : 0;
     umask(mask);

@@ -352,8 +352,11 @@ def test_collector_killed_during_a_stop_is_replaced(mta, reaped):
     assert c.reply()[0] == 250
     c.close()
     until("the others' end", lambda: not any(is_alive(p) for p in others))
-    m.kill(signal.SIGCONT)
-    assert m.stop() == 0
+    if reaped == "after the others":
+        m.kill(signal.SIGCONT)
+    # No second signal: one in the middle of a sanitizer's leak check, at the
+    # very end, can stop that for good.
+    assert m.stop(0) == 0
     assert len(m.events("serve.accepted")) == 1
     assert len(m.events("serve.delivered")) == 1
     assert len(m.events("serve.connect")) == len(m.events("serve.disconnect"))
