@@ -61,6 +61,13 @@ static struct opinion opinion(struct span rest)
         }
         bool whole = line.p + n < rest.p || rest.n > 0;
         long at = name_of(line, &name);
+        size_t looked = at == -2 && !whole ? line.n
+                        : at < 0           ? 0
+                                           : (size_t)at + 1;
+        if (first && looked > HEADER_FIRST_MAX) {
+            o.ended = true; /* too long for a name: there is no header */
+            return o;
+        }
         if (n == 1 && *line.p == '\r' && !whole)
             return o; /* it may be the empty line */
         if (at == -2 && !whole)
