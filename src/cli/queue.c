@@ -11,6 +11,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+enum { LIST_BUFFER = 256 * 1024 };
+
 struct search {
     const struct queue_style *style;
     struct msg_id id;
@@ -75,6 +77,8 @@ static int list(const struct options *o)
     struct queue_style style = style_of(o);
     struct search s = { .style = &style, .any = true, .e = &e };
 
+    if (!isatty(STDOUT_FILENO)) /* a long list: few writes */
+        (void)setvbuf(stdout, NULL, _IOFBF, LIST_BUFFER);
     if (spool_read_all(o->conf.queue_dir, false, visit, &s, &e) < 0)
         return say(&e);
     if (!o->json && s.found == 0)

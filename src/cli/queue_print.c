@@ -198,15 +198,27 @@ static void put_plain(FILE *out, struct span s)
     }
 }
 
+/* Messages of a long queue share their seconds of arrival and expiry, and
+ * formatting a time costs as much as all the rest of a line: keep some. */
 static void put_when(FILE *out, uint64_t wall_us)
 {
+    enum { KEPT = 61 };
+    static struct {
+        time_t second;
+        char text[32];
+    } kept[KEPT];
     time_t t = (time_t)(wall_us / 1000000u);
+    size_t i = (size_t)(wall_us / 1000000u % KEPT);
     struct tm tm;
-    char text[32] = "?";
 
-    if (localtime_r(&t, &tm) != NULL)
-        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
-    fputs(text, out);
+    if (kept[i].text[0] == '\0' || kept[i].second != t) {
+        kept[i].second = t;
+        if (localtime_r(&t, &tm) == NULL ||
+            strftime(kept[i].text, sizeof kept[i].text, "%Y-%m-%d %H:%M:%S",
+                     &tm) == 0)
+            snprintf(kept[i].text, sizeof kept[i].text, "?");
+    }
+    fputs(kept[i].text, out);
 }
 
 static const char *tint(const struct queue_style *st, const char *code)
