@@ -99,6 +99,7 @@ struct delivery {
     struct send_session *session; /* NULL: local delivery */
     char host[DELIVERY_HOST_MAX]; /* of the peer */
     struct addr peer;             /* family 0: none was asked */
+    char address[ADDR_PORT_TEXT]; /* the same as text, "" for none */
     bool local;
     struct message *msg;
     struct spool_segment *pinned;

@@ -122,8 +122,10 @@ int lane_give(struct sched *s, struct lane *l, struct delivery *j,
         return -1;
     j->lane = l;
     j->local = l->local;
-    if (!l->local)
+    if (!l->local) {
         j->peer = l->peer;
+        addr_port_text(j->address, &l->peer);
+    }
     j->session = l->session;
     l->out++;
     l->out_rcpts += j->nrcpt;

@@ -59,20 +59,17 @@ static void say(const char *event, enum log_level level,
     const struct smtp_status end = delivery_status(jr);
     const char *host = delivery_host(j, jr);
     char id[MSG_ID_TEXT], status[SMTP_STATUS_TEXT], from[SMTP_PATH_MAX + 3];
-    char peer[ADDR_PORT_TEXT];
-    bool asked = j->peer.u.sa.sa_family != 0;
     uint64_t now = clock_wall_us();
 
     msg_id_text(id, j->id);
     snprintf(from, sizeof from, "<%s>", j->sender);
     smtp_status_text(status, &end);
-    if (asked)
-        addr_port_text(peer, &j->peer);
     LOG(level, event, LS("id", id), LS("sid", j->sid[0] ? j->sid : NULL),
         LS("from", from), LS("to", jr->address),
-        LS("mx", host[0] ? host : NULL), LS("address", asked ? peer : NULL),
-        LN("code", end.code), LS("status", status[0] ? status : NULL),
-        LS("reply", jr->answer.text), LN("attempts", jr->rcpt->tries),
+        LS("mx", host[0] ? host : NULL),
+        LS("address", j->address[0] ? j->address : NULL), LN("code", end.code),
+        LS("status", status[0] ? status : NULL), LS("reply", jr->answer.text),
+        LN("attempts", jr->rcpt->tries),
         LN("delay", now > j->arrival ? (now - j->arrival) / 1000000u : 0),
         LS(key, value));
 }
