@@ -51,4 +51,8 @@ int handdown_send(const struct handdown *set, int line, struct err *e);
 /* There: put what a message of the line brought into the set in use, which
  * then owns fd.  False: the message is of another kind. */
 bool handdown_accept(const char *message, int fd);
+
+/* Accept all files that wait on the line, and drop messages of another kind.
+ * *renewed: there was a file.  0; -1: the other end is closed. */
+int handdown_receive(int line, bool *renewed);
 #endif

@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* What tells one state of a file from another. */
+/* The identity of one state of a file. */
 struct stamp {
     dev_t dev;
     ino_t ino;
@@ -267,4 +267,19 @@ bool handdown_accept(const char *message, int fd)
     if (old >= 0)
         close(old);
     return true;
+}
+
+int handdown_receive(int line, bool *renewed)
+{
+    char message[LINE_MAX_TEXT];
+    int fd, rc;
+
+    *renewed = false;
+    while ((rc = line_receive(line, message, &fd)) > 0) {
+        bool is_file = handdown_accept(message, fd);
+        if (!is_file && fd >= 0)
+            close(fd);
+        *renewed |= is_file;
+    }
+    return rc;
 }

@@ -429,17 +429,10 @@ static void renew_tables(struct serve_worker *w)
 static void on_line(struct loop_io *io, unsigned ready)
 {
     struct serve_worker *w = LOOP_ENTRY(io, struct serve_worker, line_io);
-    char message[LINE_MAX_TEXT];
-    bool renew = false;
-    int fd, rc;
+    bool renew;
 
     (void)ready;
-    while ((rc = line_receive(io->fd, message, &fd)) > 0) {
-        bool is_file = handdown_accept(message, fd);
-        if (!is_file && fd >= 0)
-            close(fd);
-        renew |= is_file;
-    }
+    int rc = handdown_receive(io->fd, &renew);
     if (renew)
         renew_tables(w);
     if (rc < 0)
