@@ -1,0 +1,145 @@
+/* fault.c - the table "whose fault is it?". */
+#include "send/fault.h"
+
+#include <stddef.h>
+
+/* --- only if -------------------------------------------------------------- */
+
+static bool is(const struct smtp_status *s, unsigned class, unsigned subject,
+               unsigned detail)
+{
+    return s->class == class && s->subject == subject && s->detail == detail;
+}
+
+/* A login is missing or was refused (RFC 4954). */
+static bool asks_login(const struct fault *f)
+{
+    return f->configured && (f->status.code == 530 || f->status.code == 535);
+}
+
+/* The host wants less mail: X.7.28 (RFC 7372's registry), 421 4.7.0 and
+ * 4.7.500 to 4.7.699 of large receivers, "not accepting messages" (RFC 3463).
+ * 4.7.1 is not among them: greylisting says so of one recipient. */
+static bool is_rate(const struct fault *f)
+{
+    const struct smtp_status *s = &f->status;
+
+    return is(s, 4, 7, 28) || is(s, 4, 3, 2) ||
+           (is(s, 4, 7, 0) && s->code == 421) ||
+           (s->class == 4 && s->subject == 7 && s->detail >= 500 &&
+            s->detail < 700);
+}
+
+static bool has_delivered(const struct fault *f)
+{
+    return f->delivered;
+}
+
+/* A host that closes after so many messages, without a word. */
+static bool is_between(const struct fault *f)
+{
+    return f->delivered && f->unanswered;
+}
+
+/* RFC 5321 4.5.3.1.10: 452, and 552 means the same in this place. */
+static bool is_rcpt_limit(const struct fault *f)
+{
+    const struct smtp_status *s = &f->status;
+
+    return f->some_taken && (s->code == 452 || s->code == 552) &&
+           (s->class == 0 || (s->subject == 5 && s->detail == 3));
+}
+
+static bool is_soft(const struct fault *f)
+{
+    return f->status.code < 500 || f->status.code == 552;
+}
+
+/* BDAT is offered and does not work: no chunk was ever accepted there. */
+static bool knows_no_bdat(const struct fault *f)
+{
+    unsigned c = f->status.code;
+
+    return f->chunked && f->some_taken && !f->chunks_work &&
+           (c == 500 || (c >= 502 && c <= 504));
+}
+
+static bool dies_of_bdat(const struct fault *f)
+{
+    return f->chunked && f->some_taken && !f->chunks_work;
+}
+
+static bool is_configured(const struct fault *f)
+{
+    return f->configured;
+}
+
+/* --- the table: the first that fits --------------------------------------- */
+
+#define ALWAYS NULL
+#define ROW(when, what, only_if, whose, mail, lane)                            \
+    {                                                                          \
+        FAULT_##when, FAULT_##what, (only_if), WHOSE_##whose, MAIL_##mail,     \
+            LANE_##lane, #only_if                                              \
+    }
+
+/* clang-format off */
+static const struct fault_rule rules[] = {
+    /*  when       what        only if        whose      its mail   lane */
+    ROW(CONNECT,   LOST,       ALWAYS,        ADDRESS,   MOVES_ON,  SHUTS),
+    ROW(GREETING,  OWN_NAME,   ALWAYS,        US,        LOOPS,     LEAVES),
+    ROW(HELLO,     NO_TALK,    ALWAYS,        HOST,      MOVES_ON,  SHUTS),
+
+    ROW(ENVELOPE,  5XX,        asks_login,    SETTING,   WAITS,     GOES_ON),
+    ROW(MESSAGE,   REFUSED,    is_rate,       PACE,      ATTEMPT,   PAUSES),
+
+    ROW(MAIL,      SOFT,       has_delivered, LIMIT,     UNTOUCHED, LEAVES),
+    ROW(MAIL,      DROP,       is_between,    LIMIT,     UNTOUCHED, REOPENS),
+    ROW(MAIL,      421,        ALWAYS,        MESSAGE,   ATTEMPT,   REOPENS),
+    ROW(MAIL,      4XX,        ALWAYS,        MESSAGE,   ATTEMPT,   GOES_ON),
+    ROW(MAIL,      5XX,        ALWAYS,        MESSAGE,   BOUNCES,   GOES_ON),
+
+    ROW(RCPT,      REPLY,      is_rcpt_limit, LIMIT,     AGAIN,     LEARNS),
+    ROW(RCPT,      REPLY,      is_soft,       RECIPIENT, NEXT_MX,   GOES_ON),
+    ROW(RCPT,      5XX,        ALWAYS,        RECIPIENT, BOUNCES,   GOES_ON),
+
+    ROW(BODY,      5XX,        knows_no_bdat, CHUNKING,  AGAIN,     LEARNS),
+    ROW(BODY,      DROP,       dies_of_bdat,  CHUNKING,  AGAIN,     REOPENS),
+    ROW(CONTENT,   4XX,        ALWAYS,        MESSAGE,   ATTEMPT,   GOES_ON),
+    ROW(CONTENT,   5XX,        ALWAYS,        MESSAGE,   BOUNCES,   GOES_ON),
+
+    ROW(BEHIND_MAIL, 421,      ALWAYS,        MESSAGE,   ATTEMPT,   REOPENS),
+    ROW(END,       NO_REPLY,   ALWAYS,        MESSAGE,   ATTEMPT,   REOPENS),
+    ROW(MESSAGE,   LOST,       ALWAYS,        MESSAGE,   SUSPECT,   REOPENS),
+    ROW(RSET,      NO_TALK,    ALWAYS,        HOST,      UNTOUCHED, REOPENS),
+
+    ROW(SESSIONS,  IN_A_ROW,   ALWAYS,        HOST,      KEEPS,     SHUTS),
+
+    ROW(LOOK_UP,   NO_ANSWER,  ALWAYS,        RESOLVER,  ROUND,     GOES_ON),
+    ROW(LOOK_UP,   NO_HOST,    is_configured, SETTING,   WAITS,     GOES_ON),
+    ROW(LOOK_UP,   NO_HOST,    ALWAYS,        RECIPIENT, BOUNCES,   GOES_ON),
+
+    ROW(QUEUE,     UNREADABLE, ALWAYS,        US,        WAITS,     CUTS),
+
+    /* a hole in the above: it costs an attempt, and no mail */
+    ROW(ANYWHERE,  ANYTHING,   ALWAYS,        MESSAGE,   ATTEMPT,   REOPENS),
+};
+/* clang-format on */
+
+enum { NRULES = sizeof rules / sizeof rules[0] };
+
+const struct fault_rule *fault_judge(const struct fault *f)
+{
+    const struct fault_rule *r = rules;
+
+    while ((r->when & f->when) == 0 || (r->what & f->what) == 0 ||
+           (r->only_if != NULL && !r->only_if(f)))
+        r++;
+    return r;
+}
+
+const struct fault_rule *fault_rules(unsigned *n)
+{
+    *n = NRULES;
+    return rules;
+}
