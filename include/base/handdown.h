@@ -1,11 +1,11 @@
 /* base/handdown.h - files of settings, opened by the supervisor alone.
  *
- * The supervisor takes a copy of each file that settings name (aliases,
- * users, resolv.conf).  Processes that it forks inherit the set and read the
- * copies: all of them see the octets that were checked, a file may be one
- * that only root can read, and none of them opens a file by name.  A copy
- * never changes; a later one replaces it, and comes to a running process over
- * its line (base/line.h).
+ * The supervisor takes a copy of each file that settings need (aliases, users,
+ * resolv.conf, hosts).  Processes that it forks inherit the set and read the
+ * copies: all of them see the octets that were checked, a file may be one that
+ * only root can read, and none of them opens a file by name.  A copy never
+ * changes; a later one replaces it, and comes to a running process over its
+ * line (base/line.h).
  *
  * A command without a supervisor has no set: there handdown_read() opens the
  * file. */

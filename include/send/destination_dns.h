@@ -1,5 +1,5 @@
 /* send/destination_dns.h - find the hosts of a destination.  For
- * src/send/destination.c. */
+ * src/send/destination.c, assign.c and send.c. */
 #ifndef MTA_SEND_DESTINATION_DNS_H
 #define MTA_SEND_DESTINATION_DNS_H
 
@@ -10,4 +10,8 @@ void destination_look_up(struct sched *s, struct destination *d);
 
 /* Forget the hops and release their lanes. */
 void destination_drop_hops(struct sched *s, struct destination *d);
+
+/* The hosts file was read anew: look up the next hops of the settings again
+ * when mail is due. */
+void destination_forget_settings(struct sched *s);
 #endif

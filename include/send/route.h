@@ -33,4 +33,7 @@ struct route {
 /* is_local: what local_has_domain() says of it. */
 void route_find(struct route *r, const struct conf *c, struct span domain,
                 bool is_local);
+
+/* Does a setting name a next hop?  Only then the hosts file is needed. */
+bool route_has_settings(const struct conf *c);
 #endif

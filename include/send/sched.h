@@ -18,6 +18,7 @@
 #include "base/map.h"
 #include "base/pool.h"
 #include "config/conf.h"
+#include "dns/hosts.h"
 #include "net/loop.h"
 #include "queue/retry_queue.h"
 #include "queue/retry_rule.h"
@@ -57,6 +58,7 @@ struct sched {
     struct retry_rule rule;
     struct loop *loop;
     struct dns *dns;
+    struct dns_hosts hosts; /* for next hops that are settings */
     struct local *local;
     struct spool_queue *queue;
     struct spool_writer *writer;

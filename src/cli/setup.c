@@ -2,9 +2,11 @@
 
 #include "base/os.h"
 #include "cli/start_check.h"
+#include "dns/hosts.h"
 #include "dns/resolver.h"
 #include "log/logfile.h"
 #include "net/listen.h"
+#include "send/route.h"
 #include "spool/dirs.h"
 
 #include <errno.h>
@@ -33,7 +35,9 @@ static int take_files(struct handdown **set, const struct conf *c,
     if ((l->aliases[0] == '\0' || handdown_take(*set, l->aliases, e) == 0) &&
         (l->users.source != CONF_USERS_FILE ||
          handdown_take(*set, l->users.path, e) == 0) &&
-        (c->dns.servers.n > 0 || handdown_take(*set, DNS_RESOLV_CONF, e) == 0))
+        (c->dns.servers.n > 0 ||
+         handdown_take(*set, DNS_RESOLV_CONF, e) == 0) &&
+        (!route_has_settings(c) || handdown_take(*set, DNS_HOSTS_FILE, e) == 0))
         return 0;
     handdown_free(set);
     return -1;

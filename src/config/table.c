@@ -229,7 +229,8 @@ const struct conf_item conf_items[] = {
         "Port of the hosts that mail is delivered to."),
     ITEM("send.relay_host", CONF_HOP, send.relay_host, "", 0, 0, NULL,
         "Host, or host:port, that takes all remote mail; [host]: without a"
-        " look-up of its MX; empty: mail goes to the MX of each domain."),
+        " look-up of its MX; empty: mail goes to the MX of each domain."
+        "  A name in /etc/hosts has the addresses that stand there."),
     ENUM("send.tls", send.tls, "may", tls_words,
         "TLS to other hosts.  This version has none; both words mean that."),
     TIME("send.session_linger", send.session_linger, "5s", 0, 5 * MINUTE,

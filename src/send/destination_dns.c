@@ -188,10 +188,30 @@ static void on_mx(void *ctx, const struct mx_result *mx)
     resolve_more(d->sched);
 }
 
-static void use_address(struct destination *d)
+/* What is known without the DNS: an address, localhost, and for a next hop
+ * that is a setting the hosts file.  The number of addresses. */
+static size_t known_addresses(const struct destination *d,
+                              struct addr out[MX_ADDRS_MAX])
 {
-    static const char *const loopback[] = { "::1", "127.0.0.1" };
-    size_t n = d->kind == ROUTE_LOOPBACK ? 2 : 1;
+    switch ((enum route_kind)d->kind) {
+    case ROUTE_ADDRESS: return addr_parse_ip(out, span_of(d->host), 0);
+    case ROUTE_LOOPBACK:
+        addr_from_v6(&out[0], &in6addr_loopback, 0);
+        addr_from_v4(&out[1], (const unsigned char[]){ 127, 0, 0, 1 }, 0);
+        return 2;
+    case ROUTE_MX:
+    case ROUTE_HOST:
+        return d->configured ? dns_hosts_find(&d->sched->hosts, d->host, out,
+                                              MX_ADDRS_MAX)
+                             : 0;
+    case ROUTE_LOCAL:
+    case ROUTE_BAD: break;
+    }
+    return 0;
+}
+
+static void use_addresses(struct destination *d, const struct addr *a, size_t n)
+{
     struct mx_result *mx = calloc(1, sizeof *mx);
 
     if (mx == NULL) {
@@ -203,9 +223,8 @@ static void use_address(struct destination *d)
     mx->ttl = TTL_MAX;
     mx->nhost = 1;
     snprintf(h->name, sizeof h->name, "%s", d->host);
-    for (size_t i = 0; i < n; i++)
-        h->naddr += addr_parse_ip(&h->addr[h->naddr],
-                                  span_of(n > 1 ? loopback[i] : d->host), 0);
+    h->naddr = n;
+    memcpy(h->addr, a, n * sizeof *a);
     use_result(d, mx);
     free(mx);
 }
@@ -243,20 +262,33 @@ static void ask(struct sched *s, struct destination *d)
 
 void destination_look_up(struct sched *s, struct destination *d)
 {
+    struct addr known[MX_ADDRS_MAX];
+    size_t n = known_addresses(d, known);
     struct answer a;
 
-    switch ((enum route_kind)d->kind) {
-    case ROUTE_LOCAL: set_local_hop(s, d); break;
-    case ROUTE_LOOPBACK:
-    case ROUTE_ADDRESS: use_address(d); break;
-    case ROUTE_BAD:
+    if (n > 0) {
+        use_addresses(d, known, n);
+    } else if (d->kind == ROUTE_LOCAL) {
+        set_local_hop(s, d);
+    } else if (d->kind == ROUTE_BAD) {
         answer_set(&a, OUTCOME_FAILED, "5.1.2", "%s", d->why);
         set_outcome(d, &a);
-        break;
-    case ROUTE_MX:
-    case ROUTE_HOST: ask(s, d); return;
+    } else {
+        ask(s, d);
+        return;
     }
     if (d->hops == NULL && d->outcome == NULL)
         no_memory(d);
     ready_destination(d);
+}
+
+void destination_forget_settings(struct sched *s)
+{
+    for (size_t i = 0; i <= s->destination.all.mask; i++)
+        for (struct map_link *l = s->destination.all.bucket[i]; l != NULL;
+             l = l->next) {
+            struct destination *d = MAP_ENTRY(l, struct destination, link);
+            if (d->configured)
+                d->expires = 0;
+        }
 }

@@ -124,3 +124,8 @@ void route_find(struct route *r, const struct conf *c, struct span domain,
              !set_host(r, domain))
         bad(r, "not a domain name that DNS can hold");
 }
+
+bool route_has_settings(const struct conf *c)
+{
+    return c->send.routes.n > 0 || c->send.relay_host.host[0] != '\0';
+}

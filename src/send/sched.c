@@ -66,6 +66,8 @@ int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
     if (make_memory(s, e) != 0 || own_host_load(&s->self, c, e) != 0 ||
         local_open(&s->local, &s->conf->local, e) != 0 ||
         dns_open_conf(&s->dns, s->loop, s->conf, e) != 0 ||
+        (route_has_settings(c) &&
+         dns_hosts_load(&s->hosts, DNS_HOSTS_FILE, e) != 0) ||
         open_store(s, e) != 0)
         return -1;
     return spool_writer_open(&s->writer, c->queue_dir, SPOOL_REMOTE, e);
@@ -80,6 +82,7 @@ void sched_close(struct sched *s)
     map_done(&s->lane.all);
     if (s->dns != NULL)
         dns_close(&s->dns);
+    dns_hosts_free(&s->hosts);
     if (s->queue != NULL)
         spool_queue_close(&s->queue);
     spool_writer_close(&s->writer);

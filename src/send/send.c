@@ -10,6 +10,7 @@
 #include "recipient/resolve.h"
 #include "send/assign.h"
 #include "send/bounce.h"
+#include "send/destination_dns.h"
 #include "send/housekeeping.h"
 #include "send/ready.h"
 #include "send/session.h"
@@ -98,8 +99,18 @@ static void on_pause_over(struct loop_timer *t)
 
 /* --- files from the supervisor ------------------------------------------ --*/
 
-/* Other aliases, users or name servers.  The supervisor has checked them: a
- * failure is one of memory, and the tables that are there go on. */
+static int renew_hosts(struct sched *s, struct err *e)
+{
+    if (!route_has_settings(s->conf))
+        return 0;
+    if (dns_hosts_load(&s->hosts, DNS_HOSTS_FILE, e) != 0)
+        return -1;
+    destination_forget_settings(s);
+    return 0;
+}
+
+/* Other aliases, users, name servers or hosts.  The supervisor has checked
+ * them: a failure is one of memory, and the tables that are there go on. */
 static void renew_tables(struct sched *s)
 {
     struct local *own = NULL, *of_boxes = NULL;
@@ -107,7 +118,7 @@ static void renew_tables(struct sched *s)
 
     if (local_open(&own, &s->conf->local, &e) != 0 ||
         local_open(&of_boxes, &s->conf->local, &e) != 0 ||
-        dns_renew(s->dns, s->conf, &e) != 0) {
+        dns_renew(s->dns, s->conf, &e) != 0 || renew_hosts(s, &e) != 0) {
         log_err(LOG_ERROR, "send.tables", &e);
         local_close(&own);
         local_close(&of_boxes);
