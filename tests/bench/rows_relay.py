@@ -1,11 +1,13 @@
 """Rows: mail that leaves again, to sinks of ours."""
 
 import contextlib
+import itertools
 import time
 
 import compare
 import dnsserver
 import tools
+from peer import Peer
 from peers import NEXT_HOP
 from place import DNS
 from row import Goal, Row, quiet
@@ -14,16 +16,20 @@ from rows_accept import cpu
 HOSTS = "127.1.0.1-127.1.0.100"  # the hundred MX hosts
 SLOW = "127.2.0.1-127.2.0.9"     # hosts that think before they answer
 NEAR = "127.0.0.3"               # the near end of a long line to NEXT_HOP
+BAD = ["127.3.0.%d" % (i + 1) for i in range(40)]
 
 
 @contextlib.contextmanager
 def names():
     """A name server with d0 to d99.mx.test, an MX host each, and domains of
-    slow hosts: one host; four of equal preference; one of four addresses."""
+    slow hosts: one host; four of equal preference; one of four addresses;
+    bad0 to bad39.mx.test, the bad hosts."""
     text = ""
     for i in range(100):
         text += "d%d MX 10 h%d\nh%d A 127.1.0.%d\n" % (i, i, i, i + 1)
     text += "slow MX 10 s1\ns1 A 127.2.0.1\n"
+    for i, host in enumerate(BAD):
+        text += "bad%d MX 10 b%d\nb%d A %s\n" % (i, i, i, host)
     for i in range(2, 6):
         text += "many MX 10 s%d\ns%d A 127.2.0.%d\n" % (i, i, i)
     text += "wide MX 10 sw\n" + "".join("sw A 127.2.0.%d\n" % i
@@ -32,6 +38,25 @@ def names():
              "127.in-addr.arpa": "1.0.0 PTR localhost."}
     with dnsserver.DnsServer(zones, host=DNS, port=53) as dns:
         yield dns
+
+
+def silent(session, _line):
+    """Reads and never replies."""
+    while session.sock.recv(65536):
+        pass
+
+
+@contextlib.contextmanager
+def bad_hosts():
+    """Each does one wrong thing at one step, to each message; the hosts that
+    are left over refuse the connection."""
+    steps = ("GREETING", "EHLO", "MAIL", "RCPT", "DATA", "DOT")
+    wrong = ("450 4.2.0 not now", "421 4.3.0 not now", None, "nonsense",
+             silent)
+    with contextlib.ExitStack() as stack:
+        for host, (step, reply) in zip(BAD, itertools.product(steps, wrong)):
+            stack.enter_context(Peer(host, 25, {step: reply}))
+        yield
 
 
 def wait_idle(sink):
@@ -136,7 +161,8 @@ class LongLine(Row):
 
 
 class SlowHop(Row):
-    """A host that takes 100 ms over each answer, alone and beside others."""
+    """A host that takes 100 ms over each answer, alone and beside others, and
+    these others beside bad ones."""
     name, section, mode = "slow", "Sending, special cases", "mx"
     slow = True
     title = "next hops that take 100 ms over each final answer"
@@ -150,8 +176,8 @@ class SlowHop(Row):
         ("wide_sockets", "the same, sockets in all", "", 0),
         ("alone", "100 other hosts while nothing is slow",
          "messages a second", 0),
-        ("beside", "100 other hosts while 400 messages wait for the slow",
-         "messages a second", 0),
+        ("beside", "100 other hosts while 400 messages wait for the slow one "
+         "and as many for 40 bad ones", "messages a second", 0),
         ("beside_share", "the second of these over the first", "", 2),
     ]
     goals = [Goal("slow", ">=", 9.5, "a second"),
@@ -164,7 +190,7 @@ class SlowHop(Row):
 
     @contextlib.contextmanager
     def surroundings(self):
-        with names(), tools.Sink(SLOW, "-d", "100") as slow, \
+        with names(), bad_hosts(), tools.Sink(SLOW, "-d", "100") as slow, \
                 tools.Sink(HOSTS) as fast:
             yield slow, fast
 
@@ -194,6 +220,8 @@ class SlowHop(Row):
         got["alone"] = self.fast(peer, fast)
         slow.reset()
         tools.load(peer.port, 20, 400, to="user%d@slow.mx.test")
+        tools.load(peer.port, 20, 400, to="user@bad%d.mx.test",
+                   users=len(BAD))
         got["beside"] = self.fast(peer, fast)
         got["beside_share"] = got["beside"] / got["alone"]
         assert slow.ask()["messages"] < 400, "the slow host was not slow"
