@@ -162,7 +162,7 @@ test_threads:
 test_style: $(PROGRAM)
 	tests/tools/style.py
 	tests/tools/style_selftest.sh
-	tests/tools/exports.py $(BUILD)/mta.o $(LIB)
+	tests/tools/exports.py $(BUILD)/mta.o $(OBJS)
 	clang-format --dry-run -Werror mta.c $(SRCS) \
 	    $(shell find include -name '*.h') $(UNIT)
 	tests/tools/check_generated.sh ./$(PROGRAM)

@@ -1,6 +1,6 @@
 /* queue/message.h - a queued message and its recipients, as small as it can
- * be: there may be a million.  Times are seconds of the sender's own clock
- * (sched_seconds()), which no jump of the wall clock moves. */
+ * be: there may be a million.  Times are seconds of the process's own clock
+ * (queue_seconds()), which no jump of the wall clock moves. */
 #ifndef MTA_QUEUE_MESSAGE_H
 #define MTA_QUEUE_MESSAGE_H
 
@@ -9,11 +9,9 @@
 
 #include <stdint.h>
 
-struct destination;
-
 enum rcpt_state {
     RCPT_WAITS,   /* in the retry queue */
-    RCPT_DUE,     /* in the list of its destination */
+    RCPT_DUE,     /* in a list of its place */
     RCPT_OUT,     /* in a delivery */
     RCPT_SETTLES, /* its notice or copy is not yet durable */
     RCPT_HELD,    /* by the operator */
@@ -21,10 +19,10 @@ enum rcpt_state {
 };
 
 struct rcpt {
-    struct list link;  /* retry queue or destination */
+    struct list link;  /* retry queue or place */
     struct rcpt *next; /* of the message, by slot */
     struct message *msg;
-    struct destination *destination;
+    void *place;   /* the owner's: where its mail goes */
     uint32_t when; /* of the next attempt; before it is placed: seconds left */
     unsigned slot : 16, tries : 12, state : 4; /* tries: attempts
                                               and rounds */

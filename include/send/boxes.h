@@ -4,7 +4,7 @@
 #define MTA_SEND_BOXES_H
 
 #include "config/conf.h"
-#include "send/delivery.h"
+#include "send/work_item.h"
 
 struct boxes;
 struct local;

@@ -7,7 +7,7 @@
 #include "base/addr.h"
 #include "base/list.h"
 #include "base/map.h"
-#include "send/delivery.h"
+#include "queue/delivery.h"
 #include "send/worker.h"
 
 enum {

@@ -9,7 +9,7 @@
 #define MTA_SEND_MX_RANKS_H
 
 #include "dns/mx.h"
-#include "send/delivery.h"
+#include "queue/delivery.h"
 #include "send/own_host.h"
 
 #include <stdbool.h>

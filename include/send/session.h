@@ -10,7 +10,7 @@
 #include "base/addr.h"
 #include "fsm/fsm.h"
 #include "net/conn.h"
-#include "send/delivery.h"
+#include "send/work_item.h"
 
 extern const struct fsm send_session_fsm;
 

@@ -10,7 +10,7 @@
 
 #include "base/err.h"
 #include "send/boxes.h"
-#include "send/delivery.h"
+#include "send/work_item.h"
 
 #include <stdbool.h>
 

@@ -1,10 +1,10 @@
 /* assign.c - which due mail goes to which lane in this turn. */
 #include "send/assign.h"
 
+#include "queue/result.h"
 #include "send/destination_dns.h"
 #include "send/dispatch.h"
 #include "send/ready.h"
-#include "send/result.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +24,7 @@ static void set_hosts(struct delivery *j, const struct destination *d,
 {
     set_host(j, destination_host(d, l));
     for (size_t i = 0; i < j->nrcpt; i++) {
-        const struct destination *own = j->rcpt[i].rcpt->destination;
+        const struct destination *own = j->rcpt[i].rcpt->place;
         const char *name = own != d ? destination_host(own, l) : NULL;
         if (name != NULL && strcmp(name, j->host) != 0)
             j->rcpt[i].host = strdup(name);
@@ -46,7 +46,7 @@ static bool give_one(struct sched *s, struct destination *d, struct lane *l)
         return true;
     answer_set(&a, OUTCOME_NONE, "4.3.0", "%.200s", e.text);
     delivery_answer_all(j, &a);
-    result_apply(s, j);
+    result_apply(&s->queue, j);
     return false;
 }
 
@@ -62,7 +62,7 @@ static void answer_some(struct sched *s, struct destination *d,
             continue;
         set_host(j, host);
         delivery_answer_all(j, a);
-        result_apply(s, j);
+        result_apply(&s->queue, j);
     }
     if (!list_empty(&d->due))
         ready_destination(d);
@@ -155,9 +155,9 @@ void assign_work(struct sched *s)
 
 void assign_take_back(struct sched *s, struct delivery *j)
 {
-    struct lane *l = j->lane;
+    struct lane *l = send_delivery_of(j)->lane;
     size_t nrcpt = j->nrcpt;
 
-    result_apply(s, j);
+    result_apply(&s->queue, j);
     lane_delivery_back(s, l, nrcpt);
 }

@@ -189,8 +189,8 @@ static void settle(struct delivery *j)
 void boxes_deliver(struct boxes *b, struct list *deliveries)
 {
     for (struct list *l = deliveries->next; l != deliveries; l = l->next) {
-        struct delivery *j = LIST_ENTRY(LIST_ENTRY(l, struct work_item, link),
-                                        struct delivery, note);
+        struct delivery *j =
+            delivery_of_note(LIST_ENTRY(l, struct work_item, link));
         for (size_t i = 0; i < j->nrcpt; i++) {
             if (b->n + TARGETS_MAX > COPIES_MAX)
                 flush(b);
@@ -199,6 +199,5 @@ void boxes_deliver(struct boxes *b, struct list *deliveries)
     }
     flush(b);
     for (struct list *l = deliveries->next; l != deliveries; l = l->next)
-        settle(LIST_ENTRY(LIST_ENTRY(l, struct work_item, link),
-                          struct delivery, note));
+        settle(delivery_of_note(LIST_ENTRY(l, struct work_item, link)));
 }

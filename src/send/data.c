@@ -95,7 +95,7 @@ static bool begin_chunk(struct send_session *s)
     if (s->cur == NULL)
         send_transaction_await(s, j);
     else
-        list_push(&s->ahead, &j->note.link);
+        list_push(&s->ahead, &j->link);
     return true;
 }
 

@@ -202,9 +202,11 @@ const char *destination_host(const struct destination *d, const struct lane *l)
 
 void destination_add(struct rcpt *r)
 {
+    struct destination *d = r->place;
+
     r->state = RCPT_DUE;
-    list_push(&r->destination->due, &r->link);
-    ready_destination(r->destination);
+    list_push(&d->due, &r->link);
+    ready_destination(d);
 }
 
 void destination_release(struct destination *d)

@@ -4,9 +4,9 @@
 
 #include "base/clock.h"
 #include "log/log.h"
-#include "send/recipients.h"
+#include "queue/recipients.h"
+#include "queue/slots.h"
 #include "send/sched.h"
-#include "send/slots.h"
 #include "smtp/address.h"
 
 #include <errno.h>
@@ -37,7 +37,7 @@ static void pick(struct picked *p, struct rcpt *r)
 static void pick_due(struct picked *p, struct message *m, struct destination *d,
                      const struct lane *l, struct rcpt *sure)
 {
-    struct destination *last = NULL;
+    const struct destination *last = NULL;
     bool fits = false;
     int looked = 0;
 
@@ -45,10 +45,10 @@ static void pick_due(struct picked *p, struct message *m, struct destination *d,
     for (struct rcpt *r = m->rcpts; r != NULL; r = r->next) {
         if (r->state != RCPT_DUE || (r != sure && ++looked > LOOK_AT_MAX))
             continue;
-        if (r->destination != last)
-            fits = r->destination == d ||
-                   (l != NULL && destination_uses(r->destination, l));
-        last = r->destination;
+        if (r->place != last)
+            fits =
+                r->place == d || (l != NULL && destination_uses(r->place, l));
+        last = r->place;
         if (fits && p->n < DELIVERY_RCPT_MAX)
             pick(p, r);
     }
@@ -131,17 +131,21 @@ static struct delivery *new_delivery(const struct message *msg,
 {
     size_t text = msg->stored.rec.envelope_size;
     size_t most = MESSAGE_TEXT + p->n * ADDRESS_TEXT;
-    size_t fixed = sizeof *m->delivery + p->n * sizeof m->delivery->rcpt[0];
+    size_t fixed =
+        sizeof(struct send_delivery) + p->n * sizeof(struct delivery_rcpt);
 
     /* three octets of head in the envelope become one NUL here */
     text = text < most ? text : most;
-    struct delivery *j = calloc(1, fixed + text);
-    if (j == NULL)
+    struct send_delivery *d = calloc(1, fixed + text);
+    if (d == NULL)
         return NULL;
+    d->note.kind = WORK_DELIVERY;
+    struct delivery *j = &d->delivery;
+    j->rcpt = (struct delivery_rcpt *)(void *)(d + 1);
     j->nrcpt = p->n;
     for (size_t i = 0; i < p->n; i++)
         j->rcpt[i].rcpt = p->rcpt[i];
-    *m = (struct making){ .delivery = j, .at = (char *)j + fixed };
+    *m = (struct making){ .delivery = j, .at = (char *)d + fixed };
     m->end = m->at + text;
     return j;
 }
@@ -151,18 +155,18 @@ static int fill_delivery(struct sched *s, struct message *msg, struct making *m,
 {
     struct delivery *j = m->delivery;
 
-    j->note.kind = WORK_DELIVERY;
     j->msg = msg;
     j->id = msg->stored.rec.id;
     j->arrival = msg->stored.rec.arrival;
     j->flags = msg->stored.rec.flags;
-    int rc = spool_message_envelope(s->queue, &msg->stored, on_field, m, e);
+    int rc =
+        spool_message_envelope(s->queue.spool, &msg->stored, on_field, m, e);
     if (rc < 0)
         return -1;
     if (rc > 1 || m->next != j->nrcpt || j->sender == NULL)
         return err_set(e, ERR_PERM, 0, "malformed envelope");
     j->sender_utf8 = is_utf8(j->sender);
-    if (spool_message_pin(s->queue, &msg->stored, &j->body, e) != 0)
+    if (spool_message_pin(s->queue.spool, &msg->stored, &j->body, e) != 0)
         return -1;
     j->pinned = msg->stored.segment;
     return 0;
@@ -175,13 +179,13 @@ static void put_fault(struct sched *s, struct message *msg,
     struct spool_slot slot;
     struct err why;
 
-    if (spool_slot_get(s->queue, &msg->stored, r->slot, &slot, &why) != 0)
+    if (spool_slot_get(s->queue.spool, &msg->stored, r->slot, &slot, &why) != 0)
         return;
     slot.status = (struct smtp_status){ 0, 4, 3, 5 };
     slot.next_attempt = clock_wall_us() + BROKEN_SECONDS * 1000000ull;
     snprintf(slot.reply, sizeof slot.reply, "%.*s", (int)sizeof slot.reply - 1,
              e->text);
-    slots_put(s, msg, r->slot, &slot);
+    slots_put(&s->queue, msg, r->slot, &slot);
 }
 
 static void fail(struct sched *s, struct message *msg, const struct picked *p,
@@ -194,7 +198,7 @@ static void fail(struct sched *s, struct message *msg, const struct picked *p,
     for (size_t i = 0; i < p->n; i++) {
         if (e->kind == ERR_PERM)
             put_fault(s, msg, p->rcpt[i], e);
-        rcpt_later(s, p->rcpt[i], BROKEN_SECONDS);
+        rcpt_later(&s->queue, p->rcpt[i], BROKEN_SECONDS);
     }
 }
 

@@ -120,17 +120,20 @@ int lane_give(struct sched *s, struct lane *l, struct delivery *j,
 {
     if (!lane_is_open(l) && open_session(s, l, j->host, e) != 0)
         return -1;
-    j->lane = l;
+    struct send_delivery *d = send_delivery_of(j);
+
+    d->lane = l;
+    d->session = l->session;
+    j->offered = true;
     j->local = l->local;
     if (!l->local) {
         j->peer = l->peer;
         addr_port_text(j->address, &l->peer);
     }
-    j->session = l->session;
     l->out++;
     l->out_rcpts += j->nrcpt;
     s->lane.deliveries++;
-    s->calls->give(l->worker, &j->note);
+    s->calls->give(l->worker, &d->note);
     return 0;
 }
 
@@ -209,7 +212,7 @@ static void go_down(struct sched *s, struct lane *l,
     l->why = end->why;
     l->down_local = end->local;
     l->failures += l->failures < 32;
-    uint64_t ms = retry_backoff(&s->rule, l->failures) * (uint64_t)1000;
+    uint64_t ms = retry_backoff(&s->queue.rule, l->failures) * (uint64_t)1000;
     if (end->local)
         ms = LOCAL_FAULT_MS;
     l->down_until = loop_now(s->loop) + ms;

@@ -7,14 +7,14 @@
 #include "base/signals.h"
 #include "base/stop.h"
 #include "log/log.h"
+#include "queue/bounce.h"
+#include "queue/housekeeping.h"
+#include "queue/slots.h"
 #include "recipient/resolve.h"
 #include "send/assign.h"
-#include "send/bounce.h"
 #include "send/destination_dns.h"
-#include "send/housekeeping.h"
 #include "send/ready.h"
 #include "send/session.h"
-#include "send/slots.h"
 #include "spool/space.h"
 
 #include <errno.h>
@@ -56,7 +56,7 @@ static bool must_stop(void)
 static void take_note(struct sched *s, struct work_item *n)
 {
     if (n->kind == WORK_DELIVERY)
-        assign_take_back(s, LIST_ENTRY(n, struct delivery, note));
+        assign_take_back(s, delivery_of_note(n));
     else
         lane_ended(s, send_session_lane(send_session_of_note(n)));
 }
@@ -79,11 +79,11 @@ static void on_wake(struct loop_io *io, unsigned ready)
 {
     struct sender *x = LOOP_ENTRY(io, struct sender, wake);
 
-    uint64_t pause = housekeeping_scan_pause(&x->housekeeping, &x->s);
+    uint64_t pause = housekeeping_scan_pause(&x->housekeeping, &x->s.queue);
 
     (void)ready;
-    x->s.scan.wanted = pause == 0;
-    if (x->s.scan.wanted)
+    x->s.queue.scan.wanted = pause == 0;
+    if (x->s.queue.scan.wanted)
         return;
     (void)loop_watch(x->s.loop, io, 0, NULL);
     loop_timer_set(x->s.loop, &x->pause, pause);
@@ -93,7 +93,7 @@ static void on_pause_over(struct loop_timer *t)
 {
     struct sender *x = LOOP_ENTRY(t, struct sender, pause);
 
-    x->s.scan.wanted = true;
+    x->s.queue.scan.wanted = true;
     (void)loop_watch(x->s.loop, &x->wake, LOOP_READ, NULL); /* fd fits */
 }
 
@@ -244,7 +244,7 @@ static void take_due(struct sched *s)
     struct list due;
 
     list_init(&due);
-    retry_queue_due(&s->memory.retry, sched_seconds(s), &due);
+    retry_queue_due(&s->queue.memory.retry, sched_seconds(s), &due);
     make_due(&due);
 }
 
@@ -257,7 +257,7 @@ static void flush_queue(struct sched *s)
     list_init(&due);
     lane_flush(s);
     destination_flush(s);
-    retry_queue_flush(&s->memory.retry, &due);
+    retry_queue_flush(&s->queue.memory.retry, &due);
     make_due(&due);
 }
 
@@ -265,16 +265,16 @@ static bool is_busy(const struct sched *s)
 {
     return ready_any(s) || !list_empty(&s->destination.lookups.line) ||
            !list_empty(&s->lane.opening) ||
-           !list_empty(&s->notice.deliveries) ||
+           !list_empty(&s->queue.notice.deliveries) ||
            s->destination.lookups.running > 0 || s->lane.deliveries > 0 ||
-           s->scan.wanted;
+           s->queue.scan.wanted;
 }
 
 static int wait_ms(struct sender *x)
 {
     struct sched *s = &x->s;
-    uint64_t ms = housekeeping_wait(&x->housekeeping, s);
-    uint64_t next = retry_queue_next(&s->memory.retry) * (uint64_t)1000;
+    uint64_t ms = housekeeping_wait(&x->housekeeping, &s->queue);
+    uint64_t next = retry_queue_next(&s->queue.memory.retry) * (uint64_t)1000;
 
     if (ready_any(s))
         return 0;
@@ -293,14 +293,15 @@ static int turn(struct sender *x, struct err *e)
         return -1;
     bool flush = signals_take(SIGUSR1) > 0;
     if (flush)
-        s->scan.wanted = true; /* mail not scanned yet is due as well */
-    housekeeping_run(&x->housekeeping, s);
+        s->queue.scan.wanted = true; /* mail not scanned yet is due as well */
+    housekeeping_run(&x->housekeeping, &s->queue);
+    destination_sweep(s);
     if (flush)
         flush_queue(s);
     if (!x->o->once)
         take_due(s);
     assign_work(s);
-    bounce_flush(s);
+    bounce_flush(&s->queue);
     for (unsigned i = 0; i <= s->nworkers; i++)
         send_worker_hand_over(s->worker[i]);
     log_flush();
@@ -311,8 +312,9 @@ static int turn(struct sender *x, struct err *e)
 
 static bool mail_remains(const struct sched *s)
 {
-    return s->memory.pending > 0 || s->scan.incomplete ||
-           s->scan.unread != NULL || !list_empty(&s->slot.unwritten);
+    return s->queue.memory.pending > 0 || s->queue.scan.incomplete ||
+           s->queue.scan.unread != NULL ||
+           !list_empty(&s->queue.slot.unwritten);
 }
 
 static bool is_over(struct sender *x)
@@ -351,13 +353,13 @@ static int work_until_over(struct sender *x, struct err *e)
     struct err why;
 
     x->started = loop_now(x->s.loop);
-    x->s.scan.wanted = true;
+    x->s.queue.scan.wanted = true;
     LOG(LOG_INFO, "send.start", LN("workers", x->s.nworkers));
     if (spool_space_warn(x->s.conf->queue_dir, &why) != 0)
         log_err(LOG_WARN, "queue.disk", &why);
     if (turn(x, e) != 0)
         return -1;
-    x->s.scan.closed = x->o->once;
+    x->s.queue.scan.closed = x->o->once;
     if (x->o->drain)
         flush_queue(&x->s);
     while (!is_over(x))
@@ -368,7 +370,7 @@ static int work_until_over(struct sender *x, struct err *e)
 
 static int watch_queue(struct sender *x, struct err *e)
 {
-    int fd = spool_queue_wake_fd(x->s.queue);
+    int fd = spool_queue_wake_fd(x->s.queue.spool);
 
     if (fd < 0)
         return 0; /* the periodic scan replaces it */
@@ -389,15 +391,15 @@ static int run(struct sender *x, const struct conf *c,
         watch_line(x, e) != 0)
         goto out;
     rc = work_until_over(x, e);
-    LOG(LOG_INFO, "send.stop", LN("pending", x->s.memory.pending));
+    LOG(LOG_INFO, "send.stop", LN("pending", x->s.queue.memory.pending));
 out:
     x->s.stopping = true;
     end_workers(x);
-    if (x->s.writer != NULL)
-        bounce_flush(&x->s);
-    if (x->s.queue != NULL) {
-        slots_retry(&x->s);
-        if (spool_queue_sync(x->s.queue, &late) != 0)
+    if (x->s.queue.writer != NULL)
+        bounce_flush(&x->s.queue);
+    if (x->s.queue.spool != NULL) {
+        slots_retry(&x->s.queue);
+        if (spool_queue_sync(x->s.queue.spool, &late) != 0)
             log_err(LOG_ERROR, "send.sync", &late);
     }
     if (rc == 0 && mail_remains(&x->s))

@@ -290,7 +290,7 @@ void send_session_give(struct send_session *s, struct delivery *j)
         s->env->done(s->env->ctx, j);
         return;
     }
-    list_push(&s->deliveries, &j->note.link);
+    list_push(&s->deliveries, &j->link);
     feed(s, E_DELIVERY);
 }
 

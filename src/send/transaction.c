@@ -46,9 +46,7 @@ struct delivery *send_transaction_next(const struct send_session *s)
     if (s->stopping || list_empty(&s->deliveries) ||
         (limit > 0 && s->messages >= limit))
         return NULL;
-    struct work_item *n =
-        LIST_ENTRY(s->deliveries.next, struct work_item, link);
-    return LIST_ENTRY(n, struct delivery, note);
+    return LIST_ENTRY(s->deliveries.next, struct delivery, link);
 }
 
 static bool is_open(const struct delivery_rcpt *r)
@@ -202,10 +200,7 @@ void send_transaction_await(struct send_session *s, struct delivery *j)
 
 struct delivery *send_transaction_pop(struct list *deliveries)
 {
-    struct work_item *n =
-        LIST_ENTRY(list_pop(deliveries), struct work_item, link);
-
-    return LIST_ENTRY(n, struct delivery, note);
+    return LIST_ENTRY(list_pop(deliveries), struct delivery, link);
 }
 
 void send_transaction_begin(struct send_session *s)
@@ -228,7 +223,7 @@ void send_transaction_begin_ahead(struct send_session *s)
     struct delivery *j = send_transaction_pop(&s->deliveries);
 
     write_group(s, j);
-    list_push(&s->ahead, &j->note.link);
+    list_push(&s->ahead, &j->link);
 }
 
 void send_transaction_take_ahead(struct send_session *s)
@@ -347,7 +342,7 @@ static void settle(struct send_session *s, struct delivery *j)
 {
     if (next_open(j) != NULL)
         return;
-    list_remove(&j->note.link);
+    list_remove(&j->link);
     give_back(s, j);
 }
 
@@ -357,7 +352,7 @@ void send_transaction_finish(struct send_session *s)
 
     s->cur = NULL;
     if (next_open(j) != NULL)
-        list_push_front(&s->deliveries, &j->note.link);
+        list_push_front(&s->deliveries, &j->link);
     else
         give_back(s, j);
 }

@@ -69,11 +69,12 @@ static void on_late(struct loop_timer *t)
 static void on_done(void *ctx, struct delivery *j)
 {
     struct send_worker *w = ctx;
+    struct send_delivery *d = send_delivery_of(j);
 
-    list_push(&w->results, &j->note.link);
+    list_push(&w->results, &d->note.link);
     w->nresults++;
     w->wanted |=
-        w->nresults >= RESULTS_MAX || !send_session_has_more(j->session);
+        w->nresults >= RESULTS_MAX || !send_session_has_more(d->session);
     if (w->nresults == 1)
         loop_timer_set(w->loop, &w->late, RESULTS_MS);
 }
@@ -90,10 +91,9 @@ static void on_ended(void *ctx, struct send_session *s)
 
 static void take_note(struct send_worker *w, struct work_item *n)
 {
-    struct delivery *j = LIST_ENTRY(n, struct delivery, note);
-
     if (n->kind == WORK_DELIVERY) {
-        send_session_give(j->session, j);
+        struct delivery *j = delivery_of_note(n);
+        send_session_give(send_delivery_of(j)->session, j);
         return;
     }
     list_push(&w->sessions, &n->link);

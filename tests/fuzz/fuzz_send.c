@@ -74,7 +74,7 @@ static struct delivery *make_delivery(unsigned number)
         calloc(1, sizeof *j + RCPTS * sizeof(struct delivery_rcpt));
 
     MUST(j != NULL);
-    j->note.kind = WORK_DELIVERY;
+    j->rcpt = (struct delivery_rcpt *)(void *)(j + 1);
     j->id.n = number;
     j->sender = number == 2 ? "" : "a@b.test";
     j->body = body_of_chain(&all.body, 0);

@@ -3,12 +3,12 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "log/log.h"
+#include "queue/bounce.h"
+#include "queue/scan.h"
+#include "queue/slots.h"
 #include "send/assign.h"
-#include "send/bounce.h"
-#include "send/queue_scan.h"
 #include "send/ready.h"
 #include "send/session_private.h"
-#include "send/slots.h"
 #include "spool/dirs.h"
 #include "spool/envelope.h"
 #include "spool/submit.h"
@@ -175,8 +175,7 @@ static void answer_rest(struct sched_rig *r)
     while (!list_empty(&r->taken))
         sched_rig_back(
             r,
-            LIST_ENTRY(LIST_ENTRY(r->taken.next, struct work_item, link),
-                       struct delivery, note),
+            delivery_of_note(LIST_ENTRY(r->taken.next, struct work_item, link)),
             OUTCOME_NONE, "4.3.0", "the test is over");
 }
 
@@ -202,7 +201,7 @@ void sched_rig_add(struct sched_rig *r, const char *sender, const char *rcpts)
 {
     static const char text[] = "Subject: x\r\n\r\nx\r\n";
     struct chain env = CHAIN_INIT, body = CHAIN_INIT;
-    struct pool *blocks = r->s.notice.blocks;
+    struct pool *blocks = r->s.queue.notice.blocks;
     struct spool_submission m = { .arrival = clock_wall_us(),
                                   .envelope = &env };
     struct err e;
@@ -219,9 +218,9 @@ void sched_rig_add(struct sched_rig *r, const char *sender, const char *rcpts)
     }
     ck_assert(chain_add(&body, blocks, text, sizeof text - 1));
     struct body b = body_of_chain(&body, crc32c(0, text, sizeof text - 1));
-    ck_assert_msg(spool_writer_new_id(r->s.writer, &m.id, &e) == 0 &&
-                      spool_submit(r->s.writer, &m, &b, &e) == 0 &&
-                      spool_writer_commit(r->s.writer, &e) == 0,
+    ck_assert_msg(spool_writer_new_id(r->s.queue.writer, &m.id, &e) == 0 &&
+                      spool_submit(r->s.queue.writer, &m, &b, &e) == 0 &&
+                      spool_writer_commit(r->s.queue.writer, &e) == 0,
                   "%s", e.text);
     chain_clear(&env, blocks);
     chain_clear(&body, blocks);
@@ -232,7 +231,7 @@ static void take_due(struct sched *s)
     struct list due, *l;
 
     list_init(&due);
-    retry_queue_due(&s->memory.retry, sched_seconds(s), &due);
+    retry_queue_due(&s->queue.memory.retry, sched_seconds(s), &due);
     while ((l = list_pop(&due)) != NULL)
         destination_add(LIST_ENTRY(l, struct rcpt, link));
 }
@@ -242,14 +241,14 @@ void sched_rig_turn(struct sched_rig *r)
     struct list *l;
     struct err e;
 
-    ck_assert_msg(queue_scan(&r->s, &e) == 0, "%s", e.text);
+    ck_assert_msg(queue_scan(&r->s.queue, &e) == 0, "%s", e.text);
     take_due(&r->s);
     do {
         assign_work(&r->s);
         while ((l = list_pop(&queries)) != NULL)
             answer_query(LIST_ENTRY(l, struct mx_query, link));
     } while (ready_any(&r->s));
-    bounce_flush(&r->s);
+    bounce_flush(&r->s.queue);
 }
 
 void sched_rig_time_out(struct sched_rig *r)
@@ -271,7 +270,7 @@ void sched_rig_wait(struct sched_rig *r, unsigned seconds)
 {
     uint64_t ms = (uint64_t)seconds * 1000;
 
-    r->s.start_ms -= ms;
+    r->s.queue.start_ms -= ms;
     for (size_t i = 0; i <= r->s.lane.all.mask; i++)
         for (struct map_link *m = r->s.lane.all.bucket[i]; m != NULL;
              m = m->next) {
@@ -290,8 +289,7 @@ struct delivery *sched_rig_next(struct sched_rig *r)
     if (l == NULL)
         return NULL;
     list_push(&r->taken, l);
-    return LIST_ENTRY(LIST_ENTRY(l, struct work_item, link), struct delivery,
-                      note);
+    return delivery_of_note(LIST_ENTRY(l, struct work_item, link));
 }
 
 void sched_rig_back(struct sched_rig *r, struct delivery *j, enum outcome o,
@@ -299,7 +297,7 @@ void sched_rig_back(struct sched_rig *r, struct delivery *j, enum outcome o,
 {
     struct answer a;
 
-    list_remove(&j->note.link);
+    list_remove(&send_delivery_of(j)->note.link);
     answer_set(&a, o, status, "%s", text);
     delivery_answer_all(j, &a);
     assign_take_back(&r->s, j);
@@ -319,5 +317,5 @@ void sched_rig_end(struct sched_rig *r, struct send_session *session,
 
 uint64_t sched_rig_pending(const struct sched_rig *r)
 {
-    return r->s.memory.pending;
+    return r->s.queue.memory.pending;
 }

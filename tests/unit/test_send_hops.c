@@ -35,7 +35,7 @@ static void be_next(const char *host, const char *ip)
 
     ck_assert_ptr_nonnull(j);
     ck_assert_str_eq(j->host, host);
-    addr_text(text, &j->lane->peer);
+    addr_text(text, &j->peer);
     ck_assert_str_eq(text, ip);
     sched_rig_back(r, j, OUTCOME_DELIVERED, "2.0.0", "ok");
 }

@@ -390,7 +390,7 @@ static struct delivery *make_delivery(const struct body *body, int n,
         calloc(1, sizeof *j + (size_t)n * sizeof(struct delivery_rcpt));
 
     ck_assert_ptr_nonnull(j);
-    j->note.kind = WORK_DELIVERY;
+    j->rcpt = (struct delivery_rcpt *)(void *)(j + 1);
     j->id.n = number;
     j->sender = "a@b.test";
     j->body = *body;

@@ -1,10 +1,11 @@
-/* send/delivery.h - a message and up to 100 of its recipients, for one peer.
+/* queue/delivery.h - a message and up to 100 of its recipients, for one peer or
+ * mailbox.
  *
- * Made by the main thread, filled in by the worker that owns the session, and
- * given back with an answer for each recipient.  The list that holds it owns
- * it; nothing in it is shared. */
-#ifndef MTA_SEND_DELIVERY_H
-#define MTA_SEND_DELIVERY_H
+ * Made by the queue's owner, given away, and given back with an answer for each
+ * recipient, for queue/result.h.  The list that holds it owns it; nothing in
+ * it is shared between threads. */
+#ifndef MTA_QUEUE_DELIVERY_H
+#define MTA_QUEUE_DELIVERY_H
 
 #include "base/addr.h"
 #include "base/body.h"
@@ -50,17 +51,8 @@ void answer_set_text(struct answer *a, const char *text);
 /* The body cannot be read: why is the errno of body_next(). */
 void answer_set_unreadable(struct answer *a, int why);
 
-/* An item that passes between the main thread and a worker. */
-enum work_kind { WORK_DELIVERY, WORK_OPEN, WORK_ENDED };
-struct work_item {
-    struct list link;
-    enum work_kind kind;
-};
-
-struct rcpt; /* queue/message.h; used by the main thread alone */
+struct rcpt; /* queue/message.h; for the main thread alone */
 struct message;
-struct lane;
-struct send_session;
 struct spool_segment;
 
 /* An alias of a local recipient leads elsewhere: to be queued again. */
@@ -86,17 +78,17 @@ struct delivery_rcpt {
     const char *orcpt, *notify; /* RFC 3461, as received; NULL: not given */
     bool utf8;                  /* the address needs SMTPUTF8 */
     bool expired;               /* deferred, but its time was over: failed */
-    unsigned char step;         /* of the session */
-    unsigned char notice;       /* of the main thread */
+    unsigned char step;         /* of the transaction */
+    unsigned char notice;       /* for the main thread alone */
     struct forward *forward;
     char *host; /* of its own MX, where j->host is another's; owned */
     struct answer answer;
 };
 
+/* The owner may embed it as the first member of what delivery_free() frees. */
 struct delivery {
-    struct work_item note;
-    struct lane *lane;            /* NULL: answered without a peer */
-    struct send_session *session; /* NULL: local delivery */
+    struct list link;
+    bool offered; /* to a peer: this try is an attempt, otherwise a round */
     char host[DELIVERY_HOST_MAX]; /* of the peer */
     struct addr peer;             /* family 0: none was asked */
     char address[ADDR_PORT_TEXT]; /* the same as text, "" for none */
@@ -114,7 +106,7 @@ struct delivery {
     char sid[SESSION_ID_TEXT];
     unsigned said; /* RCPTs of the current transaction */
     size_t nrcpt;
-    struct delivery_rcpt rcpt[];
+    struct delivery_rcpt *rcpt; /* in the same block of memory */
 };
 
 void delivery_free(struct delivery **j); /* accepts NULL; leaves NULL */

@@ -1,9 +1,8 @@
-/* send/housekeeping.h - the sender's periodic work on the queue.  For
- * src/send/send.c. */
-#ifndef MTA_SEND_HOUSEKEEPING_H
-#define MTA_SEND_HOUSEKEEPING_H
+/* queue/housekeeping.h - a consumer's periodic work on its queue. */
+#ifndef MTA_QUEUE_HOUSEKEEPING_H
+#define MTA_QUEUE_HOUSEKEEPING_H
 
-#include "send/sched.h"
+#include "queue/queue.h"
 
 struct housekeeping {
     uint64_t scanned, synced, reclaimed; /* ms of the loop */
@@ -12,12 +11,12 @@ struct housekeeping {
 
 /* Scan, sync, reclaim, each when it is due.  Failures are logged; the other
  * steps go on. */
-void housekeeping_run(struct housekeeping *u, struct sched *s);
+void housekeeping_run(struct housekeeping *u, struct queue *q);
 
 /* ms to wait before a requested scan. */
 uint64_t housekeeping_scan_pause(const struct housekeeping *u,
-                                 const struct sched *s);
+                                 const struct queue *q);
 
 /* ms until housekeeping_run() has something to do. */
-uint64_t housekeeping_wait(const struct housekeeping *u, const struct sched *s);
+uint64_t housekeeping_wait(const struct housekeeping *u, const struct queue *q);
 #endif

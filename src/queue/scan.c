@@ -1,19 +1,16 @@
-/* queue_scan.c - read the queue into recipients that wait for their
- * destination. */
-#include "send/queue_scan.h"
+/* scan.c - read the queue into recipients that wait for their place. */
+#include "queue/scan.h"
 
 #include "base/clock.h"
 #include "log/log.h"
-#include "send/recipients.h"
-#include "send/sched.h"
-#include "smtp/address.h"
+#include "queue/recipients.h"
 
 #include <string.h>
 
 /* --- recipients --------------------------------------------------------- --*/
 
 struct load {
-    struct sched *s;
+    struct queue *q;
     const struct spool_reader *v;
     struct message *m;
     struct rcpt **tail;
@@ -22,28 +19,17 @@ struct load {
     struct err *e;
 };
 
-static struct span domain_of(struct span address)
-{
-    struct smtp_address a;
-    enum smtp_address_error why = smtp_address_parse(&a, address);
-
-    if (why == SMTP_ADDRESS_NO_DOMAIN)
-        return (struct span){ "", 0 };
-    /* a malformed address gets a domain that has no route */
-    return why == SMTP_ADDRESS_OK ? a.domain : SPAN_LIT(" ");
-}
-
 static struct rcpt *new_rcpt(struct load *l, struct span address)
 {
-    struct rcpt *r = pool_get(l->s->memory.rcpts);
-    struct destination *d =
-        r == NULL ? NULL : destination_for(l->s, domain_of(address));
+    struct queue *q = l->q;
+    struct rcpt *r = pool_get(q->memory.rcpts);
+    void *place = r == NULL ? NULL : q->owner->place(q, address);
 
-    if (d == NULL) {
-        pool_put(l->s->memory.rcpts, r);
+    if (place == NULL) {
+        pool_put(q->memory.rcpts, r);
         return NULL;
     }
-    *r = (struct rcpt){ .msg = l->m, .destination = d };
+    *r = (struct rcpt){ .msg = l->m, .place = place };
     *l->tail = r;
     l->tail = &r->next;
     return r;
@@ -51,9 +37,9 @@ static struct rcpt *new_rcpt(struct load *l, struct span address)
 
 /* Under load `--once` would never end; its own notices are bounded by the mail
  * it tries. */
-static bool is_too_late(const struct sched *s, const struct spool_record *r)
+static bool is_too_late(const struct queue *q, const struct spool_record *r)
 {
-    return s->scan.closed && (r->flags & SPOOL_BOUNCE) == 0;
+    return q->scan.closed && (r->flags & SPOOL_BOUNCE) == 0;
 }
 
 /* 0; 1: no memory; -1 with *e. */
@@ -74,8 +60,8 @@ static int add_rcpt(struct load *l, uint32_t index, struct span address)
     r->tries =
         (tries < RCPT_TRIES_MAX ? tries : RCPT_TRIES_MAX) & RCPT_TRIES_MAX;
     r->state = slot.state == SPOOL_HELD ? RCPT_HELD : RCPT_WAITS;
-    r->when = retry_left(slot.next_attempt, l->now, l->s->rule.max);
-    if (r->when == 0 && is_too_late(l->s, l->v->rec))
+    r->when = retry_left(slot.next_attempt, l->now, l->q->rule.max);
+    if (r->when == 0 && is_too_late(l->q, l->v->rec))
         r->when = 1;
     return 0;
 }
@@ -90,37 +76,37 @@ static int on_field(void *ctx, enum spool_field type, struct span content)
 }
 
 /* From here on the monotonic clock alone decides when the message expires. */
-static void set_end(struct sched *s, struct message *m, uint64_t arrival)
+static void set_end(struct queue *q, struct message *m, uint64_t arrival)
 {
     unsigned tries = 0;
 
     for (const struct rcpt *r = m->rcpts; r != NULL; r = r->next)
         if (r->state != RCPT_GONE && r->tries > tries)
             tries = r->tries;
-    uint32_t age = retry_age(&s->rule, tries, arrival, clock_wall_us());
-    m->expires = sched_seconds(s) +
-                 (age < s->rule.lifetime ? s->rule.lifetime - age : 0);
+    uint32_t age = retry_age(&q->rule, tries, arrival, clock_wall_us());
+    m->expires = queue_seconds(q) +
+                 (age < q->rule.lifetime ? q->rule.lifetime - age : 0);
 }
 
-static void place(struct sched *s, struct message *m)
+static void place(struct queue *q, struct message *m)
 {
     for (struct rcpt *r = m->rcpts; r != NULL; r = r->next) {
         if (r->state == RCPT_HELD)
             continue;
-        s->memory.pending++;
+        q->memory.pending++;
         if (r->when > 0)
-            rcpt_later(s, r, r->when);
+            rcpt_later(q, r, r->when);
         else
-            destination_add(r);
+            q->owner->due(q, r);
     }
 }
 
-static void unload(struct sched *s, struct message *m)
+static void unload(struct queue *q, struct message *m)
 {
     for (struct rcpt *r = m->rcpts, *next; r != NULL; r = next) {
         next = r->next;
-        destination_release(r->destination);
-        pool_put(s->memory.rcpts, r);
+        q->owner->release(q, r->place);
+        pool_put(q->memory.rcpts, r);
     }
     m->rcpts = NULL;
 }
@@ -139,30 +125,30 @@ static void complain(struct message *m, const struct spool_record *rec,
 }
 
 /* 0: loaded; 1: no memory now; -1 with *e. */
-static int load(struct sched *s, struct message *m,
+static int load(struct queue *q, struct message *m,
                 const struct spool_reader *v, struct err *e)
 {
-    struct load l = { s, v, m, &m->rcpts, clock_wall_us(), 0, e };
+    struct load l = { q, v, m, &m->rcpts, clock_wall_us(), 0, e };
     int rc = spool_reader_envelope(v, on_field, &l, e);
 
     if (rc == 0 && l.n != v->rec->nrcpt)
         rc = err_set(e, ERR_PERM, 0, "%u recipients in an envelope for %u",
                      (unsigned)l.n, (unsigned)v->rec->nrcpt);
     if (rc == 0) {
-        set_end(s, m, v->rec->arrival);
-        place(s, m);
+        set_end(q, m, v->rec->arrival);
+        place(q, m);
         return 0;
     }
-    unload(s, m);
+    unload(q, m);
     if (rc < 0)
         complain(m, v->rec, e);
     return rc;
 }
 
-static void again(struct sched *s, struct message *m)
+static void again(struct queue *q, struct message *m)
 {
-    m->next = s->scan.unread;
-    s->scan.unread = m;
+    m->next = q->scan.unread;
+    q->scan.unread = m;
 }
 
 /* A record that cannot be read now is tried again at the next scan.  A record
@@ -170,45 +156,45 @@ static void again(struct sched *s, struct message *m)
  * at it. */
 static struct spool_message *on_found(void *ctx, const struct spool_reader *v)
 {
-    struct sched *s = ctx;
+    struct queue *q = ctx;
     struct err e;
 
-    if (pool_left(s->memory.rcpts) < v->rec->nrcpt)
+    if (pool_left(q->memory.rcpts) < v->rec->nrcpt)
         return NULL;
-    struct message *m = pool_get(s->memory.messages);
+    struct message *m = pool_get(q->memory.messages);
     if (m == NULL)
         return NULL;
     memset(m, 0, sizeof *m);
-    int rc = load(s, m, v, &e);
+    int rc = load(q, m, v, &e);
     if (rc > 0) {
-        pool_put(s->memory.messages, m);
+        pool_put(q->memory.messages, m);
         return NULL;
     }
     if (rc < 0 && e.kind == ERR_TEMP)
-        again(s, m);
+        again(q, m);
     return &m->stored;
 }
 
-static void load_unread(struct sched *s)
+static void load_unread(struct queue *q)
 {
-    struct message *m = s->scan.unread, *next;
+    struct message *m = q->scan.unread, *next;
     struct spool_reader v;
     struct err e;
 
-    for (s->scan.unread = NULL; m != NULL; m = next) {
+    for (q->scan.unread = NULL; m != NULL; m = next) {
         next = m->next;
-        int rc = spool_message_reader(s->queue, &m->stored, &v, &e);
+        int rc = spool_message_reader(q->spool, &m->stored, &v, &e);
         if (rc == 0)
-            rc = load(s, m, &v, &e);
+            rc = load(q, m, &v, &e);
         if (rc > 0 || (rc < 0 && e.kind == ERR_TEMP))
-            again(s, m);
+            again(q, m);
         else if (rc == 0)
-            message_sweep(s, m);
+            message_sweep(q, m);
     }
 }
 
-int queue_scan(struct sched *s, struct err *e)
+int queue_scan(struct queue *q, struct err *e)
 {
-    load_unread(s);
-    return spool_queue_scan(s->queue, on_found, s, e);
+    load_unread(q);
+    return spool_queue_scan(q->spool, on_found, q, e);
 }

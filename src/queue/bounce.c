@@ -4,16 +4,15 @@
  * A notice is a message in the local queue.  The recipients it reports are
  * marked only when the notice is durable, so a crash repeats a notice rather
  * than losing it.  Many notices share one commit. */
-#include "send/bounce.h"
+#include "queue/bounce.h"
 
 #include "base/body.h"
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "log/log.h"
 #include "mail/dsn.h"
-#include "send/recipients.h"
-#include "send/result.h"
-#include "send/sched.h"
+#include "queue/recipients.h"
+#include "queue/result.h"
 #include "spool/submit.h"
 
 #include <errno.h>
@@ -44,20 +43,19 @@ struct batch {
 
 static struct delivery *delivery_at(struct list *l)
 {
-    return LIST_ENTRY(LIST_ENTRY(l, struct work_item, link), struct delivery,
-                      note);
+    return LIST_ENTRY(l, struct delivery, link);
 }
 
 /* --- pieces of a message ------------------------------------------------ */
 
-static bool add_field(struct sched *s, struct chain *env, enum spool_field type,
+static bool add_field(struct queue *q, struct chain *env, enum spool_field type,
                       const char *text)
 {
-    return spool_envelope_add(env, s->notice.blocks, type, span_of(text));
+    return spool_envelope_add(env, q->notice.blocks, type, span_of(text));
 }
 
 struct sink {
-    struct sched *s;
+    struct queue *q;
     struct chain *to;
     bool eight_bit;
     uint32_t crc;
@@ -70,7 +68,7 @@ static bool put(void *ctx, const char *p, size_t n)
     for (size_t i = 0; i < n && !k->eight_bit; i++)
         k->eight_bit = (unsigned char)p[i] >= 0x80;
     k->crc = crc32c(k->crc, p, n);
-    return chain_add(k->to, k->s->notice.blocks, p, n);
+    return chain_add(k->to, k->q->notice.blocks, p, n);
 }
 
 static bool no_room(struct err *e)
@@ -95,17 +93,17 @@ static const struct {
 
 /* A failure is marked only when its notice is durable: this try is counted on
  * top of the slot's.  A delay stands in the slot already. */
-static void add_tries(struct sched *s, const struct delivery *j,
+static void add_tries(struct queue *q, const struct delivery *j,
                       const struct delivery_rcpt *r, struct dsn_rcpt *out)
 {
     struct spool_slot slot = { 0 };
     struct err e;
 
     if (r->notice == NOTICE_FAILED)
-        result_count(s, j, r->rcpt, &slot);
+        result_count(q, j, r->rcpt, &slot);
     else if (r->notice != NOTICE_DELAYED)
         return;
-    else if (spool_slot_get(s->queue, &j->msg->stored, r->rcpt->slot, &slot,
+    else if (spool_slot_get(q->spool, &j->msg->stored, r->rcpt->slot, &slot,
                             &e) != 0)
         log_err(LOG_ERROR, "send.slot", &e);
     out->attempts = slot.attempts;
@@ -114,7 +112,7 @@ static void add_tries(struct sched *s, const struct delivery *j,
     out->last_attempt = slot.last_attempt;
 }
 
-static size_t collect(struct sched *s, struct dsn_rcpt *out,
+static size_t collect(struct queue *q, struct dsn_rcpt *out,
                       struct list *deliveries, enum notice notice)
 {
     size_t n = 0;
@@ -134,32 +132,32 @@ static size_t collect(struct sched *s, struct dsn_rcpt *out,
                 out[n].host = delivery_host(j, r);
                 out[n].peer = j->peer;
             }
-            add_tries(s, j, r, &out[n++]);
+            add_tries(q, j, r, &out[n++]);
         }
     }
     return n;
 }
 
-static int write_notice(struct sched *s, struct batch *b, struct group *g,
+static int write_notice(struct queue *q, struct batch *b, struct group *g,
                         struct dsn *d, struct err *e)
 {
     const struct delivery *j = delivery_at(g->deliveries.next);
-    struct sink k = { .s = s, .to = &b->body[b->nchains] };
+    struct sink k = { .q = q, .to = &b->body[b->nchains] };
     struct spool_submission m = { .arrival = clock_wall_us(), .nrcpt = 1 };
     static const struct chain empty = CHAIN_INIT;
     struct body nothing = body_of_chain(&empty, 0);
 
-    if (spool_writer_new_id(s->writer, &m.id, e) != 0)
+    if (spool_writer_new_id(q->writer, &m.id, e) != 0)
         return -1;
-    d->hostname = s->conf->hostname;
+    d->hostname = q->conf->hostname;
     d->to = j->sender;
     d->id = j->id;
     d->own_id = m.id;
     d->envid = j->envid;
     d->arrival = j->arrival;
     d->now = m.arrival;
-    d->expires = m.arrival + message_left(s, j->msg) * 1000000ull;
-    d->lifetime = s->rule.lifetime;
+    d->expires = m.arrival + message_left(q, j->msg) * 1000000ull;
+    d->lifetime = q->rule.lifetime;
     d->original = j->body.size > 0 ? &j->body : &nothing;
     d->return_full = j->ret != NULL &&
                      span_is_nocase(span_of(j->ret), "FULL") &&
@@ -168,25 +166,25 @@ static int write_notice(struct sched *s, struct batch *b, struct group *g,
         return -1;
     m.flags = SPOOL_BOUNCE | (k.eight_bit ? SPOOL_8BIT : 0u) |
               (j->sender_utf8 ? SPOOL_UTF8 : 0u);
-    if (!add_field(s, &b->env[b->nchains], SPOOL_F_SENDER, "") ||
-        !add_field(s, &b->env[b->nchains], SPOOL_F_RCPT, j->sender))
+    if (!add_field(q, &b->env[b->nchains], SPOOL_F_SENDER, "") ||
+        !add_field(q, &b->env[b->nchains], SPOOL_F_RCPT, j->sender))
         return no_room(e) - 1;
     if (d->action == DSN_FAILED)
         msg_id_text(g->bounce, m.id);
     struct body text = body_of_chain(&b->body[b->nchains], k.crc);
     m.envelope = &b->env[b->nchains++]; /* cleared with the others anyhow */
-    return spool_submit(s->writer, &m, &text, e);
+    return spool_submit(q->writer, &m, &text, e);
 }
 
-static int write_notices(struct sched *s, struct batch *b, struct group *g,
+static int write_notices(struct queue *q, struct batch *b, struct group *g,
                          struct err *e)
 {
     struct dsn_rcpt rcpt[RCPTS_MAX];
 
     for (size_t i = 0; i < PARTS_MAX; i++) {
         struct dsn d = { .action = parts[i].action, .rcpt = rcpt };
-        d.nrcpt = collect(s, rcpt, &g->deliveries, parts[i].notice);
-        if (d.nrcpt > 0 && write_notice(s, b, g, &d, e) != 0)
+        d.nrcpt = collect(q, rcpt, &g->deliveries, parts[i].notice);
+        if (d.nrcpt > 0 && write_notice(q, b, g, &d, e) != 0)
             return -1;
     }
     return 0;
@@ -194,17 +192,17 @@ static int write_notices(struct sched *s, struct batch *b, struct group *g,
 
 /* --- a copy for other addresses ----------------------------------------- */
 
-static uint32_t add_forwards(struct sched *s, struct chain *env,
+static uint32_t add_forwards(struct queue *q, struct chain *env,
                              const struct delivery *j)
 {
     uint32_t n = 0;
 
-    if (!add_field(s, env, SPOOL_F_SENDER, j->sender))
+    if (!add_field(q, env, SPOOL_F_SENDER, j->sender))
         return 0;
     for (size_t i = 0; i < j->nrcpt; i++)
         for (const struct forward *f = j->rcpt[i].forward;
              f != NULL && j->rcpt[i].notice == NOTICE_FORWARD; f = f->next) {
-            if (!add_field(s, env, SPOOL_F_RCPT, f->address))
+            if (!add_field(q, env, SPOOL_F_RCPT, f->address))
                 return 0;
             n++;
         }
@@ -219,40 +217,40 @@ static bool has_forwards(const struct delivery *j)
     return false;
 }
 
-static int write_copy(struct sched *s, struct batch *b, struct group *g,
+static int write_copy(struct queue *q, struct batch *b, struct group *g,
                       const struct delivery *j, struct err *e)
 {
     struct spool_submission m = { .arrival = clock_wall_us(),
                                   .flags = j->flags & ~(uint32_t)SPOOL_LARGE,
                                   .envelope = &b->env[b->nchains] };
 
-    if (spool_writer_new_id(s->writer, &m.id, e) != 0)
+    if (spool_writer_new_id(q->writer, &m.id, e) != 0)
         return -1;
-    m.nrcpt = add_forwards(s, &b->env[b->nchains], j);
+    m.nrcpt = add_forwards(q, &b->env[b->nchains], j);
     if (m.nrcpt == 0)
         return no_room(e) - 1;
     msg_id_text(g->bounce, m.id);
     b->nchains++;
-    return spool_submit(s->writer, &m, &j->body, e);
+    return spool_submit(q->writer, &m, &j->body, e);
 }
 
 /* --- a commit ----------------------------------------------------------- */
 
 /* The first delivery in line and others of its message; a delivery that
  * forwards goes alone. */
-static void gather(struct sched *s, struct group *g)
+static void gather(struct queue *q, struct group *g)
 {
-    struct delivery *first = delivery_at(list_pop(&s->notice.deliveries));
+    struct delivery *first = delivery_at(list_pop(&q->notice.deliveries));
     size_t looked = 0, rcpts = first->nrcpt;
 
     list_init(&g->deliveries);
     snprintf(g->bounce, sizeof g->bounce, "none");
     g->failed = false;
-    list_push(&g->deliveries, &first->note.link);
+    list_push(&g->deliveries, &first->link);
     if (has_forwards(first))
         return;
-    for (struct list *l = s->notice.deliveries.next, *next;
-         l != &s->notice.deliveries && looked++ < LOOK_AHEAD; l = next) {
+    for (struct list *l = q->notice.deliveries.next, *next;
+         l != &q->notice.deliveries && looked++ < LOOK_AHEAD; l = next) {
         struct delivery *j = delivery_at(l);
         next = l->next;
         if (j->msg != first->msg || rcpts + j->nrcpt > RCPTS_MAX ||
@@ -264,16 +262,16 @@ static void gather(struct sched *s, struct group *g)
     }
 }
 
-static void write_group(struct sched *s, struct batch *b, struct group *g)
+static void write_group(struct queue *q, struct batch *b, struct group *g)
 {
     struct delivery *first = delivery_at(g->deliveries.next);
     struct err e;
     int rc = 0;
 
     if (has_forwards(first))
-        rc = write_copy(s, b, g, first, &e);
+        rc = write_copy(q, b, g, first, &e);
     if (rc == 0)
-        rc = write_notices(s, b, g, &e);
+        rc = write_notices(q, b, g, &e);
     if (rc == 0)
         return;
     log_err(LOG_ERROR, "send.notice", &e);
@@ -281,38 +279,38 @@ static void write_group(struct sched *s, struct batch *b, struct group *g)
     b->nchains++; /* what was begun there is cleared with the others */
 }
 
-static void end_batch(struct sched *s, struct batch *b)
+static void end_batch(struct queue *q, struct batch *b)
 {
     struct list *l;
     struct err e;
 
-    bool ok = spool_writer_commit(s->writer, &e) == 0;
+    bool ok = spool_writer_commit(q->writer, &e) == 0;
     if (!ok)
         log_err(LOG_ERROR, "send.notice", &e);
     for (size_t i = 0; i < GROUPS_MAX * PARTS_MAX; i++) {
-        chain_clear(&b->env[i], s->notice.blocks);
-        chain_clear(&b->body[i], s->notice.blocks);
+        chain_clear(&b->env[i], q->notice.blocks);
+        chain_clear(&b->body[i], q->notice.blocks);
     }
     for (size_t i = 0; i < b->ngroups; i++) {
         struct group *g = &b->group[i];
         while ((l = list_pop(&g->deliveries)) != NULL)
-            result_settled(s, delivery_at(l),
+            result_settled(q, delivery_at(l),
                            ok && !g->failed ? g->bounce : NULL);
     }
-    s->scan.wanted |= ok;
+    q->scan.wanted |= ok;
 }
 
-void bounce_flush(struct sched *s)
+void bounce_flush(struct queue *q)
 {
-    while (!list_empty(&s->notice.deliveries)) {
+    while (!list_empty(&q->notice.deliveries)) {
         struct batch b;
         memset(&b, 0, sizeof b);
-        while (!list_empty(&s->notice.deliveries) && b.ngroups < GROUPS_MAX &&
+        while (!list_empty(&q->notice.deliveries) && b.ngroups < GROUPS_MAX &&
                b.nchains + PARTS_MAX + 2 < GROUPS_MAX * PARTS_MAX) {
             struct group *g = &b.group[b.ngroups++];
-            gather(s, g);
-            write_group(s, &b, g);
+            gather(q, g);
+            write_group(q, &b, g);
         }
-        end_batch(s, &b);
+        end_batch(q, &b);
     }
 }

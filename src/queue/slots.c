@@ -3,11 +3,12 @@
  * again every second, and until then the message keeps its place in the queue.
  * A sender that ends before the write succeeds leaves a duplicate behind (RFC
  * 5321 6.1). */
-#include "send/slots.h"
+#include "queue/slots.h"
 
 #include "log/log.h"
-#include "send/recipients.h"
-#include "send/sched.h"
+#include "queue/recipients.h"
+
+enum { MARKS_MAX = 10000 }; /* slots that the disk did not take yet */
 
 struct owed {
     struct list link;
@@ -18,47 +19,47 @@ struct owed {
 
 struct pool *slots_pool(void)
 {
-    return pool_new(sizeof(struct owed), SCHED_MARKS_MAX);
+    return pool_new(sizeof(struct owed), MARKS_MAX);
 }
 
-static int put(struct sched *s, struct message *m, uint32_t index,
+static int put(struct queue *q, struct message *m, uint32_t index,
                const struct spool_slot *slot)
 {
     struct err e;
 
-    s->slot.dirty = true;
-    if (spool_slot_put(s->queue, &m->stored, index, slot, &e) == 0)
+    q->slot.dirty = true;
+    if (spool_slot_put(q->spool, &m->stored, index, slot, &e) == 0)
         return 0;
     log_err(LOG_ERROR, "send.slot", &e);
     return -1;
 }
 
-void slots_put(struct sched *s, struct message *m, uint32_t index,
+void slots_put(struct queue *q, struct message *m, uint32_t index,
                const struct spool_slot *slot)
 {
-    if (put(s, m, index, slot) == 0 ||
+    if (put(q, m, index, slot) == 0 ||
         (slot->state != SPOOL_DELIVERED && slot->state != SPOOL_FAILED))
         return; /* a pending write takes the newer slot */
-    struct owed *o = pool_get(s->slot.pool);
+    struct owed *o = pool_get(q->slot.pool);
     if (o == NULL)
         return;
     *o = (struct owed){ .msg = m, .index = index, .slot = *slot };
     m->settling++;
-    list_push(&s->slot.unwritten, &o->link);
+    list_push(&q->slot.unwritten, &o->link);
 }
 
-void slots_retry(struct sched *s)
+void slots_retry(struct queue *q)
 {
     struct list *l;
 
-    while ((l = list_pop(&s->slot.unwritten)) != NULL) {
+    while ((l = list_pop(&q->slot.unwritten)) != NULL) {
         struct owed *o = LIST_ENTRY(l, struct owed, link);
-        if (put(s, o->msg, o->index, &o->slot) != 0) {
-            list_push(&s->slot.unwritten, l);
+        if (put(q, o->msg, o->index, &o->slot) != 0) {
+            list_push(&q->slot.unwritten, l);
             return;
         }
         o->msg->settling--;
-        message_sweep(s, o->msg);
-        pool_put(s->slot.pool, o);
+        message_sweep(q, o->msg);
+        pool_put(q->slot.pool, o);
     }
 }

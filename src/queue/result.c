@@ -1,12 +1,11 @@
 /* result.c - the end of an attempt for a recipient: its slot, the log, the next
  * attempt. */
-#include "send/result.h"
+#include "queue/result.h"
 
 #include "base/clock.h"
 #include "log/log.h"
-#include "send/recipients.h"
-#include "send/sched.h"
-#include "send/slots.h"
+#include "queue/recipients.h"
+#include "queue/slots.h"
 #include "smtp/address.h"
 
 #include <stdlib.h>
@@ -17,23 +16,23 @@ enum { FAULT_SECONDS = 5, UNWRITTEN_SECONDS = 60 };
 /* --- slot and log ------------------------------------------------------- */
 
 /* The first try has none before it, and nothing is read. */
-void result_count(struct sched *s, const struct delivery *j,
+void result_count(struct queue *q, const struct delivery *j,
                   const struct rcpt *r, struct spool_slot *slot)
 {
     struct spool_slot old = { 0 };
     struct err e;
 
     if (r->tries > 1 &&
-        spool_slot_get(s->queue, &j->msg->stored, r->slot, &old, &e) != 0)
+        spool_slot_get(q->spool, &j->msg->stored, r->slot, &old, &e) != 0)
         log_err(LOG_ERROR, "send.slot", &e);
     slot->last_attempt = clock_wall_us();
     slot->first_attempt =
         old.first_attempt != 0 ? old.first_attempt : slot->last_attempt;
-    slot->attempts = old.attempts + (j->lane != NULL);
-    slot->rounds = old.rounds + (j->lane == NULL);
+    slot->attempts = old.attempts + j->offered;
+    slot->rounds = old.rounds + !j->offered;
 }
 
-static void put_slot(struct sched *s, struct delivery *j,
+static void put_slot(struct queue *q, struct delivery *j,
                      struct delivery_rcpt *jr, enum spool_state state,
                      uint32_t seconds)
 {
@@ -42,14 +41,14 @@ static void put_slot(struct sched *s, struct delivery *j,
                                .warned = j->msg->warned,
                                .tried = j->peer };
 
-    result_count(s, j, jr->rcpt, &slot);
+    result_count(q, j, jr->rcpt, &slot);
     if (state == SPOOL_PENDING)
         slot.next_attempt = slot.last_attempt + seconds * 1000000ull;
     snprintf(slot.mx, sizeof slot.mx, "%.*s", (int)sizeof slot.mx - 1,
              delivery_host(j, jr));
     snprintf(slot.reply, sizeof slot.reply, "%.*s", (int)sizeof slot.reply - 1,
              jr->answer.text);
-    slots_put(s, j->msg, jr->rcpt->slot, &slot);
+    slots_put(q, j->msg, jr->rcpt->slot, &slot);
 }
 
 static void say(const char *event, enum log_level level,
@@ -128,93 +127,93 @@ static void count_in_memory(struct rcpt *r)
         r->tries++;
 }
 
-static void finish(struct sched *s, struct delivery_rcpt *jr)
+static void finish(struct queue *q, struct delivery_rcpt *jr)
 {
     if (jr->notice == NOTICE_NONE)
-        rcpt_release(s, jr->rcpt);
+        rcpt_release(q, jr->rcpt);
     else
         jr->rcpt->state = RCPT_SETTLES;
 }
 
-static void be_delivered(struct sched *s, struct delivery *j,
+static void be_delivered(struct queue *q, struct delivery *j,
                          struct delivery_rcpt *jr)
 {
     count_in_memory(jr->rcpt);
     if (jr->forward != NULL) {
         jr->notice = NOTICE_FORWARD; /* the mark waits for the copy */
     } else {
-        put_slot(s, j, jr, SPOOL_DELIVERED, 0);
+        put_slot(q, j, jr, SPOOL_DELIVERED, 0);
         say("send.delivered", LOG_INFO, j, jr, "next", NULL);
         if (!j->dsn_passed && wants(j, jr, "SUCCESS", false))
             jr->notice = j->local ? NOTICE_DELIVERED : NOTICE_RELAYED;
     }
-    finish(s, jr);
+    finish(q, jr);
 }
 
-static void be_failed(struct sched *s, struct delivery *j,
+static void be_failed(struct queue *q, struct delivery *j,
                       struct delivery_rcpt *jr)
 {
     if (wants(j, jr, "FAILURE", true)) {
         jr->notice = NOTICE_FAILED; /* the mark waits for the bounce */
     } else {
-        put_slot(s, j, jr, SPOOL_FAILED, 0);
+        put_slot(q, j, jr, SPOOL_FAILED, 0);
         say("send.bounced", LOG_WARN, j, jr, "bounce", "none");
     }
-    finish(s, jr);
+    finish(q, jr);
 }
 
-static uint32_t age_of(const struct sched *s, const struct message *m)
+static uint32_t age_of(const struct queue *q, const struct message *m)
 {
-    uint32_t left = message_left(s, m);
+    uint32_t left = message_left(q, m);
 
-    return left < s->rule.lifetime ? s->rule.lifetime - left : 0;
+    return left < q->rule.lifetime ? q->rule.lifetime - left : 0;
 }
 
-static void be_deferred(struct sched *s, struct delivery *j,
+static void be_deferred(struct queue *q, struct delivery *j,
                         struct delivery_rcpt *jr)
 {
     struct message *m = j->msg;
     struct rcpt *r = jr->rcpt;
-    uint32_t now = sched_seconds(s);
-    uint32_t delay = retry_delay(&s->rule, r->tries, arc4random());
+    uint32_t now = queue_seconds(q);
+    uint32_t delay = retry_delay(&q->rule, r->tries, arc4random());
 
     if (now + delay > m->expires)
         delay = m->expires - now; /* one last time when it expires */
-    if (s->conf->send.warn_after > 0 && !m->warned &&
-        age_of(s, m) >= (uint32_t)s->conf->send.warn_after &&
+    if (q->conf->send.warn_after > 0 && !m->warned &&
+        age_of(q, m) >= (uint32_t)q->conf->send.warn_after &&
         wants(j, jr, "DELAY", true))
         jr->notice = NOTICE_DELAYED;
-    put_slot(s, j, jr, SPOOL_PENDING, delay);
+    put_slot(q, j, jr, SPOOL_PENDING, delay);
     say_next(j, jr, delay);
-    rcpt_later(s, r, delay);
+    rcpt_later(q, r, delay);
 }
 
 /* The last answer stays the reason, with the peer's own status. */
-static void be_tried(struct sched *s, struct delivery *j,
+static void be_tried(struct queue *q, struct delivery *j,
                      struct delivery_rcpt *jr)
 {
     count_in_memory(jr->rcpt);
     if (jr->answer.outcome == OUTCOME_DEFERRED &&
-        sched_seconds(s) >= j->msg->expires) {
+        queue_seconds(q) >= j->msg->expires) {
         jr->answer.outcome = OUTCOME_FAILED;
         jr->expired = true;
     }
     if (jr->answer.outcome == OUTCOME_FAILED)
-        be_failed(s, j, jr);
+        be_failed(q, j, jr);
     else
-        be_deferred(s, j, jr);
+        be_deferred(q, j, jr);
 }
 
 /* A setting has to change first: the wait counts neither as an attempt nor as
  * a round, and no lifetime ends it.  The slot has the reason. */
-static void be_held_back(struct sched *s, struct delivery *j,
+static void be_held_back(struct queue *q, struct delivery *j,
                          struct delivery_rcpt *jr)
 {
     struct spool_slot slot = { 0 };
-    uint32_t delay = s->rule.min;
+    uint32_t delay = q->rule.min;
     struct err e;
 
-    if (spool_slot_get(s->queue, &j->msg->stored, jr->rcpt->slot, &slot, &e) !=
+    if (spool_slot_get(q->spool, &j->msg->stored, jr->rcpt->slot, &slot, &e) !=
         0)
         log_err(LOG_ERROR, "send.slot", &e);
     slot.state = SPOOL_PENDING;
@@ -222,42 +221,42 @@ static void be_held_back(struct sched *s, struct delivery *j,
     slot.next_attempt = clock_wall_us() + delay * 1000000ull;
     snprintf(slot.reply, sizeof slot.reply, "%.*s", (int)sizeof slot.reply - 1,
              jr->answer.text);
-    slots_put(s, j->msg, jr->rcpt->slot, &slot);
-    rcpt_later(s, jr->rcpt, delay);
+    slots_put(q, j->msg, jr->rcpt->slot, &slot);
+    rcpt_later(q, jr->rcpt, delay);
 }
 
-static void apply(struct sched *s, struct delivery *j, struct delivery_rcpt *jr)
+static void apply(struct queue *q, struct delivery *j, struct delivery_rcpt *jr)
 {
     switch (jr->answer.outcome) {
     case OUTCOME_NONE:
         if (jr->answer.misconfigured)
-            be_held_back(s, j, jr);
-        else if (j->lane != NULL)
-            destination_add(jr->rcpt);
+            be_held_back(q, j, jr);
+        else if (j->offered)
+            q->owner->due(q, jr->rcpt);
         else
-            rcpt_later(s, jr->rcpt, FAULT_SECONDS);
+            rcpt_later(q, jr->rcpt, FAULT_SECONDS);
         break;
-    case OUTCOME_DELIVERED: be_delivered(s, j, jr); break;
+    case OUTCOME_DELIVERED: be_delivered(q, j, jr); break;
     case OUTCOME_DEFERRED:
-    case OUTCOME_FAILED: be_tried(s, j, jr); break;
+    case OUTCOME_FAILED: be_tried(q, j, jr); break;
     }
 }
 
-static void dispose(struct sched *s, struct delivery *j)
+static void dispose(struct queue *q, struct delivery *j)
 {
     struct message *m = j->msg;
 
-    spool_message_unpin(s->queue, j->pinned);
+    spool_message_unpin(q->spool, j->pinned);
     delivery_free(&j);
-    message_sweep(s, m);
+    message_sweep(q, m);
 }
 
-void result_apply(struct sched *s, struct delivery *j)
+void result_apply(struct queue *q, struct delivery *j)
 {
     bool notices = false, damaged = false;
 
     for (size_t i = 0; i < j->nrcpt; i++) {
-        apply(s, j, &j->rcpt[i]);
+        apply(q, j, &j->rcpt[i]);
         damaged |= j->rcpt[i].answer.damaged;
         notices |= j->rcpt[i].notice != NOTICE_NONE;
     }
@@ -265,57 +264,57 @@ void result_apply(struct sched *s, struct delivery *j)
         say_damaged(j);
     if (notices) {
         j->msg->settling++;
-        list_push(&s->notice.deliveries, &j->note.link);
+        list_push(&q->notice.deliveries, &j->link);
     } else {
-        dispose(s, j);
+        dispose(q, j);
     }
 }
 
 /* --- notices ------------------------------------------------------------ */
 
-static void warned(struct sched *s, struct message *m, struct rcpt *r)
+static void warned(struct queue *q, struct message *m, struct rcpt *r)
 {
     struct spool_slot slot;
     struct err e;
 
     m->warned = 1;
-    if (spool_slot_get(s->queue, &m->stored, r->slot, &slot, &e) != 0)
+    if (spool_slot_get(q->spool, &m->stored, r->slot, &slot, &e) != 0)
         return;
     slot.warned = true;
-    slots_put(s, m, r->slot, &slot);
+    slots_put(q, m, r->slot, &slot);
 }
 
-static void settle(struct sched *s, struct delivery *j,
+static void settle(struct queue *q, struct delivery *j,
                    struct delivery_rcpt *jr, const char *bounce)
 {
     switch ((enum notice)jr->notice) {
     case NOTICE_NONE: return;
     case NOTICE_DELAYED:
         if (bounce != NULL)
-            warned(s, j->msg, jr->rcpt);
+            warned(q, j->msg, jr->rcpt);
         return;
     case NOTICE_RELAYED:
     case NOTICE_DELIVERED: break;
     case NOTICE_FAILED:
     case NOTICE_FORWARD:
         if (bounce == NULL) {
-            rcpt_later(s, jr->rcpt, UNWRITTEN_SECONDS);
+            rcpt_later(q, jr->rcpt, UNWRITTEN_SECONDS);
             return;
         }
         bool failed = jr->notice == NOTICE_FAILED;
-        put_slot(s, j, jr, failed ? SPOOL_FAILED : SPOOL_DELIVERED, 0);
+        put_slot(q, j, jr, failed ? SPOOL_FAILED : SPOOL_DELIVERED, 0);
         say(failed ? "send.bounced" : "send.delivered",
             failed ? LOG_WARN : LOG_INFO, j, jr, failed ? "bounce" : "forward",
             bounce);
         break;
     }
-    rcpt_release(s, jr->rcpt);
+    rcpt_release(q, jr->rcpt);
 }
 
-void result_settled(struct sched *s, struct delivery *j, const char *bounce)
+void result_settled(struct queue *q, struct delivery *j, const char *bounce)
 {
     for (size_t i = 0; i < j->nrcpt; i++)
-        settle(s, j, &j->rcpt[i], bounce);
+        settle(q, j, &j->rcpt[i], bounce);
     j->msg->settling--;
-    dispose(s, j);
+    dispose(q, j);
 }

@@ -1,5 +1,5 @@
 /* delivery.c - answers, and what can be said of a whole delivery. */
-#include "send/delivery.h"
+#include "queue/delivery.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,19 +1,19 @@
-/* send/result.h - from the answers of a delivery to slots, log and retry queue.
- * For src/send alone. */
-#ifndef MTA_SEND_RESULT_H
-#define MTA_SEND_RESULT_H
+/* queue/result.h - from the answers of a delivery to slots, log and retry
+ * queue. */
+#ifndef MTA_QUEUE_RESULT_H
+#define MTA_QUEUE_RESULT_H
 
-#include "send/sched.h"
+#include "queue/queue.h"
 
 /* Takes the delivery, in which each recipient has its answer. */
-void result_apply(struct sched *s, struct delivery *j);
+void result_apply(struct queue *q, struct delivery *j);
 
 /* Attempts, rounds and times with this try, on top of those before, which only
  * the slot keeps apart. */
-void result_count(struct sched *s, const struct delivery *j,
+void result_count(struct queue *q, const struct delivery *j,
                   const struct rcpt *r, struct spool_slot *slot);
 
 /* Takes the delivery.  Its notices are durable (bounce: the id of the message
  * that reports failures) or, with NULL, could not be written. */
-void result_settled(struct sched *s, struct delivery *j, const char *bounce);
+void result_settled(struct queue *q, struct delivery *j, const char *bounce);
 #endif

@@ -1,0 +1,90 @@
+/* queue/queue.h - what waits in a queue on the disk, as its one consumer has it
+ * in memory.  Shared by the processes that consume one; not for threads.
+ *
+ *   scan             records -> messages and recipients
+ *   recipients       messages and recipients, from scan to end
+ *   retry_queue      those that wait for their next try; retry_rule: how long
+ *   delivery         a message and some of its recipients, with their answers
+ *   result           answers -> slots, log, retry queue
+ *   slots            slots -> disk
+ *   bounce           notices to senders, copies that an alias forwards
+ *   housekeeping     scan, sync and reclaim in their intervals
+ *
+ * Where a recipient's mail goes is for the owner to know: its place. */
+#ifndef MTA_QUEUE_QUEUE_H
+#define MTA_QUEUE_QUEUE_H
+
+#include "base/pool.h"
+#include "config/conf.h"
+#include "net/loop.h"
+#include "queue/delivery.h"
+#include "queue/message.h"
+#include "queue/retry_queue.h"
+#include "queue/retry_rule.h"
+#include "spool/queue.h"
+#include "spool/writer.h"
+
+enum {
+    QUEUE_MESSAGES_MAX = 4 * 1000 * 1000,
+    QUEUE_RCPTS_MAX = 8 * 1000 * 1000
+};
+
+struct queue;
+
+/* Calls out of the queue. */
+struct queue_owner {
+    /* Find or make the place of one more recipient; release() drops it.
+     * NULL: no memory. */
+    void *(*place)(struct queue *q, struct span address);
+    void (*release)(struct queue *q, void *place);
+    /* The recipient is due now. */
+    void (*due)(struct queue *q, struct rcpt *r);
+};
+
+/* Stands in the owner's own struct: QUEUE_ENTRY() finds that back. */
+struct queue {
+    const struct queue_owner *owner;
+    const struct conf *conf;
+    struct loop *loop; /* the owner's */
+    struct retry_rule rule;
+    uint64_t start_ms;
+    struct spool_queue *spool;
+    struct spool_writer *writer;
+
+    struct {                    /* scan.c */
+        struct message *unread; /* could not be read from the disk */
+        bool wanted;
+        bool closed;     /* new mail found by a scan waits, but for notices */
+        bool incomplete; /* the last one skipped mail: memory, a read error */
+    } scan;
+    struct { /* recipients.c */
+        struct pool *messages, *rcpts;
+        struct retry_queue retry;
+        uint64_t pending; /* recipients to be tried, now or later */
+        bool reclaimable; /* a message ended since the last reclaim */
+    } memory;
+    struct { /* slots.c */
+        struct pool *pool;
+        struct list unwritten; /* slots that the disk did not take */
+        bool dirty;
+    } slot;
+    struct { /* bounce.c */
+        struct pool *blocks;
+        struct list deliveries; /* with notices to write */
+    } notice;
+};
+
+#define QUEUE_ENTRY(q, type, member)                                           \
+    ((type *)(void *)((char *)(q)-offsetof(type, member)))
+
+/* Seconds since the start plus one, monotonic; 0 is never a time. */
+static inline uint32_t queue_seconds(const struct queue *q)
+{
+    return (uint32_t)((loop_now(q->loop) - q->start_ms) / 1000) + 1;
+}
+
+/* Open the queue of that name; owner, conf and loop are set, all else is zero.
+ * On failure too, the caller calls queue_close(). */
+int queue_open(struct queue *q, enum spool_name name, struct err *e);
+void queue_close(struct queue *q);
+#endif

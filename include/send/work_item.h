@@ -1,0 +1,35 @@
+/* send/work_item.h - what passes between the main thread and a worker:
+ * deliveries, and sessions to open.  For src/send alone. */
+#ifndef MTA_SEND_WORK_ITEM_H
+#define MTA_SEND_WORK_ITEM_H
+
+#include "queue/delivery.h"
+
+enum work_kind { WORK_DELIVERY, WORK_OPEN, WORK_ENDED };
+
+struct work_item {
+    struct list link;
+    enum work_kind kind;
+};
+
+struct lane;
+struct send_session;
+
+/* A delivery as dispatch.c makes it. */
+struct send_delivery {
+    struct delivery delivery; /* the first member: delivery_free() frees all */
+    struct work_item note;
+    struct lane *lane;            /* NULL: answered without a peer */
+    struct send_session *session; /* NULL: local delivery */
+};
+
+static inline struct send_delivery *send_delivery_of(struct delivery *j)
+{
+    return LIST_ENTRY(j, struct send_delivery, delivery);
+}
+
+static inline struct delivery *delivery_of_note(struct work_item *n)
+{
+    return &LIST_ENTRY(n, struct send_delivery, note)->delivery;
+}
+#endif

@@ -1,0 +1,103 @@
+#include "queue/housekeeping.h"
+
+#include "base/os.h"
+#include "log/log.h"
+#include "queue/scan.h"
+#include "queue/slots.h"
+#include "spool/reclaim.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+    SCAN_MS = 5000,    /* in case a wake-up of the server was lost */
+    SCAN_PAUSE_MS = 5, /* from one scan to the next */
+    SYNC_MS = 1000,
+    RECLAIM_MS = 3000
+};
+
+static void scan(struct housekeeping *u, struct queue *q, uint64_t now)
+{
+    struct err e;
+
+    u->scanned = now;
+    q->scan.wanted = false;
+    int rc = queue_scan(q, &e);
+    q->scan.incomplete = rc != 0;
+    if (rc < 0)
+        log_err(LOG_ERROR, "send.scan", &e);
+}
+
+static void sync_marks(struct housekeeping *u, struct queue *q, uint64_t now)
+{
+    struct err e;
+
+    u->synced = now;
+    slots_retry(q);
+    q->slot.dirty = !list_empty(&q->slot.unwritten);
+    if (spool_queue_sync(q->spool, &e) != 0) {
+        log_err(LOG_ERROR, "send.sync", &e);
+        q->slot.dirty = true; /* again in a second */
+    }
+}
+
+static void reclaim(struct housekeeping *u, struct queue *q, uint64_t now)
+{
+    struct err e;
+
+    u->reclaimed = now;
+    q->memory.reclaimable = false;
+    int rc = spool_queue_reclaim(q->spool, q->writer, &e);
+    if (rc < 0)
+        log_err(LOG_ERROR, "send.reclaim", &e);
+    u->reclaim_on = rc > 0;
+    q->slot.dirty = true; /* its unlinks are synced with the marks */
+}
+
+static bool is_time(uint64_t last, uint64_t every, uint64_t now)
+{
+    return now >= last + every;
+}
+
+void housekeeping_run(struct housekeeping *u, struct queue *q)
+{
+    uint64_t now = loop_now(q->loop);
+
+    if (q->scan.wanted || u->scanned == 0 || is_time(u->scanned, SCAN_MS, now))
+        scan(u, q, now);
+    if (q->slot.dirty && is_time(u->synced, SYNC_MS, now))
+        sync_marks(u, q, now);
+    if (u->reclaim_on ||
+        (q->memory.reclaimable && is_time(u->reclaimed, RECLAIM_MS, now)))
+        reclaim(u, q, now);
+}
+
+static uint64_t left(uint64_t last, uint64_t every, uint64_t now)
+{
+    return now < last + every ? last + every - now : 0;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t housekeeping_scan_pause(const struct housekeeping *u,
+                                 const struct queue *q)
+{
+    return left(u->scanned, SCAN_PAUSE_MS, loop_now(q->loop));
+}
+
+uint64_t housekeeping_wait(const struct housekeeping *u, const struct queue *q)
+{
+    uint64_t now = loop_now(q->loop);
+    uint64_t ms = left(u->scanned, SCAN_MS, now);
+
+    if (q->scan.wanted || u->reclaim_on)
+        return 0;
+    if (q->slot.dirty)
+        ms = least(ms, left(u->synced, SYNC_MS, now));
+    if (q->memory.reclaimable)
+        ms = least(ms, left(u->reclaimed, RECLAIM_MS, now));
+    return ms;
+}

@@ -1,0 +1,43 @@
+/* recipients.c - messages and recipients in memory: their waits, their end. */
+#include "queue/recipients.h"
+
+uint32_t message_left(const struct queue *q, const struct message *m)
+{
+    uint32_t now = queue_seconds(q);
+
+    return m->expires > now ? m->expires - now : 0;
+}
+
+void rcpt_later(struct queue *q, struct rcpt *r, uint32_t seconds)
+{
+    r->state = RCPT_WAITS;
+    r->when = queue_seconds(q) + seconds;
+    retry_queue_add(&q->memory.retry, r);
+}
+
+void rcpt_release(struct queue *q, struct rcpt *r)
+{
+    r->state = RCPT_GONE;
+    q->memory.pending--;
+}
+
+void message_sweep(struct queue *q, struct message *m)
+{
+    struct rcpt **at = &m->rcpts;
+
+    while (*at != NULL) {
+        struct rcpt *r = *at;
+        if (r->state != RCPT_GONE) {
+            at = &r->next;
+            continue;
+        }
+        *at = r->next;
+        q->owner->release(q, r->place);
+        pool_put(q->memory.rcpts, r);
+    }
+    if (m->rcpts == NULL && m->settling == 0) {
+        spool_message_done(q->spool, &m->stored);
+        pool_put(q->memory.messages, m);
+        q->memory.reclaimable = true;
+    }
+}
