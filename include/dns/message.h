@@ -40,7 +40,8 @@ enum dns_verdict {
     DNS_MSG_TRUNCATED, /* ask again over TCP */
     DNS_MSG_NO_EDNS,   /* ask again without OPT */
     DNS_MSG_REFUSED,   /* this server refuses; see why */
-    DNS_MSG_BROKEN,    /* SERVFAIL or nonsense; see why */
+    DNS_MSG_SERVFAIL,  /* it cannot, for now */
+    DNS_MSG_BROKEN,    /* nonsense; see why */
     DNS_MSG_LOOP,      /* too many CNAMEs: other servers would not help */
     DNS_MSG_ALIAS,     /* ask again for `name`; found.ttl holds so far */
     DNS_MSG_ANSWER     /* found */

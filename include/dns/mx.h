@@ -35,6 +35,7 @@ enum mx_status {
 
 struct mx_result {
     enum mx_status status;
+    bool unusable; /* with MX_TEMP: as in struct dns_answer */
     char why[256];
     uint32_t ttl; /* seconds this may be kept; 0 with MX_TEMP */
     size_t nhost;

@@ -60,6 +60,7 @@ struct dns_query {
     bool bad;   /* a name that cannot be queried */
     bool asked; /* a server has the question: the timer is its deadline */
     bool edns;
+    bool unusable; /* as in dns_answer, of the last failure */
     uint16_t tcp_id;
     uint32_t ttl;          /* of the CNAMEs so far */
     unsigned hops, tries;  /* CNAMEs followed; tries begun */

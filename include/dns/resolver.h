@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "net/loop.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -57,8 +58,11 @@ struct dns_rr {
 
 struct dns_answer {
     enum dns_status status;
-    const char *why; /* text: question, server and error; "" with DNS_OK */
-    uint32_t ttl;    /* seconds to cache it; of negative answers too */
+    bool unusable;    /* with DNS_FAILED: not silence or SERVFAIL, but REFUSED,
+                       * nonsense or a loop, which waiting may not mend */
+    const char *why;  /* text: question, server and error; "" with DNS_OK */
+    const char *from; /* the server, as text; "the cache"; "" if it failed */
+    uint32_t ttl;     /* seconds to cache it; of negative answers too */
     size_t n;
     const struct dns_rr *rr;
 };

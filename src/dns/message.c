@@ -341,7 +341,7 @@ static void judge_rcode(struct dns_parsed *out, const struct dns_question *q,
     if (q->edns && (rcode == ns_r_formerr || rcode == ns_r_notimpl))
         verdict(out, DNS_MSG_NO_EDNS, "no EDNS");
     else if (rcode == ns_r_servfail)
-        verdict(out, DNS_MSG_BROKEN, "SERVFAIL");
+        verdict(out, DNS_MSG_SERVFAIL, "SERVFAIL");
     else if (rcode == ns_r_formerr)
         verdict(out, DNS_MSG_BROKEN, "FORMERR");
     else if (rcode == ns_r_notimpl)

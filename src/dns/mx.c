@@ -33,6 +33,7 @@ struct mx_query {
     struct dns_request *query; /* for the MX records; NULL: not open */
     bool implicit;             /* no MX: the domain is its own host */
     bool temp;                 /* a look-up of a host failed for now */
+    char from[ADDR_PORT_TEXT]; /* the server of the last answer */
     size_t open;               /* look-ups of hosts not yet answered */
     size_t next;               /* host to be looked up */
     char domain[DNS_NAME_MAX];
@@ -47,17 +48,22 @@ static void finish(struct mx_query *m, enum mx_status status, const char *why)
         snprintf(m->r.why, sizeof m->r.why, "%.*s", WHY_MAX, why);
     if (status == MX_TEMP)
         m->r.ttl = 0;
+    else
+        m->r.unusable = false;
     if (status != MX_OK)
         m->r.nhost = 0;
     m->fn(m->ctx, &m->r);
     free(m);
 }
 
-/* No server failed: the question names the domain alone. */
+/* No server failed: the text names the domain and the server. */
 static void finish_named(struct mx_query *m, enum mx_status status,
                          const char *what)
 {
-    snprintf(m->r.why, sizeof m->r.why, "%s %.200s", what, m->domain);
+    const char *from = m->from[0] != '\0' ? m->from : "no server";
+
+    snprintf(m->r.why, sizeof m->r.why, "%s %.140s (from %s)", what, m->domain,
+             from);
     finish(m, status, "");
 }
 
@@ -131,11 +137,20 @@ static void conclude(struct mx_query *m)
     }
 }
 
-static void note_temp(struct mx_query *m, const char *why)
+/* The first failure stays the reason. */
+static void note_temp(struct mx_query *m, const char *why, bool unusable)
 {
     m->temp = true;
-    if (m->r.why[0] == '\0')
-        snprintf(m->r.why, sizeof m->r.why, "%.*s", WHY_MAX, why);
+    if (m->r.why[0] != '\0')
+        return;
+    snprintf(m->r.why, sizeof m->r.why, "%.*s", WHY_MAX, why);
+    m->r.unusable = unusable;
+}
+
+static void note_server(struct mx_query *m, const struct dns_answer *a)
+{
+    if (a->from[0] != '\0')
+        snprintf(m->from, sizeof m->from, "%s", a->from);
 }
 
 static bool ask_hosts(struct mx_query *m);
@@ -147,8 +162,10 @@ static void on_addresses(void *ctx, const struct dns_answer *a)
 
     f->query = NULL;
     if (a->status == DNS_FAILED)
-        note_temp(m, a->why);
-    else if (a->status != DNS_BADNAME)
+        note_temp(m, a->why, a->unusable);
+    else
+        note_server(m, a);
+    if (a->status != DNS_FAILED && a->status != DNS_BADNAME)
         limit_ttl(m, a->ttl);
     struct addr all[DNS_RR_MAX];
     for (size_t i = 0; i < a->n; i++)
@@ -169,7 +186,7 @@ static void ask_family(struct mx_query *m, struct family *f, const char *host,
     if (f->query != NULL)
         m->open++;
     else
-        note_temp(m, e.text);
+        note_temp(m, e.text, false);
 }
 
 /* A few at a time; the answers come from the loop.  False: none is open, so
@@ -239,7 +256,7 @@ static void on_mx_records(struct mx_query *m, const struct dns_answer *a)
     if (a->n == 0)
         finish_named(m, MX_NO_HOST, "no possible host name in the MX of");
     else if (m->r.nhost == 0) /* the root alone: RFC 7505 */
-        finish(m, MX_NULL, "the domain takes no mail (null MX)");
+        finish_named(m, MX_NULL, "the domain takes no mail (null MX):");
     else if (!ask_hosts(m))
         conclude(m);
 }
@@ -250,6 +267,8 @@ static void on_mx(void *ctx, const struct dns_answer *a)
 
     m->query = NULL;
     m->r.ttl = a->ttl;
+    m->r.unusable = a->unusable;
+    note_server(m, a);
     switch (a->status) {
     case DNS_OK: on_mx_records(m, a); return;
     case DNS_NODATA:

@@ -186,15 +186,31 @@ static void query_finish(struct dns_query *q, const struct dns_answer *a)
 static void finish_failed(struct dns_query *q, enum dns_status status,
                           const char *why)
 {
-    struct dns_answer a = { .status = status, .why = why };
+    struct dns_answer a = {
+        .status = status, .unusable = q->unusable, .why = why, .from = ""
+    };
 
     query_finish(q, &a);
 }
 
-/* Finish with `found`; its TTL is the lowest of the whole chain. */
-static void finish_found(struct dns_query *q, struct dns_found *found,
-                         bool fresh)
+static void server_text(char out[ADDR_PORT_TEXT], const struct dns_query *q,
+                        size_t server)
 {
+    if (server < DNS_SERVERS_MAX)
+        addr_port_text(out, &q->dns->servers.s[server].addr);
+    else
+        snprintf(out, ADDR_PORT_TEXT, "a former name server");
+}
+
+/* Finish with `found`; its TTL is the lowest of the whole chain.  from: the
+ * server; NULL: the cache. */
+static void finish_found(struct dns_query *q, struct dns_found *found,
+                         const char *from)
+{
+    bool fresh = from != NULL;
+
+    if (!fresh)
+        from = "the cache";
     if (q->ttl < found->ttl)
         found->ttl = q->ttl;
     for (size_t i = 0; i < found->n; i++)
@@ -205,11 +221,14 @@ static void finish_found(struct dns_query *q, struct dns_found *found,
                       found);
     q->why[0] = '\0';
     if (found->status == DNS_NODATA)
-        say(q, "no %s records for %s", type_name(q->type), q->key);
+        say(q, "no %s records for %s (from %s)", type_name(q->type), q->key,
+            from);
     else if (found->status == DNS_NXDOMAIN)
-        say(q, "no such name in the DNS: %s (%s)", q->key, type_name(q->type));
+        say(q, "no such name in the DNS: %s (%s, from %s)", q->key,
+            type_name(q->type), from);
     struct dns_answer a = { .status = found->status,
                             .why = q->why,
+                            .from = from,
                             .ttl = found->ttl,
                             .n = found->n,
                             .rr = found->rr };
@@ -218,23 +237,32 @@ static void finish_found(struct dns_query *q, struct dns_found *found,
 
 /* --- tries -------------------------------------------------------------- */
 
-enum blame { NOT_SERVER, SERVER_SLOW, SERVER_NO_ANSWER, SERVER_NO_HELP };
+enum blame {
+    NOT_SERVER,
+    SERVER_SLOW,
+    SERVER_NO_ANSWER, /* its port is closed */
+    SERVER_NO_HELP,   /* it answers, but cannot */
+    SERVER_REFUSES,
+    SERVER_NONSENSE
+};
 
 /* Mark a server whose reply is unusable or whose port is closed as spent,
  * because the same query would fail again. */
 static void blame_server(struct dns_query *q, size_t server, const char *what,
                          enum blame blame)
 {
-    char text[ADDR_PORT_TEXT] = "a former name server";
+    char text[ADDR_PORT_TEXT];
 
+    server_text(text, q, server);
     if (server < DNS_SERVERS_MAX) {
-        struct dns_server *s = &q->dns->servers.s[server];
-        addr_port_text(text, &s->addr);
-        if (blame == SERVER_NO_HELP || blame == SERVER_NO_ANSWER)
+        if (blame != NOT_SERVER && blame != SERVER_SLOW)
             q->spent |= 1u << server;
-        if (blame == SERVER_SLOW || blame == SERVER_NO_ANSWER)
-            s->last_until = loop_now(q->dns->loop) + LAST_MS;
+        if (blame == SERVER_SLOW || blame == SERVER_NO_ANSWER ||
+            blame == SERVER_REFUSES)
+            q->dns->servers.s[server].last_until =
+                loop_now(q->dns->loop) + LAST_MS;
     }
+    q->unusable = blame == SERVER_REFUSES || blame == SERVER_NONSENSE;
     say(q, "%s from %s for %s %s", what, text, q->name, type_name(q->type));
 }
 
@@ -401,7 +429,7 @@ static void query_step(struct dns_query *q)
         return;
     }
     if (dns_cache_get(d->cache, q->name, q->type, loop_now(d->loop), found)) {
-        finish_found(q, found, false);
+        finish_found(q, found, NULL);
         return;
     }
     if (!q->running) {
@@ -463,15 +491,20 @@ static void ask_again(struct dns_flight *f,
 static void answered(struct dns_query *q, struct dns_parsed *p, bool in_time,
                      size_t server)
 {
+    char from[ADDR_PORT_TEXT];
+
+    server_text(from, q, server);
     if (in_time && server < DNS_SERVERS_MAX)
         q->dns->servers.s[server].last_until = 0;
     if (p->verdict == DNS_MSG_LOOP) {
-        say(q, "%s for %s %s", p->why, q->key, type_name(q->type));
+        say(q, "%s from %s for %s %s", p->why, from, q->key,
+            type_name(q->type));
+        q->unusable = true;
         finish_failed(q, DNS_FAILED, q->why);
     } else if (p->verdict == DNS_MSG_ALIAS) {
         ask_alias(q, p);
     } else {
-        finish_found(q, &p->found, true);
+        finish_found(q, &p->found, from);
     }
 }
 
@@ -491,8 +524,9 @@ static bool flight_input(struct dns_flight *f, size_t n)
         q->edns = false;
         ask_again(f, ask_udp);
         break;
-    case DNS_MSG_REFUSED: flight_failed(f, p->why, SERVER_NO_ANSWER); break;
-    case DNS_MSG_BROKEN: flight_failed(f, p->why, SERVER_NO_HELP); break;
+    case DNS_MSG_REFUSED: flight_failed(f, p->why, SERVER_REFUSES); break;
+    case DNS_MSG_SERVFAIL: flight_failed(f, p->why, SERVER_NO_HELP); break;
+    case DNS_MSG_BROKEN: flight_failed(f, p->why, SERVER_NONSENSE); break;
     case DNS_MSG_LOOP:
     case DNS_MSG_ALIAS:
     case DNS_MSG_ANSWER:
@@ -549,8 +583,9 @@ static void on_tcp(struct dns_tcp *t, const unsigned char *msg, size_t n,
         q->edns = false;
         ask_same(q, ask_udp);
         break;
-    case DNS_MSG_REFUSED: try_failed(q, p->why, SERVER_NO_ANSWER); break;
-    case DNS_MSG_BROKEN: try_failed(q, p->why, SERVER_NO_HELP); break;
+    case DNS_MSG_REFUSED: try_failed(q, p->why, SERVER_REFUSES); break;
+    case DNS_MSG_SERVFAIL: try_failed(q, p->why, SERVER_NO_HELP); break;
+    case DNS_MSG_BROKEN: try_failed(q, p->why, SERVER_NONSENSE); break;
     case DNS_MSG_LOOP:
     case DNS_MSG_ALIAS:
     case DNS_MSG_ANSWER: answered(q, p, true, q->server); break;

@@ -109,7 +109,7 @@ static void our_fault(struct answer *why, const char *text)
 static void no_host(struct answer *why, const struct mx_result *mx,
                     const struct mx_ranks_rules *rules)
 {
-    if (rules->configured && mx->status != MX_TEMP) {
+    if (rules->configured && (mx->status != MX_TEMP || mx->unusable)) {
         our_fault(why, mx->why);
         return;
     }

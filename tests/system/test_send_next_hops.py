@@ -103,4 +103,68 @@ def test_a_loop_by_the_hosts_file_waits(mta, dns):
     submit(m, ["u@x.test"])
     said = until("reported", lambda: m.events("send.next_hop"))[0]
     assert said["error"] == "the next hop loops back to this system"
-    assert len(m.events("serve.accepted")) == 1
+    until("logged", lambda: m.events("serve.accepted"))
+    assert len(m.queued()) == 1  # not once more by ourselves
+
+
+# --- settings that lead nowhere -----------------------------------------------
+
+ZONES = {
+    "hub.test": """
+null MX 0 .
+loop MX 10 mx.here.test.
+ring CNAME gnir
+gnir CNAME ring
+class A 240.0.0.1
+class MX 10 class
+""",
+    "here.test": "mx A 127.0.0.8",
+}
+
+
+@pytest.mark.parametrize("hop,root,error", [
+    ("gone.hub.test", True,
+     "no such name in the DNS: gone.hub.test (MX, from %s)"),
+    ("[gone.hub.test]", True,
+     "no address records for gone.hub.test (from %s)"),
+    ("null.hub.test", True,
+     "the domain takes no mail (null MX): null.hub.test (from %s)"),
+    ("loop.hub.test", True, "the next hop loops back to this system"),
+    ("class.hub.test", True, "the next hop has no usable address"),
+    ("ring.hub.test", True,
+     "too many CNAME records from %s for ring.hub.test MX"),
+    ("elsewhere.test", False, "REFUSED from %s for elsewhere.test MX"),
+])
+def test_our_settings_are_at_fault(mta, hop, root, error):
+    """Nothing is counted; said once, with question, server and answer."""
+    with DnsServer(ZONES, root=root) as d:
+        m = mta("run", {"dns.servers": [d.address], "send.relay_host": hop},
+                start=False)
+        m.settings["send.port"] = m.port
+        m.write_conf()
+        m.start()
+        submit(m, ["u@x.test"])
+        said = until("reported", lambda: m.events("send.next_hop"))
+        if "%s" in error:
+            error %= d.address
+        assert said[0]["error"] == error and said[0]["status"] == "4.3.5"
+        waits = until("in the slot", lambda: [
+            r for q in m.queued() for r in q["recipients"] if r["status"]])[0]
+        assert waits["status"] == "4.3.5" and waits["reply"] == error
+        assert (waits["attempts"], waits["rounds"]) == (0, 0)
+        assert waits["state"] == "pending"
+        assert len(m.events("send.next_hop")) == 1
+        assert not m.events("send.deferred")
+
+
+def test_a_name_server_that_is_down_is_a_round(mta, peer):
+    with DnsServer({"hub.test": "@ A 127.0.0.1"}) as d:
+        d.stop()
+        m = mta(settings={"dns.servers": [d.address], "send.port": peer.port,
+                          "send.relay_host": "hub.test"})
+        submit(m, ["u@x.test"])
+        until("deferred", lambda: m.events("send.deferred", status="4.4.3"))
+        assert not m.events("send.next_hop")
+        d.start()
+        m.kill(signal.SIGUSR1)
+        until("delivered", lambda: peer.messages)

@@ -196,7 +196,7 @@ static const struct answer_case {
 
     { "truncated", DNS_A, RC_OK_TC, "an a.test A 60 192.0.2.1",
       DNS_MSG_TRUNCATED, DNS_OK, 0, 0, NULL },
-    { "SERVFAIL", DNS_A, RC_SERVFAIL, "", DNS_MSG_BROKEN, DNS_OK, 0, 0, NULL },
+    { "SERVFAIL", DNS_A, RC_SERVFAIL, "", DNS_MSG_SERVFAIL, DNS_OK, 0, 0, NULL },
     { "REFUSED", DNS_A, RC_REFUSED, "", DNS_MSG_REFUSED, DNS_OK, 0, 0, NULL },
     { "FORMERR", DNS_A, RC_FORMERR, "", DNS_MSG_NO_EDNS, DNS_OK, 0, 0, NULL },
     { "NOTIMP", DNS_A, RC_NOTIMP, "", DNS_MSG_NO_EDNS, DNS_OK, 0, 0, NULL },
@@ -277,7 +277,8 @@ static const struct {
     { "wrong type", "a.test", 77, DNS_MX, RC_OK, 1, DNS_MSG_ALIEN },
     { "two questions", "a.test", 77, DNS_A, RC_OK, 2, DNS_MSG_ALIEN },
     { "no question", "a.test", 77, DNS_A, RC_OK, 0, DNS_MSG_ALIEN },
-    { "no question, SERVFAIL", "", 77, DNS_A, RC_SERVFAIL, 0, DNS_MSG_BROKEN },
+    { "no question, SERVFAIL", "", 77, DNS_A, RC_SERVFAIL, 0,
+      DNS_MSG_SERVFAIL },
     { "no question, FORMERR", "", 77, DNS_A, RC_FORMERR, 0, DNS_MSG_NO_EDNS },
     { "no question, NXDOMAIN", "", 77, DNS_A, RC_NXDOMAIN, 0, DNS_MSG_ALIEN },
 };

@@ -359,17 +359,22 @@ static const struct {
     enum mx_status status;
     enum outcome outcome;
     unsigned code, enh_class, subject, detail;
-    bool configured;
+    bool configured, unusable;
 } verdicts[] = {
-    { "null MX", MX_NULL, OUTCOME_FAILED, 556, 5, 1, 10, false },
-    { "no domain", MX_NO_DOMAIN, OUTCOME_FAILED, 0, 5, 1, 2, false },
-    { "no host", MX_NO_HOST, OUTCOME_FAILED, 0, 5, 4, 4, false },
-    { "DNS fails", MX_TEMP, OUTCOME_DEFERRED, 0, 4, 4, 3, false },
-    { "setting: null MX", MX_NULL, OUTCOME_NONE, 0, 4, 3, 5, true },
-    { "setting: no domain", MX_NO_DOMAIN, OUTCOME_NONE, 0, 4, 3, 5, true },
-    { "setting: no host", MX_NO_HOST, OUTCOME_NONE, 0, 4, 3, 5, true },
-    { "setting: no usable address", MX_OK, OUTCOME_NONE, 0, 4, 3, 5, true },
-    { "setting: DNS fails", MX_TEMP, OUTCOME_DEFERRED, 0, 4, 4, 3, true },
+    { "null MX", MX_NULL, OUTCOME_FAILED, 556, 5, 1, 10, false, false },
+    { "no domain", MX_NO_DOMAIN, OUTCOME_FAILED, 0, 5, 1, 2, false, false },
+    { "no host", MX_NO_HOST, OUTCOME_FAILED, 0, 5, 4, 4, false, false },
+    { "DNS fails", MX_TEMP, OUTCOME_DEFERRED, 0, 4, 4, 3, false, false },
+    { "setting: null MX", MX_NULL, OUTCOME_NONE, 0, 4, 3, 5, true, false },
+    { "setting: no domain", MX_NO_DOMAIN, OUTCOME_NONE, 0, 4, 3, 5, true,
+      false },
+    { "setting: no host", MX_NO_HOST, OUTCOME_NONE, 0, 4, 3, 5, true, false },
+    { "setting: no usable address", MX_OK, OUTCOME_NONE, 0, 4, 3, 5, true,
+      false },
+    { "setting: DNS fails", MX_TEMP, OUTCOME_DEFERRED, 0, 4, 4, 3, true,
+      false },
+    { "DNS refuses", MX_TEMP, OUTCOME_DEFERRED, 0, 4, 4, 3, false, true },
+    { "setting: DNS refuses", MX_TEMP, OUTCOME_NONE, 0, 4, 3, 5, true, true },
 };
 
 START_TEST(verdict_is)
@@ -382,6 +387,7 @@ START_TEST(verdict_is)
     struct answer a;
 
     mx.status = verdicts[_i].status;
+    mx.unusable = verdicts[_i].unusable;
     ck_assert_uint_eq(mx_ranks_build(e, &mx, &rules, &a), 0);
     ck_assert_msg(a.outcome == verdicts[_i].outcome &&
                       a.status.code == verdicts[_i].code &&
