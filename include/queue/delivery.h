@@ -79,6 +79,7 @@ struct delivery_rcpt {
     bool utf8;                  /* the address needs SMTPUTF8 */
     bool expired;               /* deferred, but its time was over: failed */
     unsigned char step;         /* of the transaction */
+    unsigned char effect;       /* enum fault_mail, from a session */
     unsigned char notice;       /* for the main thread alone */
     struct forward *forward;
     char *host; /* of its own MX, where j->host is another's; owned */

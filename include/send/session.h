@@ -10,6 +10,8 @@
 #include "base/addr.h"
 #include "fsm/fsm.h"
 #include "net/conn.h"
+#include "send/fault.h"
+#include "send/limits.h"
 #include "send/work_item.h"
 
 extern const struct fsm send_session_fsm;
@@ -30,8 +32,8 @@ struct send_env {
 
 /* host is the peer's name, or its address, for log and notices.  NULL: no
  * memory. */
-struct send_session *send_session_new(const struct addr *peer,
-                                      const char *host);
+struct send_session *send_session_new(const struct addr *peer, const char *host,
+                                      const struct send_limits *limits);
 void send_session_free(struct send_session **s); /* accepts NULL; leaves NULL */
 
 void send_session_start(struct send_session *s, const struct send_env *env);
@@ -45,11 +47,18 @@ void send_session_kill(struct send_session *s); /* end it now */
 
 /* How it ended: valid after ended(). */
 struct send_session_end {
+    enum fault_lane lane; /* LANE_GOES_ON: by our QUIT, or while idle */
+    enum fault_mail mail; /* becomes of what was not offered */
     bool fault;         /* the peer or the network ended it, and not while idle
                          */
     bool local;         /* a local failure: descriptors, memory */
     unsigned delivered; /* messages that the peer accepted */
     struct answer why;  /* of the fault */
+    bool lost;          /* the session; */
+    struct msg_id lost_id; /* this message paid for it */
+    bool refused; /* MAIL of this message got 4xx; none was taken since */
+    struct msg_id refused_id;
+    struct send_limits learned; /* those given, brought up to date */
 };
 const struct send_session_end *send_session_end(const struct send_session *s);
 struct work_item *send_session_note(struct send_session *s);

@@ -21,6 +21,7 @@ struct send_delivery {
     struct work_item note;
     struct lane *lane;            /* NULL: answered without a peer */
     struct send_session *session; /* NULL: local delivery */
+    bool configured;              /* the next hop is a setting */
 };
 
 static inline struct send_delivery *send_delivery_of(struct delivery *j)

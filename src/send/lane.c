@@ -105,7 +105,9 @@ static void set_hurry(struct sched *s)
 static int open_session(struct sched *s, struct lane *l, const char *host,
                         struct err *e)
 {
-    l->session = send_session_new(&l->peer, host);
+    const struct send_limits none = { .messages = 0 };
+
+    l->session = send_session_new(&l->peer, host, &none);
     if (l->session == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for a session");
     send_session_set_lane(l->session, l);

@@ -52,7 +52,8 @@ const char *send_session_doing(unsigned state)
 
 static void on_again(struct loop_timer *t);
 
-struct send_session *send_session_new(const struct addr *peer, const char *host)
+struct send_session *send_session_new(const struct addr *peer, const char *host,
+                                      const struct send_limits *limits)
 {
     struct send_session *s = calloc(1, sizeof *s);
 
@@ -61,6 +62,8 @@ struct send_session *send_session_new(const struct addr *peer, const char *host)
     pthread_once(&table_once, build_index);
     s->note.kind = WORK_OPEN;
     s->peer = *peer;
+    s->end.mail = MAIL_UNTOUCHED;
+    s->end.learned = *limits;
     snprintf(s->host, sizeof s->host, "%s", host);
     session_id_new(s->sid);
     s->state = s->was = S_DIAL;

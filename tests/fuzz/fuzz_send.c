@@ -203,6 +203,7 @@ static void check_jobs(const struct send_session *s, struct span said)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
+    const struct send_limits none = { .messages = 0 };
     struct send_env env = { .conns = &all.conns,
                             .hostname = "me.test",
                             .timeout_cap = 30,
@@ -213,7 +214,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         prepare();
     char *copy = exact_copy(data, n);
     memset(&now, 0, sizeof now);
-    struct send_session *s = send_session_new(&all.at, "peer.test");
+    struct send_session *s = send_session_new(&all.at, "peer.test", &none);
     MUST(s != NULL);
     send_session_start(s, &env);
     for (unsigned i = 0; i < JOBS; i++)

@@ -451,6 +451,7 @@ static void check_peer(pid_t pid, const char *name)
 
 static void run_dialogue(const struct dialogue *d, const struct body *body)
 {
+    const struct send_limits none = { .messages = 0 };
     struct loop *l = NULL;
     struct conn_env conns;
     struct run r = { .jobs_back = 0 };
@@ -469,7 +470,7 @@ static void run_dialogue(const struct dialogue *d, const struct body *body)
     ck_assert_int_eq(loop_new(&l, NULL, &e), 0);
     ck_assert_int_eq(conn_env_init(&conns, l, 200, &e), 0);
     int kept = silence();
-    struct send_session *s = send_session_new(&at, "peer.test");
+    struct send_session *s = send_session_new(&at, "peer.test", &none);
     send_session_start(s, &env);
     for (int i = 0; i < d->deliveries; i++)
         send_session_give(s, make_delivery(body, d->rcpts, (unsigned)i));

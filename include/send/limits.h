@@ -1,0 +1,27 @@
+/* send/limits.h - what is known of a host's limits, from its sessions before.
+ * Goes into a session and comes out of it with what that one learned. */
+#ifndef MTA_SEND_LIMITS_H
+#define MTA_SEND_LIMITS_H
+
+#include "base/msg_id.h"
+
+#include <stdbool.h>
+
+enum chunking {
+    CHUNKING_UNKNOWN,
+    CHUNKING_WORKS, /* a BDAT was accepted */
+    CHUNKING_BROKEN /* offered, but not to be used */
+};
+
+struct send_limits {
+    unsigned messages; /* of a session; 0: none known */
+    unsigned rcpts;    /* of a transaction; 0: none known */
+    enum chunking chunking;
+    /* A limit of messages that may be one: the last session ended there, at
+     * MAIL of this message.  It is one when the host takes that MAIL as the
+     * first of the next session.  0: none. */
+    unsigned tried_messages;
+    struct msg_id tried_id;
+    bool configured; /* the opener's next hop is a setting */
+};
+#endif
