@@ -36,4 +36,10 @@ void route_find(struct route *r, const struct conf *c, struct span domain,
 
 /* Does a setting name a next hop?  Only then the hosts file is needed. */
 bool route_has_settings(const struct conf *c);
+
+/* One text for routes that are one destination, without blanks:
+ * "mx/example.com/25", and "setting/" in front of a next hop of the settings.
+ */
+enum { ROUTE_KEY_MAX = CONF_NAME_MAX + 32 };
+void route_key(char out[ROUTE_KEY_MAX], const struct route *r);
 #endif

@@ -66,10 +66,14 @@ struct sched {
         struct list opening; /* wait for a descriptor */
         unsigned sessions;
         uint64_t deliveries; /* given to workers and not back */
+        struct list given;   /* the same in a list, the oldest first */
     } lane;
     struct { /* ready.c */
         struct list destinations, lanes;
     } ready;
+    struct {                 /* explain.c */
+        uint64_t wall_ahead; /* us, of the wall clock before the loop's */
+    } explain;
 };
 
 /* Seconds since the start plus one, monotonic; 0 is never a time. */

@@ -63,6 +63,7 @@ struct send_session_end {
 const struct send_session_end *send_session_end(const struct send_session *s);
 struct work_item *send_session_note(struct send_session *s);
 struct send_session *send_session_of_note(struct work_item *n);
+const char *send_session_id(const struct send_session *s); /* of the log */
 const char *send_session_host(const struct send_session *s);
 struct lane *send_session_lane(const struct send_session *s);
 void send_session_set_lane(struct send_session *s, struct lane *l);

@@ -4,6 +4,7 @@
 #define MTA_SEND_WORK_ITEM_H
 
 #include "queue/delivery.h"
+#include "send/given.h"
 
 enum work_kind { WORK_DELIVERY, WORK_OPEN, WORK_ENDED };
 
@@ -22,6 +23,7 @@ struct send_delivery {
     struct lane *lane;            /* NULL: answered without a peer */
     struct send_session *session; /* NULL: local delivery */
     bool configured;              /* the next hop is a setting */
+    struct given given;           /* of the main thread */
 };
 
 static inline struct send_delivery *send_delivery_of(struct delivery *j)

@@ -3,6 +3,7 @@
 
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "control/client.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -65,6 +66,30 @@ static struct queue_style style_of(const struct options *o)
                                            getenv("NO_COLOR") == NULL };
 }
 
+/* A sender that is not there, or does not answer, is no failure: the disk tells
+ * all but what is under way. */
+static struct queue_live *ask_sender(const struct options *o,
+                                     const char *command)
+{
+    struct queue_live *live = queue_live_new(&o->conf);
+    struct control_ask ask = { .queue_dir = o->conf.queue_dir,
+                               .name = "send",
+                               .command = command,
+                               .fn = queue_live_line,
+                               .ctx = live };
+    struct err e = { ERR_TEMP, ENOMEM, "no memory for its answer" };
+
+    if (live != NULL && control_ask(&ask, &e) == 0)
+        return live;
+    queue_live_free(&live);
+    if (e.sys != ENOENT && e.sys != ECONNREFUSED)
+        fprintf(stderr,
+                "mta queue: the sender does not answer (%s): what it is doing "
+                "is not shown\n",
+                e.text);
+    return NULL;
+}
+
 static int say(const struct err *e)
 {
     fprintf(stderr, "mta queue: %s\n", e->text);
@@ -79,7 +104,10 @@ static int list(const struct options *o)
 
     if (!isatty(STDOUT_FILENO)) /* a long list: few writes */
         (void)setvbuf(stdout, NULL, _IOFBF, LIST_BUFFER);
-    if (spool_read_all(o->conf.queue_dir, false, visit, &s, &e) < 0)
+    style.live = ask_sender(o, "list");
+    int rc = spool_read_all(o->conf.queue_dir, false, visit, &s, &e);
+    queue_live_free(&style.live);
+    if (rc < 0)
         return say(&e);
     if (!o->json && s.found == 0)
         puts("The queue is empty.");
@@ -94,13 +122,19 @@ static int one(const struct options *o, bool body)
     struct err e = { ERR_NONE, 0, "" };
     struct queue_style style = style_of(o);
     struct search s = { .style = &style, .body = body, .e = &e };
+    char command[MSG_ID_TEXT + sizeof "show "];
 
     style.all_recipients = true;
     if (!msg_id_parse(&s.id, span_of(o->args[1]))) {
         fprintf(stderr, "mta queue: '%s' is not a message id\n", o->args[1]);
         return EX_USAGE;
     }
-    if (spool_read_all(o->conf.queue_dir, true, visit, &s, &e) < 0)
+    snprintf(command, sizeof command, "show %s", o->args[1]);
+    if (!body)
+        style.live = ask_sender(o, command);
+    int rc = spool_read_all(o->conf.queue_dir, true, visit, &s, &e);
+    queue_live_free(&style.live);
+    if (rc < 0)
         return say(&e);
     if (s.found > 0)
         return EX_OK;

@@ -18,6 +18,26 @@ struct printing {
     struct err *e;
 };
 
+/* What the running sender knows of a recipient; NULL: nothing. */
+struct present {
+    const struct queue_delivering *delivering;
+    const struct queue_shut *shut;
+};
+
+static struct present present_of(const struct printing *p, struct span address,
+                                 const struct spool_slot *slot, uint32_t index)
+{
+    struct present now = { NULL, NULL };
+
+    if (p->style->live == NULL || slot->state != SPOOL_PENDING)
+        return now;
+    now.delivering =
+        queue_live_delivering(p->style->live, p->view->rec->id, index);
+    if (now.delivering == NULL)
+        now.shut = queue_live_shut(p->style->live, address);
+    return now;
+}
+
 static const char *const states[] = { "pending",  "delivered", "failed",
                                       "expanded", "held",      "deleted" };
 
@@ -42,16 +62,52 @@ static void json_host(FILE *out, const struct spool_slot *slot)
             address, (unsigned)addr_port(&slot->tried));
 }
 
-static void json_rcpt(FILE *out, struct span address,
+static void json_delivering(FILE *out, const struct queue_delivering *d)
+{
+    fputs(",\"delivering\":{\"since\":", out);
+    json_time(out, d->since);
+    fputs(",\"session\":", out);
+    json_string(out, span_of(d->session));
+    fputs(",\"mx\":", out);
+    json_string(out, span_of(d->host));
+    fputs(",\"address\":", out);
+    json_string(out, span_of(d->address));
+    putc('}', out);
+}
+
+/* Only while a sender runs. */
+static void json_present(FILE *out, const struct present *now)
+{
+    const struct queue_shut *shut = now->shut;
+
+    fputs(",\"shut_until\":", out);
+    json_time(out, shut != NULL && !shut->paused ? shut->until : 0);
+    if (shut != NULL && shut->paused) {
+        fputs(",\"reconnects_at\":", out);
+        json_time(out, shut->until);
+    }
+    fputs(",\"host_state\":", out);
+    if (shut != NULL)
+        json_string(out, span_of(shut->reason));
+    else
+        fputs("null", out);
+    if (now->delivering != NULL)
+        json_delivering(out, now->delivering);
+}
+
+static void json_rcpt(const struct printing *p, struct span address,
                       const struct spool_slot *slot)
 {
+    struct present now = present_of(p, address, slot, p->index);
     char status[SMTP_STATUS_TEXT];
+    FILE *out = p->style->out;
 
     smtp_status_text(status, &slot->status);
     fputs("{\"address\":", out);
     json_string(out, address);
     fprintf(out, ",\"state\":\"%s\",\"attempts\":%u,\"rounds\":%u",
-            state_name(slot->state), slot->attempts, slot->rounds);
+            now.delivering != NULL ? "delivering" : state_name(slot->state),
+            slot->attempts, slot->rounds);
     fputs(",\"first_attempt\":", out);
     json_time(out, slot->first_attempt);
     fputs(",\"last_attempt\":", out);
@@ -62,6 +118,8 @@ static void json_rcpt(FILE *out, struct span address,
     fprintf(out, ",\"code\":%u,\"status\":\"%s\",\"reply\":",
             (unsigned)slot->status.code, status);
     json_string(out, span_of(slot->reply));
+    if (p->style->live != NULL)
+        json_present(out, &now);
 }
 
 /* What the envelope has of a message besides sender and recipients, or of the
@@ -108,7 +166,7 @@ static int json_next_rcpt(struct printing *p, struct span address)
     if (spool_reader_slot(p->view, p->index, &slot, p->e) != 0)
         return -1;
     fputs(p->index == 0 ? ",\"recipients\":[" : "},", p->style->out);
-    json_rcpt(p->style->out, address, &slot);
+    json_rcpt(p, address, &slot);
     p->index++;
     return 0;
 }
@@ -250,39 +308,101 @@ static void text_reply(FILE *out, const struct spool_slot *slot)
     putc('\n', out);
 }
 
-static void text_rcpt(struct printing *p, struct span address,
-                      const struct spool_slot *slot)
+/* "12:34:56", and the day with it when it is another one. */
+static void put_time(FILE *out, uint64_t wall_us)
 {
-    const struct queue_style *st = p->style;
+    time_t t = (time_t)(wall_us / 1000000u), now = time(NULL);
+    struct tm tm, today;
+    char text[32] = "?";
+
+    if (localtime_r(&t, &tm) != NULL && localtime_r(&now, &today) != NULL)
+        (void)strftime(text, sizeof text,
+                       tm.tm_yday == today.tm_yday ? "%H:%M:%S"
+                                                   : "%Y-%m-%d %H:%M:%S",
+                       &tm);
+    fputs(text, out);
+}
+
+static void text_state(const struct queue_style *st,
+                       const struct spool_slot *slot, const struct present *now)
+{
     const char *hue = slot->state == SPOOL_FAILED      ? "\033[31m"
                       : slot->state == SPOOL_DELIVERED ? "\033[32m"
                                                        : "\033[33m";
 
+    fprintf(st->out, "  %s%s%s", tint(st, hue),
+            now->delivering != NULL ? "being delivered"
+                                    : state_name(slot->state),
+            tint(st, "\033[0m"));
+    if (now->delivering != NULL) {
+        fputs(" since ", st->out);
+        put_time(st->out, now->delivering->since);
+    }
+    if (now->shut != NULL) {
+        fputs(now->shut->paused ? ", reconnects at " : ", host shut until ",
+              st->out);
+        put_time(st->out, now->shut->until);
+    }
+}
+
+/* Behind the recipient's own line, for `show`. */
+static void text_present(FILE *out, const struct present *now)
+{
+    const struct queue_delivering *d = now->delivering;
+
+    if (d != NULL && d->address[0] != '\0') {
+        fputs("        now at ", out);
+        put_plain(out, span_of(d->host));
+        fprintf(out, "%s(", d->host[0] != '\0' ? " " : "");
+        put_plain(out, span_of(d->address));
+        fputs("), session ", out);
+        put_plain(out, span_of(d->session));
+        putc('\n', out);
+    }
+    if (now->shut != NULL) {
+        fprintf(out, "        %s: ", now->shut->paused ? "paused" : "shut");
+        put_plain(out, span_of(now->shut->reason));
+        putc('\n', out);
+    }
+}
+
+static void text_times(FILE *out, const struct spool_slot *slot)
+{
+    if (slot->first_attempt > 0 && slot->first_attempt != slot->last_attempt) {
+        fputs(", first ", out);
+        put_when(out, slot->first_attempt);
+    }
+    if (slot->last_attempt > 0) {
+        fputs(", last ", out);
+        put_when(out, slot->last_attempt);
+    }
+    if (slot->state == SPOOL_PENDING && slot->next_attempt > 0) {
+        fputs(", next ", out);
+        put_when(out, slot->next_attempt);
+    }
+}
+
+static void text_rcpt(struct printing *p, struct span address,
+                      const struct spool_slot *slot)
+{
+    const struct queue_style *st = p->style;
+    struct present now = present_of(p, address, slot, p->index);
+
     fputs("    ", st->out);
     put_plain(st->out, address);
-    fprintf(st->out, "  %s%s%s", tint(st, hue), state_name(slot->state),
-            tint(st, "\033[0m"));
+    text_state(st, slot, &now);
     if (slot->attempts > 0)
         fprintf(st->out, ", offered %u time%s", slot->attempts,
                 slot->attempts == 1 ? "" : "s");
     if (slot->rounds > 0)
         fprintf(st->out, ", no host %u time%s", slot->rounds,
                 slot->rounds == 1 ? "" : "s");
-    if (slot->first_attempt > 0 && slot->first_attempt != slot->last_attempt) {
-        fputs(", first ", st->out);
-        put_when(st->out, slot->first_attempt);
-    }
-    if (slot->last_attempt > 0) {
-        fputs(", last ", st->out);
-        put_when(st->out, slot->last_attempt);
-    }
-    if (slot->state == SPOOL_PENDING && slot->next_attempt > 0) {
-        fputs(", next ", st->out);
-        put_when(st->out, slot->next_attempt);
-    }
+    text_times(st->out, slot);
     putc('\n', st->out);
     if (slot->reply[0] != '\0' || slot->mx[0] != '\0' || slot->status.code != 0)
         text_reply(st->out, slot);
+    if (st->all_recipients)
+        text_present(st->out, &now);
 }
 
 static int text_field(void *ctx, enum spool_field type, struct span s)
@@ -296,11 +416,12 @@ static int text_field(void *ctx, enum spool_field type, struct span s)
         put_plain(p->style->out, s);
         fputs(">\n", p->style->out);
     } else if (type == SPOOL_F_RCPT) {
-        if (spool_reader_slot(p->view, p->index++, &slot, p->e) != 0)
+        if (spool_reader_slot(p->view, p->index, &slot, p->e) != 0)
             return -1;
         if (p->style->all_recipients || slot.state == SPOOL_PENDING ||
             slot.state == SPOOL_HELD)
             text_rcpt(p, s, &slot);
+        p->index++;
     } else if (o != NULL && p->style->all_recipients) {
         fprintf(p->style->out, "%s%s ", o->of_recipient ? "        " : "    ",
                 o->words);

@@ -302,10 +302,11 @@ static void add_status(struct buf *answer, const struct process *p,
                     state);
 }
 
-static int on_command(void *ctx, const char *command, struct buf *answer,
+static int on_command(void *ctx, struct control_call *call, struct buf *answer,
                       struct err *e)
 {
     struct supervisor *v = ctx;
+    const char *command = call->command;
 
     if (strcmp(command, "reload") == 0)
         return reload(v, e);
@@ -335,12 +336,13 @@ static bool has_end(const struct supervisor *v)
  * others. */
 static void open_control(struct supervisor *v)
 {
+    const struct control_service service = { "control", on_command, NULL, v };
     struct err e;
 
     if (v->control != NULL || v->no_control)
         return;
     if ((v->plan->as_user(v->plan->ctx, &e) != 0 ||
-         control_listen(&v->control, v->loop, v->plan->queue_dir, on_command, v,
+         control_listen(&v->control, v->loop, v->plan->queue_dir, &service,
                         &e) != 0) &&
         e.sys != EWOULDBLOCK) {
         fprintf(stderr, "mta: no control socket: %s\n", e.text);

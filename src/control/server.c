@@ -22,18 +22,16 @@
 enum {
     CLIENTS_MAX = 8,
     COMMAND_MAX = 512,
-    ANSWER_MAX = 16 * 1024, /* fits the buffer of a local socket */
+    LINE_TEXT = 1024,
+    PIECE_MAX = 16 * 1024,
     IDLE_MS = 10000,
-    BACKLOG = 8
+    BACKLOG = 8,
+    NAME_TEXT = 32
 };
-
-static const char socket_name[] = "control.sock";
-static const char new_name[] = "control.sock.new";
 
 struct control {
     struct loop *loop;
-    control_fn *fn;
-    void *ctx;
+    struct control_service service;
     struct loop_io io;
     int dir_fd, lock_fd;
     uid_t owner;
@@ -48,11 +46,18 @@ struct client {
     struct loop_timer idle;
     size_t n;
     char line[COMMAND_MAX];
+
+    /* the answer under way */
+    bool busy, more;
+    struct control_call call;
+    char command[COMMAND_MAX];
+    size_t piece_n, sent;
+    char piece[PIECE_MAX];
 };
 
 void control_add(struct buf *answer, const char *fmt, ...)
 {
-    char line[1024];
+    char line[LINE_TEXT];
     va_list ap;
 
     va_start(ap, fmt);
@@ -64,10 +69,26 @@ void control_add(struct buf *answer, const char *fmt, ...)
     buf_addf(answer, " %s\n", line);
 }
 
+bool control_has_room(const struct buf *answer)
+{
+    return answer->cap - answer->n > 2 * LINE_TEXT;
+}
+
 /* --- a connection ------------------------------------------------------ */
+
+static void end_call(struct client *c)
+{
+    const struct control_service *service = &c->control->service;
+
+    if (c->call.state != NULL && service->end != NULL)
+        service->end(service->ctx, &c->call);
+    c->call.state = NULL;
+    c->busy = c->more = false;
+}
 
 static void drop(struct client *c)
 {
+    end_call(c);
     (void)loop_watch(c->control->loop, &c->io, 0, NULL);
     loop_timer_clear(c->control->loop, &c->idle);
     list_remove(&c->link);
@@ -76,56 +97,102 @@ static void drop(struct client *c)
     free(c);
 }
 
-/* An answer fits the socket, or its reader does not read: false. */
-static bool carry_out(struct client *c, const char *command)
+/* The next piece of the answer, with its last line if it is the last one. */
+static void make_piece(struct client *c)
 {
-    static char memory[ANSWER_MAX]; /* one process, one answer at a time */
-    struct buf answer = BUF_ON(memory);
+    const struct control_service *service = &c->control->service;
+    struct buf answer = BUF_ON(c->piece);
     struct err e = { ERR_NONE, 0, "" };
+    int rc = service->run(service->ctx, &c->call, &answer, &e);
 
-    if (c->control->fn(c->control->ctx, command, &answer, &e) == 0)
+    if (rc == CONTROL_DONE)
         buf_adds(&answer, "ok\n");
-    else
+    else if (rc < 0)
         buf_addf(&answer, "error: %s\n", e.text);
     if (answer.full) {
-        buf_init(&answer, memory, sizeof memory);
+        buf_init(&answer, c->piece, sizeof c->piece);
         buf_adds(&answer, "error: the answer is too long\n");
     }
-    return send(c->io.fd, answer.p, answer.n, MSG_NOSIGNAL) ==
-           (ssize_t)answer.n;
+    c->more = rc == CONTROL_MORE && !answer.full;
+    c->piece_n = answer.n;
+    c->sent = 0;
 }
 
-/* All whole lines of the buffer; false: the connection ends. */
-static bool take_lines(struct client *c)
+/* False: the connection ends. */
+static bool send_piece(struct client *c)
 {
-    char *end;
-
-    while ((end = memchr(c->line, '\n', c->n)) != NULL) {
-        size_t n = (size_t)(end + 1 - c->line);
-        *end = '\0';
-        if (end > c->line && end[-1] == '\r')
-            end[-1] = '\0';
-        if (!carry_out(c, c->line))
-            return false;
-        memmove(c->line, c->line + n, c->n - n);
-        c->n -= n;
+    while (c->sent < c->piece_n) {
+        ssize_t n = send(c->io.fd, c->piece + c->sent, c->piece_n - c->sent,
+                         MSG_NOSIGNAL);
+        if (n < 0)
+            return errno == EAGAIN || errno == EINTR;
+        c->sent += (size_t)n;
+        loop_timer_set(c->control->loop, &c->idle, IDLE_MS);
     }
+    return true;
+}
+
+/* Take the first whole line of the buffer as the command; false: there is
+ * none. */
+static bool take_line(struct client *c)
+{
+    char *end = memchr(c->line, '\n', c->n);
+
+    if (end == NULL)
+        return false;
+    size_t n = (size_t)(end + 1 - c->line);
+    *end = '\0';
+    if (end > c->line && end[-1] == '\r')
+        end[-1] = '\0';
+    memcpy(c->command, c->line, n);
+    c->call = (struct control_call){ .command = c->command };
+    memmove(c->line, c->line + n, c->n - n);
+    c->n -= n;
+    return true;
+}
+
+/* Carry out whole lines while their answers are taken at once.  One piece is
+ * made in a turn of the loop, so that a long answer does not hold up the
+ * process; the client that reads slowly waits for itself.  False: the
+ * connection ends. */
+static bool go_on(struct client *c)
+{
+    bool made = false;
+
+    for (;;) {
+        if (c->busy && !send_piece(c))
+            return false;
+        if (c->busy && (c->sent < c->piece_n || (c->more && made)))
+            return loop_watch(c->control->loop, &c->io, LOOP_WRITE, NULL) == 0;
+        if (c->busy && !c->more)
+            end_call(c);
+        if (!c->busy && !take_line(c))
+            break;
+        c->busy = made = true;
+        make_piece(c);
+    }
+    (void)loop_watch(c->control->loop, &c->io, LOOP_READ, NULL);
     return c->n < sizeof c->line;
 }
 
-static void on_input(struct loop_io *io, unsigned ready)
+static void on_ready(struct loop_io *io, unsigned ready)
 {
     struct client *c = LOOP_ENTRY(io, struct client, io);
-    ssize_t n = recv(io->fd, c->line + c->n, sizeof c->line - c->n, 0);
 
     (void)ready;
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    c->n += n > 0 ? (size_t)n : 0;
-    if (n <= 0 || !take_lines(c))
-        drop(c);
-    else
+    if (!c->busy) {
+        ssize_t n = recv(io->fd, c->line + c->n, sizeof c->line - c->n, 0);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (n <= 0) {
+            drop(c);
+            return;
+        }
+        c->n += (size_t)n;
         loop_timer_set(c->control->loop, &c->idle, IDLE_MS);
+    }
+    if (!go_on(c))
+        drop(c);
 }
 
 static void on_idle(struct loop_timer *t)
@@ -142,7 +209,7 @@ static int serve(struct control *c, int fd, struct err *e)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for a connection");
     }
     k->control = c;
-    k->io = (struct loop_io){ .fd = fd, .fn = on_input };
+    k->io = (struct loop_io){ .fd = fd, .fn = on_ready };
     k->idle.fn = on_idle;
     if (loop_watch(c->loop, &k->io, LOOP_READ, e) != 0) {
         close(fd);
@@ -191,12 +258,12 @@ static void on_connect(struct loop_io *io, unsigned ready)
 
 /* From within the directory: its name may be longer than that of a socket,
  * and a link in the place of run/ leads nowhere. */
-static int bind_here(int fd, int dir_fd)
+static int bind_here(int fd, int dir_fd, const char *name)
 {
     struct sockaddr_un at = { .sun_family = AF_UNIX };
     int before = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    memcpy(at.sun_path, new_name, sizeof new_name);
+    snprintf(at.sun_path, sizeof at.sun_path, "%s", name);
     int rc = before >= 0 && fchdir(dir_fd) == 0
                  ? bind(fd, (struct sockaddr *)&at, sizeof at)
                  : -1;
@@ -212,9 +279,18 @@ static int bind_here(int fd, int dir_fd)
     return rc;
 }
 
+/* "control.sock": the name of the service with an ending. */
+static const char *file_name(char out[NAME_TEXT], const struct control *c,
+                             const char *ending)
+{
+    snprintf(out, NAME_TEXT, "%s.%s", c->service.name, ending);
+    return out;
+}
+
 static int take_lock(struct control *c, const char *queue_dir, struct err *e)
 {
     struct rundir top, run;
+    char name[NAME_TEXT];
 
     if (rundir_open(&top, queue_dir, e) != 0)
         return -1;
@@ -224,43 +300,45 @@ static int take_lock(struct control *c, const char *queue_dir, struct err *e)
         return -1;
     c->dir_fd = run.fd;
     c->owner = run.uid;
-    c->lock_fd = rundir_file(&run, "control.lock", e);
+    c->lock_fd = rundir_file(&run, file_name(name, c, "lock"), e);
     if (c->lock_fd < 0)
         return -1;
     if (fs_lock(c->lock_fd, LOCK_EX | LOCK_NB) == 0)
         return 0;
-    return err_set(e, ERR_TEMP, errno, "lock run/control.lock");
+    return err_set(e, ERR_TEMP, errno, "lock run/%s", name);
 }
 
 /* The socket gets its name when it listens: a client that finds it is never
  * refused, and one that a killed process left is replaced. */
 static int open_socket(struct control *c, struct err *e)
 {
+    char name[NAME_TEXT], draft[NAME_TEXT];
     mode_t mask = umask(0177);
 
+    file_name(name, c, "sock");
+    file_name(draft, c, "sock.new");
     c->io.fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    (void)unlinkat(c->dir_fd, new_name, 0);
+    (void)unlinkat(c->dir_fd, draft, 0);
     int rc = c->io.fd < 0 || os_nonblock(c->io.fd) != 0 ||
                      os_cloexec(c->io.fd) != 0 ||
-                     bind_here(c->io.fd, c->dir_fd) != 0 ||
+                     bind_here(c->io.fd, c->dir_fd, draft) != 0 ||
                      listen(c->io.fd, BACKLOG) != 0 ||
-                     fs_renameat(c->dir_fd, new_name, socket_name) != 0
-                 ? err_set(e, ERR_TEMP, errno, "listen on run/%s", socket_name)
+                     fs_renameat(c->dir_fd, draft, name) != 0
+                 ? err_set(e, ERR_TEMP, errno, "listen on run/%s", name)
                  : 0;
     umask(mask);
     return rc;
 }
 
-static int new_control(struct control **out, struct loop *l, control_fn *fn,
-                       void *ctx, struct err *e)
+static int new_control(struct control **out, struct loop *l,
+                       const struct control_service *service, struct err *e)
 {
     struct control *c = calloc(1, sizeof *c);
 
     if (c == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for the control socket");
     c->loop = l;
-    c->fn = fn;
-    c->ctx = ctx;
+    c->service = *service;
     c->io = (struct loop_io){ .fd = -1, .fn = on_connect };
     c->dir_fd = c->lock_fd = -1;
     list_init(&c->clients);
@@ -269,11 +347,11 @@ static int new_control(struct control **out, struct loop *l, control_fn *fn,
 }
 
 int control_listen(struct control **out, struct loop *l, const char *queue_dir,
-                   control_fn *fn, void *ctx, struct err *e)
+                   const struct control_service *service, struct err *e)
 {
     struct control *c = NULL;
 
-    if (new_control(&c, l, fn, ctx, e) != 0)
+    if (new_control(&c, l, service, e) != 0)
         return -1;
     if (take_lock(c, queue_dir, e) != 0 || open_socket(c, e) != 0 ||
         loop_watch(l, &c->io, LOOP_READ, e) != 0)
@@ -287,8 +365,10 @@ out:
 
 void control_close(struct control **c)
 {
+    char name[NAME_TEXT];
+
     if (*c != NULL && (*c)->io.fd >= 0)
-        (void)unlinkat((*c)->dir_fd, socket_name, 0);
+        (void)unlinkat((*c)->dir_fd, file_name(name, *c, "sock"), 0);
     control_forget(c);
 }
 

@@ -158,6 +158,7 @@ void assign_take_back(struct sched *s, struct delivery *j)
     struct lane *l = send_delivery_of(j)->lane;
     size_t nrcpt = j->nrcpt;
 
+    list_remove(&send_delivery_of(j)->given.link);
     result_apply(&s->queue, j);
     lane_delivery_back(s, l, nrcpt);
 }

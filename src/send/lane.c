@@ -135,6 +135,8 @@ int lane_give(struct sched *s, struct lane *l, struct delivery *j,
     l->out++;
     l->out_rcpts += j->nrcpt;
     s->lane.deliveries++;
+    d->given.since = loop_now(s->loop);
+    list_push(&s->lane.given, &d->given.link);
     s->calls->give(l->worker, &d->note);
     return 0;
 }

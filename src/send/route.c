@@ -4,6 +4,7 @@
 #include "base/host_port.h"
 #include "smtp/address.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static bool set_host(struct route *r, struct span host)
@@ -128,4 +129,17 @@ void route_find(struct route *r, const struct conf *c, struct span domain,
 bool route_has_settings(const struct conf *c)
 {
     return c->send.routes.n > 0 || c->send.relay_host.host[0] != '\0';
+}
+
+void route_key(char out[ROUTE_KEY_MAX], const struct route *r)
+{
+    static const char *const kinds[] = { "local",   "mx",       "host",
+                                         "address", "loopback", "bad" };
+
+    snprintf(out, ROUTE_KEY_MAX, "%s%s/%.*s/%u",
+             r->configured ? "setting/" : "", kinds[r->kind],
+             (int)sizeof r->host - 1, r->host, (unsigned)r->port);
+    for (char *p = out; *p != '\0'; p++)
+        if (*p == ' ')
+            *p = '_';
 }

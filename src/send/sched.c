@@ -70,6 +70,7 @@ int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
     list_init(&s->ready.lanes);
     list_init(&s->destination.idle);
     list_init(&s->lane.opening);
+    list_init(&s->lane.given);
     if (loop_new(&s->loop, wait_mask, e) != 0)
         return -1;
     s->queue = (struct queue){ .owner = &owner, .conf = c, .loop = s->loop };

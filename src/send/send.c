@@ -13,6 +13,7 @@
 #include "recipient/resolve.h"
 #include "send/assign.h"
 #include "send/destination_dns.h"
+#include "send/explain.h"
 #include "send/ready.h"
 #include "send/session.h"
 #include "spool/space.h"
@@ -35,6 +36,7 @@ struct sender {
     struct housekeeping housekeeping;
     struct loop_io wake, line;
     struct loop_timer pause; /* between being woken and the scan */
+    struct control *control;
     struct back back[SCHED_WORKERS_MAX + 1];
     const struct send_options *o;
     uint64_t started, stop_by; /* ms of the loop */
@@ -379,6 +381,15 @@ static int watch_queue(struct sender *x, struct err *e)
     return loop_watch(x->s.loop, &x->wake, LOOP_READ, e);
 }
 
+/* Mail does not wait for it. */
+static void open_control(struct sender *x)
+{
+    struct err e;
+
+    if (explain_open(&x->control, &x->s, &e) != 0)
+        log_err(LOG_WARN, "send.control", &e);
+}
+
 static int run(struct sender *x, const struct conf *c,
                const sigset_t *wait_mask, struct err *e)
 {
@@ -387,6 +398,7 @@ static int run(struct sender *x, const struct conf *c,
 
     if (sched_open(&x->s, c, wait_mask, e) != 0)
         goto out;
+    open_control(x);
     if (watch_queue(x, e) != 0 || start_workers(x, e) != 0 ||
         watch_line(x, e) != 0)
         goto out;
@@ -394,6 +406,7 @@ static int run(struct sender *x, const struct conf *c,
     LOG(LOG_INFO, "send.stop", LN("pending", x->s.queue.memory.pending));
 out:
     x->s.stopping = true;
+    control_close(&x->control);
     end_workers(x);
     if (x->s.queue.writer != NULL)
         bounce_flush(&x->s.queue);

@@ -95,6 +95,11 @@ struct send_session *send_session_of_note(struct work_item *n)
     return LIST_ENTRY(n, struct send_session, note);
 }
 
+const char *send_session_id(const struct send_session *s)
+{
+    return s->sid;
+}
+
 const char *send_session_host(const struct send_session *s)
 {
     return s->host;

@@ -2,6 +2,7 @@
 #include "cli/queue.h"
 
 #include "base/body.h"
+#include "config/load.h"
 #include "spool/submit.h"
 #include "spool/writer_private.h"
 #include "spool_kit.h"
@@ -58,6 +59,8 @@ static int print(void *ctx, const struct spool_reader *v)
 }
 
 /* To be freed. */
+static struct queue_live *live;
+
 static char *printed(bool json, bool all)
 {
     char *text = NULL;
@@ -66,6 +69,7 @@ static char *printed(bool json, bool all)
     struct queue_style style = { .out = open_memstream(&text, &n),
                                  .json = json,
                                  .all_recipients = all,
+                                 .live = live,
                                  .lifetime = 86400 };
 
     ck_assert(style.out != NULL);
@@ -125,6 +129,156 @@ START_TEST(a_list_has_no_origin)
 }
 END_TEST
 
+/* --- what a running sender knows ------------------------------------------ */
+
+static struct conf conf;
+
+static void open_live(void)
+{
+    struct conf_source from = { .file = "/dev/null" };
+    struct conf_override over[] = { { "send.routes", "r.test=[hop.test]:26",
+                                      "-o" },
+                                    { "user", "root", "-o" },
+                                    { "local.aliases", "", "-o" } };
+    struct err e;
+
+    from.over = over;
+    from.nover = 3;
+    setup();
+    ck_assert_msg(conf_load(&conf, &from, &e) == 0, "%s", e.text);
+    live = queue_live_new(&conf);
+    ck_assert_ptr_nonnull(live);
+}
+
+static void close_live(void)
+{
+    queue_live_free(&live);
+    conf_free(&conf);
+    teardown();
+}
+
+static void tell(const char *line)
+{
+    ck_assert_int_eq(queue_live_line(live, span_of(line)), 0);
+}
+
+static const struct field mails[] = { { SPOOL_F_SENDER, "s@a.test" },
+                                      { SPOOL_F_RCPT, "one@b.test" },
+                                      { SPOOL_F_RCPT, "two@B.test" },
+                                      { SPOOL_F_RCPT, "three@r.test" },
+                                      { SPOOL_F_RCPT, "four@other.test" } };
+
+static int take_id(void *ctx, const struct spool_reader *v)
+{
+    msg_id_text(ctx, v->rec->id);
+    return 1;
+}
+
+static void submit_mails(char id[MSG_ID_TEXT])
+{
+    struct err e;
+
+    submit(mails, 5, 4);
+    ck_assert_int_eq(spool_read_all(k->dir, true, take_id, id, &e), 1);
+}
+
+START_TEST(a_recipient_that_is_being_delivered)
+{
+    char id[MSG_ID_TEXT], line[128];
+
+    submit_mails(id);
+    snprintf(line, sizeof line,
+             "delivering %s 1,3 1700000001000000 sid0sid0sid0 192.0.2.1:25 "
+             "mx.b.test",
+             id);
+    tell(line);
+    tell("delivering 0123456789abcdef 0,2 1700000001000000 - - -");
+    char *text = printed(true, false);
+    ck_assert_msg(
+        strstr(text, "{\"address\":\"two@B.test\",\"state\":\"delivering\"") !=
+                NULL &&
+            strstr(text,
+                   "\"reply\":\"\",\"shut_until\":null,\"host_state\":null,"
+                   "\"delivering\":{\"since\":\"2023-11-14T22:13:21.000000Z\","
+                   "\"session\":\"sid0sid0sid0\",\"mx\":\"mx.b.test\","
+                   "\"address\":\"192.0.2.1:25\"}}") != NULL &&
+            strstr(text, "\"four@other.test\",\"state\":\"delivering\"") !=
+                NULL &&
+            strstr(text, "\"one@b.test\",\"state\":\"pending\"") != NULL,
+        "%s", text);
+    free(text);
+    text = printed(false, true);
+    ck_assert_msg(
+        strstr(text, "    two@B.test  being delivered since 2023-11-") !=
+                NULL &&
+            strstr(text, "        now at mx.b.test (192.0.2.1:25), "
+                         "session sid0sid0sid0\n") != NULL &&
+            strstr(text, "    one@b.test  pending\n") != NULL,
+        "%s", text);
+    free(text);
+}
+END_TEST
+
+START_TEST(a_destination_that_is_shut)
+{
+    char id[MSG_ID_TEXT];
+
+    submit_mails(id);
+    tell("shut mx/b.test/25 1700000001000000 mx.b.test (192.0.2.1:25): went");
+    tell("paused setting/host/hop.test/26 1700000002000000 hop.test: \033[2J");
+    char *text = printed(true, false);
+    ck_assert_msg(strstr(text, "\"shut_until\":\"2023-11-14T22:13:21.000000Z\","
+                               "\"host_state\":\"mx.b.test (192.0.2.1:25): "
+                               "went\"},{\"address\":\"two@B.test\"") != NULL &&
+                      strstr(text, "\"shut_until\":null,\"reconnects_at\":"
+                                   "\"2023-11-14T22:13:22.000000Z\"") != NULL &&
+                      strstr(text, "\"shut_until\":null,\"host_state\":null}"
+                                   "]}\n") != NULL,
+                  "%s", text);
+    free(text);
+    text = printed(false, true);
+    ck_assert_msg(
+        strstr(text, "    two@B.test  pending, host shut until 2023-11-") !=
+                NULL &&
+            strstr(text, "        shut: mx.b.test (192.0.2.1:25): went\n") !=
+                NULL &&
+            strstr(text, "    three@r.test  pending, reconnects at 2023-11-") !=
+                NULL &&
+            strstr(text, "        paused: hop.test: ?[2J\n") != NULL &&
+            strstr(text, "    four@other.test  pending\n") != NULL,
+        "%s", text);
+    free(text);
+}
+END_TEST
+
+/* Lines that make no sense, as a sender of another version may send them. */
+START_TEST(strange_lines)
+{
+    static const char *const lines[] = {
+        "",
+        " ",
+        "other 1 2 3",
+        "delivering",
+        "delivering x",
+        "delivering 0123456789abcdef",
+        "delivering 0123456789abcdef 1,x,,70000000000 12",
+        "delivering 0123456789abcdef 1 -1 a b c",
+        "shut",
+        "shut mx/b.test/25",
+        "shut mx/b.test/25 never because",
+    };
+    char id[MSG_ID_TEXT];
+
+    submit_mails(id);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        tell(lines[i]);
+    char *text = printed(false, true);
+    ck_assert_msg(strstr(text, "    one@b.test  pending\n") != NULL, "%s",
+                  text);
+    free(text);
+}
+END_TEST
+
 Suite *cli_queue_suite(void);
 Suite *cli_queue_suite(void)
 {
@@ -134,6 +288,12 @@ Suite *cli_queue_suite(void)
     tcase_add_test(t, show_has_all_of_the_envelope_in_both_forms);
     tcase_add_test(t, each_field_stands_with_its_recipient);
     tcase_add_test(t, a_list_has_no_origin);
+    suite_add_tcase(s, t);
+    t = tcase_create("live");
+    tcase_add_checked_fixture(t, open_live, close_live);
+    tcase_add_test(t, a_recipient_that_is_being_delivered);
+    tcase_add_test(t, a_destination_that_is_shut);
+    tcase_add_test(t, strange_lines);
     suite_add_tcase(s, t);
     return s;
 }

@@ -15,10 +15,39 @@
 static struct loop *loop;
 static char dir[64], run[72], sock[104], asked[1024];
 
-static int command(void *ctx, const char *text, struct buf *answer,
-                   struct err *e)
+enum { LONG = 20000 }; /* lines of a long answer */
+static int ends;       /* of its states */
+
+/* A piece of a long answer: as many lines as have room. */
+static int long_piece(struct control_call *call, struct buf *answer)
+{
+    int *next = call->state;
+
+    if (next == NULL) {
+        next = calloc(1, sizeof *next);
+        ck_assert_ptr_nonnull(next);
+        call->state = next;
+    }
+    while (*next < LONG && control_has_room(answer))
+        control_add(answer, "line %d", (*next)++);
+    return *next < LONG ? CONTROL_MORE : CONTROL_DONE;
+}
+
+static void end_piece(void *ctx, struct control_call *call)
 {
     (void)ctx;
+    free(call->state);
+    ends++;
+}
+
+static int command(void *ctx, struct control_call *call, struct buf *answer,
+                   struct err *e)
+{
+    const char *text = call->command;
+
+    (void)ctx;
+    if (strcmp(text, "long") == 0)
+        return long_piece(call, answer);
     strncat(asked, text, sizeof asked - strlen(asked) - 2);
     strncat(asked, ";", 2);
     if (strcmp(text, "list") == 0) {
@@ -33,9 +62,13 @@ static int command(void *ctx, const char *text, struct buf *answer,
     return 0;
 }
 
+static const struct control_service service = { "control", command, end_piece,
+                                                NULL };
+
 static void open_dir(void)
 {
     asked[0] = '\0';
+    ends = 0;
     snprintf(dir, sizeof dir, "/tmp/mta-control-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(dir));
     snprintf(run, sizeof run, "%s/run", dir);
@@ -106,7 +139,7 @@ START_TEST(answers)
 {
     struct control *c;
 
-    ck_assert_int_eq(control_listen(&c, loop, dir, command, NULL, NULL), 0);
+    ck_assert_int_eq(control_listen(&c, loop, dir, &service, NULL), 0);
     int fd = connect_to();
     say(fd, cases[_i].sent);
     ck_assert_str_eq(answer_on(fd), cases[_i].answer);
@@ -120,7 +153,7 @@ START_TEST(a_command_in_pieces)
 {
     struct control *c;
 
-    ck_assert_int_eq(control_listen(&c, loop, dir, command, NULL, NULL), 0);
+    ck_assert_int_eq(control_listen(&c, loop, dir, &service, NULL), 0);
     int fd = connect_to();
     for (const char *p = "list\nfa"; *p != '\0'; p++) {
         char one[2] = { *p, '\0' };
@@ -142,12 +175,95 @@ START_TEST(too_long_a_line)
 
     memset(text, 'x', sizeof text);
     text[sizeof text - 1] = '\0';
-    ck_assert_int_eq(control_listen(&c, loop, dir, command, NULL, NULL), 0);
+    ck_assert_int_eq(control_listen(&c, loop, dir, &service, NULL), 0);
     int fd = connect_to();
     say(fd, text);
     ck_assert_ptr_null(answer_on(fd));
     ck_assert_str_eq(asked, "");
     close(fd);
+    control_close(&c);
+}
+END_TEST
+
+/* To be freed: all that comes, to that end. */
+static char *long_answer_on(int fd, const char *end)
+{
+    size_t size = LONG * 16, n = 0, k = strlen(end);
+    char *text = malloc(size);
+
+    ck_assert_ptr_nonnull(text);
+    while (n < k || memcmp(text + n - k, end, k) != 0) {
+        ck_assert_int_ge(loop_turn(loop, 0, NULL), 0);
+        ssize_t got = recv(fd, text + n, size - n - 1, MSG_DONTWAIT);
+        ck_assert(got > 0 || (got < 0 && errno == EAGAIN));
+        n += got > 0 ? (size_t)got : 0;
+    }
+    text[n] = '\0';
+    return text;
+}
+
+START_TEST(a_long_answer_comes_in_pieces)
+{
+    struct control *c;
+    char *text, last[64];
+
+    ck_assert_int_eq(control_listen(&c, loop, dir, &service, NULL), 0);
+    int fd = connect_to();
+    say(fd, "long\nlist\n");
+    ck_assert_int_ge(loop_turn(loop, 0, NULL), 0); /* the connection */
+    ck_assert_int_ge(loop_turn(loop, 0, NULL), 0);
+    char first[64 * 1024];
+    ssize_t n = recv(fd, first, sizeof first, MSG_DONTWAIT | MSG_PEEK);
+    ck_assert_int_gt(n, 0);
+    ck_assert_int_le(n, 16 * 1024); /* one piece in one turn */
+    snprintf(last, sizeof last, " line %d\nok\n one\n two lines\nok\n",
+             LONG - 1);
+    text = long_answer_on(fd, last);
+    free(text);
+    ck_assert_int_eq(ends, 1);
+    close(fd);
+    control_close(&c);
+}
+END_TEST
+
+/* It waits for its reader, and its state goes with the connection. */
+START_TEST(nobody_reads_a_long_answer)
+{
+    struct control *c;
+
+    ck_assert_int_eq(control_listen(&c, loop, dir, &service, NULL), 0);
+    int fd = connect_to(), other = connect_to();
+    say(fd, "long\n");
+    for (int i = 0; i < 200; i++)
+        ck_assert_int_ge(loop_turn(loop, 0, NULL), 0);
+    ck_assert_int_eq(loop_nready(loop), 0); /* no busy loop */
+    say(other, "list\n");
+    ck_assert_str_eq(answer_on(other), " one\n two lines\nok\n");
+    ck_assert_int_eq(ends, 0);
+    close(fd);
+    ck_assert_int_ge(loop_turn(loop, 0, NULL), 0);
+    ck_assert_int_eq(ends, 1);
+    close(other);
+    control_close(&c);
+}
+END_TEST
+
+START_TEST(too_many_connections)
+{
+    struct control *c;
+    int fd[9];
+
+    ck_assert_int_eq(control_listen(&c, loop, dir, &service, NULL), 0);
+    for (int i = 0; i < 9; i++) {
+        fd[i] = connect_to();
+        for (int k = 0; k < 2; k++)
+            ck_assert_int_ge(loop_turn(loop, 0, NULL), 0);
+    }
+    ck_assert_str_eq(answer_on(fd[8]), "error: too many connections\n");
+    say(fd[7], "list\n");
+    ck_assert_str_eq(answer_on(fd[7]), " one\n two lines\nok\n");
+    for (int i = 0; i < 9; i++)
+        close(fd[i]);
     control_close(&c);
 }
 END_TEST
@@ -158,12 +274,12 @@ START_TEST(the_socket)
     struct stat st;
     struct err e;
 
-    ck_assert_msg(control_listen(&c, loop, dir, command, NULL, &e) == 0, "%s",
+    ck_assert_msg(control_listen(&c, loop, dir, &service, &e) == 0, "%s",
                   e.text);
     ck_assert_int_eq(stat(sock, &st), 0);
     ck_assert(S_ISSOCK(st.st_mode) && (st.st_mode & 0777) == 0600);
     /* A living one is not stolen. */
-    ck_assert_int_eq(control_listen(&second, loop, dir, command, NULL, &e), -1);
+    ck_assert_int_eq(control_listen(&second, loop, dir, &service, &e), -1);
     ck_assert_int_eq(e.sys, EWOULDBLOCK);
     int fd = connect_to();
     ck_assert_int_ge(fd, 0);
@@ -187,7 +303,7 @@ START_TEST(a_stale_socket_is_replaced)
     ck_assert_int_eq(pipe(ready), 0);
     pid_t pid = fork();
     if (pid == 0) {
-        if (control_listen(&c, loop, dir, command, NULL, &e) == 0)
+        if (control_listen(&c, loop, dir, &service, &e) == 0)
             (void)!write(ready[1], "", 1);
         (void)pause();
         _exit(1);
@@ -195,11 +311,11 @@ START_TEST(a_stale_socket_is_replaced)
     close(ready[1]);
     ck_assert_int_eq(read(ready[0], &byte, 1), 1);
     close(ready[0]);
-    ck_assert_int_eq(control_listen(&c, loop, dir, command, NULL, &e), -1);
+    ck_assert_int_eq(control_listen(&c, loop, dir, &service, &e), -1);
     kill(pid, SIGKILL);
     ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
     ck_assert_int_eq(connect_to(), -1);
-    ck_assert_msg(control_listen(&c, loop, dir, command, NULL, &e) == 0, "%s",
+    ck_assert_msg(control_listen(&c, loop, dir, &service, &e) == 0, "%s",
                   e.text);
     int fd = connect_to();
     ck_assert_int_ge(fd, 0);
@@ -227,7 +343,7 @@ START_TEST(not_through_a_link)
     snprintf(real, sizeof real, "%s/real", dir);
     ck_assert_int_eq(rename(run, real), 0);
     ck_assert_int_eq(symlink("real", run), 0);
-    ck_assert_int_eq(control_listen(&c, loop, dir, command, NULL, &e), -1);
+    ck_assert_int_eq(control_listen(&c, loop, dir, &service, &e), -1);
     ck_assert_int_eq(unlink(run), 0);
     ck_assert_int_eq(rename(real, run), 0);
 }
@@ -243,6 +359,9 @@ Suite *control_server_suite(void)
     tcase_add_loop_test(t, answers, 0, sizeof cases / sizeof cases[0]);
     tcase_add_test(t, a_command_in_pieces);
     tcase_add_test(t, too_long_a_line);
+    tcase_add_test(t, a_long_answer_comes_in_pieces);
+    tcase_add_test(t, nobody_reads_a_long_answer);
+    tcase_add_test(t, too_many_connections);
     tcase_add_test(t, the_socket);
     tcase_add_test(t, a_stale_socket_is_replaced);
     tcase_add_test(t, not_through_a_link);

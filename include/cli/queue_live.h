@@ -1,0 +1,45 @@
+/* cli/queue_live.h - what a running sender knows of the queue and the disk does
+ * not: recipients that are being delivered, and destinations whose hosts are
+ * shut. */
+#ifndef MTA_CLI_QUEUE_LIVE_H
+#define MTA_CLI_QUEUE_LIVE_H
+
+#include "base/err.h"
+#include "base/msg_id.h"
+#include "base/span.h"
+#include "config/conf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct queue_live;
+
+/* A delivery under way. */
+struct queue_delivering {
+    uint64_t since;                       /* wall clock, us */
+    const char *session, *address, *host; /* "": there is none */
+};
+
+/* No host of a destination can be used before that time. */
+struct queue_shut {
+    uint64_t until; /* wall clock, us */
+    bool paused;    /* the host answers; the next session begins then */
+    const char *reason;
+};
+
+/* The settings have to outlive it.  NULL: no memory. */
+struct queue_live *queue_live_new(const struct conf *c);
+void queue_live_free(struct queue_live **l); /* accepts NULL; leaves NULL */
+
+/* A line of the sender's answer (send/explain.h), for control_ask().  0, or
+ * -1: no memory.  A line of another kind is none of ours. */
+int queue_live_line(void *live, struct span line);
+
+/* Both NULL: no.  Of this recipient; of recipients with such an address, by
+ * the route that the settings give it. */
+const struct queue_delivering *queue_live_delivering(const struct queue_live *l,
+                                                     struct msg_id id,
+                                                     uint32_t slot);
+const struct queue_shut *queue_live_shut(struct queue_live *l,
+                                         struct span address);
+#endif
