@@ -60,11 +60,19 @@ static bool is_too_big(const struct send_session *s, const struct delivery *j)
            j->body.size > s->ext.size;
 }
 
+/* RFC 6531 3.2: the sender's address or a header field is in UTF-8. */
+static bool message_needs_utf8(const struct delivery *j)
+{
+    return j->sender_utf8 || (j->flags & SPOOL_UTF8_HEADER) != 0;
+}
+
 static bool is_misfit(const struct send_session *s, const struct delivery *j,
                       const struct delivery_rcpt *r)
 {
-    return is_open(r) && (is_too_big(s, j) || ((j->sender_utf8 || r->utf8) &&
-                                               !has(s, SMTP_EXT_SMTPUTF8)));
+    bool utf8 = message_needs_utf8(j) || r->utf8;
+
+    return is_open(r) &&
+           (is_too_big(s, j) || (utf8 && !has(s, SMTP_EXT_SMTPUTF8)));
 }
 
 bool send_transaction_chunks(const struct send_session *s)
@@ -107,7 +115,7 @@ void send_transaction_refuse_misfits(struct send_session *s, struct delivery *j)
 
 static bool needs_utf8(const struct delivery *j)
 {
-    if (j->sender_utf8 || (j->flags & SPOOL_UTF8) != 0)
+    if (message_needs_utf8(j))
         return true;
     for (size_t i = 0; i < j->nrcpt; i++)
         if (j->rcpt[i].utf8)

@@ -262,8 +262,10 @@ static int add_record(struct serve_commit *s, struct serve_transaction *t,
     if (t->large != NULL && t->nlocal > 0 &&
         serve_transaction_keep_body(t) != 0)
         return err_set(e, ERR_TEMP, errno, "copy the message body");
-    if (t->large != NULL)
+    if (t->large != NULL) {
+        spool_large_add_flags(t->large, t->flags);
         return spool_large_finish(s->writer, &t->large, NULL, e);
+    }
     return spool_submit(s->writer, &m, &body, e);
 }
 

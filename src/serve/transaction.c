@@ -180,8 +180,19 @@ static void drop_body(struct serve_transaction *t, enum body_fault fault)
     chain_clear(&t->body, t->bodies);
 }
 
+/* RFC 6532: where it is not declared, octets of other character sets are not
+ * looked at; they go to every host, as they always did. */
+static void note_utf8(struct serve_transaction *t, bool eight_bit)
+{
+    if (eight_bit && (t->flags & SPOOL_UTF8) != 0)
+        t->flags |= SPOOL_UTF8_HEADER;
+}
+
+/* The trace field may name a recipient. */
 void serve_transaction_begin(struct serve_transaction *t, struct span trace)
 {
+    for (size_t i = 0; (t->flags & SPOOL_UTF8) != 0 && i < trace.n; i++)
+        note_utf8(t, ((unsigned char)trace.p[i] & 0x80) != 0);
     if (keep(t, trace.p, trace.n) != 0)
         drop_body(t, BODY_NO_ROOM);
 }
@@ -208,8 +219,10 @@ void serve_transaction_take(struct serve_transaction *t, const char *p,
     t->size += n;
     if (t->fault != BODY_FINE || n == 0)
         return;
-    if (!t->header.ended)
+    if (!t->header.ended) {
         header_scan(&t->header, p, n);
+        note_utf8(t, t->header.eight_bit);
+    }
     if (t->max_size > 0 && t->size > t->max_size)
         drop_body(t, BODY_TOO_BIG);
     else if (t->header.received > MAIL_HOPS_MAX)

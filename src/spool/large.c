@@ -79,6 +79,11 @@ int spool_large_append(struct spool_large *s, const void *data, size_t n,
     return 0;
 }
 
+void spool_large_add_flags(struct spool_large *s, uint32_t flags)
+{
+    s->rec.flags |= flags;
+}
+
 struct body spool_large_body(const struct spool_large *s)
 {
     return body_of_file(s->f.fd, (off_t)body_start(s), s->rec.body_size,
