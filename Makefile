@@ -175,6 +175,25 @@ tests:
 	@tests/tools/packages.sh test fuzz report
 	@tests/tools/all.sh
 
+# Hosts and name servers of bad habits beside healthy ones, for hours of the
+# program's time.  LIVENESS_FLAGS='--seed N' repeats a run, also of the short
+# form, which prints the seed that it took at random.
+LEAP             := $(BUILD)/liveness/leap.so
+LIVENESS_SECONDS ?= 600
+LIVENESS_FLAGS   ?= --seconds $(LIVENESS_SECONDS)
+
+# To be preloaded; as timeshift.so.
+$(LEAP): tests/liveness/leap.c
+	@mkdir -p $(@D)
+	$(call short,CC,$<)$(CC) -O2 -g -Wall -Wextra -shared -fPIC -o $@ $< -ldl
+
+liveness: $(PROGRAM) $(LEAP)
+	MTA=$(abspath $(PROGRAM)) LEAP=$(abspath $(LEAP)) \
+	    /usr/bin/python3 tests/liveness/liveness.py $(LIVENESS_FLAGS)
+
+liveness_short: LIVENESS_FLAGS = --seed 1 --random
+liveness_short: liveness
+
 # kill -9 anywhere, every message accounted for.  CRASH_SEED repeats a run.
 CRASH_MESSAGES ?= 10000
 CRASH_KILLS    ?= 300
@@ -277,6 +296,7 @@ help:
 	@echo "make hostile      smuggling at random, peers that do not behave"
 	@echo "make crash        kill -9 any process, hundreds of times"
 	@echo "make powercut     cut the power in a model (POWERCUT_SECONDS=600)"
+	@echo "make liveness     bad hosts beside healthy ones (LIVENESS_SECONDS=600)"
 	@echo "make faults       fail every call that can fail, one after the other"
 	@echo "make bench        compare with Postfix, Exim and OpenSMTPD (40 minutes)"
 	@echo "make bench-quick  compare with Postfix (3 minutes)"
@@ -292,5 +312,6 @@ help:
 -include tests/fuzz/fuzz.mk
 
 .PHONY: all bench bench-compare bench-profile bench-quick clean crash crash_short \
-        faults faults_short help hostile install memory naps powercut report run test_memory test_style \
+        faults faults_short help hostile install liveness liveness_short \
+        memory naps powercut report run test_memory test_style \
         test_system test_system_memory test_threads test_units tests

@@ -1,0 +1,382 @@
+"""The verdicts, from the records of hosts and name server, the log, the queue
+and the mailboxes that notices go to."""
+
+import calendar
+import collections
+import glob
+import os
+import re
+import time
+
+import table
+from hosts import blames
+
+VERDICTS = {
+    "in time": "mail is delivered within 10 s of its arrival, or of the first"
+               " moment that the table allows",
+    "opens": "a lane opens no later than the table says",
+    "paced": "a host that fails is not asked earlier than the table says",
+    "offered": "an attempt was an offer, a round was a shut host",
+    "returned": "only what a peer refused for good is returned, once",
+    "doubled": "nothing arrives twice but after a kill or a reply not sent",
+    "one socket": "never two sockets to one host",
+    "alone": "a suspect comes last and alone",
+}
+EARLY = 1.5          # seconds that clocks and roundings may make
+BEFORE_KILL = 5      # what was taken then may come twice
+REFUSALS = ("send.unreachable", "send.shut")
+
+
+def seconds(text):
+    """Of an RFC 3339 time."""
+    head, _, tail = text.rstrip("Z").partition(".")
+    return calendar.timegm(time.strptime(head, "%Y-%m-%dT%H:%M:%S")) + \
+        float("0." + (tail or "0"))
+
+
+class Contact:
+    """A session, or a connection that did not come about, and what the lane
+    may do next: not before `earliest` and not after `latest`."""
+
+    def __init__(self, start, end, visit=None):
+        self.start, self.end, self.visit = start, end, visit
+        self.earliest = self.latest = end
+        self.why = ""
+
+
+class Lane:
+    """What the table makes of the contacts of a host."""
+
+    def __init__(self, host, contacts, kills):
+        self.host, self.contacts, self.kills = host, contacts, kills
+        self.forget()
+        last = None
+        for c in contacts:
+            if last and self.killed(last.end, c.start):
+                self.forget()
+            self.follow(c)
+            last = c
+
+    def killed(self, a, b):
+        return any(a - 0.5 <= k <= b for k in self.kills)
+
+    def forget(self):
+        self.failures = self.reconnects = 0
+        self.lost, self.soft, self.refused = set(), set(), None
+
+    def success(self):
+        self.failures = self.reconnects = 0
+        self.lost, self.soft, self.refused = set(), set(), None
+
+    def follow(self, c):
+        fault = c.visit is None
+        lost = maybe = paced = False
+        delivered = 0
+        for d in c.visit.deeds if c.visit else ():
+            if d.delivered > delivered:
+                delivered = d.delivered
+                self.success()
+                lost = False
+            whose, lane = table.judge(d)
+            fault |= lane == "shut"
+            paced |= lane == "pause"
+            if whose == "message" and d.step == "MAIL" and d.code:
+                maybe |= self.refused not in (None, d.token)
+                self.refused = d.token
+            if lane == "reopen":
+                lost = True
+                if whose != "chunking":
+                    self.lost.add(d.token)
+        if c.visit and c.visit.delivered > delivered:
+            self.success()
+            lost = False
+        self.decide(c, fault, lost, maybe, paced)
+
+    def decide(self, c, fault, lost, maybe, paced):
+        three, trial = len(self.lost) >= 3, self.failures > 0
+        answered = c.visit and c.visit.answered
+        if fault or three or maybe or (lost and trial):
+            self.failures += 1
+            wait = table.shut_for(self.failures)
+            c.why = "shut %d" % self.failures
+            c.latest = c.end + wait
+            if fault:
+                c.earliest = c.latest
+            elif lost:
+                self.reconnects += 1
+                c.earliest = c.end + table.pace_for(self.reconnects)
+            if three:
+                self.lost = set()
+        elif paced:
+            c.why, c.latest = "pause", c.end + table.MINUTE
+            c.earliest = c.latest
+        elif lost:
+            self.reconnects += 1
+            c.why = "reconnect %d" % self.reconnects
+            c.earliest = c.latest = c.end + table.pace_for(self.reconnects)
+        elif answered:
+            self.failures = 0
+
+    def before(self, when):
+        """When the lane may be open at the latest, by all that ended before
+        then."""
+        return max((c.latest for c in self.contacts
+                    if c.end < when and not self.killed(c.end, when)),
+                   default=0)
+
+
+class Judge:
+    def __init__(self, run):
+        self.run = run
+        self.failed = collections.defaultdict(list)
+        self.undecided = self.judged = 0
+        self.slowest = 0
+        self.limit = 10 * run.factor
+        self.read_log()
+        self.read_notices()
+
+    def fail(self, verdict, text, *args):
+        self.failed[verdict].append(text % args)
+
+    # --- what there is to judge by ---
+
+    def read_log(self):
+        self.lines = collections.defaultdict(list)  # of recipients
+        self.refused = collections.defaultdict(list)  # of addresses
+        for e in self.run.m.events():
+            e["at"] = seconds(e["time"])
+            if e["event"] in ("send.deferred", "send.delivered",
+                              "send.bounced"):
+                self.lines[e["to"]].append(e)
+            elif e["event"] in REFUSALS:
+                self.refused[e.get("address")].append(e["at"])
+
+    def read_notices(self):
+        """Failure notices, by the recipient that they are about."""
+        self.notices = collections.Counter()
+        for path in glob.glob(os.path.join(self.run.m.mail, "*", "new", "*")):
+            with open(path, errors="replace") as f:
+                text = f.read()
+            for part in re.split(r"\n\s*\n", text):
+                to = re.search(r"^Final-Recipient: rfc822; ?(\S+)", part,
+                               re.M | re.I)
+                if to and re.search(r"^Action: failed", part, re.M | re.I):
+                    self.notices[to[1]] += 1
+
+    def contacts_of(self, host):
+        found = [Contact(v.start, v.end, v) for v in host.visits
+                 if v.end is not None]
+        for t in self.refused[host.key()]:
+            if not any(abs(t - v.end) < 1 for v in host.visits
+                       if v.end is not None):
+                found.append(Contact(t, t))
+        return sorted(found, key=lambda c: c.start)
+
+    def killed(self, a, b):
+        return any(a - 0.5 <= k <= b for k in self.run.kills)
+
+    # --- the whole run ---
+
+    def judge(self):
+        self.lanes = {h: Lane(h, self.contacts_of(h), self.run.kills)
+                      for p in self.run.places for h in p.hosts}
+        self.arrived = collections.defaultdict(list)  # of recipients
+        for h in self.lanes:
+            for t, _, rcpt, sure in h.taken:
+                self.arrived[rcpt].append((t, sure))
+        for letter in self.run.letters:
+            for rcpt in letter.rcpts:
+                self.recipient(letter, rcpt)
+        for h, lane in self.lanes.items():
+            self.lane(h, lane)
+        for when, queue in self.run.samples:
+            self.sample(when, queue)
+        return self
+
+    def place(self, rcpt):
+        return self.run.by_domain[rcpt.partition("@")[2]]
+
+    def recipient(self, letter, rcpt):
+        place, got = self.place(rcpt), self.arrived[rcpt]
+        never = [d for h in place.hosts for d in h.deeds
+                 if d.token == letter.token and d.rcpt in (None, rcpt) and
+                 table.judge(d)[0] == "refused"]
+        self.attempts(letter, rcpt, place)
+        self.returned(rcpt, never)
+        self.doubled(rcpt, got)
+        if not never:
+            self.in_time(letter, rcpt, place, got[0][0] if got else None)
+
+    def in_time(self, letter, rcpt, place, came):
+        at = came if came is not None else self.run.end
+        ready, why = self.ready(letter, rcpt, place, at)
+        late = at - ready - letter.slack - place.slack
+        if came is None and late <= self.limit:
+            self.undecided += 1
+            return
+        self.judged += 1
+        self.slowest = max(self.slowest, late)
+        if late > self.limit:
+            self.fail("in time", "%s, arrival +%.1f, %s at +%.1f, which is"
+                      " %.1f s after %s (%s)", rcpt, self.run.since(
+                          letter.arrival), "delivered" if came is not None
+                      else "still queued", self.run.since(at), late, why,
+                      place)
+
+    def ready(self, letter, rcpt, place, at):
+        """Since when it should have been on its way, and why not before."""
+        found = [(letter.arrival, "its arrival")]
+        for k, queue in self.run.at_kill:
+            if letter.arrival <= k < at:
+                found.append((max(k, queue.get(rcpt, 0)) + 2,
+                              "the restart of the sender"))
+        found += self.own_wait(rcpt, place, at)
+        if len(place.hosts) == 1:
+            opens = self.lanes[place.hosts[0]].before(at)
+            found.append((opens, "the opening of the lane"))
+        if place.dns != "ok":
+            answered = [t for t in place.zone.answered if t <= at]
+            if isinstance(place.dns, float) and answered:
+                found.append((answered[-1], "the answer of the DNS"))
+        return max(found)
+
+    def own_wait(self, rcpt, place, at):
+        """After attempts, and after rounds for want of a name server."""
+        for e in self.lines[rcpt]:
+            attempt = "sid" in e
+            if e["event"] != "send.deferred" or e["at"] > at - 0.001 or \
+                    not (attempt or place.dns in ("servfail", "silent")):
+                continue
+            most = table.retry_most(int(e["attempts"]))
+            due = seconds(e["next"])
+            if due > e["at"] + most + 1:
+                self.fail("in time", "%s waits %.0f s after try %s, at most"
+                          " %.0f", rcpt, due - e["at"], e["attempts"], most)
+            yield due, "its own next attempt"
+
+    def attempts(self, letter, rcpt, place):
+        counted = [e for e in self.lines[rcpt]
+                   if e["event"] == "send.deferred" and "sid" in e]
+        offered = sum(blames(h, letter.token, rcpt, self.run.end)
+                      for h in place.hosts)
+        if len(counted) > offered:
+            self.fail("offered", "%s: %d attempts in the log, its hosts blame"
+                      " it for %d: %s (%s)", rcpt, len(counted), offered,
+                      "; ".join("+%.1f %s" % (self.run.since(e["at"]),
+                                              e["reply"])
+                                for e in counted), place)
+        for e in self.lines[rcpt]:
+            if e["event"] == "send.deferred" and e not in counted and \
+                    place.dns == "ok" and not self.was_shut(place, e["at"]):
+                self.fail("offered", "%s: +%.1f %r, though no host was shut"
+                          " (%s)", rcpt, self.run.since(e["at"]), e["reply"],
+                          place)
+
+    def was_shut(self, place, when):
+        """Was there, by then, a time when none of its hosts could be asked?"""
+        return all(any(c.why.startswith("shut") and c.end < when + 1
+                       for c in self.lanes[h].contacts) for h in place.hosts)
+
+    def sample(self, when, queue):
+        for message in queue:
+            for r in message["recipients"]:
+                rcpt = r["address"]
+                if rcpt.partition("@")[2] not in self.run.by_domain:
+                    continue
+                place = self.place(rcpt)
+                letter = self.run.by_rcpt[rcpt]
+                offered = sum(blames(h, letter.token, rcpt, when)
+                              for h in place.hosts)
+                if r["attempts"] > offered + (r["state"] == "delivered"):
+                    self.fail("offered", "%s at +%.0f: %d attempts in its"
+                              " slot, its hosts blame it for %d (%s)", rcpt,
+                              self.run.since(when), r["attempts"], offered,
+                              place)
+                if r.get("rounds") and place.dns == "ok" and \
+                        not self.was_shut(place, when):
+                    self.fail("offered", "%s at +%.0f: %d rounds, though no"
+                              " host was shut (%s)", rcpt,
+                              self.run.since(when), r["rounds"], place)
+
+    def returned(self, rcpt, never):
+        lines = [e for e in self.lines[rcpt] if e["event"] == "send.bounced"]
+        if (lines or self.notices[rcpt]) and not never:
+            self.fail("returned", "%s: %s", rcpt, lines[0]["reply"] if lines
+                      else "a notice")
+        if never and never[0].when + self.limit < self.run.end and \
+                not self.run.kills and self.notices[rcpt] != 1:
+            self.fail("returned", "%s: refused (%r), %d notices", rcpt,
+                      never[0], self.notices[rcpt])
+
+    def doubled(self, rcpt, got):
+        for first, sure in got[:-1]:
+            if sure and not self.killed(first, first + BEFORE_KILL):
+                self.fail("doubled", "%s: %s (%s)", rcpt, ", ".join(
+                    "+%.2f" % self.run.since(t) for t, _ in got),
+                    self.place(rcpt))
+
+    # --- hosts ---
+
+    def lane(self, host, lane):
+        where = "%s %r" % (host.key(), host.habit)
+        if host.most > 1:
+            self.fail("one socket", "%s: %d", where, host.most)
+        for c, n in zip(lane.contacts, lane.contacts[1:]):
+            if n.start < c.earliest - EARLY and \
+                    not lane.killed(c.end, n.start):
+                self.fail("paced", "%s: again at +%.1f, %.1f s after %s, not"
+                          " %.1f", where, self.run.since(n.start),
+                          n.start - c.end, c.why, c.earliest - c.end)
+        self.opens(host, lane, where)
+        self.suspects(host, where)
+
+    def opens(self, host, lane, where):
+        """Where mail waits only for this lane, it opens in time."""
+        place = self.run.by_host[host]
+        if len(place.hosts) > 1 or place.dns != "ok":
+            return
+        ends = [n.start for n in lane.contacts[1:]] + [self.run.end]
+        for c, then in zip(lane.contacts, ends):
+            if c.latest <= c.end or lane.killed(c.end, then):
+                continue
+            waiting = [max(self.ready_at(x, r, place, c.end)) for x in
+                       self.run.letters for r in x.rcpts
+                       if self.place(r) is place and
+                       self.waits(x, r, c.end, then)]
+            if waiting and then > max(c.latest, min(waiting)) + self.limit:
+                self.fail("opens", "%s: %s at +%.1f, again at +%.1f, at the"
+                          " latest +%.1f", where, c.why, self.run.since(c.end),
+                          self.run.since(then), self.run.since(
+                              max(c.latest, min(waiting))))
+
+    def waits(self, letter, rcpt, a, b):
+        return letter.arrival < b and not any(
+            t < a for t, _ in self.arrived[rcpt]) and not any(
+            e["event"] == "send.bounced" for e in self.lines[rcpt])
+
+    def ready_at(self, letter, rcpt, place, at):
+        return [letter.arrival] + [due for due, _ in self.own_wait(
+            rcpt, place, at + 1)]
+
+    def suspects(self, host, where):
+        known = set()
+        last = 0
+        for d in host.deeds:
+            if self.killed(last, d.when):
+                known = set()
+            last = d.when
+            if d.token in known and d.behind and d.what in table.LOST:
+                self.fail("alone", "%s: %r at +%.1f, with %s behind it", where,
+                          d, self.run.since(d.when), ", ".join(d.behind))
+            if d.token in known and d.what in table.LOST:
+                ahead = [r for x in self.run.letters for r in x.rcpts
+                         if self.place(r).hosts == [host] and
+                         x.token not in known and
+                         not any(y.token == x.token for y in host.deeds) and
+                         x.arrival + 2 < d.when and not any(
+                             t < d.when for t, _ in self.arrived[r])]
+                if ahead:
+                    self.fail("alone", "%s: %r at +%.1f, before %s", where, d,
+                              self.run.since(d.when), ", ".join(ahead[:5]))
+            if table.makes_suspect(d):
+                known.add(d.token)
