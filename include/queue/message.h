@@ -31,8 +31,11 @@ enum { RCPT_TRIES_MAX = 4095 };
 
 struct message {
     struct spool_message stored;
-    struct rcpt *rcpts;   /* those not finished */
-    struct message *next; /* among those that could not be read */
+    struct rcpt *rcpts; /* those not finished */
+    union {
+        struct message *next; /* among those that cannot be read now */
+        uint32_t sender;      /* of all others: a hash of the reverse-path */
+    } u;
     uint32_t expires;
     uint16_t settling;  /* notices and slots still to be written */
     uint8_t warned;     /* a delay notice was sent */

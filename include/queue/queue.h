@@ -37,8 +37,10 @@ struct queue_owner {
      * NULL: no memory. */
     void *(*place)(struct queue *q, struct span address);
     void (*release)(struct queue *q, void *place);
-    /* The recipient is due now. */
+    /* The recipient is due now; before all others, for nothing of its
+     * delivery was tried. */
     void (*due)(struct queue *q, struct rcpt *r);
+    void (*untouched)(struct queue *q, struct rcpt *r);
 };
 
 /* Stands in the owner's own struct: QUEUE_ENTRY() finds that back. */

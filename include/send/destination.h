@@ -5,6 +5,7 @@
 
 #include "dns/mx.h"
 #include "queue/message.h"
+#include "send/due.h"
 #include "send/lane.h"
 #include "send/route.h"
 
@@ -15,7 +16,7 @@ struct hops {
 
 struct destination {
     struct map_link link;
-    struct list due;  /* rcpt->link */
+    struct due due;
     struct list turn; /* in ready or idle of struct sched, or a look-up group */
     struct sched *sched;
     struct hops *hops;      /* NULL: not known */
@@ -47,8 +48,14 @@ struct destination_memo {
 struct destination *destination_for(struct sched *s, struct span domain);
 void destination_release(struct destination *d);
 
-/* The recipient is due now. */
+/* The recipient is due now; it came back untouched, and is due before all
+ * others; it is not due any more. */
 void destination_add(struct rcpt *r);
+void destination_add_untouched(struct rcpt *r);
+void destination_take(struct rcpt *r);
+
+/* The message whose turn it is; d has due mail. */
+const struct message *destination_first(struct destination *d);
 
 /* Are its hops, or the outcome of its look-up, known and not expired? */
 bool destination_is_known(struct destination *d);

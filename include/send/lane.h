@@ -8,13 +8,12 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "queue/delivery.h"
+#include "send/window.h"
 #include "send/worker.h"
 
 enum {
-    /* window: deliveries and recipients given to the session in advance, so
-     * that its pipeline never runs dry (one delivery more may begin below that)
-     */
-    LANE_WINDOW = 64,
+    /* recipients given to the session in advance, at most (one delivery more
+     * may begin below that); deliveries: window.h */
     LANE_RCPTS = 256
 };
 
@@ -30,9 +29,10 @@ struct lane {
     struct list ready;   /* has room for those that wait */
     struct send_session *session;
     struct send_worker *worker;
-    unsigned refs;    /* hops */
-    unsigned out;     /* deliveries given and not back */
-    size_t out_rcpts; /* of these */
+    unsigned refs;        /* hops */
+    struct window window; /* of deliveries that may be out */
+    unsigned out;         /* deliveries given and not back */
+    size_t out_rcpts;     /* of these */
     bool ended; /* the session is over; deliveries are on their way back */
     unsigned failures;   /* in a row */
     uint64_t down_until; /* ms of the loop */
@@ -75,6 +75,9 @@ void lane_want_session(struct sched *s, struct lane *l);
 
 /* The next lane that waited for a descriptor, when one is free, or NULL. */
 struct lane *lane_next_opening(struct sched *s);
+
+/* A delivery came back: its time sizes the window. */
+void lane_measure(struct sched *s, const struct send_delivery *d);
 
 /* A delivery of nrcpt recipients came back; the session ended. */
 void lane_delivery_back(struct sched *s, struct lane *l, size_t nrcpt);

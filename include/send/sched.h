@@ -2,6 +2,7 @@
  * For src/send alone.
  *
  *   destination      due mail of a destination; destination_dns: its hosts
+ *   due              due mail of a destination, by sender, in turns
  *   lookup_turns     which destination is looked up next
  *   lane             a peer: its session, its window of deliveries, its pauses
  *   assign           a turn's work: which due mail goes to which lane
@@ -58,6 +59,7 @@ struct sched {
         struct map all;
         struct destination_memo memo[DESTINATION_MEMOS];
         struct lookup_turns lookups;
+        struct due_groups groups;
         struct list idle; /* without recipients, oldest first */
     } destination;
     struct { /* lane.c */

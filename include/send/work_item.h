@@ -24,6 +24,7 @@ struct send_delivery {
     struct send_session *session; /* NULL: local delivery */
     bool configured;              /* the next hop is a setting */
     struct given given;           /* of the main thread */
+    unsigned line;                /* of so many that were out then, the last */
 };
 
 static inline struct send_delivery *send_delivery_of(struct delivery *j)

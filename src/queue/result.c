@@ -232,7 +232,7 @@ static void apply(struct queue *q, struct delivery *j, struct delivery_rcpt *jr)
         if (jr->answer.misconfigured)
             be_held_back(q, j, jr);
         else if (j->offered)
-            q->owner->due(q, jr->rcpt);
+            q->owner->untouched(q, jr->rcpt);
         else
             rcpt_later(q, jr->rcpt, FAULT_SECONDS);
         break;

@@ -2,6 +2,7 @@
 #include "queue/scan.h"
 
 #include "base/clock.h"
+#include "base/map.h"
 #include "log/log.h"
 #include "queue/recipients.h"
 
@@ -70,6 +71,8 @@ static int on_field(void *ctx, enum spool_field type, struct span content)
 {
     struct load *l = ctx;
 
+    if (type == SPOOL_F_SENDER)
+        l->m->u.sender = (uint32_t)map_hash(content.p, content.n);
     if (type != SPOOL_F_RCPT || l->n++ >= l->v->rec->nrcpt)
         return 0;
     return add_rcpt(l, l->n - 1, content);
@@ -147,7 +150,7 @@ static int load(struct queue *q, struct message *m,
 
 static void again(struct queue *q, struct message *m)
 {
-    m->next = q->scan.unread;
+    m->u.next = q->scan.unread;
     q->scan.unread = m;
 }
 
@@ -182,7 +185,7 @@ static void load_unread(struct queue *q)
     struct err e;
 
     for (q->scan.unread = NULL; m != NULL; m = next) {
-        next = m->next;
+        next = m->u.next;
         int rc = spool_message_reader(q->spool, &m->stored, &v, &e);
         if (rc == 0)
             rc = load(q, m, &v, &e);

@@ -56,7 +56,7 @@ static void answer_some(struct sched *s, struct destination *d,
                         const struct answer *a, const char *host)
 {
     destination_detach(d);
-    for (int i = 0; i < ANSWERS_PER_TURN && !list_empty(&d->due); i++) {
+    for (int i = 0; i < ANSWERS_PER_TURN && !due_empty(&d->due); i++) {
         struct delivery *j = dispatch_make(s, d, NULL);
         if (j == NULL)
             continue;
@@ -64,7 +64,7 @@ static void answer_some(struct sched *s, struct destination *d,
         delivery_answer_all(j, a);
         result_apply(&s->queue, j);
     }
-    if (!list_empty(&d->due))
+    if (!due_empty(&d->due))
         ready_destination(d);
 }
 
@@ -77,14 +77,14 @@ static void give_lanes(struct sched *s, struct destination *d, int rank)
     for (size_t i = 0; i < d->hops->n; i++)
         if (d->hops->hop[i].rank != rank)
             list_remove(&d->hops->hop[i].wait);
-    while (!list_empty(&d->due) && (l = destination_choose(s, d, rank)) != NULL)
+    while (!due_empty(&d->due) && (l = destination_choose(s, d, rank)) != NULL)
         if (!give_one(s, d, l)) {
             ready_destination(d); /* no lane would wake it: one has room */
             return;
         }
-    if (list_empty(&d->due))
+    if (due_empty(&d->due))
         destination_detach(d);
-    for (size_t i = 0; i < d->hops->n && !list_empty(&d->due); i++)
+    for (size_t i = 0; i < d->hops->n && !due_empty(&d->due); i++)
         if (d->hops->hop[i].rank == rank &&
             destination_may_use(s, d, &d->hops->hop[i]))
             lane_wait(s, &d->hops->hop[i]);
@@ -107,7 +107,7 @@ static void use_lanes(struct sched *s, struct destination *d)
 
 static void work_destination(struct sched *s, struct destination *d)
 {
-    if (list_empty(&d->due) || s->stopping) {
+    if (due_empty(&d->due) || s->stopping) {
         if (d->nrcpt == 0)
             destination_rest(d);
     } else if (!destination_is_known(d)) {
@@ -126,11 +126,11 @@ static void work_lane(struct sched *s, struct lane *l)
 
     while ((h = lane_next(s, l)) != NULL) {
         struct destination *d = h->destination;
-        if (!list_empty(&d->due) && !give_one(s, d, l)) {
+        if (!due_empty(&d->due) && !give_one(s, d, l)) {
             ready_destination(d);
             return;
         }
-        if (list_empty(&d->due))
+        if (due_empty(&d->due))
             destination_detach(d);
         else
             lane_wait(s, h);
@@ -159,6 +159,7 @@ void assign_take_back(struct sched *s, struct delivery *j)
     size_t nrcpt = j->nrcpt;
 
     list_remove(&send_delivery_of(j)->given.link);
+    lane_measure(s, send_delivery_of(j));
     result_apply(&s->queue, j);
     lane_delivery_back(s, l, nrcpt);
 }

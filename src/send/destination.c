@@ -48,7 +48,7 @@ static struct destination *make(struct sched *s, const struct route *r,
     d->port = r->port;
     d->why = r->why;
     d->configured = r->configured;
-    list_init(&d->due);
+    due_init(&d->due);
     map_add(&s->destination.all, &d->link, hash);
     return d;
 }
@@ -205,8 +205,29 @@ void destination_add(struct rcpt *r)
     struct destination *d = r->place;
 
     r->state = RCPT_DUE;
-    list_push(&d->due, &r->link);
+    due_add(&d->sched->destination.groups, &d->due, r);
     ready_destination(d);
+}
+
+void destination_add_untouched(struct rcpt *r)
+{
+    struct destination *d = r->place;
+
+    r->state = RCPT_DUE;
+    due_add_untouched(&d->due, r);
+    ready_destination(d);
+}
+
+void destination_take(struct rcpt *r)
+{
+    struct destination *d = r->place;
+
+    due_remove(&d->sched->destination.groups, &d->due, r);
+}
+
+const struct message *destination_first(struct destination *d)
+{
+    return due_first(&d->sched->destination.groups, &d->due)->msg;
 }
 
 void destination_release(struct destination *d)

@@ -28,7 +28,7 @@ struct picked {
 
 static void pick(struct picked *p, struct rcpt *r)
 {
-    list_remove(&r->link);
+    destination_take(r);
     r->state = RCPT_OUT;
     p->rcpt[p->n++] = r;
 }
@@ -205,7 +205,7 @@ static void fail(struct sched *s, struct message *msg, const struct picked *p,
 struct delivery *dispatch_make(struct sched *s, struct destination *d,
                                const struct lane *l)
 {
-    struct rcpt *first = LIST_ENTRY(d->due.next, struct rcpt, link);
+    struct rcpt *first = due_take_turn(&s->destination.groups, &d->due);
     struct picked p;
     struct making m;
     struct err e;

@@ -25,6 +25,7 @@ static struct lane *make(struct send_worker *w)
     list_init(&l->waiting);
     l->worker = w;
     l->refs = 1;
+    l->window.size = WINDOW_MIN;
     return l;
 }
 
@@ -54,8 +55,10 @@ struct lane *lane_new_local(struct sched *s, struct send_worker *w)
     struct lane *l = make(w);
 
     (void)s;
-    if (l != NULL)
+    if (l != NULL) {
         l->local = true;
+        l->window.size = WINDOW_MAX; /* its syncs serve all that are in line */
+    }
     return l;
 }
 
@@ -88,7 +91,7 @@ bool lane_is_open(const struct lane *l)
 
 bool lane_has_room(const struct sched *s, const struct lane *l)
 {
-    if (l->out >= LANE_WINDOW || l->out_rcpts >= LANE_RCPTS || l->ended ||
+    if (l->out >= l->window.size || l->out_rcpts >= LANE_RCPTS || l->ended ||
         s->stopping)
         return false;
     return lane_is_open(l) || s->lane.sessions < SCHED_SESSIONS_MAX;
@@ -134,6 +137,8 @@ int lane_give(struct sched *s, struct lane *l, struct delivery *j,
     }
     l->out++;
     l->out_rcpts += j->nrcpt;
+    d->line = l->out;
+    window_given(&l->window, d->line);
     s->lane.deliveries++;
     d->given.since = loop_now(s->loop);
     list_push(&s->lane.given, &d->given.link);
@@ -195,6 +200,15 @@ static void reap(struct sched *s, struct lane *l)
     else
         send_away(l);
     free_unused(s, l);
+}
+
+void lane_measure(struct sched *s, const struct send_delivery *d)
+{
+    struct lane *l = d->lane;
+    bool untouched = d->delivery.rcpt[0].answer.outcome == OUTCOME_NONE;
+
+    if (!l->local && !untouched)
+        window_back(&l->window, d->line, loop_now(s->loop) - d->given.since);
 }
 
 void lane_delivery_back(struct sched *s, struct lane *l, size_t nrcpt)

@@ -1,6 +1,5 @@
 #include "send/lookup_turns.h"
 
-#include "queue/message.h"
 #include "send/destination.h"
 
 #include <stdlib.h>
@@ -59,8 +58,8 @@ static struct lookup_group *group_of(struct lookup_turns *t,
 
 bool lookup_wait(struct lookup_turns *t, struct destination *d)
 {
-    const struct rcpt *first = LIST_ENTRY(d->due.next, struct rcpt, link);
-    struct lookup_group *g = group_of(t, d->look_up_failed ? NULL : first->msg);
+    struct lookup_group *g =
+        group_of(t, d->look_up_failed ? NULL : destination_first(d));
 
     if (g == NULL)
         return false;

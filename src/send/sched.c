@@ -47,7 +47,14 @@ static void make_due(struct queue *q, struct rcpt *r)
     destination_add(r);
 }
 
-static const struct queue_owner owner = { find_place, release_place, make_due };
+static void make_due_first(struct queue *q, struct rcpt *r)
+{
+    (void)q;
+    destination_add_untouched(r);
+}
+
+static const struct queue_owner owner = { find_place, release_place, make_due,
+                                          make_due_first };
 
 /* --- open and close ----------------------------------------------------- */
 
@@ -55,6 +62,7 @@ static int make_maps(struct sched *s, struct err *e)
 {
     if (map_init(&s->destination.all, DESTINATION_BUCKETS) != 0 ||
         lookup_turns_init(&s->destination.lookups) != 0 ||
+        due_groups_init(&s->destination.groups) != 0 ||
         map_init(&s->lane.all, LANE_BUCKETS) != 0)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for the sender");
     return 0;
@@ -88,6 +96,7 @@ void sched_close(struct sched *s)
     if (s->destination.all.bucket != NULL && s->lane.all.bucket != NULL)
         destination_free_all(s);
     lookup_turns_free(&s->destination.lookups);
+    due_groups_done(&s->destination.groups);
     map_done(&s->destination.all);
     map_done(&s->lane.all);
     if (s->dns != NULL)

@@ -266,11 +266,21 @@ void sched_rig_time_out(struct sched_rig *r)
     sched_rig_turn(r);
 }
 
+static void be_older(struct list *notes, uint64_t ms)
+{
+    for (struct list *l = notes->next; l != notes; l = l->next) {
+        struct work_item *n = LIST_ENTRY(l, struct work_item, link);
+        send_delivery_of(delivery_of_note(n))->given.since -= ms;
+    }
+}
+
 void sched_rig_wait(struct sched_rig *r, unsigned seconds)
 {
     uint64_t ms = (uint64_t)seconds * 1000;
 
     r->s.queue.start_ms -= ms;
+    be_older(&r->given, ms);
+    be_older(&r->taken, ms);
     for (size_t i = 0; i <= r->s.lane.all.mask; i++)
         for (struct map_link *m = r->s.lane.all.bucket[i]; m != NULL;
              m = m->next) {

@@ -12,7 +12,7 @@ from peer import Peer
 
 EXTENSIONS = ("PIPELINING", "8BITMIME", "SIZE 100000000", "CHUNKING",
               "BINARYMIME", "ENHANCEDSTATUSCODES")
-WAVES = 4, 8, 16, 2  # as many as may be under way: 4, and one for each taken
+WAVES = 2, 4, 8, 16  # as many as may be under way: 2, and one for each taken
 MANY = sum(WAVES)
 
 
