@@ -18,6 +18,7 @@ enum spool_field {
     SPOOL_F_SID = 3,    /* session that accepted it */
     SPOOL_F_CLIENT = 4, /* address it came from */
     SPOOL_F_HELO = 5,
+    SPOOL_F_REPLACES = 6, /* of a child: slots of its parent */
     SPOOL_F_ENVID = 16,
     SPOOL_F_RET = 17, /* DSN, RFC 3461: of the message */
     SPOOL_F_ORCPT = 18,

@@ -14,6 +14,7 @@
 #define MTA_SPOOL_FORMAT_H
 
 #include "base/addr.h"
+#include "base/err.h"
 #include "base/msg_id.h"
 #include "smtp/status.h"
 
@@ -22,7 +23,7 @@
 #include <stdint.h>
 
 enum {
-    SPOOL_VERSION = 2,
+    SPOOL_VERSION = 3,
     SPOOL_SEGMENT_HEADER = 4096,
     SPOOL_RECORD_HEADER = 256,
     SPOOL_SLOT = 256,
@@ -31,7 +32,9 @@ enum {
     SPOOL_RCPT_MAX = 65535,
     SPOOL_LATE_MAX = 64 * 1024,
     SPOOL_MX_MAX = 64, /* octets of a host's name in a slot */
-    SPOOL_REPLY_MAX = 120
+    SPOOL_REPLY_MAX = 120,
+    SPOOL_PART_LEVELS = 4,
+    SPOOL_PART_TEXT = 21 /* with NUL */
 };
 
 /* A queue directory holds two queues of one format; one bit of a segment's id
@@ -45,6 +48,7 @@ const char *spool_name_text(enum spool_name name);
 
 struct spool_record {
     struct msg_id id;
+    uint64_t part;    /* 0: what was accepted; see spool_part_child() */
     uint64_t segment; /* of its file, unlike that of older content */
     uint64_t arrival; /* wall clock, us */
     uint64_t length;  /* all of it, padding included */
@@ -69,7 +73,7 @@ enum spool_state {
     SPOOL_PENDING,
     SPOOL_DELIVERED,
     SPOOL_FAILED,   /* for good; its bounce is durable, or none is due */
-    SPOOL_EXPANDED, /* replaced by other records */
+    SPOOL_EXPANDED, /* replaced by a child: a record of the same id */
     SPOOL_HELD,     /* by an operator; not tried */
     SPOOL_DELETED   /* by an operator */
 };
@@ -88,6 +92,15 @@ struct spool_slot {
      * longer than the slot ends in "..." there. */
     char mx[SPOOL_MX_MAX + 1], reply[SPOOL_REPLY_MAX + 2];
 };
+
+/* Records of one message share its id and differ in their part.  A child, which
+ * replaces slots of its parent, has the parent's part * 65536 + the lowest of
+ * these slots + 1.  -1 with ERR_PERM: the parent is of the fourth level. */
+int spool_part_child(uint64_t *part, uint64_t parent, uint32_t lowest,
+                     struct err *e);
+uint64_t spool_part_parent(uint64_t part);
+/* In decimal; NULL for part 0, which logs leave out. */
+const char *spool_part_text(char out[SPOOL_PART_TEXT], uint64_t part);
 
 /* Where the parts of a record begin, from the start of the record. */
 uint64_t spool_slot_at(uint32_t index);

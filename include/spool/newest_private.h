@@ -1,4 +1,5 @@
-/* spool/newest_private.h - the newest record of each id that was moved.
+/* spool/newest_private.h - the newest copy of each record that was moved,
+ * by id and part.
  *
  * For src/spool only. */
 #ifndef MTA_SPOOL_NEWEST_PRIVATE_H

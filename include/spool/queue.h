@@ -21,9 +21,10 @@ int spool_queue_wake_fd(const struct spool_queue *q);
 /* For each record that is new since the last scan and has a recipient that
  * is pending or held: found() gets it and returns the struct that will
  * represent it, or NULL when memory is out (the scan ends with 1, and a
- * later one goes on with this record).  Older generations of an id never
- * show.  found() calls nothing of the queue but spool_reader_*, which costs
- * little now.  -1: a segment cannot be read; all others were read. */
+ * later one goes on with this record).  Older generations of a record, by id
+ * and part, never show.  found() calls nothing of the queue but
+ * spool_reader_*, which costs little now.  -1: a segment cannot be read; all
+ * others were read. */
 typedef struct spool_message *spool_found_fn(void *ctx,
                                              const struct spool_reader *v);
 int spool_queue_scan(struct spool_queue *q, spool_found_fn *found, void *ctx,

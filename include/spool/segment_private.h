@@ -39,10 +39,16 @@ struct spool_file {
     struct spool_segment_header h;
 };
 
-/* A name of our own, .new, locked, `size` bytes preallocated (0: none), with
- * its header, not synced. */
-int spool_file_claim(struct spool_file *f, const char *dir,
-                     enum spool_name name, uint64_t size, struct err *e);
+struct spool_birth {
+    const char *dir; /* stays */
+    enum spool_name name;
+    uint32_t children; /* of the header */
+    uint64_t size;     /* bytes to preallocate; 0: none */
+};
+
+/* A name of our own, .new, locked, with its header, not synced. */
+int spool_file_claim(struct spool_file *f, const struct spool_birth *b,
+                     struct err *e);
 /* .new to .seg.  Sync the file before and the directory after. */
 int spool_file_rename(struct spool_file *f, struct err *e);
 int spool_dir_sync(const char *dir, struct err *e);
@@ -50,10 +56,15 @@ int spool_dir_sync(const char *dir, struct err *e);
 /* Write the state of f->h; not synced. */
 int spool_file_publish(struct spool_file *f);
 
+/* The confirmed word of an open segment.  Only the holder of the parents' queue
+ * writes it, with or without the segment's lock.  0, or -1 with errno. */
+int spool_confirmed_write(int fd, uint64_t id, uint64_t confirmed);
+int spool_confirmed_read(int fd, uint64_t id, uint64_t *confirmed);
+
 /* Close it: truncate it to what is committed, mark it as closed, unlock it. */
 void spool_file_close(struct spool_file *f);
-/* Unlink the name, unlock. */
-void spool_file_remove(struct spool_file *f, enum spool_kind kind);
+/* Unlink the name, unlock.  -1 with errno: the name is still there. */
+int spool_file_remove(struct spool_file *f, enum spool_kind kind);
 /* Unlock and forget. */
 void spool_file_drop(struct spool_file *f);
 

@@ -32,6 +32,8 @@ struct spool_segment {
     uint64_t scanned, end;
     uint64_t live_bytes;
     uint32_t live, pins;
+    uint32_t children;  /* of the header */
+    uint64_t confirmed; /* as last read; children behind it hold the file */
     int fd;
     bool closed;  /* its writer has ended */
     bool moved;   /* some record has a generation */
@@ -55,6 +57,7 @@ struct spool_queue {
     bool dir_dirty;      /* an entry went and that is not synced */
     bool noted;          /* moved records were noted */
     bool settled;        /* what was there at the start has been shown */
+    bool unconfirmed;    /* a segment stays for its children alone */
     struct list arrived; /* new ones of the directory, not yet in order */
     size_t narrived;
     int reclaim_items; /* moved in one step; tests move fewer */
@@ -72,6 +75,8 @@ int spool_segments_fd(struct spool_queue *q, struct spool_segment *g,
 /* Remove the file if it is not needed any more. */
 void spool_segments_settle(struct spool_queue *q, struct spool_segment *g);
 void spool_segments_settle_all(struct spool_queue *q);
+/* Has a closed segment a child whose parent's marks may not be on the disk? */
+bool spool_segments_unconfirmed(struct spool_queue *q, struct spool_segment *g);
 /* Forget it, leave the file alone. */
 void spool_segments_forget(struct spool_queue *q, struct spool_segment *g);
 /* Was it an empty segment that went with its writer?  Then it is forgotten. */

@@ -26,6 +26,12 @@ enum { SPOOL_TURN_MAX = 4096 }; /* messages between two commits */
 int spool_writer_open(struct spool_writer **w, const char *queue_dir,
                       enum spool_name name, struct err *e);
 
+/* The same for a process that holds the queue `parents`: its messages may be
+ * children of those in that queue (spool/handover.h). */
+int spool_writer_open_parents(struct spool_writer **w, const char *queue_dir,
+                              enum spool_name name, enum spool_name parents,
+                              struct err *e);
+
 /* The id of the next message; never issued twice, whether the message is stored
  * or not. */
 int spool_writer_new_id(struct spool_writer *w, struct msg_id *id,
@@ -39,6 +45,7 @@ struct spool_late {
 
 struct spool_submission {
     struct msg_id id;
+    uint64_t part;    /* not 0: a child, of spool/handover.h */
     uint64_t arrival; /* wall clock, us */
     uint32_t nrcpt, flags;
     const struct chain *envelope;  /* encoded fields */

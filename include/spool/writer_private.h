@@ -14,6 +14,7 @@
 struct spool_writer {
     char dir[SPOOL_DIR];
     enum spool_name name;
+    uint32_t children;     /* of its segments' headers */
     struct spool_file f;   /* fd -1: none; the next turn opens one */
     uint64_t segment_size; /* of later segments */
     uint64_t at;           /* end of the records written; >= f.h.committed */
@@ -24,12 +25,33 @@ struct spool_writer {
     struct list turn; /* records in memory, and how long they are together */
     uint64_t bytes;
     struct list larges, moves; /* of this turn */
+    /* With children: what is confirmed of f, and the segments before that have
+     * something behind their confirmed word. */
+    uint64_t confirmed;
+    struct list behind;
+    bool unsure; /* a turn that failed may come back after a power cut */
     struct pool *adds;
     int wake_fd;
     uint64_t room_ms, room_bytes, room_inodes; /* as asked at room_ms */
     struct iovec v[SPOOL_VECTORS];
 };
 
+/* A segment that is left, and where its records end. */
+struct spool_behind {
+    struct list link;
+    uint64_t id, end;
+};
+/* Without memory it stays behind its word until the next start. */
+void spool_writer_note_behind(struct spool_writer *w, uint64_t id,
+                              uint64_t end);
+
+struct spool_writer_kind {
+    enum spool_name name;
+    uint32_t children; /* as in the header of a segment */
+    uint64_t segment_size;
+};
+int spool_writer_open_as(struct spool_writer **w, const char *queue_dir,
+                         const struct spool_writer_kind *kind, struct err *e);
 int spool_writer_open_sized(struct spool_writer **w, const char *queue_dir,
                             enum spool_name name, uint64_t segment_size,
                             struct err *e);

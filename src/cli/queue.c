@@ -54,7 +54,7 @@ static int visit(void *ctx, const struct spool_reader *v)
         return put_body(v, s->e) == 0 ? 1 : -1;
     if (queue_print(v, s->style, s->e) != 0)
         return -1;
-    return s->any ? 0 : 1;
+    return 0; /* there may be other parts of it */
 }
 
 static struct queue_style style_of(const struct options *o)

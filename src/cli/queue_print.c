@@ -206,8 +206,9 @@ static int print_json(struct printing *p, struct err *e)
     char id[MSG_ID_TEXT];
 
     msg_id_text(id, rec->id);
-    fprintf(out, "{\"id\":\"%s\",\"part\":0,\"queue\":\"%s\",\"arrival\":", id,
-            spool_name_text(p->view->queue));
+    fprintf(out,
+            "{\"id\":\"%s\",\"part\":%" PRIu64 ",\"queue\":\"%s\",\"arrival\":",
+            id, rec->part, spool_name_text(p->view->queue));
     json_time(out, rec->arrival);
     fputs(",\"expires\":", out);
     json_time(out, rec->arrival + (uint64_t)p->style->lifetime * 1000000u);
@@ -448,8 +449,11 @@ static int print_text(struct printing *p, struct err *e)
     msg_id_text(id, rec->id);
     fprintf(st->out, "%s%s%s  ", tint(st, "\033[1m"), id, tint(st, "\033[0m"));
     put_when(st->out, rec->arrival);
-    fprintf(st->out, "  %" PRIu64 " octets  %s  expires ",
-            rec->body_size + rec->front, spool_name_text(p->view->queue));
+    fprintf(st->out, "  %" PRIu64 " octets  %s", rec->body_size + rec->front,
+            spool_name_text(p->view->queue));
+    if (rec->part != 0)
+        fprintf(st->out, "  part %" PRIu64, rec->part);
+    fputs("  expires ", st->out);
     put_when(st->out, rec->arrival + (uint64_t)st->lifetime * 1000000u);
     fputs("  from ", st->out);
     int rc = spool_reader_envelope(p->view, text_field, p, e);

@@ -58,14 +58,16 @@ static void say(const char *event, enum log_level level,
     const struct smtp_status end = delivery_status(jr);
     const char *host = delivery_host(j, jr);
     char id[MSG_ID_TEXT], status[SMTP_STATUS_TEXT], from[SMTP_PATH_MAX + 3];
+    char part[SPOOL_PART_TEXT];
     uint64_t now = clock_wall_us();
 
     msg_id_text(id, j->id);
     snprintf(from, sizeof from, "<%s>", j->sender);
     smtp_status_text(status, &end);
-    LOG(level, event, LS("id", id), LS("sid", j->sid[0] ? j->sid : NULL),
-        LS("from", from), LS("to", jr->address),
-        LS("mx", host[0] ? host : NULL),
+    LOG(level, event, LS("id", id),
+        LS("part", spool_part_text(part, j->msg->stored.rec.part)),
+        LS("sid", j->sid[0] ? j->sid : NULL), LS("from", from),
+        LS("to", jr->address), LS("mx", host[0] ? host : NULL),
         LS("address", j->address[0] ? j->address : NULL), LN("code", end.code),
         LS("status", status[0] ? status : NULL), LS("reply", jr->answer.text),
         LN("attempts", jr->rcpt->tries),
@@ -75,10 +77,11 @@ static void say(const char *event, enum log_level level,
 
 static void say_damaged(const struct delivery *j)
 {
-    char id[MSG_ID_TEXT];
+    char id[MSG_ID_TEXT], part[SPOOL_PART_TEXT];
 
     msg_id_text(id, j->id);
     LOG(LOG_ERROR, "send.unreadable", LS("id", id),
+        LS("part", spool_part_text(part, j->msg->stored.rec.part)),
         LS("sid", j->sid[0] ? j->sid : NULL),
         LS("error", "message damaged on disk"));
 }

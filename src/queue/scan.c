@@ -118,13 +118,14 @@ static void unload(struct queue *q, struct message *m)
 static void complain(struct message *m, const struct spool_record *rec,
                      const struct err *e)
 {
-    char id[MSG_ID_TEXT];
+    char id[MSG_ID_TEXT], part[SPOOL_PART_TEXT];
 
     if (m->unreadable)
         return;
     m->unreadable = 1;
     msg_id_text(id, rec->id);
-    LOG(LOG_ERROR, "send.unreadable", LS("id", id), LS("error", e->text));
+    LOG(LOG_ERROR, "send.unreadable", LS("id", id),
+        LS("part", spool_part_text(part, rec->part)), LS("error", e->text));
 }
 
 /* 0: loaded; 1: no memory now; -1 with *e. */

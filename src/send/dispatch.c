@@ -119,7 +119,8 @@ static int on_field(void *ctx, enum spool_field type, struct span content)
         break;
     case SPOOL_F_SID:
     case SPOOL_F_CLIENT:
-    case SPOOL_F_HELO: break;
+    case SPOOL_F_HELO:
+    case SPOOL_F_REPLACES: break;
     }
     if (to != NULL && (*to = keep(m, content)) == NULL)
         return 2;
@@ -191,10 +192,12 @@ static void put_fault(struct sched *s, struct message *msg,
 static void fail(struct sched *s, struct message *msg, const struct picked *p,
                  const struct err *e)
 {
-    char id[MSG_ID_TEXT];
+    const struct spool_record *rec = &msg->stored.rec;
+    char id[MSG_ID_TEXT], part[SPOOL_PART_TEXT];
 
-    msg_id_text(id, msg->stored.rec.id);
-    LOG(LOG_ERROR, "send.unreadable", LS("id", id), LS("error", e->text));
+    msg_id_text(id, rec->id);
+    LOG(LOG_ERROR, "send.unreadable", LS("id", id),
+        LS("part", spool_part_text(part, rec->part)), LS("error", e->text));
     for (size_t i = 0; i < p->n; i++) {
         if (e->kind == ERR_PERM)
             put_fault(s, msg, p->rcpt[i], e);

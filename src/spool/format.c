@@ -3,6 +3,8 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 const char *spool_name_text(enum spool_name name)
@@ -16,15 +18,28 @@ static const unsigned char segment_magic[8] = { 0x89, 'm', 't', 'a',
                                                 's',  'e', 'g', '\n' };
 
 enum { S_CLOSED = 1, S_MOVED = 2, S_DAMAGED = 4 };
-enum { H_VERSION = 8, H_SIZE = 12, H_ID = 16, H_CREATED = 24, H_CRC = 60 };
+enum { H_VERSION = 8, H_SIZE = 12, H_ID = 16, H_CREATED = 24 };
+enum { H_CHILDREN = 32, H_CRC = 60 };
 
 /* The checksum covers the id, so that a state belongs to one segment only. */
-static uint32_t state_crc(const unsigned char *state, uint64_t id)
+static uint32_t named_crc(const unsigned char *p, size_t n, uint64_t id)
 {
     unsigned char name[8];
 
     put_le64(name, id);
-    return crc32c(crc32c(0, name, sizeof name), state, 12);
+    return crc32c(crc32c(0, name, sizeof name), p, n);
+}
+
+void spool_confirmed_encode(unsigned char out[SPOOL_CONFIRMED], uint64_t id,
+                            uint64_t confirmed)
+{
+    put_le64(out, confirmed);
+    put_le32(out + 8, named_crc(out, 8, id));
+}
+
+uint64_t spool_confirmed_decode(const unsigned char *in, uint64_t id)
+{
+    return get_le32(in + 8) == named_crc(in, 8, id) ? get_le64(in) : 0;
 }
 
 void spool_state_encode(unsigned char out[SPOOL_STATE],
@@ -35,7 +50,7 @@ void spool_state_encode(unsigned char out[SPOOL_STATE],
 
     put_le64(out, h->committed);
     put_le32(out + 8, flags);
-    put_le32(out + 12, state_crc(out, h->id));
+    put_le32(out + 12, named_crc(out, 12, h->id));
 }
 
 void spool_segment_header_encode(unsigned char out[SPOOL_SEGMENT_HEADER],
@@ -47,6 +62,7 @@ void spool_segment_header_encode(unsigned char out[SPOOL_SEGMENT_HEADER],
     put_le32(out + H_SIZE, SPOOL_SEGMENT_HEADER);
     put_le64(out + H_ID, h->id);
     put_le64(out + H_CREATED, h->created);
+    put_le32(out + H_CHILDREN, h->children);
     put_le32(out + H_CRC, crc32c(0, out, H_CRC));
     spool_state_encode(out + SPOOL_STATE_AT, h);
 }
@@ -70,8 +86,9 @@ enum spool_check spool_segment_header_decode(struct spool_segment_header *h,
         return SPOOL_OTHER;
     h->id = get_le64(in + H_ID);
     h->created = get_le64(in + H_CREATED);
+    h->children = get_le32(in + H_CHILDREN);
     h->committed = SPOOL_SEGMENT_HEADER;
-    if (get_le32(state + 12) != state_crc(state, h->id) ||
+    if (get_le32(state + 12) != named_crc(state, 12, h->id) ||
         get_le64(state) < SPOOL_SEGMENT_HEADER)
         return SPOOL_STATELESS;
     h->committed = get_le64(state);
@@ -79,6 +96,42 @@ enum spool_check spool_segment_header_decode(struct spool_segment_header *h,
     h->moved = (get_le32(state + 8) & S_MOVED) != 0;
     h->damaged = (get_le32(state + 8) & S_DAMAGED) != 0;
     return SPOOL_GOOD;
+}
+
+/* --- parts ---------------------------------------------------------------- */
+
+enum { PART_BITS = 16 };
+
+int spool_part_child(uint64_t *part, uint64_t parent, uint32_t lowest,
+                     struct err *e)
+{
+    if (parent >> (SPOOL_PART_LEVELS - 1) * PART_BITS != 0)
+        return err_set(e, ERR_PERM, 0,
+                       "hand over a message of level %d: no more levels",
+                       (int)SPOOL_PART_LEVELS);
+    *part = (parent << PART_BITS) + lowest + 1;
+    return 0;
+}
+
+uint64_t spool_part_parent(uint64_t part)
+{
+    return part >> PART_BITS;
+}
+
+/* Each level is a slot + 1: zeros stand only above the first. */
+static bool part_is_valid(uint64_t part)
+{
+    while (part != 0 && (part & ((1u << PART_BITS) - 1)) != 0)
+        part = spool_part_parent(part);
+    return part == 0;
+}
+
+const char *spool_part_text(char out[SPOOL_PART_TEXT], uint64_t part)
+{
+    if (part == 0)
+        return NULL;
+    snprintf(out, SPOOL_PART_TEXT, "%" PRIu64, part);
+    return out;
 }
 
 /* --- record header -------------------------------------------------------- */
@@ -91,7 +144,7 @@ enum {
     R_FLAGS = 28,    R_SEGMENT = 32,  R_ARRIVAL = 40,  R_BODY = 48,
     R_ENVELOPE = 56, R_NRCPT = 60,    R_LATE = 64,     R_FRONT = 68,
     R_GENERATION = 72, R_ENVELOPE_CRC = 76, R_BODY_CRC = 80, R_LATE_CRC = 84,
-    R_CRC = 252
+    R_PART = 88,     R_CRC = 252
 };
 /* clang-format on */
 
@@ -143,6 +196,7 @@ void spool_record_encode(unsigned char out[SPOOL_RECORD_HEADER],
     put_le32(out + R_ENVELOPE_CRC, r->envelope_crc);
     put_le32(out + R_BODY_CRC, r->body_crc);
     put_le32(out + R_LATE_CRC, r->late_crc);
+    put_le64(out + R_PART, r->part);
     put_le32(out + R_CRC, crc32c(0, out, R_CRC));
 }
 
@@ -152,6 +206,11 @@ static bool sizes_fit(const struct spool_record *r)
     return r->nrcpt >= 1 && r->nrcpt <= SPOOL_RCPT_MAX &&
            r->body_size < (uint64_t)1 << 56 && r->late_size <= SPOOL_LATE_MAX &&
            r->front <= r->late_size && r->length == spool_record_length(r);
+}
+
+bool spool_record_is_child(const struct spool_record *r)
+{
+    return r->part != 0 && r->generation == 0;
 }
 
 bool spool_record_decode(struct spool_record *r, const unsigned char *in)
@@ -172,10 +231,11 @@ bool spool_record_decode(struct spool_record *r, const unsigned char *in)
                                 .generation = get_le32(in + R_GENERATION),
                                 .envelope_crc = get_le32(in + R_ENVELOPE_CRC),
                                 .body_crc = get_le32(in + R_BODY_CRC),
-                                .late_crc = get_le32(in + R_LATE_CRC) };
+                                .late_crc = get_le32(in + R_LATE_CRC),
+                                .part = get_le64(in + R_PART) };
     r->id.base = get_le64(in + R_BASE);
     r->id.n = get_le32(in + R_N);
-    return sizes_fit(r);
+    return sizes_fit(r) && part_is_valid(r->part);
 }
 
 /* --- slot ----------------------------------------------------------------- */

@@ -48,12 +48,15 @@ int spool_large_open(struct spool_large **sp, struct spool_writer *w,
     memcpy(s->dir, w->dir, sizeof s->dir);
     s->name = SPOOL_NEW;
     s->rec.id = m->id;
+    s->rec.part = m->part;
     s->rec.arrival = m->arrival;
     s->rec.nrcpt = m->nrcpt;
     s->rec.flags = m->flags | SPOOL_LARGE;
     s->rec.envelope_size = (uint32_t)m->envelope->n;
     s->rec.envelope_crc = spool_chain_crc(0, m->envelope);
-    if (spool_file_claim(&s->f, s->dir, w->name, 0, e) != 0)
+    const struct spool_birth b = { s->dir, w->name,
+                                   m->part == 0 ? 0 : w->children, 0 };
+    if (spool_file_claim(&s->f, &b, e) != 0)
         goto out;
     s->rec.segment = s->f.h.id;
     if (write_front(s, m->envelope, w->v) != 0) {
@@ -180,6 +183,8 @@ void spool_larges_publish(struct spool_writer *w)
 
     while ((l = list_pop(&w->larges)) != NULL) {
         struct spool_large *s = LIST_ENTRY(l, struct spool_large, link);
+        if (s->f.h.children != 0)
+            spool_writer_note_behind(w, s->f.h.id, s->f.h.committed);
         s->f.h.closed = true;
         spool_file_publish(&s->f);
         spool_file_drop(&s->f);
@@ -195,8 +200,10 @@ void spool_larges_undo(struct spool_writer *w)
     while ((l = list_pop(&w->larges)) != NULL) {
         struct spool_large *s = LIST_ENTRY(l, struct spool_large, link);
         renamed |= s->name == SPOOL_SEG;
+        if (spool_file_remove(&s->f, s->name) != 0 && s->name == SPOOL_SEG)
+            w->unsure = true;
         spool_large_abort(&s);
     }
-    if (renamed)
-        fs_sync_dir(w->dir); /* best effort: a power cut may undo the unlink */
+    if (renamed) /* best effort: a power cut may undo the unlink */
+        w->unsure |= fs_sync_dir(w->dir) != 0;
 }

@@ -1,4 +1,4 @@
-/* newest.c - the newest of several copies of a message.
+/* newest.c - the newest of several copies of a record.
  *
  * A crash between the commit of a copy and the unlink of the old file leaves
  * both.  The highest generation wins; among equals (reclaim tried twice) the
@@ -12,24 +12,28 @@ enum { BUCKETS = 16 * 1024 };
 struct best {
     struct map_link link;
     struct msg_id id;
+    uint64_t part;
     uint32_t generation;
     uint64_t segment, at;
 };
 
-static uint64_t hash_of(struct msg_id id)
+static uint64_t hash_of(const struct spool_record *r)
 {
-    uint64_t key[2] = { id.base, id.n };
+    uint64_t key[3] = { r->id.base, r->id.n, r->part };
 
     return map_hash(key, sizeof key);
 }
 
-static struct best *find(const struct spool_newest *c, struct msg_id id)
+static struct best *find(const struct spool_newest *c,
+                         const struct spool_record *r)
 {
-    struct map_link *l = map_first(&c->map, hash_of(id));
-
-    while (l != NULL && !msg_id_eq(MAP_ENTRY(l, struct best, link)->id, id))
-        l = map_next(l);
-    return l == NULL ? NULL : MAP_ENTRY(l, struct best, link);
+    for (struct map_link *l = map_first(&c->map, hash_of(r)); l != NULL;
+         l = map_next(l)) {
+        struct best *b = MAP_ENTRY(l, struct best, link);
+        if (msg_id_eq(b->id, r->id) && b->part == r->part)
+            return b;
+    }
+    return NULL;
 }
 
 static bool better(const struct best *b, const struct spool_record *r,
@@ -47,13 +51,14 @@ bool spool_newest_note(struct spool_newest *c, const struct spool_record *r,
 {
     if (c->map.bucket == NULL && map_init(&c->map, BUCKETS) != 0)
         return false;
-    struct best *b = find(c, r->id);
+    struct best *b = find(c, r);
     if (b == NULL) {
         b = calloc(1, sizeof *b);
         if (b == NULL)
             return false;
         b->id = r->id;
-        map_add(&c->map, &b->link, hash_of(r->id));
+        b->part = r->part;
+        map_add(&c->map, &b->link, hash_of(r));
         c->n++;
     } else if (better(b, r, at)) {
         return true;
@@ -70,7 +75,7 @@ bool spool_newest_beats(const struct spool_newest *c,
 {
     if (c->n == 0)
         return false;
-    const struct best *b = find(c, r->id);
+    const struct best *b = find(c, r);
     if (b == NULL || !better(b, r, at))
         return false;
     *where = b->segment;

@@ -246,11 +246,10 @@ int spool_queue_scan(struct spool_queue *q, spool_found_fn *found, void *ctx,
                      struct err *e)
 {
     struct looking k = { q, found, ctx, e };
-    int rc = 0;
+    bool look = spool_wake_drain(q->wake_fd) || q->look ||
+                clock_mono_ms() - q->look_ms >= LOOK_EVERY_MS;
+    int rc = look ? spool_segments_scan(q, false, e) : 0;
 
-    q->look |= spool_wake_drain(q->wake_fd);
-    if (q->look || clock_mono_ms() - q->look_ms >= LOOK_EVERY_MS)
-        rc = spool_segments_scan(q, false, e);
     if (!q->noted && note_moved(q, e) != 0)
         return -1;
     q->noted = true;
@@ -258,6 +257,9 @@ int spool_queue_scan(struct spool_queue *q, spool_found_fn *found, void *ctx,
     if (now == 0 && !q->settled) {
         q->settled = true;
         spool_newest_free(&q->newest);
+        spool_segments_settle_all(q);
+    } else if (look && q->unconfirmed) {
+        q->unconfirmed = false;
         spool_segments_settle_all(q);
     }
     return now != 0 ? now : rc;

@@ -20,17 +20,19 @@ struct step {
     uint64_t at[SPOOL_RECLAIM_ITEMS];
 };
 
-/* Not a segment with one large message, which is dead or alive as a whole. */
-static bool worth_it(const struct spool_segment *g)
+/* Not a segment with one large message, which is dead or alive as a whole; nor
+ * one with an unconfirmed child, which is looked for there. */
+static bool worth_it(struct spool_queue *q, struct spool_segment *g)
 {
     return g->closed && !g->large && !g->stuck && g->live > 0 &&
-           g->scanned >= g->end && g->live_bytes < g->size / 2;
+           g->scanned >= g->end && g->live_bytes < g->size / 2 &&
+           !spool_segments_unconfirmed(q, g);
 }
 
 static struct spool_segment *choose(struct spool_queue *q)
 {
     for (struct list *l = q->all.next; l != &q->all; l = l->next)
-        if (worth_it(LIST_ENTRY(l, struct spool_segment, link)))
+        if (worth_it(q, LIST_ENTRY(l, struct spool_segment, link)))
             return LIST_ENTRY(l, struct spool_segment, link);
     return NULL;
 }

@@ -26,7 +26,10 @@ static int mark_torn(struct spool_file *f, struct spool_record *r, uint64_t at,
     return 0;
 }
 
-/* Check every record up to the end of the file; *good becomes the end of the
+/* A child in a segment that cannot hold any: the flag was lost with the header,
+ * and most parents stand in local/.
+ *
+ * Check every record up to the end of the file; *good becomes the end of the
  * last whole one.  All records before `committed` were synced, so one that is
  * not whole there is damaged; behind it, it is the torn end of a turn that was
  * never acknowledged. */
@@ -44,6 +47,8 @@ static int check_records(struct spool_file *f, struct spool_records *w,
         if (whole) {
             *good = w->at;
             f->h.moved |= r.generation > 0;
+            if (spool_record_is_child(&r) && f->h.children == 0)
+                f->h.children = SPOOL_CHILDREN_OF(SPOOL_LOCAL);
             continue;
         }
         f->h.damaged |= w->at <= committed;
@@ -55,7 +60,9 @@ static int check_records(struct spool_file *f, struct spool_records *w,
 }
 
 /* Sync the data before the segment is marked as closed, because readers of a
- * closed segment do not verify checksums. */
+ * closed segment do not verify checksums; and its entry, because a writer may
+ * have been killed between a rename and the sync of the directory.  The
+ * confirmed word is not ours to write. */
 static int close_recovered(struct spool_file *f, uint64_t end, struct err *e)
 {
     unsigned char header[SPOOL_SEGMENT_HEADER];
@@ -66,8 +73,10 @@ static int close_recovered(struct spool_file *f, uint64_t end, struct err *e)
         return err_set(e, ERR_TEMP, errno, "cut off a torn tail");
     if (fs_fdatasync(f->fd) != 0)
         return err_set(e, ERR_TEMP, errno, "sync a recovered segment");
+    if (spool_dir_sync(f->dir, e) != 0)
+        return -1;
     spool_segment_header_encode(header, &f->h);
-    if (fs_pwrite_all(f->fd, header, sizeof header, 0) != 0)
+    if (fs_pwrite_all(f->fd, header, SPOOL_STATE_AT + SPOOL_STATE, 0) != 0)
         return err_set(e, ERR_TEMP, errno, "close a recovered segment");
     return 0;
 }

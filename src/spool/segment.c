@@ -133,21 +133,22 @@ static int fill_new(struct spool_file *f, uint64_t size, struct err *e)
     return 0;
 }
 
-int spool_file_claim(struct spool_file *f, const char *dir,
-                     enum spool_name name, uint64_t size, struct err *e)
+int spool_file_claim(struct spool_file *f, const struct spool_birth *b,
+                     struct err *e)
 {
     int rc = 1;
 
     for (int i = 0; i < 16 && rc == 1; i++) {
-        *f = (struct spool_file){ .dir = dir, .fd = -1 };
-        f->h.id = (msg_id_new_base() & ~UINT64_C(1)) | (uint64_t)name;
+        *f = (struct spool_file){ .dir = b->dir, .fd = -1 };
+        f->h.id = (msg_id_new_base() & ~UINT64_C(1)) | (uint64_t)b->name;
+        f->h.children = b->children;
         f->h.created = clock_wall_us();
         f->h.committed = SPOOL_SEGMENT_HEADER;
         rc = take_name(f, e);
     }
     if (rc == 1)
-        return err_set(e, ERR_TEMP, EEXIST, "find a free name in %s", dir);
-    if (rc == 0 && fill_new(f, size, e) != 0) {
+        return err_set(e, ERR_TEMP, EEXIST, "find a free name in %s", b->dir);
+    if (rc == 0 && fill_new(f, b->size, e) != 0) {
         spool_file_remove(f, SPOOL_NEW);
         return -1;
     }
@@ -175,6 +176,24 @@ int spool_file_publish(struct spool_file *f)
     return fs_pwrite_all(f->fd, state, sizeof state, SPOOL_STATE_AT);
 }
 
+int spool_confirmed_write(int fd, uint64_t id, uint64_t confirmed)
+{
+    unsigned char word[SPOOL_CONFIRMED];
+
+    spool_confirmed_encode(word, id, confirmed);
+    return fs_pwrite_all(fd, word, sizeof word, SPOOL_CONFIRMED_AT);
+}
+
+int spool_confirmed_read(int fd, uint64_t id, uint64_t *confirmed)
+{
+    unsigned char word[SPOOL_CONFIRMED];
+
+    if (fs_pread_all(fd, word, sizeof word, SPOOL_CONFIRMED_AT) != 0)
+        return -1;
+    *confirmed = spool_confirmed_decode(word, id);
+    return 0;
+}
+
 /* Unlock explicitly, because a copy of the descriptor (a body that is still
  * read) would keep the lock. */
 void spool_file_drop(struct spool_file *f)
@@ -198,15 +217,16 @@ void spool_file_close(struct spool_file *f)
     spool_file_drop(f);
 }
 
-void spool_file_remove(struct spool_file *f, enum spool_kind kind)
+int spool_file_remove(struct spool_file *f, enum spool_kind kind)
 {
     char path[SPOOL_PATH];
 
     if (f->fd < 0)
-        return;
+        return 0;
     spool_path(path, f->dir, f->h.id, kind);
-    fs_unlink(path);
+    int rc = fs_unlink(path);
     spool_file_drop(f);
+    return rc;
 }
 
 /* --- reading -------------------------------------------------------------- */

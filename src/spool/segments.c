@@ -163,11 +163,24 @@ static bool unlink_segment(struct spool_queue *q, struct spool_segment *g)
     return true;
 }
 
+/* The word advances while another process, which need not run, confirms.  What
+ * cannot be read is not confirmed. */
+bool spool_segments_unconfirmed(struct spool_queue *q, struct spool_segment *g)
+{
+    if (g->children == 0 || g->confirmed >= g->end)
+        return false;
+    if (spool_segments_fd(q, g, NULL) < 0 ||
+        spool_confirmed_read(g->fd, g->id, &g->confirmed) != 0)
+        g->confirmed = 0;
+    q->unconfirmed |= g->confirmed < g->end;
+    return g->confirmed < g->end;
+}
+
 void spool_segments_settle(struct spool_queue *q, struct spool_segment *g)
 {
-    if (!g->gone &&
-        (!g->closed || g->stuck || g->live > 0 || g->scanned < g->end ||
-         spool_unlink_order_waits(q, g) || !unlink_segment(q, g)))
+    if (!g->gone && (!g->closed || g->stuck || g->live > 0 ||
+                     g->scanned < g->end || spool_unlink_order_waits(q, g) ||
+                     spool_segments_unconfirmed(q, g) || !unlink_segment(q, g)))
         return;
     spool_segments_forget(q, g);
 }

@@ -53,6 +53,7 @@ static int take_closed(struct spool_queue *q, struct spool_segment *g,
         return err_set(e, ERR_TEMP, errno, "look at a segment");
     g->closed = true;
     g->moved |= h->moved;
+    g->children = h->children;
     g->damaged |= h->damaged || h->committed > (uint64_t)st.st_size;
     g->end = h->committed;
     if (g->end > (uint64_t)st.st_size)

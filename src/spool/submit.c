@@ -89,6 +89,8 @@ out:
 int spool_submit(struct spool_writer *w, const struct spool_submission *m,
                  const struct body *body, struct err *e)
 {
+    if (m->part != 0 && w->children == 0)
+        return err_set(e, ERR_BUG, 0, "a child for a segment without children");
     if (body->chain != NULL)
         return spool_writer_add(w, m, body, NULL, e);
     return body->size - body->front <= SPOOL_SMALL_MAX

@@ -33,7 +33,9 @@ struct add {
  * written. */
 static int start_segment(struct spool_writer *w, uint64_t size, struct err *e)
 {
-    if (spool_file_claim(&w->f, w->dir, w->name, size, e) != 0)
+    const struct spool_birth b = { w->dir, w->name, w->children, size };
+
+    if (spool_file_claim(&w->f, &b, e) != 0)
         return -1;
     if (fs_fsync(w->f.fd) != 0) {
         err_set(e, ERR_TEMP, errno, "sync a new segment");
@@ -48,7 +50,7 @@ static int start_segment(struct spool_writer *w, uint64_t size, struct err *e)
         spool_file_remove(&w->f, SPOOL_SEG);
         return -1;
     }
-    w->at = w->filled = w->f.h.committed;
+    w->at = w->filled = w->confirmed = w->f.h.committed;
     w->announced = false;
     if (w->n > MSG_ID_N_MAX) { /* a name that only we claimed */
         w->base = w->f.h.id;
@@ -57,28 +59,45 @@ static int start_segment(struct spool_writer *w, uint64_t size, struct err *e)
     return 0;
 }
 
+void spool_writer_note_behind(struct spool_writer *w, uint64_t id, uint64_t end)
+{
+    struct spool_behind *b = w->children == 0 ? NULL : calloc(1, sizeof *b);
+
+    if (b == NULL)
+        return;
+    b->id = id;
+    b->end = end;
+    list_push(&w->behind, &b->link);
+}
+
 static void leave_segment(struct spool_writer *w)
 {
-    if (w->f.h.committed == SPOOL_SEGMENT_HEADER)
+    if (w->f.h.committed == SPOOL_SEGMENT_HEADER) {
         spool_file_remove(&w->f, SPOOL_SEG);
-    else
-        spool_file_close(&w->f);
+        return;
+    }
+    if (w->f.fd >= 0 && w->confirmed < w->f.h.committed)
+        spool_writer_note_behind(w, w->f.h.id, w->f.h.committed);
+    spool_file_close(&w->f);
 }
 
 /* Bytes beyond `committed` must not come back after a crash, when recovery
  * would take them for a turn that was nearly done.  After a failed sync it is
  * unknown which of them are on the disk, so this file is not written to again.
- * Best effort: a record that comes back all the same is only a duplicate. */
+ * Best effort: a record that comes back all the same is only a duplicate; but
+ * then a hand-over must not be tried again. */
 static void abandon_segment(struct spool_writer *w)
 {
     bool empty = w->f.h.committed == SPOOL_SEGMENT_HEADER;
 
     if (w->f.fd < 0 || w->at == w->f.h.committed)
         return;
-    fs_truncate(w->f.fd, (off_t)w->f.h.committed);
+    int cut = fs_truncate(w->f.fd, (off_t)w->f.h.committed);
     w->f.h.closed = true;
     spool_file_publish(&w->f);
-    fs_fsync(w->f.fd);
+    w->unsure |= fs_fsync(w->f.fd) != 0 || cut != 0;
+    if (!empty && w->confirmed < w->f.h.committed)
+        spool_writer_note_behind(w, w->f.h.id, w->f.h.committed);
     if (empty)
         spool_file_remove(&w->f, SPOOL_SEG);
     else
@@ -120,9 +139,8 @@ static int first_segment(struct spool_writer *w, struct err *e)
     return -1;
 }
 
-int spool_writer_open_sized(struct spool_writer **wp, const char *queue_dir,
-                            enum spool_name name, uint64_t segment_size,
-                            struct err *e)
+int spool_writer_open_as(struct spool_writer **wp, const char *queue_dir,
+                         const struct spool_writer_kind *kind, struct err *e)
 {
     struct spool_writer *w = calloc(1, sizeof *w);
 
@@ -130,18 +148,20 @@ int spool_writer_open_sized(struct spool_writer **wp, const char *queue_dir,
     if (w == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory for a spool writer");
     w->f.fd = w->wake_fd = -1;
-    w->name = name;
-    w->segment_size = segment_size;
+    w->name = kind->name;
+    w->children = kind->children;
+    w->segment_size = kind->segment_size;
     w->n = MSG_ID_N_MAX + 1; /* of no base yet */
     list_init(&w->turn);
     list_init(&w->larges);
     list_init(&w->moves);
+    list_init(&w->behind);
     w->adds = pool_new(sizeof(struct add), SPOOL_TURN_MAX);
     if (w->adds == NULL) {
         err_set(e, ERR_TEMP, 0, "no memory for a spool writer");
         goto out;
     }
-    if (spool_dir(w->dir, queue_dir, name, e) != 0 ||
+    if (spool_dir(w->dir, queue_dir, kind->name, e) != 0 ||
         (w->wake_fd = spool_wake_open(w->dir, e)) < 0 ||
         first_segment(w, e) != 0)
         goto out;
@@ -150,6 +170,25 @@ int spool_writer_open_sized(struct spool_writer **wp, const char *queue_dir,
 out:
     spool_writer_close(&w);
     return -1;
+}
+
+int spool_writer_open_sized(struct spool_writer **w, const char *queue_dir,
+                            enum spool_name name, uint64_t segment_size,
+                            struct err *e)
+{
+    const struct spool_writer_kind kind = { name, 0, segment_size };
+
+    return spool_writer_open_as(w, queue_dir, &kind, e);
+}
+
+int spool_writer_open_parents(struct spool_writer **w, const char *queue_dir,
+                              enum spool_name name, enum spool_name parents,
+                              struct err *e)
+{
+    const struct spool_writer_kind kind = { name, SPOOL_CHILDREN_OF(parents),
+                                            SPOOL_SEGMENT_SIZE };
+
+    return spool_writer_open_as(w, queue_dir, &kind, e);
 }
 
 int spool_writer_open(struct spool_writer **w, const char *queue_dir,
@@ -161,11 +200,14 @@ int spool_writer_open(struct spool_writer **w, const char *queue_dir,
 void spool_writer_close(struct spool_writer **wp)
 {
     struct spool_writer *w = *wp;
+    struct list *l;
 
     if (w == NULL)
         return;
     spool_writer_rollback(w);
     leave_segment(w);
+    while ((l = list_pop(&w->behind)) != NULL)
+        free(LIST_ENTRY(l, struct spool_behind, link));
     if (w->wake_fd >= 0)
         close(w->wake_fd);
     pool_free(&w->adds);
@@ -201,6 +243,7 @@ static int fill_add(struct add *a, const struct spool_submission *m,
 
     a->rec =
         (struct spool_record){ .id = m->id,
+                               .part = m->part,
                                .arrival = m->arrival,
                                .nrcpt = m->nrcpt,
                                .flags = m->flags,

@@ -33,12 +33,14 @@ struct field {
     const char *text;
 };
 
-static void submit(const struct field *f, size_t n, uint32_t nrcpt)
+static void submit_part(const struct field *f, size_t n, uint32_t nrcpt,
+                        uint64_t part)
 {
     struct chain env = CHAIN_INIT, text = CHAIN_INIT;
     struct body body = body_of_chain(&text, 0);
     struct spool_submission m = { .arrival = 1700000000000000u,
                                   .nrcpt = nrcpt,
+                                  .part = part,
                                   .envelope = &env };
     struct err e;
 
@@ -49,6 +51,11 @@ static void submit(const struct field *f, size_t n, uint32_t nrcpt)
     ck_assert_int_eq(spool_submit(k->w, &m, &body, &e), 0);
     ck_assert_int_eq(spool_writer_commit(k->w, &e), 0);
     chain_clear(&env, k->blocks);
+}
+
+static void submit(const struct field *f, size_t n, uint32_t nrcpt)
+{
+    submit_part(f, n, nrcpt, 0);
 }
 
 static int print(void *ctx, const struct spool_reader *v)
@@ -279,6 +286,33 @@ START_TEST(strange_lines)
 }
 END_TEST
 
+START_TEST(a_child_shows_its_part)
+{
+    k->w->children = 1;
+    submit_part(fields, NFIELDS, 2, 0xfffffffffffffffe);
+    char *text = printed(false, false);
+    ck_assert_msg(strstr(text, "  remote  part 18446744073709551614  ") != NULL,
+                  "%s", text);
+    free(text);
+    text = printed(true, false);
+    ck_assert_msg(strstr(text, ",\"part\":18446744073709551614,") != NULL, "%s",
+                  text);
+    free(text);
+}
+END_TEST
+
+START_TEST(an_accepted_message_has_part_0)
+{
+    submit(fields, NFIELDS, 2);
+    char *text = printed(false, false);
+    ck_assert_msg(strstr(text, "part") == NULL, "%s", text);
+    free(text);
+    text = printed(true, false);
+    ck_assert_msg(strstr(text, ",\"part\":0,") != NULL, "%s", text);
+    free(text);
+}
+END_TEST
+
 Suite *cli_queue_suite(void);
 Suite *cli_queue_suite(void)
 {
@@ -288,6 +322,8 @@ Suite *cli_queue_suite(void)
     tcase_add_test(t, show_has_all_of_the_envelope_in_both_forms);
     tcase_add_test(t, each_field_stands_with_its_recipient);
     tcase_add_test(t, a_list_has_no_origin);
+    tcase_add_test(t, a_child_shows_its_part);
+    tcase_add_test(t, an_accepted_message_has_part_0);
     suite_add_tcase(s, t);
     t = tcase_create("live");
     tcase_add_checked_fixture(t, open_live, close_live);

@@ -19,6 +19,7 @@ static const struct spool_record record = {
     .late_size = 60,
     .front = 40,
     .generation = 2,
+    .part = 0x0001ffff00030001,
     .flags = SPOOL_8BIT | SPOOL_LARGE,
     .envelope_crc = 0xdeadbeef,
     .body_crc = 0xfeedface,
@@ -38,6 +39,7 @@ START_TEST(record_round_trip)
     ck_assert_uint_eq(back.length % SPOOL_ALIGN, 0);
     ck_assert_uint_eq(back.id.base, r.id.base);
     ck_assert_uint_eq(back.generation, 2);
+    ck_assert_uint_eq(back.part, r.part);
     ck_assert(back.front == 40 && back.late_crc == 0xcafef00d);
     ck_assert_uint_eq(spool_late_at(&back), 256 + 3 * 256 + 1100);
     for (size_t bit = 0; bit < sizeof bytes * 8; bit++) {
@@ -84,11 +86,81 @@ START_TEST(sizes_must_fit)
 }
 END_TEST
 
+static const struct {
+    uint64_t parent;
+    uint32_t lowest;
+    uint64_t part; /* 0: refused */
+} parts[] = {
+    { 0, 0, 1 },
+    { 0, 65534, 65535 },
+    { 1, 0, 0x10001 },
+    { 65535, 65534, 0xffffffff },
+    { 0xffffffffffff, 65534, UINT64_MAX },
+    { 0x1000000000000, 0, 0 },
+    { UINT64_MAX, 0, 0 },
+};
+
+START_TEST(a_part_names_its_parent)
+{
+    uint64_t part = 0;
+    struct err e;
+
+    int rc = spool_part_child(&part, parts[_i].parent, parts[_i].lowest, &e);
+    ck_assert_uint_eq(part, parts[_i].part);
+    ck_assert_int_eq(rc, part == 0 ? -1 : 0);
+    if (rc == 0)
+        ck_assert_uint_eq(spool_part_parent(part), parts[_i].parent);
+    else
+        ck_assert(e.kind == ERR_PERM && strstr(e.text, "level 4") != NULL);
+}
+END_TEST
+
+/* Of the lowest level, of one between, of the highest but one. */
+static const uint64_t no_parts[] = { 0x10000, 0x100000001, 0x1000000010001 };
+
+START_TEST(a_part_has_no_empty_level)
+{
+    unsigned char bytes[SPOOL_RECORD_HEADER];
+    struct spool_record r = record, back;
+
+    r.part = no_parts[_i];
+    spool_record_encode(bytes, &r);
+    ck_assert(!spool_record_decode(&back, bytes));
+}
+END_TEST
+
+START_TEST(part_as_text)
+{
+    char text[SPOOL_PART_TEXT];
+
+    ck_assert_ptr_null(spool_part_text(text, 0));
+    ck_assert_str_eq(spool_part_text(text, UINT64_MAX), "18446744073709551615");
+}
+END_TEST
+
+START_TEST(a_torn_confirmed_word_counts_as_nothing)
+{
+    static unsigned char bytes[SPOOL_CONFIRMED];
+
+    ck_assert_uint_eq(spool_confirmed_decode(bytes, 7), 0);
+    spool_confirmed_encode(bytes, 7, 123456);
+    ck_assert_uint_eq(spool_confirmed_decode(bytes, 7), 123456);
+    ck_assert_uint_eq(spool_confirmed_decode(bytes, 8), 0);
+    for (size_t bit = 0; bit < sizeof bytes * 8; bit++) {
+        bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
+        ck_assert_msg(spool_confirmed_decode(bytes, 7) == 0, "bit %zu", bit);
+        bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
+    }
+}
+END_TEST
+
 START_TEST(segment_round_trip)
 {
     static unsigned char bytes[SPOOL_SEGMENT_HEADER];
     struct spool_segment_header h = { .id = 0x123456789abcdef,
                                       .created = 99,
+                                      .children =
+                                          SPOOL_CHILDREN_OF(SPOOL_LOCAL),
                                       .committed = 123456,
                                       .closed = true,
                                       .moved = true,
@@ -97,7 +169,7 @@ START_TEST(segment_round_trip)
 
     spool_segment_header_encode(bytes, &h);
     ck_assert_int_eq(spool_segment_header_decode(&back, bytes), SPOOL_GOOD);
-    ck_assert(back.id == h.id && back.created == 99 &&
+    ck_assert(back.id == h.id && back.created == 99 && back.children == 1 &&
               back.committed == 123456 && back.closed && back.moved &&
               back.damaged);
     for (size_t bit = 0; bit < (SPOOL_STATE_AT + SPOOL_STATE) * 8; bit++) {
@@ -261,6 +333,12 @@ Suite *spool_format_suite(void)
     tcase_add_test(t, record_round_trip);
     tcase_add_loop_test(t, sizes_must_fit, 0,
                         (int)(sizeof wrong_sizes / sizeof wrong_sizes[0]));
+    tcase_add_loop_test(t, a_part_names_its_parent, 0,
+                        (int)(sizeof parts / sizeof parts[0]));
+    tcase_add_loop_test(t, a_part_has_no_empty_level, 0,
+                        (int)(sizeof no_parts / sizeof no_parts[0]));
+    tcase_add_test(t, part_as_text);
+    tcase_add_test(t, a_torn_confirmed_word_counts_as_nothing);
     tcase_add_test(t, segment_round_trip);
     tcase_add_test(t, state_belongs_to_its_segment);
     tcase_add_loop_test(t, slot_round_trip, 0, 2);
