@@ -39,7 +39,16 @@ static size_t aligned(size_t n)
 {
     size_t a = sizeof(union align);
 
-    return n == 0 ? a : (n + a - 1) / a * a;
+    return (n + a - 1) / a * a;
+}
+
+/* A type's size is a multiple of its alignment, so objects of an odd number of
+ * words need no more than a word's. */
+static size_t stride(size_t n)
+{
+    size_t word = sizeof(void *);
+
+    return n == 0 ? word : (n + word - 1) / word * word;
 }
 
 static size_t slab_header(void)
@@ -53,7 +62,7 @@ struct pool *pool_new(size_t size, size_t max)
 
     if (p == NULL)
         return NULL;
-    size = aligned(size);
+    size = stride(size);
     size_t per = ((size_t)POOL_SLAB - slab_header()) / size;
     *p = (struct pool){ .size = size, .max = max };
     p->per_slab = per == 0 ? 1 : per > max ? max : per;
@@ -66,7 +75,7 @@ struct pool *pool_new_bound(size_t size, struct pool_bound *b)
 
     if (p == NULL)
         return NULL;
-    *p = (struct pool){ .size = aligned(size), .max = SIZE_MAX, .bound = b };
+    *p = (struct pool){ .size = stride(size), .max = SIZE_MAX, .bound = b };
     p->per_slab =
         ((size_t)POOL_SLAB - aligned(sizeof(struct bound_slab))) / p->size;
     list_init(&p->with_room);
