@@ -194,6 +194,11 @@ liveness: $(PROGRAM) $(LEAP)
 liveness_short: LIVENESS_FLAGS = --seed 1 --random
 liveness_short: liveness
 
+# One cure less in a copy of the tree, each in turn: a run must see it.
+liveness_mutants: $(PROGRAM) $(LEAP)
+	LEAP=$(abspath $(LEAP)) /usr/bin/python3 tests/liveness/mutants.py \
+	    $(MUTANTS)
+
 # kill -9 anywhere, every message accounted for.  CRASH_SEED repeats a run.
 CRASH_MESSAGES ?= 10000
 CRASH_KILLS    ?= 300
@@ -312,6 +317,6 @@ help:
 -include tests/fuzz/fuzz.mk
 
 .PHONY: all bench bench-compare bench-profile bench-quick clean crash crash_short \
-        faults faults_short help hostile install liveness liveness_short \
-        memory naps powercut report run test_memory test_style \
+        faults faults_short help hostile install liveness liveness_mutants \
+        liveness_short memory naps powercut report run test_memory test_style \
         test_system test_system_memory test_threads test_units tests

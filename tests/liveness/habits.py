@@ -207,7 +207,7 @@ def places(seed_chance):
                            letters=c.choice([4, 12]), heals=c.uniform(2, 15)))
     step = c.choice(["MAIL", "RCPT", "DATA"])
     found.append(Place([SlowPoison(PIPE, step, "drop")], poison=1, letters=5,
-                       slack=5, heals=c.uniform(10, 20)))
+                       slack=10, heals=c.uniform(10, 20)))
     for step, what in some(c, ["GREETING", "EHLO"], 3) + \
             some(c, STEPS + ["BDAT"], 5):
         found.append(Place([Broken(form_for(c, step), step, what)],

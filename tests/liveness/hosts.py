@@ -210,6 +210,7 @@ class Conversation:
         self.visit.deeds.append(d)
         if token:
             self.host.deeds.append(d)
+            self.host.on_deed(d)
 
     def accept(self, step, token, rcpt):
         if step == "MAIL":
@@ -270,6 +271,7 @@ class Host:
         self.visits, self.deeds, self.taken = [], [], []
         self.talks, self.most, self.chunks_work = set(), 0, False
         self.listener, self.filler = None, None
+        self.on_deed = lambda d: None
         self.state = "away"
 
     def key(self):

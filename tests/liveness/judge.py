@@ -8,6 +8,7 @@ import os
 import re
 import time
 
+import habits
 import table
 from hosts import blames
 
@@ -20,6 +21,7 @@ VERDICTS = {
     "returned": "only what a peer refused for good is returned, once",
     "doubled": "nothing arrives twice but after a kill or a reply not sent",
     "one socket": "never two sockets to one host",
+    "rests": "the program rests when there is nothing to do",
     "alone": "a suspect comes last and alone",
 }
 EARLY = 1.5          # seconds that clocks and roundings may make
@@ -191,6 +193,11 @@ class Judge:
             self.lane(h, lane)
         for when, queue in self.run.samples:
             self.sample(when, queue)
+        if not self.run.rested:
+            busy = sorted(self.lanes, key=lambda h: -len(h.visits))[:3]
+            self.fail("rests", "only %.0f s passed; most visits: %s",
+                      self.run.since(self.run.end), "; ".join(
+                          "%d %r" % (len(h.visits), h.habit) for h in busy))
         return self
 
     def place(self, rcpt):
@@ -242,17 +249,28 @@ class Judge:
 
     def own_wait(self, rcpt, place, at):
         """After attempts, and after rounds for want of a name server."""
-        for e in self.lines[rcpt]:
-            attempt = "sid" in e
-            if e["event"] != "send.deferred" or e["at"] > at - 0.001 or \
-                    not (attempt or place.dns in ("servfail", "silent")):
-                continue
-            most = table.retry_most(int(e["attempts"]))
-            due = seconds(e["next"])
-            if due > e["at"] + most + 1:
-                self.fail("in time", "%s waits %.0f s after try %s, at most"
-                          " %.0f", rcpt, due - e["at"], e["attempts"], most)
-            yield due, "its own next attempt"
+        lines = self.deferred(rcpt, at)
+        for e in lines:
+            if "sid" in e:
+                most = table.retry_most(int(e["attempts"]))
+                due = seconds(e["next"])
+                if due > e["at"] + most + 1:
+                    self.fail("in time", "%s waits %.0f s after try %s, at"
+                              " most %.0f", rcpt, due - e["at"],
+                              e["attempts"], most)
+                yield due, "its own next attempt"
+        if place.dns in ("servfail", "silent"):
+            # a line may stand for others
+            lines = lines or [e for r in self.run.by_rcpt
+                              if self.place(r) is place
+                              for e in self.deferred(r, at)]
+            for e in lines:
+                yield (e["at"] + table.retry_most(int(e["attempts"])),
+                       "its own next look-up")
+
+    def deferred(self, rcpt, before):
+        return [e for e in self.lines[rcpt] if e["event"] == "send.deferred"
+                and e["at"] <= before - 0.001]
 
     def attempts(self, letter, rcpt, place):
         counted = [e for e in self.lines[rcpt]
@@ -265,12 +283,19 @@ class Judge:
                       "; ".join("+%.1f %s" % (self.run.since(e["at"]),
                                               e["reply"])
                                 for e in counted), place)
-        for e in self.lines[rcpt]:
-            if e["event"] == "send.deferred" and e not in counted and \
-                    place.dns == "ok" and not self.was_shut(place, e["at"]):
-                self.fail("offered", "%s: +%.1f %r, though no host was shut"
-                          " (%s)", rcpt, self.run.since(e["at"]), e["reply"],
-                          place)
+        for e in self.deferred(rcpt, self.run.end):
+            if self.may_defer(place) and (e in counted or place.dns != "ok" or
+                                          self.was_shut(place, e["at"])):
+                continue
+            self.fail("offered", "%s: put off at +%.1f, %r, though a host"
+                      " could be asked (%s)", rcpt, self.run.since(e["at"]),
+                      e["reply"], place)
+
+    def may_defer(self, place):
+        """One good host, or a name server that is only slow: never."""
+        return not isinstance(place.dns, float) and not (
+            len(place.hosts) > 1 and
+            any(type(h.habit) is habits.Good for h in place.hosts))
 
     def was_shut(self, place, when):
         """Was there, by then, a time when none of its hosts could be asked?"""

@@ -30,13 +30,16 @@ import harness  # noqa: E402
 import hosts  # noqa: E402
 import judge  # noqa: E402
 import letters  # noqa: E402
+import table  # noqa: E402
 import world  # noqa: E402
 
 LIBRARY = os.environ.get("LEAP", os.path.join(harness.ROOT, "build",
                                               "liveness", "leap.so"))
 SLOWNESS = float(os.environ.get("LIVENESS_FACTOR", "1"))
 KNOWN = ("in time", "opens", "paced", "offered", "returned", "alone")
+BURST = 20          # letters, each of 0.3 s there
 HEALTHY = 6         # the first places
+PATIENCE = 60       # real seconds, and one more for each minute of the program
 SAMPLE = 300        # seconds between two looks into the queue
 
 
@@ -58,6 +61,7 @@ class Run:
         self.by_domain = {p.domain: p for p in self.places}
         self.letters, self.by_rcpt, self.by_host = [], {}, {}
         self.samples, self.kills, self.at_kill = [], [], []
+        self.burst = 0
         self.port = free_port_for_hosts()
         self.make_hosts()
         self.m = harness.Mta("run", {
@@ -98,6 +102,9 @@ class Run:
             for k in range(p.later):
                 self.plan_letter(i, p, p.letters + k, self.chance.uniform(
                     30, self.minutes * 45), False)
+            if isinstance(p.habits[0], habits.SlowPoison):
+                p.hosts[0].on_deed = lambda d, p=p: self.world.after(
+                    2, self.expect_suspect, p, d)
             if p.heals:
                 self.world.at(self.begin + p.heals * 60, self.heal, p)
         for k in range(int(self.minutes * 3)):  # healthy traffic, always
@@ -132,6 +139,19 @@ class Run:
                              enumerate(self.chance.sample(self.places, 2))
                              if p is not place]
         self.world.at(self.begin + when, self.submit, letter)
+
+    def expect_suspect(self, place, deed):
+        """A line before the host, longer than a suspect that is due waits for
+        its turn."""
+        rcpt = "%s-0@%s" % (deed.token, place.domain)
+        lines = self.m.events("send.deferred", to=rcpt)
+        if not lines or not table.makes_suspect(deed):
+            return
+        due = judge.seconds(lines[-1]["next"]) - self.begin
+        for k in range(BURST):
+            self.burst += 1
+            self.plan_letter(self.places.index(place), place,
+                             3000 + self.burst, due - 4, False)
 
     def submit(self, letter):
         self.letters.append(letter)
@@ -170,7 +190,8 @@ class Run:
 
     def live(self):
         self.plan()
-        self.world.run_until(self.end)
+        self.rested = self.world.run_until(self.end, self.factor * (
+            PATIENCE + self.minutes))
         self.client.rest()
         self.samples.append((self.world.now(), self.queue()))
         self.end = self.world.now()

@@ -146,12 +146,15 @@ class World:
             moments.append(self.timers[0][0] * 1e6 - self.time.wall)
         return min(moments, default=None)
 
-    def run_until(self, end, enough=lambda: False):
-        """Live until then, in the program's time."""
+    def run_until(self, end, patience):
+        """Live until then, in the program's time; False: it took more than so
+        many real seconds, because there is always something to do."""
         self.at(end, lambda: None)
         self.program.look_again()
-        quiet = 0
-        while self.now() < end and not enough():
+        quiet, give_up = 0, time.monotonic() + patience
+        while self.now() < end:
+            if time.monotonic() > give_up:
+                return False
             if self.serve(0) or self.call_due():
                 quiet = 0
                 continue
@@ -164,6 +167,7 @@ class World:
                 quiet = 0
                 self.time.leap_to(moment)
             time.sleep(0.0002)
+        return True
 
     def close(self):
         self.selector.close()
