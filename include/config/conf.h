@@ -53,6 +53,8 @@ struct conf {
         struct host_port relay_host; /* host "": none */
         int tls;
         long long session_linger;
+        long long session_messages; /* 0: as many as the peer takes */
+        int chunking;               /* 0: off */
         struct conf_routes routes;
     } send;
     char (*origin)[CONF_ORIGIN_MAX]; /* of each row of the table */

@@ -19,9 +19,9 @@ enum fault_when {
     FAULT_MAIL = 1 << 3,
     FAULT_RCPT = 1 << 4,
     FAULT_DATA = 1 << 5,
-    FAULT_TEXT = 1 << 6, /* the end of the text is not written yet */
-    FAULT_END = 1 << 7,  /* it is: the dot, or the last octet of BDAT */
-    FAULT_RSET = 1 << 8,
+    FAULT_TEXT = 1 << 6,     /* the end of the text is not written yet */
+    FAULT_END = 1 << 7,      /* it is: the dot, or the last octet of BDAT */
+    FAULT_RSET = 1 << 8,     /* or idle: no message is in hand */
     FAULT_SESSIONS = 1 << 9, /* of the lane, one after the other */
     FAULT_LOOK_UP = 1 << 10,
     FAULT_QUEUE = 1 << 11, /* reading the message */
@@ -48,6 +48,7 @@ enum fault_what {
     FAULT_NO_ANSWER = 1 << 9,   /* SERVFAIL, silence, a bogus answer */
     FAULT_NO_HOST = 1 << 10,    /* the DNS knows none */
     FAULT_UNREADABLE = 1 << 11, /* damaged, or the disk fails */
+    FAULT_OURS = 1 << 12,       /* no memory, or no more time to stop */
 
     FAULT_SOFT = FAULT_4XX | FAULT_421,
     FAULT_REPLY = FAULT_4XX | FAULT_5XX,
@@ -56,7 +57,7 @@ enum fault_what {
     FAULT_LOST = FAULT_NO_REPLY | FAULT_NONSENSE,
     FAULT_NO_TALK = FAULT_REFUSED | FAULT_LOST,
     FAULT_IN_A_ROW = FAULT_TWO_MAILS | FAULT_THREE_LOST,
-    FAULT_ANYTHING = (1 << 12) - 1
+    FAULT_ANYTHING = (1 << 13) - 1
 };
 
 struct fault {
@@ -65,6 +66,7 @@ struct fault {
     struct smtp_status status; /* of the reply, if there is one */
     bool delivered;            /* the session has delivered a message before */
     bool unanswered;           /* no command of this message got a reply */
+    bool leaving;              /* a refusal before has ended the session */
     bool some_taken;  /* a recipient was accepted in this transaction */
     bool chunked;     /* the text goes by BDAT */
     bool chunks_work; /* the host has accepted a BDAT before */
@@ -99,14 +101,14 @@ enum fault_mail {
     MAIL_BOUNCES
 };
 
-enum fault_lane {
-    LANE_GOES_ON,
-    LANE_LEARNS,  /* a limit of the host, and goes on */
-    LANE_LEAVES,  /* settle what is in flight, QUIT, come again */
-    LANE_REOPENS, /* the session is lost; come again, paced */
-    LANE_PAUSES,  /* for a minute */
-    LANE_SHUTS,   /* 1, 2, 4 ... 30 minutes */
-    LANE_CUTS     /* before the last octet of the text */
+enum fault_lane { /* each is stronger than those before */
+                  LANE_GOES_ON,
+                  LANE_LEARNS,  /* a limit of the host, and goes on */
+                  LANE_LEAVES,  /* settle what is in flight, QUIT, come again */
+                  LANE_CUTS,    /* before the last octet of the text */
+                  LANE_REOPENS, /* the session is lost; come again, paced */
+                  LANE_PAUSES,  /* for a minute */
+                  LANE_SHUTS    /* 1, 2, 4 ... 30 minutes */
 };
 
 struct fault_rule {

@@ -23,6 +23,8 @@ struct send_env {
     struct conn_env *conns;
     const char *hostname; /* sent in EHLO */
     unsigned linger;      /* seconds to wait for another message */
+    unsigned messages;    /* of a session; 0: as many as the peer takes */
+    bool no_chunking;     /* never use BDAT */
     unsigned timeout_cap; /* for tests: no time-out is longer; 0: RFC 5321 */
     bool hurry;           /* do not linger: other lanes wait for a descriptor */
     void (*done)(void *ctx, struct delivery *j);

@@ -7,6 +7,7 @@
 
 #include "send/session_private.h"
 
+bool send_guard_is_ourselves(const void *ctx);
 bool send_guard_is_piped(const void *ctx);
 bool send_guard_some_taken(const void *ctx);
 bool send_guard_none_accepted(const void *ctx);
@@ -17,6 +18,8 @@ bool send_guard_is_misfit(const void *ctx);
 bool send_guard_has_ahead(const void *ctx);
 bool send_guard_is_chunked(const void *ctx);
 bool send_guard_is_sending(const void *ctx);
+bool send_guard_is_written(const void *ctx);
+bool send_guard_knows_no_bdat(const void *ctx);
 bool send_guard_is_displaced(const void *ctx);
 bool send_guard_was_displaced(const void *ctx);
 bool send_guard_may_go_ahead(const void *ctx);
@@ -50,15 +53,14 @@ unsigned char send_action_end_chunk_idle(void *ctx);
 unsigned char send_action_end_chunk_rset(void *ctx);
 unsigned char send_action_finish_void(void *ctx);
 unsigned char send_action_send_quit(void *ctx);
-unsigned char send_action_lose_421(void *ctx);
-unsigned char send_action_lose_broken(void *ctx);
-unsigned char send_action_lose_early(void *ctx);
-unsigned char send_action_lose_order(void *ctx);
-unsigned char send_action_lose_message(void *ctx);
-unsigned char send_action_lose_closed(void *ctx);
-unsigned char send_action_lose_timeout(void *ctx);
+unsigned char send_action_lose(void *ctx);
 unsigned char send_action_lose_body(void *ctx);
-unsigned char send_action_lose_killed(void *ctx);
-unsigned char send_action_turned_away(void *ctx);
+unsigned char send_action_turn_away(void *ctx);
 unsigned char send_action_refuse_early(void *ctx);
+
+/* session_settle.c */
+unsigned char send_action_settle(void *ctx);
+unsigned char send_action_settle_more(void *ctx);
+unsigned char send_action_settle_reply(void *ctx);
+unsigned char send_action_unsettled(void *ctx);
 #endif

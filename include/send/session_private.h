@@ -1,5 +1,5 @@
-/* send/session_private.h - the inside of a session, for src/send/session*.c
- * and transaction.c alone. */
+/* send/session_private.h - the inside of a session, for src/send/session*.c,
+ * transaction.c and data.c alone. */
 #ifndef MTA_SEND_SESSION_PRIVATE_H
 #define MTA_SEND_SESSION_PRIVATE_H
 
@@ -21,8 +21,9 @@ enum send_session_state {
     S_DATA,
     S_BODY,
     S_DOT,
-    S_CHUNK, /* BDAT LAST */
-    S_VOID,  /* 354 came though no recipient was taken: a dot, and no more */
+    S_CHUNK,  /* BDAT LAST */
+    S_VOID,   /* 354 came though no recipient was taken: a dot, and no more */
+    S_SETTLE, /* a reply was not one: count the others */
     S_RSET,
     S_QUIT,
     S_END,
@@ -47,6 +48,7 @@ enum send_session_event {
     E_RCPTS, /* the last RCPT is answered */
     E_SENT,  /* the last byte of the body is queued */
     E_UNREADABLE,
+    E_SETTLED,
     E_COUNT
 };
 
@@ -63,37 +65,41 @@ struct send_session {
     char host[256], sid[SESSION_ID_TEXT];
     uint64_t started; /* ms, monotonic */
 
-    unsigned char state, was; /* was: before the event in hand */
+    unsigned char state, was, event; /* was: before the event in hand */
     bool feeding, out_failed, conn_failed, more, stopping;
     bool more_input; /* behind the reply in hand */
     bool garbled;    /* its replies do not fit our commands */
     struct smtp_reply reply;
     struct smtp_ext ext;
-    struct send_session_end end;
-    unsigned messages; /* transactions begun */
+    struct send_session_end end; /* end.learned: the limits in force */
+    unsigned messages, mails;    /* MAIL commands written; replied to */
+    unsigned tried_rcpts;        /* what may be a limit of recipients */
 
-    struct list deliveries;   /* waiting */
+    struct list left;         /* before all that follow, and undecided */
     struct delivery *cur;     /* to which the next reply belongs */
-    struct list ahead;        /* behind it: their commands are written already
-                               */
-    struct delivery *sending; /* of them all the last one, whose chunk is not
-                                 yet queued to its end; NULL: none */
+    struct list ahead;        /* behind it: their commands are written */
+    struct list deliveries;   /* waiting */
+    struct delivery *sending; /* the last one of them, whose chunk is not yet
+                                 queued to its end; NULL: none */
     size_t asking;            /* where to look for the next reply's recipient */
-    unsigned said, waiting;   /* RCPTs of cur written; their replies outstanding
-                               */
+    unsigned said, waiting;   /* RCPTs of cur written; their replies due */
     unsigned accepted, taken; /* of those: 2xx; 2xx and still wanted */
+    bool chunks;              /* bodies go by BDAT */
     bool piped;               /* all commands of cur are written */
     bool answered;            /* the peer has replied to one of them */
+    bool refused;   /* its MAIL was: the replies behind mean nothing */
     bool full;      /* it takes no more recipients in this transaction */
     bool unsettled; /* it refused a chunk; no MAIL was taken since */
     bool displaced; /* so it did not take cur's MAIL: cur has no answer */
     struct smtp_dot_encoder dot;
     struct body_cursor body;
-    int body_error; /* errno, of E_UNREADABLE */
+    int body_error; /* errno: s->sending, or cur, cannot be read */
+    struct {
+        struct delivery *blamed;
+        const struct fault_rule *rule;
+        struct answer why;
+        unsigned char due; /* the state of a session in step */
+        bool quit;
+    } settle;
 };
-
-/* session.c */
-void send_session_log_connect(const struct send_session *s);
-const char *send_session_doing(unsigned state);
-void send_session_lose_closed(struct send_session *s); /* logs the reason */
 #endif

@@ -13,9 +13,6 @@ void send_transaction_command(struct send_session *s, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void send_transaction_put(struct send_session *s, const char *p, size_t n);
 
-/* Does the body go by BDAT, not by DATA? */
-bool send_transaction_chunks(const struct send_session *s);
-
 /* MAIL and all RCPT of a delivery; one more RCPT. */
 void send_transaction_envelope(struct send_session *s, struct delivery *j);
 bool send_transaction_more_rcpts(const struct send_session *s);
@@ -46,10 +43,16 @@ void send_transaction_take_ahead(struct send_session *s);
  * body of s->sending. */
 unsigned char send_transaction_pump(struct send_session *s);
 
-/* Note a refused MAIL; the reply to one RCPT; the reply to DATA or the dot. */
+/* Note that MAIL was taken, or refused; the reply to one RCPT; the refusal of
+ * DATA, or the reply to the text. */
 void send_transaction_note_mail(struct send_session *s);
+void send_transaction_refuse_mail(struct send_session *s);
 void send_transaction_note_rcpt(struct send_session *s);
 void send_transaction_note_rest(struct send_session *s);
+
+/* The recipient whose RCPT is replied to, one for each reply; NULL: its answer
+ * came with the reply to MAIL. */
+struct delivery_rcpt *send_transaction_asked(struct send_session *s);
 void send_transaction_take_answer(const struct send_session *s,
                                   struct answer *a);
 
@@ -65,6 +68,11 @@ void send_transaction_end_body(struct send_session *s);
 /* The current delivery is over, but for a remainder. */
 void send_transaction_finish(struct send_session *s);
 
-/* The session ends: answer all its deliveries. */
+/* Nothing is in flight: what came back undecided is next. */
+void send_transaction_recall(struct send_session *s);
+
+/* The session ends: give back all its deliveries, in their order, with the
+ * answers that they have; or this one. */
 void send_transaction_abandon(struct send_session *s);
+void send_transaction_give_back(struct send_session *s, struct delivery *j);
 #endif

@@ -20,6 +20,8 @@ struct send_worker;
 struct send_worker_options {
     const char *hostname; /* for EHLO */
     unsigned linger, timeout_cap;
+    unsigned messages; /* of a session; 0: as many as the peer takes */
+    bool no_chunking;
     size_t max_sessions;
     struct boxes *boxes; /* local delivery; NULL: sessions.  Taken over. */
 };

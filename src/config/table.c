@@ -16,6 +16,7 @@ static const char *const mailboxes[] = { "maildir", "mbox", NULL };
 static const char *const rdns_words[] = { "off", "warn", "require", NULL };
 static const char *const early_talk[] = { "reject", "accept", NULL };
 static const char *const newlines[] = { "reject", "normalize", NULL };
+static const char *const off_on[] = { "off", "on", NULL };
 static const char *const tls_words[] = { "none", "may", NULL };
 static const char *const extras[] = { "NOOP", "HELP", NULL };
 
@@ -235,6 +236,12 @@ const struct conf_item conf_items[] = {
         "TLS to other hosts.  This version has none; both words mean that."),
     TIME("send.session_linger", send.session_linger, "5s", 0, 5 * MINUTE,
         "How long an idle session waits for more mail to its host."),
+    INT("send.session_messages", send.session_messages, "0", 0, 1000000,
+        "Messages in a session before a new one begins; 0: as many as the"
+        " host takes."),
+    ENUM("send.chunking", send.chunking, "on", off_on,
+        "Use CHUNKING where a host offers it, so that no message waits for the"
+        " reply to another."),
     LIST("send.routes", CONF_ROUTES, send.routes, "", 0, CONF_LIST_MAX,
         "Next hops of single domains, as in example.com=host:port, or"
         " .example.com=[host] for the domains below it."),

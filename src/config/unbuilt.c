@@ -42,8 +42,6 @@ static const struct {
     { "send.tls_ca", NULL },
     { "send.tls_policy", NULL },
     { "send.mta_sts", NULL },
-    { "send.session_messages", NULL },
-    { "send.chunking", NULL },
     { "send.providers", NULL },
     { "send.routes", "@" },
     { "send.routes", "lmtp:" },

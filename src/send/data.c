@@ -99,7 +99,7 @@ static bool begin_chunk(struct send_session *s)
     return true;
 }
 
-static bool send_piece(struct send_session *s)
+static void send_piece(struct send_session *s)
 {
     const struct body *b = &s->sending->body;
     char raw[BODY_PIECE];
@@ -107,21 +107,22 @@ static bool send_piece(struct send_session *s)
 
     if (n < 0) {
         s->body_error = errno;
-        return false;
+        s->stopping = true;
+        return;
     }
     send_transaction_put(s, raw, (size_t)n);
     if (s->body.at == b->size)
         s->sending = NULL;
-    return true;
 }
 
 unsigned char send_transaction_pump(struct send_session *s)
 {
     for (int i = 0; i < TURN_PIECES; i++) {
+        if (s->body_error != 0) /* when all before it have their replies */
+            return s->sending == s->cur ? E_UNREADABLE : FSM_QUIET;
         if (is_full(s) || (s->sending == NULL && !begin_chunk(s)))
             return FSM_QUIET;
-        if (!send_piece(s))
-            return E_UNREADABLE;
+        send_piece(s);
     }
     s->more = true;
     return FSM_QUIET;

@@ -35,6 +35,13 @@ static bool has_delivered(const struct fault *f)
     return f->delivered;
 }
 
+/* What is in flight behind the refusal that ends the session is refused for the
+ * same reason, or out of confusion. */
+static bool is_leaving(const struct fault *f)
+{
+    return f->leaving;
+}
+
 /* A host that closes after so many messages, without a word. */
 static bool is_between(const struct fault *f)
 {
@@ -86,10 +93,12 @@ static bool is_configured(const struct fault *f)
 /* clang-format off */
 static const struct fault_rule rules[] = {
     /*  when       what        only if        whose      its mail   lane */
+    ROW(ANYWHERE,  OURS,       ALWAYS,        US,        UNTOUCHED, REOPENS),
     ROW(CONNECT,   LOST,       ALWAYS,        ADDRESS,   MOVES_ON,  SHUTS),
     ROW(GREETING,  OWN_NAME,   ALWAYS,        US,        LOOPS,     LEAVES),
     ROW(HELLO,     NO_TALK,    ALWAYS,        HOST,      MOVES_ON,  SHUTS),
 
+    ROW(MAIL,      NO_TALK,    is_leaving,    LIMIT,     UNTOUCHED, LEAVES),
     ROW(ENVELOPE,  5XX,        asks_login,    SETTING,   WAITS,     GOES_ON),
     ROW(MESSAGE,   REFUSED,    is_rate,       PACE,      ATTEMPT,   PAUSES),
 
@@ -103,7 +112,8 @@ static const struct fault_rule rules[] = {
     ROW(RCPT,      REPLY,      is_soft,       RECIPIENT, NEXT_MX,   GOES_ON),
     ROW(RCPT,      5XX,        ALWAYS,        RECIPIENT, BOUNCES,   GOES_ON),
 
-    ROW(BODY,      5XX,        knows_no_bdat, CHUNKING,  AGAIN,     LEARNS),
+    /* the host may have read the text as commands: no reply behind it counts */
+    ROW(BODY,      5XX,        knows_no_bdat, CHUNKING,  AGAIN,     LEAVES),
     ROW(BODY,      DROP,       dies_of_bdat,  CHUNKING,  AGAIN,     REOPENS),
     ROW(CONTENT,   4XX,        ALWAYS,        MESSAGE,   ATTEMPT,   GOES_ON),
     ROW(CONTENT,   5XX,        ALWAYS,        MESSAGE,   BOUNCES,   GOES_ON),

@@ -168,6 +168,9 @@ static int start_worker(struct sender *x, unsigned i, struct boxes *boxes,
     const struct conf *c = x->s.conf;
     struct send_worker_options o = { .hostname = c->hostname,
                                      .linger = (unsigned)c->send.session_linger,
+                                     .messages =
+                                         (unsigned)c->send.session_messages,
+                                     .no_chunking = c->send.chunking == 0,
                                      .max_sessions =
                                          boxes != NULL ? 1 : SCHED_SESSIONS_MAX,
                                      .boxes = boxes };

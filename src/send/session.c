@@ -1,4 +1,5 @@
 /* session.c - the life of a session: stream events become FSM events. */
+#include "send/session_fault.h"
 #include "send/session_private.h"
 #include "send/transaction.h"
 
@@ -11,31 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* RFC 5321 4.5.3.2; for the connect and QUIT there is no rule. */
-/* clang-format off */
-static const struct {
-    unsigned timeout; /* seconds */
-    const char *doing;
-} about[S_COUNT] = {
-    [S_DIAL]  = {  30, "connecting" },
-    [S_GREET] = { 300, "receiving the initial server greeting" },
-    [S_EHLO]  = { 300, "performing the EHLO handshake" },
-    [S_HELO]  = { 300, "performing the HELO handshake" },
-    [S_IDLE]  = {   0, "idle" },
-    [S_MAIL]  = { 300, "sending MAIL FROM" },
-    [S_RCPT]  = { 300, "sending RCPT TO" },
-    [S_DATA]  = { 120, "sending DATA command" },
-    [S_BODY]  = { 180, "sending message body" },
-    [S_DOT]   = { 600, "sending end of data -- "
-                       "message may be sent more than once" },
-    [S_CHUNK] = { 600, "sending end of data -- "
-                       "message may be sent more than once" },
-    [S_VOID]  = { 600, "sending end of data for no recipients" },
-    [S_RSET]  = { 300, "sending RSET" },
-    [S_QUIT]  = {   5, "sending QUIT" },
-    [S_END]   = {   0, "ended" },
+/* Seconds (RFC 5321 4.5.3.2); for the connect and QUIT there is no rule. */
+static const unsigned timeouts[S_COUNT] = {
+    [S_DIAL] = 30,  [S_GREET] = 300, [S_EHLO] = 300, [S_HELO] = 300,
+    [S_MAIL] = 300, [S_RCPT] = 300,  [S_DATA] = 120, [S_BODY] = 180,
+    [S_DOT] = 600,  [S_CHUNK] = 600, [S_VOID] = 600, [S_SETTLE] = 60,
+    [S_RSET] = 300, [S_QUIT] = 5,
 };
-/* clang-format on */
 
 static struct fsm_index table_index;
 static pthread_once_t table_once = PTHREAD_ONCE_INIT;
@@ -43,11 +26,6 @@ static pthread_once_t table_once = PTHREAD_ONCE_INIT;
 static void build_index(void)
 {
     fsm_index_build(&table_index, &send_session_fsm);
-}
-
-const char *send_session_doing(unsigned state)
-{
-    return about[state].doing;
 }
 
 static void on_again(struct loop_timer *t);
@@ -70,6 +48,7 @@ struct send_session *send_session_new(const struct addr *peer, const char *host,
     s->again.fn = on_again;
     list_init(&s->deliveries);
     list_init(&s->ahead);
+    list_init(&s->left);
     smtp_reply_clear(&s->reply);
     return s;
 }
@@ -117,15 +96,6 @@ void send_session_set_lane(struct send_session *s, struct lane *l)
 
 /* --- log ---------------------------------------------------------------- --*/
 
-void send_session_log_connect(const struct send_session *s)
-{
-    char address[ADDR_PORT_TEXT];
-
-    addr_port_text(address, &s->peer);
-    LOG(LOG_INFO, "send.connect", LS("sid", s->sid), LS("mx", s->host),
-        LS("address", address), LS("tls", "none"));
-}
-
 static void log_end(const struct send_session *s)
 {
     char address[ADDR_PORT_TEXT];
@@ -151,7 +121,7 @@ static void wind_up(struct send_session *s)
 
 static unsigned timeout_of(const struct send_session *s)
 {
-    unsigned t = s->state == S_IDLE ? s->env->linger : about[s->state].timeout;
+    unsigned t = s->state == S_IDLE ? s->env->linger : timeouts[s->state];
 
     return s->env->timeout_cap > 0 && t > s->env->timeout_cap
                ? s->env->timeout_cap
@@ -161,6 +131,7 @@ static unsigned timeout_of(const struct send_session *s)
 static void feed_one(struct send_session *s, unsigned event)
 {
     s->was = s->state;
+    s->event = (unsigned char)event;
     s->feeding = true;
     if (fsm_feed(&send_session_fsm, &table_index, &s->state, event, s) != 0)
         s->state = S_END; /* a hole in the table: the unit test forbids it */
@@ -198,20 +169,6 @@ static void on_again(struct loop_timer *t)
     feed(LOOP_ENTRY(t, struct send_session, again), E_ROOM);
 }
 
-void send_session_lose_closed(struct send_session *s)
-{
-    char why[100] = "lost connection";
-
-    s->end.fault = true;
-    s->end.local = s->out_failed;
-    if (s->conn.error != 0 && strerror_r(s->conn.error, why, sizeof why) != 0)
-        snprintf(why, sizeof why, "error %d", s->conn.error);
-    answer_set(&s->end.why, OUTCOME_DEFERRED,
-               s->was == S_DIAL ? "4.4.1" : "4.4.2", "%s while %s",
-               s->out_failed ? "no memory for output" : why,
-               send_session_doing(s->was));
-}
-
 /* --- replies ------------------------------------------------------------ --*/
 
 static unsigned event_of_reply(const struct smtp_reply *r)
@@ -227,7 +184,7 @@ static unsigned event_of_reply(const struct smtp_reply *r)
 
 static void note_extension(struct send_session *s, struct span line)
 {
-    if (s->state == S_EHLO && s->reply.status.code == 250 &&
+    if (s->state == S_EHLO && s->reply.status.code / 100 == 2 &&
         s->reply.lines > 1 && line.n > 4)
         smtp_ext_line(&s->ext, (struct span){ line.p + 4, line.n - 4 });
 }
@@ -245,8 +202,10 @@ static bool take_line(struct send_session *s)
     if (got != SMTP_REPLY_BROKEN)
         note_extension(s, line);
     conn_consume(&s->conn, used);
-    if (got == SMTP_REPLY_BROKEN)
+    if (got == SMTP_REPLY_BROKEN) {
         feed(s, E_BROKEN);
+        smtp_reply_clear(&s->reply);
+    }
     if (got == SMTP_REPLY_DONE) {
         s->more_input = conn_input(&s->conn).n > 0;
         feed(s, event_of_reply(&s->reply));
@@ -277,6 +236,7 @@ static void on_conn(struct conn *c, enum conn_event ev)
 void send_session_start(struct send_session *s, const struct send_env *env)
 {
     struct err e = { .kind = ERR_NONE };
+    struct answer why;
 
     s->env = env;
     s->note.kind = WORK_ENDED;
@@ -285,17 +245,19 @@ void send_session_start(struct send_session *s, const struct send_env *env)
         conn_set_timeout(&s->conn, timeout_of(s));
         return;
     }
+    bool ours = e.sys == 0 || os_is_short(e.sys);
+    struct fault f = { .when = FAULT_CONNECT,
+                       .what = ours ? FAULT_OURS : FAULT_DROP };
     s->state = S_END;
-    s->end.fault = true;
-    s->end.local = e.sys == 0 || os_is_short(e.sys);
-    answer_set(&s->end.why, OUTCOME_DEFERRED, "4.4.1", "%.200s", e.text);
+    answer_set(&why, OUTCOME_DEFERRED, "4.4.1", "%.200s", e.text);
+    send_session_follow(s, fault_judge(&f), &why);
     wind_up(s);
 }
 
 void send_session_give(struct send_session *s, struct delivery *j)
 {
     if (s->state == S_END) {
-        s->env->done(s->env->ctx, j);
+        send_transaction_give_back(s, j);
         return;
     }
     list_push(&s->deliveries, &j->link);

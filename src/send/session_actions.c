@@ -1,10 +1,25 @@
 /* session_actions.c - the guards and actions of the client's session. */
 #include "send/session_actions.h"
 
-#include "send/session_private.h"
+#include "log/log.h"
+#include "send/session_fault.h"
 #include "send/transaction.h"
 
+#include <string.h>
+
 /* --- guards: change nothing ---------------------------------------------- */
+
+/* Its greeting has our name.  Another program of this host may have it too, if
+ * a setting leads there. */
+bool send_guard_is_ourselves(const void *ctx)
+{
+    const struct send_session *s = ctx;
+    size_t n = strcspn(s->reply.text, " ");
+
+    return span_is_nocase((struct span){ s->reply.text, n },
+                          s->env->hostname) &&
+           !(s->end.learned.configured && addr_is_loopback(&s->peer));
+}
 
 bool send_guard_is_piped(const void *ctx)
 {
@@ -42,7 +57,7 @@ bool send_guard_has_delivery(const void *ctx)
 
 bool send_guard_may_chunk(const void *ctx)
 {
-    return send_transaction_chunks(ctx) && send_guard_has_delivery(ctx);
+    return send_guard_is_chunked(ctx) && send_guard_has_delivery(ctx);
 }
 
 bool send_guard_is_misfit(const void *ctx)
@@ -61,7 +76,9 @@ bool send_guard_has_ahead(const void *ctx)
 
 bool send_guard_is_chunked(const void *ctx)
 {
-    return send_transaction_chunks(ctx);
+    const struct send_session *s = ctx;
+
+    return s->chunks;
 }
 
 /* The last octet of the replied-to message has not been written yet. */
@@ -70,6 +87,17 @@ bool send_guard_is_sending(const void *ctx)
     const struct send_session *s = ctx;
 
     return s->sending != NULL && s->sending == s->cur;
+}
+
+/* A text is in the peer's hands, and all of that text. */
+bool send_guard_is_written(const void *ctx)
+{
+    return send_guard_is_chunked(ctx) && !send_guard_is_sending(ctx);
+}
+
+bool send_guard_knows_no_bdat(const void *ctx)
+{
+    return send_session_judge(ctx, NULL)->whose == WHOSE_CHUNKING;
 }
 
 /* The peer refused a chunk and does not treat what followed as a new message
@@ -106,6 +134,7 @@ unsigned char send_action_next_delivery(void *ctx)
 {
     struct send_session *s = ctx;
 
+    send_transaction_recall(s);
     if (send_transaction_next(s) != NULL)
         return E_DELIVERY;
     if (s->stopping || s->env->hurry || s->env->linger == 0 ||
@@ -130,10 +159,24 @@ unsigned char send_action_send_helo(void *ctx)
     return FSM_QUIET;
 }
 
+static void log_connect(const struct send_session *s)
+{
+    char address[ADDR_PORT_TEXT];
+
+    addr_port_text(address, &s->peer);
+    LOG(LOG_INFO, "send.connect", LS("sid", s->sid), LS("mx", s->host),
+        LS("address", address), LS("tls", "none"));
+}
+
 unsigned char send_action_ready(void *ctx)
 {
-    send_session_log_connect(ctx);
-    return send_action_next_delivery(ctx);
+    struct send_session *s = ctx;
+    const unsigned both = SMTP_EXT_CHUNKING | SMTP_EXT_PIPELINING;
+
+    s->chunks = (s->ext.bits & both) == both && !s->env->no_chunking &&
+                s->end.learned.chunking != CHUNKING_BROKEN;
+    log_connect(s);
+    return send_action_next_delivery(s);
 }
 
 unsigned char send_action_refuse_misfits(void *ctx)
@@ -158,6 +201,7 @@ unsigned char send_action_send_rcpt(void *ctx)
     struct send_session *s = ctx;
 
     s->answered = true;
+    send_transaction_note_mail(s);
     send_transaction_rcpt(s);
     return FSM_QUIET;
 }
@@ -167,7 +211,8 @@ unsigned char send_action_go_on(void *ctx)
     struct send_session *s = ctx;
 
     s->answered = true;
-    s->unsettled = s->displaced = false;
+    send_transaction_note_mail(s);
+    s->displaced = false;
     return FSM_QUIET;
 }
 
@@ -177,18 +222,19 @@ unsigned char send_action_displace(void *ctx)
     struct send_session *s = ctx;
 
     s->displaced = true;
+    s->mails++;
     return FSM_QUIET;
 }
 
 unsigned char send_action_refuse_all(void *ctx)
 {
-    send_transaction_note_mail(ctx);
+    send_transaction_refuse_mail(ctx);
     return FSM_QUIET;
 }
 
 unsigned char send_action_refuse_message(void *ctx)
 {
-    send_transaction_note_mail(ctx);
+    send_transaction_refuse_mail(ctx);
     send_transaction_finish(ctx);
     return send_action_next_delivery(ctx);
 }
@@ -266,7 +312,6 @@ unsigned char send_action_finish(void *ctx)
     struct send_session *s = ctx;
 
     send_transaction_note_rest(s);
-    s->end.delivered += s->reply.status.code < 300;
     send_transaction_finish(s);
     return send_action_next_delivery(s);
 }
@@ -276,7 +321,6 @@ unsigned char send_action_finish_take_ahead(void *ctx)
     struct send_session *s = ctx;
 
     send_transaction_note_rest(s);
-    s->end.delivered += s->reply.status.code < 300;
     send_transaction_finish(s);
     send_transaction_take_ahead(s);
     return FSM_QUIET;
@@ -285,7 +329,6 @@ unsigned char send_action_finish_take_ahead(void *ctx)
 static void end_chunk(struct send_session *s)
 {
     send_transaction_note_rest(s);
-    s->end.delivered += s->reply.status.code < 300 && s->taken > 0;
     s->unsettled |= s->reply.status.code >= 400;
 }
 
@@ -329,107 +372,36 @@ unsigned char send_action_send_quit(void *ctx)
     return FSM_QUIET;
 }
 
-/* The peer or the network ended the session; log which. */
-static void lose(struct send_session *s, const char *what)
+unsigned char send_action_lose(void *ctx)
 {
-    s->end.fault = true;
-    answer_set(&s->end.why, OUTCOME_DEFERRED, "4.4.2", "%s while %s", what,
-               send_session_doing(s->was));
-}
-
-/* The same with the peer's reply as the reason. */
-static void lose_reply(struct send_session *s)
-{
-    s->end.fault = true;
-    send_transaction_take_answer(s, &s->end.why);
-    s->end.why.outcome = OUTCOME_DEFERRED;
-}
-
-unsigned char send_action_lose_421(void *ctx)
-{
-    lose_reply(ctx);
+    send_session_lose(ctx);
     return FSM_QUIET;
 }
 
-unsigned char send_action_lose_broken(void *ctx)
-{
-    struct send_session *s = ctx;
-
-    s->garbled = true;
-    lose(s, "broken reply");
-    return FSM_QUIET;
-}
-
-unsigned char send_action_lose_early(void *ctx)
-{
-    struct send_session *s = ctx;
-
-    s->garbled = true;
-    lose(s, "a reply ahead of its command");
-    return FSM_QUIET;
-}
-
-/* The reply is out of step with the commands; earlier replies may be
- * misattributed too. */
-unsigned char send_action_lose_order(void *ctx)
-{
-    struct send_session *s = ctx;
-    char what[40];
-
-    s->garbled = true;
-    snprintf(what, sizeof what, "unexpected reply %d", s->reply.status.code);
-    lose(s, what);
-    return FSM_QUIET;
-}
-
-/* 354 for a message of which no recipient was accepted. */
-unsigned char send_action_lose_message(void *ctx)
-{
-    lose(ctx, "unexpected reply 354");
-    return FSM_QUIET;
-}
-
-unsigned char send_action_lose_closed(void *ctx)
-{
-    send_session_lose_closed(ctx);
-    return FSM_QUIET;
-}
-
-unsigned char send_action_lose_timeout(void *ctx)
-{
-    lose(ctx, "timed out");
-    return FSM_QUIET;
-}
-
-/* Not the fault of the peer: the next session may begin at once, and the
- * message that cannot be read is not in it. */
+/* The next session may begin at once, and the message that cannot be read is
+ * not in it. */
 unsigned char send_action_lose_body(void *ctx)
 {
+    const struct fault f = { .when = FAULT_QUEUE, .what = FAULT_UNREADABLE };
+    const struct fault_rule *rule = fault_judge(&f);
     struct send_session *s = ctx;
+    struct answer why;
+    char id[MSG_ID_TEXT];
 
-    answer_set_unreadable(&s->end.why, s->body_error);
-    if (s->sending == NULL) /* by DATA: it is the one in hand */
-        return FSM_QUIET;
-    delivery_answer_all(s->sending, &s->end.why);
-    answer_set(&s->end.why, OUTCOME_DEFERRED, "4.3.0",
-               "session ended: the message behind this one cannot be read");
-    return FSM_QUIET;
-}
-
-unsigned char send_action_lose_killed(void *ctx)
-{
-    struct send_session *s = ctx;
-
-    answer_set(&s->end.why, OUTCOME_DEFERRED, "4.3.2",
-               "interrupted by our shutdown while %s",
-               send_session_doing(s->was));
+    answer_set_unreadable(&why, s->body_error);
+    send_session_follow(s, rule, &why);
+    send_session_charge(s, s->cur, rule, &why);
+    msg_id_text(id, s->cur->id);
+    if (!why.damaged) /* the main thread reports that */
+        LOG(LOG_ERROR, "send.unreadable", LS("id", id), LS("sid", s->sid),
+            LS("error", why.text));
     return FSM_QUIET;
 }
 
 /* The peer refuses service: its reply is the reason; send QUIT. */
-unsigned char send_action_turned_away(void *ctx)
+unsigned char send_action_turn_away(void *ctx)
 {
-    lose_reply(ctx);
+    send_session_lose(ctx);
     return send_action_send_quit(ctx);
 }
 

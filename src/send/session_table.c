@@ -21,14 +21,14 @@
     }
 
 static const char *const state_names[S_COUNT] = {
-    "DIAL", "GREET", "EHLO",  "HELO", "IDLE", "MAIL", "RCPT", "DATA",
-    "BODY", "DOT",   "CHUNK", "VOID", "RSET", "QUIT", "END",
+    "DIAL", "GREET", "EHLO",  "HELO", "IDLE",   "MAIL", "RCPT", "DATA",
+    "BODY", "DOT",   "CHUNK", "VOID", "SETTLE", "RSET", "QUIT", "END",
 };
 
 static const char *const event_names[E_COUNT] = {
     "connected", "2xx",    "3xx",     "4xx",        "5xx",      "421",
     "broken",    "closed", "timeout", "room",       "delivery", "stop",
-    "kill",      "rcpts",  "sent",    "unreadable",
+    "kill",      "rcpts",  "sent",    "unreadable", "settled",
 };
 
 /* clang-format off */
@@ -37,19 +37,20 @@ static const struct fsm_row rows[] = {
     ROW(S_DIAL,  E_CONNECTED,  NULL,          NULL,              S_GREET),
     ROW(S_DIAL,  E_STOP,       NULL,          NULL,              S_END),
 
+    ROW(S_GREET, E_2XX,        is_ourselves,  turn_away,         S_QUIT),
     ROW(S_GREET, E_2XX,        NULL,          send_ehlo,         S_EHLO),
-    ROW(S_GREET, E_4XX,        NULL,          turned_away,       S_QUIT),
-    ROW(S_GREET, E_5XX,        NULL,          turned_away,       S_QUIT),
+    ROW(S_GREET, E_4XX,        NULL,          turn_away,         S_QUIT),
+    ROW(S_GREET, E_5XX,        NULL,          turn_away,         S_QUIT),
     ROW(S_GREET, E_STOP,       NULL,          NULL,              S_END),
 
     ROW(S_EHLO,  E_2XX,        NULL,          ready,             S_IDLE),
-    ROW(S_EHLO,  E_4XX,        NULL,          turned_away,       S_QUIT),
+    ROW(S_EHLO,  E_4XX,        NULL,          turn_away,         S_QUIT),
     ROW(S_EHLO,  E_5XX,        NULL,          send_helo,         S_HELO),
     ROW(S_EHLO,  E_STOP,       NULL,          NULL,              S_END),
 
     ROW(S_HELO,  E_2XX,        NULL,          ready,             S_IDLE),
-    ROW(S_HELO,  E_4XX,        NULL,          turned_away,       S_QUIT),
-    ROW(S_HELO,  E_5XX,        NULL,          turned_away,       S_QUIT),
+    ROW(S_HELO,  E_4XX,        NULL,          turn_away,         S_QUIT),
+    ROW(S_HELO,  E_5XX,        NULL,          turn_away,         S_QUIT),
     ROW(S_HELO,  E_STOP,       NULL,          NULL,              S_END),
 
     ROW(S_IDLE,  E_DELIVERY,   is_misfit,     refuse_misfits,    S_IDLE),
@@ -78,7 +79,9 @@ static const struct fsm_row rows[] = {
     ROW(S_RCPT,  E_RCPTS,      some_taken,    send_data,         S_DATA),
     ROW(S_RCPT,  E_RCPTS,      NULL,          send_rset,         S_RSET),
 
-    ROW(S_CHUNK, E_2XX,        is_sending,    lose_order,        S_END),
+    /* it offers BDAT and does not have it */
+    ROW(S_CHUNK, E_5XX,        knows_no_bdat, settle,            S_SETTLE),
+    ROW(S_CHUNK, E_2XX,        is_sending,    lose,              S_END),
     ROW(S_CHUNK, E_4XX,        is_sending,    refuse_early,      S_END),
     ROW(S_CHUNK, E_5XX,        is_sending,    refuse_early,      S_END),
     ROW(S_CHUNK, E_2XX,        has_ahead,     end_chunk_next,    S_MAIL),
@@ -100,10 +103,30 @@ static const struct fsm_row rows[] = {
     ROW(S_RCPT,  E_UNREADABLE, NULL,          lose_body,         S_END),
     ROW(S_CHUNK, E_UNREADABLE, NULL,          lose_body,         S_END),
 
-    ROW(S_DATA,  E_3XX,        is_early,      lose_early,        S_END),
+    /* a reply that is none, with texts in the peer's hands */
+    ROW(S_MAIL,  E_3XX,        is_written,    settle,            S_SETTLE),
+    ROW(S_RCPT,  E_3XX,        is_written,    settle,            S_SETTLE),
+    ROW(S_CHUNK, E_3XX,        is_written,    settle,            S_SETTLE),
+    ROW(S_MAIL,  E_BROKEN,     is_written,    settle,            S_SETTLE),
+    ROW(S_RCPT,  E_BROKEN,     is_written,    settle,            S_SETTLE),
+    ROW(S_CHUNK, E_BROKEN,     is_written,    settle,            S_SETTLE),
+    ROW(S_SETTLE, E_2XX,       NULL,          settle_reply,      S_SETTLE),
+    ROW(S_SETTLE, E_3XX,       NULL,          settle_reply,      S_SETTLE),
+    ROW(S_SETTLE, E_4XX,       NULL,          settle_reply,      S_SETTLE),
+    ROW(S_SETTLE, E_5XX,       NULL,          settle_reply,      S_SETTLE),
+    ROW(S_SETTLE, E_421,       NULL,          settle_reply,      S_SETTLE),
+    ROW(S_SETTLE, E_BROKEN,    NULL,          settle_reply,      S_SETTLE),
+    ROW(S_SETTLE, E_ROOM,      NULL,          settle_more,       S_SETTLE),
+    ROW(S_SETTLE, E_SETTLED,   NULL,          NULL,              S_END),
+    ROW(S_SETTLE, E_CLOSED,    NULL,          unsettled,         S_END),
+    ROW(S_SETTLE, E_TIMEOUT,   NULL,          unsettled,         S_END),
+    ROW(S_SETTLE, E_KILL,      NULL,          unsettled,         S_END),
+    ROW(S_SETTLE, E_UNREADABLE, NULL,         unsettled,         S_END),
+
+    ROW(S_DATA,  E_3XX,        is_early,      lose,              S_END),
     ROW(S_DATA,  E_3XX,        some_taken,    start_body,        S_BODY),
     ROW(S_DATA,  E_3XX,        none_accepted, send_dot,          S_VOID),
-    ROW(S_DATA,  E_3XX,        NULL,          lose_message,      S_END),
+    ROW(S_DATA,  E_3XX,        NULL,          lose,              S_END),
     ROW(S_DATA,  E_4XX,        NULL,          refuse_data,       S_RSET),
     ROW(S_DATA,  E_5XX,        NULL,          refuse_data,       S_RSET),
 
@@ -127,8 +150,8 @@ static const struct fsm_row rows[] = {
     ROW(S_VOID,  E_5XX,        NULL,          finish_void,       S_IDLE),
 
     ROW(S_RSET,  E_2XX,        NULL,          next_delivery,     S_IDLE),
-    ROW(S_RSET,  E_4XX,        NULL,          turned_away,       S_QUIT),
-    ROW(S_RSET,  E_5XX,        NULL,          turned_away,       S_QUIT),
+    ROW(S_RSET,  E_4XX,        NULL,          turn_away,         S_QUIT),
+    ROW(S_RSET,  E_5XX,        NULL,          turn_away,         S_QUIT),
 
     ROW(S_QUIT,  E_2XX,        NULL,          NULL,              S_END),
     ROW(S_QUIT,  E_3XX,        NULL,          NULL,              S_END),
@@ -140,15 +163,15 @@ static const struct fsm_row rows[] = {
     ROW(S_QUIT,  E_TIMEOUT,    NULL,          NULL,              S_END),
     ROW(S_QUIT,  E_KILL,       NULL,          NULL,              S_END),
 
-    ROW(FSM_ANY, E_2XX,        NULL,          lose_order,        S_END),
-    ROW(FSM_ANY, E_3XX,        NULL,          lose_order,        S_END),
-    ROW(FSM_ANY, E_4XX,        NULL,          lose_order,        S_END),
-    ROW(FSM_ANY, E_5XX,        NULL,          lose_order,        S_END),
-    ROW(FSM_ANY, E_421,        NULL,          lose_421,          S_END),
-    ROW(FSM_ANY, E_BROKEN,     NULL,          lose_broken,       S_END),
-    ROW(FSM_ANY, E_CLOSED,     NULL,          lose_closed,       S_END),
-    ROW(FSM_ANY, E_TIMEOUT,    NULL,          lose_timeout,      S_END),
-    ROW(FSM_ANY, E_KILL,       NULL,          lose_killed,       S_END),
+    ROW(FSM_ANY, E_2XX,        NULL,          lose,              S_END),
+    ROW(FSM_ANY, E_3XX,        NULL,          lose,              S_END),
+    ROW(FSM_ANY, E_4XX,        NULL,          lose,              S_END),
+    ROW(FSM_ANY, E_5XX,        NULL,          lose,              S_END),
+    ROW(FSM_ANY, E_421,        NULL,          lose,              S_END),
+    ROW(FSM_ANY, E_BROKEN,     NULL,          lose,              S_END),
+    ROW(FSM_ANY, E_CLOSED,     NULL,          lose,              S_END),
+    ROW(FSM_ANY, E_TIMEOUT,    NULL,          lose,              S_END),
+    ROW(FSM_ANY, E_KILL,       NULL,          lose,              S_END),
     ROW(FSM_ANY, E_CONNECTED,  NULL,          NULL,              FSM_ANY),
     ROW(FSM_ANY, E_ROOM,       NULL,          NULL,              FSM_ANY),
     ROW(FSM_ANY, E_DELIVERY,   NULL,          NULL,              FSM_ANY),

@@ -5,6 +5,8 @@
  * transaction of the same delivery. */
 #include "send/transaction.h"
 
+#include "send/session_fault.h"
+
 #include "spool/format.h"
 
 #include <stdarg.h>
@@ -39,9 +41,16 @@ static bool has(const struct send_session *s, unsigned ext)
     return (s->ext.bits & ext) != 0;
 }
 
+/* Of limits, 0 is none. */
+static unsigned least(unsigned a, unsigned b)
+{
+    return a == 0 || (b > 0 && b < a) ? b : a;
+}
+
 struct delivery *send_transaction_next(const struct send_session *s)
 {
-    unsigned limit = s->ext.limit_mail; /* RFC 9422 MAILMAX */
+    unsigned limit = least(least(s->ext.limit_mail, s->env->messages),
+                           s->end.learned.messages);
 
     if (s->stopping || list_empty(&s->deliveries) ||
         (limit > 0 && s->messages >= limit))
@@ -51,7 +60,7 @@ struct delivery *send_transaction_next(const struct send_session *s)
 
 static bool is_open(const struct delivery_rcpt *r)
 {
-    return r->step == STEP_LEFT && r->answer.outcome == OUTCOME_NONE;
+    return r->step == STEP_LEFT && !send_session_has_answer(r);
 }
 
 static bool is_too_big(const struct send_session *s, const struct delivery *j)
@@ -75,11 +84,6 @@ static bool is_misfit(const struct send_session *s, const struct delivery *j,
            (is_too_big(s, j) || (utf8 && !has(s, SMTP_EXT_SMTPUTF8)));
 }
 
-bool send_transaction_chunks(const struct send_session *s)
-{
-    return has(s, SMTP_EXT_CHUNKING) && has(s, SMTP_EXT_PIPELINING);
-}
-
 bool send_transaction_has_misfits(const struct send_session *s,
                                   const struct delivery *j)
 {
@@ -99,6 +103,7 @@ void send_transaction_refuse_misfits(struct send_session *s, struct delivery *j)
         struct delivery_rcpt *r = &j->rcpt[i];
         if (!is_misfit(s, j, r))
             continue;
+        r->effect = MAIL_BOUNCES;
         if (big)
             answer_set(&r->answer, OUTCOME_FAILED, "5.3.4",
                        "message size %llu exceeds size limit %llu of the host",
@@ -158,9 +163,10 @@ static void write_one_rcpt(struct send_session *s, struct delivery_rcpt *r)
 
 static unsigned rcpt_limit(const struct send_session *s)
 {
-    unsigned n = s->ext.limit_rcpt;
+    /* without PIPELINING it costs nothing to find out */
+    unsigned learned = has(s, SMTP_EXT_PIPELINING) ? s->end.learned.rcpts : 0;
 
-    return n > 0 && n < DELIVERY_RCPT_MAX ? n : DELIVERY_RCPT_MAX;
+    return least(DELIVERY_RCPT_MAX, least(s->ext.limit_rcpt, learned));
 }
 
 static struct delivery_rcpt *next_open(struct delivery *j)
@@ -202,7 +208,7 @@ void send_transaction_await(struct send_session *s, struct delivery *j)
     s->cur = j;
     s->said = s->waiting = j->said;
     s->accepted = s->taken = 0;
-    s->answered = s->full = s->displaced = false;
+    s->answered = s->refused = s->full = s->displaced = false;
     s->asking = 0;
 }
 
@@ -267,81 +273,126 @@ void send_transaction_take_answer(const struct send_session *s,
     answer_set_text(a, r->text);
 }
 
-/* MAIL was refused: this is the answer for all recipients, and the replies to
- * commands already written mean nothing. */
-void send_transaction_note_mail(struct send_session *s)
+/* A limit that may be one is tried by the first MAIL of a session: taken, it is
+ * one; refused, it is the message. */
+static void try_limit(struct send_session *s, bool taken)
 {
-    for (size_t i = 0; i < s->cur->nrcpt; i++)
-        if (s->cur->rcpt[i].answer.outcome == OUTCOME_NONE)
-            send_transaction_take_answer(s, &s->cur->rcpt[i].answer);
+    struct send_limits *known = &s->end.learned;
+
+    if (s->mails++ > 0 || known->tried_messages == 0)
+        return;
+    if (taken && msg_id_eq(known->tried_id, s->cur->id))
+        known->messages = known->tried_messages;
+    known->tried_messages = 0;
 }
 
-/* RFC 5321 4.5.3.1.10: too many recipients is 452, and 552 means the same in
- * this place.  With some taken before, the others get a transaction of their
- * own at once. */
-static bool is_full(const struct send_session *s)
+void send_transaction_note_mail(struct send_session *s)
 {
-    const struct smtp_reply *r = &s->reply;
+    try_limit(s, true);
+    s->end.refused = false;
+    s->unsettled = false;
+}
 
-    return (r->status.code == 452 || r->status.code == 552) && s->taken > 0 &&
-           (r->status.class == 0 ||
-            (r->status.subject == 5 && r->status.detail == 3));
+/* This is the answer for all recipients, and the replies to commands already
+ * written mean nothing. */
+void send_transaction_refuse_mail(struct send_session *s)
+{
+    struct answer why;
+    const struct fault_rule *rule = send_session_blame(s, &why);
+
+    try_limit(s, false);
+    s->refused = true;
+    send_session_charge(s, s->cur, rule, &why);
 }
 
 static void judge_rcpt(struct send_session *s, struct delivery_rcpt *r)
 {
-    if (r->answer.outcome != OUTCOME_NONE) {
+    struct answer why;
+
+    if (send_session_has_answer(r)) {
         r->step = STEP_DONE;
-    } else if (s->reply.status.code < 300) {
+    } else if (s->refused) {
+        r->step = STEP_LEFT;
+    } else if (s->event == E_2XX) {
         r->step = STEP_TAKEN;
         s->taken++;
+        if (r->effect == MAIL_AGAIN && s->tried_rcpts > 0)
+            s->end.learned.rcpts =
+                s->taken > s->tried_rcpts ? s->taken : s->tried_rcpts;
     } else if (s->displaced) {
         r->step = STEP_LEFT;
-    } else if (is_full(s)) {
-        r->step = STEP_LEFT;
-        s->full = true;
     } else {
-        send_transaction_take_answer(s, &r->answer);
-        if (s->reply.status.code == 552)
-            r->answer.outcome = OUTCOME_DEFERRED;
-        r->step = STEP_DONE;
+        const struct fault_rule *rule = send_session_blame(s, &why);
+        send_session_answer(r, rule, &why);
+        s->full |= rule->mail == MAIL_AGAIN;
     }
+}
+
+struct delivery_rcpt *send_transaction_asked(struct send_session *s)
+{
+    struct delivery *j = s->cur;
+
+    s->waiting--;
+    while (s->asking < j->nrcpt && j->rcpt[s->asking].step != STEP_SAID)
+        s->asking++;
+    return s->asking < j->nrcpt ? &j->rcpt[s->asking++] : NULL;
 }
 
 void send_transaction_note_rcpt(struct send_session *s)
 {
-    struct delivery *j = s->cur;
+    struct delivery_rcpt *r = send_transaction_asked(s);
 
-    while (s->asking < j->nrcpt && j->rcpt[s->asking].step != STEP_SAID)
-        s->asking++;
-    if (s->asking == j->nrcpt)
-        return; /* cannot happen: one reply for one RCPT */
-    s->accepted += s->reply.status.code < 300;
-    judge_rcpt(s, &j->rcpt[s->asking]);
-    s->asking++;
-    s->waiting--;
+    if (r != NULL)
+        judge_rcpt(s, r);
+    s->accepted += s->event == E_2XX;
 }
 
-void send_transaction_note_rest(struct send_session *s)
+static void take(struct send_session *s)
 {
     for (size_t i = 0; i < s->cur->nrcpt; i++) {
         struct delivery_rcpt *r = &s->cur->rcpt[i];
         if (r->step != STEP_TAKEN)
             continue;
         r->step = STEP_DONE;
-        if (s->displaced && s->reply.status.code >= 400)
+        send_transaction_take_answer(s, &r->answer);
+    }
+    s->end.delivered += s->taken > 0;
+    s->end.refused = false;
+    if (s->chunks && s->taken > 0)
+        s->end.learned.chunking = CHUNKING_WORKS;
+}
+
+void send_transaction_note_rest(struct send_session *s)
+{
+    struct answer why;
+
+    if (s->event == E_2XX) {
+        take(s);
+        return;
+    }
+    if (s->taken == 0)
+        return; /* all have their answers */
+    const struct fault_rule *rule =
+        s->displaced ? NULL : send_session_blame(s, &why);
+    for (size_t i = 0; i < s->cur->nrcpt; i++) {
+        struct delivery_rcpt *r = &s->cur->rcpt[i];
+        if (r->step == STEP_TAKEN && rule == NULL)
             r->step = STEP_LEFT;
-        else
-            send_transaction_take_answer(s, &r->answer);
+        else if (r->step == STEP_TAKEN)
+            send_session_answer(r, rule, &why);
     }
 }
 
 /* --- the end ------------------------------------------------------------ --*/
 
-static void give_back(struct send_session *s, struct delivery *j)
+void send_transaction_give_back(struct send_session *s, struct delivery *j)
 {
     memcpy(j->sid, s->sid, sizeof j->sid);
     j->dsn_passed = has(s, SMTP_EXT_DSN);
+    for (size_t i = 0; i < j->nrcpt; i++)
+        if (!send_session_has_answer(&j->rcpt[i]) &&
+            j->rcpt[i].effect != MAIL_AGAIN)
+            j->rcpt[i].effect = (unsigned char)s->end.mail;
     s->env->done(s->env->ctx, j);
 }
 
@@ -351,7 +402,7 @@ static void settle(struct send_session *s, struct delivery *j)
     if (next_open(j) != NULL)
         return;
     list_remove(&j->link);
-    give_back(s, j);
+    send_transaction_give_back(s, j);
 }
 
 void send_transaction_finish(struct send_session *s)
@@ -359,42 +410,27 @@ void send_transaction_finish(struct send_session *s)
     struct delivery *j = s->cur;
 
     s->cur = NULL;
-    if (next_open(j) != NULL)
-        list_push_front(&s->deliveries, &j->link);
+    if (next_open(j) == NULL)
+        send_transaction_give_back(s, j);
+    else if (s->stopping || s->displaced)
+        list_push(&s->left, &j->link); /* others in flight may join it */
     else
-        give_back(s, j);
+        list_push_front(&s->deliveries, &j->link);
 }
 
-/* Replies out of step with the commands may have been attributed to the wrong
- * recipients: a permanent refusal then only defers. */
-static bool is_doubtful(const struct send_session *s,
-                        const struct delivery_rcpt *r)
+void send_transaction_recall(struct send_session *s)
 {
-    return s->garbled && r->answer.outcome == OUTCOME_FAILED;
-}
-
-/* The session is lost.  A delivery that the peer has begun to answer counts as
- * tried; one without any reply is returned untouched. */
-static void abandon_current(struct send_session *s)
-{
-    struct delivery *j = s->cur;
-
-    for (size_t i = 0; s->answered && i < j->nrcpt; i++) {
-        struct delivery_rcpt *r = &j->rcpt[i];
-        if ((r->answer.outcome == OUTCOME_NONE && r->step != STEP_LEFT) ||
-            is_doubtful(s, r))
-            r->answer = s->end.why;
-    }
-    s->cur = NULL;
-    give_back(s, j);
+    list_splice(&s->left, &s->deliveries);
+    list_splice(&s->deliveries, &s->left);
 }
 
 void send_transaction_abandon(struct send_session *s)
 {
     if (s->cur != NULL)
-        abandon_current(s);
-    while (!list_empty(&s->ahead))
-        give_back(s, send_transaction_pop(&s->ahead));
+        list_push(&s->left, &s->cur->link);
+    s->cur = NULL;
+    list_splice(&s->left, &s->ahead);
+    send_transaction_recall(s);
     while (!list_empty(&s->deliveries))
-        give_back(s, send_transaction_pop(&s->deliveries));
+        send_transaction_give_back(s, send_transaction_pop(&s->deliveries));
 }

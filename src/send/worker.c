@@ -220,6 +220,8 @@ static struct send_worker *new_worker(const struct send_worker_options *o)
     w->env = (struct send_env){ .conns = &w->conns,
                                 .hostname = o->hostname,
                                 .linger = o->linger,
+                                .messages = o->messages,
+                                .no_chunking = o->no_chunking,
                                 .timeout_cap = o->timeout_cap,
                                 .done = on_done,
                                 .ended = on_ended,

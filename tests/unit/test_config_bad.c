@@ -219,7 +219,6 @@ static const struct {
       " send.retry_max", NULL },
     { "send.queue_lifetime", "\"1w\"", "'1w' is not a time", NULL },
     { "send.logins", "[ ]", "send.logins is not in this version", NULL },
-    { "send.chunking", "\"off\"", "send.chunking is not in this version", NULL },
     { "rewrite.from", "\"a@b\"", "rewrite.from is not in this version", NULL },
     { "dkim.keys", "[ ]", "dkim.keys is not in this version", NULL },
     { "serve.port", "25", "no setting 'serve.port'; did you mean 'send.port'?",

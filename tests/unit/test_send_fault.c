@@ -61,8 +61,8 @@ static const struct {
     { F(RCPT, 421, S(421, 0, 0, 0), .delivered = true), WHOSE_MESSAGE, MAIL_ATTEMPT, LANE_REOPENS },
     { F(RCPT, DROP, .delivered = true), WHOSE_MESSAGE, MAIL_SUSPECT, LANE_REOPENS },
     /* the text */
-    { F(END, 5XX, S(503, 0, 0, 0), .chunked = true, .some_taken = true), WHOSE_CHUNKING, MAIL_AGAIN, LANE_LEARNS },
-    { F(TEXT, 5XX, S(500, 0, 0, 0), .chunked = true, .some_taken = true), WHOSE_CHUNKING, MAIL_AGAIN, LANE_LEARNS },
+    { F(END, 5XX, S(503, 0, 0, 0), .chunked = true, .some_taken = true), WHOSE_CHUNKING, MAIL_AGAIN, LANE_LEAVES },
+    { F(TEXT, 5XX, S(500, 0, 0, 0), .chunked = true, .some_taken = true), WHOSE_CHUNKING, MAIL_AGAIN, LANE_LEAVES },
     { F(END, 5XX, S(503, 0, 0, 0), .chunked = true, .some_taken = true, .chunks_work = true), WHOSE_MESSAGE, MAIL_BOUNCES, LANE_GOES_ON },
     { F(END, 5XX, S(503, 0, 0, 0), .chunked = true), WHOSE_MESSAGE, MAIL_BOUNCES, LANE_GOES_ON },
     { F(TEXT, DROP, .chunked = true, .some_taken = true), WHOSE_CHUNKING, MAIL_AGAIN, LANE_REOPENS },
@@ -81,6 +81,11 @@ static const struct {
     { F(LOOK_UP, NO_ANSWER, .configured = true), WHOSE_RESOLVER, MAIL_ROUND, LANE_GOES_ON },
     { F(LOOK_UP, NO_HOST, .configured = true), WHOSE_SETTING, MAIL_WAITS, LANE_GOES_ON },
     { F(LOOK_UP, NO_HOST, .status = { 0 }), WHOSE_RECIPIENT, MAIL_BOUNCES, LANE_GOES_ON },
+    { F(CONNECT, OURS, .status = { 0 }), WHOSE_US, MAIL_UNTOUCHED, LANE_REOPENS },
+    { F(END, OURS, .delivered = true), WHOSE_US, MAIL_UNTOUCHED, LANE_REOPENS },
+    { F(MAIL, 5XX, S(503, 5, 5, 1), .leaving = true), WHOSE_LIMIT, MAIL_UNTOUCHED, LANE_LEAVES },
+    { F(MAIL, 4XX, S(450, 4, 7, 28), .leaving = true), WHOSE_LIMIT, MAIL_UNTOUCHED, LANE_LEAVES },
+    { F(RCPT, 5XX, S(550, 5, 1, 1), .leaving = true), WHOSE_RECIPIENT, MAIL_BOUNCES, LANE_GOES_ON },
     { F(QUEUE, UNREADABLE, .status = { 0 }), WHOSE_US, MAIL_WAITS, LANE_CUTS },
 };
 /* clang-format on */

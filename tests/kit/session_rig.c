@@ -1,0 +1,354 @@
+#include "session_rig.h"
+
+#include "base/buf.h"
+#include "base/crc32c.h"
+#include "log/log.h"
+#include "net/listen.h"
+#include "send/work_item.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* In the file of the queue the first field stands behind all others, as one
+ * does that became known at the dot. */
+static const char front[] = "Subject: x\r\n", text[] = "\r\nhello\r\n";
+
+/* --- the peer, in a process of its own -------------------------------------*/
+
+static void fail_peer(const char *name, const char *want, const char *got)
+{
+    fprintf(stderr, "%s: peer wanted \"%s\", got \"%s\"\n", name, want, got);
+    _exit(1);
+}
+
+static void expect_line(FILE *f, const char *name, const char *want)
+{
+    char line[512];
+
+    if (fgets(line, sizeof line, f) == NULL)
+        fail_peer(name, want, "end of file");
+    line[strcspn(line, "\r\n")] = '\0';
+    if (strcmp(line, want) != 0)
+        fail_peer(name, want, line);
+}
+
+static void expect_text(FILE *in, const char *name)
+{
+    expect_line(in, name, "Subject: x");
+    expect_line(in, name, "");
+    expect_line(in, name, "hello");
+}
+
+static void play_line(FILE *in, FILE *out, const char *name, const char *line)
+{
+    switch (line[0]) {
+    case 'S': fprintf(out, "%s\r\n", line + 2); break;
+    case 'C':
+        fflush(out);
+        expect_line(in, name, line + 2);
+        break;
+    case 'D':
+        fflush(out);
+        expect_text(in, name);
+        expect_line(in, name, ".");
+        break;
+    case 'B':
+        fflush(out);
+        expect_line(in, name, "BDAT 21 LAST");
+        expect_text(in, name);
+        break;
+    case 'E':
+        fflush(out);
+        if (getc(in) != EOF)
+            fail_peer(name, "end of file", "something");
+        break;
+    case 'P':
+        fflush(out);
+        usleep(50000);
+        break;
+    case 'H':
+        fflush(out);
+        while (getc(in) != EOF)
+            ;
+        break;
+    default: fflush(out); _exit(0);
+    }
+}
+
+static void play(int listen_fd, const struct dialogue *d)
+{
+    int fd = accept(listen_fd, NULL, NULL);
+    FILE *in = fdopen(fd, "r"), *out = fdopen(dup(fd), "w");
+
+    alarm(20);
+    if (in == NULL || out == NULL)
+        _exit(2);
+    for (size_t i = 0; i < LINES_MAX && d->lines[i] != NULL; i++)
+        play_line(in, out, d->name, d->lines[i]);
+    fflush(out);
+    _exit(0);
+}
+
+static pid_t start_peer(const struct dialogue *d, struct addr *at)
+{
+    struct err e;
+    socklen_t len = sizeof at->u;
+
+    ck_assert(addr_parse_ip(at, span_of("127.0.0.1"), 0));
+    int fd = net_listen(at, 5, &e);
+    ck_assert_msg(fd >= 0, "%s", e.text);
+    ck_assert_int_eq(getsockname(fd, &at->u.sa, &len), 0);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        int flags = fcntl(fd, F_GETFL);
+        fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+        play(fd, d);
+    }
+    close(fd);
+    return pid;
+}
+
+/* --- the client ------------------------------------------------------------*/
+
+struct run {
+    int jobs_back;
+    unsigned next; /* of the untouched */
+    bool ended;
+    struct delivery *back[JOBS_MAX];
+};
+
+static void on_done(void *ctx, struct delivery *j)
+{
+    struct run *r = ctx;
+
+    r->jobs_back++;
+    r->back[j->id.n] = j;
+    bool open = j->rcpt[0].effect == MAIL_UNTOUCHED &&
+                j->rcpt[0].answer.outcome == OUTCOME_NONE;
+    if (!open)
+        return;
+    ck_assert_msg(j->id.n >= r->next, "untouched mail in another order");
+    r->next = j->id.n;
+}
+
+static void on_ended(void *ctx, struct send_session *s)
+{
+    struct run *r = ctx;
+
+    (void)s;
+    r->ended = true;
+}
+
+static struct delivery *make_delivery(const struct body *body, int n,
+                                      unsigned number,
+                                      const struct around *around)
+{
+    static const char *const names[] = { "r0@x.test", "r1@x.test",
+                                         "r2@x.test" };
+    struct send_delivery *d =
+        calloc(1, sizeof *d + (size_t)n * sizeof(struct delivery_rcpt));
+
+    ck_assert_ptr_nonnull(d);
+    struct delivery *j = &d->delivery;
+    d->configured = around->configured;
+    j->rcpt = (struct delivery_rcpt *)(void *)(d + 1);
+    j->id.n = number;
+    j->sender = "a@b.test";
+    j->body = *body;
+    j->body.crc ^= number > 0 && number == around->rotten;
+    j->nrcpt = (size_t)n;
+    for (int i = 0; i < n; i++)
+        j->rcpt[i].address = names[i];
+    return j;
+}
+
+static char sign_of(const struct delivery_rcpt *r)
+{
+    static const char signs[] = {
+        [MAIL_MOVES_ON] = 'm', [MAIL_LOOPS] = 'l',   [MAIL_UNTOUCHED] = '0',
+        [MAIL_AGAIN] = 'a',    [MAIL_NEXT_MX] = '>', [MAIL_ATTEMPT] = '~',
+        [MAIL_SUSPECT] = '?',  [MAIL_WAITS] = 'w',   [MAIL_BOUNCES] = '!',
+    };
+    static const bool counts[] = { [MAIL_NEXT_MX] = true,
+                                   [MAIL_ATTEMPT] = true,
+                                   [MAIL_SUSPECT] = true,
+                                   [MAIL_BOUNCES] = false };
+
+    switch (r->answer.outcome) {
+    case OUTCOME_DELIVERED: return '+';
+    case OUTCOME_FAILED: return '!';
+    default:
+        ck_assert(counts[r->effect] == (r->answer.outcome == OUTCOME_DEFERRED));
+        return signs[r->effect];
+    }
+}
+
+static void describe(struct buf *b, const struct run *r, int deliveries)
+{
+    for (int i = 0; i < deliveries; i++)
+        for (size_t k = 0; k < r->back[i]->nrcpt; k++) {
+            const struct delivery *j = r->back[i];
+            const struct answer *a = &j->rcpt[k].answer;
+            const char *end = k + 1 < j->nrcpt ? " " : ";";
+            buf_addf(b, "%c%u%s", sign_of(&j->rcpt[k]), a->status.code, end);
+        }
+}
+
+/* As a sender does that is to stop. */
+static void stop(struct send_session *s, const struct run *r,
+                 const struct around *around)
+{
+    if (around->stop_at > 0 && r->jobs_back >= around->stop_at && !r->ended)
+        send_session_stop(s);
+    if (around->kill_at > 0 && r->jobs_back >= around->kill_at && !r->ended)
+        send_session_kill(s);
+}
+
+static void drive(struct loop *l, struct conn_env *conns, struct run *r,
+                  struct send_session *s, const struct around *around)
+{
+    struct err e;
+
+    for (int i = 0; !r->ended && i < 10000; i++) {
+        conn_flush_all(conns);
+        if (!r->ended)
+            ck_assert_int_ge(loop_turn(l, 100, &e), 0);
+        stop(s, r, around);
+    }
+    conn_flush_all(conns);
+    ck_assert_msg(r->ended, "the session did not end");
+}
+
+/* What the session logs goes to stderr when there is no collector. */
+static int silence(void)
+{
+    int kept = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY);
+
+    ck_assert_int_ge(dup2(null, STDERR_FILENO), 0);
+    close(null);
+    return kept;
+}
+
+static void speak_again(int kept)
+{
+    ck_assert_int_ge(dup2(kept, STDERR_FILENO), 0);
+    close(kept);
+}
+
+static void check_peer(pid_t pid, const char *name)
+{
+    int status;
+
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+                  "%s: the peer was not content", name);
+}
+
+static void describe_end(struct buf *b, const struct send_session_end *end)
+{
+    static const char *const chunking[] = { "", "bdat=works ", "bdat=broken " };
+    const struct send_limits *l = &end->learned;
+
+    if (l->messages > 0)
+        buf_addf(b, "messages=%u ", l->messages);
+    if (l->rcpts > 0)
+        buf_addf(b, "rcpts=%u ", l->rcpts);
+    buf_addf(b, "%s", chunking[l->chunking]);
+    if (l->tried_messages > 0)
+        buf_addf(b, "tried=%u:#%u ", l->tried_messages, l->tried_id.n);
+    if (end->lost)
+        buf_addf(b, "lost=#%u ", end->lost_id.n);
+    if (end->refused)
+        buf_addf(b, "refused=#%u ", end->refused_id.n);
+    if (end->mail == MAIL_LOOPS)
+        buf_addf(b, "loops ");
+    b->n -= b->n > 0;
+    buf_addf(b, "%s", "");
+}
+
+static void check_end(const struct dialogue *d, const struct around *around,
+                      const struct send_session_end *end)
+{
+    char got[200] = "";
+    struct buf b = BUF_ON(got);
+
+    ck_assert_msg(end->lane == d->lane, "%s: lane %d (%s)", d->name, end->lane,
+                  end->why.text);
+    ck_assert_msg(end->delivered == d->delivered, "%s: %u", d->name,
+                  end->delivered);
+    ck_assert(around->kill_at > 0 || end->fault == (end->lane >= LANE_REOPENS ||
+                                                    end->mail == MAIL_LOOPS));
+    ck_assert(!end->fault || end->why.text[0] != '\0');
+    describe_end(&b, end);
+    ck_assert_msg(around->end == NULL || strcmp(got, around->end) == 0,
+                  "%s: %s", d->name, got);
+}
+
+void session_rig_run(const struct dialogue *d, const struct body *body,
+                     const struct around *around)
+{
+    struct loop *l = NULL;
+    struct conn_env conns;
+    struct run r = { .jobs_back = 0 };
+    const struct around nothing = { .messages = 0 };
+    struct send_env env = { .conns = &conns,
+                            .hostname = "me.test",
+                            .timeout_cap = 1,
+                            .done = on_done,
+                            .ended = on_ended,
+                            .ctx = &r };
+    char got[400];
+    struct buf b = BUF_ON(got);
+    struct addr at;
+    struct err e;
+
+    around = around != NULL ? around : &nothing;
+    env.messages = around->messages;
+    env.no_chunking = around->no_chunking;
+    pid_t pid = start_peer(d, &at);
+    ck_assert_int_eq(loop_new(&l, NULL, &e), 0);
+    ck_assert_int_eq(conn_env_init(&conns, l, 200, &e), 0);
+    int kept = silence();
+    struct send_session *s =
+        send_session_new(&at, "peer.test", &around->limits);
+    send_session_start(s, &env);
+    for (int i = 0; i < d->deliveries; i++)
+        send_session_give(s,
+                          make_delivery(body, d->rcpts, (unsigned)i, around));
+    drive(l, &conns, &r, s, around);
+    log_close();
+    speak_again(kept);
+    ck_assert_int_eq(r.jobs_back, d->deliveries);
+    describe(&b, &r, d->deliveries);
+    const struct send_session_end *end = send_session_end(s);
+    ck_assert_msg(strcmp(got, d->expect) == 0, "%s: %s (%s)", d->name, got,
+                  end->why.text);
+    check_end(d, around, end);
+    check_peer(pid, d->name);
+    for (int i = 0; i < d->deliveries; i++)
+        delivery_free(&r.back[i]);
+    send_session_free(&s);
+    ck_assert_uint_eq(pool_used(conns.blocks), 0);
+    conn_env_done(&conns);
+    loop_free(&l);
+}
+
+FILE *session_rig_body(struct body *b)
+{
+    FILE *f = tmpfile();
+
+    ck_assert_ptr_nonnull(f);
+    fputs(text, f);
+    fputs(front, f);
+    fflush(f);
+    *b = body_of_file(fileno(f), 0, strlen(text) + strlen(front),
+                      crc32c(0, text, strlen(text)));
+    b->front = (uint32_t)strlen(front);
+    return f;
+}

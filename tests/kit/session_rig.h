@@ -1,0 +1,71 @@
+/* session_rig.h - the client session against a scripted peer.
+ *
+ * The peer is a child process on loopback that follows a script of lines:
+ *   "S text"  say it      "C text"  expect exactly this line
+ *   "D"       expect the lines of the message as the test made it
+ *   "B"       expect the same as the last chunk of BDAT
+ *   "X"       close       "H"       say nothing more, wait for the client
+ *   "E"       the client closes and sends nothing before that
+ *   "P"       pause, for the client to act on what was said
+ * What the client makes of it is one word per recipient, with the code;
+ * messages end in ";":
+ *   + delivered   ! failed       ~ an attempt   ? the same, suspect
+ *   > next MX     0 untouched    a again        m moves on
+ *   l loops       w waits for our settings, or for the disk */
+#ifndef MTA_TESTS_KIT_SESSION_RIG_H
+#define MTA_TESTS_KIT_SESSION_RIG_H
+
+#include "send/session.h"
+
+#include <stdio.h>
+
+enum { LINES_MAX = 80, JOBS_MAX = 4 };
+
+#define EHLO "S 220 hello", "C EHLO me.test"
+#define PLAIN EHLO, "S 250 hi"
+#define CHUNKS EHLO, "S 250-hi", "S 250-PIPELINING", "S 250 CHUNKING"
+#define PIPE EHLO, "S 250-hi", "S 250 PIPELINING"
+#define MAIL "C MAIL FROM:<a@b.test>"
+#define R0 "C RCPT TO:<r0@x.test>"
+#define R1 "C RCPT TO:<r1@x.test>"
+#define R2 "C RCPT TO:<r2@x.test>"
+#define OK "S 250 ok"
+#define GO "S 354 go"
+#define QUIT "C QUIT", "S 221 bye"
+#define GOES_ON LANE_GOES_ON
+#define LEAVES LANE_LEAVES
+#define CUTS LANE_CUTS
+#define LOST LANE_REOPENS
+#define PAUSES LANE_PAUSES
+#define SHUTS LANE_SHUTS
+
+struct dialogue {
+    const char *name;
+    int deliveries, rcpts;
+    const char *expect;
+    enum fault_lane lane;
+    unsigned delivered;
+    const char *lines[LINES_MAX];
+};
+
+/* What goes in and out beside the mail. */
+struct around {
+    struct send_limits limits;
+    bool configured; /* the deliveries' next hop is a setting */
+    bool no_chunking;
+    unsigned messages;    /* of a session, by the settings */
+    unsigned rotten;      /* the message of that number cannot be read; 0: all
+                          can */
+    int stop_at, kill_at; /* when so many are back; 0: never */
+    /* What is learned, and of whom, in words: "messages=2 rcpts=1 bdat=works
+     * tried=2:#1 lost=#0 refused=#0 loops"; NULL: not looked at. */
+    const char *end;
+};
+
+/* The text of the messages, in a file that goes with the test. */
+FILE *session_rig_body(struct body *b);
+
+/* Play it, and check all that it promises; around may be NULL. */
+void session_rig_run(const struct dialogue *d, const struct body *body,
+                     const struct around *around);
+#endif
