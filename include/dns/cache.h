@@ -30,6 +30,9 @@ bool dns_cache_get(struct dns_cache *c, const char *name, enum dns_type type,
 void dns_cache_put(struct dns_cache *c, const char *name, enum dns_type type,
                    uint64_t now, const struct dns_found *found);
 
+/* Drop the answers without records: what was asked may exist by now. */
+void dns_cache_forget_negative(struct dns_cache *c);
+
 size_t dns_cache_count(const struct dns_cache *c);
 size_t dns_cache_bytes(const struct dns_cache *c);
 #endif

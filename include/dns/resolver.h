@@ -89,6 +89,8 @@ int dns_open_conf(struct dns **d, struct loop *l, const struct conf *c,
 /* Read the servers again, from settings or resolv.conf; open queries use them
  * from their next try on.  -1 with *e changes nothing. */
 int dns_renew(struct dns *d, const struct conf *c, struct err *e);
+/* What does not exist by the answers kept is asked again. */
+void dns_forget_negative(struct dns *d);
 void dns_close(struct dns **d); /* open requests end without a callback */
 
 /* NULL only when memory is out (*e).  The name need not end in a dot and is

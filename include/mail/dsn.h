@@ -24,6 +24,7 @@ struct dsn_rcpt {
     struct addr peer;          /* its address; family 0: none */
     const char *reply;         /* its reply, or with code 0 our own reason */
     bool expired;              /* failed because its time was over */
+    bool waits;                /* delayed until a setting of ours is right */
     unsigned attempts;         /* offered to a host */
     unsigned rounds;           /* no host could be asked */
     uint64_t first_attempt, last_attempt; /* wall clock, us; 0: unknown */

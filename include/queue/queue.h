@@ -6,6 +6,7 @@
  *   retry_queue      those that wait for their next try; retry_rule: how long
  *   delivery         a message and some of its recipients, with their answers
  *   result           answers -> slots, log, retry queue
+ *   held             those that have waited too long for a setting of ours
  *   slots            slots -> disk
  *   bounce           notices to senders, copies that an alias forwards
  *   housekeeping     scan, sync and reclaim in their intervals
@@ -65,6 +66,13 @@ struct queue {
         uint64_t pending; /* recipients to be tried, now or later */
         bool reclaimable; /* a message ended since the last reclaim */
     } memory;
+    struct { /* held.c */
+        struct list rcpts;
+        uint64_t n, unreported;
+        uint32_t reported;             /* when */
+        char why[SPOOL_REPLY_MAX + 2]; /* of the last one */
+        bool found;                    /* by the scan that is under way */
+    } held;
     struct { /* slots.c */
         struct pool *pool;
         struct list unwritten; /* slots that the disk did not take */

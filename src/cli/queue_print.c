@@ -108,6 +108,9 @@ static void json_rcpt(const struct printing *p, struct span address,
     fprintf(out, ",\"state\":\"%s\",\"attempts\":%u,\"rounds\":%u",
             now.delivering != NULL ? "delivering" : state_name(slot->state),
             slot->attempts, slot->rounds);
+    if (slot->state == SPOOL_HELD)
+        fprintf(out, ",\"held_by\":\"%s\"",
+                slot->for_setting ? "setting" : "operator");
     fputs(",\"first_attempt\":", out);
     json_time(out, slot->first_attempt);
     fputs(",\"last_attempt\":", out);
@@ -335,6 +338,10 @@ static void text_state(const struct queue_style *st,
             now->delivering != NULL ? "being delivered"
                                     : state_name(slot->state),
             tint(st, "\033[0m"));
+    if (slot->state == SPOOL_HELD)
+        fputs(slot->for_setting ? " until a setting changes"
+                                : " by an operator",
+              st->out);
     if (now->delivering != NULL) {
         fputs(" since ", st->out);
         put_time(st->out, now->delivering->since);

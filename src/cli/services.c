@@ -197,9 +197,9 @@ static int check(void *ctx, struct err *e)
     if (s->has_next)
         setup_free(&s->next, &s->now, &next);
     s->has_next = false;
-    int same = setup_is_same(&s->now, &next);
-    if (same >= 0)
-        return same > 0 ? SUPERVISE_OTHERS : 0;
+    if (setup_is_same(&s->now, &next) >= 0)
+        return SUPERVISE_OTHERS; /* also for what is not in the files: a held
+                                  * message is tried again */
     s->next = next;
     s->has_next = true;
     return SUPERVISE_NEXT;

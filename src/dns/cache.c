@@ -48,6 +48,16 @@ static void forget(struct dns_cache *c, struct cached *n)
     free(n);
 }
 
+void dns_cache_forget_negative(struct dns_cache *c)
+{
+    for (struct list *l = c->used.next, *next; l != &c->used; l = next) {
+        struct cached *n = LIST_ENTRY(l, struct cached, used);
+        next = l->next;
+        if (n->status != DNS_OK)
+            forget(c, n);
+    }
+}
+
 void dns_cache_free(struct dns_cache **c)
 {
     if (*c == NULL)

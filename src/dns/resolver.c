@@ -82,6 +82,11 @@ int dns_renew(struct dns *d, const struct conf *c, struct err *e)
     return 0;
 }
 
+void dns_forget_negative(struct dns *d)
+{
+    dns_cache_forget_negative(d->cache);
+}
+
 void dns_close(struct dns **d)
 {
     if (*d == NULL)

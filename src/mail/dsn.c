@@ -195,7 +195,7 @@ static void put_recipient(struct dsn_notice *o, const struct dsn_rcpt *r)
     put_diagnostic(o, r);
     put_date(o, "Last-Attempt-Date: ",
              r->last_attempt != 0 ? r->last_attempt : o->d->now);
-    if (o->d->action == DSN_DELAYED && o->d->expires != 0)
+    if (o->d->action == DSN_DELAYED && o->d->expires != 0 && !r->waits)
         put_date(o, "Will-Retry-Until: ", o->d->expires);
 }
 

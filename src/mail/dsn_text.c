@@ -83,6 +83,14 @@ static void name_recipients(char out[DSN_VALUE_MAX + 16], const struct dsn *d)
         snprintf(out, DSN_VALUE_MAX + 16, "<%s>", value);
 }
 
+static bool all_wait(const struct dsn *d)
+{
+    for (size_t i = 0; i < d->nrcpt; i++)
+        if (!d->rcpt[i].waits)
+            return false;
+    return d->nrcpt > 0;
+}
+
 static void put_first_paragraph(struct dsn_notice *o)
 {
     const struct dsn *d = o->d;
@@ -100,11 +108,18 @@ static void put_first_paragraph(struct dsn_notice *o)
                  to);
         break;
     case DSN_DELAYED:
-        snprintf(text, sizeof text,
-                 "Your message to %s has not been delivered yet. You need not "
-                 "send it again: it will be tried until %s. If that does not "
-                 "help, you will get another notice.",
-                 to, d->expires != 0 ? date : "it gets too old");
+        if (all_wait(d))
+            snprintf(text, sizeof text,
+                     "Your message to %s has not been delivered yet. You need "
+                     "not send it again: this mail system keeps it until its "
+                     "operator has repaired its settings.",
+                     to);
+        else
+            snprintf(text, sizeof text,
+                     "Your message to %s has not been delivered yet. You need "
+                     "not send it again: it will be tried until %s. If that "
+                     "does not help, you will get another notice.",
+                     to, d->expires != 0 ? date : "it gets too old");
         break;
     case DSN_DELIVERED:
         snprintf(text, sizeof text,

@@ -127,7 +127,8 @@ static size_t collect(struct queue *q, struct dsn_rcpt *out,
                                         .orcpt = r->orcpt,
                                         .status = r->answer.status,
                                         .reply = r->answer.text,
-                                        .expired = r->expired };
+                                        .expired = r->expired,
+                                        .waits = r->answer.misconfigured };
             if (!j->local) {
                 out[n].host = delivery_host(j, r);
                 out[n].peer = j->peer;

@@ -2,6 +2,7 @@
 
 #include "base/os.h"
 #include "log/log.h"
+#include "queue/held.h"
 #include "queue/scan.h"
 #include "queue/slots.h"
 #include "spool/reclaim.h"
@@ -63,6 +64,7 @@ void housekeeping_run(struct housekeeping *u, struct queue *q)
 {
     uint64_t now = loop_now(q->loop);
 
+    held_report(q);
     if (q->scan.wanted || u->scanned == 0 || is_time(u->scanned, SCAN_MS, now))
         scan(u, q, now);
     if (q->slot.dirty && is_time(u->synced, SYNC_MS, now))

@@ -38,6 +38,7 @@ int queue_open(struct queue *q, enum spool_name name, struct err *e)
     q->start_ms = loop_now(q->loop);
     list_init(&q->notice.deliveries);
     list_init(&q->slot.unwritten);
+    list_init(&q->held.rcpts);
     retry_queue_init(&q->memory.retry, queue_seconds(q));
     if (make_memory(q, e) != 0 || open_spool(q, name, e) != 0)
         return -1;

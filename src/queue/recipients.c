@@ -8,6 +8,25 @@ uint32_t message_left(const struct queue *q, const struct message *m)
     return m->expires > now ? m->expires - now : 0;
 }
 
+uint32_t message_age(const struct queue *q, const struct message *m)
+{
+    uint32_t left = message_left(q, m);
+
+    return left < q->rule.lifetime ? q->rule.lifetime - left : 0;
+}
+
+void message_forget_wait(const struct queue *q, struct message *m)
+{
+    unsigned tries = 0;
+
+    for (const struct rcpt *r = m->rcpts; r != NULL; r = r->next)
+        if (r->state != RCPT_GONE && r->tries > tries)
+            tries = r->tries;
+    uint32_t age =
+        retry_age(&q->rule, tries, 0, message_age(q, m) * 1000000ull);
+    m->expires = queue_seconds(q) + q->rule.lifetime - age;
+}
+
 void rcpt_later(struct queue *q, struct rcpt *r, uint32_t seconds)
 {
     r->state = RCPT_WAITS;

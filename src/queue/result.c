@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "log/log.h"
+#include "queue/held.h"
 #include "queue/recipients.h"
 #include "queue/slots.h"
 #include "smtp/address.h"
@@ -165,11 +166,12 @@ static void be_failed(struct queue *q, struct delivery *j,
     finish(q, jr);
 }
 
-static uint32_t age_of(const struct queue *q, const struct message *m)
+/* The sender has to be told, once. */
+static bool is_late(const struct queue *q, const struct message *m,
+                    uint64_t seconds)
 {
-    uint32_t left = message_left(q, m);
-
-    return left < q->rule.lifetime ? q->rule.lifetime - left : 0;
+    return q->conf->send.warn_after > 0 && !m->warned &&
+           seconds >= (uint64_t)q->conf->send.warn_after;
 }
 
 static void be_deferred(struct queue *q, struct delivery *j,
@@ -182,9 +184,7 @@ static void be_deferred(struct queue *q, struct delivery *j,
 
     if (now + delay > m->expires)
         delay = m->expires - now; /* one last time when it expires */
-    if (q->conf->send.warn_after > 0 && !m->warned &&
-        age_of(q, m) >= (uint32_t)q->conf->send.warn_after &&
-        wants(j, jr, "DELAY", true))
+    if (is_late(q, m, message_age(q, m)) && wants(j, jr, "DELAY", true))
         jr->notice = NOTICE_DELAYED;
     put_slot(q, j, jr, SPOOL_PENDING, delay);
     say_next(j, jr, delay);
@@ -208,24 +208,29 @@ static void be_tried(struct queue *q, struct delivery *j,
 }
 
 /* A setting has to change first: the wait counts neither as an attempt nor as
- * a round, and no lifetime ends it.  The slot has the reason. */
+ * a round, and the message grows no older.  The slot has the reason. */
 static void be_held_back(struct queue *q, struct delivery *j,
                          struct delivery_rcpt *jr)
 {
     struct spool_slot slot = { 0 };
-    uint32_t delay = q->rule.min;
+    struct message *m = j->msg;
     struct err e;
 
     if (spool_slot_get(q->spool, &j->msg->stored, jr->rcpt->slot, &slot, &e) !=
         0)
         log_err(LOG_ERROR, "send.slot", &e);
-    slot.state = SPOOL_PENDING;
     slot.status = jr->answer.status;
-    slot.next_attempt = clock_wall_us() + delay * 1000000ull;
     snprintf(slot.reply, sizeof slot.reply, "%.*s", (int)sizeof slot.reply - 1,
              jr->answer.text);
-    slots_put(q, j->msg, jr->rcpt->slot, &slot);
-    rcpt_later(q, jr->rcpt, delay);
+    uint64_t waited = slot.waits * (uint64_t)q->rule.min;
+    uint32_t delay = held_or_later(q, jr->rcpt, &slot);
+    if (delay > 0) {
+        slot.next_attempt = clock_wall_us() + delay * 1000000ull;
+        rcpt_later(q, jr->rcpt, delay);
+    }
+    if (is_late(q, m, waited) && wants(j, jr, "DELAY", true))
+        jr->notice = NOTICE_DELAYED;
+    slots_put(q, m, jr->rcpt->slot, &slot);
 }
 
 static void apply(struct queue *q, struct delivery *j, struct delivery_rcpt *jr)
@@ -256,15 +261,18 @@ static void dispose(struct queue *q, struct delivery *j)
 
 void result_apply(struct queue *q, struct delivery *j)
 {
-    bool notices = false, damaged = false;
+    bool notices = false, damaged = false, waits = false;
 
     for (size_t i = 0; i < j->nrcpt; i++) {
         apply(q, j, &j->rcpt[i]);
         damaged |= j->rcpt[i].answer.damaged;
+        waits |= j->rcpt[i].answer.misconfigured;
         notices |= j->rcpt[i].notice != NOTICE_NONE;
     }
     if (damaged)
         say_damaged(j);
+    if (waits)
+        message_forget_wait(q, j->msg);
     if (notices) {
         j->msg->settling++;
         list_push(&q->notice.deliveries, &j->link);

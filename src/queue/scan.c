@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "log/log.h"
+#include "queue/held.h"
 #include "queue/recipients.h"
 
 #include <string.h>
@@ -61,6 +62,8 @@ static int add_rcpt(struct load *l, uint32_t index, struct span address)
     r->tries =
         (tries < RCPT_TRIES_MAX ? tries : RCPT_TRIES_MAX) & RCPT_TRIES_MAX;
     r->state = slot.state == SPOOL_HELD ? RCPT_HELD : RCPT_WAITS;
+    if (slot.state == SPOOL_HELD && slot.for_setting)
+        held_found(l->q, r);
     r->when = retry_left(slot.next_attempt, l->now, l->q->rule.max);
     if (r->when == 0 && is_too_late(l->q, l->v->rec))
         r->when = 1;
@@ -108,6 +111,7 @@ static void unload(struct queue *q, struct message *m)
 {
     for (struct rcpt *r = m->rcpts, *next; r != NULL; r = next) {
         next = r->next;
+        held_forget(q, r);
         q->owner->release(q, r->place);
         pool_put(q->memory.rcpts, r);
     }
@@ -200,5 +204,8 @@ static void load_unread(struct queue *q)
 int queue_scan(struct queue *q, struct err *e)
 {
     load_unread(q);
-    return spool_queue_scan(q->spool, on_found, q, e);
+    int rc = spool_queue_scan(q->spool, on_found, q, e);
+    if (q->held.found)
+        held_release(q);
+    return rc;
 }

@@ -8,6 +8,7 @@
 #include "base/stop.h"
 #include "log/log.h"
 #include "queue/bounce.h"
+#include "queue/held.h"
 #include "queue/housekeeping.h"
 #include "queue/slots.h"
 #include "recipient/resolve.h"
@@ -126,6 +127,8 @@ static void renew_tables(struct sched *s)
         local_close(&of_boxes);
         return;
     }
+    dns_forget_negative(s->dns);
+    held_release(&s->queue);
     local_close(&s->local);
     s->local = own;
     send_worker_tables(s->worker[s->nworkers], of_boxes);
@@ -261,9 +264,11 @@ static void flush_queue(struct sched *s)
 
     list_init(&due);
     lane_flush(s);
+    dns_forget_negative(s->dns);
     destination_flush(s);
     retry_queue_flush(&s->queue.memory.retry, &due);
     make_due(&due);
+    held_release(&s->queue);
 }
 
 static bool is_busy(const struct sched *s)
@@ -315,7 +320,8 @@ static int turn(struct sender *x, struct err *e)
 
 /* --- the whole ---------------------------------------------------------- --*/
 
-static bool mail_remains(const struct sched *s)
+/* Now or later there is something to do for the mail of the queue. */
+static bool has_work(const struct sched *s)
 {
     return s->queue.memory.pending > 0 || s->queue.scan.incomplete ||
            s->queue.scan.unread != NULL ||
@@ -334,7 +340,7 @@ static bool is_over(struct sender *x)
         return true;
     if (is_busy(&x->s))
         return false;
-    return o->once || (o->drain && !mail_remains(&x->s));
+    return o->once || (o->drain && !has_work(&x->s));
 }
 
 /* Let sessions finish their transactions, then end them. */
@@ -406,7 +412,8 @@ static int run(struct sender *x, const struct conf *c,
         watch_line(x, e) != 0)
         goto out;
     rc = work_until_over(x, e);
-    LOG(LOG_INFO, "send.stop", LN("pending", x->s.queue.memory.pending));
+    LOG(LOG_INFO, "send.stop", LN("pending", x->s.queue.memory.pending),
+        LN("held", x->s.queue.held.n));
 out:
     x->s.stopping = true;
     control_close(&x->control);
@@ -418,7 +425,7 @@ out:
         if (spool_queue_sync(x->s.queue.spool, &late) != 0)
             log_err(LOG_ERROR, "send.sync", &late);
     }
-    if (rc == 0 && mail_remains(&x->s))
+    if (rc == 0 && (has_work(&x->s) || x->s.queue.held.n > 0))
         rc = 1;
     if (x->s.lane.local != NULL)
         lane_put(&x->s, x->s.lane.local);

@@ -245,10 +245,10 @@ enum {
     T_FORM = 0,   T_STATE = 1,  T_FLAGS = 2,    T_CRC = 4,     T_FIRST = 8,
     T_LAST = 16,  T_NEXT = 24,  T_ATTEMPTS = 32, T_ROUNDS = 34, T_CODE = 36,
     T_CLASS = 38, T_SUBJECT = 40, T_DETAIL = 42, T_PORT = 44,   T_TLS = 46,
-    T_CIPHER = 48, T_ADDRESS = 56, T_MX = 72,    T_REPLY = 136
+    T_CIPHER = 48, T_WAITS = 52,  T_ADDRESS = 56, T_MX = 72,    T_REPLY = 136
 };
 /* clang-format on */
-enum { SLOT_FORM = 2, SLOT_WARNED = 1 };
+enum { SLOT_FORM = 2, SLOT_WARNED = 1, SLOT_FOR_SETTING = 2 };
 
 static uint32_t slot_crc(const unsigned char *slot, uint32_t index)
 {
@@ -289,12 +289,14 @@ void spool_slot_encode(unsigned char out[SPOOL_SLOT], uint32_t index,
     memset(out, 0, SPOOL_SLOT);
     out[T_FORM] = SLOT_FORM;
     out[T_STATE] = (unsigned char)s->state;
-    out[T_FLAGS] = s->warned ? SLOT_WARNED : 0;
+    out[T_FLAGS] = (unsigned char)((s->warned ? SLOT_WARNED : 0) |
+                                   (s->for_setting ? SLOT_FOR_SETTING : 0));
     put_le64(out + T_FIRST, s->first_attempt);
     put_le64(out + T_LAST, s->last_attempt);
     put_le64(out + T_NEXT, s->next_attempt);
     put_short(out + T_ATTEMPTS, s->attempts);
     put_short(out + T_ROUNDS, s->rounds);
+    put_le32(out + T_WAITS, s->waits);
     put_le16(out + T_CODE, s->status.code);
     put_le16(out + T_CLASS, s->status.class);
     put_le16(out + T_SUBJECT, s->status.subject);
@@ -327,11 +329,13 @@ void spool_slot_decode(struct spool_slot *s, uint32_t index,
         return;
     s->state = (enum spool_state)in[T_STATE];
     s->warned = (in[T_FLAGS] & SLOT_WARNED) != 0;
+    s->for_setting = (in[T_FLAGS] & SLOT_FOR_SETTING) != 0;
     s->first_attempt = get_le64(in + T_FIRST);
     s->last_attempt = get_le64(in + T_LAST);
     s->next_attempt = get_le64(in + T_NEXT);
     s->attempts = get_le16(in + T_ATTEMPTS);
     s->rounds = get_le16(in + T_ROUNDS);
+    s->waits = get_le32(in + T_WAITS);
     s->status.code = get_le16(in + T_CODE);
     s->status.class = get_le16(in + T_CLASS);
     s->status.subject = get_le16(in + T_SUBJECT);

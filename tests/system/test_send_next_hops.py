@@ -168,3 +168,107 @@ def test_a_name_server_that_is_down_is_a_round(mta, peer):
         d.start()
         m.kill(signal.SIGUSR1)
         until("delivered", lambda: peer.messages)
+
+
+# --- held -----------------------------------------------------------------------
+
+SOON = {"send.relay_host": "hub.test", "send.retry_min": "1s",
+        "send.queue_lifetime": "3s"}
+
+
+def recipients(m):
+    return {r["address"]: r for q in m.queued() for r in q["recipients"]}
+
+
+def is_held(m, address):
+    r = recipients(m).get(address)
+    return r is not None and r["state"] == "held" and r
+
+
+def test_held_after_the_lifetime(mta, peer):
+    """Neither tried nor returned; SIGUSR1 brings it back."""
+    with DnsServer({"hub.test": ""}) as d:
+        m = mta(settings=dict(SOON, **{"dns.servers": [d.address],
+                                       "send.port": peer.port,
+                                       "send.routes": ["y.test=[127.0.0.1]"]}))
+        submit(m, ["u@x.test", "v@x.test", "w@y.test"], sender="joe@here.test")
+        until("the other is delivered", lambda: peer.messages)
+        r = until("held", lambda: is_held(m, "u@x.test"))
+        assert r["held_by"] == "setting" and r["status"] == "4.3.5"
+        assert "hub.test" in r["reply"] and not r["next_attempt"]
+        assert (r["attempts"], r["rounds"]) == (0, 0)
+        assert "w@y.test" not in recipients(m) or \
+            recipients(m)["w@y.test"]["state"] == "delivered"
+        said = until("logged", lambda: m.events("send.held"))
+        assert sum(int(e["nrcpt"]) for e in said) == 2 and len(said) == 1
+        assert "hub.test" in said[0]["error"]
+        text = m.tool("queue", "list").stdout.decode()
+        assert "u@x.test  held until a setting changes" in text, text
+        assert not m.mailbox("joe")
+        d.update({"hub.test": "@ A 127.0.0.1"})
+        m.kill(signal.SIGUSR1)
+        until("delivered", lambda: len(peer.messages) == 2)
+        until("empty", lambda: not m.queued())
+
+
+def test_a_start_brings_back_what_is_held(mta, peer):
+    with DnsServer({"hub.test": ""}) as d:
+        m = mta(settings=dict(SOON, **{"dns.servers": [d.address],
+                                       "send.port": peer.port}))
+        submit(m, ["u@x.test"])
+        until("held", lambda: is_held(m, "u@x.test"))
+        m.stop()
+        assert is_held(m, "u@x.test")
+        m.start()
+        until("pending", lambda: not is_held(m, "u@x.test"))
+        until("held again", lambda: is_held(m, "u@x.test"))
+        d.update({"hub.test": "@ A 127.0.0.1"})
+        m.kill(signal.SIGHUP)  # though no setting is another
+        until("delivered", lambda: peer.messages)
+        until("empty", lambda: not m.queued())
+
+
+def test_held_mail_is_mail_that_remains(mta, peer):
+    """A drain ends when nothing but it is left."""
+    with DnsServer({"hub.test": ""}) as d:
+        m = mta("serve", settings=dict(SOON, **{"dns.servers": [d.address],
+                                                "send.port": peer.port}))
+        submit(m, ["u@x.test"])
+        done = m.tool("send", "--drain", "--timeout", "30s", check=False)
+        assert done.returncode == 75 and is_held(m, "u@x.test")
+        assert m.events("send.stop")[-1]["held"] == "1"
+        assert m.tool("send", "--once", check=False).returncode == 75
+        assert recipients(m)["u@x.test"]["state"] == "pending"
+        d.update({"hub.test": "@ A 127.0.0.1"})
+        assert m.tool("send", "--drain", "--timeout", "30s").returncode == 0
+        assert len(peer.messages) == 1
+
+
+def test_a_wait_for_settings_is_no_age(mta):
+    """When the setting is right, all of the lifetime is left."""
+    with DnsServer({"hub.test": ""}) as d, Peer(
+            answers={"RCPT": "450 4.2.0 later"}) as p:
+        m = mta(settings=dict(SOON, **{"dns.servers": [d.address],
+                                       "send.port": p.port,
+                                       "send.queue_lifetime": "6s"}))
+        submit(m, ["u@x.test"], sender="joe@here.test")
+        until("it waits", lambda: m.events("send.next_hop"))
+        until("held", lambda: is_held(m, "u@x.test"))
+        d.update({"hub.test": "@ A 127.0.0.1"})
+        m.kill(signal.SIGUSR1)
+        until("deferred", lambda: len(m.events("send.deferred")) > 1)
+        assert not m.mailbox("joe")
+
+
+def test_the_sender_gets_a_notice_of_the_wait(mta):
+    with DnsServer({"hub.test": ""}) as d:
+        m = mta(settings=dict(SOON, **{"dns.servers": [d.address],
+                                       "send.warn_after": "1s"}))
+        submit(m, ["u@x.test"], sender="joe@here.test")
+        text = until("notice", lambda: m.mailbox("joe"))[0].decode()
+        words = " ".join(text.split())
+        assert "keeps it until its operator has repaired its settings" in words
+        assert "Action: delayed" in text and "Status: 4.3.5" in text
+        assert "Will-Retry-Until" not in text
+        until("held", lambda: is_held(m, "u@x.test"))
+        assert len(m.mailbox("joe")) == 1

@@ -174,6 +174,24 @@ START_TEST(what_never_fits_is_not_kept)
 }
 END_TEST
 
+START_TEST(negative_answers_are_forgotten)
+{
+    static const struct dns_found none = { .status = DNS_NXDOMAIN, .ttl = 9 };
+    struct dns_cache *c = cache_of(4);
+
+    make_hosts(1, 9);
+    dns_cache_put(c, "a.test", DNS_MX, 1, &none);
+    dns_cache_put(c, "b.test", DNS_MX, 1, &in);
+    dns_cache_put(c, "c.test", DNS_A, 1, &none);
+    dns_cache_forget_negative(c);
+    ck_assert(!dns_cache_get(c, "a.test", DNS_MX, 1, NULL));
+    ck_assert(dns_cache_get(c, "b.test", DNS_MX, 1, NULL));
+    ck_assert(!dns_cache_get(c, "c.test", DNS_A, 1, NULL));
+    ck_assert_uint_eq(dns_cache_count(c), 1);
+    dns_cache_free(&c);
+}
+END_TEST
+
 Suite *dns_cache_suite(void);
 Suite *dns_cache_suite(void)
 {
@@ -187,6 +205,7 @@ Suite *dns_cache_suite(void)
     tcase_add_test(t, least_used_goes_first);
     tcase_add_test(t, bytes_are_bounded);
     tcase_add_test(t, what_never_fits_is_not_kept);
+    tcase_add_test(t, negative_answers_are_forgotten);
     suite_add_tcase(s, t);
     return s;
 }

@@ -1,0 +1,30 @@
+/* queue/held.h - recipients whose mail has waited for a setting of ours for a
+ * whole queue lifetime.  They are not tried any more, and not returned, until
+ * the next start, reload or flush: then each waits for a lifetime again.
+ *
+ * Their slots are "held" with a flag that tells them from those that an
+ * operator holds, which nothing here touches. */
+#ifndef MTA_QUEUE_HELD_H
+#define MTA_QUEUE_HELD_H
+
+#include "queue/queue.h"
+
+/* The recipient has waited once more.  The slot, as it is on the disk, changes
+ * to what is to be written: it waits on, or is held.  Returns the seconds until
+ * it is due again; 0: it is held, and no longer pending. */
+uint32_t held_or_later(struct queue *q, struct rcpt *r,
+                       struct spool_slot *slot);
+
+/* Its slot was found on the disk as held for a setting; queue_scan() releases
+ * it. */
+void held_found(struct queue *q, struct rcpt *r);
+
+/* The same recipient is given up by the scan; any other is left as it is. */
+void held_forget(struct queue *q, struct rcpt *r);
+
+/* All are due again. */
+void held_release(struct queue *q);
+
+/* Log how many were held since the last line, at most once a minute. */
+void held_report(struct queue *q);
+#endif
