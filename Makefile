@@ -168,11 +168,14 @@ test_style: $(PROGRAM)
 	tests/tools/check_generated.sh ./$(PROGRAM)
 	tests/tools/check_events.py
 	tests/tools/check_requirements.py
+	tests/tools/check_faults.py
 	tests/tools/check_docs.py
 
 # All of it; the last line counts.  What is missing is installed first.
 tests:
 	@tests/tools/packages.sh test fuzz report
+	@{ tests/tools/packages.sh peers && tests/bench/unpack.sh build/peers; } \
+	    2> /dev/null || echo "no Exim and OpenSMTPD: their test is skipped"
 	@tests/tools/all.sh
 
 # Hosts and name servers of bad habits beside healthy ones, for hours of the
@@ -209,6 +212,14 @@ crash: $(PROGRAM)
 crash_short: $(PROGRAM)
 	MTA=$(abspath $(PROGRAM)) /usr/bin/python3 tests/crash/crash.py \
 	    --messages 1000 --kills 30 --pause 0.3
+
+# Real OpenSMTPD, Exim and Postfix, pauses and kills.  Needs root.
+COUNTERPARTS_FLAGS ?=
+counterparts: $(PROGRAM)
+	@tests/tools/packages.sh build peers
+	tests/bench/unpack.sh build/peers
+	MTA=$(abspath $(PROGRAM)) /usr/bin/python3 \
+	    tests/counterparts/counterparts.py $(COUNTERPARTS_FLAGS)
 
 # Lives with power cuts in them, see tests/kit/power.h.
 POWERCUT_SECONDS ?= 600
@@ -300,6 +311,7 @@ help:
 	@echo "make fuzz         fuzz every parser (FUZZ_SECONDS=3600 each)"
 	@echo "make hostile      smuggling at random, peers that do not behave"
 	@echo "make crash        kill -9 any process, hundreds of times"
+	@echo "make counterparts 2000 messages to OpenSMTPD, Exim and Postfix, with kills"
 	@echo "make powercut     cut the power in a model (POWERCUT_SECONDS=600)"
 	@echo "make liveness     bad hosts beside healthy ones (LIVENESS_SECONDS=600)"
 	@echo "make faults       fail every call that can fail, one after the other"
@@ -316,7 +328,8 @@ help:
 -include $(OBJS:.o=.d) $(UNIT_OBJS:.o=.d) $(BUILD)/mta.d
 -include tests/fuzz/fuzz.mk
 
-.PHONY: all bench bench-compare bench-profile bench-quick clean crash crash_short \
+.PHONY: all bench bench-compare bench-profile bench-quick clean counterparts crash \
+        crash_short \
         faults faults_short help hostile install liveness liveness_mutants \
         liveness_short memory naps powercut report run test_memory test_style \
         test_system test_system_memory test_threads test_units tests

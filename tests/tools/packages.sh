@@ -1,5 +1,5 @@
 #!/bin/sh
-# packages.sh build|test|report|fuzz|bench ... - install the Debian packages that a
+# packages.sh build|test|report|fuzz|peers|bench ... - install the Debian packages that a
 # target needs, if any is missing.  Silent and quick when all are there.
 set -eu
 
@@ -11,9 +11,10 @@ report="$build groff graphviz ghostscript poppler-utils"
 fuzz="$build clang libclang-rt-14-dev"
 # The peers' libraries; tests/bench/unpack.sh fetches Exim and OpenSMTPD,
 # which cannot be installed beside Postfix.
-bench="$build python3 postfix knot strace iproute2 util-linux e2fsprogs mount
-       libdb5.3 libevent-2.1-7 libgnutls-dane0 libgnutls30 libidn12 libidn2-0
-       libnsl2 libpam0g libpcre2-8-0 libssl3 linux-perf zlib1g"
+peers="python3 postfix iproute2 util-linux mount libdb5.3 libevent-2.1-7
+       libgnutls-dane0 libgnutls30 libidn12 libidn2-0 libnsl2 libpam0g
+       libpcre2-8-0 libssl3 zlib1g"
+bench="$build $peers knot strace e2fsprogs linux-perf"
 
 want=""
 for set in "$@"; do
@@ -22,6 +23,7 @@ for set in "$@"; do
     test) want="$want $test" ;;
     report) want="$want $report" ;;
     fuzz) want="$want $fuzz" ;;
+    peers) want="$want $peers" ;;
     bench) want="$want $bench" ;;
     *) echo "packages.sh: unknown set '$set'" >&2; exit 64 ;;
     esac
