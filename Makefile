@@ -328,8 +328,7 @@ help:
 -include $(OBJS:.o=.d) $(UNIT_OBJS:.o=.d) $(BUILD)/mta.d
 -include tests/fuzz/fuzz.mk
 
-.PHONY: all bench bench-compare bench-profile bench-quick clean counterparts crash \
-        crash_short \
-        faults faults_short help hostile install liveness liveness_mutants \
+.PHONY: all bench bench-compare bench-profile bench-quick clean counterparts \
+        crash crash_short faults faults_short help hostile install liveness liveness_mutants \
         liveness_short memory naps powercut report run test_memory test_style \
         test_system test_system_memory test_threads test_units tests

@@ -75,6 +75,22 @@ expect_row "no test shows it" 'x | y | z | done'
 expect_row 'status "soon"' 'x | y | z | soon'
 expect_row "R1 has 0 rows" 'x | y | z'
 
+# check_faults.py: rows without a test, and tests that do not exist.
+expect_fault() { # text of the fault, the row
+    printf '| fault | test |\n|---|---|\n| x | %s |\n' "$2" \
+        > "$dir/docs/faults.md"
+    if "$here/check_faults.py" "$dir" > "$dir/out" ||
+        ! grep -q "faults.md:3: $1" "$dir/out"; then
+        echo "check_faults.py does not find: $1" >&2
+        exit 1
+    fi
+}
+expect_fault "no test shows it" y
+expect_fault "no such test" '`tests/t.py::test_other`'
+printf '| x | `tests/t.py::test_it` |\n' > "$dir/docs/faults.md"
+"$here/check_faults.py" "$dir"
+rm "$dir/docs/faults.md"
+
 # check_docs.py: what is prose, and what is not.
 expect_page() { # text of the fault, the page on stdin
     cat > "$dir/docs/x.md"
