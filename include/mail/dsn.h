@@ -22,7 +22,8 @@ struct dsn_rcpt {
     struct smtp_status status; /* code 0: not from SMTP; class 0: x.0.0 */
     const char *host;          /* of the last try; NULL or "": none was asked */
     struct addr peer;          /* its address; family 0: none */
-    const char *reply;         /* its reply, or with code 0 our own reason */
+    const char *reply;         /* its reply, lines apart by "\n", or with code
+                                  0 our own reason */
     bool expired;              /* failed because its time was over */
     bool waits;                /* delayed until a setting of ours is right */
     unsigned attempts;         /* offered to a host */

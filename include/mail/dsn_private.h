@@ -8,7 +8,11 @@
 
 #include <stdbool.h>
 
-enum { DSN_VALUE_MAX = 800, DSN_BOUNDARY_MAX = 64 };
+enum {
+    DSN_VALUE_MAX = 800,
+    DSN_REPLY_MAX = 4096 + 64, /* longer ones are cut */
+    DSN_BOUNDARY_MAX = 64
+};
 
 struct dsn_notice {
     const struct dsn *d;
@@ -26,14 +30,16 @@ void dsn_harmless(char out[DSN_VALUE_MAX], const char *text, bool utf8);
 bool dsn_has_text(const char *s);
 void dsn_put_string(struct dsn_notice *o, const char *text);
 /* A line, or several: folded between words, each but the first behind
- * `indent`. */
+ * `indent`.  A word longer than a line may be is broken. */
 void dsn_put_folded(struct dsn_notice *o, const char *first, const char *indent,
                     const char *value);
 void dsn_start_part(struct dsn_notice *o, const char *type,
                     const char *encoding);
 const char *dsn_encoding_of(bool eight_bit);
-/* The reply as the host sent it: "550 5.1.1 No such user". */
-void dsn_reply_text(char out[DSN_VALUE_MAX + 16], const struct dsn_rcpt *r);
+/* A line of the reply, or all of it, as the host sent it: "550 5.1.1 No such
+ * user", and with a hyphen behind the code where more lines follow. */
+void dsn_reply_text(char out[DSN_REPLY_MAX], const struct dsn_rcpt *r,
+                    struct span text, bool more);
 
 /* dsn_text.c: the part for people. */
 void dsn_put_text(struct dsn_notice *o);

@@ -20,8 +20,8 @@
 
 enum {
     DELIVERY_RCPT_MAX = 100,
-    DELIVERY_TEXT_MAX = 480, /* below SMTP_REPLY_TEXT_MAX: what is cut there
-                              * is cut again here, with a mark */
+    DELIVERY_TEXT_MAX = 480,
+    DELIVERY_REPLIES_MAX = 32 * 1024, /* octets of long replies */
     DELIVERY_HOST_MAX = 256
 };
 
@@ -46,7 +46,7 @@ struct answer {
 /* The text is printf-like; one that is cut to fit ends in "...". */
 void answer_set(struct answer *a, enum outcome outcome, const char *status,
                 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-/* The same for a text as it is. */
+/* The same for a text as it is, with a blank for each end of a line. */
 void answer_set_text(struct answer *a, const char *text);
 /* The body cannot be read: why is the errno of body_next(). */
 void answer_set_unreadable(struct answer *a, int why);
@@ -86,6 +86,8 @@ struct delivery_rcpt {
     struct answer answer;
 };
 
+struct long_reply;
+
 /* The owner may embed it as the first member of what delivery_free() frees. */
 struct delivery {
     struct list link;
@@ -105,7 +107,8 @@ struct delivery {
     bool sender_utf8;
     bool dsn_passed; /* the peer supports DSN and notifies (RFC 3461) */
     char sid[SESSION_ID_TEXT];
-    unsigned said; /* RCPTs of the current transaction */
+    unsigned said;              /* RCPTs of the current transaction */
+    struct long_reply *replies; /* for delivery_reply() */
     size_t nrcpt;
     struct delivery_rcpt *rcpt; /* in the same block of memory */
 };
@@ -116,6 +119,15 @@ void delivery_free(struct delivery **j); /* accepts NULL; leaves NULL */
  * was asked. */
 const char *delivery_host(const struct delivery *j,
                           const struct delivery_rcpt *r);
+
+/* Keep a reply for delivery_reply() if an answer does not hold all of it.
+ * Without memory, and beyond DELIVERY_REPLIES_MAX, the answer is what is left.
+ */
+void delivery_keep_reply(struct delivery *j, const char *text);
+
+/* The answer's text in full, with "\n" between its lines; as it is in the
+ * answer where no more was kept. */
+const char *delivery_reply(const struct delivery *j, const struct answer *a);
 
 /* The status of the result, for slot, log and notice alike: 5.4.7 when it
  * expired, whatever the last reply was (RFC 3463). */

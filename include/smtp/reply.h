@@ -13,18 +13,23 @@
 enum {
     SMTP_REPLY_LINE_MAX = 2048, /* the rest of a line is dropped */
     SMTP_REPLY_MAX = 1 << 20,   /* octets; longer replies are broken */
-    SMTP_REPLY_TEXT_MAX = 512
+    SMTP_REPLY_TEXT_MAX = 4096
 };
 
 /* One reply while it arrives line by line. */
 struct smtp_reply {
     struct smtp_status status; /* code 0: no line yet */
     unsigned lines;
-    size_t octets;                  /* of all lines, dropped ones too */
-    bool done;                      /* the last line ("250 ") was read */
-    bool cut;                       /* the rest of a line is to be dropped */
-    char text[SMTP_REPLY_TEXT_MAX]; /* texts of all lines, joined by blanks,
-                                       printable UTF-8, cut to fit */
+    size_t octets;    /* of all lines, dropped ones too */
+    bool done;        /* the last line ("250 ") was read */
+    bool cut;         /* the rest of a line is to be dropped */
+    bool full;        /* the text takes no more */
+    unsigned dropped; /* lines of which it has nothing */
+    size_t n;         /* of the text */
+    /* Texts of all lines with "\n" between them, printable UTF-8.  A line that
+     * does not fit ends in "..."; those behind it are counted in a last one,
+     * "... and 3 more lines". */
+    char text[SMTP_REPLY_TEXT_MAX];
 };
 
 enum smtp_reply_result {

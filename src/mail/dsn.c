@@ -172,11 +172,11 @@ static void put_mta(struct dsn_notice *o, const char *name, const char *host)
 
 static void put_diagnostic(struct dsn_notice *o, const struct dsn_rcpt *r)
 {
-    char text[DSN_VALUE_MAX + 16];
+    char text[DSN_REPLY_MAX];
 
     if (r->status.code != 0) {
-        dsn_reply_text(text, r);
-        put_field(o, "Diagnostic-Code: smtp; ", text);
+        dsn_reply_text(text, r, span_of(r->reply), false);
+        dsn_put_folded(o, "Diagnostic-Code: smtp; ", " ", text);
     } else if (dsn_has_text(r->reply)) {
         put_field(o, "Diagnostic-Code: x-mta; ", r->reply);
     }

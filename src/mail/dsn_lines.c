@@ -7,30 +7,36 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LINE = 76 };
+enum { LINE = 76, WORD = 900 };
 
 /* --- making values harmless --------------------------------------------- */
 
-void dsn_harmless(char out[DSN_VALUE_MAX], const char *text, bool utf8)
+static void make_harmless(struct buf *b, struct span text, bool utf8)
 {
     static const char mark[] = "...";
-    struct buf b;
-    size_t left = text == NULL ? 0 : strlen(text), n;
+    size_t n;
 
-    buf_init(&b, out, DSN_VALUE_MAX);
-    for (const char *p = text; left > 0 && !b.full; p += n, left -= n) {
-        n = utf8_length(p, left);
+    for (; text.n > 0 && !b->full; text.p += n, text.n -= n) {
+        n = utf8_length(text.p, text.n);
         if (n == 0 || (n > 1 && !utf8)) {
-            buf_addc(&b, '?');
+            buf_addc(b, '?');
             n = n == 0 ? 1 : n;
-        } else if (utf8_control(p, n) != UTF8_NO_CONTROL) {
-            buf_addc(&b, ' ');
+        } else if (utf8_control(text.p, n) != UTF8_NO_CONTROL) {
+            buf_addc(b, ' ');
         } else {
-            buf_add(&b, p, n);
+            buf_add(b, text.p, n);
         }
     }
-    if (b.full)
-        memcpy(out + b.n - strlen(mark), mark, strlen(mark));
+    if (b->full)
+        memcpy(b->p + b->n - strlen(mark), mark, strlen(mark));
+}
+
+void dsn_harmless(char out[DSN_VALUE_MAX], const char *text, bool utf8)
+{
+    struct buf b;
+
+    buf_init(&b, out, DSN_VALUE_MAX);
+    make_harmless(&b, span_of(text), utf8);
 }
 
 bool dsn_has_text(const char *s)
@@ -54,6 +60,7 @@ void dsn_put_folded(struct dsn_notice *o, const char *first, const char *indent,
     dsn_put_string(o, first);
     for (struct span rest = span_trim(span_of(value)); rest.n > 0;) {
         size_t n = span_find(rest, ' ');
+        n = n < WORD ? n : WORD;
         if (!fresh && column + 1 + n > LINE) {
             dsn_put_string(o, "\r\n");
             dsn_put_string(o, indent);
@@ -87,19 +94,31 @@ const char *dsn_encoding_of(bool eight_bit)
     return eight_bit ? "8bit" : "7bit";
 }
 
-void dsn_reply_text(char out[DSN_VALUE_MAX + 16], const struct dsn_rcpt *r)
+/* The text without what it repeats of code and status. */
+static struct span bare_text(struct span text, const char *code,
+                             const char *status)
 {
-    char status[SMTP_STATUS_TEXT], text[DSN_VALUE_MAX], code[8];
+    const char *const parts[] = { code, status };
+
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        size_t n = strlen(parts[i]);
+        if (span_starts_nocase(text, parts[i]) &&
+            (text.n == n || text.p[n] == ' '))
+            text = span_trim((struct span){ text.p + n, text.n - n });
+    }
+    return text;
+}
+
+void dsn_reply_text(char out[DSN_REPLY_MAX], const struct dsn_rcpt *r,
+                    struct span text, bool more)
+{
+    char status[SMTP_STATUS_TEXT], code[8];
+    struct buf b;
 
     snprintf(code, sizeof code, "%03u", r->status.code % 1000u);
     smtp_status_text(status, &r->status);
-    dsn_harmless(text, r->reply, false);
-    const char *rest =
-        strncmp(text, code, strlen(code)) == 0 ? text + strlen(code) : text;
-    while (*rest == ' ')
-        rest++;
-    bool given =
-        status[0] == '\0' || strncmp(rest, status, strlen(status)) == 0;
-    snprintf(out, DSN_VALUE_MAX + 16, "%s %s%s%s", code, given ? "" : status,
-             given ? "" : " ", rest);
+    buf_init(&b, out, DSN_REPLY_MAX);
+    buf_addf(&b, "%s%c%s%s", code, more ? '-' : ' ', status,
+             status[0] != '\0' ? " " : "");
+    make_harmless(&b, bare_text(span_trim(text), code, status), false);
 }

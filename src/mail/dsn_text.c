@@ -178,25 +178,50 @@ static void host_text(char out[2 * DSN_VALUE_MAX], const struct dsn_rcpt *r)
         snprintf(out, 2 * DSN_VALUE_MAX, "%s (%s)", host, address);
 }
 
+/* All lines; the last one may be our count of those that were not kept. */
+static void put_reply(struct dsn_notice *o, const struct dsn_rcpt *r)
+{
+    char text[DSN_REPLY_MAX];
+    struct span rest = span_of(r->reply);
+
+    for (bool more = true; more;) {
+        size_t n = span_find(rest, '\n');
+        struct span line = { rest.p, n };
+        more = n < rest.n;
+        rest.p += n + more;
+        rest.n -= n + more;
+        if (!more && line.p != r->reply &&
+            span_starts_nocase(line, "... and ")) {
+            dsn_put_string(o, "      ");
+            dsn_put(&o->to, line.p, line.n);
+            dsn_put_string(o, "\r\n");
+            return;
+        }
+        dsn_reply_text(text, r, line, more);
+        dsn_put_folded(o, "      ", "        ", text);
+    }
+}
+
 /* Only a reply is quoted as one: a code comes from nowhere else. */
 static void put_reason(struct dsn_notice *o, const struct dsn_rcpt *r)
 {
     char host[2 * DSN_VALUE_MAX], line[2 * DSN_VALUE_MAX + 32];
-    char text[DSN_VALUE_MAX + 16];
+    char text[DSN_VALUE_MAX];
     bool known = dsn_has_text(r->host);
 
     host_text(host, r);
     if (r->status.code != 0) {
-        dsn_reply_text(text, r);
         snprintf(line, sizeof line,
                  "%s replied:", known ? host : "The mail host");
-    } else {
-        dsn_harmless(text, r->reply, false);
-        if (text[0] == '\0')
-            return;
-        snprintf(line, sizeof line, known ? "Reason, at %s:" : "Reason:%s",
-                 known ? host : "");
+        dsn_put_folded(o, "    ", "    ", line);
+        put_reply(o, r);
+        return;
     }
+    dsn_harmless(text, r->reply, false);
+    if (text[0] == '\0')
+        return;
+    snprintf(line, sizeof line, known ? "Reason, at %s:" : "Reason:%s",
+             known ? host : "");
     dsn_put_folded(o, "    ", "    ", line);
     dsn_put_folded(o, "      ", "      ", text);
 }

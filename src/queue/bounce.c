@@ -126,7 +126,7 @@ static size_t collect(struct queue *q, struct dsn_rcpt *out,
             out[n] = (struct dsn_rcpt){ .address = r->address,
                                         .orcpt = r->orcpt,
                                         .status = r->answer.status,
-                                        .reply = r->answer.text,
+                                        .reply = delivery_reply(j, &r->answer),
                                         .expired = r->expired,
                                         .waits = r->answer.misconfigured };
             if (!j->local) {

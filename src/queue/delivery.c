@@ -35,14 +35,23 @@ void answer_set(struct answer *a, enum outcome outcome, const char *status,
         a->text[0] = '\0';
     else if ((size_t)n >= sizeof a->text)
         mark_cut(a->text);
+    for (char *p = a->text; (p = strchr(p, '\n')) != NULL; p++)
+        *p = ' ';
 }
 
 void answer_set_text(struct answer *a, const char *text)
 {
-    int n = snprintf(a->text, sizeof a->text, "%s", text);
+    size_t n = 0;
 
-    if (n >= (int)sizeof a->text)
+    for (; *text != '\0' && n < sizeof a->text; text++)
+        if (*text != '\n')
+            a->text[n++] = *text;
+        else if (n > 0 && a->text[n - 1] != ' ')
+            a->text[n++] = ' ';
+    if (n == sizeof a->text)
         mark_cut(a->text);
+    else
+        a->text[n] = '\0';
 }
 
 void answer_set_unreadable(struct answer *a, int why)
@@ -80,6 +89,61 @@ struct smtp_status delivery_status(const struct delivery_rcpt *r)
     return s;
 }
 
+/* --- long replies --------------------------------------------------------- */
+
+/* Of several lines, or longer than the text of an answer. */
+struct long_reply {
+    struct long_reply *next;
+    char text[];
+};
+
+void delivery_keep_reply(struct delivery *j, const char *text)
+{
+    size_t n = strlen(text), sum = n;
+
+    if (n < DELIVERY_TEXT_MAX && strchr(text, '\n') == NULL)
+        return;
+    for (const struct long_reply *l = j->replies; l != NULL; l = l->next) {
+        if (strcmp(l->text, text) == 0)
+            return;
+        sum += strlen(l->text);
+    }
+    if (sum > DELIVERY_REPLIES_MAX)
+        return;
+    struct long_reply *l = malloc(sizeof *l + n + 1);
+    if (l == NULL)
+        return;
+    memcpy(l->text, text, n + 1);
+    l->next = j->replies;
+    j->replies = l;
+}
+
+/* Answers are copied from one recipient to others, and replaced: their text
+ * names the reply.  Two that begin alike cannot be told apart. */
+const char *delivery_reply(const struct delivery *j, const struct answer *a)
+{
+    const char *found = a->text;
+    struct answer begin;
+
+    for (const struct long_reply *l = j->replies; l != NULL; l = l->next) {
+        answer_set_text(&begin, l->text);
+        if (strcmp(begin.text, a->text) != 0)
+            continue;
+        if (found != a->text)
+            return a->text;
+        found = l->text;
+    }
+    return found;
+}
+
+static void free_replies(struct long_reply *l)
+{
+    for (struct long_reply *next; l != NULL; l = next) {
+        next = l->next;
+        free(l);
+    }
+}
+
 static void free_forwards(struct forward *f)
 {
     for (struct forward *next; f != NULL; f = next) {
@@ -94,6 +158,8 @@ void delivery_free(struct delivery **j)
         free_forwards((*j)->rcpt[i].forward);
         free((*j)->rcpt[i].host);
     }
+    if (*j != NULL)
+        free_replies((*j)->replies);
     free(*j);
     *j = NULL;
 }

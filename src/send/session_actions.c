@@ -14,7 +14,7 @@
 bool send_guard_is_ourselves(const void *ctx)
 {
     const struct send_session *s = ctx;
-    size_t n = strcspn(s->reply.text, " ");
+    size_t n = strcspn(s->reply.text, " \n");
 
     return span_is_nocase((struct span){ s->reply.text, n },
                           s->env->hostname) &&

@@ -271,6 +271,8 @@ void send_transaction_take_answer(const struct send_session *s,
                                         : OUTCOME_FAILED;
     a->status = r->status;
     answer_set_text(a, r->text);
+    if (s->cur != NULL && r->status.code >= 400)
+        delivery_keep_reply(s->cur, r->text);
 }
 
 /* A limit that may be one is tried by the first MAIL of a session: taken, it is

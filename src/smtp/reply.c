@@ -2,11 +2,20 @@
 
 #include "base/utf8.h"
 
+#include <stdio.h>
 #include <string.h>
 
+/* Room at the end of the text for the marks of what is left out. */
+enum { MARKS = 48 };
+
+/* All but the text, which is long, and of which the end counts. */
 void smtp_reply_clear(struct smtp_reply *r)
 {
-    memset(r, 0, sizeof *r);
+    r->status = (struct smtp_status){ 0 };
+    r->lines = r->dropped = 0;
+    r->octets = r->n = 0;
+    r->done = r->cut = r->full = false;
+    r->text[0] = '\0';
 }
 
 /* The class must equal the first digit of the reply; the code of the first line
@@ -23,29 +32,42 @@ static struct span take_enhanced(struct smtp_reply *r, struct span text)
     return rest;
 }
 
-/* Add text for logs and notices: controls and octets that are not UTF-8 become
- * "?", and no character is cut in two. */
+/* Add a line for logs and notices: controls and octets that are not UTF-8
+ * become "?", and no character is cut in two. */
 static void add_text(struct smtp_reply *r, struct span text)
 {
-    size_t n = strlen(r->text);
+    const size_t room = sizeof r->text - MARKS;
 
-    if (text.n > 0 && n > 0 && n + 1 < sizeof r->text)
-        r->text[n++] = ' ';
-    while (text.n > 0) {
+    r->dropped += r->full;
+    if (r->lines > 1 && !r->full)
+        r->text[r->n++] = '\n';
+    while (text.n > 0 && !r->full) {
         size_t len = utf8_length(text.p, text.n), takes = len == 0 ? 1 : len;
-        if (len > 0 && utf8_control(text.p, len) != UTF8_NO_CONTROL)
-            len = 0;
-        if (n + (len == 0 ? 1 : len) >= sizeof r->text)
-            break;
-        if (len == 0)
-            r->text[n] = '?';
-        else
-            memcpy(r->text + n, text.p, len);
-        n += len == 0 ? 1 : len;
+        const char *from = text.p;
+        if (len == 0 || utf8_control(text.p, len) != UTF8_NO_CONTROL) {
+            from = "?";
+            len = 1;
+        }
+        r->full = r->n + len > room;
+        if (r->full) {
+            from = "...";
+            len = 3;
+        }
+        memcpy(r->text + r->n, from, len);
+        r->n += len;
         text.p += takes;
         text.n -= takes;
     }
-    r->text[n] = '\0';
+    r->full |= r->n >= room;
+    r->text[r->n] = '\0';
+}
+
+static void count_dropped(struct smtp_reply *r)
+{
+    if (r->done && r->dropped > 0)
+        snprintf(r->text + r->n, sizeof r->text - r->n,
+                 "\n... and %u more line%s", r->dropped,
+                 r->dropped == 1 ? "" : "s");
 }
 
 static bool code_of(struct span line, unsigned short *code)
@@ -71,9 +93,25 @@ static enum smtp_reply_result take_line(struct smtp_reply *r, struct span line)
     r->lines++;
     r->status.code = code;
     r->done = line.n == 3 || line.p[3] == ' ';
+    struct span text = { line.p + line.n, 0 };
     if (line.n > 4)
-        add_text(r, take_enhanced(r, (struct span){ line.p + 4, line.n - 4 }));
+        text = take_enhanced(r, (struct span){ line.p + 4, line.n - 4 });
+    add_text(r, text);
+    count_dropped(r);
     return r->done ? SMTP_REPLY_DONE : SMTP_REPLY_MORE;
+}
+
+/* Once for a line, and not where nothing but its end is dropped. */
+static void mark_cut(struct smtp_reply *r, struct span rest)
+{
+    static const char mark[] = "...";
+    const size_t n = sizeof mark - 1;
+
+    if (r->full || rest.n == 0 || span_is(rest, "\r") ||
+        (r->n >= n && memcmp(r->text + r->n - n, mark, n) == 0))
+        return;
+    memcpy(r->text + r->n, mark, sizeof mark);
+    r->n += n;
 }
 
 /* Drop the rest of a line that exceeds SMTP_REPLY_LINE_MAX. */
@@ -86,6 +124,7 @@ static enum smtp_reply_result drop_rest(struct smtp_reply *r, struct span in,
     if (n > SMTP_REPLY_MAX - r->octets)
         return SMTP_REPLY_BROKEN;
     r->octets += n;
+    mark_cut(r, (struct span){ in.p, n });
     r->cut = n == in.n;
     return r->done && !r->cut ? SMTP_REPLY_DONE : SMTP_REPLY_MORE;
 }

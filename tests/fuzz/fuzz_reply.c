@@ -12,7 +12,7 @@ static void check_text(const struct smtp_reply *r)
     for (size_t i = 0, len; i < n; i += len) {
         unsigned char c = (unsigned char)r->text[i];
         len = utf8_length(r->text + i, n - i);
-        MUST(len > 0 && c >= ' ' && c != 0x7f);
+        MUST(len > 0 && (c >= ' ' || c == '\n') && c != 0x7f);
     }
 }
 

@@ -2,6 +2,8 @@
 the memory of the sender; and the socket that it comes through."""
 
 import datetime
+import email
+import email.policy
 import json
 import os
 import signal
@@ -131,7 +133,7 @@ def test_a_host_that_is_shut(mta, dns, peers):
     p = peers("127.0.0.1")
     m = system(mta, dns, p.port)
     submit(m, "u@dead.test", "v@dead.test")
-    r = until("shut", lambda: rcpt(m, "u@dead.test")["shut_until"] and
+    r = until("shut", lambda: rcpt(m, "u@dead.test").get("shut_until") and
               rcpt(m, "u@dead.test"))
     assert 0 < seconds_until(r["shut_until"]) <= 61
     assert r["host_state"] == ("mx.dead.test (127.0.0.9:%d): Connection "
@@ -169,7 +171,7 @@ def test_a_next_hop_of_the_settings(mta, dns, peers):
     p = peers("127.0.0.1")
     m = system(mta, dns, p.port, send__relay_host="[127.0.0.9]:%d" % p.port)
     submit(m, "u@any.test", "v@other.test")
-    r = until("shut", lambda: rcpt(m, "u@any.test")["shut_until"] and
+    r = until("shut", lambda: rcpt(m, "u@any.test").get("shut_until") and
               rcpt(m, "u@any.test"))
     assert r["host_state"].startswith("127.0.0.9 (127.0.0.9:%d): " % p.port)
     assert rcpt(m, "v@other.test")["shut_until"] == r["shut_until"]
@@ -181,8 +183,73 @@ def test_many_that_are_shut(mta, dns):
     m = system(mta, dns, 9)
     submit(m, *["u@d%d.many.test" % i for i in range(n)])
     until("all shut", lambda: all(
-        r["shut_until"] for r in m.queued()[0]["recipients"]))
+        r.get("shut_until") for r in m.queued()[0]["recipients"]))
     assert text(m, "list").count("host shut until") == n
+
+
+# --- every line of a reply ----------------------------------------------------
+
+GMAIL = [
+    "Your email has been blocked because the sender is unauthenticated.",
+    "Gmail requires all senders to authenticate with either SPF or DKIM.",
+    "", " Authentication results:", "  DKIM = did not pass",
+    "  SPF [src.test] with ip: [192.0.2.1] = did not pass", "",
+    " For instructions on setting up authentication, go to",
+    "  https://support.google.com/mail/answer/81126#authentication "
+    "d75a77b69052e-4b0aa1c8a3bsi12345678 - gsmtp"]
+
+
+def reply_of(code, status, lines):
+    return "\r\n".join(
+        ["%d-%s %s" % (code, status, x) for x in lines[:-1]]
+        + ["%d %s %s" % (code, status, lines[-1])])
+
+
+def told(raw):
+    """The text for people, without its folds."""
+    m = email.message_from_bytes(raw, policy=email.policy.default)
+    parts = m.get_payload()
+    return parts[0].get_content().replace("\n        ", " "), parts[1].get_payload()[1]
+
+
+def test_a_bounce_has_all_lines(mta, dns, peers):
+    """Log, slot and list have the beginning, marked."""
+    p = peers("127.0.0.1",
+              answers={"DOT": reply_of(550, "5.7.26", GMAIL)})
+    m = system(mta, dns, p.port)
+    with m.smtp() as s:
+        s.sendmail("joe@here.test", ["u@x.test"], b"Subject: x\r\n\r\nhi\r\n")
+    [raw] = until("bounce", lambda: m.mailbox("joe"))
+    body, fields = told(raw)
+    at = body.index("mx.x.test (127.0.0.1) replied:\n")
+    quoted = [x.strip() for x in body[at:].splitlines()[1:10]]
+    assert quoted == [" ".join(("550%s5.7.26 %s" % (
+        " " if x is GMAIL[-1] else "-", x)).split()) for x in GMAIL]
+    assert " ".join(fields["Diagnostic-Code"].split()) == " ".join(
+        ("smtp; 550 5.7.26 " + " ".join(GMAIL)).split())
+    assert fields["Status"] == "5.7.26"
+    [end] = until("logged", lambda: m.events("send.bounced"))
+    assert end["reply"].startswith(GMAIL[0] + " " + GMAIL[1])
+    assert len(end["reply"]) == 479 and end["reply"].endswith("...") or \
+        " ".join(end["reply"].split()) == " ".join(" ".join(GMAIL).split())
+    shown = json.loads(text(m, "show", end["id"], "--json"))["recipients"][0]
+    assert len(shown["reply"]) == 120 and shown["reply"].endswith("...")
+    assert shown["reply"][:100] == end["reply"][:100]
+
+
+def test_a_reply_without_an_end(mta, dns, peers):
+    """4 KiB of it, and how much more there was."""
+    many = ["line %d %s" % (i, "x" * 60) for i in range(200)]
+    p = peers("127.0.0.1", answers={"RCPT": reply_of(550, "5.1.1", many)})
+    m = system(mta, dns, p.port)
+    with m.smtp() as s:
+        s.sendmail("joe@here.test", ["u@x.test"], b"Subject: x\r\n\r\nhi\r\n")
+    [raw] = until("bounce", lambda: m.mailbox("joe"))
+    body, _ = told(raw)
+    kept = [x for x in many if "550-5.1.1 " + x in body]
+    assert 50 < len(kept) < 65
+    assert "... and %d more lines" % (len(many) - len(kept) - 1) in body
+    assert max(map(len, raw.splitlines())) < 998
 
 
 # --- without the sender -------------------------------------------------------
@@ -190,7 +257,7 @@ def test_many_that_are_shut(mta, dns):
 def test_no_sender(mta, dns, peers):
     m = system(mta, dns, peers("127.0.0.1").port)
     submit(m, "u@dead.test")
-    r = until("shut", lambda: rcpt(m, "u@dead.test")["shut_until"] and
+    r = until("shut", lambda: rcpt(m, "u@dead.test").get("shut_until") and
               rcpt(m, "u@dead.test"))
     assert os.stat(m.queue + "/run/send.sock").st_mode & 0o777 == 0o600
     assert m.stop() == 0
@@ -206,7 +273,7 @@ def test_no_sender(mta, dns, peers):
 def test_a_sender_that_does_not_answer(mta, dns, peers):
     m = system(mta, dns, peers("127.0.0.1").port)
     submit(m, "u@dead.test")
-    until("shut", lambda: rcpt(m, "u@dead.test")["shut_until"])
+    until("shut", lambda: rcpt(m, "u@dead.test").get("shut_until"))
     pid = find(m, "send")
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -249,7 +316,7 @@ def test_hostile_clients(mta, dns, peers):
     p = peers("127.0.0.1")
     m = system(mta, dns, p.port)
     submit(m, "u@dead.test")
-    until("shut", lambda: rcpt(m, "u@dead.test")["shut_until"])
+    until("shut", lambda: rcpt(m, "u@dead.test").get("shut_until"))
     c = Client(m)
     assert c.ask("list")[-1] == "ok"
     assert c.ask("show 1")[-1] == "error: '1' is not a message id"

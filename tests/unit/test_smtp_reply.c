@@ -27,13 +27,13 @@ static const struct {
     { "250\r", SMTP_REPLY_DONE, 250, "0.0.0", "" },
     { "250-a", SMTP_REPLY_MORE, 250, "0.0.0", "a" },
     { "250-", SMTP_REPLY_MORE, 250, "0.0.0", "" },
-    { "250-a|250-|250 b", SMTP_REPLY_DONE, 250, "0.0.0", "a b" },
+    { "250-a|250-|250 b", SMTP_REPLY_DONE, 250, "0.0.0", "a\n\nb" },
     { "550-5.1.1 no|550 5.1.1 such user", SMTP_REPLY_DONE, 550, "5.1.1",
-      "no such user" },
+      "no\nsuch user" },
     { "550-5.1.1 no|550 5.7.1 such user", SMTP_REPLY_DONE, 550, "5.1.1",
-      "no such user" },
+      "no\nsuch user" },
     { "550-no|550 5.1.1 such user", SMTP_REPLY_DONE, 550, "5.1.1",
-      "no such user" },
+      "no\nsuch user" },
     { "250 one|354 two", SMTP_REPLY_DONE, 354, "0.0.0", "two" },
     /* what looks like an enhanced code and is none */
     { "450 5.1.1 x", SMTP_REPLY_DONE, 450, "0.0.0", "5.1.1 x" },
@@ -140,8 +140,10 @@ START_TEST(many_lines)
     ck_assert_int_eq(take(&r, SPAN_LIT("550 5.1.1 last")), SMTP_REPLY_DONE);
     ck_assert_uint_eq(r.status.code, 550);
     ck_assert_uint_eq(r.status.subject, 1);
-    ck_assert_int_eq(strncmp(r.text, "first x x", 9), 0);
-    ck_assert_uint_eq(strlen(r.text), SMTP_REPLY_TEXT_MAX - 1);
+    ck_assert_int_eq(strncmp(r.text, "first\nx\nx", 9), 0);
+    ck_assert_uint_eq(r.dropped, 2979);
+    const char *end = strstr(r.text, "\n... and ");
+    ck_assert_str_eq(end, "\n... and 2979 more lines");
 }
 END_TEST
 
@@ -156,7 +158,8 @@ START_TEST(long_line)
     ck_assert_int_eq(take(&r, (struct span){ line, sizeof line }),
                      SMTP_REPLY_DONE);
     ck_assert_uint_eq(r.status.code, 250);
-    ck_assert_uint_eq(strlen(r.text), SMTP_REPLY_TEXT_MAX - 1);
+    ck_assert_uint_eq(strlen(r.text), SMTP_REPLY_LINE_MAX - 4 + 3);
+    ck_assert_str_eq(r.text + SMTP_REPLY_LINE_MAX - 6, "xx...");
 }
 END_TEST
 
@@ -190,7 +193,7 @@ static const struct {
     { "one line", "250 Ok\r\n", "d", "Ok" },
     { "LF alone", "250 Ok\n", "d", "Ok" },
     { "in pieces", "25|0 O|k\r|\n", "d", "Ok" },
-    { "two lines at once", "250-a\r\n250 b\r\n", "md", "a b" },
+    { "two lines at once", "250-a\r\n250 b\r\n", "md", "a\nb" },
     { "not yet whole", "250-a\r\n250 b", "m", "a" },
     { "long last line", "250 x{3000}\r\n", "md", "xxx" },
     { "long last line in pieces", "250 x{3000}|y{3000}|\r\n", "mmmd", "xxx" },
@@ -272,15 +275,20 @@ START_TEST(cut_between_characters)
     struct smtp_reply r;
     size_t n = (size_t)(4 + _i);
 
-    memcpy(line, "250 x", 5);
+    memcpy(line, "250-x", 5);
     while (n + 2 <= sizeof line) {
         memcpy(line + n, "\303\266", 2);
         n += 2;
     }
     smtp_reply_clear(&r);
-    take(&r, (struct span){ line, n });
+    for (int i = 0; i < 3; i++)
+        take(&r, (struct span){ line, n });
+    ck_assert(r.full);
+    take(&r, SPAN_LIT("250-what is not there"));
+    take(&r, SPAN_LIT("250 nor is this"));
     size_t len = strlen(r.text);
-    ck_assert_uint_eq(len, (size_t)(_i == 0 ? 510 : 511));
+    ck_assert_uint_lt(len, sizeof r.text);
+    ck_assert_ptr_nonnull(strstr(r.text, "\303\266...\n... and 3 more lines"));
     for (size_t at = 0; at < len;) {
         size_t one = utf8_length(r.text + at, len - at);
         ck_assert_uint_gt(one, 0);
