@@ -2,6 +2,7 @@
  * without knowledge of mail systems, then the facts of each recipient. */
 #include "mail/dsn_private.h"
 
+#include "base/buf.h"
 #include "base/clock.h"
 
 #include <stdio.h>
@@ -9,39 +10,75 @@
 
 enum { PARAGRAPH_MAX = 3 * DSN_VALUE_MAX, LENGTH_MAX = 32, ANY = 0xffff };
 
-/* Plain words for enhanced status codes (RFC 3463), first row that fits. */
+/* Plain words for enhanced status codes (RFC 3463), and what the sender can do;
+ * first row that fits.  Class 0: any. */
 /* clang-format off */
 static const struct meaning {
-    unsigned subject, detail;
-    const char *words;
+    unsigned class, subject, detail;
+    const char *words, *advice;
 } meanings[] = {
-    { 1, 1,   "There is no such mailbox. The address may be misspelt." },
-    { 1, 2,   "The domain (the part behind the @) does not exist. The address"
-              " may be misspelt." },
-    { 1, 3,   "The address is not written as an address must be." },
-    { 1, 6,   "The mailbox has moved, and its new address is not known." },
-    { 1, 10,  "The domain (the part behind the @) accepts no mail." },
-    { 2, 1,   "The mailbox is closed." },
-    { 2, 2,   "The mailbox is full." },
-    { 2, 3,   "The message is too large." },
-    { 3, 4,   "The message is too large." },
-    { 4, 1,   "The mail host of the recipient could not be reached." },
-    { 4, 2,   "The connection to the mail host of the recipient was lost." },
-    { 4, 3,   "The mail host of the recipient could not be looked up." },
-    { 4, 4,   "No mail host of the recipient was found." },
-    { 4, 6,   "The message goes round in a loop." },
-    { 7, ANY, "The mail host of the recipient has rules against this message"
-              " or its sender." },
+    { 0, 1, 1,   "There is no such mailbox.",
+      "Please check the address: it may be misspelt." },
+    { 0, 1, 2,   "The domain (the part behind the @) does not exist.",
+      "Please check the address: it may be misspelt." },
+    { 0, 1, 3,   "The address is not written as an address must be.",
+      "Please check it." },
+    { 0, 1, 6,   "The mailbox has moved, and its new address is not known.",
+      "Please ask the recipient for it." },
+    { 0, 1, 10,  "The domain (the part behind the @) accepts no mail.",
+      "Please check the address, or reach the recipient in another way." },
+    { 0, 2, 1,   "The mailbox is closed.",
+      "Please reach the recipient in another way." },
+    { 0, 2, 2,   "The mailbox is full.",
+      "Please send the message again later, or reach the recipient in another"
+      " way." },
+    { 0, 2, 3,   "The message is too large.",
+      "Please send a smaller one." },
+    { 0, 3, 4,   "The message is too large.",
+      "Please send a smaller one." },
+    { 0, 4, 1,   "The mail host of the recipient could not be reached.",
+      "Please check the address. If it is right, send the message again"
+      " later." },
+    { 0, 4, 2,   "The connection to the mail host of the recipient was lost.",
+      "Please send the message again later." },
+    { 0, 4, 3,   "The mail host of the recipient could not be looked up.",
+      "Please check the address. If it is right, send the message again"
+      " later." },
+    { 0, 4, 4,   "No mail host of the recipient was found.",
+      "Please check the address: it may be misspelt." },
+    { 0, 4, 6,   "The message goes round in a loop.",
+      "This is a mistake in the set-up of mail for that domain. Please reach"
+      " the recipient in another way." },
+    { 4, 7, ANY, "The mail host of the recipient does not take the message for"
+                 " now.",
+      "Please send the message again later." },
+    { 0, 7, ANY, "The mail host of the recipient has rules against this"
+                 " message or its sender.",
+      "What it replied may say what to change; your postmaster can help." },
 };
 /* clang-format on */
 
-static const char *meaning_of(const struct smtp_status *s)
+static const struct meaning *meaning_of(const struct smtp_status *s)
 {
-    for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++)
-        if (s->class != 0 && meanings[i].subject == s->subject &&
-            (meanings[i].detail == s->detail || meanings[i].detail == ANY))
-            return meanings[i].words;
+    for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++) {
+        const struct meaning *m = &meanings[i];
+        if (s->class >= 4 && (m->class == 0 || m->class == s->class) &&
+            m->subject == s->subject &&
+            (m->detail == s->detail || m->detail == ANY))
+            return m;
+    }
     return NULL;
+}
+
+/* What holds for all recipients, or NULL. */
+static const struct meaning *common_meaning(const struct dsn *d)
+{
+    const struct meaning *m = meaning_of(&d->rcpt[0].status);
+
+    for (size_t i = 1; i < d->nrcpt; i++)
+        if (meaning_of(&d->rcpt[i].status) != m)
+            return NULL;
+    return m;
 }
 
 /* "5 days": in the largest unit that gives a whole number. */
@@ -91,36 +128,59 @@ static bool all_wait(const struct dsn *d)
     return d->nrcpt > 0;
 }
 
+static void say_failed(char text[PARAGRAPH_MAX], const struct dsn *d,
+                       const char *to)
+{
+    static const char any[] = "Please check the address. If it is right, send "
+                              "the message again later, or reach the recipient "
+                              "in another way.";
+    const struct meaning *m = common_meaning(d);
+    char within[LENGTH_MAX + 8] = "", length[LENGTH_MAX];
+    bool expired = d->lifetime > 0;
+
+    for (size_t i = 0; i < d->nrcpt; i++)
+        expired &= d->rcpt[i].expired;
+    length_text(length, d->lifetime);
+    if (expired)
+        snprintf(within, sizeof within, " within %s", length);
+    snprintf(text, PARAGRAPH_MAX,
+             "Your message to %s could not be delivered%s, and will not be "
+             "tried again. %s%s%s The details stand below.",
+             to, within, m != NULL ? m->words : "", m != NULL ? " " : "",
+             m != NULL ? m->advice : any);
+}
+
+static void say_delayed(char text[PARAGRAPH_MAX], const struct dsn *d,
+                        const char *to)
+{
+    const struct meaning *m = common_meaning(d);
+    char date[CLOCK_RFC5322_MAX];
+
+    clock_rfc5322(date, d->expires);
+    if (all_wait(d))
+        snprintf(text, PARAGRAPH_MAX,
+                 "Your message to %s has not been delivered yet. You need not "
+                 "send it again: this mail system keeps it until its operator "
+                 "has repaired its settings.",
+                 to);
+    else
+        snprintf(text, PARAGRAPH_MAX,
+                 "Your message to %s has not been delivered yet. %s%sYou need "
+                 "not send it again: it will be tried until %s. If that does "
+                 "not help, you will get another notice.",
+                 to, m != NULL ? m->words : "", m != NULL ? " " : "",
+                 d->expires != 0 ? date : "it gets too old");
+}
+
 static void put_first_paragraph(struct dsn_notice *o)
 {
     const struct dsn *d = o->d;
-    char to[DSN_VALUE_MAX + 16], date[CLOCK_RFC5322_MAX], text[PARAGRAPH_MAX];
+    char to[DSN_VALUE_MAX + 16], text[PARAGRAPH_MAX];
 
     name_recipients(to, d);
-    clock_rfc5322(date, d->expires);
     switch (d->action) {
-    case DSN_FAILED:
-        snprintf(text, sizeof text,
-                 "Your message to %s could not be delivered, and will not be "
-                 "tried again. Please check the address. If it is right, send "
-                 "the message again later, or reach the recipient in another "
-                 "way. The reason stands below.",
-                 to);
-        break;
-    case DSN_DELAYED:
-        if (all_wait(d))
-            snprintf(text, sizeof text,
-                     "Your message to %s has not been delivered yet. You need "
-                     "not send it again: this mail system keeps it until its "
-                     "operator has repaired its settings.",
-                     to);
-        else
-            snprintf(text, sizeof text,
-                     "Your message to %s has not been delivered yet. You need "
-                     "not send it again: it will be tried until %s. If that "
-                     "does not help, you will get another notice.",
-                     to, d->expires != 0 ? date : "it gets too old");
-        break;
+    case DSN_FAILED: say_failed(text, d, to); break;
+    case DSN_DELAYED: say_delayed(text, d, to); break;
     case DSN_DELIVERED:
         snprintf(text, sizeof text,
                  "Your message to %s was delivered. You get this notice "
@@ -139,29 +199,38 @@ static void put_first_paragraph(struct dsn_notice *o)
 
 /* --- the facts ---------------------------------------------------------- */
 
+static void times_text(char out[LENGTH_MAX], unsigned n)
+{
+    snprintf(out, LENGTH_MAX, "%u time%s", n, n == 1 ? "" : "s");
+}
+
+/* A round without a host that failed for good is the end, and no wait. */
 static void put_tries(struct dsn_notice *o, const struct dsn_rcpt *r)
 {
-    char line[400], length[LENGTH_MAX], waited[48] = "";
+    char line[400], length[LENGTH_MAX], times[LENGTH_MAX];
     char first[CLOCK_RFC5322_MAX], last[CLOCK_RFC5322_MAX];
     unsigned tries = r->attempts + r->rounds;
+    struct buf b = BUF_ON(line);
 
-    if (r->expired) {
-        length_text(length, o->d->lifetime);
-        snprintf(line, sizeof line, "Not delivered within %s, %u attempt%s.",
-                 length, tries, tries == 1 ? "" : "s");
-        dsn_put_folded(o, "    ", "    ", line);
-    }
     if (tries == 0)
         return;
+    length_text(length, o->d->lifetime);
+    if (r->expired)
+        buf_addf(&b, "Not delivered within %s, and given up. ", length);
+    times_text(times, r->attempts);
+    if (r->attempts > 0)
+        buf_addf(&b, "Offered to a mail host %s", times);
+    else
+        buf_adds(&b, "Never offered to a mail host");
+    times_text(times, r->rounds);
+    if (r->rounds > 1 || (r->rounds > 0 && (r->attempts > 0 || r->expired)))
+        buf_addf(&b, ", waited without one %s", times);
     clock_rfc5322(first, r->first_attempt);
     clock_rfc5322(last, r->last_attempt);
-    if (r->rounds > 0)
-        snprintf(waited, sizeof waited, ", waited without one %u time%s",
-                 r->rounds, r->rounds == 1 ? "" : "s");
-    snprintf(line, sizeof line, "Offered to a mail host %u time%s%s, %s%s%s%s.",
-             r->attempts, r->attempts == 1 ? "" : "s", waited,
-             tries == 1 ? "on " : "from ", first, tries == 1 ? "" : " to ",
-             tries == 1 ? "" : last);
+    if (tries > 1)
+        buf_addf(&b, ", from %s to %s.", first, last);
+    else
+        buf_addf(&b, ", on %s.", last);
     dsn_put_folded(o, "    ", "    ", line);
 }
 
@@ -226,17 +295,18 @@ static void put_reason(struct dsn_notice *o, const struct dsn_rcpt *r)
     dsn_put_folded(o, "      ", "      ", text);
 }
 
-static void put_facts(struct dsn_notice *o, const struct dsn_rcpt *r)
+/* told: what the status means stands in the first paragraph. */
+static void put_facts(struct dsn_notice *o, const struct dsn_rcpt *r, bool told)
 {
     char value[DSN_VALUE_MAX], line[DSN_VALUE_MAX + 16];
-    const char *words = meaning_of(&r->status);
+    const struct meaning *m = meaning_of(&r->status);
 
     dsn_harmless(value, r->address, true);
     snprintf(line, sizeof line, "<%s>", value);
     dsn_put_string(o, "\r\n");
     dsn_put_folded(o, "  ", "    ", line);
-    if (words != NULL && r->status.class >= 4)
-        dsn_put_folded(o, "    ", "    ", words);
+    if (m != NULL && !told)
+        dsn_put_folded(o, "    ", "    ", m->words);
     put_reason(o, r);
     put_tries(o, r);
 }
@@ -249,8 +319,9 @@ void dsn_put_text(struct dsn_notice *o)
     dsn_start_part(o, "text/plain; charset=utf-8",
                    dsn_encoding_of(o->eight_text));
     put_first_paragraph(o);
+    bool told = common_meaning(d) != NULL;
     for (size_t i = 0; i < d->nrcpt; i++)
-        put_facts(o, &d->rcpt[i]);
+        put_facts(o, &d->rcpt[i], told);
     msg_id_text(id, d->id);
     dsn_harmless(host, d->hostname, false);
     snprintf(text, sizeof text,

@@ -116,7 +116,6 @@ static void no_host(struct answer *why, const struct mx_result *mx,
     switch (mx->status) {
     case MX_NULL:
         answer_set(why, OUTCOME_FAILED, "5.1.10", "%s", mx->why);
-        why->status.code = 556; /* RFC 7505, RFC 7504 */
         break;
     case MX_NO_DOMAIN:
         answer_set(why, OUTCOME_FAILED, "5.1.2", "%s", mx->why);

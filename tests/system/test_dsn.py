@@ -58,14 +58,15 @@ def test_failed():
     assert body.startswith("Your message to the 2 recipients named below "
                            "could not be delivered")
     told = " ".join(body.split())
-    assert ("<joe@far.example> There is no such mailbox. The address may be "
-            "misspelt. mx.far.example replied: 550 5.1.1 No such user here, "
+    assert ("<joe@far.example> There is no such mailbox. "
+            "mx.far.example replied: 550 5.1.1 No such user here, "
             in told)
     assert "Offered to a mail host 1 time, on " \
         in told
-    assert ("Reason, at mx.far.example: connection refused Not delivered "
-            "within 5 days, 31 attempts. Offered to a mail host 1 time, waited "
-            "without one 30 times, from " in told)
+    assert ("<ann@far.example> The mail host of the recipient could not be "
+            "reached. Reason, at mx.far.example: connection refused Not "
+            "delivered within 5 days, and given up. Offered to a mail host 1 "
+            "time, waited without one 30 times, from " in told)
     assert body.count("replied:") == 1
     message, joe, ann = groups(report)
     assert message["Reporting-MTA"] == "dns; mail.here.example"
@@ -114,10 +115,11 @@ def test_delayed():
     assert "delayed" in m["Subject"]
     told = " ".join(text.get_content().split())
     assert told.startswith(
-        "Your message to <ann@far.example> has not been delivered yet. You "
-        "need not send it again: it will be tried until ")
+        "Your message to <ann@far.example> has not been delivered yet. The "
+        "mailbox is full. You need not send it again: it will be tried "
+        "until ")
     assert "19 Nov 2023" in told
-    assert "The mailbox is full. 192.0.2.1 replied: 451 4.2.2 try later" in told
+    assert "<ann@far.example> 192.0.2.1 replied: 451 4.2.2 try later" in told
     _, ann = groups(report)
     assert ann["Action"] == "delayed"
     assert ann["Status"] == "4.2.2"

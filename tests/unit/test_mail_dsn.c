@@ -61,7 +61,7 @@ static const struct {
     const char *name;
     enum dsn_action action;
     struct dsn_rcpt r;
-    const char *has[3];
+    const char *has[4];
 } cases[] = {
     { "failed with 4xx",
       DSN_FAILED,
@@ -119,8 +119,37 @@ static const struct {
         .last_attempt = 1700430000000000u },
       { "\r\nStatus: 5.4.7\r\n",
         "\r\nDiagnostic-Code: smtp; 451 4.2.1 later\r\n",
-        "    Not delivered within 5 days, 23 attempts.\r\n"
-        "    Offered to a mail host 3 times, waited without one 20 times," } },
+        "b> could not be delivered within 5 days, and will",
+        "    Not delivered within 5 days, and given up. Offered to a mail host "
+        "3\r\n"
+        "    times, waited without one 20 times, from " } },
+    { "expired without an offer",
+      DSN_FAILED,
+      { .address = "a@b",
+        .status = { 0, 4, 4, 1 },
+        .expired = true,
+        .rounds = 20,
+        .first_attempt = 1700000000000000u,
+        .last_attempt = 1700430000000000u },
+      { "and given up. Never offered to a mail host,\r\n"
+        "    waited without one 20 times, from ",
+        "The mail host of the recipient could not be reached. Please" } },
+    { "it failed at the first look",
+      DSN_FAILED,
+      { .address = "a@b",
+        .reply = "no such name",
+        .status = { 0, 5, 1, 2 },
+        .rounds = 1,
+        .first_attempt = 1700000000000000u,
+        .last_attempt = 1700000000000000u },
+      { "      no such name\r\n    Never offered to a mail host, on ",
+        "the @) does not exist.",
+        "\r\nDiagnostic-Code: x-mta; no such name\r\n" } },
+    { "rules of a host that may change",
+      DSN_DELAYED,
+      { .address = "a@b", .status = { 451, 4, 7, 1 } },
+      { "<a@b> has not been delivered yet. The mail host of the",
+        "does not take the message for now. You" } },
     { "no reply is quoted where none came",
       DSN_FAILED,
       { .address = "a@b",
@@ -163,7 +192,7 @@ START_TEST(values)
     struct err e = { ERR_NONE, 0, "" };
 
     ck_assert(write_notice(&cases[_i].r, cases[_i].action, &original, &e) == 0);
-    for (int i = 0; i < 3 && cases[_i].has[i] != NULL; i++)
+    for (int i = 0; i < 4 && cases[_i].has[i] != NULL; i++)
         ck_assert_msg(strstr(text.p, cases[_i].has[i]) != NULL,
                       "%s: no \"%s\" in\n%s", cases[_i].name, cases[_i].has[i],
                       text.p);
