@@ -53,13 +53,15 @@ struct spool_record {
     uint64_t arrival; /* wall clock, us */
     uint64_t length;  /* all of it, padding included */
     uint64_t body_size;
-    uint32_t envelope_size, nrcpt;
+    uint32_t envelope_size;
     uint32_t late_size;  /* of the late fields */
     uint32_t front;      /* their first part: sent in front of the body */
     uint32_t generation; /* copies so far by reclaim; the highest wins */
-    uint32_t flags;      /* SPOOL_8BIT ... */
+    unsigned nrcpt : 17, flags : 15; /* SPOOL_8BIT ...; small, because each
+                                      * queued message has one in memory */
     uint32_t envelope_crc, body_crc, late_crc;
 };
+enum { SPOOL_NRCPT_MASK = (1 << 17) - 1, SPOOL_FLAGS_MASK = (1 << 15) - 1 };
 enum {
     SPOOL_8BIT = 1,
     SPOOL_UTF8 = 2,

@@ -215,17 +215,20 @@ bool spool_record_is_child(const struct spool_record *r)
 
 bool spool_record_decode(struct spool_record *r, const unsigned char *in)
 {
+    uint32_t nrcpt = get_le32(in + R_NRCPT), flags = get_le32(in + R_FLAGS);
+
     if (memcmp(in, record_magic, sizeof record_magic) != 0 ||
-        get_le32(in + R_VERSION) != SPOOL_VERSION ||
+        get_le32(in + R_VERSION) != SPOOL_VERSION || nrcpt > SPOOL_NRCPT_MASK ||
+        flags > SPOOL_FLAGS_MASK ||
         get_le32(in + R_CRC) != crc32c(0, in, R_CRC))
         return false;
     *r = (struct spool_record){ .length = get_le64(in + R_LENGTH),
-                                .flags = get_le32(in + R_FLAGS),
+                                .flags = flags & SPOOL_FLAGS_MASK,
                                 .segment = get_le64(in + R_SEGMENT),
                                 .arrival = get_le64(in + R_ARRIVAL),
                                 .body_size = get_le64(in + R_BODY),
                                 .envelope_size = get_le32(in + R_ENVELOPE),
-                                .nrcpt = get_le32(in + R_NRCPT),
+                                .nrcpt = nrcpt & SPOOL_NRCPT_MASK,
                                 .late_size = get_le32(in + R_LATE),
                                 .front = get_le32(in + R_FRONT),
                                 .generation = get_le32(in + R_GENERATION),

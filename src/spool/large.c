@@ -50,8 +50,9 @@ int spool_large_open(struct spool_large **sp, struct spool_writer *w,
     s->rec.id = m->id;
     s->rec.part = m->part;
     s->rec.arrival = m->arrival;
-    s->rec.nrcpt = m->nrcpt;
-    s->rec.flags = m->flags | SPOOL_LARGE;
+    s->rec.nrcpt =
+        (m->nrcpt <= SPOOL_RCPT_MAX ? m->nrcpt : 0) & SPOOL_NRCPT_MASK;
+    s->rec.flags = (m->flags | SPOOL_LARGE) & SPOOL_FLAGS_MASK;
     s->rec.envelope_size = (uint32_t)m->envelope->n;
     s->rec.envelope_crc = spool_chain_crc(0, m->envelope);
     const struct spool_birth b = { s->dir, w->name,
@@ -84,7 +85,7 @@ int spool_large_append(struct spool_large *s, const void *data, size_t n,
 
 void spool_large_add_flags(struct spool_large *s, uint32_t flags)
 {
-    s->rec.flags |= flags;
+    s->rec.flags |= flags & SPOOL_FLAGS_MASK;
 }
 
 struct body spool_large_body(const struct spool_large *s)

@@ -1,4 +1,6 @@
 /* test_spool_format.c - bytes of the queue: there and back, and refused. */
+#include "base/bytes.h"
+#include "base/crc32c.h"
 #include "base/host_port.h"
 #include "spool/envelope.h"
 #include "spool/format_private.h"
@@ -74,7 +76,7 @@ START_TEST(sizes_must_fit)
     unsigned char bytes[SPOOL_RECORD_HEADER];
     struct spool_record r = record, back;
 
-    r.nrcpt = wrong_sizes[_i].nrcpt;
+    r.nrcpt = wrong_sizes[_i].nrcpt & SPOOL_NRCPT_MASK;
     r.envelope_size = wrong_sizes[_i].envelope;
     r.body_size = wrong_sizes[_i].body;
     r.late_size = wrong_sizes[_i].late;
@@ -83,6 +85,22 @@ START_TEST(sizes_must_fit)
     spool_record_encode(bytes, &r);
     ck_assert_msg(!spool_record_decode(&back, bytes), "%s",
                   wrong_sizes[_i].name);
+}
+END_TEST
+
+/* The bits that no field in memory has are not cut off. */
+START_TEST(no_bit_is_lost)
+{
+    static const size_t at[] = { 28, 60 }; /* flags, recipients */
+    unsigned char bytes[SPOOL_RECORD_HEADER];
+    struct spool_record back;
+
+    for (size_t i = 0; i < 2; i++) {
+        spool_record_encode(bytes, &record);
+        bytes[at[i] + 3] = 1;
+        put_le32(bytes + 252, crc32c(0, bytes, 252));
+        ck_assert(!spool_record_decode(&back, bytes));
+    }
 }
 END_TEST
 
@@ -336,6 +354,7 @@ Suite *spool_format_suite(void)
     tcase_add_test(t, record_round_trip);
     tcase_add_loop_test(t, sizes_must_fit, 0,
                         (int)(sizeof wrong_sizes / sizeof wrong_sizes[0]));
+    tcase_add_test(t, no_bit_is_lost);
     tcase_add_loop_test(t, a_part_names_its_parent, 0,
                         (int)(sizeof parts / sizeof parts[0]));
     tcase_add_loop_test(t, a_part_has_no_empty_level, 0,
