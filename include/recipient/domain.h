@@ -1,5 +1,5 @@
 /* recipient/domain.h - domains in the form in which they are compared.  For
- * src/recipient alone.
+ * src/recipient and the routes of the sender.
  *
  * A domain has two spellings, with U-labels and with A-labels (RFC 5890
  * 2.3.2.1), which name the same mailboxes (RFC 6531 3.3).  The form here is

@@ -1,6 +1,7 @@
 #include "recipient/resolve.h"
 
 #include "base/buf.h"
+#include "base/host_port.h"
 #include "base/map.h"
 #include "config/conf.h"
 #include "mailbox/batch.h"
@@ -95,7 +96,10 @@ void local_close(struct local **lp)
 
 static bool is_loopback_literal(struct span d)
 {
-    return span_starts_nocase(d, "[127.") || span_is_nocase(d, "[IPv6:::1]");
+    struct host_port h;
+
+    return d.p[0] == '[' && host_port_parse(&h, d, NULL) == 0 && h.numeric &&
+           h.port == 0 && addr_is_loopback(&h.addr);
 }
 
 bool local_has_domain(const struct local *l, struct span domain)

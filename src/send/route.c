@@ -2,6 +2,7 @@
 
 #include "base/addr.h"
 #include "base/host_port.h"
+#include "recipient/domain.h"
 #include "smtp/address.h"
 
 #include <stdio.h>
@@ -37,15 +38,6 @@ static void by_hop(struct route *r, const struct host_port *to)
     set_host(r, span_of(to->host));
 }
 
-/* U-labels: DNS decides whether it can turn them into a name. */
-static bool has_utf8(struct span s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] >= 0x80)
-            return true;
-    return false;
-}
-
 /* The length of an entry's left side if it matches, else 0. */
 static size_t fit(const struct conf_route *entry, struct span domain)
 {
@@ -59,17 +51,12 @@ static size_t fit(const struct conf_route *entry, struct span domain)
     return span_is_nocase(end, entry->domain) ? n + 1 : 0;
 }
 
-/* Entries have A-labels; a domain may come with U-labels. */
 static const struct conf_route *longest_route(const struct conf_routes *routes,
                                               struct span domain)
 {
     const struct conf_route *best = NULL;
-    char text[4 * IDN_MAX], ascii[IDN_MAX];
     size_t most = 0;
 
-    if (routes->n > 0 && has_utf8(domain) &&
-        span_copy(text, sizeof text, domain) && idn_ascii(ascii, text))
-        domain = span_of(ascii);
     for (size_t i = 0; i < routes->n; i++) {
         size_t n = fit(&routes->item[i], domain);
         if (n > most) {
@@ -108,9 +95,13 @@ static const struct host_port *next_hop(const struct conf *c,
     return c->send.relay_host.host[0] != '\0' ? &c->send.relay_host : NULL;
 }
 
+/* Both spellings of a domain, in U-labels and in A-labels, are one route. */
 void route_find(struct route *r, const struct conf *c, struct span domain,
                 bool is_local)
 {
+    char ascii[DOMAIN_MAX];
+
+    domain = domain_ascii(ascii, domain);
     const struct host_port *hop = is_local ? NULL : next_hop(c, domain);
 
     *r = (struct route){ .kind = ROUTE_MX, .port = (uint16_t)c->send.port };
@@ -121,8 +112,7 @@ void route_find(struct route *r, const struct conf *c, struct span domain,
         by_hop(r, hop);
     else if (domain.n > 0 && domain.p[0] == '[')
         by_literal(r, domain);
-    else if (!(smtp_domain_valid(domain) || has_utf8(domain)) ||
-             !set_host(r, domain))
+    else if (!smtp_domain_valid(domain) || !set_host(r, domain))
         bad(r, "not a domain name that DNS can hold");
 }
 

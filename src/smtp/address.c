@@ -70,15 +70,19 @@ static size_t quoted_string(struct span s, bool *utf8)
     return 0;
 }
 
+/* A U-label may have more than the 63 octets of its A-label, which the sender
+ * makes and looks at. */
 static bool label_valid(struct span s, bool *utf8)
 {
-    if (s.n == 0 || s.n > 63 || s.p[0] == '-' || s.p[s.n - 1] == '-')
+    bool ascii = true;
+
+    if (s.n == 0 || s.p[0] == '-' || s.p[s.n - 1] == '-')
         return false;
     for (size_t i = 0; i < s.n;) {
         size_t n = 1;
         if ((unsigned char)s.p[i] >= 0x80) {
             n = utf8_length(s.p + i, s.n - i);
-            *utf8 = true;
+            ascii = false;
         } else if (!ascii_is_alnum(s.p[i]) && s.p[i] != '-' && s.p[i] != '_') {
             return false;
         }
@@ -86,7 +90,8 @@ static bool label_valid(struct span s, bool *utf8)
             return false;
         i += n;
     }
-    return true;
+    *utf8 |= !ascii;
+    return !ascii || s.n <= 63;
 }
 
 static bool domain_valid(struct span d, bool *utf8)

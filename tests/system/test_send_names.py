@@ -83,3 +83,61 @@ def test_our_own_field_counts(mta, dns):
         bounce = until("bounce", lambda: m.mailbox("joe"))[0]
         assert b"Status: 5.6.7" in bounce, bounce
         assert not p.messages
+
+
+# --- two spellings of a domain ----------------------------------------------------
+
+U, A = "b\u00fccher", "xn--bcher-kva"
+
+
+def test_both_spellings_everywhere(mta, dns):
+    """Own domain, own name, route, and where there is none: one session."""
+    dns.update({A + ".test": "@ A 127.0.0.1"})
+    with Peer(extensions=("PIPELINING",) + WITH) as p, Peer() as q:
+        m = mta(settings={
+            "hostname": U + ".mx.test", "dns.servers": [dns.address],
+            "local.domains": ["here.test", U + ".local.test"],
+            "send.port": p.port,
+            "send.routes": [U + ".route.test=[127.0.0.1]:%d" % q.port]})
+        for name in (U, A, U.upper()):
+            submit(m, ["joe@%s.local.test" % name, "u@%s.test" % name],
+                   declared=" SMTPUTF8")
+        submit(m, ["u@%s.route.test" % A])
+        until("local", lambda: len(m.mailbox("joe")) == 3)
+        until("MX", lambda: len(p.messages) == 3)
+        until("route", lambda: len(q.messages) == 1)
+        assert len(p.sessions) == 1
+        with m.raw() as c:
+            assert c.say("EHLO client.test")[1][0].startswith(A + ".mx.test")
+
+
+# --- long local parts -------------------------------------------------------------
+
+def test_long_local_part(mta, dns):
+    """As SRS, VERP and confirmations of lists make them: up to the path."""
+    with Peer() as p:
+        m = mta(settings={"dns.servers": [dns.address], "send.port": p.port,
+                          "local.recipient_delimiter": "+"})
+        sender = "SRS0=" + "s" * 230 + "@here.test"
+        rcpt = "bounces+" + "r" * 239 + "@x.test"
+        assert len(sender) < 255 and len(rcpt) == 254
+        p.answers["RCPT"] = "450 4.2.0 later"
+        submit(m, [rcpt, "joe+" + "t" * 200 + "@here.test"], sender=sender)
+        until("local", lambda: m.mailbox("joe"))
+        until("deferred", lambda: m.events("send.deferred", to=rcpt))
+        q = m.queued()[0]
+        assert q["sender"] == sender
+        assert q["recipients"][0]["address"] == rcpt
+        assert rcpt in m.tool("queue", "list").stdout.decode()
+        p.answers.clear()
+        until("delivered", lambda: p.messages)
+        assert "<%s>" % rcpt in p.messages[0].rcpts[0]
+        assert "<%s>" % sender in p.messages[0].sender
+
+
+def test_beyond_the_path_limit(mta):
+    m = mta()
+    with m.raw() as c:
+        say(c, "EHLO client.test", 250)
+        say(c, "MAIL FROM:<joe@here.test>", 250)
+        assert c.say("RCPT TO:<%s@x.test>" % ("r" * 250))[0] // 100 == 5

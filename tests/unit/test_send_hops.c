@@ -14,6 +14,10 @@ static const struct sched_rig_mx zone[] = {
     { "hub.test", MX_OK, { "mx.hub.test" }, { "127.0.1.2" } },
 };
 
+static const struct sched_rig_mx both[] = {
+    { "xn--bcher-kva.test", MX_OK, { "mx.test" }, { "127.0.1.1" } },
+};
+
 static void open_rig(const char *const *settings)
 {
     r = sched_rig_open(settings);
@@ -96,6 +100,25 @@ START_TEST(the_hosts_file_changes)
 }
 END_TEST
 
+/* U-labels and A-labels, in any case: one look-up, one delivery. */
+START_TEST(two_spellings_are_one_destination)
+{
+    open_rig(NULL);
+    r->mx = both;
+    r->nmx = 1;
+    sched_rig_add(r, "s@here.test",
+                  "a@b\303\274cher.test,b@XN--bcher-KVA.test,"
+                  "c@B\303\234CHER.test");
+    sched_rig_turn(r);
+    ck_assert_uint_eq(r->asked, 1);
+    struct delivery *j = sched_rig_next(r);
+    ck_assert_uint_eq(j->nrcpt, 3);
+    sched_rig_back(r, j, OUTCOME_DELIVERED, "2.0.0", "ok");
+    ck_assert_uint_eq(sched_rig_pending(r), 0);
+    sched_rig_close(&r);
+}
+END_TEST
+
 Suite *send_hops_suite(void);
 Suite *send_hops_suite(void)
 {
@@ -105,6 +128,7 @@ Suite *send_hops_suite(void)
     tcase_add_test(t, the_hosts_file_is_first);
     tcase_add_test(t, the_hosts_file_is_for_settings);
     tcase_add_test(t, the_hosts_file_changes);
+    tcase_add_test(t, two_spellings_are_one_destination);
     suite_add_tcase(s, t);
     return s;
 }

@@ -174,6 +174,20 @@ static const struct {
     { "longest bare local part", 254, 0, 1, "", NO_DOMAIN },
 };
 
+/* 40 letters of Cyrillic are 80 octets, and 47 as an A-label. */
+START_TEST(long_u_label)
+{
+    char letters[40 * 2 + 1], in[200];
+    struct smtp_address a;
+
+    for (size_t i = 0; i < 40; i++)
+        memcpy(letters + 2 * i, "\320\260", 3);
+    snprintf(in, sizeof in, "u@%s.test", letters);
+    ck_assert_int_eq(smtp_address_parse(&a, span_of(in)), OK);
+    ck_assert(a.is_utf8);
+}
+END_TEST
+
 static size_t build(char *out, size_t local, size_t domain, size_t label)
 {
     size_t n = local;
@@ -318,6 +332,7 @@ Suite *smtp_address_suite(void)
     tcase_add_loop_test(t, domain_names, 0, COUNT(domains));
     tcase_add_test(t, domain_lengths);
     tcase_add_test(t, reasons_differ);
+    tcase_add_test(t, long_u_label);
     suite_add_tcase(s, t);
     return s;
 }
