@@ -91,11 +91,14 @@ struct long_reply;
 /* The owner may embed it as the first member of what delivery_free() frees. */
 struct delivery {
     struct list link;
-    bool offered; /* to a peer: this try is an attempt, otherwise a round */
+    bool offered;    /* to a peer: this try is an attempt, otherwise a round */
+    bool again;      /* offered before in the same try, to another host */
+    bool quiet;      /* has no line in the log if it is deferred */
+    unsigned others; /* that had none since the last line */
     char host[DELIVERY_HOST_MAX]; /* of the peer */
     struct addr peer;             /* family 0: none was asked */
     char address[ADDR_PORT_TEXT]; /* the same as text, "" for none */
-    bool local;
+    bool local, sender_utf8;
     struct message *msg;
     struct spool_segment *pinned;
     struct body body;
@@ -104,8 +107,7 @@ struct delivery {
     uint32_t flags;          /* SPOOL_8BIT ... */
     const char *sender;      /* "": null reverse-path */
     const char *envid, *ret; /* RFC 3461; NULL: not given */
-    bool sender_utf8;
-    bool dsn_passed; /* the peer supports DSN and notifies (RFC 3461) */
+    bool dsn_passed;         /* the peer supports DSN and notifies (RFC 3461) */
     char sid[SESSION_ID_TEXT];
     unsigned said;              /* RCPTs of the current transaction */
     struct long_reply *replies; /* for delivery_reply() */
@@ -115,8 +117,7 @@ struct delivery {
 
 void delivery_free(struct delivery **j); /* accepts NULL; leaves NULL */
 
-/* The peer by the name that the recipient's own domain has for it; "": none
- * was asked. */
+/* The peer, by the name of the recipient's own domain; "": none was asked. */
 const char *delivery_host(const struct delivery *j,
                           const struct delivery_rcpt *r);
 

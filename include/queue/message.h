@@ -12,6 +12,8 @@
 enum rcpt_state {
     RCPT_WAITS,   /* in the retry queue */
     RCPT_DUE,     /* in a list of its place */
+    RCPT_APART,   /* the same, and not to go with others of its message */
+    RCPT_PARKED,  /* its place keeps it until a host opens */
     RCPT_OUT,     /* in a delivery */
     RCPT_SETTLES, /* its notice or copy is not yet durable */
     RCPT_HELD,    /* by the operator */
@@ -24,10 +26,10 @@ struct rcpt {
     struct message *msg;
     void *place;   /* the owner's: where its mail goes */
     uint32_t when; /* of the next attempt; before it is placed: seconds left */
-    unsigned slot : 16, tries : 12, state : 4; /* tries: attempts
-                                              and rounds */
+    unsigned slot : 16, tries : 11 /* attempts and rounds */,
+        suspect : 1 /* a session was lost over it */, state : 4;
 };
-enum { RCPT_TRIES_MAX = 4095 };
+enum { RCPT_TRIES_MAX = 2047 };
 
 struct message {
     struct spool_message stored;

@@ -38,10 +38,14 @@ struct queue_owner {
      * NULL: no memory. */
     void *(*place)(struct queue *q, struct span address);
     void (*release)(struct queue *q, void *place);
-    /* The recipient is due now; before all others, for nothing of its
-     * delivery was tried. */
+    /* The recipient is due now. */
     void (*due)(struct queue *q, struct rcpt *r);
-    void (*untouched)(struct queue *q, struct rcpt *r);
+    /* It was to be offered, and was not: the owner has it again. */
+    void (*back)(struct queue *q, struct delivery *j, struct delivery_rcpt *r);
+    /* It is deferred for so many seconds.  True: the owner keeps it, and slot
+     * and log show *seconds; false: the retry queue does. */
+    bool (*keep)(struct queue *q, struct delivery *j, struct delivery_rcpt *r,
+                 uint32_t *seconds);
 };
 
 /* Stands in the owner's own struct: QUEUE_ENTRY() finds that back. */

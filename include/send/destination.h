@@ -17,6 +17,8 @@ struct hops {
 struct destination {
     struct map_link link;
     struct due due;
+    struct list suspects; /* due too; last, and each alone */
+    struct list parked;   /* until a host opens */
     struct list turn; /* in ready or idle of struct sched, or a look-up group */
     struct sched *sched;
     struct hops *hops;      /* NULL: not known */
@@ -31,6 +33,8 @@ struct destination {
     uint8_t kind;        /* enum route_kind */
     bool configured;     /* as in struct route */
     bool look_up_failed; /* for now, when it was last tried */
+    bool round;          /* a host is shut again: see which of the parked mail
+                          * does a round */
     const char *why;     /* of ROUTE_BAD */
     char host[];
 };
@@ -54,13 +58,19 @@ void destination_add(struct rcpt *r);
 void destination_add_untouched(struct rcpt *r);
 void destination_take(struct rcpt *r);
 
-/* The message whose turn it is; d has due mail. */
-const struct message *destination_first(struct destination *d);
+/* The next due recipient, or NULL; with destination_take_turn() its sender's
+ * turn is over, and there must be one. */
+struct rcpt *destination_next(struct destination *d);
+struct rcpt *destination_take_turn(struct destination *d);
+
+/* The line for its mail in front of a lane; LINES: no mail is due. */
+enum lane_line destination_line(const struct destination *d);
 
 /* Are its hops, or the outcome of its look-up, known and not expired? */
 bool destination_is_known(struct destination *d);
 
-/* The best rank with a usable lane; -1: none. */
+/* The best rank with a usable lane; if none but lanes on trial that are taken
+ * can be, the best of these; -1: none. */
 int destination_rank(struct sched *s, const struct destination *d);
 /* May its mail go to this hop, to this lane, now? */
 bool destination_may_use(struct sched *s, const struct destination *d,
@@ -69,12 +79,19 @@ bool destination_uses(struct destination *d, const struct lane *l);
 /* The lane of that rank with room and the least backlog, or NULL. */
 struct lane *destination_choose(struct sched *s, const struct destination *d,
                                 int rank);
-/* The hop whose paused lane gives the reason when none can be used. */
+/* The hop whose shut lane gives the reason when none can be used; the time when
+ * the first of them opens, in ms of the loop. */
 const struct hop *destination_blame(const struct destination *d);
+uint64_t destination_opens(const struct destination *d);
+struct hop *destination_hop(const struct destination *d, const struct lane *l);
 /* The name of its own host behind that lane; NULL: it leads there no more. */
 const char *destination_host(const struct destination *d, const struct lane *l);
 
-/* Out of all lists of waiting hops. */
+/* Its hop behind that lane greets with our own name: drop it and all equal or
+ * worse ones. */
+void destination_loops(struct destination *d, const struct lane *l);
+
+/* Out of all lines, but for mail that goes to one hop alone. */
 void destination_detach(struct destination *d);
 
 /* No recipient is left: keep it for a while. */

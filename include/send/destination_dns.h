@@ -8,6 +8,9 @@
 /* Fill in the hops or the failed outcome of the look-up, now or later. */
 void destination_look_up(struct sched *s, struct destination *d);
 
+/* All hosts that are left are this system. */
+void destination_set_looped(struct destination *d);
+
 /* Forget the hops and release their lanes. */
 void destination_drop_hops(struct sched *s, struct destination *d);
 

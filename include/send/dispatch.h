@@ -10,4 +10,7 @@
  * message could not be read; the recipients are tried again later. */
 struct delivery *dispatch_make(struct sched *s, struct destination *d,
                                const struct lane *l);
+
+/* The same for those that go to this hop alone. */
+struct delivery *dispatch_make_apart(struct sched *s, struct hop *h);
 #endif

@@ -52,6 +52,7 @@ static inline bool due_empty(const struct due *d)
 /* At the end of its sender's mail; behind others that are untouched. */
 void due_add(struct due_groups *g, struct due *d, struct rcpt *r);
 void due_add_untouched(struct due *d, struct rcpt *r);
+void due_add_front(struct due *d, struct rcpt *r); /* before all others */
 void due_remove(struct due_groups *g, struct due *d, struct rcpt *r);
 
 /* The first recipient, and with due_take_turn() its sender's turn is over;

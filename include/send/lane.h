@@ -1,12 +1,13 @@
 /* send/lane.h - one remote address and port as the main thread sees it: its
- * session, its window of deliveries, its pauses after failures.  For src/send
- * alone. */
+ * session, its window of deliveries, and the lines in front of it.  When it is
+ * shut or paused: lane_state.h.  For src/send alone. */
 #ifndef MTA_SEND_LANE_H
 #define MTA_SEND_LANE_H
 
 #include "base/addr.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "net/loop.h"
 #include "queue/delivery.h"
 #include "send/window.h"
 #include "send/worker.h"
@@ -19,14 +20,19 @@ enum {
 
 struct sched;
 
+/* The lines in front of a lane.  A suspect goes when no other mail waits. */
+enum lane_line { LINE_FIRST, LINE_DUE, LINE_SUSPECT, LINES };
+
 /* One remote address and port: at most one session, so one socket. */
 struct lane {
     struct map_link link;
+    struct sched *sched;
     struct addr peer;
-    bool local;          /* our own mailboxes: no session */
-    struct list waiting; /* hops of destinations with due mail */
-    struct list opening; /* waits for a descriptor */
-    struct list ready;   /* has room for those that wait */
+    bool local;              /* our own mailboxes: no session */
+    struct list line[LINES]; /* hops of destinations with due mail */
+    struct list parked;      /* hops of destinations with parked mail */
+    struct list opening;     /* waits for a descriptor */
+    struct list ready;       /* has room for those that wait */
     struct send_session *session;
     struct send_worker *worker;
     unsigned refs;        /* hops */
@@ -34,19 +40,35 @@ struct lane {
     unsigned out;         /* deliveries given and not back */
     size_t out_rcpts;     /* of these */
     bool ended; /* the session is over; deliveries are on their way back */
-    unsigned failures;   /* in a row */
-    uint64_t down_until; /* ms of the loop */
-    bool down_local;     /* a local failure: no attempt is counted */
-    struct answer why;   /* reason of the pause */
+    bool alone; /* a suspect is out */
+    uint32_t suspects_since; /* the first of them waits */
+
+    /* lane_state.c */
+    struct loop_timer opens;
+    struct list pausing;               /* in the list of all */
+    uint64_t shut_until, paused_until; /* ms of the loop */
+    bool trial;                        /* was shut, no reply since */
+    bool said;                         /* a round since has its log line */
+    unsigned others;                   /* that had none */
+    unsigned failures;                 /* shut so often in a row */
+    unsigned reconnects;               /* lost sessions in a row */
+    unsigned nlost;                    /* messages below */
+    bool refused;                      /* the one below */
+    struct msg_id lost[2], refused_id; /* nothing delivered since */
+    struct answer why;                 /* it is shut or paused */
 };
 
 /* A destination's use of a lane. */
 struct hop {
-    struct list wait; /* in lane->waiting */
+    struct list wait;  /* in a line of the lane */
+    struct list park;  /* in lane->parked */
+    struct list apart; /* recipients that another host put off; this hop alone
+                          takes them */
     struct destination *destination;
     struct lane *lane;
     const char *name; /* of this destination's MX host; beside the hop */
-    uint8_t rank, host;
+    uint8_t rank, host, line;
+    bool looped; /* it is this system, or is worse than that */
 };
 
 /* NULL: no memory. */
@@ -54,20 +76,21 @@ struct lane *lane_get(struct sched *s, const struct addr *peer);
 struct lane *lane_new_local(struct sched *s, struct send_worker *w);
 void lane_put(struct sched *s, struct lane *l);
 
-/* Not paused; has a session; has room in its window, or may get a session. */
-bool lane_is_up(const struct sched *s, const struct lane *l);
+/* Has a session; has room in its window, or may get a session. */
 bool lane_is_open(const struct lane *l);
 bool lane_has_room(const struct sched *s, const struct lane *l);
 
 /* Give the delivery to the session, which is opened for it under the name
- * j->host.  -1 with *e: the delivery is still the caller's. */
-int lane_give(struct sched *s, struct lane *l, struct delivery *j,
+ * j->host.  alone: nothing goes behind it.  -1 with *e: the delivery is still
+ * the caller's. */
+int lane_give(struct sched *s, struct lane *l, struct delivery *j, bool alone,
               struct err *e);
 
-/* The hop's destination waits for room, or for a session.  lane_next() takes
- * the first that waits, NULL: none, or no room. */
-void lane_wait(struct sched *s, struct hop *h);
+/* The hop's destination waits in that line for room, or for a session.
+ * lane_next() takes the first that waits, NULL: none, or no room. */
+void lane_wait(struct sched *s, struct hop *h, enum lane_line line);
 struct hop *lane_next(struct sched *s, struct lane *l);
+bool lane_is_awaited(const struct lane *l);
 
 /* Nothing can be given now to those that still wait: see that a session is
  * opened when a descriptor is free. */
@@ -82,7 +105,4 @@ void lane_measure(struct sched *s, const struct send_delivery *d);
 /* A delivery of nrcpt recipients came back; the session ended. */
 void lane_delivery_back(struct sched *s, struct lane *l, size_t nrcpt);
 void lane_ended(struct sched *s, struct lane *l);
-
-/* Lift all pauses. */
-void lane_flush(struct sched *s);
 #endif

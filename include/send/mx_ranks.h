@@ -35,4 +35,8 @@ struct mx_ranks_rules {
  */
 size_t mx_ranks_build(struct mx_candidate *out, const struct mx_result *mx,
                       const struct mx_ranks_rules *rules, struct answer *why);
+
+/* The outcome when the best host that is left is this system. */
+void mx_ranks_looped(struct answer *why, const struct own_host *self,
+                     bool configured);
 #endif

@@ -4,7 +4,10 @@
  *   destination      due mail of a destination; destination_dns: its hosts
  *   due              due mail of a destination, by sender, in turns
  *   lookup_turns     which destination is looked up next
- *   lane             a peer: its session, its window of deliveries, its pauses
+ *   lane             a peer: its session, its window of deliveries, its lines
+ *   lane_state       shut, on trial, paused
+ *   parked           mail that waits for a shut host
+ *   next_mx          a recipient that one host puts off goes to the next
  *   assign           a turn's work: which due mail goes to which lane
  *   dispatch         message and recipients -> delivery
  *
@@ -66,6 +69,7 @@ struct sched {
         struct map all;
         struct lane *local;
         struct list opening; /* wait for a descriptor */
+        struct list pausing; /* paused, and not shut */
         unsigned sessions;
         uint64_t deliveries; /* given to workers and not back */
         struct list given;   /* the same in a list, the oldest first */

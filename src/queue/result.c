@@ -23,7 +23,7 @@ void result_count(struct queue *q, const struct delivery *j,
     struct spool_slot old = { 0 };
     struct err e;
 
-    if (r->tries > 1 &&
+    if ((r->tries > 1 || j->again) &&
         spool_slot_get(q->spool, &j->msg->stored, r->slot, &old, &e) != 0)
         log_err(LOG_ERROR, "send.slot", &e);
     slot->last_attempt = clock_wall_us();
@@ -73,7 +73,8 @@ static void say(const char *event, enum log_level level,
         LS("status", status[0] ? status : NULL), LS("reply", jr->answer.text),
         LN("attempts", jr->rcpt->tries),
         LN("delay", now > j->arrival ? (now - j->arrival) / 1000000u : 0),
-        LS(key, value));
+        LS(key, value),
+        { "others", j->others > 0 ? LOG_NUM : LOG_STR, NULL, j->others });
 }
 
 static void say_damaged(const struct delivery *j)
@@ -87,11 +88,14 @@ static void say_damaged(const struct delivery *j)
         LS("error", "message damaged on disk"));
 }
 
+/* A host that is shut costs one line, however much mail waits for it. */
 static void say_next(const struct delivery *j, const struct delivery_rcpt *jr,
                      uint32_t seconds)
 {
     char next[CLOCK_RFC3339_MAX];
 
+    if (j->quiet)
+        return;
     clock_rfc3339(next, clock_wall_us() + seconds * 1000000ull);
     say("send.deferred", LOG_WARN, j, jr, "next", next);
 }
@@ -186,16 +190,19 @@ static void be_deferred(struct queue *q, struct delivery *j,
         delay = m->expires - now; /* one last time when it expires */
     if (is_late(q, m, message_age(q, m)) && wants(j, jr, "DELAY", true))
         jr->notice = NOTICE_DELAYED;
+    bool kept = q->owner->keep(q, j, jr, &delay);
     put_slot(q, j, jr, SPOOL_PENDING, delay);
     say_next(j, jr, delay);
-    rcpt_later(q, r, delay);
+    if (!kept)
+        rcpt_later(q, r, delay);
 }
 
 /* The last answer stays the reason, with the peer's own status. */
 static void be_tried(struct queue *q, struct delivery *j,
                      struct delivery_rcpt *jr)
 {
-    count_in_memory(jr->rcpt);
+    if (!j->again)
+        count_in_memory(jr->rcpt);
     if (jr->answer.outcome == OUTCOME_DEFERRED &&
         queue_seconds(q) >= j->msg->expires) {
         jr->answer.outcome = OUTCOME_FAILED;
@@ -240,7 +247,7 @@ static void apply(struct queue *q, struct delivery *j, struct delivery_rcpt *jr)
         if (jr->answer.misconfigured)
             be_held_back(q, j, jr);
         else if (j->offered)
-            q->owner->untouched(q, jr->rcpt);
+            q->owner->back(q, j, jr);
         else
             rcpt_later(q, jr->rcpt, FAULT_SECONDS);
         break;

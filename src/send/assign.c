@@ -4,6 +4,9 @@
 #include "queue/result.h"
 #include "send/destination_dns.h"
 #include "send/dispatch.h"
+#include "send/lane_state.h"
+#include "send/next_mx.h"
+#include "send/parked.h"
 #include "send/ready.h"
 
 #include <stdio.h>
@@ -31,23 +34,41 @@ static void set_hosts(struct delivery *j, const struct destination *d,
     }
 }
 
-/* False: no memory, or the message could not be read; its recipients are tried
- * again later. */
-static bool give_one(struct sched *s, struct destination *d, struct lane *l)
+static bool give(struct sched *s, struct lane *l, struct delivery *j)
 {
-    struct delivery *j = dispatch_make(s, d, l);
     struct answer a;
     struct err e;
 
-    if (j == NULL)
-        return false;
-    set_hosts(j, d, l);
-    if (lane_give(s, l, j, &e) == 0)
+    if (lane_give(s, l, j, j->rcpt[0].rcpt->suspect, &e) == 0)
         return true;
     answer_set(&a, OUTCOME_NONE, "4.3.0", "%.200s", e.text);
     delivery_answer_all(j, &a);
     result_apply(&s->queue, j);
     return false;
+}
+
+/* False: no memory, or the message could not be read; its recipients are tried
+ * again later. */
+static bool give_one(struct sched *s, struct destination *d, struct lane *l)
+{
+    struct delivery *j = dispatch_make(s, d, l);
+
+    if (j == NULL)
+        return false;
+    set_hosts(j, d, l);
+    send_delivery_of(j)->configured = d->configured;
+    return give(s, l, j);
+}
+
+static bool give_apart(struct sched *s, struct hop *h)
+{
+    struct delivery *j = dispatch_make_apart(s, h);
+
+    if (j == NULL)
+        return false;
+    set_host(j, h->name);
+    send_delivery_of(j)->configured = h->destination->configured;
+    return give(s, h->lane, j);
 }
 
 /* The answer comes from this system, not from a peer; host is the peer that
@@ -56,7 +77,7 @@ static void answer_some(struct sched *s, struct destination *d,
                         const struct answer *a, const char *host)
 {
     destination_detach(d);
-    for (int i = 0; i < ANSWERS_PER_TURN && !due_empty(&d->due); i++) {
+    for (int i = 0; i < ANSWERS_PER_TURN && destination_next(d) != NULL; i++) {
         struct delivery *j = dispatch_make(s, d, NULL);
         if (j == NULL)
             continue;
@@ -64,77 +85,155 @@ static void answer_some(struct sched *s, struct destination *d,
         delivery_answer_all(j, a);
         result_apply(&s->queue, j);
     }
-    if (!due_empty(&d->due))
+    if (destination_next(d) != NULL)
         ready_destination(d);
 }
 
+/* --- hosts that are shut -------------------------------------------------- */
+
+/* A period between two openings costs the log one line. */
+static void do_round(struct sched *s, struct delivery *j, const struct hop *h)
+{
+    struct lane *l = h->lane;
+    unsigned told = l->said ? 0 : 1;
+
+    set_host(j, h->name);
+    j->quiet = l->said;
+    j->others = l->said ? 0 : l->others;
+    l->others = l->said ? l->others : 0;
+    l->others += (unsigned)j->nrcpt - told;
+    l->said = true;
+    send_delivery_of(j)->parks = true;
+    delivery_answer_all(j, &l->why);
+    result_apply(&s->queue, j);
+}
+
+/* Mail whose own time has come does a round; all of it waits for the first host
+ * that opens. */
+static void park_some(struct sched *s, struct destination *d)
+{
+    const struct hop *h = destination_blame(d);
+    struct rcpt *r;
+
+    destination_detach(d);
+    for (int i = 0; i < ANSWERS_PER_TURN && (r = destination_next(d)) != NULL;
+         i++) {
+        struct delivery *j;
+        if (parked_early(s, r)) {
+            destination_take(r);
+            parked_add(r);
+        } else if ((j = dispatch_make(s, d, NULL)) != NULL) {
+            do_round(s, j, h);
+        }
+    }
+    if (destination_next(d) != NULL)
+        ready_destination(d);
+    parked_see(s, d);
+}
+
+/* --- lanes ---------------------------------------------------------------- */
+
 /* Recipients beyond the lanes' windows wait in the lanes' order, and keep their
  * place when more arrive. */
+static void line_up(struct sched *s, struct destination *d, struct hop *h,
+                    bool may)
+{
+    enum lane_line line = may ? destination_line(d) : LINES;
+
+    if (!list_empty(&h->apart))
+        line = LINE_FIRST;
+    if (line < LINES)
+        lane_wait(s, h, line);
+    else
+        list_remove(&h->wait);
+}
+
 static void give_lanes(struct sched *s, struct destination *d, int rank)
 {
     struct lane *l;
 
-    for (size_t i = 0; i < d->hops->n; i++)
-        if (d->hops->hop[i].rank != rank)
-            list_remove(&d->hops->hop[i].wait);
-    while (!due_empty(&d->due) && (l = destination_choose(s, d, rank)) != NULL)
+    while (destination_line(d) < LINE_SUSPECT &&
+           (l = destination_choose(s, d, rank)) != NULL)
         if (!give_one(s, d, l)) {
             ready_destination(d); /* no lane would wake it: one has room */
             return;
         }
-    if (due_empty(&d->due))
-        destination_detach(d);
-    for (size_t i = 0; i < d->hops->n && !due_empty(&d->due); i++)
-        if (d->hops->hop[i].rank == rank &&
-            destination_may_use(s, d, &d->hops->hop[i]))
-            lane_wait(s, &d->hops->hop[i]);
+    for (size_t i = 0; i < d->hops->n; i++) {
+        struct hop *h = &d->hops->hop[i];
+        if (!lane_is_up(s, h->lane))
+            next_mx_give_up(s, h);
+        line_up(s, d, h, h->rank == rank && destination_may_use(s, d, h));
+    }
 }
 
 static void use_lanes(struct sched *s, struct destination *d)
 {
+    parked_see(s, d);
     int rank = destination_rank(s, d);
-
-    if (rank >= 0) {
+    if (rank >= 0)
         give_lanes(s, d, rank);
-        return;
-    }
-    const struct hop *h = destination_blame(d);
-    struct answer a = h->lane->why;
-    if (h->lane->down_local)
-        a.outcome = OUTCOME_NONE;
-    answer_some(s, d, &a, h->name);
+    else
+        park_some(s, d);
 }
 
 static void work_destination(struct sched *s, struct destination *d)
 {
-    if (due_empty(&d->due) || s->stopping) {
-        if (d->nrcpt == 0)
-            destination_rest(d);
+    if (d->nrcpt == 0) {
+        destination_rest(d);
+    } else if (s->stopping ||
+               (destination_next(d) == NULL && list_empty(&d->parked) &&
+                !destination_is_known(d))) {
+        return;
     } else if (!destination_is_known(d)) {
         destination_look_up(s, d);
     } else if (d->outcome != NULL) {
+        parked_wake(d);
         answer_some(s, d, d->outcome, NULL);
     } else {
         use_lanes(s, d);
     }
 }
 
-/* Give the waiting destinations turns, one message each. */
+/* The first of those that wait, one message each. */
+static bool give_next(struct sched *s, struct lane *l, struct hop *h)
+{
+    struct destination *d = h->destination;
+    bool apart = !list_empty(&h->apart);
+
+    if (apart && !give_apart(s, h)) {
+        ready_destination(d);
+        return false;
+    }
+    if (!apart && destination_next(d) != NULL && !give_one(s, d, l)) {
+        ready_destination(d);
+        return false;
+    }
+    if (destination_next(d) == NULL)
+        destination_detach(d);
+    line_up(s, d, h, true);
+    return true;
+}
+
+/* One recipient that was parked tries a lane that was shut.  Without one, the
+ * end of a look-up makes the lane ready again. */
+static void give_probe(struct sched *s, struct lane *l)
+{
+    struct destination *d = parked_probe(l);
+
+    if (d != NULL && !give_one(s, d, l))
+        lane_state_wait(s, l);
+}
+
 static void work_lane(struct sched *s, struct lane *l)
 {
     struct hop *h;
 
-    while ((h = lane_next(s, l)) != NULL) {
-        struct destination *d = h->destination;
-        if (!due_empty(&d->due) && !give_one(s, d, l)) {
-            ready_destination(d);
+    while ((h = lane_next(s, l)) != NULL)
+        if (!give_next(s, l, h))
             return;
-        }
-        if (due_empty(&d->due))
-            destination_detach(d);
-        else
-            lane_wait(s, h);
-    }
+    if (l->trial && l->out == 0 && !list_empty(&l->parked) &&
+        lane_has_room(s, l))
+        give_probe(s, l);
     lane_want_session(s, l);
 }
 
@@ -153,6 +252,16 @@ void assign_work(struct sched *s)
         work_destination(s, d);
 }
 
+/* Of the peer, to a command of the message. */
+static bool has_reply(const struct delivery *j)
+{
+    for (size_t i = 0; i < j->nrcpt; i++)
+        if (j->rcpt[i].answer.outcome != OUTCOME_NONE &&
+            j->rcpt[i].answer.status.code != 0)
+            return true;
+    return false;
+}
+
 void assign_take_back(struct sched *s, struct delivery *j)
 {
     struct lane *l = send_delivery_of(j)->lane;
@@ -160,6 +269,8 @@ void assign_take_back(struct sched *s, struct delivery *j)
 
     list_remove(&send_delivery_of(j)->given.link);
     lane_measure(s, send_delivery_of(j));
+    if (l->trial && has_reply(j))
+        lane_state_replied(s, l);
     result_apply(&s->queue, j);
     lane_delivery_back(s, l, nrcpt);
 }

@@ -2,6 +2,8 @@
 #include "send/destination.h"
 
 #include "send/destination_dns.h"
+#include "send/lane_state.h"
+#include "send/next_mx.h"
 #include "send/ready.h"
 #include "send/sched.h"
 
@@ -49,6 +51,8 @@ static struct destination *make(struct sched *s, const struct route *r,
     d->why = r->why;
     d->configured = r->configured;
     due_init(&d->due);
+    list_init(&d->suspects);
+    list_init(&d->parked);
     map_add(&s->destination.all, &d->link, hash);
     return d;
 }
@@ -111,7 +115,8 @@ struct destination *destination_for(struct sched *s, struct span domain)
 void destination_detach(struct destination *d)
 {
     for (size_t i = 0; d->hops != NULL && i < d->hops->n; i++)
-        list_remove(&d->hops->hop[i].wait);
+        if (list_empty(&d->hops->hop[i].apart))
+            list_remove(&d->hops->hop[i].wait);
 }
 
 /* --- lanes -------------------------------------------------------------- */
@@ -133,19 +138,26 @@ static bool sibling_is_open(const struct destination *d, const struct hop *h)
 bool destination_may_use(struct sched *s, const struct destination *d,
                          const struct hop *h)
 {
-    return lane_is_up(s, h->lane) && !sibling_is_open(d, h);
+    return !h->looped && lane_is_up(s, h->lane) && !sibling_is_open(d, h);
+}
+
+/* One message tries it; all others use other hosts meanwhile. */
+static bool is_on_trial(const struct lane *l)
+{
+    return l->trial && l->out > 0;
 }
 
 int destination_rank(struct sched *s, const struct destination *d)
 {
-    int best = -1;
+    int best = -1, trial = -1;
 
     for (size_t i = 0; i < d->hops->n; i++) {
         const struct hop *h = &d->hops->hop[i];
-        if ((best < 0 || h->rank < best) && destination_may_use(s, d, h))
-            best = h->rank;
+        int *rank = is_on_trial(h->lane) ? &trial : &best;
+        if ((*rank < 0 || h->rank < *rank) && destination_may_use(s, d, h))
+            *rank = h->rank;
     }
-    return best;
+    return best >= 0 ? best : trial;
 }
 
 bool destination_uses(struct destination *d, const struct lane *l)
@@ -185,17 +197,60 @@ const struct hop *destination_blame(const struct destination *d)
     const struct hop *h = &d->hops->hop[0];
 
     for (size_t i = 1; i < d->hops->n; i++)
-        if (d->hops->hop[i].lane->down_until > h->lane->down_until)
+        if (d->hops->hop[i].lane->shut_until > h->lane->shut_until)
             h = &d->hops->hop[i];
     return h;
 }
 
-const char *destination_host(const struct destination *d, const struct lane *l)
+uint64_t destination_opens(const struct destination *d)
+{
+    uint64_t first = UINT64_MAX;
+
+    for (size_t i = 0; i < d->hops->n; i++) {
+        const struct hop *h = &d->hops->hop[i];
+        if (!h->looped && h->lane->shut_until < first)
+            first = h->lane->shut_until;
+    }
+    return first;
+}
+
+struct hop *destination_hop(const struct destination *d, const struct lane *l)
 {
     for (size_t i = 0; d->hops != NULL && i < d->hops->n; i++)
         if (d->hops->hop[i].lane == l)
-            return d->hops->hop[i].name;
+            return &d->hops->hop[i];
     return NULL;
+}
+
+const char *destination_host(const struct destination *d, const struct lane *l)
+{
+    const struct hop *h = destination_hop(d, l);
+
+    return h != NULL ? h->name : NULL;
+}
+
+/* RFC 5321 5.1, as for this system among the MX hosts.  Two ranks are one
+ * preference (mx_ranks.h). */
+void destination_loops(struct destination *d, const struct lane *l)
+{
+    const struct hop *own = destination_hop(d, l);
+    bool left = false;
+
+    if (own == NULL)
+        return;
+    for (size_t i = 0; i < d->hops->n; i++) {
+        struct hop *h = &d->hops->hop[i];
+        if (h->rank / 2 < own->rank / 2) {
+            left |= !h->looped;
+            continue;
+        }
+        h->looped = true;
+        list_remove(&h->wait);
+        list_remove(&h->park);
+        next_mx_give_up(d->sched, h);
+    }
+    if (!left)
+        destination_set_looped(d);
 }
 
 /* --- recipients come and go --------------------------------------------- */
@@ -205,14 +260,22 @@ void destination_add(struct rcpt *r)
     struct destination *d = r->place;
 
     r->state = RCPT_DUE;
-    due_add(&d->sched->destination.groups, &d->due, r);
+    if (r->suspect)
+        list_push(&d->suspects, &r->link);
+    else
+        due_add(&d->sched->destination.groups, &d->due, r);
     ready_destination(d);
 }
 
+/* A suspect goes last, even so. */
 void destination_add_untouched(struct rcpt *r)
 {
     struct destination *d = r->place;
 
+    if (r->suspect) {
+        destination_add(r);
+        return;
+    }
     r->state = RCPT_DUE;
     due_add_untouched(&d->due, r);
     ready_destination(d);
@@ -222,12 +285,33 @@ void destination_take(struct rcpt *r)
 {
     struct destination *d = r->place;
 
-    due_remove(&d->sched->destination.groups, &d->due, r);
+    if (r->suspect)
+        list_remove(&r->link);
+    else
+        due_remove(&d->sched->destination.groups, &d->due, r);
 }
 
-const struct message *destination_first(struct destination *d)
+enum lane_line destination_line(const struct destination *d)
 {
-    return due_first(&d->sched->destination.groups, &d->due)->msg;
+    if (due_empty(&d->due))
+        return list_empty(&d->suspects) ? LINES : LINE_SUSPECT;
+    return list_empty(&d->due.untouched) ? LINE_DUE : LINE_FIRST;
+}
+
+struct rcpt *destination_next(struct destination *d)
+{
+    if (!due_empty(&d->due))
+        return due_first(&d->sched->destination.groups, &d->due);
+    return list_empty(&d->suspects)
+               ? NULL
+               : LIST_ENTRY(d->suspects.next, struct rcpt, link);
+}
+
+struct rcpt *destination_take_turn(struct destination *d)
+{
+    return due_empty(&d->due)
+               ? destination_next(d)
+               : due_take_turn(&d->sched->destination.groups, &d->due);
 }
 
 void destination_release(struct destination *d)
@@ -286,8 +370,11 @@ void destination_flush(struct sched *s)
         for (struct map_link *l = s->destination.all.bucket[i]; l != NULL;
              l = l->next) {
             struct destination *d = MAP_ENTRY(l, struct destination, link);
+            if (d->outcome == NULL)
+                continue;
             free(d->outcome);
             d->outcome = NULL;
+            d->expires = 0; /* the hops from before it too */
         }
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/host_port.h"
 #include "log/log.h"
+#include "send/next_mx.h"
 #include "send/ready.h"
 #include "send/sched.h"
 
@@ -25,6 +26,8 @@ static void drop_hops(struct sched *s, struct hops **h)
 {
     for (size_t i = 0; *h != NULL && i < (*h)->n; i++) {
         list_remove(&(*h)->hop[i].wait);
+        list_remove(&(*h)->hop[i].park);
+        next_mx_give_up(s, &(*h)->hop[i]);
         lane_put(s, (*h)->hop[i].lane);
     }
     free(*h);
@@ -67,6 +70,7 @@ static int set_hops(struct sched *s, struct destination *d,
                                        .name = at,
                                        .rank = e[i].rank,
                                        .host = e[i].host };
+        list_init(&h->hop[i].apart);
         at += size;
     }
     if (h == NULL)
@@ -86,6 +90,7 @@ static void set_local_hop(struct sched *s, struct destination *d)
     h->hop[0] = (struct hop){ .destination = d,
                               .lane = s->lane.local,
                               .name = "local" };
+    list_init(&h->hop[0].apart);
     s->lane.local->refs++;
     d->hops = h;
 }
@@ -145,6 +150,24 @@ static void report_setting(struct destination *d, const struct answer *why)
         LS("error", why->text), LN("queued", d->nrcpt));
 }
 
+static void set_reason(struct destination *d, const struct answer *why)
+{
+    set_outcome(d, why);
+    if (why->misconfigured) {
+        d->expires = sched_seconds(d->sched) + SETTING_SECONDS;
+        report_setting(d, why);
+    }
+}
+
+void destination_set_looped(struct destination *d)
+{
+    struct answer why;
+
+    mx_ranks_looped(&why, &d->sched->self, d->configured);
+    set_reason(d, &why);
+    ready_destination(d);
+}
+
 static void use_result(struct destination *d, const struct mx_result *mx)
 {
     struct sched *s = d->sched;
@@ -159,11 +182,7 @@ static void use_result(struct destination *d, const struct mx_result *mx)
     }
     size_t n = mx_ranks_build(e, mx, &rules, &why);
     if (n == 0) {
-        set_outcome(d, &why);
-        if (why.misconfigured) {
-            d->expires = sched_seconds(s) + SETTING_SECONDS;
-            report_setting(d, &why);
-        }
+        set_reason(d, &why);
     } else if (set_hops(s, d, e, n) != 0) {
         no_memory(d);
     } else {

@@ -43,7 +43,8 @@ static void pick_due(struct picked *p, struct message *m, struct destination *d,
 
     p->n = 0;
     for (struct rcpt *r = m->rcpts; r != NULL; r = r->next) {
-        if (r->state != RCPT_DUE || (r != sure && ++looked > LOOK_AT_MAX))
+        if (r->state != RCPT_DUE || r->suspect != sure->suspect ||
+            (r != sure && ++looked > LOOK_AT_MAX))
             continue;
         if (r->place != last)
             fits =
@@ -205,22 +206,50 @@ static void fail(struct sched *s, struct message *msg, const struct picked *p,
     }
 }
 
-struct delivery *dispatch_make(struct sched *s, struct destination *d,
-                               const struct lane *l)
+static struct delivery *make(struct sched *s, struct message *msg,
+                             const struct picked *p)
 {
-    struct rcpt *first = due_take_turn(&s->destination.groups, &d->due);
-    struct picked p;
     struct making m;
     struct err e;
 
-    pick_due(&p, first->msg, d, l, first);
-    struct delivery *j = new_delivery(first->msg, &p, &m);
+    struct delivery *j = new_delivery(msg, p, &m);
     if (j == NULL) {
         err_set(&e, ERR_TEMP, ENOMEM, "memory for a delivery");
-    } else if (fill_delivery(s, first->msg, &m, &e) == 0) {
+    } else if (fill_delivery(s, msg, &m, &e) == 0) {
         return j;
     }
     delivery_free(&j);
-    fail(s, first->msg, &p, &e);
+    fail(s, msg, p, &e);
     return NULL;
+}
+
+struct delivery *dispatch_make(struct sched *s, struct destination *d,
+                               const struct lane *l)
+{
+    struct rcpt *first = destination_take_turn(d);
+    struct picked p;
+
+    pick_due(&p, first->msg, d, l, first);
+    return make(s, first->msg, &p);
+}
+
+/* They stand there by message, and by slot. */
+struct delivery *dispatch_make_apart(struct sched *s, struct hop *h)
+{
+    struct message *msg = NULL;
+    struct picked p = { .n = 0 };
+
+    while (!list_empty(&h->apart) && p.n < DELIVERY_RCPT_MAX) {
+        struct rcpt *r = LIST_ENTRY(h->apart.next, struct rcpt, link);
+        if (p.n > 0 && (r->msg != msg || r->slot < p.rcpt[p.n - 1]->slot))
+            break;
+        msg = r->msg;
+        list_remove(&r->link);
+        r->state = RCPT_OUT;
+        p.rcpt[p.n++] = r;
+    }
+    struct delivery *j = make(s, msg, &p);
+    if (j != NULL)
+        j->again = true;
+    return j;
 }

@@ -121,6 +121,12 @@ void due_add_untouched(struct due *d, struct rcpt *r)
     d->n++;
 }
 
+void due_add_front(struct due *d, struct rcpt *r)
+{
+    list_push_front(&d->untouched, &r->link);
+    d->n++;
+}
+
 void due_remove(struct due_groups *g, struct due *d, struct rcpt *r)
 {
     list_remove(&r->link);

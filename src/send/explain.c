@@ -6,6 +6,7 @@
 #include "send/explain.h"
 
 #include "base/clock.h"
+#include "send/lane_state.h"
 #include "send/session.h"
 #include "send/work_item.h"
 
@@ -110,9 +111,10 @@ static void add_deliveries(struct buf *answer, struct walk *w)
 
 /* --- destinations ------------------------------------------------------- */
 
-/* The hop that opens first, when none can be used now; else NULL. */
+/* The hop that can be used first, when none can be now; else NULL. */
 static const struct hop *first_to_open(const struct sched *s,
-                                       const struct destination *d)
+                                       const struct destination *d,
+                                       struct lane_state *state)
 {
     const struct hop *first = NULL;
 
@@ -120,10 +122,15 @@ static const struct hop *first_to_open(const struct sched *s,
         return NULL;
     for (size_t i = 0; i < d->hops->n; i++) {
         const struct hop *h = &d->hops->hop[i];
-        if (lane_is_up(s, h->lane))
+        struct lane_state now = lane_state(s, h->lane);
+        if (h->looped)
+            continue;
+        if (now.why == NULL)
             return NULL;
-        if (first == NULL || h->lane->down_until < first->lane->down_until)
+        if (first == NULL || now.until < state->until) {
             first = h;
+            *state = now;
+        }
     }
     return first;
 }
@@ -131,7 +138,8 @@ static const struct hop *first_to_open(const struct sched *s,
 static void add_destination(struct buf *answer, const struct walk *w,
                             const struct destination *d)
 {
-    const struct hop *h = first_to_open(w->s, d);
+    struct lane_state state;
+    const struct hop *h = first_to_open(w->s, d, &state);
     char key[ROUTE_KEY_MAX], address[ADDR_PORT_TEXT];
     struct route r = { .kind = d->kind,
                        .port = d->port,
@@ -142,9 +150,9 @@ static void add_destination(struct buf *answer, const struct walk *w,
     snprintf(r.host, sizeof r.host, "%s", d->host);
     route_key(key, &r);
     addr_port_text(address, &h->lane->peer);
-    control_add(answer, "shut %s %" PRIu64 " %s (%s): %s", key,
-                wall_of(w, h->lane->down_until), h->name, address,
-                h->lane->why.text);
+    control_add(answer, "%s %s %" PRIu64 " %s (%s): %s",
+                state.is == LANE_IS_SHUT ? "shut" : "paused", key,
+                wall_of(w, state.until), h->name, address, state.why->text);
 }
 
 /* A bucket that does not fit into the piece is gone on with in the next. */

@@ -1,31 +1,33 @@
 /* lane.c - one remote address and port as the main thread sees it.
  *
  * A lane has a session while it has mail and a little longer; all destinations
- * that lead to it share it.  A session that the peer or the network ends before
- * it delivered anything pauses the lane; after 421 or a message limit the next
- * session follows at once. */
-#include "send/sched.h"
-
-#include "log/log.h"
+ * that lead to it share it. */
+#include "send/lane_state.h"
 #include "send/ready.h"
+#include "send/sched.h"
 #include "send/session.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOCAL_FAULT_MS = 5000 };
+/* A suspect that has waited so long goes before the lane's other mail. */
+enum { SUSPECT_SECONDS = 300 };
 
-static struct lane *make(struct send_worker *w)
+static struct lane *make(struct sched *s, struct send_worker *w)
 {
     struct lane *l = calloc(1, sizeof *l);
 
     if (l == NULL)
         return NULL;
-    list_init(&l->waiting);
+    for (int i = 0; i < LINES; i++)
+        list_init(&l->line[i]);
+    list_init(&l->parked);
+    l->sched = s;
     l->worker = w;
     l->refs = 1;
     l->window.size = WINDOW_MIN;
+    lane_state_init(l);
     return l;
 }
 
@@ -42,7 +44,7 @@ struct lane *lane_get(struct sched *s, const struct addr *peer)
             return l;
         }
     }
-    l = make(s->worker[hash % s->nworkers]);
+    l = make(s, s->worker[hash % s->nworkers]);
     if (l == NULL)
         return NULL;
     l->peer = *peer;
@@ -52,7 +54,7 @@ struct lane *lane_get(struct sched *s, const struct addr *peer)
 
 struct lane *lane_new_local(struct sched *s, struct send_worker *w)
 {
-    struct lane *l = make(w);
+    struct lane *l = make(s, w);
 
     (void)s;
     if (l != NULL) {
@@ -68,6 +70,7 @@ static void free_unused(struct sched *s, struct lane *l)
         return;
     list_remove(&l->opening);
     list_remove(&l->ready);
+    lane_state_done(l);
     if (!l->local)
         map_remove(&s->lane.all, &l->link);
     free(l);
@@ -79,20 +82,28 @@ void lane_put(struct sched *s, struct lane *l)
     free_unused(s, l);
 }
 
-bool lane_is_up(const struct sched *s, const struct lane *l)
-{
-    return l->down_until <= loop_now(s->loop);
-}
-
 bool lane_is_open(const struct lane *l)
 {
     return l->local || (l->session != NULL && !l->ended);
 }
 
+/* On trial, one message decides for all. */
+static unsigned window_of(const struct lane *l)
+{
+    return l->trial ? 1 : l->window.size;
+}
+
+static bool is_suspects_turn(const struct sched *s, const struct lane *l)
+{
+    return !list_empty(&l->line[LINE_SUSPECT]) &&
+           sched_seconds(s) >= l->suspects_since + SUSPECT_SECONDS;
+}
+
 bool lane_has_room(const struct sched *s, const struct lane *l)
 {
-    if (l->out >= l->window.size || l->out_rcpts >= LANE_RCPTS || l->ended ||
-        s->stopping)
+    if (l->out >= window_of(l) || l->out_rcpts >= LANE_RCPTS || l->ended ||
+        l->alone || s->stopping || !lane_is_clear(s, l) ||
+        (l->out > 0 && is_suspects_turn(s, l)))
         return false;
     return lane_is_open(l) || s->lane.sessions < SCHED_SESSIONS_MAX;
 }
@@ -105,12 +116,13 @@ static void set_hurry(struct sched *s)
         s->calls->hurry(s->worker[i], !list_empty(&s->lane.opening));
 }
 
-static int open_session(struct sched *s, struct lane *l, const char *host,
+static int open_session(struct sched *s, struct lane *l,
+                        const struct delivery *j, bool configured,
                         struct err *e)
 {
-    const struct send_limits none = { .messages = 0 };
+    const struct send_limits known = { .configured = configured };
 
-    l->session = send_session_new(&l->peer, host, &none);
+    l->session = send_session_new(&l->peer, j->host, &known);
     if (l->session == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for a session");
     send_session_set_lane(l->session, l);
@@ -120,13 +132,13 @@ static int open_session(struct sched *s, struct lane *l, const char *host,
     return 0;
 }
 
-int lane_give(struct sched *s, struct lane *l, struct delivery *j,
+int lane_give(struct sched *s, struct lane *l, struct delivery *j, bool alone,
               struct err *e)
 {
-    if (!lane_is_open(l) && open_session(s, l, j->host, e) != 0)
-        return -1;
     struct send_delivery *d = send_delivery_of(j);
 
+    if (!lane_is_open(l) && open_session(s, l, j, d->configured, e) != 0)
+        return -1;
     d->lane = l;
     d->session = l->session;
     j->offered = true;
@@ -135,6 +147,7 @@ int lane_give(struct sched *s, struct lane *l, struct delivery *j,
         j->peer = l->peer;
         addr_port_text(j->address, &l->peer);
     }
+    l->alone = alone;
     l->out++;
     l->out_rcpts += j->nrcpt;
     d->line = l->out;
@@ -146,27 +159,64 @@ int lane_give(struct sched *s, struct lane *l, struct delivery *j,
     return 0;
 }
 
+bool lane_is_awaited(const struct lane *l)
+{
+    for (int i = 0; i < LINES; i++)
+        if (!list_empty(&l->line[i]))
+            return true;
+    return l->trial && !list_empty(&l->parked);
+}
+
 void lane_want_session(struct sched *s, struct lane *l)
 {
-    if (list_empty(&l->waiting) || !lane_is_up(s, l) || lane_is_open(l) ||
-        l->ended || list_linked(&l->opening))
+    if (!lane_is_awaited(l) || !lane_is_clear(s, l) || lane_is_open(l) ||
+        l->ended || list_linked(&l->opening) || lane_has_room(s, l))
         return;
     list_push(&s->lane.opening, &l->opening);
     set_hurry(s);
 }
 
-void lane_wait(struct sched *s, struct hop *h)
+/* A hop that waits in that line already keeps its place. */
+void lane_wait(struct sched *s, struct hop *h, enum lane_line line)
 {
-    if (!list_linked(&h->wait))
-        list_push(&h->lane->waiting, &h->wait);
-    lane_want_session(s, h->lane);
+    struct lane *l = h->lane;
+
+    if (!list_linked(&h->wait) || h->line != line) {
+        list_remove(&h->wait);
+        if (line == LINE_SUSPECT && list_empty(&l->line[line]))
+            l->suspects_since = sched_seconds(s);
+        h->line = (uint8_t)line;
+        list_push(&l->line[line], &h->wait);
+    }
+    if (lane_has_room(s, l))
+        ready_lane(s, l);
+    else
+        lane_want_session(s, l);
+}
+
+/* Suspects go last and alone. */
+static struct list *next_line(const struct sched *s, struct lane *l)
+{
+    struct list *suspects = &l->line[LINE_SUSPECT];
+
+    if (is_suspects_turn(s, l) && l->out == 0)
+        return suspects;
+    for (int i = 0; i < LINE_SUSPECT; i++)
+        if (!list_empty(&l->line[i]))
+            return &l->line[i];
+    bool probe = l->trial && !list_empty(&l->parked);
+    return l->out == 0 && !probe ? suspects : NULL;
 }
 
 struct hop *lane_next(struct sched *s, struct lane *l)
 {
-    if (!lane_is_up(s, l) || !lane_has_room(s, l))
+    struct list *line, *w;
+
+    if (!lane_has_room(s, l) || (line = next_line(s, l)) == NULL)
         return NULL;
-    struct list *w = list_pop(&l->waiting);
+    if (line == &l->line[LINE_SUSPECT])
+        l->suspects_since = sched_seconds(s);
+    w = list_pop(line);
     return w != NULL ? LIST_ENTRY(w, struct hop, wait) : NULL;
 }
 
@@ -181,13 +231,24 @@ struct lane *lane_next_opening(struct sched *s)
     return LIST_ENTRY(o, struct lane, opening);
 }
 
-/* Destinations that wait here must find another lane. */
+/* Destinations that wait here must find another lane, or park their mail. */
 static void send_away(struct lane *l)
 {
     struct list *w;
 
-    while ((w = list_pop(&l->waiting)) != NULL)
-        ready_destination(LIST_ENTRY(w, struct hop, wait)->destination);
+    for (int i = 0; i < LINES; i++)
+        while ((w = list_pop(&l->line[i])) != NULL)
+            ready_destination(LIST_ENTRY(w, struct hop, wait)->destination);
+}
+
+/* The lane is shut again: parked mail whose time has come does a round. */
+static void look_after_parked(struct lane *l)
+{
+    for (struct list *p = l->parked.next; p != &l->parked; p = p->next) {
+        struct destination *d = LIST_ENTRY(p, struct hop, park)->destination;
+        d->round = true;
+        ready_destination(d);
+    }
 }
 
 static void reap(struct sched *s, struct lane *l)
@@ -195,10 +256,12 @@ static void reap(struct sched *s, struct lane *l)
     send_session_free(&l->session);
     l->ended = false;
     s->lane.sessions--;
-    if (lane_is_up(s, l))
+    if (lane_is_up(s, l)) {
         ready_lane(s, l);
-    else
+    } else {
         send_away(l);
+        look_after_parked(l);
+    }
     free_unused(s, l);
 }
 
@@ -215,6 +278,7 @@ void lane_delivery_back(struct sched *s, struct lane *l, size_t nrcpt)
 {
     l->out--;
     l->out_rcpts -= nrcpt;
+    l->alone &= l->out > 0;
     s->lane.deliveries--;
     if (l->ended && l->out == 0)
         reap(s, l);
@@ -222,40 +286,10 @@ void lane_delivery_back(struct sched *s, struct lane *l, size_t nrcpt)
         ready_lane(s, l);
 }
 
-static void go_down(struct sched *s, struct lane *l,
-                    const struct send_session_end *end)
-{
-    char address[ADDR_PORT_TEXT];
-
-    l->why = end->why;
-    l->down_local = end->local;
-    l->failures += l->failures < 32;
-    uint64_t ms = retry_backoff(&s->queue.rule, l->failures) * (uint64_t)1000;
-    if (end->local)
-        ms = LOCAL_FAULT_MS;
-    l->down_until = loop_now(s->loop) + ms;
-    addr_port_text(address, &l->peer);
-    LOG(LOG_WARN, "send.unreachable", LS("mx", send_session_host(l->session)),
-        LS("address", address), LS("error", l->why.text),
-        LN("pause", ms / 1000));
-}
-
 void lane_ended(struct sched *s, struct lane *l)
 {
-    const struct send_session_end *end = send_session_end(l->session);
-
     l->ended = true;
-    if (end->fault && end->delivered == 0)
-        go_down(s, l, end);
-    else
-        l->failures = 0;
+    lane_state_judge(s, l);
     if (l->out == 0)
         reap(s, l);
-}
-
-void lane_flush(struct sched *s)
-{
-    for (size_t i = 0; i <= s->lane.all.mask; i++)
-        for (struct map_link *m = s->lane.all.bucket[i]; m != NULL; m = m->next)
-            MAP_ENTRY(m, struct lane, link)->down_until = 0;
 }

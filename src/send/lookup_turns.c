@@ -1,5 +1,6 @@
 #include "send/lookup_turns.h"
 
+#include "queue/message.h"
 #include "send/destination.h"
 
 #include <stdlib.h>
@@ -58,8 +59,11 @@ static struct lookup_group *group_of(struct lookup_turns *t,
 
 bool lookup_wait(struct lookup_turns *t, struct destination *d)
 {
-    struct lookup_group *g =
-        group_of(t, d->look_up_failed ? NULL : destination_first(d));
+    const struct rcpt *first = destination_next(d);
+
+    if (first == NULL) /* its look-up expired while its mail is parked */
+        first = LIST_ENTRY(d->parked.next, struct rcpt, link);
+    struct lookup_group *g = group_of(t, d->look_up_failed ? NULL : first->msg);
 
     if (g == NULL)
         return false;

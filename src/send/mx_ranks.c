@@ -128,6 +128,16 @@ static void no_host(struct answer *why, const struct mx_result *mx,
     }
 }
 
+void mx_ranks_looped(struct answer *why, const struct own_host *self,
+                     bool configured)
+{
+    if (configured)
+        our_fault(why, "the next hop loops back to this system");
+    else
+        answer_set(why, OUTCOME_FAILED, "5.4.6",
+                   "mail for this domain loops back to %s", self->hostname);
+}
+
 size_t mx_ranks_build(struct mx_candidate *out, const struct mx_result *mx,
                       const struct mx_ranks_rules *rules, struct answer *why)
 {
@@ -145,13 +155,10 @@ size_t mx_ranks_build(struct mx_candidate *out, const struct mx_result *mx,
             rank += 2;
         n += add_host(out + n, mx, i, rules, rank);
     }
-    if (n == 0 && rules->configured)
-        our_fault(why, looped ? "the next hop loops back to this system"
-                              : "the next hop has no usable address");
-    else if (n == 0 && looped)
-        answer_set(why, OUTCOME_FAILED, "5.4.6",
-                   "mail for this domain loops back to %s",
-                   rules->self->hostname);
+    if (n == 0 && looped)
+        mx_ranks_looped(why, rules->self, rules->configured);
+    else if (n == 0 && rules->configured)
+        our_fault(why, "the next hop has no usable address");
     else if (n == 0)
         answer_set(why, OUTCOME_FAILED, "5.4.4",
                    "no mail host has a usable address");

@@ -1,7 +1,10 @@
 /* sched.c - open and close the sender's scheduler. */
 #include "send/sched.h"
 
+#include "send/fault.h"
+#include "send/next_mx.h"
 #include "send/own_host.h"
+#include "send/parked.h"
 #include "smtp/address.h"
 
 #include <errno.h>
@@ -47,14 +50,40 @@ static void make_due(struct queue *q, struct rcpt *r)
     destination_add(r);
 }
 
-static void make_due_first(struct queue *q, struct rcpt *r)
+static void take_back(struct queue *q, struct delivery *j,
+                      struct delivery_rcpt *r)
 {
-    (void)q;
-    destination_add_untouched(r);
+    const struct lane *l = send_delivery_of(j)->lane;
+
+    if (r->effect == MAIL_LOOPS)
+        destination_loops(r->rcpt->place, l);
+    if (j->again)
+        next_mx_failed(of_queue(q), r->rcpt);
+    else
+        destination_add_untouched(r->rcpt);
+}
+
+static bool keep(struct queue *q, struct delivery *j, struct delivery_rcpt *r,
+                 uint32_t *seconds)
+{
+    struct sched *s = of_queue(q);
+    const struct destination *d = r->rcpt->place;
+
+    if (send_delivery_of(j)->parks) {
+        uint64_t opens = destination_opens(d), now = loop_now(s->loop);
+        r->rcpt->when = sched_seconds(s) + *seconds;
+        *seconds = opens > now ? (uint32_t)((opens - now + 999) / 1000) : 0;
+        parked_add(r->rcpt);
+        return true;
+    }
+    if (j->offered)
+        r->rcpt->suspect = r->effect == MAIL_SUSPECT;
+    return r->effect == MAIL_NEXT_MX && !j->again &&
+           next_mx_try(s, r->rcpt, send_delivery_of(j)->lane, *seconds);
 }
 
 static const struct queue_owner owner = { find_place, release_place, make_due,
-                                          make_due_first };
+                                          take_back, keep };
 
 /* --- open and close ----------------------------------------------------- */
 
@@ -79,6 +108,7 @@ int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
     list_init(&s->destination.idle);
     list_init(&s->lane.opening);
     list_init(&s->lane.given);
+    list_init(&s->lane.pausing);
     if (loop_new(&s->loop, wait_mask, e) != 0)
         return -1;
     s->queue = (struct queue){ .owner = &owner, .conf = c, .loop = s->loop };

@@ -15,6 +15,7 @@
 #include "send/assign.h"
 #include "send/destination_dns.h"
 #include "send/explain.h"
+#include "send/lane_state.h"
 #include "send/ready.h"
 #include "send/session.h"
 #include "spool/space.h"
@@ -263,7 +264,7 @@ static void flush_queue(struct sched *s)
     struct list due;
 
     list_init(&due);
-    lane_flush(s);
+    lane_state_flush(s);
     dns_forget_negative(s->dns);
     destination_flush(s);
     retry_queue_flush(&s->queue.memory.retry, &due);
@@ -277,7 +278,7 @@ static bool is_busy(const struct sched *s)
            !list_empty(&s->lane.opening) ||
            !list_empty(&s->queue.notice.deliveries) ||
            s->destination.lookups.running > 0 || s->lane.deliveries > 0 ||
-           s->queue.scan.wanted;
+           s->queue.scan.wanted || lane_state_any_awaited(s);
 }
 
 static int wait_ms(struct sender *x)
@@ -338,9 +339,9 @@ static bool is_over(struct sender *x)
     if (o->drain && o->drain_timeout > 0 &&
         ms >= (uint64_t)o->drain_timeout * 1000)
         return true;
-    if (is_busy(&x->s))
+    if ((!o->once && !o->drain) || is_busy(&x->s))
         return false;
-    return o->once || (o->drain && !has_work(&x->s));
+    return o->once || !has_work(&x->s);
 }
 
 /* Let sessions finish their transactions, then end them. */

@@ -269,6 +269,7 @@ void send_transaction_take_answer(const struct send_session *s,
     a->outcome = r->status.code < 400   ? OUTCOME_DELIVERED
                  : r->status.code < 500 ? OUTCOME_DEFERRED
                                         : OUTCOME_FAILED;
+    a->damaged = a->misconfigured = false;
     a->status = r->status;
     answer_set_text(a, r->text);
     if (s->cur != NULL && r->status.code >= 400)

@@ -274,6 +274,15 @@ static void be_older(struct list *notes, uint64_t ms)
     }
 }
 
+/* Lanes wait on the loop's clock, which is real: bring their times nearer. */
+static void pass_time(struct lane *l, uint64_t ms)
+{
+    l->shut_until -= l->shut_until < ms ? l->shut_until : ms;
+    l->paused_until -= l->paused_until < ms ? l->paused_until : ms;
+    if (loop_timer_is_set(&l->opens))
+        l->opens.fn(&l->opens);
+}
+
 void sched_rig_wait(struct sched_rig *r, unsigned seconds)
 {
     uint64_t ms = (uint64_t)seconds * 1000;
@@ -283,10 +292,8 @@ void sched_rig_wait(struct sched_rig *r, unsigned seconds)
     be_older(&r->taken, ms);
     for (size_t i = 0; i <= r->s.lane.all.mask; i++)
         for (struct map_link *m = r->s.lane.all.bucket[i]; m != NULL;
-             m = m->next) {
-            struct lane *l = MAP_ENTRY(m, struct lane, link);
-            l->down_until -= l->down_until < ms ? l->down_until : ms;
-        }
+             m = m->next)
+            pass_time(MAP_ENTRY(m, struct lane, link), ms);
     sched_rig_turn(r);
 }
 
@@ -307,11 +314,38 @@ void sched_rig_back(struct sched_rig *r, struct delivery *j, enum outcome o,
 {
     struct answer a;
 
-    list_remove(&send_delivery_of(j)->note.link);
     answer_set(&a, o, status, "%s", text);
     delivery_answer_all(j, &a);
-    assign_take_back(&r->s, j);
+    sched_rig_answered(r, j);
     sched_rig_turn(r);
+}
+
+void sched_rig_effect(struct sched_rig *r, struct delivery *j,
+                      enum fault_mail effect, const char *reply)
+{
+    static const enum outcome outcomes[] = {
+        [MAIL_MOVES_ON] = OUTCOME_NONE,    [MAIL_LOOPS] = OUTCOME_NONE,
+        [MAIL_UNTOUCHED] = OUTCOME_NONE,   [MAIL_AGAIN] = OUTCOME_NONE,
+        [MAIL_NEXT_MX] = OUTCOME_DEFERRED, [MAIL_ATTEMPT] = OUTCOME_DEFERRED,
+        [MAIL_SUSPECT] = OUTCOME_DEFERRED, [MAIL_WAITS] = OUTCOME_NONE,
+        [MAIL_BOUNCES] = OUTCOME_FAILED
+    };
+    struct answer a;
+
+    answer_set(&a, outcomes[effect], NULL, "%s", reply);
+    a.misconfigured = effect == MAIL_WAITS;
+    if (reply[0] >= '2' && reply[0] <= '5')
+        a.status.code = (unsigned short)strtoul(reply, NULL, 10);
+    for (size_t i = 0; i < j->nrcpt; i++)
+        j->rcpt[i].effect = (unsigned char)effect;
+    delivery_answer_all(j, &a);
+    sched_rig_answered(r, j);
+}
+
+void sched_rig_answered(struct sched_rig *r, struct delivery *j)
+{
+    list_remove(&send_delivery_of(j)->note.link);
+    assign_take_back(&r->s, j);
 }
 
 void sched_rig_end(struct sched_rig *r, struct send_session *session,

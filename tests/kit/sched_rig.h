@@ -59,6 +59,14 @@ struct delivery *sched_rig_next(struct sched_rig *r);
 void sched_rig_back(struct sched_rig *r, struct delivery *j, enum outcome o,
                     const char *status, const char *text);
 
+/* The same as a session answers it: what follows, and the reply with its code,
+ * or what else happened.  No turn: the end of the session may come with it. */
+void sched_rig_effect(struct sched_rig *r, struct delivery *j,
+                      enum fault_mail effect, const char *reply);
+
+/* Its recipients have their answers.  No turn. */
+void sched_rig_answered(struct sched_rig *r, struct delivery *j);
+
 /* The session of the lane ends; NULL: none of its deliveries did. */
 void sched_rig_end(struct sched_rig *r, struct send_session *session,
                    const struct send_session_end *end);

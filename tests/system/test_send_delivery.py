@@ -620,7 +620,7 @@ def test_what_no_host_replied_is_not_quoted(mta, dns, peers):
 
 @pytest.mark.parametrize("where", ["GREETING", "EHLO", "MAIL", "RCPT",
                                    "DATA", "DOT"])
-@pytest.mark.parametrize("what", [None, "421 4.3.2 not now"])
+@pytest.mark.parametrize("what", [None, "421 4.4.2 not now"])
 def test_a_lost_session_loses_no_mail(mta, dns, peers, where, what):
     p = peers("127.0.0.1", answers={where: [what]})
     m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port)

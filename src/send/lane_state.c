@@ -1,0 +1,239 @@
+/* lane_state.c - shut, on trial, paused: what a lane's past means for its use.
+ *
+ * What a failure means stands in fault.c.  Here is what it leads to: a shut
+ * lane opens after 1, 2, 4 ... 30 minutes; a lost session is replaced at once,
+ * and without a delivery between after 1, 2, 4 ... 60 s. */
+#include "send/lane_state.h"
+
+#include "log/log.h"
+#include "send/fault.h"
+#include "send/ready.h"
+#include "send/sched.h"
+#include "send/session.h"
+
+#include <string.h>
+
+enum {
+    LOCAL_FAULT_SECONDS = 5,
+    PACE_SECONDS = 60,
+    RECONNECT_SECONDS = 60, /* at most */
+    NOTHING_OFFERED_SECONDS = 5,
+    FAILURES_MAX = 32
+};
+
+/* --- its use ------------------------------------------------------------- */
+
+bool lane_is_up(const struct sched *s, const struct lane *l)
+{
+    return l->shut_until <= loop_now(s->loop);
+}
+
+bool lane_is_clear(const struct sched *s, const struct lane *l)
+{
+    return lane_is_up(s, l) && l->paused_until <= loop_now(s->loop);
+}
+
+struct lane_state lane_state(const struct sched *s, const struct lane *l)
+{
+    if (!lane_is_up(s, l))
+        return (struct lane_state){ LANE_IS_SHUT, l->shut_until, &l->why };
+    if (!lane_is_clear(s, l))
+        return (struct lane_state){ LANE_IS_PAUSED, l->paused_until, &l->why };
+    return (struct lane_state){ l->trial ? LANE_IS_ON_TRIAL : LANE_IS_UP, 0,
+                                NULL };
+}
+
+bool lane_state_any_awaited(const struct sched *s)
+{
+    const struct list *all = &s->lane.pausing;
+
+    for (const struct list *p = all->next; p != all; p = p->next)
+        if (lane_is_awaited(LIST_ENTRY(p, struct lane, pausing)))
+            return true;
+    return false;
+}
+
+/* --- the clock ----------------------------------------------------------- */
+
+static void set_timer(struct sched *s, struct lane *l)
+{
+    uint64_t now = loop_now(s->loop);
+    uint64_t until =
+        l->shut_until > l->paused_until ? l->shut_until : l->paused_until;
+
+    list_remove(&l->pausing);
+    if (until <= now) {
+        loop_timer_clear(s->loop, &l->opens);
+        ready_lane(s, l);
+        return;
+    }
+    loop_timer_set(s->loop, &l->opens, until - now);
+    if (lane_is_up(s, l))
+        list_push(&s->lane.pausing, &l->pausing);
+}
+
+static void on_opens(struct loop_timer *t)
+{
+    struct lane *l = LOOP_ENTRY(t, struct lane, opens);
+
+    set_timer(l->sched, l);
+}
+
+void lane_state_init(struct lane *l)
+{
+    l->opens.fn = on_opens;
+}
+
+void lane_state_done(struct lane *l)
+{
+    loop_timer_clear(l->sched->loop, &l->opens);
+    list_remove(&l->pausing);
+}
+
+static void pause_for(struct sched *s, struct lane *l, unsigned seconds)
+{
+    l->paused_until = loop_now(s->loop) + seconds * (uint64_t)1000;
+    set_timer(s, l);
+}
+
+void lane_state_wait(struct sched *s, struct lane *l)
+{
+    pause_for(s, l, NOTHING_OFFERED_SECONDS);
+}
+
+/* --- verdicts ------------------------------------------------------------ */
+
+static bool is_same(struct msg_id a, struct msg_id b)
+{
+    return a.base == b.base && a.n == b.n;
+}
+
+/* Has a third message lost its session? */
+static bool is_third_lost(struct lane *l, struct msg_id id)
+{
+    for (unsigned i = 0; i < l->nlost; i++)
+        if (is_same(l->lost[i], id))
+            return false;
+    if (l->nlost == 2)
+        return true;
+    l->lost[l->nlost++] = id;
+    return false;
+}
+
+/* What one message did for itself, the next one makes the host's. */
+static enum fault_lane judge(struct lane *l, const struct send_session_end *end)
+{
+    struct fault f = { .when = FAULT_SESSIONS };
+
+    if (end->delivered > 0) {
+        l->nlost = 0;
+        l->refused = false;
+    }
+    if (end->lost && is_third_lost(l, end->lost_id))
+        f.what = FAULT_THREE_LOST;
+    if (end->refused && l->refused && !is_same(l->refused_id, end->refused_id))
+        f.what = FAULT_TWO_MAILS;
+    if (end->refused) {
+        l->refused = true;
+        l->refused_id = end->refused_id;
+    }
+    if (f.what != 0)
+        return fault_judge(&f)->lane;
+    if (end->fault && end->lane == LANE_GOES_ON)
+        return end->delivered > 0 ? LANE_REOPENS : LANE_SHUTS;
+    return end->lane;
+}
+
+static void report(const struct lane *l, unsigned seconds)
+{
+    char address[ADDR_PORT_TEXT];
+
+    addr_port_text(address, &l->peer);
+    LOG(LOG_WARN, "send.unreachable", LS("mx", send_session_host(l->session)),
+        LS("address", address), LS("error", l->why.text), LN("pause", seconds));
+}
+
+static void shut(struct sched *s, struct lane *l)
+{
+    l->failures += l->failures < FAILURES_MAX;
+    unsigned seconds = retry_backoff(&s->queue.rule, l->failures);
+    l->shut_until = loop_now(s->loop) + seconds * (uint64_t)1000;
+    l->paused_until = 0;
+    l->trial = true;
+    l->said = false;
+    set_timer(s, l);
+    report(l, seconds);
+}
+
+/* The first is replaced at once. */
+static void reconnect(struct sched *s, struct lane *l)
+{
+    unsigned n = l->reconnects, seconds = RECONNECT_SECONDS;
+
+    l->reconnects += l->reconnects < FAILURES_MAX;
+    if (n < 7)
+        seconds = n == 0 ? 0 : 1u << (n - 1);
+    if (seconds > RECONNECT_SECONDS)
+        seconds = RECONNECT_SECONDS;
+    if (seconds > 0)
+        pause_for(s, l, seconds);
+}
+
+static void set_why(struct lane *l, const struct answer *why)
+{
+    l->why = *why;
+    l->why.outcome = OUTCOME_DEFERRED;
+    l->why.damaged = l->why.misconfigured = false;
+}
+
+void lane_state_judge(struct sched *s, struct lane *l)
+{
+    const struct send_session_end *end = send_session_end(l->session);
+    enum fault_lane verdict = judge(l, end);
+
+    if (end->delivered > 0) {
+        lane_state_replied(s, l);
+        l->failures = l->reconnects = 0;
+    }
+    if (end->fault || verdict >= LANE_PAUSES)
+        set_why(l, &end->why);
+    if (end->local) {
+        pause_for(s, l, LOCAL_FAULT_SECONDS);
+        report(l, LOCAL_FAULT_SECONDS);
+        return;
+    }
+    switch (verdict) {
+    case LANE_GOES_ON:
+    case LANE_LEARNS:
+        if (!end->refused)
+            l->failures = l->reconnects = 0;
+        break;
+    case LANE_LEAVES:
+    case LANE_CUTS:
+    case LANE_REOPENS: reconnect(s, l); break;
+    case LANE_PAUSES: pause_for(s, l, PACE_SECONDS); break;
+    case LANE_SHUTS: shut(s, l); break;
+    }
+}
+
+void lane_state_replied(struct sched *s, struct lane *l)
+{
+    if (!l->trial)
+        return;
+    l->trial = false;
+    for (struct list *p = l->parked.next; p != &l->parked; p = p->next)
+        ready_destination(LIST_ENTRY(p, struct hop, park)->destination);
+    ready_lane(s, l);
+}
+
+void lane_state_flush(struct sched *s)
+{
+    for (size_t i = 0; i <= s->lane.all.mask; i++)
+        for (struct map_link *m = s->lane.all.bucket[i]; m != NULL;
+             m = m->next) {
+            struct lane *l = MAP_ENTRY(m, struct lane, link);
+            l->shut_until = l->paused_until = 0;
+            set_timer(s, l);
+            lane_state_replied(s, l);
+        }
+}

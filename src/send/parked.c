@@ -1,0 +1,125 @@
+/* parked.c - mail that waits for a shut host to open. */
+#include "send/parked.h"
+
+#include "send/lane_state.h"
+#include "send/ready.h"
+
+enum { LOOK_FOR_INNOCENT = 64 };
+
+bool parked_early(const struct sched *s, const struct rcpt *r)
+{
+    uint32_t now = sched_seconds(s);
+
+    return r->when > now && r->msg->expires > now;
+}
+
+void parked_add(struct rcpt *r)
+{
+    struct destination *d = r->place;
+
+    r->state = RCPT_PARKED;
+    list_push(&d->parked, &r->link);
+}
+
+static void wake(struct rcpt *r)
+{
+    list_remove(&r->link);
+    destination_add(r);
+}
+
+void parked_wake(struct destination *d)
+{
+    while (!list_empty(&d->parked))
+        wake(LIST_ENTRY(d->parked.next, struct rcpt, link));
+}
+
+static void wake_for_round(struct sched *s, struct destination *d)
+{
+    for (struct list *l = d->parked.next, *next; l != &d->parked; l = next) {
+        struct rcpt *r = LIST_ENTRY(l, struct rcpt, link);
+        next = l->next;
+        if (!parked_early(s, r))
+            wake(r);
+    }
+}
+
+static bool can_go(struct sched *s, const struct destination *d)
+{
+    for (size_t i = 0; i < d->hops->n; i++)
+        if (destination_may_use(s, d, &d->hops->hop[i]) &&
+            !d->hops->hop[i].lane->trial)
+            return true;
+    return false;
+}
+
+/* A look-up may have brought other hops, so each time. */
+static void wait_at_lanes(struct sched *s, struct destination *d)
+{
+    for (size_t i = 0; i < d->hops->n; i++) {
+        struct hop *h = &d->hops->hop[i];
+        if (h->looped)
+            continue;
+        if (!list_linked(&h->park))
+            list_push(&h->lane->parked, &h->park);
+        if (lane_has_room(s, h->lane))
+            ready_lane(s, h->lane); /* on trial */
+    }
+}
+
+void parked_see(struct sched *s, struct destination *d)
+{
+    bool round = d->round;
+
+    d->round = false;
+    if (list_empty(&d->parked))
+        return;
+    if (can_go(s, d)) {
+        parked_wake(d);
+        return;
+    }
+    if (round)
+        wake_for_round(s, d);
+    if (!list_empty(&d->parked))
+        wait_at_lanes(s, d);
+}
+
+/* No suspect, if there is another among the first. */
+static struct rcpt *choose(const struct destination *d)
+{
+    struct list *l = d->parked.next;
+
+    for (int i = 0; i < LOOK_FOR_INNOCENT && l != &d->parked; i++) {
+        struct rcpt *r = LIST_ENTRY(l, struct rcpt, link);
+        if (!r->suspect)
+            return r;
+        l = l->next;
+    }
+    return LIST_ENTRY(d->parked.next, struct rcpt, link);
+}
+
+/* The next destination has its turn when the lane opens again. */
+struct destination *parked_probe(struct lane *l)
+{
+    struct list *last = l->parked.prev, *p = NULL;
+
+    while (p != last && (p = list_pop(&l->parked)) != NULL) {
+        struct destination *d = LIST_ENTRY(p, struct hop, park)->destination;
+        if (list_empty(&d->parked))
+            continue;
+        list_push(&l->parked, p);
+        if (!destination_is_known(d) || d->outcome != NULL) {
+            ready_destination(d); /* to be looked up, or answered */
+            continue;
+        }
+        struct rcpt *r = choose(d);
+        list_remove(&r->link);
+        r->when = 0; /* it does a round if this fails */
+        r->state = RCPT_DUE;
+        if (r->suspect)
+            list_push_front(&d->suspects, &r->link);
+        else
+            due_add_front(&d->due, r);
+        return d;
+    }
+    return NULL;
+}
