@@ -7,6 +7,7 @@
 #include "queue/message.h"
 #include "send/due.h"
 #include "send/lane.h"
+#include "send/lookup_turns.h"
 #include "send/route.h"
 
 struct hops {
@@ -19,13 +20,13 @@ struct destination {
     struct due due;
     struct list suspects; /* due too; last, and each alone */
     struct list parked;   /* until a host opens */
-    struct list turn; /* in ready or idle of struct sched, or a look-up group */
+    struct list turn; /* in ready or idle of struct sched, or by a look-up */
     struct sched *sched;
     struct hops *hops;      /* NULL: not known */
     struct answer *outcome; /* of the look-up; NULL: none */
     struct mx_query *query;
-    struct lookup_group *group; /* of a look-up under way, else NULL */
-    uint32_t expires;           /* of hops or outcome */
+    struct lookup lookup;
+    uint32_t expires; /* of hops or outcome */
     uint32_t idle_since;
     uint32_t reported; /* a fault of the setting, in the log */
     uint32_t nrcpt;    /* recipients of this destination */

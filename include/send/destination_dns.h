@@ -11,6 +11,10 @@ void destination_look_up(struct sched *s, struct destination *d);
 /* All hosts that are left are this system. */
 void destination_set_looped(struct destination *d);
 
+/* Of the timer of struct sched: a look-up that has run for a second gives way
+ * if another waits. */
+void destination_on_slow(struct loop_timer *t);
+
 /* Forget the hops and release their lanes. */
 void destination_drop_hops(struct sched *s, struct destination *d);
 

@@ -62,6 +62,7 @@ struct sched {
         struct map all;
         struct destination_memo memo[DESTINATION_MEMOS];
         struct lookup_turns lookups;
+        struct loop_timer slow; /* a look-up may have to give way */
         struct due_groups groups;
         struct list idle; /* without recipients, oldest first */
     } destination;

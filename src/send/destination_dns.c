@@ -261,12 +261,42 @@ static void begin(struct sched *s, struct destination *d)
     ready_destination(d);
 }
 
+/* It begins again among those that failed. */
+static void give_way(struct sched *s, struct destination *d)
+{
+    s->calls->cancel_mx(d->query);
+    d->query = NULL;
+    d->look_up_failed = true;
+    lookup_done(&s->destination.lookups, d);
+    if (!lookup_wait(&s->destination.lookups, d)) {
+        no_memory(d);
+        ready_destination(d);
+    }
+}
+
 static void resolve_more(struct sched *s)
 {
-    struct destination *d;
+    struct lookup_turns *t = &s->destination.lookups;
+    uint64_t now = loop_now(s->loop);
+    struct destination *d = NULL;
 
-    while (!s->stopping && (d = lookup_next(&s->destination.lookups)) != NULL)
-        begin(s, d);
+    if (s->stopping)
+        return;
+    do {
+        if (d != NULL)
+            give_way(s, d);
+        while ((d = lookup_next(t, now)) != NULL)
+            begin(s, d);
+        d = lookup_slow(t, now);
+    } while (d != NULL);
+    uint64_t ms = lookup_slow_in(t, now);
+    if (ms != UINT64_MAX)
+        loop_timer_set(s->loop, &s->destination.slow, ms);
+}
+
+void destination_on_slow(struct loop_timer *t)
+{
+    resolve_more(LOOP_ENTRY(t, struct sched, destination.slow));
 }
 
 static void ask(struct sched *s, struct destination *d)

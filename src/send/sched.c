@@ -1,6 +1,7 @@
 /* sched.c - open and close the sender's scheduler. */
 #include "send/sched.h"
 
+#include "send/destination_dns.h"
 #include "send/fault.h"
 #include "send/next_mx.h"
 #include "send/own_host.h"
@@ -103,6 +104,7 @@ int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
     memset(s, 0, sizeof *s);
     s->calls = &real;
     s->conf = c;
+    s->destination.slow.fn = destination_on_slow;
     list_init(&s->ready.destinations);
     list_init(&s->ready.lanes);
     list_init(&s->destination.idle);
@@ -125,6 +127,8 @@ void sched_close(struct sched *s)
 {
     if (s->destination.all.bucket != NULL && s->lane.all.bucket != NULL)
         destination_free_all(s);
+    if (s->loop != NULL)
+        loop_timer_clear(s->loop, &s->destination.slow);
     lookup_turns_free(&s->destination.lookups);
     due_groups_done(&s->destination.groups);
     map_done(&s->destination.all);

@@ -7,6 +7,7 @@
 #include "queue/scan.h"
 #include "queue/slots.h"
 #include "send/assign.h"
+#include "send/destination_dns.h"
 #include "send/ready.h"
 #include "send/session_private.h"
 #include "spool/dirs.h"
@@ -249,6 +250,16 @@ void sched_rig_turn(struct sched_rig *r)
             answer_query(LIST_ENTRY(l, struct mx_query, link));
     } while (ready_any(&r->s));
     bounce_flush(&r->s.queue);
+}
+
+void sched_rig_slow(struct sched_rig *r, unsigned ms)
+{
+    struct list *all = &r->s.destination.lookups.fresh;
+
+    for (struct list *l = all->next; l != all; l = l->next)
+        LIST_ENTRY(l, struct destination, turn)->lookup.began -= ms;
+    destination_on_slow(&r->s.destination.slow);
+    sched_rig_turn(r);
 }
 
 void sched_rig_time_out(struct sched_rig *r)

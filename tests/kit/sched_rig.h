@@ -48,6 +48,9 @@ void sched_rig_turn(struct sched_rig *r);
  * turn. */
 void sched_rig_wait(struct sched_rig *r, unsigned seconds);
 
+/* So many ms pass for the look-ups under way. */
+void sched_rig_slow(struct sched_rig *r, unsigned ms);
+
 /* The questions without an answer end with MX_TEMP; then a turn. */
 void sched_rig_time_out(struct sched_rig *r);
 

@@ -260,8 +260,76 @@ START_TEST(silent_zones_delay_no_other)
         }
         ck_assert_uint_eq(r->s.destination.lookups.running > 30, 1);
         sched_rig_time_out(r);
-        sched_rig_wait(r, 400);
+        sched_rig_wait(r, 5 * 3600);
     }
+}
+END_TEST
+
+/* 200 messages of one sender, one silent zone each: another message of the same
+ * sender waits for a second at most, and one of another sender not at all. */
+START_TEST(a_slow_look_up_gives_way)
+{
+    static const struct sched_rig_mx zones[] = {
+        { ".dead.test", MX_OK, { NULL }, { NULL } },
+        { ".good.test", MX_OK, { "mx.good.test" }, { "192.0.2.1" } },
+    };
+    char to[40];
+
+    r->mx = zones;
+    r->nmx = 2;
+    for (int i = 0; i < 200; i++) {
+        snprintf(to, sizeof to, "u@d%d.dead.test", i);
+        sched_rig_add(r, "hog@here.test", to);
+    }
+    sched_rig_add(r, "hog@here.test", "u@a.good.test");
+    sched_rig_turn(r);
+    ck_assert_uint_lt(r->asked, LOOKUPS_MAX);
+    ck_assert_ptr_null(sched_rig_next(r));
+    sched_rig_add(r, "s@here.test", "u@b.good.test");
+    sched_rig_turn(r);
+    struct delivery *j = sched_rig_next(r);
+    ck_assert_ptr_nonnull(j);
+    sched_rig_back(r, j, OUTCOME_DELIVERED, "2.0.0", "ok");
+    sched_rig_slow(r, 999);
+    ck_assert_ptr_null(sched_rig_next(r));
+    sched_rig_slow(r, 1);
+    j = sched_rig_next(r);
+    ck_assert_ptr_nonnull(j);
+    ck_assert_str_eq(j->rcpt[0].address, "u@a.good.test");
+    sched_rig_back(r, j, OUTCOME_DELIVERED, "2.0.0", "ok");
+    ck_assert_uint_eq(sched_rig_pending(r), 200);
+}
+END_TEST
+
+/* One that gave way has all its time later, as those that failed have. */
+START_TEST(a_slow_look_up_ends)
+{
+    static const struct sched_rig_mx zones[] = {
+        { ".dead.test", MX_OK, { NULL }, { NULL } },
+    };
+    struct lookup_turns *t = &r->s.destination.lookups;
+    char to[40];
+
+    r->mx = zones;
+    r->nmx = 1;
+    for (int i = 0; i < 500; i++) {
+        snprintf(to, sizeof to, "u@d%d.dead.test", i);
+        sched_rig_add(r, "hog@here.test", to);
+    }
+    sched_rig_turn(r);
+    for (int i = 0; i < 6; i++)
+        sched_rig_slow(r, 1000);
+    unsigned asked = r->asked;
+    ck_assert_uint_ge(asked, 500);
+    ck_assert_uint_ge(t->running, LOOKUPS_MAX / 2);
+    sched_rig_slow(r, 100000); /* no other waits for its first second */
+    sched_rig_slow(r, 100000);
+    ck_assert_uint_eq(r->asked, asked);
+    for (int i = 0; i < 8; i++)
+        sched_rig_time_out(r);
+    ck_assert_uint_eq(t->running, 0);
+    ck_assert(list_empty(&t->line));
+    ck_assert_uint_eq(sched_rig_pending(r), 500);
 }
 END_TEST
 
@@ -308,6 +376,8 @@ Suite *send_assign_suite(void)
     tcase_add_test(t, a_setting_costs_no_mail);
     tcase_add_test(t, localhost_is_loopback);
     tcase_add_test(t, silent_zones_delay_no_other);
+    tcase_add_test(t, a_slow_look_up_gives_way);
+    tcase_add_test(t, a_slow_look_up_ends);
     tcase_add_test(t, every_silent_zone_is_asked);
     suite_add_tcase(s, t);
     return s;
