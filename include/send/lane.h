@@ -44,7 +44,8 @@ struct lane {
     uint32_t suspects_since; /* the first of them waits */
 
     /* lane_state.c */
-    struct loop_timer opens;
+    struct loop_timer opens;           /* or, unused, is forgotten */
+    bool unused;                       /* kept without a hop */
     struct list pausing;               /* in the list of all */
     uint64_t shut_until, paused_until; /* ms of the loop */
     bool trial;                        /* was shut, no reply since */
@@ -75,6 +76,10 @@ struct hop {
 struct lane *lane_get(struct sched *s, const struct addr *peer);
 struct lane *lane_new_local(struct sched *s, struct send_worker *w);
 void lane_put(struct sched *s, struct lane *l);
+
+/* Those that are kept without a hop: one whose time has come; all. */
+void lane_forget(struct sched *s, struct lane *l);
+void lane_free_unused(struct sched *s);
 
 /* Has a session; has room in its window, or may get a session. */
 bool lane_is_open(const struct lane *l);

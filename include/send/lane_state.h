@@ -23,6 +23,11 @@ struct lane_state lane_state(const struct sched *s, const struct lane *l);
 void lane_state_init(struct lane *l);
 void lane_state_done(struct lane *l);
 
+/* Without a hop: keep it, for an hour after it opened, if it knows anything of
+ * its host.  It has a hop again. */
+bool lane_state_keep(struct sched *s, struct lane *l);
+void lane_state_use_again(struct sched *s, struct lane *l);
+
 /* Not shut; not paused either. */
 bool lane_is_up(const struct sched *s, const struct lane *l);
 bool lane_is_clear(const struct sched *s, const struct lane *l);

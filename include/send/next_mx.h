@@ -2,8 +2,8 @@
  * one, once and at once; what that one replies is the answer.  For src/send
  * alone.
  *
- * The first answer stands in slot and log already.  It is all there is when
- * the other host cannot be reached. */
+ * The first answer stands in the slot already.  When the other host cannot be
+ * reached it is all there is, and the log has it too. */
 #ifndef MTA_SEND_NEXT_MX_H
 #define MTA_SEND_NEXT_MX_H
 
@@ -13,6 +13,9 @@
  * comes of it, is so many seconds.  False: there is no other host now. */
 bool next_mx_try(struct sched *s, struct rcpt *r, const struct lane *l,
                  uint32_t seconds);
+
+/* It came back from the lane untouched. */
+void next_mx_again(struct sched *s, struct rcpt *r, const struct lane *l);
 
 /* It was not offered there: the back-off counts. */
 void next_mx_failed(struct sched *s, struct rcpt *r);

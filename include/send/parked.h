@@ -1,7 +1,8 @@
 /* send/parked.h - mail of a destination whose hosts are all shut: it waits for
  * one of them to open, whatever its own back-off says.  For src/send alone.
  *
- * When a lane opens, one parked recipient tries it.  A reply wakes all mail
+ * When a lane opens, one parked message tries it, a suspect only when there is
+ * no other.  A reply wakes all mail
  * that is parked there; otherwise the lane is shut again, and those whose own
  * time has come do a round. */
 #ifndef MTA_SEND_PARKED_H
@@ -21,7 +22,7 @@ void parked_see(struct sched *s, struct destination *d);
 /* All of it. */
 void parked_wake(struct destination *d);
 
-/* Make one parked recipient due that is to try the lane: the first of the
- * destination that is returned.  NULL: none can. */
+/* Make the parked recipients of one message due that is to try the lane: the
+ * first of the destination that is returned.  NULL: none can. */
 struct destination *parked_probe(struct lane *l);
 #endif

@@ -6,6 +6,7 @@
  *   lookup_turns     which destination is looked up next
  *   lane             a peer: its session, its window of deliveries, its lines
  *   lane_state       shut, on trial, paused
+ *   learned          limits of hosts
  *   parked           mail that waits for a shut host
  *   next_mx          a recipient that one host puts off goes to the next
  *   assign           a turn's work: which due mail goes to which lane
@@ -23,6 +24,7 @@
 #include "queue/queue.h"
 #include "recipient/resolve.h"
 #include "send/destination.h"
+#include "send/learned.h"
 #include "send/lookup_turns.h"
 #include "send/mx_ranks.h"
 #include "send/worker.h"
@@ -71,6 +73,8 @@ struct sched {
         struct lane *local;
         struct list opening; /* wait for a descriptor */
         struct list pausing; /* paused, and not shut */
+        struct learned learned;
+        unsigned unused; /* kept for what they know of their host */
         unsigned sessions;
         uint64_t deliveries; /* given to workers and not back */
         struct list given;   /* the same in a list, the oldest first */

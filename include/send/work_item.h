@@ -21,7 +21,7 @@ struct send_delivery {
     struct delivery delivery; /* the first member: delivery_free() frees all */
     struct work_item note;
     struct lane *lane;            /* NULL: answered without a peer */
-    bool parks;                   /* a round: all hosts are shut */
+    struct lane *shut;            /* the reason of a round: mail is parked */
     struct send_session *session; /* NULL: local delivery */
     bool configured;              /* the next hop is a setting */
     struct given given;           /* of the main thread */

@@ -288,6 +288,27 @@ void result_apply(struct queue *q, struct delivery *j)
     }
 }
 
+void result_report(struct queue *q, struct delivery *j, uint32_t seconds)
+{
+    struct delivery_rcpt *r = &j->rcpt[0];
+    struct spool_slot slot;
+    struct err e;
+
+    if (spool_slot_get(q->spool, &j->msg->stored, r->rcpt->slot, &slot, &e) !=
+        0) {
+        log_err(LOG_ERROR, "send.slot", &e);
+    } else {
+        j->peer = slot.tried;
+        addr_port_text(j->address, &j->peer);
+        snprintf(j->host, sizeof j->host, "%s", slot.mx);
+        r->answer.status = slot.status;
+        answer_set_text(&r->answer, slot.reply);
+        say_next(j, r, seconds);
+    }
+    spool_message_unpin(q->spool, j->pinned);
+    delivery_free(&j);
+}
+
 /* --- notices ------------------------------------------------------------ */
 
 static void warned(struct queue *q, struct message *m, struct rcpt *r)

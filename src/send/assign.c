@@ -91,20 +91,11 @@ static void answer_some(struct sched *s, struct destination *d,
 
 /* --- hosts that are shut -------------------------------------------------- */
 
-/* A period between two openings costs the log one line. */
 static void do_round(struct sched *s, struct delivery *j, const struct hop *h)
 {
-    struct lane *l = h->lane;
-    unsigned told = l->said ? 0 : 1;
-
     set_host(j, h->name);
-    j->quiet = l->said;
-    j->others = l->said ? 0 : l->others;
-    l->others = l->said ? l->others : 0;
-    l->others += (unsigned)j->nrcpt - told;
-    l->said = true;
-    send_delivery_of(j)->parks = true;
-    delivery_answer_all(j, &l->why);
+    send_delivery_of(j)->shut = h->lane;
+    delivery_answer_all(j, &h->lane->why);
     result_apply(&s->queue, j);
 }
 
@@ -158,6 +149,10 @@ static void give_lanes(struct sched *s, struct destination *d, int rank)
             ready_destination(d); /* no lane would wake it: one has room */
             return;
         }
+    if (destination_line(d) < LINE_SUSPECT && destination_rank(s, d) != rank) {
+        ready_destination(d); /* one message tries that rank */
+        return;
+    }
     for (size_t i = 0; i < d->hops->n; i++) {
         struct hop *h = &d->hops->hop[i];
         if (!lane_is_up(s, h->lane))

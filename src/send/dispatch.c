@@ -253,3 +253,15 @@ struct delivery *dispatch_make_apart(struct sched *s, struct hop *h)
         j->again = true;
     return j;
 }
+
+struct delivery *dispatch_describe(struct sched *s, struct rcpt *r)
+{
+    struct picked p = { .rcpt = { r }, .n = 1 };
+    struct making m;
+    struct err e;
+    struct delivery *j = new_delivery(r->msg, &p, &m);
+
+    if (j != NULL && fill_delivery(s, r->msg, &m, &e) != 0)
+        delivery_free(&j);
+    return j;
+}

@@ -41,6 +41,7 @@ struct lane *lane_get(struct sched *s, const struct addr *peer)
         l = MAP_ENTRY(m, struct lane, link);
         if (addr_eq(&l->peer, peer)) {
             l->refs++;
+            lane_state_use_again(s, l);
             return l;
         }
     }
@@ -64,16 +65,37 @@ struct lane *lane_new_local(struct sched *s, struct send_worker *w)
     return l;
 }
 
-static void free_unused(struct sched *s, struct lane *l)
+static void free_lane(struct sched *s, struct lane *l)
 {
-    if (l->refs > 0 || l->out > 0 || l->session != NULL)
-        return;
     list_remove(&l->opening);
     list_remove(&l->ready);
     lane_state_done(l);
     if (!l->local)
         map_remove(&s->lane.all, &l->link);
     free(l);
+}
+
+/* What is known of a host outlives its last destination. */
+static void free_unused(struct sched *s, struct lane *l)
+{
+    if (l->refs > 0 || l->out > 0 || l->session != NULL)
+        return;
+    if (l->local || !lane_state_keep(s, l))
+        free_lane(s, l);
+}
+
+void lane_forget(struct sched *s, struct lane *l)
+{
+    l->unused = false;
+    s->lane.unused--;
+    free_lane(s, l);
+}
+
+void lane_free_unused(struct sched *s)
+{
+    for (size_t i = 0; i <= s->lane.all.mask; i++)
+        while (s->lane.all.bucket[i] != NULL)
+            lane_forget(s, MAP_ENTRY(s->lane.all.bucket[i], struct lane, link));
 }
 
 void lane_put(struct sched *s, struct lane *l)
@@ -120,8 +142,10 @@ static int open_session(struct sched *s, struct lane *l,
                         const struct delivery *j, bool configured,
                         struct err *e)
 {
-    const struct send_limits known = { .configured = configured };
+    struct send_limits known =
+        learned_get(&s->lane.learned, &l->peer, sched_seconds(s));
 
+    known.configured = configured;
     l->session = send_session_new(&l->peer, j->host, &known);
     if (l->session == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for a session");
@@ -288,7 +312,10 @@ void lane_delivery_back(struct sched *s, struct lane *l, size_t nrcpt)
 
 void lane_ended(struct sched *s, struct lane *l)
 {
+    const struct send_session_end *end = send_session_end(l->session);
+
     l->ended = true;
+    learned_put(&s->lane.learned, &l->peer, &end->learned, sched_seconds(s));
     lane_state_judge(s, l);
     if (l->out == 0)
         reap(s, l);

@@ -18,7 +18,9 @@ enum {
     PACE_SECONDS = 60,
     RECONNECT_SECONDS = 60, /* at most */
     NOTHING_OFFERED_SECONDS = 5,
-    FAILURES_MAX = 32
+    FAILURES_MAX = 32,
+    UNUSED_MAX = 10000,
+    FORGET_MS = 3600 * 1000
 };
 
 /* --- its use ------------------------------------------------------------- */
@@ -55,11 +57,14 @@ bool lane_state_any_awaited(const struct sched *s)
 
 /* --- the clock ----------------------------------------------------------- */
 
+static uint64_t opens_at(const struct lane *l)
+{
+    return l->shut_until > l->paused_until ? l->shut_until : l->paused_until;
+}
+
 static void set_timer(struct sched *s, struct lane *l)
 {
-    uint64_t now = loop_now(s->loop);
-    uint64_t until =
-        l->shut_until > l->paused_until ? l->shut_until : l->paused_until;
+    uint64_t now = loop_now(s->loop), until = opens_at(l);
 
     list_remove(&l->pausing);
     if (until <= now) {
@@ -76,7 +81,10 @@ static void on_opens(struct loop_timer *t)
 {
     struct lane *l = LOOP_ENTRY(t, struct lane, opens);
 
-    set_timer(l->sched, l);
+    if (l->unused)
+        lane_forget(l->sched, l);
+    else
+        set_timer(l->sched, l);
 }
 
 void lane_state_init(struct lane *l)
@@ -88,6 +96,33 @@ void lane_state_done(struct lane *l)
 {
     loop_timer_clear(l->sched->loop, &l->opens);
     list_remove(&l->pausing);
+}
+
+bool lane_state_keep(struct sched *s, struct lane *l)
+{
+    uint64_t opens = opens_at(l), now = loop_now(s->loop);
+
+    if (l->unused || s->stopping || s->lane.unused == UNUSED_MAX ||
+        (opens <= now && l->failures == 0 && l->reconnects == 0 &&
+         l->nlost == 0 && !l->refused))
+        return l->unused;
+    list_remove(&l->pausing);
+    list_remove(&l->ready);
+    list_remove(&l->opening);
+    l->unused = true;
+    s->lane.unused++;
+    loop_timer_set(s->loop, &l->opens,
+                   (opens > now ? opens - now : 0) + FORGET_MS);
+    return true;
+}
+
+void lane_state_use_again(struct sched *s, struct lane *l)
+{
+    if (!l->unused)
+        return;
+    l->unused = false;
+    s->lane.unused--;
+    set_timer(s, l);
 }
 
 static void pause_for(struct sched *s, struct lane *l, unsigned seconds)
@@ -103,16 +138,11 @@ void lane_state_wait(struct sched *s, struct lane *l)
 
 /* --- verdicts ------------------------------------------------------------ */
 
-static bool is_same(struct msg_id a, struct msg_id b)
-{
-    return a.base == b.base && a.n == b.n;
-}
-
 /* Has a third message lost its session? */
 static bool is_third_lost(struct lane *l, struct msg_id id)
 {
     for (unsigned i = 0; i < l->nlost; i++)
-        if (is_same(l->lost[i], id))
+        if (msg_id_eq(l->lost[i], id))
             return false;
     if (l->nlost == 2)
         return true;
@@ -131,7 +161,8 @@ static enum fault_lane judge(struct lane *l, const struct send_session_end *end)
     }
     if (end->lost && is_third_lost(l, end->lost_id))
         f.what = FAULT_THREE_LOST;
-    if (end->refused && l->refused && !is_same(l->refused_id, end->refused_id))
+    if (end->refused && l->refused &&
+        !msg_id_eq(l->refused_id, end->refused_id))
         f.what = FAULT_TWO_MAILS;
     if (end->refused) {
         l->refused = true;
@@ -212,7 +243,10 @@ void lane_state_judge(struct sched *s, struct lane *l)
     case LANE_CUTS:
     case LANE_REOPENS: reconnect(s, l); break;
     case LANE_PAUSES: pause_for(s, l, PACE_SECONDS); break;
-    case LANE_SHUTS: shut(s, l); break;
+    case LANE_SHUTS:
+        l->reconnects += end->lost && l->reconnects < FAILURES_MAX;
+        shut(s, l);
+        break;
     }
 }
 
@@ -226,14 +260,23 @@ void lane_state_replied(struct sched *s, struct lane *l)
     ready_lane(s, l);
 }
 
+static void flush(struct sched *s, struct lane *l)
+{
+    if (l->unused) {
+        lane_forget(s, l);
+        return;
+    }
+    l->shut_until = l->paused_until = 0;
+    set_timer(s, l);
+    lane_state_replied(s, l);
+}
+
 void lane_state_flush(struct sched *s)
 {
     for (size_t i = 0; i <= s->lane.all.mask; i++)
-        for (struct map_link *m = s->lane.all.bucket[i]; m != NULL;
-             m = m->next) {
-            struct lane *l = MAP_ENTRY(m, struct lane, link);
-            l->shut_until = l->paused_until = 0;
-            set_timer(s, l);
-            lane_state_replied(s, l);
+        for (struct map_link *m = s->lane.all.bucket[i], *next; m != NULL;
+             m = next) {
+            next = m->next;
+            flush(s, MAP_ENTRY(m, struct lane, link));
         }
 }

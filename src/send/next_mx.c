@@ -1,6 +1,8 @@
 #include "send/next_mx.h"
 
 #include "queue/recipients.h"
+#include "queue/result.h"
+#include "send/dispatch.h"
 #include "send/lane_state.h"
 
 /* One that takes mail now, of the same preference or the next worse one. */
@@ -21,6 +23,13 @@ static struct hop *next_host(struct sched *s, const struct destination *d,
     return best;
 }
 
+static void line_up(struct sched *s, struct hop *h, struct rcpt *r)
+{
+    r->state = RCPT_APART;
+    list_push(&h->apart, &r->link);
+    lane_wait(s, h, LINE_FIRST);
+}
+
 bool next_mx_try(struct sched *s, struct rcpt *r, const struct lane *l,
                  uint32_t seconds)
 {
@@ -28,18 +37,30 @@ bool next_mx_try(struct sched *s, struct rcpt *r, const struct lane *l,
 
     if (h == NULL)
         return false;
-    r->state = RCPT_APART;
     r->when = sched_seconds(s) + seconds;
-    list_push(&h->apart, &r->link);
-    lane_wait(s, h, LINE_FIRST);
+    line_up(s, h, r);
     return true;
+}
+
+void next_mx_again(struct sched *s, struct rcpt *r, const struct lane *l)
+{
+    struct hop *h = destination_hop(r->place, l);
+
+    if (h != NULL && !h->looped && lane_is_up(s, l))
+        line_up(s, h, r);
+    else
+        next_mx_failed(s, r);
 }
 
 void next_mx_failed(struct sched *s, struct rcpt *r)
 {
     uint32_t now = sched_seconds(s);
+    uint32_t seconds = r->when > now ? r->when - now : 0;
+    struct delivery *j = dispatch_describe(s, r);
 
-    rcpt_later(&s->queue, r, r->when > now ? r->when - now : 0);
+    rcpt_later(&s->queue, r, seconds);
+    if (j != NULL)
+        result_report(&s->queue, j, seconds);
 }
 
 void next_mx_give_up(struct sched *s, struct hop *h)

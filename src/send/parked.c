@@ -4,7 +4,7 @@
 #include "send/lane_state.h"
 #include "send/ready.h"
 
-enum { LOOK_FOR_INNOCENT = 64 };
+enum { LOOK_AT_MAX = 4096 };
 
 bool parked_early(const struct sched *s, const struct rcpt *r)
 {
@@ -83,22 +83,44 @@ void parked_see(struct sched *s, struct destination *d)
         wait_at_lanes(s, d);
 }
 
-/* No suspect, if there is another among the first. */
-static struct rcpt *choose(const struct destination *d)
+static struct rcpt *choose(const struct destination *d, bool suspect)
 {
     struct list *l = d->parked.next;
 
-    for (int i = 0; i < LOOK_FOR_INNOCENT && l != &d->parked; i++) {
+    for (int i = 0; i < LOOK_AT_MAX && l != &d->parked; i++, l = l->next) {
         struct rcpt *r = LIST_ENTRY(l, struct rcpt, link);
-        if (!r->suspect)
+        if (r->suspect == suspect)
             return r;
-        l = l->next;
     }
-    return LIST_ENTRY(d->parked.next, struct rcpt, link);
+    return NULL;
 }
 
-/* The next destination has its turn when the lane opens again. */
-struct destination *parked_probe(struct lane *l)
+/* It does a round if this fails. */
+static void make_due(struct destination *d, struct rcpt *r)
+{
+    list_remove(&r->link);
+    r->when = 0;
+    r->state = RCPT_DUE;
+    if (r->suspect)
+        list_push_front(&d->suspects, &r->link);
+    else
+        due_add_front(&d->due, r);
+}
+
+/* The message goes whole: what it does to the host counts for all of it. */
+static void make_message_due(struct destination *d, struct rcpt *chosen)
+{
+    int looked = 0;
+
+    for (struct rcpt *r = chosen->msg->rcpts; r != NULL && looked < LOOK_AT_MAX;
+         r = r->next, looked++)
+        if (r != chosen && r->state == RCPT_PARKED && r->place == d &&
+            r->suspect == chosen->suspect)
+            make_due(d, r);
+    make_due(d, chosen);
+}
+
+static struct destination *probe_by(struct lane *l, bool suspect)
 {
     struct list *last = l->parked.prev, *p = NULL;
 
@@ -111,15 +133,19 @@ struct destination *parked_probe(struct lane *l)
             ready_destination(d); /* to be looked up, or answered */
             continue;
         }
-        struct rcpt *r = choose(d);
-        list_remove(&r->link);
-        r->when = 0; /* it does a round if this fails */
-        r->state = RCPT_DUE;
-        if (r->suspect)
-            list_push_front(&d->suspects, &r->link);
-        else
-            due_add_front(&d->due, r);
+        struct rcpt *r = choose(d, suspect);
+        if (r == NULL)
+            continue;
+        make_message_due(d, r);
         return d;
     }
     return NULL;
+}
+
+/* The next destination has its turn when the lane opens again. */
+struct destination *parked_probe(struct lane *l)
+{
+    struct destination *d = probe_by(l, false);
+
+    return d != NULL ? d : probe_by(l, true);
 }

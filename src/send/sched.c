@@ -58,29 +58,48 @@ static void take_back(struct queue *q, struct delivery *j,
 
     if (r->effect == MAIL_LOOPS)
         destination_loops(r->rcpt->place, l);
-    if (j->again)
+    if (j->again && (r->effect == MAIL_UNTOUCHED || r->effect == MAIL_AGAIN))
+        next_mx_again(of_queue(q), r->rcpt, l);
+    else if (j->again)
         next_mx_failed(of_queue(q), r->rcpt);
     else
         destination_add_untouched(r->rcpt);
 }
 
+/* From one opening to the next, a shut host costs the log one line. */
+static void count_line(struct delivery *j, struct lane *shut)
+{
+    j->quiet = shut->said;
+    j->others = shut->said ? 0 : shut->others;
+    shut->others = shut->said ? shut->others + 1 : 0;
+    shut->said = true;
+}
+
+static void park(struct sched *s, struct rcpt *r, uint32_t *seconds)
+{
+    uint64_t opens = destination_opens(r->place), now = loop_now(s->loop);
+
+    r->when = sched_seconds(s) + *seconds;
+    *seconds = opens > now ? (uint32_t)((opens - now + 999) / 1000) : 0;
+    parked_add(r);
+}
+
 static bool keep(struct queue *q, struct delivery *j, struct delivery_rcpt *r,
                  uint32_t *seconds)
 {
+    struct send_delivery *sd = send_delivery_of(j);
     struct sched *s = of_queue(q);
-    const struct destination *d = r->rcpt->place;
 
-    if (send_delivery_of(j)->parks) {
-        uint64_t opens = destination_opens(d), now = loop_now(s->loop);
-        r->rcpt->when = sched_seconds(s) + *seconds;
-        *seconds = opens > now ? (uint32_t)((opens - now + 999) / 1000) : 0;
-        parked_add(r->rcpt);
+    if (sd->shut != NULL) {
+        count_line(j, sd->shut);
+        park(s, r->rcpt, seconds);
         return true;
     }
     if (j->offered)
         r->rcpt->suspect = r->effect == MAIL_SUSPECT;
-    return r->effect == MAIL_NEXT_MX && !j->again &&
-           next_mx_try(s, r->rcpt, send_delivery_of(j)->lane, *seconds);
+    j->quiet = r->effect == MAIL_NEXT_MX && !j->again &&
+               next_mx_try(s, r->rcpt, sd->lane, *seconds);
+    return j->quiet;
 }
 
 static const struct queue_owner owner = { find_place, release_place, make_due,
@@ -93,6 +112,7 @@ static int make_maps(struct sched *s, struct err *e)
     if (map_init(&s->destination.all, DESTINATION_BUCKETS) != 0 ||
         lookup_turns_init(&s->destination.lookups) != 0 ||
         due_groups_init(&s->destination.groups) != 0 ||
+        learned_init(&s->lane.learned) != 0 ||
         map_init(&s->lane.all, LANE_BUCKETS) != 0)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for the sender");
     return 0;
@@ -129,10 +149,13 @@ void sched_close(struct sched *s)
         destination_free_all(s);
     if (s->loop != NULL)
         loop_timer_clear(s->loop, &s->destination.slow);
+    if (s->lane.all.bucket != NULL)
+        lane_free_unused(s);
     lookup_turns_free(&s->destination.lookups);
     due_groups_done(&s->destination.groups);
     map_done(&s->destination.all);
     map_done(&s->lane.all);
+    learned_done(&s->lane.learned);
     if (s->dns != NULL)
         dns_close(&s->dns);
     dns_hosts_free(&s->hosts);

@@ -6,6 +6,8 @@
 #ifndef MTA_TEST_SCHED_RIG_H
 #define MTA_TEST_SCHED_RIG_H
 
+#include "send/fault.h"
+#include "send/lane_state.h"
 #include "send/sched.h"
 #include "send/session.h"
 
