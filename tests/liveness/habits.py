@@ -8,21 +8,26 @@ MINUTE = 60
 
 
 class Good:
-    """Takes all; act() returns None for the usual reply."""
+    """Takes all; act() returns None for the usual reply.  With a `wait` a line
+    forms, and windows fill."""
     bad = True  # until it heals
+    wait = 0    # seconds for each letter
 
     def __init__(self, extensions=PIPE):
         self.extensions = extensions
 
     def act(self, talk, step, token, rcpt):
-        return self.deed(talk, step, token, rcpt) if self.bad else None
+        deed = self.deed(talk, step, token, rcpt) if self.bad else None
+        if deed is None and self.wait and step in ("DOT", "BDAT"):
+            return ("wait", self.wait)
+        return deed
 
     def deed(self, talk, step, token, rcpt):
         return None
 
     def __repr__(self):
         words = ["%s" % v for k, v in sorted(vars(self).items())
-                 if k not in ("extensions", "bad", "seen")]
+                 if k not in ("extensions", "bad", "seen") and v]
         return "%s(%s)%s" % (type(self).__name__, ", ".join(words),
                              " CHUNKING" if "CHUNKING" in self.extensions
                              else "")
@@ -137,23 +142,6 @@ class NoBdat(Good):
         return None
 
 
-class Slow(Good):
-    def __init__(self, extensions, at, seconds):
-        super().__init__(extensions)
-        self.at, self.seconds = at, seconds
-
-    def deed(self, talk, step, token, rcpt):
-        return ("wait", self.seconds) if step == self.at else None
-
-
-class SlowPoison(Poison):
-    """A line forms here: a suspect comes behind all of it."""
-
-    def deed(self, talk, step, token, rcpt):
-        return super().deed(talk, step, token, rcpt) or (
-            ("wait", 0.3) if step in ("DOT", "BDAT") else None)
-
-
 # --- places -----------------------------------------------------------------
 
 class Place:
@@ -162,10 +150,16 @@ class Place:
     may take beside the waits that the table allows."""
 
     def __init__(self, habits, letters=6, poison=0, heals=0, slack=0, rcpts=1,
-                 dns="ok", ranks=None, sender=None, later=2):
+                 dns="ok", ranks=None, sender=None, later=2, below=0,
+                 wait=0):
         self.habits, self.letters, self.poison = habits, letters, poison
         self.heals, self.slack, self.rcpts = heals, slack, rcpts
         self.dns, self.sender, self.later = dns, sender, later
+        self.below = below  # so many recipients of a letter have a domain each
+        self.at_once = wait > 0  # all its first letters, and a line forms
+        self.slack += (letters + CROSSING) * wait
+        for h in habits:
+            h.wait = wait
         self.ranks = ranks or [10] * len(habits)
         self.domain, self.hosts = None, []
 
@@ -175,6 +169,7 @@ class Place:
                              " DNS %s" % self.dns)
 
 
+CROSSING = 20  # letters that come from other places, at the most
 STEPS = ["MAIL", "RCPT", "DATA", "DOT"]
 WHATS = ["drop", "4xx", "421", "nonsense", "silence"]
 
@@ -199,15 +194,22 @@ def places(seed_chance):
                                (10, "421"), (10, "452"), (10, "drop"),
                                (100, "421"), (100, "452")], 4):
         found.append(Place([SessionLimit(c.choice(FORMS), most, how)],
-                           letters=c.choice([5, 25]) if most < 100 else 230))
+                           letters=c.choice([5, 25]) if most < 100 else 230,
+                           wait=c.choice([0, 0.2]) if most == 10 else 0))
     found.append(Place([RcptLimit(c.choice(FORMS), c.choice([1, 5, 10]))],
                        letters=2, rcpts=23))
     for step, what in some(c, STEPS + ["BDAT"], 6):
         found.append(Place([Poison(form_for(c, step), step, what)], poison=1,
                            letters=c.choice([4, 12]), heals=c.uniform(2, 15)))
-    step = c.choice(["MAIL", "RCPT", "DATA"])
-    found.append(Place([SlowPoison(PIPE, step, "drop")], poison=1, letters=5,
-                       slack=10, heals=c.uniform(10, 20)))
+    # a line in front of the host: suspects come last, windows are in flight
+    for step, what, form in [
+            (c.choice(["MAIL", "RCPT", "DATA"]), "drop", PIPE),
+            (c.choice(["MAIL", "RCPT"]), "nonsense", CHUNK),
+            (c.choice(["MAIL", "RCPT", "BDAT"]), c.choice(WHATS), CHUNK)]:
+        found.append(Place([Poison(form, step, what)], poison=1, letters=10,
+                           wait=0.3, heals=c.uniform(10, 20)))
+    found.append(Place([SessionLimit(CHUNK, 4, c.choice(
+        ["421", "452", "drop"]))], letters=20, wait=0.2))
     for step, what in some(c, ["GREETING", "EHLO"], 3) + \
             some(c, STEPS + ["BDAT"], 5):
         found.append(Place([Broken(form_for(c, step), step, what)],
@@ -236,11 +238,12 @@ def places(seed_chance):
                         Good(PIPE)], ranks=[10, 20]))
     # names
     found.append(Place([Good()], dns="servfail", heals=c.uniform(1, 15)))
-    found.append(Place([Good()], dns="silent", heals=c.uniform(1, 15)))
+    found.append(Place([Good()], dns="silent", heals=c.uniform(1, 15),
+                       letters=3, rcpts=60, below=60))
     found.append(Place([Good()], dns=c.uniform(6, 12), letters=3))
     # a line in front of a slow host
-    found.append(Place([Slow(PIPE, "DOT", 0.5)], letters=120, sender="flood",
-                       slack=75, later=0))
+    found.append(Place([Good()], letters=120, sender="flood", wait=0.5,
+                       later=0))
     for i, p in enumerate(found):
         p.domain = "p%02d.test" % i
         for h in p.habits:

@@ -21,11 +21,15 @@ VERDICTS = {
     "returned": "only what a peer refused for good is returned, once",
     "doubled": "nothing arrives twice but after a kill or a reply not sent",
     "one socket": "never two sockets to one host",
+    "learned": "a limit is met once, then known",
     "rests": "the program rests when there is nothing to do",
     "alone": "a suspect comes last and alone",
 }
 EARLY = 1.5          # seconds that clocks and roundings may make
 BEFORE_KILL = 5      # what was taken then may come twice
+CONNECT = 30         # what a connection may take
+LEARNED = 2          # sessions: a refusal may be the message's
+RESTART = 5          # until a host sees that its peer was killed
 REFUSALS = ("send.unreachable", "send.shut")
 
 
@@ -60,19 +64,19 @@ class Lane:
             last = c
 
     def killed(self, a, b):
-        return any(a - 0.5 <= k <= b for k in self.kills)
+        return any(a - RESTART <= k <= b for k in self.kills)
 
     def forget(self):
         self.failures = self.reconnects = 0
-        self.lost, self.soft, self.refused = set(), set(), None
+        self.lost, self.refused = set(), None
 
     def success(self):
         self.failures = self.reconnects = 0
-        self.lost, self.soft, self.refused = set(), set(), None
+        self.lost, self.refused = set(), None
 
     def follow(self, c):
         fault = c.visit is None
-        lost = maybe = paced = False
+        lost = twice = paced = False
         delivered = 0
         for d in c.visit.deeds if c.visit else ():
             if d.delivered > delivered:
@@ -83,7 +87,7 @@ class Lane:
             fault |= lane == "shut"
             paced |= lane == "pause"
             if whose == "message" and d.step == "MAIL" and d.code:
-                maybe |= self.refused not in (None, d.token)
+                twice |= self.refused not in (None, d.token)
                 self.refused = d.token
             if lane == "reopen":
                 lost = True
@@ -92,23 +96,17 @@ class Lane:
         if c.visit and c.visit.delivered > delivered:
             self.success()
             lost = False
-        self.decide(c, fault, lost, maybe, paced)
+        self.decide(c, fault, lost, twice, paced)
 
-    def decide(self, c, fault, lost, maybe, paced):
+    def decide(self, c, fault, lost, twice, paced):
         three, trial = len(self.lost) >= 3, self.failures > 0
         answered = c.visit and c.visit.answered
-        if fault or three or maybe or (lost and trial):
+        if fault or three or twice or (lost and trial):
             self.failures += 1
             wait = table.shut_for(self.failures)
             c.why = "shut %d" % self.failures
-            c.latest = c.end + wait
-            if fault:
-                c.earliest = c.latest
-            elif lost:
-                self.reconnects += 1
-                c.earliest = c.end + table.pace_for(self.reconnects)
-            if three:
-                self.lost = set()
+            c.earliest = c.latest = c.end + wait
+            self.reconnects, self.lost, self.refused = 0, set(), None
         elif paced:
             c.why, c.latest = "pause", c.end + table.MINUTE
             c.earliest = c.latest
@@ -151,7 +149,8 @@ class Judge:
                               "send.bounced"):
                 self.lines[e["to"]].append(e)
             elif e["event"] in REFUSALS:
-                self.refused[e.get("address")].append(e["at"])
+                self.refused[e.get("address")].append(
+                    (e["at"], e.get("error", "")))
 
     def read_notices(self):
         """Failure notices, by the recipient that they are about."""
@@ -168,14 +167,14 @@ class Judge:
     def contacts_of(self, host):
         found = [Contact(v.start, v.end, v) for v in host.visits
                  if v.end is not None]
-        for t in self.refused[host.key()]:
+        for t, why in self.refused[host.key()]:
             if not any(abs(t - v.end) < 1 for v in host.visits
                        if v.end is not None):
-                found.append(Contact(t, t))
+                found.append(Contact(t - CONNECT * ("timed out" in why), t))
         return sorted(found, key=lambda c: c.start)
 
     def killed(self, a, b):
-        return any(a - 0.5 <= k <= b for k in self.run.kills)
+        return any(a - RESTART <= k <= b for k in self.run.kills)
 
     # --- the whole run ---
 
@@ -201,7 +200,7 @@ class Judge:
         return self
 
     def place(self, rcpt):
-        return self.run.by_domain[rcpt.partition("@")[2]]
+        return self.run.place(rcpt)
 
     def recipient(self, letter, rcpt):
         place, got = self.place(rcpt), self.arrived[rcpt]
@@ -306,8 +305,8 @@ class Judge:
         for message in queue:
             for r in message["recipients"]:
                 rcpt = r["address"]
-                if rcpt.partition("@")[2] not in self.run.by_domain:
-                    continue
+                if rcpt not in self.run.by_rcpt:
+                    continue  # a notice
                 place = self.place(rcpt)
                 letter = self.run.by_rcpt[rcpt]
                 offered = sum(blames(h, letter.token, rcpt, when)
@@ -352,8 +351,25 @@ class Judge:
                 self.fail("paced", "%s: again at +%.1f, %.1f s after %s, not"
                           " %.1f", where, self.run.since(n.start),
                           n.start - c.end, c.why, c.earliest - c.end)
+        self.learned(lane, where)
         self.opens(host, lane, where)
         self.suspects(host, where)
+
+    def learned(self, lane, where):
+        if not isinstance(lane.host.habit, (habits.SessionLimit, habits.NoBdat,
+                                            habits.RcptLimit)):
+            return  # what looks like a limit there is a message
+        met, last = [], None
+        for c in lane.contacts:
+            if last and lane.killed(last.end, c.start):
+                met = []
+            if c.visit and any(table.judge(d)[0] in ("limit", "chunking")
+                               for d in c.visit.deeds):
+                met.append("+%.1f" % self.run.since(c.end))
+            last = c
+            if len(met) == LEARNED + 1:
+                self.fail("learned", "%s: met at %s, and more", where,
+                          ", ".join(met))
 
     def opens(self, host, lane, where):
         """Where mail waits only for this lane, it opens in time."""

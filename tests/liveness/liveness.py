@@ -3,7 +3,7 @@
 beside healthy ones, in one queue, for hours of the program's time.
 
 usage: liveness.py [--seed N]... [--random] [--seconds S] [--minutes M]
-                   [--keep DIR] [-v]
+                   [--without HABIT]... [--keep DIR] [-v]
 
 A seed makes the places (habits.py), their letters and, if it is odd, kills of
 the sender.  The clock leaps over what nobody has to wait for (world.py), so the
@@ -36,7 +36,7 @@ import world  # noqa: E402
 LIBRARY = os.environ.get("LEAP", os.path.join(harness.ROOT, "build",
                                               "liveness", "leap.so"))
 SLOWNESS = float(os.environ.get("LIVENESS_FACTOR", "1"))
-KNOWN = ("in time", "opens", "paced", "offered", "returned", "alone")
+KNOWN = ()
 BURST = 20          # letters, each of 0.3 s there
 HEALTHY = 6         # the first places
 PATIENCE = 60       # real seconds, and one more for each minute of the program
@@ -51,13 +51,16 @@ def free_port_for_hosts():
 
 
 class Run:
-    def __init__(self, seed, minutes):
+    def __init__(self, seed, minutes, without):
         self.seed, self.minutes = seed, minutes
         self.chance = random.Random(seed)
         self.factor = SLOWNESS
         self.world = world.World(LIBRARY)
         self.names = world.NameServer(self.world)
         self.places = habits.places(self.chance)
+        for p in self.places:
+            if any(w in repr(p) for w in without):
+                p.letters = p.later = 0
         self.by_domain = {p.domain: p for p in self.places}
         self.letters, self.by_rcpt, self.by_host = [], {}, {}
         self.samples, self.kills, self.at_kill = [], [], []
@@ -73,6 +76,11 @@ class Run:
         self.client = letters.Client(self.m, self.world)
         self.begin = self.world.now()
         self.end = self.begin + minutes * 60
+
+    def place(self, rcpt):
+        domain = rcpt.partition("@")[2]
+        return self.by_domain.get(domain) or \
+            self.by_domain[domain.partition(".")[2]]
 
     def since(self, when):
         return when - self.begin
@@ -97,12 +105,14 @@ class Run:
 
     def plan(self):
         for i, p in enumerate(self.places):
+            begin = self.chance.uniform(0, 30)
             for k in range(p.letters):
-                self.plan_letter(i, p, k, self.chance.uniform(0, 30), True)
+                self.plan_letter(i, p, k, begin if p.at_once else
+                                 self.chance.uniform(0, 30), True)
             for k in range(p.later):
                 self.plan_letter(i, p, p.letters + k, self.chance.uniform(
                     30, self.minutes * 45), False)
-            if isinstance(p.habits[0], habits.SlowPoison):
+            if p.poison and p.at_once:
                 p.hosts[0].on_deed = lambda d, p=p: self.world.after(
                     2, self.expect_suspect, p, d)
             if p.heals:
@@ -128,7 +138,8 @@ class Run:
         n = place.rcpts if place.rcpts > 1 else self.chance.choice(
             [1, 1, 1, 2]) if not flood else 1
         letter = letters.Letter(
-            token, ["%s-%d@%s" % (token, j, place.domain) for j in range(n)],
+            token, ["%s-%d@%s%s" % (token, j, "d%d." % j if place.below else
+                                    "", place.domain) for j in range(n)],
             place.sender if flood else None,
             self.chance.choice([200, 200, 2000, 60000]))
         if place.sender is not None and not flood:
@@ -137,21 +148,22 @@ class Run:
             # in the same message: none of the others is its business
             letter.rcpts += ["%s-x%d@%s" % (token, j, p.domain) for j, p in
                              enumerate(self.chance.sample(self.places, 2))
-                             if p is not place]
+                             if p is not place and p.letters]
         self.world.at(self.begin + when, self.submit, letter)
 
     def expect_suspect(self, place, deed):
-        """A line before the host, longer than a suspect that is due waits for
-        its turn."""
+        """A line before the host when it is due again, and more mail that
+        comes while it waits."""
         rcpt = "%s-0@%s" % (deed.token, place.domain)
         lines = self.m.events("send.deferred", to=rcpt)
         if not lines or not table.makes_suspect(deed):
             return
         due = judge.seconds(lines[-1]["next"]) - self.begin
-        for k in range(BURST):
+        for k in range(BURST * 2):
             self.burst += 1
             self.plan_letter(self.places.index(place), place,
-                             3000 + self.burst, due - 4, False)
+                             3000 + self.burst, due - 0.5 if k < BURST else
+                             due + 5 * self.chance.random(), False)
 
     def submit(self, letter):
         self.letters.append(letter)
@@ -196,9 +208,32 @@ class Run:
         self.samples.append((self.world.now(), self.queue()))
         self.end = self.world.now()
 
+    def write_records(self, path):
+        """What the hosts saw."""
+        with open(path, "w", encoding="utf-8") as f:
+            for h, place in self.by_host.items():
+                f.write("%s %r\n" % (h.key(), place))
+                for v in h.visits:
+                    f.write("  +%.3f to %s %r\n" % (
+                        self.since(v.start), "+%.3f" % self.since(v.end)
+                        if v.end else "?", v))
+                    for when, token in v.mails:
+                        f.write("    +%.3f MAIL %s\n" % (self.since(when),
+                                                         token))
+                for when, _, rcpt, sure in h.taken:
+                    f.write("  +%.3f took %s%s\n" % (
+                        self.since(when), rcpt, "" if sure else "?"))
+
     def close(self, keep=None):
-        if keep:
-            shutil.copytree(self.m.dir, keep, dirs_exist_ok=True)
+        try:
+            if keep:
+                shutil.copytree(self.m.dir, keep, dirs_exist_ok=True,
+                                ignore=shutil.ignore_patterns("run", "wake"))
+                self.write_records(os.path.join(keep, "records"))
+        finally:
+            self.end_all()
+
+    def end_all(self):
         try:
             self.m.cleanup()
         finally:
@@ -210,7 +245,7 @@ class Run:
 def one(seed, args):
     """The failed verdicts of a run."""
     began = time.monotonic()
-    run = Run(seed, args.minutes)
+    run = Run(seed, args.minutes, args.without)
     try:
         run.live()
         found = judge.Judge(run).judge()
@@ -239,7 +274,9 @@ def main():
                     help="seeds at random for so long")
     ap.add_argument("--minutes", type=float, default=75,
                     help="of the program's time")
-    ap.add_argument("--keep", help="copy the directory here")
+    ap.add_argument("--without", action="append", default=[],
+                    help="no mail for places in whose description this is")
+    ap.add_argument("--keep", help="copy directory and records here")
     ap.add_argument("-v", "--verbose", action="store_true")
     args = ap.parse_args()
     seeds = args.seed + ([random.randrange(10**6)] if args.random else [])
