@@ -1,5 +1,4 @@
-/* queue/delivery.h - a message and up to 100 of its recipients, for one peer or
- * mailbox.
+/* queue/delivery.h - a message and up to 100 of its recipients, for one peer.
  *
  * Made by the queue's owner, given away, and given back with an answer for each
  * recipient, for queue/result.h.  The list that holds it owns it; nothing in
@@ -80,7 +79,8 @@ struct delivery_rcpt {
     bool expired;               /* deferred, but its time was over: failed */
     unsigned char step;         /* of the transaction */
     unsigned char effect;       /* enum fault_mail, from a session */
-    unsigned char notice;       /* for the main thread alone */
+    unsigned char notice;       /* and counts: for the main thread alone */
+    unsigned attempts, rounds;
     struct forward *forward;
     char *host; /* of its own MX, where j->host is another's; owned */
     struct answer answer;
@@ -93,7 +93,7 @@ struct delivery {
     struct list link;
     bool offered;    /* to a peer: this try is an attempt, otherwise a round */
     bool again;      /* offered before in the same try, to another host */
-    bool quiet;      /* has no line in the log if it is deferred */
+    bool quiet;      /* if it is deferred, the log has no line of it */
     unsigned others; /* that had none since the last line */
     char host[DELIVERY_HOST_MAX]; /* of the peer */
     struct addr peer;             /* family 0: none was asked */

@@ -15,6 +15,11 @@ void destination_set_looped(struct destination *d);
  * if another waits. */
 void destination_on_slow(struct loop_timer *t);
 
+/* A host refused mail for a reason that stands in our settings: all mail waits
+ * a moment. */
+void destination_set_misconfigured(struct destination *d,
+                                   const struct answer *why);
+
 /* Forget the hops and release their lanes. */
 void destination_drop_hops(struct sched *s, struct destination *d);
 

@@ -43,6 +43,8 @@ static void put_slot(struct queue *q, struct delivery *j,
                                .tried = j->peer };
 
     result_count(q, j, jr->rcpt, &slot);
+    jr->attempts = slot.attempts;
+    jr->rounds = slot.rounds;
     if (state == SPOOL_PENDING)
         slot.next_attempt = slot.last_attempt + seconds * 1000000ull;
     snprintf(slot.mx, sizeof slot.mx, "%.*s", (int)sizeof slot.mx - 1,
@@ -71,7 +73,7 @@ static void say(const char *event, enum log_level level,
         LS("to", jr->address), LS("mx", host[0] ? host : NULL),
         LS("address", j->address[0] ? j->address : NULL), LN("code", end.code),
         LS("status", status[0] ? status : NULL), LS("reply", jr->answer.text),
-        LN("attempts", jr->rcpt->tries),
+        LN("attempts", jr->attempts), LN("rounds", jr->rounds),
         LN("delay", now > j->arrival ? (now - j->arrival) / 1000000u : 0),
         LS(key, value),
         { "others", j->others > 0 ? LOG_NUM : LOG_STR, NULL, j->others });
@@ -302,6 +304,8 @@ void result_report(struct queue *q, struct delivery *j, uint32_t seconds)
         addr_port_text(j->address, &j->peer);
         snprintf(j->host, sizeof j->host, "%s", slot.mx);
         r->answer.status = slot.status;
+        r->attempts = slot.attempts;
+        r->rounds = slot.rounds;
         answer_set_text(&r->answer, slot.reply);
         say_next(j, r, seconds);
     }

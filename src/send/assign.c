@@ -257,6 +257,17 @@ static bool has_reply(const struct delivery *j)
     return false;
 }
 
+/* The first of them is reported, and the others need not be offered. */
+static void see_settings(const struct delivery *j)
+{
+    for (size_t i = 0; i < j->nrcpt; i++) {
+        const struct delivery_rcpt *r = &j->rcpt[i];
+        struct destination *d = r->rcpt->place;
+        if (r->answer.misconfigured && d->configured && d->outcome == NULL)
+            destination_set_misconfigured(d, &r->answer);
+    }
+}
+
 void assign_take_back(struct sched *s, struct delivery *j)
 {
     struct lane *l = send_delivery_of(j)->lane;
@@ -264,6 +275,7 @@ void assign_take_back(struct sched *s, struct delivery *j)
 
     list_remove(&send_delivery_of(j)->given.link);
     lane_measure(s, send_delivery_of(j));
+    see_settings(j);
     if (l->trial && has_reply(j))
         lane_state_replied(s, l);
     result_apply(&s->queue, j);

@@ -168,6 +168,14 @@ void destination_set_looped(struct destination *d)
     ready_destination(d);
 }
 
+void destination_set_misconfigured(struct destination *d,
+                                   const struct answer *why)
+{
+    set_reason(d, why);
+    destination_detach(d);
+    ready_destination(d);
+}
+
 static void use_result(struct destination *d, const struct mx_result *mx)
 {
     struct sched *s = d->sched;

@@ -706,6 +706,32 @@ START_TEST(only_ourselves_by_a_setting_waits)
 }
 END_TEST
 
+/* A login that our settings lack: the second message is not offered. */
+START_TEST(a_missing_login_stops_all_offers)
+{
+    static const char *const settings[] = { "send.relay_host=[192.0.2.1]",
+                                            NULL };
+
+    sched_rig_close(&r);
+    r = sched_rig_open(settings);
+    for (int i = 0; i < 10; i++)
+        add("a@one.test");
+    sched_rig_turn(r);
+    struct delivery *a = next(), *b = next();
+    struct rcpt *x = a->rcpt[0].rcpt;
+    sched_rig_effect(r, a, MAIL_WAITS, "530 5.7.0 login first");
+    sched_rig_effect(r, b, MAIL_WAITS, "530 5.7.0 login first");
+    sched_rig_turn(r);
+    none();
+    ck_assert_uint_eq(sched_rig_pending(r), 10);
+    counts(x, 0, 0);
+    sched_rig_wait(r, 400);
+    next();
+    next();
+    none();
+}
+END_TEST
+
 Suite *send_lane_suite(void);
 Suite *send_lane_suite(void)
 {
@@ -740,6 +766,7 @@ Suite *send_lane_suite(void)
     tcase_add_test(t, our_own_greeting_drops_equal_and_worse);
     tcase_add_test(t, only_ourselves_bounces);
     tcase_add_test(t, only_ourselves_by_a_setting_waits);
+    tcase_add_test(t, a_missing_login_stops_all_offers);
     suite_add_tcase(s, t);
     return s;
 }
