@@ -70,12 +70,27 @@ static int add_rcpt(struct load *l, uint32_t index, struct span address)
     return 0;
 }
 
+/* Addresses of one mailbox (RFC 5233: user+detail) are one sender, and so is a
+ * list that writes each recipient into the detail of its reverse-path. */
+static uint32_t hash_sender(struct span path)
+{
+    size_t local = span_find(path, '+'), at = path.n;
+
+    while (at > 0 && path.p[at - 1] != '@')
+        at--;
+    at -= at > 0;
+    if (local > at)
+        local = at;
+    return (uint32_t)(map_hash(path.p, local) +
+                      3 * map_hash(path.p + at, path.n - at));
+}
+
 static int on_field(void *ctx, enum spool_field type, struct span content)
 {
     struct load *l = ctx;
 
     if (type == SPOOL_F_SENDER)
-        l->m->u.sender = (uint32_t)map_hash(content.p, content.n);
+        l->m->u.sender = hash_sender(content);
     if (type != SPOOL_F_RCPT || l->n++ >= l->v->rec->nrcpt)
         return 0;
     return add_rcpt(l, l->n - 1, content);

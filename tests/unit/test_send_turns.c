@@ -58,6 +58,19 @@ START_TEST(senders_take_turns)
 }
 END_TEST
 
+/* A list that writes each recipient into its reverse-path (VERP). */
+START_TEST(a_detail_makes_no_other_sender)
+{
+    sched_rig_add(r, "list+u1=one.test@here.test", "a@one.test");
+    sched_rig_add(r, "list+u2=one.test@here.test", "a@one.test");
+    sched_rig_add(r, "list@here.test", "a@one.test");
+    add("b");
+    sched_rig_add(r, "list@there.test", "a@one.test");
+    sched_rig_turn(r);
+    leave_in_order("lblll");
+}
+END_TEST
+
 /* A sender whose last letter has just left waits for the others' turns. */
 START_TEST(an_empty_group_keeps_its_turn)
 {
@@ -286,6 +299,7 @@ Suite *send_turns_suite(void)
 
     tcase_add_checked_fixture(t, open_rig, close_rig);
     tcase_add_test(t, senders_take_turns);
+    tcase_add_test(t, a_detail_makes_no_other_sender);
     tcase_add_test(t, an_empty_group_keeps_its_turn);
     tcase_add_test(t, untouched_mail_goes_first);
     tcase_add_test(t, a_message_is_one_turn);
