@@ -11,6 +11,7 @@
 #include "base/span.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum spool_field {
     SPOOL_F_SENDER = 1, /* reverse-path, without <>; empty: null; the first */
@@ -35,6 +36,13 @@ bool spool_envelope_add(struct chain *env, struct pool *blocks,
  * field. */
 struct span spool_envelope_sender(const struct chain *env, char *room,
                                   size_t n);
+
+/* Append the fields that name the slots which a child replaces, in rows:
+ * ascending, n of them.  False as above, but some may be added. */
+bool spool_replaces_add(struct chain *env, struct pool *blocks,
+                        const uint16_t *slots, uint32_t n);
+/* Take a row off the content of such a field.  False: the end, or malformed. */
+bool spool_replaces_next(struct span *content, uint32_t *first, uint32_t *last);
 
 /* Parse one field at the front of *rest.  False: the end, or malformed (then
  * *rest is not empty). */

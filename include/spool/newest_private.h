@@ -13,6 +13,10 @@ struct spool_newest {
     uint64_t n;
 };
 
+/* Is r, at its place, older than the copy a, of the same id and part? */
+bool spool_newest_is_better(const struct spool_record *a, uint64_t a_at,
+                            const struct spool_record *r, uint64_t at);
+
 /* Note a moved record at its place; false: no memory. */
 bool spool_newest_note(struct spool_newest *c, const struct spool_record *r,
                        uint64_t at);

@@ -55,6 +55,7 @@ struct spool_queue {
     uint64_t look_ms;    /* when the directory was read last */
     bool look;           /* read it at the next scan */
     bool dir_dirty;      /* an entry went and that is not synced */
+    bool unsynced;       /* a sync failed: its marks may never be written */
     bool noted;          /* moved records were noted */
     bool settled;        /* what was there at the start has been shown */
     bool unconfirmed;    /* a segment stays for its children alone */

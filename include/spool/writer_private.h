@@ -29,7 +29,8 @@ struct spool_writer {
      * something behind their confirmed word. */
     uint64_t confirmed;
     struct list behind;
-    bool unsure; /* a turn that failed may come back after a power cut */
+    uint32_t nchildren; /* in this turn */
+    bool unsure;        /* a turn that failed may come back after a cut */
     struct pool *adds;
     int wake_fd;
     uint64_t room_ms, room_bytes, room_inodes; /* as asked at room_ms */

@@ -28,6 +28,43 @@ struct span spool_envelope_sender(const struct chain *env, char *room, size_t n)
     return path;
 }
 
+enum { ROW = 4 };
+
+bool spool_replaces_add(struct chain *env, struct pool *blocks,
+                        const uint16_t *slots, uint32_t n)
+{
+    unsigned char rows[SPOOL_FIELD_MAX];
+    size_t size = 0;
+
+    for (uint32_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && slots[end] == slots[end - 1] + 1; end++)
+            ;
+        put_le16(rows + size, slots[i]);
+        put_le16(rows + size + 2, slots[end - 1]);
+        size += ROW;
+        if (size < sizeof rows && end < n)
+            continue;
+        if (!spool_envelope_add(env, blocks, SPOOL_F_REPLACES,
+                                (struct span){ (char *)rows, size }))
+            return false;
+        size = 0;
+    }
+    return true;
+}
+
+bool spool_replaces_next(struct span *content, uint32_t *first, uint32_t *last)
+{
+    const unsigned char *p = (const unsigned char *)content->p;
+
+    if (content->n < ROW)
+        return false;
+    *first = get_le16(p);
+    *last = get_le16(p + 2);
+    content->p += ROW;
+    content->n -= ROW;
+    return *first <= *last;
+}
+
 bool spool_field_next(struct span *rest, enum spool_field *type,
                       struct span *content)
 {

@@ -105,9 +105,10 @@ static int sync_marks(struct spool_queue *q, struct spool_segment *g,
 {
     if (spool_segments_fd(q, g, e) < 0)
         return -1;
-    if (fs_fdatasync(g->fd) != 0)
-        return err_set(e, ERR_TEMP, errno, "sync the slots of recipients");
-    return 0;
+    if (fs_fdatasync(g->fd) == 0)
+        return 0;
+    q->unsynced = true;
+    return err_set(e, ERR_TEMP, errno, "sync the slots of recipients");
 }
 
 /* Go on after a segment that fails, because a lost slot is a duplicate at

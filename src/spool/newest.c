@@ -11,10 +11,8 @@ enum { BUCKETS = 16 * 1024 };
 
 struct best {
     struct map_link link;
-    struct msg_id id;
-    uint64_t part;
-    uint32_t generation;
-    uint64_t segment, at;
+    struct spool_record rec;
+    uint64_t at;
 };
 
 static uint64_t hash_of(const struct spool_record *r)
@@ -30,20 +28,20 @@ static struct best *find(const struct spool_newest *c,
     for (struct map_link *l = map_first(&c->map, hash_of(r)); l != NULL;
          l = map_next(l)) {
         struct best *b = MAP_ENTRY(l, struct best, link);
-        if (msg_id_eq(b->id, r->id) && b->part == r->part)
+        if (msg_id_eq(b->rec.id, r->id) && b->rec.part == r->part)
             return b;
     }
     return NULL;
 }
 
-static bool better(const struct best *b, const struct spool_record *r,
-                   uint64_t at)
+bool spool_newest_is_better(const struct spool_record *a, uint64_t a_at,
+                            const struct spool_record *r, uint64_t at)
 {
-    if (b->generation != r->generation)
-        return b->generation > r->generation;
-    if (b->segment != r->segment)
-        return b->segment > r->segment;
-    return b->at > at;
+    if (a->generation != r->generation)
+        return a->generation > r->generation;
+    if (a->segment != r->segment)
+        return a->segment > r->segment;
+    return a_at > at;
 }
 
 bool spool_newest_note(struct spool_newest *c, const struct spool_record *r,
@@ -56,15 +54,12 @@ bool spool_newest_note(struct spool_newest *c, const struct spool_record *r,
         b = calloc(1, sizeof *b);
         if (b == NULL)
             return false;
-        b->id = r->id;
-        b->part = r->part;
         map_add(&c->map, &b->link, hash_of(r));
         c->n++;
-    } else if (better(b, r, at)) {
+    } else if (spool_newest_is_better(&b->rec, b->at, r, at)) {
         return true;
     }
-    b->generation = r->generation;
-    b->segment = r->segment;
+    b->rec = *r;
     b->at = at;
     return true;
 }
@@ -76,9 +71,9 @@ bool spool_newest_beats(const struct spool_newest *c,
     if (c->n == 0)
         return false;
     const struct best *b = find(c, r);
-    if (b == NULL || !better(b, r, at))
+    if (b == NULL || !spool_newest_is_better(&b->rec, b->at, r, at))
         return false;
-    *where = b->segment;
+    *where = b->rec.segment;
     return true;
 }
 

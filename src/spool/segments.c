@@ -167,7 +167,8 @@ static bool unlink_segment(struct spool_queue *q, struct spool_segment *g)
  * cannot be read is not confirmed. */
 bool spool_segments_unconfirmed(struct spool_queue *q, struct spool_segment *g)
 {
-    if (g->children == 0 || g->confirmed >= g->end)
+    if (g->children == 0 || g->confirmed >= g->end ||
+        g->end == SPOOL_SEGMENT_HEADER)
         return false;
     if (spool_segments_fd(q, g, NULL) < 0 ||
         spool_confirmed_read(g->fd, g->id, &g->confirmed) != 0)

@@ -91,9 +91,11 @@ int spool_submit(struct spool_writer *w, const struct spool_submission *m,
 {
     if (m->part != 0 && w->children == 0)
         return err_set(e, ERR_BUG, 0, "a child for a segment without children");
-    if (body->chain != NULL)
-        return spool_writer_add(w, m, body, NULL, e);
-    return body->size - body->front <= SPOOL_SMALL_MAX
-               ? submit_small(w, m, body, e)
-               : submit_large(w, m, body, e);
+    int rc = body->chain != NULL ? spool_writer_add(w, m, body, NULL, e)
+             : body->size - body->front <= SPOOL_SMALL_MAX
+                 ? submit_small(w, m, body, e)
+                 : submit_large(w, m, body, e);
+    if (rc == 0 && m->part != 0)
+        w->nchildren++;
+    return rc;
 }

@@ -297,6 +297,7 @@ static void forget_adds(struct spool_writer *w)
         pool_put(w->adds, a);
     }
     w->bytes = 0;
+    w->nchildren = 0;
 }
 
 void spool_writer_rollback(struct spool_writer *w)

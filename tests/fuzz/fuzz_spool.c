@@ -2,15 +2,18 @@
  *
  * The first byte says how much is put right before, because hardly any input
  * would pass the checksums: 1, the segment's header; 2, the own checksums of
- * records; 4, those of their content too; 8, it is marked closed.  The next
- * two say how much is committed; what follows stands behind the header.
- * Whoever looks and whoever recovers must find the same, again and again. */
+ * records; 4, those of their content too; 8, it is marked closed; 16, it holds
+ * children of local/.  The next two say how much is committed; what follows
+ * stands behind the header.  Whoever looks and whoever recovers must find the
+ * same, again and again, and a start of the parents' consumer must leave no
+ * segment behind that cannot be removed. */
 #include "fuzz.h"
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/fs.h"
 #include "spool/dirs.h"
+#include "spool/handover.h"
 #include "spool/queue.h"
 #include "spool/segment_private.h"
 #include "spool/writer.h"
@@ -21,7 +24,13 @@
 #include <unistd.h>
 
 enum { MOST = 64 * 1024, ID = 1, ITEMS = MOST / SPOOL_ALIGN };
-enum { GOOD_FRONT = 1, GOOD_RECORDS = 2, GOOD_CONTENT = 4, CLOSED = 8 };
+enum {
+    GOOD_FRONT = 1,
+    GOOD_RECORDS = 2,
+    GOOD_CONTENT = 4,
+    CLOSED = 8,
+    CHILDREN = 16
+};
 
 static char dir[64], path[128];
 static unsigned char file[SPOOL_SEGMENT_HEADER + MOST];
@@ -36,8 +45,10 @@ static int no_sync(int fd)
 
 static void remove_dirs(void)
 {
-    static const char *const names[] = { "remote/wake", "remote/lock", "remote",
-                                         "local",       "run",         "" };
+    static const char *const names[] = { "remote/wake", "remote/lock",
+                                         "remote",      "local/wake",
+                                         "local/lock",  "local",
+                                         "run",         "" };
     char name[128];
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -85,6 +96,7 @@ static size_t make_file(const uint8_t *data, size_t n)
     struct spool_segment_header h = { .id = ID, .closed = flags & CLOSED };
     size_t rest = n - 3 < MOST ? n - 3 : MOST;
 
+    h.children = (flags & CHILDREN) != 0 ? SPOOL_CHILDREN_OF(SPOOL_LOCAL) : 0;
     memset(file, 0, sizeof file);
     memcpy(file + SPOOL_SEGMENT_HEADER, data + 3, rest);
     h.committed = SPOOL_SEGMENT_HEADER + (uint64_t)get_le16(data + 1);
@@ -152,6 +164,17 @@ static void read_item(struct spool_queue *s, struct spool_message *it)
     spool_message_unpin(s, pinned);
 }
 
+/* The consumer of local/ starts. */
+static void look_for_children(void)
+{
+    struct spool_queue *s;
+    struct err e;
+
+    MUST(spool_queue_open(&s, dir, SPOOL_LOCAL, &e) == 0);
+    MUST(spool_handover_start(s, dir, &e) == 0 || e.kind == ERR_PERM);
+    spool_queue_close(&s);
+}
+
 static size_t recover(bool finish)
 {
     struct spool_queue *s;
@@ -186,9 +209,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     close(fd);
     int rc = spool_read_all(dir, false, on_view, &seen, &e);
     MUST(rc == 0 || e.kind == ERR_PERM);
+    if ((data[1] & 1) != 0)
+        look_for_children();
     size_t found = recover(false);
     MUST(rc != 0 || found == seen);
+    look_for_children();
     MUST(recover(true) == found);
+    MUST(rc != 0 || access(path, F_OK) != 0);
     unlink(path);
     snprintf(path + strlen(path) - 3, 4, "bad");
     unlink(path);

@@ -18,7 +18,7 @@
 enum {
     MODEL_OPS = 8192,
     MODEL_NODES = 1024,          /* files and directories */
-    MODEL_FILE_MAX = 192 * 1024, /* of data; behind it are only zeros */
+    MODEL_FILE_MAX = 336 * 1024, /* of data; behind it are only zeros */
     MODEL_NAME = 96,
     MODEL_SECTOR = 512
 };
