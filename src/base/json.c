@@ -19,12 +19,26 @@ static void put_ascii(FILE *out, unsigned char c)
     }
 }
 
+/* Octets that stand for themselves: most of most texts. */
+static size_t plain_length(struct span s)
+{
+    size_t n = 0;
+
+    while (n < s.n && s.p[n] >= ' ' && s.p[n] < 0x7f && s.p[n] != '"' &&
+           s.p[n] != '\\')
+        n++;
+    return n;
+}
+
 void json_string(FILE *out, struct span s)
 {
     putc('"', out);
     while (s.n > 0) {
-        size_t len = utf8_length(s.p, s.n);
-        if (len == 1)
+        size_t plain = plain_length(s);
+        size_t len = plain > 0 ? plain : utf8_length(s.p, s.n);
+        if (plain > 0)
+            fwrite(s.p, 1, plain, out);
+        else if (len == 1)
             put_ascii(out, (unsigned char)s.p[0]);
         else if (len > 1 && utf8_control(s.p, len) != UTF8_NO_CONTROL)
             fprintf(out, "\\u%04x", utf8_control(s.p, len));

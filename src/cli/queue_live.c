@@ -231,17 +231,27 @@ static const struct queue_shut *find_shut(struct queue_live *l,
     return NULL;
 }
 
+/* A domain has no "@". */
+static struct span domain_of(struct span address)
+{
+    size_t n = address.n;
+
+    while (n > 0 && address.p[n - 1] != '@')
+        n--;
+    return (struct span){ address.p + n, n > 0 ? address.n - n : 0 };
+}
+
 const struct queue_shut *queue_live_shut(struct queue_live *l,
                                          struct span address)
 {
-    struct smtp_address a;
+    struct span domain = domain_of(address);
 
-    if (l->shut.n == 0 || smtp_address_parse(&a, address) != SMTP_ADDRESS_OK)
+    if (l->shut.n == 0 || domain.n == 0)
         return NULL;
-    if (l->domain[0] == '\0' || !span_is_nocase(a.domain, l->domain)) {
-        if (!span_copy(l->domain, sizeof l->domain, a.domain))
-            return NULL;
-        l->last = find_shut(l, a.domain);
+    if (l->domain[0] == '\0' || !span_is_nocase(domain, l->domain)) {
+        l->last = NULL;
+        if (span_copy(l->domain, sizeof l->domain, domain))
+            l->last = find_shut(l, domain);
     }
     return l->last;
 }

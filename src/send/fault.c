@@ -48,13 +48,15 @@ static bool is_between(const struct fault *f)
     return f->delivered && f->unanswered;
 }
 
-/* RFC 5321 4.5.3.1.10: 452, and 552 means the same in this place. */
+/* RFC 5321 4.5.3.1.10: 452, and 552 means the same in this place; any reply
+ * with X.5.3 (RFC 3463). */
 static bool is_rcpt_limit(const struct fault *f)
 {
     const struct smtp_status *s = &f->status;
 
-    return f->some_taken && (s->code == 452 || s->code == 552) &&
-           (s->class == 0 || (s->subject == 5 && s->detail == 3));
+    if (s->class != 0)
+        return f->some_taken && s->subject == 5 && s->detail == 3;
+    return f->some_taken && (s->code == 452 || s->code == 552);
 }
 
 static bool is_soft(const struct fault *f)

@@ -1,5 +1,6 @@
 """Rows: idle connections, start and stop, full queues."""
 
+import contextlib
 import os
 import statistics
 import subprocess
@@ -9,6 +10,7 @@ import harness
 import peers
 import tools
 from compare import Figure
+from peer import Peer
 from row import Goal, Row, quiet
 
 MS = 1e3
@@ -225,4 +227,38 @@ class Million(Row):
         quiet(peer.group, least=3, most=240)
 
 
-ROWS = [Idle(), Burst(), Crowd(), Rest(), Full(), Million()]
+class Behind(Row):
+    name, section, mode = "behind", "Full queues", "relay"
+    title, rounds, slow = "100,000 letters of one sender for a next hop that " \
+        "takes a second for each, then another's", 1, True
+    who = ("mta",)
+    shows = [("between", "letters that leave between the other sender's and "
+              "those that had been sent", "", 0),
+             ("queued", "letters that still wait then", "", 0)]
+    goals = [Goal("between", "<=", 2, "")]
+
+    @contextlib.contextmanager
+    def surroundings(self):
+        def slow(*_):
+            time.sleep(1)
+            return "250 2.0.0 taken"
+        with Peer(peers.NEXT_HOP, 25, {"DOT": slow}) as hop:
+            yield hop
+
+    def sent(self, hop):
+        return [x for s in hop.lines() for x in s if x.startswith("MAIL")]
+
+    def others(self, hop):
+        return [i for i, x in enumerate(self.sent(hop)) if "<other@" in x]
+
+    def measure(self, peer, hop, plan):
+        n = plan.messages or 100000
+        tools.load(peer.port, 20, n, size=256, pipeline=True, seconds=400)
+        harness.until("the flood leaves", lambda: len(hop.messages) > 2, 60)
+        tools.load(peer.port, 1, 1, size=256, sender="other@client.test")
+        before = len(self.sent(hop))
+        at = harness.until("the other letter", lambda: self.others(hop), 60)
+        return {"between": at[0] - before, "queued": n - at[0]}
+
+
+ROWS = [Idle(), Burst(), Crowd(), Rest(), Full(), Million(), Behind()]

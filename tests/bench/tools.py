@@ -16,11 +16,12 @@ def tool(name):
 
 
 def load(port, conns, messages, size=1024, keep=True, pipeline=False,
-         rcpts=1, to="user%d@elsewhere.test", users=0, seconds=120):
+         rcpts=1, to="user%d@elsewhere.test", users=0, seconds=120,
+         sender="sender@client.test"):
     """Run the generator; what it says, as a dict."""
     cmd = [tool("load"), "-a", "127.0.0.1:%d" % port, "-c", str(conns),
            "-n", str(messages), "-s", str(size), "-t", to, "-r", str(rcpts),
-           "-u", str(users), "-T", str(seconds)]
+           "-u", str(users), "-T", str(seconds), "-f", sender]
     cmd += ["-k"] * keep + ["-p"] * pipeline
     done = subprocess.run(cmd, stdout=subprocess.PIPE, check=False)
     said = json.loads(done.stdout)

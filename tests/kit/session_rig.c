@@ -67,6 +67,12 @@ static void play_line(FILE *in, FILE *out, const char *name, const char *line)
         if (getc(in) != EOF)
             fail_peer(name, "end of file", "something");
         break;
+    case 'R':
+        fflush(out);
+        for (long n = atol(line + 2); n > 0; n--)
+            if (getc(in) == EOF)
+                fail_peer(name, line, "end of file");
+        break;
     case 'P':
         fflush(out);
         usleep(50000);
@@ -161,7 +167,7 @@ static struct delivery *make_delivery(const struct body *body, int n,
     j->id.n = number;
     j->sender = "a@b.test";
     j->body = *body;
-    j->body.crc ^= number > 0 && number == around->rotten;
+    j->body.crc ^= number + 1 == around->rotten;
     j->nrcpt = (size_t)n;
     for (int i = 0; i < n; i++)
         j->rcpt[i].address = names[i];
@@ -200,26 +206,48 @@ static void describe(struct buf *b, const struct run *r, int deliveries)
         }
 }
 
-/* As a sender does that is to stop. */
-static void stop(struct send_session *s, const struct run *r,
-                 const struct around *around)
+struct mail {
+    const struct dialogue *d;
+    const struct around *around;
+    struct body body, big;
+    unsigned n; /* deliveries given */
+    bool acted;
+};
+
+static void give(struct send_session *s, struct mail *g)
 {
-    if (around->stop_at > 0 && r->jobs_back >= around->stop_at && !r->ended)
-        send_session_stop(s);
-    if (around->kill_at > 0 && r->jobs_back >= around->kill_at && !r->ended)
-        send_session_kill(s);
+    const struct body *body = g->n + 1 == g->around->big ? &g->big : &g->body;
+    struct delivery *j = make_delivery(body, g->d->rcpts, g->n, g->around);
+
+    g->n++;
+    send_session_give(s, j);
+}
+
+static void act(struct send_session *s, struct mail *g)
+{
+    if (g->acted || g->around->act == 0 || s->state != g->around->in)
+        return;
+    g->acted = true;
+    switch (g->around->act) {
+    case 's': send_session_stop(s); break;
+    case 'k': send_session_kill(s); break;
+    case 'h': send_session_hurry(s); break;
+    default: give(s, g);
+    }
 }
 
 static void drive(struct loop *l, struct conn_env *conns, struct run *r,
-                  struct send_session *s, const struct around *around)
+                  struct send_session *s, struct mail *g)
 {
     struct err e;
 
+    act(s, g);
     for (int i = 0; !r->ended && i < 10000; i++) {
         conn_flush_all(conns);
         if (!r->ended)
             ck_assert_int_ge(loop_turn(l, 100, &e), 0);
-        stop(s, r, around);
+        if (!r->ended)
+            act(s, g);
     }
     conn_flush_all(conns);
     ck_assert_msg(r->ended, "the session did not end");
@@ -282,16 +310,37 @@ static void check_end(const struct dialogue *d, const struct around *around,
                   end->why.text);
     ck_assert_msg(end->delivered == d->delivered, "%s: %u", d->name,
                   end->delivered);
-    ck_assert(around->kill_at > 0 || end->fault == (end->lane >= LANE_REOPENS ||
-                                                    end->mail == MAIL_LOOPS));
+    ck_assert(around->act == 'k' || end->fault == (end->lane >= LANE_REOPENS ||
+                                                   end->mail == MAIL_LOOPS));
     ck_assert(!end->fault || end->why.text[0] != '\0');
     describe_end(&b, end);
     ck_assert_msg(around->end == NULL || strcmp(got, around->end) == 0,
                   "%s: %s", d->name, got);
 }
 
-void session_rig_run(const struct dialogue *d, const struct body *body,
-                     const struct around *around)
+/* The text of the messages, so much longer than usual. */
+static FILE *make_body(struct body *b, size_t longer)
+{
+    FILE *f = tmpfile();
+    uint32_t crc = crc32c(0, text, strlen(text));
+    char line[64];
+
+    ck_assert_ptr_nonnull(f);
+    memset(line, 'x', sizeof line);
+    memcpy(line + sizeof line - 2, "\r\n", 2);
+    fputs(text, f);
+    for (size_t i = 0; i < longer / sizeof line; i++) {
+        fwrite(line, 1, sizeof line, f);
+        crc = crc32c(crc, line, sizeof line);
+    }
+    fputs(front, f);
+    fflush(f);
+    *b = body_of_file(fileno(f), 0, strlen(text) + longer + strlen(front), crc);
+    b->front = (uint32_t)strlen(front);
+    return f;
+}
+
+void session_rig_run(const struct dialogue *d, const struct around *around)
 {
     struct loop *l = NULL;
     struct conn_env conns;
@@ -309,6 +358,10 @@ void session_rig_run(const struct dialogue *d, const struct body *body,
     struct err e;
 
     around = around != NULL ? around : &nothing;
+    struct mail g = { .d = d, .around = around };
+    FILE *f = make_body(&g.body, 0);
+    FILE *big = around->big > 0 ? make_body(&g.big, BIG) : NULL;
+    env.linger = around->linger;
     env.messages = around->messages;
     env.no_chunking = around->no_chunking;
     pid_t pid = start_peer(d, &at);
@@ -318,10 +371,9 @@ void session_rig_run(const struct dialogue *d, const struct body *body,
     struct send_session *s =
         send_session_new(&at, "peer.test", &around->limits);
     send_session_start(s, &env);
-    for (int i = 0; i < d->deliveries; i++)
-        send_session_give(s,
-                          make_delivery(body, d->rcpts, (unsigned)i, around));
-    drive(l, &conns, &r, s, around);
+    while (g.n + (around->act == 'g') < (unsigned)d->deliveries)
+        give(s, &g);
+    drive(l, &conns, &r, s, &g);
     log_close();
     speak_again(kept);
     ck_assert_int_eq(r.jobs_back, d->deliveries);
@@ -337,18 +389,7 @@ void session_rig_run(const struct dialogue *d, const struct body *body,
     ck_assert_uint_eq(pool_used(conns.blocks), 0);
     conn_env_done(&conns);
     loop_free(&l);
-}
-
-FILE *session_rig_body(struct body *b)
-{
-    FILE *f = tmpfile();
-
-    ck_assert_ptr_nonnull(f);
-    fputs(text, f);
-    fputs(front, f);
-    fflush(f);
-    *b = body_of_file(fileno(f), 0, strlen(text) + strlen(front),
-                      crc32c(0, text, strlen(text)));
-    b->front = (uint32_t)strlen(front);
-    return f;
+    fclose(f);
+    if (big != NULL)
+        fclose(big);
 }

@@ -7,6 +7,7 @@
  *   "X"       close       "H"       say nothing more, wait for the client
  *   "E"       the client closes and sends nothing before that
  *   "P"       pause, for the client to act on what was said
+ *   "R n"     read so many octets, whatever they are
  * What the client makes of it is one word per recipient, with the code;
  * messages end in ";":
  *   + delivered   ! failed       ~ an attempt   ? the same, suspect
@@ -15,11 +16,11 @@
 #ifndef MTA_TESTS_KIT_SESSION_RIG_H
 #define MTA_TESTS_KIT_SESSION_RIG_H
 
-#include "send/session.h"
+#include "send/session_private.h"
 
 #include <stdio.h>
 
-enum { LINES_MAX = 80, JOBS_MAX = 4 };
+enum { LINES_MAX = 80, JOBS_MAX = 4, BIG = 8 << 20 };
 
 #define EHLO "S 220 hello", "C EHLO me.test"
 #define PLAIN EHLO, "S 250 hi"
@@ -31,6 +32,7 @@ enum { LINES_MAX = 80, JOBS_MAX = 4 };
 #define R2 "C RCPT TO:<r2@x.test>"
 #define OK "S 250 ok"
 #define GO "S 354 go"
+#define SENT_BIG MAIL, R0, "C BDAT 8388629 LAST"
 #define QUIT "C QUIT", "S 221 bye"
 #define GOES_ON LANE_GOES_ON
 #define LEAVES LANE_LEAVES
@@ -53,19 +55,20 @@ struct around {
     struct send_limits limits;
     bool configured; /* the deliveries' next hop is a setting */
     bool no_chunking;
-    unsigned messages;    /* of a session, by the settings */
-    unsigned rotten;      /* the message of that number cannot be read; 0: all
-                          can */
-    int stop_at, kill_at; /* when so many are back; 0: never */
+    unsigned messages; /* of a session, by the settings */
+    unsigned linger;
+    /* The first, second ... message: cannot be read; is BIG octets longer.
+     * 0: none. */
+    unsigned rotten, big;
+    /* When the session is in that state: 's'top it, 'k'ill it, 'h'urry, or
+     * 'g'ive it the last delivery.  0: nothing. */
+    char act;
+    enum send_session_state in;
     /* What is learned, and of whom, in words: "messages=2 rcpts=1 bdat=works
      * tried=2:#1 lost=#0 refused=#0 loops"; NULL: not looked at. */
     const char *end;
 };
 
-/* The text of the messages, in a file that goes with the test. */
-FILE *session_rig_body(struct body *b);
-
 /* Play it, and check all that it promises; around may be NULL. */
-void session_rig_run(const struct dialogue *d, const struct body *body,
-                     const struct around *around);
+void session_rig_run(const struct dialogue *d, const struct around *around);
 #endif

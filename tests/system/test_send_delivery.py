@@ -512,6 +512,8 @@ def test_expiry_bounces(mta, dns, peers):
     offered = len(m.events("send.deferred")) + 1
     assert (b"Offered to a mail host %d times" % offered
             in b" ".join(bounce.split())), bounce
+    shown = m.tool("queue", "show", end["id"]).stdout.decode()
+    assert "    u@x.test  failed, expired, offered %d times, " % offered in shown
 
 
 def test_queue_explains_a_message(mta, dns, peers):

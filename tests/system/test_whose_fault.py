@@ -3,6 +3,7 @@ hosts: what a failure costs the message in hand, other mail, and the lane.
 
 Cost is what the queue says: an attempt was offered, a round only waited."""
 
+import signal
 import socket
 import time
 
@@ -10,7 +11,7 @@ import pytest
 
 from harness import Clock, until
 from scene import (CHUNKING, PLAIN, FailingServer, at, name_server, scenes,
-                   silent)
+                   silent, verbs)
 from test_send_delivery import rot
 
 NONSENSE = "\x1b[2J what?"
@@ -51,6 +52,7 @@ def none_was_offered(s, numbers):
     """All wait, each did a round, and the log has one line for them all."""
     until("rounds", lambda: sorted(s.counts()) == list(numbers) and
           all(a == 0 and r >= 1 for a, r in s.counts().values()))
+    until("the line", lambda: s.m.events("send.deferred"))
     assert len(s.m.events("send.deferred")) == 1
     assert not s.m.events("send.bounced")
 
@@ -59,6 +61,7 @@ def one_paid(s, n=0, others=OTHERS, sessions=None):
     """That message was offered once in vain; all others went at once."""
     s.until_taken("others", others)
     s.until_counts("one attempt", {n: (1, 0)})
+    until("logged", lambda: s.m.events("send.deferred"))
     assert s.losses("send.deferred") == [n]
     assert not s.m.events("send.bounced")
     if sessions is not None:
@@ -125,6 +128,16 @@ def enough(answer):
     def mail(session, _line):
         return answer if session.messages >= LIMIT else "250 2.1.0 ok"
     return at("MAIL", mail)
+
+
+def test_session_messages_is_a_limit_of_our_own(scene):
+    numbers = range(20)
+    s = scene(send__session_messages=3)
+    s.fill(numbers)
+    s.until_taken("all", numbers)
+    assert all(x.messages <= 3 for x in s.host.sessions)
+    assert not s.m.events("send.deferred")
+    s.recover(numbers)
 
 
 # --- the message, the recipient ---------------------------------------------

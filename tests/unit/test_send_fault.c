@@ -53,6 +53,9 @@ static const struct {
     /* RCPT */
     { F(RCPT, 4XX, S(452, 4, 5, 3), .some_taken = true), WHOSE_LIMIT, MAIL_AGAIN, LANE_LEARNS },
     { F(RCPT, 4XX, S(452, 0, 0, 0), .some_taken = true), WHOSE_LIMIT, MAIL_AGAIN, LANE_LEARNS },
+    { F(RCPT, 4XX, S(450, 4, 5, 3), .some_taken = true), WHOSE_LIMIT, MAIL_AGAIN, LANE_LEARNS },
+    { F(RCPT, 5XX, S(550, 5, 5, 3), .some_taken = true), WHOSE_LIMIT, MAIL_AGAIN, LANE_LEARNS },
+    { F(RCPT, 5XX, S(550, 5, 5, 3)), WHOSE_RECIPIENT, MAIL_BOUNCES, LANE_GOES_ON },
     { F(RCPT, 5XX, S(552, 0, 0, 0), .some_taken = true), WHOSE_LIMIT, MAIL_AGAIN, LANE_LEARNS },
     { F(RCPT, 4XX, S(452, 4, 5, 3)), WHOSE_RECIPIENT, MAIL_NEXT_MX, LANE_GOES_ON },
     { F(RCPT, 4XX, S(452, 4, 2, 2), .some_taken = true), WHOSE_RECIPIENT, MAIL_NEXT_MX, LANE_GOES_ON },

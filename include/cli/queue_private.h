@@ -1,0 +1,39 @@
+/* cli/queue_private.h - what the two forms of a message of the queue share.
+ * For src/cli/queue_*.c alone. */
+#ifndef MTA_CLI_QUEUE_PRIVATE_H
+#define MTA_CLI_QUEUE_PRIVATE_H
+
+#include "cli/queue.h"
+
+struct queue_printing {
+    const struct spool_reader *view;
+    const struct queue_style *style;
+    uint32_t index;       /* of the next recipient */
+    bool recipients_done; /* of JSON: their array is closed */
+    unsigned nlate;
+    struct err *e;
+};
+
+/* What the running sender knows of a recipient; NULL: nothing. */
+struct queue_present {
+    const struct queue_delivering *delivering;
+    const struct queue_shut *shut;
+};
+struct queue_present queue_present_of(const struct queue_printing *p,
+                                      struct span address,
+                                      const struct spool_slot *slot);
+
+const char *queue_state_name(enum spool_state s);
+
+/* What the envelope has of a message besides sender and recipients, or of the
+ * recipient before; `show` has it, under the same names in both forms. */
+struct queue_origin {
+    enum spool_field type;
+    bool of_recipient;
+    const char *name, *words;
+};
+const struct queue_origin *queue_origin_of(enum spool_field type); /* or NULL */
+
+int queue_print_json(struct queue_printing *p, struct err *e);
+int queue_print_text(struct queue_printing *p, struct err *e);
+#endif

@@ -1,0 +1,164 @@
+/* queue_json.c - one message of the queue as JSON, on one line. */
+#include "cli/queue_private.h"
+
+#include "base/json.h"
+
+#include <inttypes.h>
+
+static void json_host(FILE *out, const struct spool_slot *slot)
+{
+    char address[ADDR_TEXT];
+
+    fputs(",\"mx\":", out);
+    json_string(out, span_of(slot->mx));
+    if (slot->tried.u.sa.sa_family == 0) {
+        fputs(",\"address_tried\":null,\"tls\":null", out);
+        return;
+    }
+    addr_text(address, &slot->tried);
+    fprintf(out, ",\"address_tried\":\"%s\",\"port\":%u,\"tls\":\"none\"",
+            address, (unsigned)addr_port(&slot->tried));
+}
+
+static void json_delivering(FILE *out, const struct queue_delivering *d)
+{
+    fputs(",\"delivering\":{\"since\":", out);
+    json_time(out, d->since);
+    fputs(",\"session\":", out);
+    json_string(out, span_of(d->session));
+    fputs(",\"mx\":", out);
+    json_string(out, span_of(d->host));
+    fputs(",\"address\":", out);
+    json_string(out, span_of(d->address));
+    putc('}', out);
+}
+
+/* Only while a sender runs. */
+static void json_present(FILE *out, const struct queue_present *now)
+{
+    const struct queue_shut *shut = now->shut;
+
+    fputs(",\"shut_until\":", out);
+    json_time(out, shut != NULL && !shut->paused ? shut->until : 0);
+    if (shut != NULL && shut->paused) {
+        fputs(",\"reconnects_at\":", out);
+        json_time(out, shut->until);
+    }
+    fputs(",\"host_state\":", out);
+    if (shut != NULL)
+        json_string(out, span_of(shut->reason));
+    else
+        fputs("null", out);
+    if (now->delivering != NULL)
+        json_delivering(out, now->delivering);
+}
+
+static void json_rcpt(const struct queue_printing *p, struct span address,
+                      const struct spool_slot *slot)
+{
+    struct queue_present now = queue_present_of(p, address, slot);
+    char status[SMTP_STATUS_TEXT];
+    FILE *out = p->style->out;
+
+    smtp_status_text(status, &slot->status);
+    fputs("{\"address\":", out);
+    json_string(out, address);
+    fprintf(out, ",\"state\":\"%s\",\"attempts\":%u,\"rounds\":%u",
+            now.delivering != NULL ? "delivering"
+                                   : queue_state_name(slot->state),
+            slot->attempts, slot->rounds);
+    if (slot->state == SPOOL_HELD)
+        fprintf(out, ",\"held_by\":\"%s\"",
+                slot->for_setting ? "setting" : "operator");
+    fputs(",\"first_attempt\":", out);
+    json_time(out, slot->first_attempt);
+    fputs(",\"last_attempt\":", out);
+    json_time(out, slot->last_attempt);
+    fputs(",\"next_attempt\":", out);
+    json_time(out, slot->next_attempt);
+    json_host(out, slot);
+    fprintf(out, ",\"code\":%u,\"status\":\"%s\",\"reply\":",
+            (unsigned)slot->status.code, status);
+    json_string(out, span_of(slot->reply));
+    if (p->style->live != NULL)
+        json_present(out, &now);
+}
+
+/* Recipients stand together in the envelope, and what is said of a recipient
+ * stands behind it: its object stays open until the next field. */
+static void end_recipients(struct queue_printing *p)
+{
+    if (p->index > 0 && !p->recipients_done)
+        fputs("}]", p->style->out);
+    else if (!p->recipients_done)
+        fputs(",\"recipients\":[]", p->style->out);
+    p->recipients_done = true;
+}
+
+static int json_next_rcpt(struct queue_printing *p, struct span address)
+{
+    struct spool_slot slot;
+
+    if (p->recipients_done)
+        return err_set(p->e, ERR_PERM, 0, "the envelope is not in order");
+    if (spool_reader_slot(p->view, p->index, &slot, p->e) != 0)
+        return -1;
+    fputs(p->index == 0 ? ",\"recipients\":[" : "},", p->style->out);
+    json_rcpt(p, address, &slot);
+    p->index++;
+    return 0;
+}
+
+static int json_field(void *ctx, enum spool_field type, struct span s)
+{
+    struct queue_printing *p = ctx;
+    const struct queue_origin *o = queue_origin_of(type);
+
+    if (type == SPOOL_F_RCPT)
+        return json_next_rcpt(p, s);
+    if (type == SPOOL_F_SENDER) {
+        fputs(",\"sender\":", p->style->out);
+        json_string(p->style->out, s);
+    } else if (o != NULL && p->style->all_recipients) {
+        if (!o->of_recipient && p->index > 0)
+            end_recipients(p);
+        fprintf(p->style->out, ",\"%s\":", o->name);
+        json_string(p->style->out, s);
+    }
+    return 0;
+}
+
+static int json_late(void *ctx, enum spool_field type, struct span s)
+{
+    struct queue_printing *p = ctx;
+
+    fprintf(p->style->out, "%s{\"type\":%d,\"size\":%zu}",
+            p->nlate++ > 0 ? "," : "", (int)type, s.n);
+    return 0;
+}
+
+int queue_print_json(struct queue_printing *p, struct err *e)
+{
+    const struct spool_record *rec = p->view->rec;
+    FILE *out = p->style->out;
+    char id[MSG_ID_TEXT];
+
+    msg_id_text(id, rec->id);
+    fprintf(out,
+            "{\"id\":\"%s\",\"part\":%" PRIu64 ",\"queue\":\"%s\",\"arrival\":",
+            id, rec->part, spool_name_text(p->view->queue));
+    json_time(out, rec->arrival);
+    fputs(",\"expires\":", out);
+    json_time(out, rec->arrival + (uint64_t)p->style->lifetime * 1000000u);
+    fprintf(out, ",\"size\":%" PRIu64, rec->body_size + rec->front);
+    int rc = spool_reader_envelope(p->view, json_field, p, e);
+    end_recipients(p);
+    if (rc >= 0 && p->style->all_recipients) {
+        fprintf(out, ",\"front\":%u,\"late\":[", (unsigned)rec->front);
+        rc = spool_reader_late(p->view, json_late, p, e);
+        putc(']', out);
+    }
+    bool damaged = rc < 0 && e->kind == ERR_PERM;
+    fputs(damaged ? ",\"damaged\":true}\n" : "}\n", out);
+    return rc < 0 && !damaged ? -1 : 0;
+}

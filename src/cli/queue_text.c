@@ -1,0 +1,268 @@
+/* queue_text.c - one message of the queue as text for people. */
+#include "cli/queue_private.h"
+
+#include "base/clock.h"
+#include "base/utf8.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+static size_t plain_length(struct span s)
+{
+    size_t n = 0, len;
+
+    while (n < s.n && (len = utf8_length(s.p + n, s.n - n)) > 0 &&
+           utf8_control(s.p + n, len) == UTF8_NO_CONTROL)
+        n += len;
+    return n;
+}
+
+static struct span after(struct span s, size_t n)
+{
+    return (struct span){ s.p + n, s.n - n };
+}
+
+/* Print without control characters, which would control a terminal. */
+static void put_plain(FILE *out, struct span s)
+{
+    for (;;) {
+        size_t n = plain_length(s);
+        fwrite(s.p, 1, n, out);
+        s = after(s, n);
+        if (s.n == 0)
+            return;
+        putc('?', out);
+        n = utf8_length(s.p, s.n);
+        s = after(s, n == 0 ? 1 : n);
+    }
+}
+
+/* Messages of a long queue share their seconds of arrival and expiry, and
+ * formatting a time costs as much as all the rest of a line: keep some. */
+static const char *when_text(uint64_t wall_us)
+{
+    enum { KEPT = 61 };
+    static struct {
+        time_t second;
+        char text[32];
+    } kept[KEPT];
+    time_t t = (time_t)(wall_us / 1000000u);
+    size_t i = (size_t)(wall_us / 1000000u % KEPT);
+    struct tm tm;
+
+    if (kept[i].text[0] == '\0' || kept[i].second != t) {
+        kept[i].second = t;
+        if (localtime_r(&t, &tm) == NULL ||
+            strftime(kept[i].text, sizeof kept[i].text, "%Y-%m-%d %H:%M:%S",
+                     &tm) == 0)
+            snprintf(kept[i].text, sizeof kept[i].text, "?");
+    }
+    return kept[i].text;
+}
+
+static void put_when(FILE *out, uint64_t wall_us)
+{
+    fputs(when_text(wall_us), out);
+}
+
+/* "12:34:56", and the day in front when it is another one. */
+static void put_time(FILE *out, uint64_t wall_us)
+{
+    static const size_t day = sizeof "2026-01-31 " - 1;
+    static char today[32];
+
+    if (today[0] == '\0')
+        snprintf(today, sizeof today, "%s", when_text(clock_wall_us()));
+    const char *text = when_text(wall_us);
+    fputs(strncmp(text, today, day) == 0 ? text + day : text, out);
+}
+
+static const char *tint(const struct queue_style *st, const char *code)
+{
+    return st->colour ? code : "";
+}
+
+/* Print a reply only if a peer sent it. */
+static void text_reply(FILE *out, const struct spool_slot *slot)
+{
+    char address[ADDR_PORT_TEXT];
+    char status[SMTP_STATUS_TEXT];
+
+    smtp_status_text(status, &slot->status);
+    fputs("        ", out);
+    if (status[0] != '\0')
+        fprintf(out, "%s  ", status);
+    put_plain(out, span_of(slot->mx));
+    if (slot->tried.u.sa.sa_family != 0) {
+        addr_port_text(address, &slot->tried);
+        fprintf(out, "%s(%s, tls none)", slot->mx[0] != '\0' ? " " : "",
+                address);
+    }
+    if (slot->status.code != 0)
+        fprintf(out, " replied: %u ", (unsigned)slot->status.code);
+    else if (slot->mx[0] != '\0')
+        fputs(": ", out);
+    put_plain(out, span_of(slot->reply));
+    putc('\n', out);
+}
+
+/* RFC 3463: the delivery time expired. */
+static bool is_expired(const struct smtp_status *s)
+{
+    return s->class == 5 && s->subject == 4 && s->detail == 7;
+}
+
+static void text_state(const struct queue_style *st,
+                       const struct spool_slot *slot,
+                       const struct queue_present *now)
+{
+    const char *hue = slot->state == SPOOL_FAILED      ? "\033[31m"
+                      : slot->state == SPOOL_DELIVERED ? "\033[32m"
+                                                       : "\033[33m";
+
+    fprintf(st->out, "  %s%s%s", tint(st, hue),
+            now->delivering != NULL ? "being delivered"
+                                    : queue_state_name(slot->state),
+            tint(st, "\033[0m"));
+    if (slot->state == SPOOL_FAILED && is_expired(&slot->status))
+        fputs(", expired", st->out);
+    if (slot->state == SPOOL_HELD)
+        fputs(slot->for_setting ? " until a setting changes"
+                                : " by an operator",
+              st->out);
+    if (now->delivering != NULL) {
+        fputs(" since ", st->out);
+        put_time(st->out, now->delivering->since);
+    }
+    if (now->shut != NULL) {
+        fputs(now->shut->paused ? ", reconnects at " : ", host shut until ",
+              st->out);
+        put_time(st->out, now->shut->until);
+    }
+}
+
+/* Behind the recipient's own line, for `show`. */
+static void text_present(FILE *out, const struct queue_present *now)
+{
+    const struct queue_delivering *d = now->delivering;
+
+    if (d != NULL && d->address[0] != '\0') {
+        fputs("        now at ", out);
+        put_plain(out, span_of(d->host));
+        fprintf(out, "%s(", d->host[0] != '\0' ? " " : "");
+        put_plain(out, span_of(d->address));
+        fputs("), session ", out);
+        put_plain(out, span_of(d->session));
+        putc('\n', out);
+    }
+    if (now->shut != NULL) {
+        fprintf(out, "        %s: ", now->shut->paused ? "paused" : "shut");
+        put_plain(out, span_of(now->shut->reason));
+        putc('\n', out);
+    }
+}
+
+static void text_times(FILE *out, const struct spool_slot *slot)
+{
+    if (slot->first_attempt > 0 && slot->first_attempt != slot->last_attempt) {
+        fputs(", first ", out);
+        put_when(out, slot->first_attempt);
+    }
+    if (slot->last_attempt > 0) {
+        fputs(", last ", out);
+        put_when(out, slot->last_attempt);
+    }
+    if (slot->state == SPOOL_PENDING && slot->next_attempt > 0) {
+        fputs(", next ", out);
+        put_when(out, slot->next_attempt);
+    }
+}
+
+static void text_rcpt(struct queue_printing *p, struct span address,
+                      const struct spool_slot *slot)
+{
+    const struct queue_style *st = p->style;
+    struct queue_present now = queue_present_of(p, address, slot);
+
+    fputs("    ", st->out);
+    put_plain(st->out, address);
+    text_state(st, slot, &now);
+    if (slot->attempts > 0)
+        fprintf(st->out, ", offered %u time%s", slot->attempts,
+                slot->attempts == 1 ? "" : "s");
+    if (slot->rounds > 0)
+        fprintf(st->out, ", no host %u time%s", slot->rounds,
+                slot->rounds == 1 ? "" : "s");
+    text_times(st->out, slot);
+    putc('\n', st->out);
+    if (slot->reply[0] != '\0' || slot->mx[0] != '\0' || slot->status.code != 0)
+        text_reply(st->out, slot);
+    if (st->all_recipients)
+        text_present(st->out, &now);
+}
+
+static int text_field(void *ctx, enum spool_field type, struct span s)
+{
+    struct queue_printing *p = ctx;
+    const struct queue_origin *o = queue_origin_of(type);
+    struct spool_slot slot;
+
+    if (type == SPOOL_F_SENDER) {
+        putc('<', p->style->out);
+        put_plain(p->style->out, s);
+        fputs(">\n", p->style->out);
+    } else if (type == SPOOL_F_RCPT) {
+        if (spool_reader_slot(p->view, p->index, &slot, p->e) != 0)
+            return -1;
+        if (p->style->all_recipients || slot.state == SPOOL_PENDING ||
+            slot.state == SPOOL_HELD)
+            text_rcpt(p, s, &slot);
+        p->index++;
+    } else if (o != NULL && p->style->all_recipients) {
+        fprintf(p->style->out, "%s%s ", o->of_recipient ? "        " : "    ",
+                o->words);
+        put_plain(p->style->out, s);
+        putc('\n', p->style->out);
+    }
+    return 0;
+}
+
+static int text_late(void *ctx, enum spool_field type, struct span s)
+{
+    struct queue_printing *p = ctx;
+
+    fprintf(p->style->out, "    late field %d, %zu octets\n", (int)type, s.n);
+    return 0;
+}
+
+int queue_print_text(struct queue_printing *p, struct err *e)
+{
+    const struct queue_style *st = p->style;
+    const struct spool_record *rec = p->view->rec;
+    char id[MSG_ID_TEXT];
+
+    msg_id_text(id, rec->id);
+    fprintf(st->out, "%s%s%s  ", tint(st, "\033[1m"), id, tint(st, "\033[0m"));
+    put_when(st->out, rec->arrival);
+    fprintf(st->out, "  %" PRIu64 " octets  %s", rec->body_size + rec->front,
+            spool_name_text(p->view->queue));
+    if (rec->part != 0)
+        fprintf(st->out, "  part %" PRIu64, rec->part);
+    fputs("  expires ", st->out);
+    put_when(st->out, rec->arrival + (uint64_t)st->lifetime * 1000000u);
+    fputs("  from ", st->out);
+    int rc = spool_reader_envelope(p->view, text_field, p, e);
+    if (rc < 0 && e->kind == ERR_PERM)
+        fputs("?\n", st->out);
+    if (rc >= 0 && st->all_recipients) {
+        if (rec->front > 0)
+            fprintf(st->out, "    adds header fields, %u octets\n",
+                    (unsigned)rec->front);
+        rc = spool_reader_late(p->view, text_late, p, e);
+    }
+    bool damaged = rc < 0 && e->kind == ERR_PERM;
+    if (damaged)
+        fputs("    damaged on disk\n", st->out);
+    return rc < 0 && !damaged ? -1 : 0;
+}
