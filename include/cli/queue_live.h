@@ -20,10 +20,14 @@ struct queue_delivering {
     const char *session, *address, *host; /* "": there is none */
 };
 
-/* No host of a destination can be used before that time. */
+/* No host of a destination can be used now. */
 struct queue_shut {
-    uint64_t until; /* wall clock, us */
-    bool paused;    /* the host answers; the next session begins then */
+    enum {
+        QUEUE_SHUT,   /* until then, for what it did */
+        QUEUE_PAUSED, /* the next session begins then */
+        QUEUE_TRIAL   /* it was shut, and one message tries it */
+    } is;
+    uint64_t until; /* wall clock, us; 0: not known */
     const char *reason;
 };
 

@@ -9,7 +9,8 @@
  * "-" stands for what there is not; KEY is that of route_key():
  *   delivering ID SLOTS SINCE SESSION ADDRESS HOST
  *   shut KEY UNTIL REASON     all hosts are shut, the first one until then
- *   paused KEY UNTIL REASON   reconnects then */
+ *   paused KEY UNTIL REASON   reconnects then
+ *   trial KEY 0 REASON        was shut; one message tries it */
 #ifndef MTA_SEND_EXPLAIN_H
 #define MTA_SEND_EXPLAIN_H
 

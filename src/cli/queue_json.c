@@ -39,11 +39,13 @@ static void json_present(FILE *out, const struct queue_present *now)
     const struct queue_shut *shut = now->shut;
 
     fputs(",\"shut_until\":", out);
-    json_time(out, shut != NULL && !shut->paused ? shut->until : 0);
-    if (shut != NULL && shut->paused) {
+    json_time(out, shut != NULL && shut->is == QUEUE_SHUT ? shut->until : 0);
+    if (shut != NULL && shut->is == QUEUE_PAUSED) {
         fputs(",\"reconnects_at\":", out);
         json_time(out, shut->until);
     }
+    if (shut != NULL && shut->is == QUEUE_TRIAL)
+        fputs(",\"on_trial\":true", out);
     fputs(",\"host_state\":", out);
     if (shut != NULL)
         json_string(out, span_of(shut->reason));

@@ -154,7 +154,7 @@ static int add_delivering(struct queue_live *l, struct span rest)
     return 0;
 }
 
-static int add_shut(struct queue_live *l, struct span rest, bool paused)
+static int add_shut(struct queue_live *l, struct span rest, int is)
 {
     struct shut *d = calloc(1, sizeof *d + rest.n + 2);
 
@@ -162,7 +162,7 @@ static int add_shut(struct queue_live *l, struct span rest, bool paused)
         return -1;
     char *at = d->text;
     struct span key = word(&rest);
-    d->what.paused = paused;
+    d->what.is = is;
     if (!take_number(word(&rest), UINT64_MAX, &d->what.until)) {
         free(d);
         return 0;
@@ -176,12 +176,16 @@ static int add_shut(struct queue_live *l, struct span rest, bool paused)
 
 int queue_live_line(void *live, struct span line)
 {
+    static const char *const kinds[] = { [QUEUE_SHUT] = "shut",
+                                         [QUEUE_PAUSED] = "paused",
+                                         [QUEUE_TRIAL] = "trial" };
     struct span kind = word(&line);
 
     if (span_is(kind, "delivering"))
         return add_delivering(live, line);
-    if (span_is(kind, "shut") || span_is(kind, "paused"))
-        return add_shut(live, line, span_is(kind, "paused"));
+    for (int i = 0; i < (int)(sizeof kinds / sizeof kinds[0]); i++)
+        if (span_is(kind, kinds[i]))
+            return add_shut(live, line, i);
     return 0;
 }
 

@@ -113,6 +113,14 @@ static bool is_expired(const struct smtp_status *s)
     return s->class == 5 && s->subject == 4 && s->detail == 7;
 }
 
+static const struct {
+    const char *behind, *name;
+} shut_words[] = {
+    [QUEUE_SHUT] = { ", host shut until ", "shut" },
+    [QUEUE_PAUSED] = { ", reconnects at ", "paused" },
+    [QUEUE_TRIAL] = { ", host on trial", "on trial" },
+};
+
 static void text_state(const struct queue_style *st,
                        const struct spool_slot *slot,
                        const struct queue_present *now)
@@ -136,9 +144,9 @@ static void text_state(const struct queue_style *st,
         put_time(st->out, now->delivering->since);
     }
     if (now->shut != NULL) {
-        fputs(now->shut->paused ? ", reconnects at " : ", host shut until ",
-              st->out);
-        put_time(st->out, now->shut->until);
+        fputs(shut_words[now->shut->is].behind, st->out);
+        if (now->shut->until > 0)
+            put_time(st->out, now->shut->until);
     }
 }
 
@@ -157,7 +165,7 @@ static void text_present(FILE *out, const struct queue_present *now)
         putc('\n', out);
     }
     if (now->shut != NULL) {
-        fprintf(out, "        %s: ", now->shut->paused ? "paused" : "shut");
+        fprintf(out, "        %s: ", shut_words[now->shut->is].name);
         put_plain(out, span_of(now->shut->reason));
         putc('\n', out);
     }

@@ -94,6 +94,8 @@ static void answer_some(struct sched *s, struct destination *d,
 static void do_round(struct sched *s, struct delivery *j, const struct hop *h)
 {
     set_host(j, h->name);
+    j->peer = h->lane->peer;
+    addr_port_text(j->address, &h->lane->peer);
     send_delivery_of(j)->shut = h->lane;
     delivery_answer_all(j, &h->lane->why);
     result_apply(&s->queue, j);

@@ -111,7 +111,8 @@ static void add_deliveries(struct buf *answer, struct walk *w)
 
 /* --- destinations ------------------------------------------------------- */
 
-/* The hop that can be used first, when none can be now; else NULL. */
+/* The hop that can be used first, when none can be now; else NULL.  On trial it
+ * can be, by a single message. */
 static const struct hop *first_to_open(const struct sched *s,
                                        const struct destination *d,
                                        struct lane_state *state)
@@ -125,7 +126,7 @@ static const struct hop *first_to_open(const struct sched *s,
         struct lane_state now = lane_state(s, h->lane);
         if (h->looped)
             continue;
-        if (now.why == NULL)
+        if (now.is == LANE_IS_UP)
             return NULL;
         if (first == NULL || now.until < state->until) {
             first = h;
@@ -138,6 +139,9 @@ static const struct hop *first_to_open(const struct sched *s,
 static void add_destination(struct buf *answer, const struct walk *w,
                             const struct destination *d)
 {
+    static const char *const names[] = { [LANE_IS_PAUSED] = "paused",
+                                         [LANE_IS_SHUT] = "shut",
+                                         [LANE_IS_ON_TRIAL] = "trial" };
     struct lane_state state;
     const struct hop *h = first_to_open(w->s, d, &state);
     char key[ROUTE_KEY_MAX], address[ADDR_PORT_TEXT];
@@ -150,9 +154,9 @@ static void add_destination(struct buf *answer, const struct walk *w,
     snprintf(r.host, sizeof r.host, "%s", d->host);
     route_key(key, &r);
     addr_port_text(address, &h->lane->peer);
-    control_add(answer, "%s %s %" PRIu64 " %s (%s): %s",
-                state.is == LANE_IS_SHUT ? "shut" : "paused", key,
-                wall_of(w, state.until), h->name, address, state.why->text);
+    control_add(answer, "%s %s %" PRIu64 " %s (%s): %s", names[state.is], key,
+                state.until > 0 ? wall_of(w, state.until) : 0, h->name, address,
+                h->lane->why.text);
 }
 
 /* A bucket that does not fit into the piece is gone on with in the next. */

@@ -141,6 +141,8 @@ def test_a_host_that_is_shut(mta, dns, peers):
     assert r["state"] == "pending"
     assert rcpt(m, "v@dead.test")["shut_until"] is not None
     until("its round", lambda: rcpt(m, "u@dead.test")["rounds"] == 1)
+    r = rcpt(m, "u@dead.test")
+    assert (r["mx"], r["address_tried"]) == ("mx.dead.test", "127.0.0.9")
     lists = text(m, "list")
     assert lists.count(", host shut until %s" % clock(r["shut_until"])) == 2, \
         lists
@@ -177,6 +179,46 @@ def test_a_next_hop_of_the_settings(mta, dns, peers):
     assert rcpt(m, "v@other.test")["shut_until"] == r["shut_until"]
 
 
+def test_a_host_that_is_paused(mta, dns, peers):
+    """It wants less mail for now: the rest stays in line."""
+    p = peers("127.0.0.1", answers={"MAIL": "421 4.7.0 slow down"})
+    m = system(mta, dns, p.port)
+    submit(m, "u@x.test")
+    until("refused", lambda: m.events("send.deferred"))
+    submit(m, "v@x.test")
+    r = until("paused", lambda: rcpt(m, "v@x.test").get("reconnects_at") and
+              rcpt(m, "v@x.test"))
+    assert 0 < seconds_until(r["reconnects_at"]) <= 61
+    assert r["shut_until"] is None
+    assert r["host_state"] == "mx.x.test (127.0.0.1:%d): slow down" % p.port
+    assert (", reconnects at %s" % clock(r["reconnects_at"])
+            in text(m, "list"))
+    assert "        paused: " + r["host_state"] in text(m, "show", r["id"])
+    assert len(p.sessions) == 1
+
+
+def test_a_host_on_trial(mta, dns, peers):
+    """One message tries it, the others wait for what it finds."""
+    stall = Stall("554 5.3.2 still away")
+    p = peers("127.0.0.1", answers={"GREETING": ["554 5.3.2 away", stall]})
+    m = system(mta, dns, p.port, send__retry_min="2s", send__retry_max="2s")
+    try:
+        submit(m, "u@x.test")
+        until("shut", lambda: rcpt(m, "u@x.test").get("shut_until"))
+        submit(m, "v@x.test")
+        until("a trial", lambda: len(p.sessions) == 2)
+        both = [rcpt(m, x) for x in ("u@x.test", "v@x.test")]
+        [trying] = [r for r in both if r["state"] == "delivering"]
+        [waiting] = [r for r in both if r["state"] == "pending"]
+        assert trying["delivering"]["mx"] == "mx.x.test"
+        assert waiting["on_trial"] is True and waiting["shut_until"] is None
+        assert waiting["host_state"] == ("mx.x.test (127.0.0.1:%d): away"
+                                         % p.port)
+        assert "pending, host on trial" in text(m, "list")
+    finally:
+        stall.gone = True
+
+
 def test_many_that_are_shut(mta, dns):
     """More than one piece of the answer has room for."""
     n = 60 if UNDER_VALGRIND else 600
@@ -209,7 +251,8 @@ def told(raw):
     """The text for people, without its folds."""
     m = email.message_from_bytes(raw, policy=email.policy.default)
     parts = m.get_payload()
-    return parts[0].get_content().replace("\n        ", " "), parts[1].get_payload()[1]
+    text = parts[0].get_content().replace("\n        ", " ")
+    return text, parts[1].get_payload()[1]
 
 
 def test_a_bounce_has_all_lines(mta, dns, peers):

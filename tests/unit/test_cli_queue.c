@@ -232,16 +232,19 @@ START_TEST(a_destination_that_is_shut)
 
     submit_mails(id);
     tell("shut mx/b.test/25 1700000001000000 mx.b.test (192.0.2.1:25): went");
+    tell("trial mx/other.test/25 0 mx.other.test (192.0.2.3:25): was gone");
     tell("paused setting/host/hop.test/26 1700000002000000 hop.test: \033[2J");
     char *text = printed(true, false);
-    ck_assert_msg(strstr(text, "\"shut_until\":\"2023-11-14T22:13:21.000000Z\","
-                               "\"host_state\":\"mx.b.test (192.0.2.1:25): "
-                               "went\"},{\"address\":\"two@B.test\"") != NULL &&
-                      strstr(text, "\"shut_until\":null,\"reconnects_at\":"
-                                   "\"2023-11-14T22:13:22.000000Z\"") != NULL &&
-                      strstr(text, "\"shut_until\":null,\"host_state\":null}"
-                                   "]}\n") != NULL,
-                  "%s", text);
+    ck_assert_msg(
+        strstr(text, "\"shut_until\":\"2023-11-14T22:13:21.000000Z\","
+                     "\"host_state\":\"mx.b.test (192.0.2.1:25): "
+                     "went\"},{\"address\":\"two@B.test\"") != NULL &&
+            strstr(text, "\"shut_until\":null,\"reconnects_at\":"
+                         "\"2023-11-14T22:13:22.000000Z\"") != NULL &&
+            strstr(text, "\"shut_until\":null,\"on_trial\":true,\"host_state\":"
+                         "\"mx.other.test (192.0.2.3:25): was gone\"}"
+                         "]}\n") != NULL,
+        "%s", text);
     free(text);
     text = printed(false, true);
     ck_assert_msg(
@@ -252,7 +255,12 @@ START_TEST(a_destination_that_is_shut)
             strstr(text, "    three@r.test  pending, reconnects at 2023-11-") !=
                 NULL &&
             strstr(text, "        paused: hop.test: ?[2J\n") != NULL &&
-            strstr(text, "    four@other.test  pending\n") != NULL,
+            strstr(text, "    four@other.test  pending, host on trial\n") !=
+                NULL &&
+            strstr(
+                text,
+                "        on trial: mx.other.test (192.0.2.3:25): was gone\n") !=
+                NULL,
         "%s", text);
     free(text);
 }
