@@ -286,12 +286,21 @@ static void be_older(struct list *notes, uint64_t ms)
 }
 
 /* Lanes wait on the loop's clock, which is real: bring their times nearer. */
-static void pass_time(struct lane *l, uint64_t ms)
+static void pass_time(struct sched_rig *r, struct lane *l, uint64_t ms)
 {
+    struct loop_timer *t = &l->opens;
+    uint64_t now = loop_now(r->s.loop);
+
     l->shut_until -= l->shut_until < ms ? l->shut_until : ms;
     l->paused_until -= l->paused_until < ms ? l->paused_until : ms;
-    if (loop_timer_is_set(&l->opens))
-        l->opens.fn(&l->opens);
+    if (!loop_timer_is_set(t))
+        return;
+    if (t->due > now + ms) {
+        loop_timer_set(r->s.loop, t, t->due - now - ms);
+    } else {
+        loop_timer_clear(r->s.loop, t);
+        t->fn(t); /* may free the lane */
+    }
 }
 
 void sched_rig_wait(struct sched_rig *r, unsigned seconds)
@@ -302,9 +311,11 @@ void sched_rig_wait(struct sched_rig *r, unsigned seconds)
     be_older(&r->given, ms);
     be_older(&r->taken, ms);
     for (size_t i = 0; i <= r->s.lane.all.mask; i++)
-        for (struct map_link *m = r->s.lane.all.bucket[i]; m != NULL;
-             m = m->next)
-            pass_time(MAP_ENTRY(m, struct lane, link), ms);
+        for (struct map_link *m = r->s.lane.all.bucket[i], *next; m != NULL;
+             m = next) {
+            next = m->next;
+            pass_time(r, MAP_ENTRY(m, struct lane, link), ms);
+        }
     sched_rig_turn(r);
 }
 
