@@ -92,7 +92,6 @@ struct long_reply;
 struct delivery {
     struct list link;
     bool offered;    /* to a peer: this try is an attempt, otherwise a round */
-    bool again;      /* offered before in the same try, to another host */
     bool quiet;      /* if it is deferred, the log has no line of it */
     unsigned others; /* that had none since the last line */
     char host[DELIVERY_HOST_MAX]; /* of the peer */

@@ -42,6 +42,10 @@ struct queue_owner {
     void (*due)(struct queue *q, struct rcpt *r);
     /* It was to be offered, and was not: the owner has it again. */
     void (*back)(struct queue *q, struct delivery *j, struct delivery_rcpt *r);
+    /* It would be deferred.  True: the owner offers it to another host at once,
+     * and this answer counts only if that one gives none. */
+    bool (*goes_on)(struct queue *q, struct delivery *j,
+                    struct delivery_rcpt *r);
     /* It is deferred for so many seconds.  True: the owner keeps it, and slot
      * and log show *seconds; false: the retry queue does. */
     bool (*keep)(struct queue *q, struct delivery *j, struct delivery_rcpt *r,

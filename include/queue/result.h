@@ -8,10 +8,6 @@
 /* Takes the delivery, in which each recipient has its answer. */
 void result_apply(struct queue *q, struct delivery *j);
 
-/* Takes the delivery: log what the slot of its recipient has, whose line was
- * left out when it was deferred. */
-void result_report(struct queue *q, struct delivery *j, uint32_t seconds);
-
 /* Attempts, rounds and times with this try, on top of those before, which only
  * the slot keeps apart. */
 void result_count(struct queue *q, const struct delivery *j,

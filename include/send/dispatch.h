@@ -14,7 +14,7 @@ struct delivery *dispatch_make(struct sched *s, struct destination *d,
 /* The same for those that go to this hop alone. */
 struct delivery *dispatch_make_apart(struct sched *s, struct hop *h);
 
-/* One recipient as it stands, for the log: it goes nowhere.  NULL: no memory,
+/* One recipient that goes nowhere, for an answer that it has.  NULL: no memory,
  * or the message could not be read. */
 struct delivery *dispatch_describe(struct sched *s, struct rcpt *r);
 #endif

@@ -63,8 +63,7 @@ struct lane {
 struct hop {
     struct list wait;  /* in a line of the lane */
     struct list park;  /* in lane->parked */
-    struct list apart; /* recipients that another host put off; this hop alone
-                          takes them */
+    struct list apart; /* of struct put_off (next_mx.h) */
     struct destination *destination;
     struct lane *lane;
     const char *name; /* of this destination's MX host; beside the hop */

@@ -79,6 +79,10 @@ struct sched {
         uint64_t deliveries; /* given to workers and not back */
         struct list given;   /* the same in a list, the oldest first */
     } lane;
+    struct {                /* next_mx.c */
+        struct list failed; /* were not offered to a second host */
+        unsigned n;         /* first answers that are kept */
+    } next_mx;
     struct { /* ready.c */
         struct list destinations, lanes;
     } ready;

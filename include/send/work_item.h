@@ -20,7 +20,9 @@ struct send_session;
 struct send_delivery {
     struct delivery delivery; /* the first member: delivery_free() frees all */
     struct work_item note;
-    struct lane *lane;            /* NULL: answered without a peer */
+    struct lane *lane; /* NULL: answered without a peer */
+    bool again;        /* to the next MX: with put_off, else not */
+    struct list put_off;
     struct lane *shut;            /* the reason of a round: mail is parked */
     struct send_session *session; /* NULL: local delivery */
     bool configured;              /* the next hop is a setting */

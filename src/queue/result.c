@@ -23,7 +23,7 @@ void result_count(struct queue *q, const struct delivery *j,
     struct spool_slot old = { 0 };
     struct err e;
 
-    if ((r->tries > 1 || j->again) &&
+    if (r->tries > 1 &&
         spool_slot_get(q->spool, &j->msg->stored, r->slot, &old, &e) != 0)
         log_err(LOG_ERROR, "send.slot", &e);
     slot->last_attempt = clock_wall_us();
@@ -203,8 +203,7 @@ static void be_deferred(struct queue *q, struct delivery *j,
 static void be_tried(struct queue *q, struct delivery *j,
                      struct delivery_rcpt *jr)
 {
-    if (!j->again)
-        count_in_memory(jr->rcpt);
+    count_in_memory(jr->rcpt);
     if (jr->answer.outcome == OUTCOME_DEFERRED &&
         queue_seconds(q) >= j->msg->expires) {
         jr->answer.outcome = OUTCOME_FAILED;
@@ -255,6 +254,10 @@ static void apply(struct queue *q, struct delivery *j, struct delivery_rcpt *jr)
         break;
     case OUTCOME_DELIVERED: be_delivered(q, j, jr); break;
     case OUTCOME_DEFERRED:
+        if (q->owner->goes_on(q, j, jr))
+            break;
+        be_tried(q, j, jr);
+        break;
     case OUTCOME_FAILED: be_tried(q, j, jr); break;
     }
 }
@@ -288,29 +291,6 @@ void result_apply(struct queue *q, struct delivery *j)
     } else {
         dispose(q, j);
     }
-}
-
-void result_report(struct queue *q, struct delivery *j, uint32_t seconds)
-{
-    struct delivery_rcpt *r = &j->rcpt[0];
-    struct spool_slot slot;
-    struct err e;
-
-    if (spool_slot_get(q->spool, &j->msg->stored, r->rcpt->slot, &slot, &e) !=
-        0) {
-        log_err(LOG_ERROR, "send.slot", &e);
-    } else {
-        j->peer = slot.tried;
-        addr_port_text(j->address, &j->peer);
-        snprintf(j->host, sizeof j->host, "%s", slot.mx);
-        r->answer.status = slot.status;
-        r->attempts = slot.attempts;
-        r->rounds = slot.rounds;
-        answer_set_text(&r->answer, slot.reply);
-        say_next(j, r, seconds);
-    }
-    spool_message_unpin(q->spool, j->pinned);
-    delivery_free(&j);
 }
 
 /* --- notices ------------------------------------------------------------ */

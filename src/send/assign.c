@@ -41,6 +41,8 @@ static bool give(struct sched *s, struct lane *l, struct delivery *j)
 
     if (lane_give(s, l, j, j->rcpt[0].rcpt->suspect, &e) == 0)
         return true;
+    if (send_delivery_of(j)->again)
+        next_mx_forget(s, &send_delivery_of(j)->put_off);
     answer_set(&a, OUTCOME_NONE, "4.3.0", "%.200s", e.text);
     delivery_answer_all(j, &a);
     result_apply(&s->queue, j);
@@ -239,6 +241,7 @@ void assign_work(struct sched *s)
     struct destination *d;
     struct lane *l;
 
+    next_mx_settle(s);
     while ((l = ready_take_lane(s)) != NULL)
         work_lane(s, l);
     while ((l = lane_next_opening(s)) != NULL)
@@ -280,6 +283,8 @@ void assign_take_back(struct sched *s, struct delivery *j)
     see_settings(j);
     if (l->trial && has_reply(j))
         lane_state_replied(s, l);
+    if (send_delivery_of(j)->again)
+        next_mx_answered(s, j);
     result_apply(&s->queue, j);
     lane_delivery_back(s, l, nrcpt);
 }

@@ -6,6 +6,7 @@
 #include "log/log.h"
 #include "queue/recipients.h"
 #include "queue/slots.h"
+#include "send/next_mx.h"
 #include "send/sched.h"
 #include "smtp/address.h"
 
@@ -238,19 +239,28 @@ struct delivery *dispatch_make_apart(struct sched *s, struct hop *h)
 {
     struct message *msg = NULL;
     struct picked p = { .n = 0 };
+    struct list put_off;
 
+    list_init(&put_off);
     while (!list_empty(&h->apart) && p.n < DELIVERY_RCPT_MAX) {
-        struct rcpt *r = LIST_ENTRY(h->apart.next, struct rcpt, link);
-        if (p.n > 0 && (r->msg != msg || r->slot < p.rcpt[p.n - 1]->slot))
+        struct put_off *o = LIST_ENTRY(h->apart.next, struct put_off, link);
+        if (p.n > 0 &&
+            (o->rcpt->msg != msg || o->rcpt->slot < p.rcpt[p.n - 1]->slot))
             break;
-        msg = r->msg;
-        list_remove(&r->link);
-        r->state = RCPT_OUT;
-        p.rcpt[p.n++] = r;
+        msg = o->rcpt->msg;
+        o->rcpt->state = RCPT_OUT;
+        p.rcpt[p.n++] = o->rcpt;
+        list_remove(&o->link);
+        list_push(&put_off, &o->link);
     }
     struct delivery *j = make(s, msg, &p);
-    if (j != NULL)
-        j->again = true;
+    if (j == NULL) {
+        next_mx_forget(s, &put_off);
+        return NULL;
+    }
+    send_delivery_of(j)->again = true;
+    list_init(&send_delivery_of(j)->put_off);
+    list_splice(&send_delivery_of(j)->put_off, &put_off);
     return j;
 }
 

@@ -32,5 +32,6 @@ struct lane *ready_take_lane(struct sched *s)
 
 bool ready_any(const struct sched *s)
 {
-    return !list_empty(&s->ready.destinations) || !list_empty(&s->ready.lanes);
+    return !list_empty(&s->ready.destinations) ||
+           !list_empty(&s->ready.lanes) || !list_empty(&s->next_mx.failed);
 }

@@ -58,10 +58,9 @@ static void take_back(struct queue *q, struct delivery *j,
 
     if (r->effect == MAIL_LOOPS)
         destination_loops(r->rcpt->place, l);
-    if (j->again && (r->effect == MAIL_UNTOUCHED || r->effect == MAIL_AGAIN))
-        next_mx_again(of_queue(q), r->rcpt, l);
-    else if (j->again)
-        next_mx_failed(of_queue(q), r->rcpt);
+    if (send_delivery_of(j)->again)
+        next_mx_back(of_queue(q), j, r->rcpt,
+                     r->effect == MAIL_UNTOUCHED || r->effect == MAIL_AGAIN);
     else
         destination_add_untouched(r->rcpt);
 }
@@ -97,13 +96,18 @@ static bool keep(struct queue *q, struct delivery *j, struct delivery_rcpt *r,
     }
     if (j->offered)
         r->rcpt->suspect = r->effect == MAIL_SUSPECT;
-    j->quiet = r->effect == MAIL_NEXT_MX && !j->again &&
-               next_mx_try(s, r->rcpt, sd->lane, *seconds);
-    return j->quiet;
+    return false;
+}
+
+static bool goes_on(struct queue *q, struct delivery *j,
+                    struct delivery_rcpt *r)
+{
+    return r->effect == MAIL_NEXT_MX && !send_delivery_of(j)->again &&
+           next_mx_try(of_queue(q), j, r);
 }
 
 static const struct queue_owner owner = { find_place, release_place, make_due,
-                                          take_back, keep };
+                                          take_back,  goes_on,       keep };
 
 /* --- open and close ----------------------------------------------------- */
 
@@ -131,6 +135,7 @@ int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
     list_init(&s->lane.opening);
     list_init(&s->lane.given);
     list_init(&s->lane.pausing);
+    list_init(&s->next_mx.failed);
     if (loop_new(&s->loop, wait_mask, e) != 0)
         return -1;
     s->queue = (struct queue){ .owner = &owner, .conf = c, .loop = s->loop };
@@ -151,6 +156,8 @@ void sched_close(struct sched *s)
         loop_timer_clear(s->loop, &s->destination.slow);
     if (s->lane.all.bucket != NULL)
         lane_free_unused(s);
+    if (s->next_mx.n > 0)
+        next_mx_forget(s, &s->next_mx.failed);
     lookup_turns_free(&s->destination.lookups);
     due_groups_done(&s->destination.groups);
     map_done(&s->destination.all);
