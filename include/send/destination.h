@@ -59,6 +59,10 @@ void destination_add(struct rcpt *r);
 void destination_add_untouched(struct rcpt *r);
 void destination_take(struct rcpt *r);
 
+/* A session was lost over the recipient's message: all of it for this
+ * destination goes last, and alone. */
+void destination_suspect(const struct rcpt *r);
+
 /* The next due recipient, or NULL; with destination_take_turn() its sender's
  * turn is over, and there must be one. */
 struct rcpt *destination_next(struct destination *d);

@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IDLE_SECONDS = 60 }; /* a destination without mail is kept */
+enum {
+    IDLE_SECONDS = 60,  /* a destination without mail is kept */
+    SUSPECTS_MAX = 4096 /* recipients of a message looked at */
+};
 
 /* --- finding ------------------------------------------------------------ */
 
@@ -289,6 +292,23 @@ void destination_take(struct rcpt *r)
         list_remove(&r->link);
     else
         due_remove(&d->sched->destination.groups, &d->due, r);
+}
+
+void destination_suspect(const struct rcpt *lost)
+{
+    int looked = 0;
+
+    for (struct rcpt *r = lost->msg->rcpts; r != NULL && looked < SUSPECTS_MAX;
+         r = r->next, looked++) {
+        if (r->place != lost->place || r->suspect || r->state == RCPT_GONE)
+            continue;
+        bool due = r->state == RCPT_DUE;
+        if (due)
+            destination_take(r);
+        r->suspect = 1;
+        if (due)
+            destination_add(r);
+    }
 }
 
 enum lane_line destination_line(const struct destination *d)

@@ -150,6 +150,15 @@ static bool is_third_lost(struct lane *l, struct msg_id id)
     return false;
 }
 
+/* Since the lane was last shut the host has delivered nothing: its trial has
+ * failed. */
+static bool is_failed_trial(const struct lane *l,
+                            const struct send_session_end *end)
+{
+    return l->failures > 0 && end->delivered == 0 &&
+           (end->lost || (l->trial && end->lane == LANE_REOPENS));
+}
+
 /* What one message did for itself, the next one makes the host's. */
 static enum fault_lane judge(struct lane *l, const struct send_session_end *end)
 {
@@ -159,7 +168,8 @@ static enum fault_lane judge(struct lane *l, const struct send_session_end *end)
         l->nlost = 0;
         l->refused = false;
     }
-    if (end->lost && is_third_lost(l, end->lost_id))
+    if (is_failed_trial(l, end) ||
+        (end->lost && is_third_lost(l, end->lost_id)))
         f.what = FAULT_THREE_LOST;
     if (end->refused && l->refused &&
         !msg_id_eq(l->refused_id, end->refused_id))
@@ -168,11 +178,7 @@ static enum fault_lane judge(struct lane *l, const struct send_session_end *end)
         l->refused = true;
         l->refused_id = end->refused_id;
     }
-    if (f.what != 0)
-        return fault_judge(&f)->lane;
-    if (end->fault && end->lane == LANE_GOES_ON)
-        return end->delivered > 0 ? LANE_REOPENS : LANE_SHUTS;
-    return end->lane;
+    return f.what != 0 ? fault_judge(&f)->lane : end->lane;
 }
 
 static void report(const struct lane *l, unsigned seconds)
@@ -190,8 +196,9 @@ static void shut(struct sched *s, struct lane *l)
     unsigned seconds = retry_backoff(&s->queue.rule, l->failures);
     l->shut_until = loop_now(s->loop) + seconds * (uint64_t)1000;
     l->paused_until = 0;
+    l->reconnects = l->nlost = 0;
+    l->refused = l->said = false;
     l->trial = true;
-    l->said = false;
     set_timer(s, l);
     report(l, seconds);
 }
@@ -243,10 +250,7 @@ void lane_state_judge(struct sched *s, struct lane *l)
     case LANE_CUTS:
     case LANE_REOPENS: reconnect(s, l); break;
     case LANE_PAUSES: pause_for(s, l, PACE_SECONDS); break;
-    case LANE_SHUTS:
-        l->reconnects += end->lost && l->reconnects < FAILURES_MAX;
-        shut(s, l);
-        break;
+    case LANE_SHUTS: shut(s, l); break;
     }
 }
 

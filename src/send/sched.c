@@ -95,7 +95,9 @@ static bool keep(struct queue *q, struct delivery *j, struct delivery_rcpt *r,
         return true;
     }
     if (j->offered)
-        r->rcpt->suspect = r->effect == MAIL_SUSPECT;
+        r->rcpt->suspect = 0;
+    if (r->effect == MAIL_SUSPECT)
+        destination_suspect(r->rcpt);
     return false;
 }
 

@@ -99,7 +99,7 @@ END_TEST
  * of the next preference, and is deferred when none is left. */
 START_TEST(the_next_rank_takes_over)
 {
-    struct send_session_end down = { .fault = true };
+    struct send_session_end down = { .lane = LANE_SHUTS, .fault = true };
 
     answer_set(&down.why, OUTCOME_DEFERRED, "4.4.1", "connection refused");
     sched_rig_add(r, "s@here.test", "a@ranks.test");
@@ -123,7 +123,9 @@ END_TEST
 /* A local failure is no attempt, and the lane is tried again after seconds. */
 START_TEST(a_local_fault_counts_nothing)
 {
-    struct send_session_end down = { .fault = true, .local = true };
+    struct send_session_end down = { .lane = LANE_REOPENS,
+                                     .fault = true,
+                                     .local = true };
 
     answer_set(&down.why, OUTCOME_DEFERRED, "4.3.0", "no descriptors");
     sched_rig_add(r, "s@here.test", "a@one.test");

@@ -87,7 +87,7 @@ static size_t count(const char *text, const char *part)
 /* The session ends with all that it was given. */
 static void shut_lane(void)
 {
-    struct send_session_end end = { .fault = true };
+    struct send_session_end end = { .lane = LANE_SHUTS, .fault = true };
     struct send_session *session = NULL;
     struct delivery *j;
 

@@ -467,6 +467,22 @@ START_TEST(three_lost_messages_shut_the_host)
 }
 END_TEST
 
+START_TEST(a_session_lost_in_a_trial_shuts_again)
+{
+    add_many("a@one.test", 3);
+    sched_rig_turn(r);
+    refuse_connection(next());
+    sched_rig_wait(r, 60);
+    drop(next());
+    none();
+    sched_rig_wait(r, 119);
+    none();
+    sched_rig_wait(r, 1);
+    deliver(next());
+    deliver(next());
+}
+END_TEST
+
 START_TEST(one_poison_message_shuts_nothing)
 {
     add("poison@one.test");
@@ -528,6 +544,31 @@ START_TEST(a_suspect_goes_last_and_alone)
     a = next();
     ck_assert_str_eq(a->rcpt[0].address, "a@one.test");
     deliver(a);
+}
+END_TEST
+
+/* Its other recipient, which is due by a time of its own, is one too. */
+START_TEST(a_suspect_is_the_whole_message)
+{
+    add("p@one.test,q@one.test");
+    sched_rig_turn(r);
+    struct delivery *p = next();
+    struct msg_id id = p->id;
+    sched_rig_effect(r, p, MAIL_ATTEMPT, "451 4.3.0 later");
+    sched_rig_turn(r);
+    for (int i = 0; i < 400; i++) {
+        sched_rig_wait(r, 1);
+        if ((p = sched_rig_next(r)) != NULL)
+            break;
+    }
+    drop(p); /* one of them, most likely */
+    add("a@two.test");
+    sched_rig_wait(r, 1200);
+    struct delivery *a = next();
+    ck_assert(!msg_id_eq(a->id, id));
+    none();
+    deliver(a);
+    ck_assert(msg_id_eq(next()->id, id));
 }
 END_TEST
 
@@ -755,9 +796,11 @@ Suite *send_lane_suite(void)
     tcase_add_test(t, reconnects_are_paced);
     tcase_add_test(t, untouched_mail_keeps_its_order);
     tcase_add_test(t, three_lost_messages_shut_the_host);
+    tcase_add_test(t, a_session_lost_in_a_trial_shuts_again);
     tcase_add_test(t, one_poison_message_shuts_nothing);
     tcase_add_test(t, a_delivery_between_clears_the_host);
     tcase_add_test(t, a_suspect_goes_last_and_alone);
+    tcase_add_test(t, a_suspect_is_the_whole_message);
     tcase_add_test(t, two_refused_mails_shut_the_host);
     tcase_add_test(t, one_refused_mail_shuts_nothing);
     tcase_add_test(t, a_rate_code_pauses_for_a_minute);
