@@ -26,7 +26,7 @@ static const struct {
                                    "message may be sent more than once" },
     [S_CHUNK]  = { FAULT_END,      "sending end of data -- "
                                    "message may be sent more than once" },
-    [S_VOID]   = { FAULT_RSET,     "sending end of data for no recipients" },
+    [S_VOID]   = { FAULT_END,      "sending end of data for no recipients" },
     [S_SETTLE] = { FAULT_END,      "sending QUIT behind a broken reply" },
     [S_RSET]   = { FAULT_RSET,     "sending RSET" },
     [S_QUIT]   = { FAULT_RSET,     "sending QUIT" },

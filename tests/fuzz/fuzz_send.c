@@ -70,11 +70,12 @@ static void prepare(void)
 static struct delivery *make_delivery(unsigned number)
 {
     static const char *const names[RCPTS] = { "r0@x.test", "r1@x.test" };
-    struct delivery *j =
-        calloc(1, sizeof *j + RCPTS * sizeof(struct delivery_rcpt));
+    struct send_delivery *d =
+        calloc(1, sizeof *d + RCPTS * sizeof(struct delivery_rcpt));
 
-    MUST(j != NULL);
-    j->rcpt = (struct delivery_rcpt *)(void *)(j + 1);
+    MUST(d != NULL);
+    struct delivery *j = &d->delivery;
+    j->rcpt = (struct delivery_rcpt *)(void *)(d + 1);
     j->id.n = number;
     j->sender = number == 2 ? "" : "a@b.test";
     j->body = body_of_chain(&all.body, 0);

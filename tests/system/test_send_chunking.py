@@ -241,3 +241,21 @@ def test_equal_hosts_share_a_slow_domain(mta, zone):
     assert sum(counts) == 12 and min(counts) >= 4
     assert first.most == second.most == 1
     assert len(first.sessions) == len(second.sessions) == 1
+
+
+def test_chunking_can_be_turned_off(relay):
+    p, m = relay(send__chunking="off")
+    fill(m, range(5))
+    assert drain(m).returncode == 0
+    assert numbers(p) == list(range(5))
+    assert {"BDAT"}.isdisjoint(verbs(p.sessions[0]))
+    assert verbs(p.sessions[0]).count("DATA") == 5
+
+
+@pytest.mark.parametrize("extensions", [EXTENSIONS, ("PIPELINING",), ()])
+def test_a_session_has_so_many_messages(relay, extensions):
+    p, m = relay(extensions=extensions, send__session_messages=3)
+    fill(m, range(8))
+    assert drain(m).returncode == 0
+    assert sorted(numbers(p)) == list(range(8))
+    assert [x.messages for x in p.sessions] == [3, 3, 2] and p.most == 1

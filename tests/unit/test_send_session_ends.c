@@ -111,6 +111,12 @@ static const struct end_dialogue {
     { { "the empty message is put off", 1, 1, "!550;", GOES_ON, 0,
         { PIPE, GROUP, OK, "S 550 no", GO, "C .", "S 451 no", QUIT } },
       { .end = "" } },
+    { { "nonsense to the empty message", 1, 1, "?0;", LOST, 0,
+        { PIPE, GROUP, OK, "S 550 no", GO, "C .", "S what?", "H" } },
+      { .end = "lost=#0" } },
+    { { "closed at the empty message", 1, 1, "!550;", LOST, 0,
+        { PIPE, GROUP, OK, "S 550 no", GO, "C .", "X" } },
+      { .end = "" } },
     /* long texts */
     { { "by DATA", 1, 1, "+250;", GOES_ON, 1,
         { PLAIN, MAIL, OK, R0, OK, "C DATA", GO, "P", ALL, "C .", OK, QUIT } },
