@@ -42,13 +42,15 @@ enum fault_what {
     FAULT_DROP = 1 << 3,        /* closed, reset, refused, unreachable */
     FAULT_SILENCE = 1 << 4,     /* timed out */
     FAULT_NONSENSE = 1 << 5,    /* no reply, or none to this command */
-    FAULT_OWN_NAME = 1 << 6,    /* the greeting has our host name */
+    FAULT_OWN_NAME = 1 << 6,    /* the greeting has our host name, or the hosts
+                                 * that are left are this system */
     FAULT_TWO_MAILS = 1 << 7,   /* MAIL of two messages in a row refused */
     FAULT_THREE_LOST = 1 << 8,  /* three messages lost a session each */
-    FAULT_NO_ANSWER = 1 << 9,   /* SERVFAIL, silence, a bogus answer */
-    FAULT_NO_HOST = 1 << 10,    /* the DNS knows none */
+    FAULT_NO_ANSWER = 1 << 9,   /* SERVFAIL, silence */
+    FAULT_NO_HOST = 1 << 10,    /* the DNS knows none that can be used */
     FAULT_UNREADABLE = 1 << 11, /* damaged, or the disk fails */
     FAULT_OURS = 1 << 12,       /* no memory, or no more time to stop */
+    FAULT_UNUSABLE = 1 << 13,   /* REFUSED, malformed, a loop of CNAMEs */
 
     FAULT_SOFT = FAULT_4XX | FAULT_421,
     FAULT_REPLY = FAULT_4XX | FAULT_5XX,
@@ -57,7 +59,9 @@ enum fault_what {
     FAULT_LOST = FAULT_NO_REPLY | FAULT_NONSENSE,
     FAULT_NO_TALK = FAULT_REFUSED | FAULT_LOST,
     FAULT_IN_A_ROW = FAULT_TWO_MAILS | FAULT_THREE_LOST,
-    FAULT_ANYTHING = (1 << 13) - 1
+    FAULT_NO_HELP = FAULT_NO_ANSWER | FAULT_UNUSABLE,
+    FAULT_NOWHERE = FAULT_NO_HOST | FAULT_OWN_NAME,
+    FAULT_ANYTHING = (1 << 14) - 1
 };
 
 struct fault {

@@ -127,9 +127,10 @@ static const struct fault_rule rules[] = {
 
     ROW(SESSIONS,  IN_A_ROW,   ALWAYS,        HOST,      KEEPS,     SHUTS),
 
-    ROW(LOOK_UP,   NO_ANSWER,  ALWAYS,        RESOLVER,  ROUND,     GOES_ON),
-    ROW(LOOK_UP,   NO_HOST,    is_configured, SETTING,   WAITS,     GOES_ON),
-    ROW(LOOK_UP,   NO_HOST,    ALWAYS,        RECIPIENT, BOUNCES,   GOES_ON),
+    ROW(LOOK_UP,   NOWHERE,    is_configured, SETTING,   WAITS,     GOES_ON),
+    ROW(LOOK_UP,   UNUSABLE,   is_configured, SETTING,   WAITS,     GOES_ON),
+    ROW(LOOK_UP,   NO_HELP,    ALWAYS,        RESOLVER,  ROUND,     GOES_ON),
+    ROW(LOOK_UP,   NOWHERE,    ALWAYS,        RECIPIENT, BOUNCES,   GOES_ON),
 
     ROW(QUEUE,     UNREADABLE, ALWAYS,        US,        WAITS,     CUTS),
 

@@ -1,6 +1,9 @@
 #include "send/mx_ranks.h"
 
 #include "base/span.h"
+#include "send/fault.h"
+
+#include <stdio.h>
 
 /* A setting may name another program on this host: its name is no loop, a port
  * of ours is. */
@@ -98,44 +101,58 @@ static size_t add_host(struct mx_candidate *out, const struct mx_result *mx,
     return n;
 }
 
-/* A next hop of the settings that leads nowhere: no fault of the mail, which
- * waits until the setting or its name in the DNS is right. */
-static void our_fault(struct answer *why, const char *text)
+/* What the DNS has instead of a host, and the status of mail that fails or is
+ * deferred for it. */
+struct no_host {
+    enum fault_what what;
+    const char *status;
+};
+
+static struct no_host no_host_of(const struct mx_result *mx)
 {
-    answer_set(why, OUTCOME_NONE, "4.3.5", "%s", text);
-    why->misconfigured = true;
+    switch (mx->status) {
+    case MX_NULL: return (struct no_host){ FAULT_NO_HOST, "5.1.10" };
+    case MX_NO_DOMAIN: return (struct no_host){ FAULT_NO_HOST, "5.1.2" };
+    case MX_TEMP:
+        return (struct no_host){ mx->unusable ? FAULT_UNUSABLE
+                                              : FAULT_NO_ANSWER,
+                                 "4.4.3" };
+    case MX_NO_HOST:
+    case MX_OK: break;
+    }
+    return (struct no_host){ FAULT_NO_HOST, "5.4.4" };
 }
 
-static void no_host(struct answer *why, const struct mx_result *mx,
-                    const struct mx_ranks_rules *rules)
+/* The table decides what it costs the mail. */
+static void judge(struct answer *why, struct no_host none, bool configured,
+                  const char *text)
 {
-    if (rules->configured && (mx->status != MX_TEMP || mx->unusable)) {
-        our_fault(why, mx->why);
-        return;
-    }
-    switch (mx->status) {
-    case MX_NULL:
-        answer_set(why, OUTCOME_FAILED, "5.1.10", "%s", mx->why);
+    const struct fault f = { .when = FAULT_LOOK_UP,
+                             .what = none.what,
+                             .configured = configured };
+
+    switch (fault_judge(&f)->mail) {
+    case MAIL_WAITS:
+        answer_set(why, OUTCOME_NONE, "4.3.5", "%s", text);
+        why->misconfigured = true;
         break;
-    case MX_NO_DOMAIN:
-        answer_set(why, OUTCOME_FAILED, "5.1.2", "%s", mx->why);
+    case MAIL_BOUNCES:
+        answer_set(why, OUTCOME_FAILED, none.status, "%s", text);
         break;
-    case MX_NO_HOST:
-    case MX_OK: answer_set(why, OUTCOME_FAILED, "5.4.4", "%s", mx->why); break;
-    case MX_TEMP:
-        answer_set(why, OUTCOME_DEFERRED, "4.4.3", "%s", mx->why);
-        break;
+    default: answer_set(why, OUTCOME_DEFERRED, none.status, "%s", text); break;
     }
 }
 
 void mx_ranks_looped(struct answer *why, const struct own_host *self,
                      bool configured)
 {
-    if (configured)
-        our_fault(why, "the next hop loops back to this system");
-    else
-        answer_set(why, OUTCOME_FAILED, "5.4.6",
-                   "mail for this domain loops back to %s", self->hostname);
+    const struct no_host us = { FAULT_OWN_NAME, "5.4.6" };
+    char text[DELIVERY_TEXT_MAX];
+
+    snprintf(text, sizeof text, "mail for this domain loops back to %s",
+             self->hostname);
+    judge(why, us, configured,
+          configured ? "the next hop loops back to this system" : text);
 }
 
 size_t mx_ranks_build(struct mx_candidate *out, const struct mx_result *mx,
@@ -146,7 +163,7 @@ size_t mx_ranks_build(struct mx_candidate *out, const struct mx_result *mx,
     bool looped;
 
     if (mx->status != MX_OK) {
-        no_host(why, mx, rules);
+        judge(why, no_host_of(mx), rules->configured, mx->why);
         return 0;
     }
     size_t hosts = before_own_host(mx, rules, &looped);
@@ -157,10 +174,9 @@ size_t mx_ranks_build(struct mx_candidate *out, const struct mx_result *mx,
     }
     if (n == 0 && looped)
         mx_ranks_looped(why, rules->self, rules->configured);
-    else if (n == 0 && rules->configured)
-        our_fault(why, "the next hop has no usable address");
     else if (n == 0)
-        answer_set(why, OUTCOME_FAILED, "5.4.4",
-                   "no mail host has a usable address");
+        judge(why, no_host_of(mx), rules->configured,
+              rules->configured ? "the next hop has no usable address"
+                                : "no mail host has a usable address");
     return n;
 }

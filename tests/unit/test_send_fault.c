@@ -84,6 +84,11 @@ static const struct {
     { F(LOOK_UP, NO_ANSWER, .configured = true), WHOSE_RESOLVER, MAIL_ROUND, LANE_GOES_ON },
     { F(LOOK_UP, NO_HOST, .configured = true), WHOSE_SETTING, MAIL_WAITS, LANE_GOES_ON },
     { F(LOOK_UP, NO_HOST, .status = { 0 }), WHOSE_RECIPIENT, MAIL_BOUNCES, LANE_GOES_ON },
+    { F(LOOK_UP, NO_ANSWER, .status = { 0 }), WHOSE_RESOLVER, MAIL_ROUND, LANE_GOES_ON },
+    { F(LOOK_UP, UNUSABLE, .configured = true), WHOSE_SETTING, MAIL_WAITS, LANE_GOES_ON },
+    { F(LOOK_UP, UNUSABLE, .status = { 0 }), WHOSE_RESOLVER, MAIL_ROUND, LANE_GOES_ON },
+    { F(LOOK_UP, OWN_NAME, .configured = true), WHOSE_SETTING, MAIL_WAITS, LANE_GOES_ON },
+    { F(LOOK_UP, OWN_NAME, .status = { 0 }), WHOSE_RECIPIENT, MAIL_BOUNCES, LANE_GOES_ON },
     { F(CONNECT, OURS, .status = { 0 }), WHOSE_US, MAIL_UNTOUCHED, LANE_REOPENS },
     { F(END, OURS, .delivered = true), WHOSE_US, MAIL_UNTOUCHED, LANE_REOPENS },
     { F(MAIL, 5XX, S(503, 5, 5, 1), .leaving = true), WHOSE_LIMIT, MAIL_UNTOUCHED, LANE_LEAVES },
@@ -143,6 +148,25 @@ START_TEST(there_is_no_hole)
 }
 END_TEST
 
+/* What a look-up can end with costs an attempt in no case. */
+START_TEST(look_ups_have_no_hole)
+{
+    static const unsigned met[] = { FAULT_NO_ANSWER, FAULT_UNUSABLE,
+                                    FAULT_NO_HOST, FAULT_OWN_NAME };
+
+    for (size_t i = 0; i < sizeof met / sizeof met[0]; i++)
+        for (int configured = 0; configured < 2; configured++) {
+            struct fault f = { .when = FAULT_LOOK_UP,
+                               .what = met[i],
+                               .configured = configured };
+            enum fault_mail mail = fault_judge(&f)->mail;
+            ck_assert(mail == MAIL_ROUND || mail == MAIL_BOUNCES ||
+                      mail == MAIL_WAITS);
+            ck_assert(!configured || mail != MAIL_BOUNCES);
+        }
+}
+END_TEST
+
 Suite *send_fault_suite(void);
 Suite *send_fault_suite(void)
 {
@@ -152,6 +176,7 @@ Suite *send_fault_suite(void)
     tcase_add_loop_test(t, is_judged, 0, NCASES);
     tcase_add_test(t, every_rule_is_used);
     tcase_add_test(t, there_is_no_hole);
+    tcase_add_test(t, look_ups_have_no_hole);
     suite_add_tcase(s, t);
     return s;
 }
