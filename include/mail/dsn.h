@@ -25,7 +25,7 @@ struct dsn_rcpt {
     const char *reply;         /* its reply, lines apart by "\n", or with code
                                   0 our own reason */
     bool expired;              /* failed because its time was over */
-    bool waits;                /* delayed until a setting of ours is right */
+    bool waits;                /* delayed until a fault of ours is repaired */
     unsigned attempts;         /* offered to a host */
     unsigned rounds;           /* no host could be asked */
     uint64_t first_attempt, last_attempt; /* wall clock, us; 0: unknown */

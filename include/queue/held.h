@@ -1,6 +1,7 @@
-/* queue/held.h - recipients whose mail has waited for a setting of ours for a
- * whole queue lifetime.  They are not tried any more, and not returned, until
- * the next start, reload or flush: then each waits for a lifetime again.
+/* queue/held.h - recipients whose mail has waited for a whole queue lifetime
+ * until a fault of ours (a setting, a damaged message) would be repaired.  They
+ * are not tried any more, and not returned, until the next start, reload or
+ * flush: then each waits for a lifetime again.
  *
  * Their slots are "held" with a flag that tells them from those that an
  * operator holds, which nothing here touches. */
@@ -15,7 +16,7 @@
 uint32_t held_or_later(struct queue *q, struct rcpt *r,
                        struct spool_slot *slot);
 
-/* Its slot was found on the disk as held for a setting; queue_scan() releases
+/* Its slot was found on the disk as held by the sender; queue_scan() releases
  * it. */
 void held_found(struct queue *q, struct rcpt *r);
 

@@ -76,7 +76,7 @@ enum spool_state {
     SPOOL_DELIVERED,
     SPOOL_FAILED,   /* for good; its bounce is durable, or none is due */
     SPOOL_EXPANDED, /* replaced by a child: a record of the same id */
-    SPOOL_HELD,     /* not tried; by an operator, or for_setting */
+    SPOOL_HELD,     /* not tried; by an operator, or by the sender */
     SPOOL_DELETED   /* by an operator */
 };
 
@@ -88,8 +88,8 @@ struct spool_slot {
     uint64_t next_attempt;                /* 0: now */
     struct smtp_status status;            /* of the last reply */
     bool warned;                          /* the sender got a delay notice */
-    bool for_setting;  /* held until a setting of ours is another */
-    unsigned waits;    /* for such a setting, one after the other */
+    bool by_sender;    /* held until a fault of ours is repaired */
+    unsigned waits;    /* for that, one after the other */
     struct addr tried; /* the last address and port; family 0: none */
     unsigned short tls_version, tls_cipher; /* as in TLS; 0: none */
     /* The host by name, and the start of its reply or our own reason; what is

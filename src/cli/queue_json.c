@@ -71,7 +71,7 @@ static void json_rcpt(const struct queue_printing *p, struct span address,
             slot->attempts, slot->rounds);
     if (slot->state == SPOOL_HELD)
         fprintf(out, ",\"held_by\":\"%s\"",
-                slot->for_setting ? "setting" : "operator");
+                slot->by_sender ? "sender" : "operator");
     fputs(",\"first_attempt\":", out);
     json_time(out, slot->first_attempt);
     fputs(",\"last_attempt\":", out);

@@ -136,8 +136,8 @@ static void text_state(const struct queue_style *st,
     if (slot->state == SPOOL_FAILED && is_expired(&slot->status))
         fputs(", expired", st->out);
     if (slot->state == SPOOL_HELD)
-        fputs(slot->for_setting ? " until a setting changes"
-                                : " by an operator",
+        fputs(slot->by_sender ? " until the fault here is repaired"
+                              : " by an operator",
               st->out);
     if (now->delivering != NULL) {
         fputs(" since ", st->out);

@@ -161,7 +161,7 @@ static void say_delayed(char text[PARAGRAPH_MAX], const struct dsn *d,
         snprintf(text, PARAGRAPH_MAX,
                  "Your message to %s has not been delivered yet. You need not "
                  "send it again: this mail system keeps it until its operator "
-                 "has repaired its settings.",
+                 "has repaired what is wrong there.",
                  to);
     else
         snprintf(text, PARAGRAPH_MAX,

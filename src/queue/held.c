@@ -1,4 +1,5 @@
-/* held.c - recipients that have waited for a setting beyond the lifetime. */
+/* held.c - recipients that have waited beyond the lifetime for a fault of ours
+ * to be repaired. */
 #include "queue/held.h"
 
 #include "log/log.h"
@@ -12,7 +13,7 @@ enum { REPORT_SECONDS = 60 };
 static void hold(struct queue *q, struct rcpt *r, struct spool_slot *slot)
 {
     slot->state = SPOOL_HELD;
-    slot->for_setting = true;
+    slot->by_sender = true;
     slot->next_attempt = 0;
     r->state = RCPT_HELD;
     list_push(&q->held.rcpts, &r->link);
@@ -33,7 +34,7 @@ uint32_t held_or_later(struct queue *q, struct rcpt *r, struct spool_slot *slot)
         return 0;
     }
     slot->state = SPOOL_PENDING;
-    slot->for_setting = false;
+    slot->by_sender = false;
     slot->waits++;
     return delay;
 }
@@ -64,7 +65,7 @@ static void mark_pending(struct queue *q, struct rcpt *r)
         return; /* its next result is written there anyhow */
     }
     slot.state = SPOOL_PENDING;
-    slot.for_setting = false;
+    slot.by_sender = false;
     slot.waits = 0;
     slots_put(q, r->msg, r->slot, &slot);
 }

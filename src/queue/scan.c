@@ -62,7 +62,7 @@ static int add_rcpt(struct load *l, uint32_t index, struct span address)
     r->tries =
         (tries < RCPT_TRIES_MAX ? tries : RCPT_TRIES_MAX) & RCPT_TRIES_MAX;
     r->state = slot.state == SPOOL_HELD ? RCPT_HELD : RCPT_WAITS;
-    if (slot.state == SPOOL_HELD && slot.for_setting)
+    if (slot.state == SPOOL_HELD && slot.by_sender)
         held_found(l->q, r);
     r->when = retry_left(slot.next_attempt, l->now, l->q->rule.max);
     if (r->when == 0 && is_too_late(l->q, l->v->rec))

@@ -262,13 +262,22 @@ static bool has_reply(const struct delivery *j)
     return false;
 }
 
+/* A message of ours that is damaged, or cannot be read (4.3.0), waits too. */
+static bool is_of_setting(const struct answer *a)
+{
+    bool unreadable =
+        a->damaged || (a->status.subject == 3 && a->status.detail == 0);
+
+    return a->misconfigured && !unreadable;
+}
+
 /* The first of them is reported, and the others need not be offered. */
 static void see_settings(const struct delivery *j)
 {
     for (size_t i = 0; i < j->nrcpt; i++) {
         const struct delivery_rcpt *r = &j->rcpt[i];
         struct destination *d = r->rcpt->place;
-        if (r->answer.misconfigured && d->configured && d->outcome == NULL)
+        if (is_of_setting(&r->answer) && d->configured && d->outcome == NULL)
             destination_set_misconfigured(d, &r->answer);
     }
 }

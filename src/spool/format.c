@@ -251,7 +251,7 @@ enum {
     T_CIPHER = 48, T_WAITS = 52,  T_ADDRESS = 56, T_MX = 72,    T_REPLY = 136
 };
 /* clang-format on */
-enum { SLOT_FORM = 2, SLOT_WARNED = 1, SLOT_FOR_SETTING = 2 };
+enum { SLOT_FORM = 2, SLOT_WARNED = 1, SLOT_BY_SENDER = 2 };
 
 static uint32_t slot_crc(const unsigned char *slot, uint32_t index)
 {
@@ -293,7 +293,7 @@ void spool_slot_encode(unsigned char out[SPOOL_SLOT], uint32_t index,
     out[T_FORM] = SLOT_FORM;
     out[T_STATE] = (unsigned char)s->state;
     out[T_FLAGS] = (unsigned char)((s->warned ? SLOT_WARNED : 0) |
-                                   (s->for_setting ? SLOT_FOR_SETTING : 0));
+                                   (s->by_sender ? SLOT_BY_SENDER : 0));
     put_le64(out + T_FIRST, s->first_attempt);
     put_le64(out + T_LAST, s->last_attempt);
     put_le64(out + T_NEXT, s->next_attempt);
@@ -332,7 +332,7 @@ void spool_slot_decode(struct spool_slot *s, uint32_t index,
         return;
     s->state = (enum spool_state)in[T_STATE];
     s->warned = (in[T_FLAGS] & SLOT_WARNED) != 0;
-    s->for_setting = (in[T_FLAGS] & SLOT_FOR_SETTING) != 0;
+    s->by_sender = (in[T_FLAGS] & SLOT_BY_SENDER) != 0;
     s->first_attempt = get_le64(in + T_FIRST);
     s->last_attempt = get_le64(in + T_LAST);
     s->next_attempt = get_le64(in + T_NEXT);

@@ -170,14 +170,37 @@ def test_a_name_server_that_is_down_is_a_round(mta, peer):
         until("delivered", lambda: peer.messages)
 
 
+def recipients(m):
+    return {r["address"]: r for q in m.queued() for r in q["recipients"]}
+
+
+# --- a login that is missing ------------------------------------------------------
+
+@pytest.mark.parametrize("verb,reply", [
+    ("MAIL", "530 5.7.0 Authentication required"),
+    ("RCPT", "535 5.7.8 Authentication credentials invalid")])
+def test_a_login_is_asked_for(mta, verb, reply):
+    """Reported once for all of them; nothing is counted or returned."""
+    with Peer(answers={verb: reply}) as p:
+        m = mta(settings={"send.relay_host": "[127.0.0.1]:%d" % p.port})
+        for i in range(3):
+            submit(m, ["u%d@x.test" % i], sender="joe@here.test")
+        until("reported", lambda: m.events("send.next_hop", status="4.3.5"))
+        until("in the slots", lambda: len(
+            [r for r in recipients(m).values()
+             if "asks for a login: " + reply[:3] in r["reply"]]) == 3)
+        assert all((r["attempts"], r["rounds"]) == (0, 0)
+                   for r in recipients(m).values())
+        assert len(m.events("send.next_hop")) == 1 and not m.mailbox("joe")
+        assert reply[10:] in m.events("send.next_hop")[0]["error"]
+        p.answers.clear()
+        until("delivered", lambda: len(p.messages) == 3)
+
+
 # --- held -----------------------------------------------------------------------
 
 SOON = {"send.relay_host": "hub.test", "send.retry_min": "1s",
         "send.queue_lifetime": "3s"}
-
-
-def recipients(m):
-    return {r["address"]: r for q in m.queued() for r in q["recipients"]}
 
 
 def is_held(m, address):
@@ -194,7 +217,7 @@ def test_held_after_the_lifetime(mta, peer):
         submit(m, ["u@x.test", "v@x.test", "w@y.test"], sender="joe@here.test")
         until("the other is delivered", lambda: peer.messages)
         r = until("held", lambda: is_held(m, "u@x.test"))
-        assert r["held_by"] == "setting" and r["status"] == "4.3.5"
+        assert r["held_by"] == "sender" and r["status"] == "4.3.5"
         assert "hub.test" in r["reply"] and not r["next_attempt"]
         assert (r["attempts"], r["rounds"]) == (0, 0)
         assert "w@y.test" not in recipients(m) or \
@@ -203,7 +226,7 @@ def test_held_after_the_lifetime(mta, peer):
         assert sum(int(e["nrcpt"]) for e in said) == 2 and len(said) == 1
         assert "hub.test" in said[0]["error"]
         text = m.tool("queue", "list").stdout.decode()
-        assert "u@x.test  held until a setting changes" in text, text
+        assert "u@x.test  held until the fault here is repaired" in text, text
         assert not m.mailbox("joe")
         d.update({"hub.test": "@ A 127.0.0.1"})
         m.kill(signal.SIGUSR1)
@@ -267,7 +290,7 @@ def test_the_sender_gets_a_notice_of_the_wait(mta):
         submit(m, ["u@x.test"], sender="joe@here.test")
         text = until("notice", lambda: m.mailbox("joe"))[0].decode()
         words = " ".join(text.split())
-        assert "keeps it until its operator has repaired its settings" in words
+        assert "keeps it until its operator has repaired what is wrong" in words
         assert "Action: delayed" in text and "Status: 4.3.5" in text
         assert "Will-Retry-Until" not in text
         until("held", lambda: is_held(m, "u@x.test"))

@@ -2,8 +2,10 @@
  * it is held, and how it comes back. */
 #include "queue/held.h"
 #include "sched_rig.h"
+#include "send/assign.h"
 
 #include <check.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,7 +98,7 @@ START_TEST(held_after_a_lifetime)
     }
     struct spool_slot slot = slot_of(0);
     ck_assert_int_eq(slot.state, SPOOL_HELD);
-    ck_assert(slot.for_setting);
+    ck_assert(slot.by_sender);
     ck_assert_uint_eq(slot.attempts + slot.rounds, 0);
     ck_assert_uint_eq(slot.status.subject * 10u + slot.status.detail, 35);
     ck_assert_uint_eq(sched_rig_pending(r), 0);
@@ -117,7 +119,7 @@ START_TEST(released_it_waits_anew)
     ck_assert_uint_eq(r->s.queue.held.n, 1);
     held_release(&r->s.queue);
     ck_assert_int_eq(slot_of(0).state, SPOOL_PENDING);
-    ck_assert(!slot_of(0).for_setting);
+    ck_assert(!slot_of(0).by_sender);
     ck_assert_uint_eq(r->s.queue.held.n, 0);
     ck_assert_uint_eq(sched_rig_pending(r), 1);
     sched_rig_turn(r);
@@ -188,6 +190,42 @@ START_TEST(the_sender_gets_a_notice)
 }
 END_TEST
 
+static void be_damaged(struct delivery *j)
+{
+    struct answer *a = &j->rcpt[0].answer;
+
+    answer_set_unreadable(a, EBADMSG);
+    a->outcome = OUTCOME_NONE;
+    a->misconfigured = true;
+    list_remove(&send_delivery_of(j)->note.link);
+    assign_take_back(&r->s, j);
+    sched_rig_turn(r);
+}
+
+/* A message that is damaged on the disk waits as long; at a next hop of the
+ * settings too it stops no other. */
+START_TEST(damage_is_held_alone)
+{
+    r->mx = right;
+    r->nmx = sizeof right / sizeof right[0];
+    sched_rig_add(r, "", "a@gone.test");
+    sched_rig_turn(r);
+    struct message *damaged = last;
+    for (int i = 0; i <= WAITS; i++) {
+        be_damaged(sched_rig_next(r));
+        sched_rig_add(r, "", "b@gone.test");
+        sched_rig_turn(r);
+        answer("b@gone.test", OUTCOME_DELIVERED, "2.0.0");
+        sched_rig_wait(r, MIN + 1);
+    }
+    last = damaged;
+    ck_assert_int_eq(slot_of(0).state, SPOOL_HELD);
+    ck_assert_str_eq(slot_of(0).reply, "message damaged on disk");
+    ck_assert_uint_eq(r->s.queue.held.n, 1);
+    ck_assert_uint_eq(sched_rig_pending(r), 0);
+}
+END_TEST
+
 Suite *queue_held_suite(void);
 Suite *queue_held_suite(void)
 {
@@ -200,6 +238,7 @@ Suite *queue_held_suite(void)
     tcase_add_test(t, the_wait_does_not_age_it);
     tcase_add_test(t, another_recipient_expires);
     tcase_add_test(t, the_sender_gets_a_notice);
+    tcase_add_test(t, damage_is_held_alone);
     suite_add_tcase(s, t);
     return s;
 }

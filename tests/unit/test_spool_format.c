@@ -233,7 +233,7 @@ START_TEST(slot_round_trip)
                             .next_attempt = UINT64_MAX,
                             .status = { 550, 5, 7, 999 },
                             .warned = true,
-                            .for_setting = true,
+                            .by_sender = true,
                             .waits = 100000,
                             .tls_version = 0x304,
                             .tls_cipher = 0x1301,
@@ -252,7 +252,7 @@ START_TEST(slot_round_trip)
     ck_assert(back.next_attempt == UINT64_MAX && back.status.code == 550 &&
               back.status.class == 5 && back.status.subject == 7 &&
               back.status.detail == 999 && back.warned);
-    ck_assert(back.for_setting && back.waits == 100000);
+    ck_assert(back.by_sender && back.waits == 100000);
     ck_assert_str_eq(back.mx, "mx.example.com");
     ck_assert_str_eq(back.reply, "no");
     spool_slot_decode(&back, 6, bytes);
