@@ -209,7 +209,9 @@ static bool give_next(struct sched *s, struct lane *l, struct hop *h)
     }
     if (destination_next(d) == NULL)
         destination_detach(d);
-    line_up(s, d, h, true);
+    line_up(s, d, h,
+            !apart || (h->rank == destination_rank(s, d) &&
+                       destination_may_use(s, d, h)));
     return true;
 }
 

@@ -80,3 +80,16 @@ def test_without_a_next_mx_the_first_reply_counts(sender, best):
     assert line["code"] == "450" and line["status"] == "4.2.0"
     until("delivered", lambda: best.messages)  # at the next try
     assert len(m.events("send.deferred")) == 1
+
+
+def test_once_waits_for_a_pause(mta):
+    """Two lost sessions in a row: the third one begins a second later, and
+    the pass is not over before."""
+    with Peer("127.0.0.3", answers={"MAIL": [None, None]}) as p, \
+            DnsServer(ZONE) as d:
+        m = mta("serve", settings={"dns.servers": [d.address],
+                                   "send.port": p.port})
+        submit(m, "u@one.test", 3)
+        m.tool("send", "--once", check=False)
+        assert len(p.messages) == 1
+        assert len(p.sessions) == 3

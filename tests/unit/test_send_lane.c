@@ -650,6 +650,22 @@ START_TEST(a_soft_refusal_goes_to_the_next_mx)
 }
 END_TEST
 
+/* Mail that nobody put off goes to the best host. */
+START_TEST(the_next_mx_gets_no_other_mail)
+{
+    add_many("a@ranks.test", 6);
+    sched_rig_turn(r);
+    sched_rig_effect(r, next(), MAIL_NEXT_MX, "450 4.2.0 later");
+    sched_rig_turn(r);
+    for (int i = 0, put_off = 0; i < 6; i++) {
+        struct delivery *j = next();
+        put_off += strcmp(j->host, "b.test") == 0;
+        ck_assert_int_le(put_off, 1);
+        deliver(j);
+    }
+}
+END_TEST
+
 START_TEST(the_next_mx_delivers)
 {
     add("a@ranks.test");
@@ -805,6 +821,7 @@ Suite *send_lane_suite(void)
     tcase_add_test(t, one_refused_mail_shuts_nothing);
     tcase_add_test(t, a_rate_code_pauses_for_a_minute);
     tcase_add_test(t, a_soft_refusal_goes_to_the_next_mx);
+    tcase_add_test(t, the_next_mx_gets_no_other_mail);
     tcase_add_test(t, the_next_mx_delivers);
     tcase_add_test(t, the_first_answer_counts_without_a_second);
     tcase_add_test(t, our_own_greeting_drops_equal_and_worse);
