@@ -204,7 +204,7 @@ static void times_text(char out[LENGTH_MAX], unsigned n)
     snprintf(out, LENGTH_MAX, "%u time%s", n, n == 1 ? "" : "s");
 }
 
-/* A round without a host that failed for good is the end, and no wait. */
+/* A single round that failed for good is the end, and no wait. */
 static void put_tries(struct dsn_notice *o, const struct dsn_rcpt *r)
 {
     char line[400], length[LENGTH_MAX], times[LENGTH_MAX];
@@ -223,14 +223,17 @@ static void put_tries(struct dsn_notice *o, const struct dsn_rcpt *r)
     else
         buf_adds(&b, "Never offered to a mail host");
     times_text(times, r->rounds);
-    if (r->rounds > 1 || (r->rounds > 0 && (r->attempts > 0 || r->expired)))
+    bool waited = r->rounds > 0 && (tries > 1 || r->expired);
+    if (waited)
         buf_addf(&b, ", waited without one %s", times);
     clock_rfc5322(first, r->first_attempt);
     clock_rfc5322(last, r->last_attempt);
     if (tries > 1)
         buf_addf(&b, ", from %s to %s.", first, last);
-    else
+    else if (r->attempts > 0 || waited)
         buf_addf(&b, ", on %s.", last);
+    else
+        buf_addc(&b, '.');
     dsn_put_folded(o, "    ", "    ", line);
 }
 

@@ -142,7 +142,7 @@ static const struct {
         .rounds = 1,
         .first_attempt = 1700000000000000u,
         .last_attempt = 1700000000000000u },
-      { "      no such name\r\n    Never offered to a mail host, on ",
+      { "      no such name\r\n    Never offered to a mail host.\r\n",
         "the @) does not exist.",
         "\r\nDiagnostic-Code: x-mta; no such name\r\n" } },
     { "rules of a host that may change",
