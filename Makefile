@@ -194,7 +194,7 @@ liveness: $(PROGRAM) $(LEAP)
 	MTA=$(abspath $(PROGRAM)) LEAP=$(abspath $(LEAP)) \
 	    /usr/bin/python3 tests/liveness/liveness.py $(LIVENESS_FLAGS)
 
-liveness_short: LIVENESS_FLAGS = --seed 1 --random
+liveness_short: LIVENESS_FLAGS = --minutes 60 --seed 2 --random
 liveness_short: liveness
 
 # One cure less in a copy of the tree, each in turn: a run must see it.
@@ -314,6 +314,7 @@ help:
 	@echo "make counterparts 2000 messages to OpenSMTPD, Exim and Postfix, with kills"
 	@echo "make powercut     cut the power in a model (POWERCUT_SECONDS=600)"
 	@echo "make liveness     bad hosts beside healthy ones (LIVENESS_SECONDS=600)"
+	@echo "make liveness_mutants  see that it sees each cure taken away"
 	@echo "make faults       fail every call that can fail, one after the other"
 	@echo "make bench        compare with Postfix, Exim and OpenSMTPD (40 minutes)"
 	@echo "make bench-quick  compare with Postfix (3 minutes)"

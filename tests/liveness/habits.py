@@ -207,7 +207,7 @@ def places(seed_chance):
             (c.choice(["MAIL", "RCPT"]), "nonsense", CHUNK),
             (c.choice(["MAIL", "RCPT", "BDAT"]), c.choice(WHATS), CHUNK)]:
         found.append(Place([Poison(form, step, what)], poison=1, letters=10,
-                           wait=0.3, heals=c.uniform(10, 20)))
+                           wait=0.3, slack=15, heals=c.uniform(10, 20)))
     found.append(Place([SessionLimit(CHUNK, 4, c.choice(
         ["421", "452", "drop"]))], letters=20, wait=0.2))
     for step, what in some(c, ["GREETING", "EHLO"], 3) + \

@@ -6,7 +6,7 @@ import re
 import socket
 import struct
 
-from table import Deed, judge
+from table import LOST, Deed, judge
 
 GOOD = {"GREETING": "220 host.test ESMTP", "HELO": "250 host.test",
         "MAIL": "250 2.1.0 ok", "RCPT": "250 2.1.5 ok", "DATA": "354 go",
@@ -207,6 +207,7 @@ class Conversation:
         d.unanswered = self.answered_token != token
         d.some_taken = bool(self.taken)
         d.chunks_work = self.host.chunks_work
+        d.after = any(x.what in LOST for x in self.visit.deeds)
         self.visit.deeds.append(d)
         if token:
             self.host.deeds.append(d)

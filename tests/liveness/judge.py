@@ -26,10 +26,10 @@ VERDICTS = {
     "alone": "a suspect comes last and alone",
 }
 EARLY = 1.5          # seconds that clocks and roundings may make
+BEHIND_KILL = 2      # a host may not know yet that nobody reads its reply
 BEFORE_KILL = 5      # what was taken then may come twice
 CONNECT = 30         # what a connection may take
 LEARNED = 2          # sessions: a refusal may be the message's
-RESTART = 5          # until a host sees that its peer was killed
 REFUSALS = ("send.unreachable", "send.shut")
 
 
@@ -38,6 +38,11 @@ def seconds(text):
     head, _, tail = text.rstrip("Z").partition(".")
     return calendar.timegm(time.strptime(head, "%Y-%m-%dT%H:%M:%S")) + \
         float("0." + (tail or "0"))
+
+
+def tries(event):
+    """Attempts and rounds so far; both make the next wait longer."""
+    return int(event["attempts"]) + int(event["rounds"])
 
 
 class Contact:
@@ -58,13 +63,13 @@ class Lane:
         self.forget()
         last = None
         for c in contacts:
-            if last and self.killed(last.end, c.start):
+            if last and self.killed(last.start, c.start):
                 self.forget()
             self.follow(c)
             last = c
 
     def killed(self, a, b):
-        return any(a - RESTART <= k <= b for k in self.kills)
+        return any(a <= k <= b for k in self.kills)
 
     def forget(self):
         self.failures = self.reconnects = 0
@@ -91,7 +96,7 @@ class Lane:
                 self.refused = d.token
             if lane == "reopen":
                 lost = True
-                if whose != "chunking":
+                if whose != "chunking" and not d.after:
                     self.lost.add(d.token)
         if c.visit and c.visit.delivered > delivered:
             self.success()
@@ -121,7 +126,7 @@ class Lane:
         """When the lane may be open at the latest, by all that ended before
         then."""
         return max((c.latest for c in self.contacts
-                    if c.end < when and not self.killed(c.end, when)),
+                    if c.end < when and not self.killed(c.start, when)),
                    default=0)
 
 
@@ -174,7 +179,7 @@ class Judge:
         return sorted(found, key=lambda c: c.start)
 
     def killed(self, a, b):
-        return any(a - RESTART <= k <= b for k in self.run.kills)
+        return any(a <= k <= b for k in self.run.kills)
 
     # --- the whole run ---
 
@@ -231,12 +236,7 @@ class Judge:
 
     def ready(self, letter, rcpt, place, at):
         """Since when it should have been on its way, and why not before."""
-        found = [(letter.arrival, "its arrival")]
-        for k, queue in self.run.at_kill:
-            if letter.arrival <= k < at:
-                found.append((max(k, queue.get(rcpt, 0)) + 2,
-                              "the restart of the sender"))
-        found += self.own_wait(rcpt, place, at)
+        found = self.own_ready(letter, rcpt, place, at)
         if len(place.hosts) == 1:
             opens = self.lanes[place.hosts[0]].before(at)
             found.append((opens, "the opening of the lane"))
@@ -246,17 +246,25 @@ class Judge:
                 found.append((answered[-1], "the answer of the DNS"))
         return max(found)
 
+    def own_ready(self, letter, rcpt, place, at):
+        found = [(letter.arrival, "its arrival")]
+        for k, queue in self.run.at_kill:
+            if letter.arrival <= k < at:
+                found.append((max(k, queue.get(rcpt, 0)) + 2,
+                              "the restart of the sender"))
+        return found + list(self.own_wait(rcpt, place, at))
+
     def own_wait(self, rcpt, place, at):
         """After attempts, and after rounds for want of a name server."""
         lines = self.deferred(rcpt, at)
         for e in lines:
             if "sid" in e:
-                most = table.retry_most(int(e["attempts"]))
+                most = table.retry_most(tries(e))
                 due = seconds(e["next"])
                 if due > e["at"] + most + 1:
-                    self.fail("in time", "%s waits %.0f s after try %s, at"
-                              " most %.0f", rcpt, due - e["at"],
-                              e["attempts"], most)
+                    self.fail("in time", "%s waits %.0f s after try %d, at"
+                              " most %.0f", rcpt, due - e["at"], tries(e),
+                              most)
                 yield due, "its own next attempt"
         if place.dns in ("servfail", "silent"):
             # a line may stand for others
@@ -264,7 +272,7 @@ class Judge:
                               if self.place(r) is place
                               for e in self.deferred(r, at)]
             for e in lines:
-                yield (e["at"] + table.retry_most(int(e["attempts"])),
+                yield (e["at"] + table.retry_most(tries(e)),
                        "its own next look-up")
 
     def deferred(self, rcpt, before):
@@ -276,6 +284,11 @@ class Judge:
                    if e["event"] == "send.deferred" and "sid" in e]
         offered = sum(blames(h, letter.token, rcpt, self.run.end)
                       for h in place.hosts)
+        for e in self.lines[rcpt]:
+            if int(e["attempts"]) > offered + (e["event"] != "send.deferred"):
+                self.fail("offered", "%s: attempts=%s at +%.1f, its hosts"
+                          " blame it for %d (%s)", rcpt, e["attempts"],
+                          self.run.since(e["at"]), offered, place)
         if len(counted) > offered:
             self.fail("offered", "%s: %d attempts in the log, its hosts blame"
                       " it for %d: %s (%s)", rcpt, len(counted), offered,
@@ -334,7 +347,8 @@ class Judge:
 
     def doubled(self, rcpt, got):
         for first, sure in got[:-1]:
-            if sure and not self.killed(first, first + BEFORE_KILL):
+            if sure and not self.killed(first - BEHIND_KILL,
+                                        first + BEFORE_KILL):
                 self.fail("doubled", "%s: %s (%s)", rcpt, ", ".join(
                     "+%.2f" % self.run.since(t) for t, _ in got),
                     self.place(rcpt))
@@ -347,7 +361,7 @@ class Judge:
             self.fail("one socket", "%s: %d", where, host.most)
         for c, n in zip(lane.contacts, lane.contacts[1:]):
             if n.start < c.earliest - EARLY and \
-                    not lane.killed(c.end, n.start):
+                    not lane.killed(c.start, n.start):
                 self.fail("paced", "%s: again at +%.1f, %.1f s after %s, not"
                           " %.1f", where, self.run.since(n.start),
                           n.start - c.end, c.why, c.earliest - c.end)
@@ -356,12 +370,16 @@ class Judge:
         self.suspects(host, where)
 
     def learned(self, lane, where):
-        if not isinstance(lane.host.habit, (habits.SessionLimit, habits.NoBdat,
-                                            habits.RcptLimit)):
+        h = lane.host.habit
+        if not isinstance(h, (habits.SessionLimit, habits.NoBdat,
+                              habits.RcptLimit)):
             return  # what looks like a limit there is a message
+        if isinstance(h, habits.RcptLimit) and "PIPELINING" not in \
+                h.extensions:
+            return  # to ask for one more costs nothing there
         met, last = [], None
         for c in lane.contacts:
-            if last and lane.killed(last.end, c.start):
+            if last and lane.killed(last.start, c.start):
                 met = []
             if c.visit and any(table.judge(d)[0] in ("limit", "chunking")
                                for d in c.visit.deeds):
@@ -378,9 +396,9 @@ class Judge:
             return
         ends = [n.start for n in lane.contacts[1:]] + [self.run.end]
         for c, then in zip(lane.contacts, ends):
-            if c.latest <= c.end or lane.killed(c.end, then):
+            if c.latest <= c.end or lane.killed(c.start, then):
                 continue
-            waiting = [max(self.ready_at(x, r, place, c.end)) for x in
+            waiting = [max(self.own_ready(x, r, place, c.end + 1))[0] for x in
                        self.run.letters for r in x.rcpts
                        if self.place(r) is place and
                        self.waits(x, r, c.end, then)]
@@ -395,14 +413,12 @@ class Judge:
             t < a for t, _ in self.arrived[rcpt]) and not any(
             e["event"] == "send.bounced" for e in self.lines[rcpt])
 
-    def ready_at(self, letter, rcpt, place, at):
-        return [letter.arrival] + [due for due, _ in self.own_wait(
-            rcpt, place, at + 1)]
-
     def suspects(self, host, where):
         known = set()
         last = 0
         for d in host.deeds:
+            if d.after:
+                continue
             if self.killed(last, d.when):
                 known = set()
             last = d.when

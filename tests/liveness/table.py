@@ -44,6 +44,7 @@ class Deed:
         self.unanswered = False  # no command of this letter had a reply
         self.some_taken = False  # recipients, in this transaction
         self.chunks_work = False  # a BDAT was accepted by this host before
+        self.after = False      # the session was lost before
         self.behind = set()     # letters whose commands were sent behind it
 
     @property

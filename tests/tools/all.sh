@@ -115,6 +115,7 @@ system_tests() {
 kills() {
     wait_for units
     part "crash, short" make -s crash_short
+    part "liveness, short" make -s liveness_short
     part "faults, short" make -s faults_short
     renice -n 5 $BASHPID > /dev/null
     part "units under valgrind" make -s -j"$jobs" test_memory
