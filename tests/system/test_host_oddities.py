@@ -41,6 +41,31 @@ NO_BDAT = ["500 5.5.1 what?", "502 5.5.1 not implemented",
 NO_BDAT_IDS = ["500", "502", "503", "504", "hang-up"]
 
 
+@pytest.mark.parametrize("answer", NO_BDAT, ids=NO_BDAT_IDS)
+def test_chunking_that_does_not_work_falls_back_to_data(scene, answer):
+    """It is remembered in the next session."""
+    s = scene(at("BDAT", answer), CHUNKING, send__session_linger="1s")
+    s.fill(MANY)
+    all_at_once(s)
+    until("the session is over", lambda: not s.host.open)
+    before = len(s.host.sessions)
+    s.submit(range(20, 30))
+    all_at_once(s, [*MANY, *range(20, 30)])
+    later = s.host.sessions[before:]
+    assert later and all("BDAT" not in verbs(x) for x in later)
+
+
+def test_chunking_whose_text_is_read_as_commands_falls_back(scene):
+    """Offered by a host behind a filter that does not know it: 502 for BDAT,
+    and for each line of the text."""
+    s = scene({"EHLO": "\r\n".join(["250-" + x for x in (
+        "peer.test", *CHUNKING)] + ["250 OK"]),
+        "BDAT": "502 5.5.1 what?"}, PLAIN)
+    s.fill(MANY)
+    all_at_once(s)
+    assert "BDAT" in verbs(s.host.sessions[0])
+
+
 def test_bdat_refused_though_it_worked_before_is_the_messages(scene):
     s = scene(at("BDAT", "500 5.5.1 what?", lambda n: n == 6), CHUNKING)
     s.fill(MANY)
