@@ -20,13 +20,15 @@ struct queue_delivering {
     const char *session, *address, *host; /* "": there is none */
 };
 
+enum queue_shut_is {
+    QUEUE_SHUT,   /* until then, for what it did */
+    QUEUE_PAUSED, /* the next session begins then */
+    QUEUE_TRIAL   /* it was shut, and one message tries it */
+};
+
 /* No host of a destination can be used now. */
 struct queue_shut {
-    enum {
-        QUEUE_SHUT,   /* until then, for what it did */
-        QUEUE_PAUSED, /* the next session begins then */
-        QUEUE_TRIAL   /* it was shut, and one message tries it */
-    } is;
+    enum queue_shut_is is;
     uint64_t until; /* wall clock, us; 0: not known */
     const char *reason;
 };

@@ -154,7 +154,8 @@ static int add_delivering(struct queue_live *l, struct span rest)
     return 0;
 }
 
-static int add_shut(struct queue_live *l, struct span rest, int is)
+static int add_shut(struct queue_live *l, struct span rest,
+                    enum queue_shut_is is)
 {
     struct shut *d = calloc(1, sizeof *d + rest.n + 2);
 
@@ -183,9 +184,9 @@ int queue_live_line(void *live, struct span line)
 
     if (span_is(kind, "delivering"))
         return add_delivering(live, line);
-    for (int i = 0; i < (int)(sizeof kinds / sizeof kinds[0]); i++)
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (span_is(kind, kinds[i]))
-            return add_shut(live, line, i);
+            return add_shut(live, line, (enum queue_shut_is)i);
     return 0;
 }
 
