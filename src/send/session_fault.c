@@ -93,6 +93,16 @@ static const char *in_words(const struct send_session *s, char *room, size_t n)
     }
 }
 
+static void set_login(const struct send_session *s, struct answer *why)
+{
+    const struct smtp_reply *r = &s->reply;
+
+    answer_set(why, OUTCOME_NONE, "4.3.5",
+               "next hop of our settings asks for a login: %u %s",
+               r->status.code, r->text);
+    why->status.code = r->status.code; /* a peer wants it, not our disk */
+}
+
 static void set_reason(const struct send_session *s, enum fault_what what,
                        const struct fault_rule *rule, struct answer *why)
 {
@@ -109,9 +119,7 @@ static void set_reason(const struct send_session *s, enum fault_what what,
                    "%s while %s", in_words(s, room, sizeof room),
                    about[s->was].doing);
     else if (rule->mail == MAIL_WAITS)
-        answer_set(why, OUTCOME_NONE, "4.3.5",
-                   "next hop of our settings asks for a login: %u %s",
-                   s->reply.status.code, s->reply.text);
+        set_login(s, why);
     else
         send_transaction_take_answer(s, why);
     if (rule->mail != MAIL_BOUNCES && why->outcome == OUTCOME_FAILED)

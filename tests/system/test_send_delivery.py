@@ -414,13 +414,16 @@ def rot(queue, text):
     raise AssertionError("not in the queue")
 
 
+@pytest.mark.parametrize("setting", [False, True])
 @pytest.mark.parametrize("extensions", [(), ("PIPELINING", "CHUNKING")])
-def test_damage_is_not_delivered(mta, dns, peers, extensions):
-    """A message that has rotted waits, the others go."""
+def test_damage_is_not_delivered(mta, dns, peers, extensions, setting):
+    """A message that has rotted waits, the others go; where the next hop is
+    a setting, that is not to blame."""
     p = peers("127.0.0.1", answers={"RCPT": "450 4.2.0 later"},
               extensions=extensions)
     m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port,
-               send__retry_min="1s", send__retry_max="1s")
+               send__retry_min="1s", send__retry_max="1s",
+               send__relay_host="[127.0.0.1]" if setting else "")
     submit(m, ["bad@x.test"], body=b"Subject: a\r\n\r\nthis one rots\r\n")
     submit(m, ["good@x.test"], body=b"Subject: b\r\n\r\nthis one stays\r\n")
     until("deferred", lambda: len(m.events("send.deferred")) >= 2)
@@ -442,6 +445,9 @@ def test_damage_is_not_delivered(mta, dns, peers, extensions):
     id = m.queued()[0]["id"]
     cat = m.tool("queue", "cat", id, check=False)
     assert cat.returncode != 0 and b"damaged" in cat.stderr
+    assert not m.events("send.next_hop")
+    submit(m, ["more@x.test"], body=b"Subject: c\r\n\r\nthis one stays\r\n")
+    until("the next one", lambda: len(p.messages) == 2)
     assert b"this one" not in cat.stdout
 
 

@@ -128,11 +128,11 @@ static const struct around_dialogue {
           QUIT } },
       { .limits = { .rcpts = 2 }, .end = "rcpts=2 bdat=works" } },
     /* a login that is missing */
-    { { "530 at MAIL, of a setting", 1, 2, "w0 w0;", GOES_ON, 0,
+    { { "530 at MAIL, of a setting", 1, 2, "w530 w530;", GOES_ON, 0,
         { PIPE, MAIL, R0, R1, "C DATA", "S 530 5.7.0 login", NO, NO, NO,
           "C RSET", OK, QUIT } },
       { .configured = true, .end = "" } },
-    { { "535 at RCPT, of a setting", 1, 2, "w0 +250;", GOES_ON, 1,
+    { { "535 at RCPT, of a setting", 1, 2, "w535 +250;", GOES_ON, 1,
         { PLAIN, MAIL, OK, R0, "S 535 5.7.8 login", R1, OK, "C DATA", GO, "D",
           OK, QUIT } },
       { .configured = true, .end = "" } },
