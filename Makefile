@@ -227,6 +227,9 @@ POWERCUT_SEED    ?= $(shell date +%s)
 powercut: $(UNIT_RUN)
 	CK_FORK=no CK_RUN_SUITE=powercut POWERCUT_SECONDS=$(POWERCUT_SECONDS) \
 	    POWERCUT_SEED=$(POWERCUT_SEED) $(UNIT_RUN)
+	CK_FORK=no CK_RUN_SUITE=powercut_handover \
+	    POWERCUT_SECONDS=$(POWERCUT_SECONDS) \
+	    POWERCUT_SEED=$(POWERCUT_SEED) $(UNIT_RUN)
 # Every call that can fail, failed in turn: over two hours.  FAULTS_FLAGS='--part
 # sender' takes a part; SAN=address FAULTS_FLAGS='--seconds 60' a sample.
 # The shim stands before the sanitizers' allocator, whose quarantine would look

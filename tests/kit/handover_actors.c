@@ -34,6 +34,7 @@ static struct actor {
     struct spool_handover *h;
     struct spool_child child; /* stays until it is marked */
     uint16_t slots[TARGETS];
+    struct item *parent; /* of the child, until then */
     struct item item[MESSAGES];
 } actors[SPOOL_QUEUES];
 static int lingering[LINGERING];
@@ -141,6 +142,8 @@ static void sync_marks(struct actor *a, enum spool_name queue)
 
     if (spool_queue_sync(a->q, &e) == 0)
         world_synced(queue);
+    else
+        world_killed(queue); /* no later sync covers them */
     bend(a);
 }
 
@@ -365,26 +368,33 @@ static int append(struct actor *a, struct item *it, struct spool_child *c)
     return rc;
 }
 
-static void finish_step(struct actor *a, struct item *it,
-                        const struct spool_child *c)
+/* When its marks are written, be it by a later try. */
+static void settle_child(struct actor *a)
+{
+    struct item *it = a->parent;
+
+    if (it == NULL || list_linked(&a->child.link))
+        return;
+    a->parent = NULL;
+    for (uint32_t i = 0; i < a->child.nslots && !a->child.failed; i++)
+        it->state[a->child.slots[i]] = SPOOL_EXPANDED;
+    stage_now.life->children += !a->child.failed;
+    done_if_over(a, it);
+}
+
+static void finish_step(struct actor *a)
 {
     struct err e;
 
     stage_now.phase[SPOOL_LOCAL] = COMMITTING;
     int rc = spool_handover_commit(a->h, &e);
     stage_now.phase[SPOOL_LOCAL] = NO_PHASE;
-    if (rc != 0)
-        return;
-    if (without(SNAPSHOT)) {
+    if (rc == 0 && without(SNAPSHOT)) {
         (void)spool_queue_sync(a->q, &e);
         write_words(a);
     }
-    if (spool_handover_mark(a->h, &e) != 0)
-        return;
-    for (uint32_t i = 0; i < c->nslots; i++)
-        it->state[c->slots[i]] = SPOOL_EXPANDED;
-    stage_now.life->children++;
-    done_if_over(a, it);
+    (void)spool_handover_mark(a->h, &e);
+    settle_child(a);
 }
 
 static bool hand_over(struct actor *a, struct item *it)
@@ -393,6 +403,10 @@ static bool hand_over(struct actor *a, struct item *it)
     char targets[TARGETS + 1];
     struct spool_child *c = &a->child;
 
+    if (a->parent != NULL) {
+        finish_step(a);
+        return true;
+    }
     *c = (struct spool_child){ .parent = &it->item,
                                .slots = a->slots,
                                .nslots = choose(it, a->slots, targets),
@@ -406,8 +420,10 @@ static bool hand_over(struct actor *a, struct item *it)
     if (strchr(targets, 'm') != NULL)
         c->to = SPOOL_LOCAL;
     make_envelope(&envelope, targets);
-    if (append(a, it, c) == 0)
-        finish_step(a, it, c);
+    if (append(a, it, c) == 0) {
+        a->parent = it;
+        finish_step(a);
+    }
     chain_clear(&envelope, stage_now.blocks);
     return true;
 }
@@ -436,6 +452,9 @@ static void confirm(struct actor *a)
     stage_now.phase[SPOOL_LOCAL] = NO_PHASE;
     if (rc == 0)
         world_synced(SPOOL_LOCAL);
+    else
+        world_killed(SPOOL_LOCAL);
+    settle_child(a);
     bend(a);
 }
 
@@ -449,6 +468,8 @@ static void bounce(struct actor *a)
     struct spool_writer *w = a->w[SPOOL_REMOTE];
     struct err e;
 
+    if (a->parent != NULL) /* its marks first */
+        return;
     make_envelope(&envelope, "r");
     if (spool_writer_new_id(w, &m.id, &e) == 0 &&
         spool_submit(w, &m, &body, &e) == 0)
@@ -525,6 +546,19 @@ static void step_sender(struct actor *a)
         actor_stop(SPOOL_REMOTE);
 }
 
+/* It ends after a sync that failed. */
+static bool is_lost(struct actor *a)
+{
+    if (a->h == NULL || !spool_handover_lost(a->h))
+        return false;
+    if (!without(LOST_SYNC))
+        return true;
+    a->q->unsynced = false;
+    for (int i = 0; i < SPOOL_QUEUES; i++)
+        a->w[i]->unsure = false;
+    return false;
+}
+
 /* --- from outside --------------------------------------------------------- */
 
 bool actor_step(enum spool_name queue, const bool *killed)
@@ -538,7 +572,7 @@ bool actor_step(enum spool_name queue, const bool *killed)
         work = step_deliverer(a);
     else
         step_sender(a);
-    if (*killed)
+    if (*killed || is_lost(a))
         actor_end(queue, killed);
     return work;
 }
@@ -620,6 +654,7 @@ void actor_finish(enum spool_name queue)
         return;
     }
     look_around(a);
+    spool_segments_settle_all(a->q);
     for (int i = 0; i < 8 && work_on_all(queue); i++)
         look_around(a);
     if (queue == SPOOL_LOCAL)

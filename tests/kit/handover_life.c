@@ -13,6 +13,7 @@
 #include "spool/writer_private.h"
 
 #include <check.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,7 +67,8 @@ static void step_of(int who)
 {
     me.busy[who] = true;
     become(who);
-    if (!stage_now.life->quiet && handover_chance(4))
+    if ((!stage_now.life->quiet || stage_now.life->faults) &&
+        handover_chance(4))
         me.luck[who] = 1 + (int)handover_below(12);
     actor_step((enum spool_name)who, &me.killed[who]);
     me.luck[who] = 0;
@@ -123,9 +125,18 @@ static int on_call(const struct model_op *op)
         me.inside = false;
     }
     me.marked |= stage_now.phase[mine] == STARTING && op->kind == MODEL_WRITE;
+    if (stage_now.life->without == LOST_SYNC) /* what it is about */
+        return stage_now.phase[mine] == CONFIRMING && op->kind == MODEL_SYNC &&
+                       handover_chance(2)
+                   ? EIO
+                   : 0;
     bool now = ++me.calls == stage_now.life->kill_at;
     if (!now && (me.luck[mine] == 0 || --me.luck[mine] > 0))
         return 0;
+    if (stage_now.life->faults) {
+        stage_now.life->failed_calls++;
+        return handover_chance(3) ? ENOSPC : EIO;
+    }
     me.killed[mine] = true;
     stage_now.life->kills++;
     return MODEL_KILLED;

@@ -41,6 +41,7 @@ enum handover_rule {
     TAIL,        /* records that are no children are confirmed too */
     CHILD_SYNC,  /* a child is synced before its parent is marked */
     CHILD_ENTRY, /* so is the entry of its segment */
+    LOST_SYNC,   /* after a sync that failed, the next start decides */
     HANDOVER_RULES
 };
 
@@ -62,8 +63,9 @@ struct handover_life {
     bool quiet;             /* no kills but this */
     size_t kill_at;         /* the call that one is made at; 0: none */
     bool every_cut;         /* look behind each call */
+    bool faults;            /* no kills: calls that fail */
     /* what came of it */
-    size_t calls, kills, judged, children;
+    size_t calls, kills, failed_calls, judged, children;
     char fault[400]; /* "": none */
 };
 void handover_life_run(struct handover_life *l);

@@ -204,7 +204,7 @@ static void judge_dir(const char *dir, enum spool_name name)
         if (strstr(n->d_name, ".seg") != NULL)
             world_fault("stuck: %s/%s is left", spool_name_text(name),
                         n->d_name);
-        if (strstr(n->d_name, ".bad") != NULL)
+        if (strstr(n->d_name, ".bad") != NULL && !life->faults)
             world_fault("a torn tail is taken for damage in %s",
                         spool_name_text(name));
     }

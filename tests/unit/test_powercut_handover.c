@@ -15,7 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { LIVES = 60, LIVES_OF_A_LIE = 4000 };
+enum { LIVES = 40, LIVES_OF_A_LIE = 4000 };
 
 /* Of the explicit-state model of the protocol. */
 static const struct handover_scene scenes[] = {
@@ -82,6 +82,25 @@ START_TEST(handed_over_once)
 }
 END_TEST
 
+/* Calls of a process fail, and it goes on, or ends where it must. */
+START_TEST(calls_fail)
+{
+    size_t failed = 0, judged = 0;
+
+    for (unsigned i = 0; i < few(LIVES) / 2; i++) {
+        struct handover_life l = life_of(i, (size_t)_i);
+        l.faults = true;
+        handover_life_run(&l);
+        ck_assert_msg(l.fault[0] == '\0', "%s: %s", scenes[_i].name, l.fault);
+        failed += l.failed_calls;
+        judged += l.judged;
+    }
+    printf("handover: %s: %zu calls failed, %zu disks: no fault\n",
+           scenes[_i].name, failed, judged);
+    fflush(stdout);
+}
+END_TEST
+
 /* One kill, at each call of a life; with TEST_THOROUGH=1 and then a cut behind
  * each later one. */
 START_TEST(killed_at_each_call)
@@ -129,6 +148,7 @@ static const struct {
     { TAIL, "tail", 8 },
     { CHILD_SYNC, "child's sync", 0 },
     { CHILD_ENTRY, "child's entry", SOLO },
+    { LOST_SYNC, "an end after a lost sync", 4 },
 };
 
 START_TEST(a_missing_rule_is_noticed)
@@ -139,6 +159,7 @@ START_TEST(a_missing_rule_is_noticed)
     for (; i < LIVES_OF_A_LIE && l.fault[0] == '\0'; i++) {
         l = life_of(i, rules[_i].scene);
         l.without = rules[_i].rule;
+        l.faults = l.without == LOST_SYNC;
         handover_life_run(&l);
     }
     ck_assert_msg(l.fault[0] != '\0', "without %s nothing goes wrong",
@@ -148,18 +169,25 @@ START_TEST(a_missing_rule_is_noticed)
 }
 END_TEST
 
+static void add_case(Suite *s, const char *name, const TTest *test, int n)
+{
+    TCase *t = tcase_create(name);
+
+    tcase_add_checked_fixture(t, NULL, teardown);
+    tcase_set_timeout(t, 0);
+    tcase_add_loop_test(t, test, 0, n);
+    suite_add_tcase(s, t);
+}
+
 Suite *powercut_handover_suite(void);
 Suite *powercut_handover_suite(void)
 {
     Suite *s = suite_create("powercut_handover");
-    TCase *t = tcase_create("powercut_handover");
 
-    tcase_add_checked_fixture(t, NULL, teardown);
-    tcase_set_timeout(t, 0);
-    tcase_add_loop_test(t, handed_over_once, 0, SCENES);
-    tcase_add_loop_test(t, killed_at_each_call, 0, SCENES);
-    tcase_add_loop_test(t, a_missing_rule_is_noticed, 0,
-                        (int)(sizeof rules / sizeof rules[0]));
-    suite_add_tcase(s, t);
+    add_case(s, "lives", handed_over_once, SCENES);
+    add_case(s, "faults", calls_fail, SCENES);
+    add_case(s, "kills", killed_at_each_call, SCENES);
+    add_case(s, "rules", a_missing_rule_is_noticed,
+             (int)(sizeof rules / sizeof rules[0]));
     return s;
 }
