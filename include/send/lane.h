@@ -91,9 +91,11 @@ int lane_give(struct sched *s, struct lane *l, struct delivery *j, bool alone,
               struct err *e);
 
 /* The hop's destination waits in that line for room, or for a session.
- * lane_next() takes the first that waits, NULL: none, or no room. */
+ * lane_next() takes the first that waits, NULL: none, no room, or parked mail
+ * tries the lane before a suspect may. */
 void lane_wait(struct sched *s, struct hop *h, enum lane_line line);
 struct hop *lane_next(struct sched *s, struct lane *l);
+struct hop *lane_next_suspect(struct sched *s, struct lane *l);
 bool lane_is_awaited(const struct lane *l);
 
 /* Nothing can be given now to those that still wait: see that a session is

@@ -200,6 +200,7 @@ static bool give_next(struct sched *s, struct lane *l, struct hop *h)
     bool apart = !list_empty(&h->apart);
 
     if (apart && !give_apart(s, h)) {
+        line_up(s, d, h, false);
         ready_destination(d);
         return false;
     }
@@ -215,14 +216,22 @@ static bool give_next(struct sched *s, struct lane *l, struct hop *h)
     return true;
 }
 
-/* One recipient that was parked tries a lane that was shut.  Without one, the
- * end of a look-up makes the lane ready again. */
+/* A message that was parked tries a lane that was shut; without one, a suspect
+ * does. */
 static void give_probe(struct sched *s, struct lane *l)
 {
     struct destination *d = parked_probe(l);
 
-    if (d != NULL && !give_one(s, d, l))
+    if (d == NULL) {
+        struct hop *h = lane_next_suspect(s, l);
+        if (h != NULL)
+            (void)give_next(s, l, h);
+        return;
+    }
+    if (!give_one(s, d, l))
         lane_state_wait(s, l);
+    if (destination_next(d) != NULL)
+        ready_destination(d); /* what has no room in the delivery */
 }
 
 static void work_lane(struct sched *s, struct lane *l)

@@ -3,6 +3,7 @@
  * A lane has a session while it has mail and a little longer; all destinations
  * that lead to it share it. */
 #include "send/lane_state.h"
+#include "send/next_mx.h"
 #include "send/ready.h"
 #include "send/sched.h"
 #include "send/session.h"
@@ -218,30 +219,34 @@ void lane_wait(struct sched *s, struct hop *h, enum lane_line line)
         lane_want_session(s, l);
 }
 
-/* Suspects go last and alone. */
-static struct list *next_line(const struct sched *s, struct lane *l)
+static struct hop *take(struct list *line)
 {
-    struct list *suspects = &l->line[LINE_SUSPECT];
+    struct list *w = list_pop(line);
 
-    if (is_suspects_turn(s, l) && l->out == 0)
-        return suspects;
-    for (int i = 0; i < LINE_SUSPECT; i++)
-        if (!list_empty(&l->line[i]))
-            return &l->line[i];
-    bool probe = l->trial && !list_empty(&l->parked);
-    return l->out == 0 && !probe ? suspects : NULL;
+    return w != NULL ? LIST_ENTRY(w, struct hop, wait) : NULL;
+}
+
+/* They go last and alone. */
+struct hop *lane_next_suspect(struct sched *s, struct lane *l)
+{
+    if (l->out > 0 || !lane_has_room(s, l))
+        return NULL;
+    l->suspects_since = sched_seconds(s);
+    return take(&l->line[LINE_SUSPECT]);
 }
 
 struct hop *lane_next(struct sched *s, struct lane *l)
 {
-    struct list *line, *w;
+    bool probe = l->trial && !list_empty(&l->parked);
 
-    if (!lane_has_room(s, l) || (line = next_line(s, l)) == NULL)
+    if (!lane_has_room(s, l))
         return NULL;
-    if (line == &l->line[LINE_SUSPECT])
-        l->suspects_since = sched_seconds(s);
-    w = list_pop(line);
-    return w != NULL ? LIST_ENTRY(w, struct hop, wait) : NULL;
+    if (is_suspects_turn(s, l) && l->out == 0)
+        return lane_next_suspect(s, l);
+    for (int i = 0; i < LINE_SUSPECT; i++)
+        if (!list_empty(&l->line[i]))
+            return take(&l->line[i]);
+    return probe ? NULL : lane_next_suspect(s, l);
 }
 
 struct lane *lane_next_opening(struct sched *s)
@@ -255,14 +260,18 @@ struct lane *lane_next_opening(struct sched *s)
     return LIST_ENTRY(o, struct lane, opening);
 }
 
-/* Destinations that wait here must find another lane, or park their mail. */
-static void send_away(struct lane *l)
+/* Destinations that wait here must find another lane, or park their mail; what
+ * waits for this host alone is not offered here. */
+static void send_away(struct sched *s, struct lane *l)
 {
     struct list *w;
 
     for (int i = 0; i < LINES; i++)
-        while ((w = list_pop(&l->line[i])) != NULL)
-            ready_destination(LIST_ENTRY(w, struct hop, wait)->destination);
+        while ((w = list_pop(&l->line[i])) != NULL) {
+            struct hop *h = LIST_ENTRY(w, struct hop, wait);
+            next_mx_give_up(s, h);
+            ready_destination(h->destination);
+        }
 }
 
 /* The lane is shut again: parked mail whose time has come does a round. */
@@ -283,7 +292,7 @@ static void reap(struct sched *s, struct lane *l)
     if (lane_is_up(s, l)) {
         ready_lane(s, l);
     } else {
-        send_away(l);
+        send_away(s, l);
         look_after_parked(l);
     }
     free_unused(s, l);

@@ -42,7 +42,7 @@ bool next_mx_try(struct sched *s, struct delivery *j,
     struct hop *h = next_host(s, r->rcpt->place, send_delivery_of(j)->lane);
     struct put_off *p;
 
-    if (h == NULL || s->next_mx.n == PUT_OFF_MAX ||
+    if (h == NULL || s->stopping || s->next_mx.n == PUT_OFF_MAX ||
         (p = calloc(1, sizeof *p)) == NULL)
         return false;
     s->next_mx.n++;

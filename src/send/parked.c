@@ -63,6 +63,8 @@ static void wait_at_lanes(struct sched *s, struct destination *d)
             list_push(&h->lane->parked, &h->park);
         if (lane_has_room(s, h->lane))
             ready_lane(s, h->lane); /* on trial */
+        else
+            lane_want_session(s, h->lane);
     }
 }
 

@@ -790,6 +790,115 @@ START_TEST(a_missing_login_stops_all_offers)
 }
 END_TEST
 
+/* --- nothing is left behind ------------------------------------------------ */
+
+static void shut(struct send_session *s)
+{
+    struct send_session_end e = { .lane = LANE_SHUTS, .fault = true };
+
+    answer_set(&e.why, OUTCOME_DEFERRED, "4.4.1", "connection refused");
+    sched_rig_end(r, s, &e);
+}
+
+/* Both hosts are shut while some wait for room at the second one: the first
+ * reply is the attempt of all. */
+START_TEST(none_waits_for_a_next_mx_that_is_shut)
+{
+    struct send_session *a = NULL, *b = NULL;
+    struct delivery *j, *at_b[2];
+    struct rcpt *x[4];
+    int n = 0, nb = 0;
+
+    add_many("a@ranks.test", 4);
+    sched_rig_turn(r);
+    while ((j = sched_rig_next(r)) != NULL) {
+        if (strcmp(j->host, "b.test") == 0) {
+            ck_assert_int_lt(nb, 2);
+            at_b[nb++] = j;
+            continue;
+        }
+        ck_assert_int_lt(n, 4);
+        x[n++] = j->rcpt[0].rcpt;
+        a = session_of(j);
+        sched_rig_effect(r, j, MAIL_NEXT_MX, "450 4.2.0 later");
+        sched_rig_turn(r);
+    }
+    ck_assert_int_eq(n, 4);
+    ck_assert_int_eq(nb, 2);
+    shut(a);
+    b = session_of(at_b[0]);
+    for (int i = 0; i < nb; i++)
+        sched_rig_effect(r, at_b[i], MAIL_MOVES_ON, "connection refused");
+    shut(b);
+    for (int i = 0; i < n; i++) {
+        ck_assert_uint_eq(x[i]->state, RCPT_WAITS);
+        counts(x[i], 1, 0);
+    }
+}
+END_TEST
+
+/* One domain's look-up fails when the lane opens, another one's suspect is all
+ * the mail that is left. */
+START_TEST(a_suspect_does_not_wait_for_parked_mail_that_went)
+{
+    static const struct sched_rig_mx silent[] = {
+        { "one.test", MX_OK, { NULL }, { NULL } },
+        { "two.test", MX_OK, { "mx.two.test" }, { "127.0.1.1" } },
+    };
+
+    add("b@two.test");
+    sched_rig_turn(r);
+    struct delivery *j = next();
+    struct rcpt *two = j->rcpt[0].rcpt;
+    drop(j);
+    add("a@one.test");
+    sched_rig_turn(r);
+    j = next();
+    struct rcpt *one = j->rcpt[0].rcpt;
+    refuse_connection(j);
+    ck_assert_uint_eq(one->state, RCPT_PARKED);
+    r->mx = silent;
+    r->nmx = 2;
+    ((struct destination *)one->place)->expires = 0;
+    sched_rig_wait(r, 61);
+    sched_rig_time_out(r);
+    ck_assert_uint_eq(one->state, RCPT_WAITS);
+    ck_assert_uint_eq(two->state, RCPT_WAITS);
+    one->when = UINT32_MAX; /* far away */
+    sched_rig_wait(r, 240);
+    for (int i = 0; i < 3 && two->state == RCPT_WAITS; i++)
+        sched_rig_wait(r, 60);
+    ck_assert_uint_eq(two->state, RCPT_OUT);
+    deliver(next());
+}
+END_TEST
+
+/* More recipients than a delivery has try the lane, and its disk fails. */
+START_TEST(the_rest_of_a_trial_is_not_left_behind)
+{
+    char to[150 * 16] = "";
+    struct delivery *j;
+    unsigned tried = 0;
+
+    for (int i = 0; i < 150; i++)
+        snprintf(to + strlen(to), 16, "%sr%d@one.test", i > 0 ? "," : "", i);
+    add(to);
+    sched_rig_turn(r);
+    refuse_connection(next());
+    sched_rig_wait(r, 60);
+    j = next();
+    ck_assert_uint_eq(j->nrcpt, 100);
+    struct send_session *s = session_of(j);
+    sched_rig_effect(r, j, MAIL_WAITS, "message cannot be read");
+    sched_rig_end(r, s, &(struct send_session_end){ .lane = LANE_CUTS });
+    for (int i = 0; i < 3 && (j = sched_rig_next(r)) != NULL; i++) {
+        tried += (unsigned)j->nrcpt;
+        deliver(j);
+    }
+    ck_assert_uint_eq(tried, 50);
+}
+END_TEST
+
 Suite *send_lane_suite(void);
 Suite *send_lane_suite(void)
 {
@@ -822,6 +931,9 @@ Suite *send_lane_suite(void)
     tcase_add_test(t, a_rate_code_pauses_for_a_minute);
     tcase_add_test(t, a_soft_refusal_goes_to_the_next_mx);
     tcase_add_test(t, the_next_mx_gets_no_other_mail);
+    tcase_add_test(t, none_waits_for_a_next_mx_that_is_shut);
+    tcase_add_test(t, a_suspect_does_not_wait_for_parked_mail_that_went);
+    tcase_add_test(t, the_rest_of_a_trial_is_not_left_behind);
     tcase_add_test(t, the_next_mx_delivers);
     tcase_add_test(t, the_first_answer_counts_without_a_second);
     tcase_add_test(t, our_own_greeting_drops_equal_and_worse);
