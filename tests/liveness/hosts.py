@@ -36,7 +36,7 @@ class Conversation:
         self.visit = Visit(self.world.now())
         host.visits.append(self.visit)
         self.buffer, self.mode, self.wanted = bytearray(), "line", 0
-        self.held = self.dead = self.closed = False
+        self.held, self.dead, self.closed = None, False, False
         self.reset()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -69,6 +69,8 @@ class Conversation:
         if self.closed:
             return
         self.closed = True
+        if self.held in ("DOT", "BDAT"):
+            self.take(True)  # it has the text, whoever hears that
         if self.visit.end is None:
             self.visit.end = self.world.now()
         self.world.unwatch(self.sock)
@@ -164,7 +166,7 @@ class Conversation:
         ("nonsense", text), ("wait", seconds), ("take and drop",)."""
         kind = act[0] if act else "say"
         if kind == "wait":
-            self.held = True
+            self.held = step
             self.world.after(act[1], self.go_on, step, token, rcpt)
             return
         text = act[1] if act and len(act) > 1 else self.good(step)
@@ -195,8 +197,8 @@ class Conversation:
                 self.crooked |= kind == "nonsense"
 
     def go_on(self, step, token, rcpt):
-        self.held = False
         if not (self.closed or self.dead):
+            self.held = None
             self.do(step, token, rcpt, None)
             self.work()
 

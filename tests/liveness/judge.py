@@ -22,10 +22,11 @@ VERDICTS = {
     "doubled": "nothing arrives twice but after a kill or a reply not sent",
     "one socket": "never two sockets to one host",
     "learned": "a limit is met once, then known",
+    "one line": "a shut host costs the log one line a round",
     "rests": "the program rests when there is nothing to do",
     "alone": "a suspect comes last and alone",
 }
-EARLY = 1.5          # seconds that clocks and roundings may make
+EARLY = 0.5          # seconds that roundings and a slow test may make
 BEHIND_KILL = 2      # a host may not know yet that nobody reads its reply
 BEFORE_KILL = 5      # what was taken then may come twice
 CONNECT = 30         # what a connection may take
@@ -366,6 +367,7 @@ class Judge:
                           " %.1f", where, self.run.since(n.start),
                           n.start - c.end, c.why, c.earliest - c.end)
         self.learned(lane, where)
+        self.one_line(host, lane, where)
         self.opens(host, lane, where)
         self.suspects(host, where)
 
@@ -388,6 +390,18 @@ class Judge:
             if len(met) == LEARNED + 1:
                 self.fail("learned", "%s: met at %s, and more", where,
                           ", ".join(met))
+
+    def one_line(self, host, lane, where):
+        """Of rounds; an attempt has a line of its own."""
+        place = self.run.by_host[host]
+        if len(place.hosts) > 1 or place.dns != "ok":
+            return
+        lines = [e for r in self.run.by_rcpt if self.place(r) is place
+                 for e in self.deferred(r, self.run.end) if "sid" not in e]
+        shut = sum(c.why.startswith("shut") for c in lane.contacts)
+        if len(lines) > shut + len(self.run.kills):
+            self.fail("one line", "%s: %d lines, shut %d times", where,
+                      len(lines), shut)
 
     def opens(self, host, lane, where):
         """Where mail waits only for this lane, it opens in time."""

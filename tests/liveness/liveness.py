@@ -131,7 +131,8 @@ class Run:
             self.world.at(self.begin + t, self.sample)
 
     def plan_letter(self, i, place, k, when, first):
-        poison = first and k < place.poison
+        among = 2 if place.at_once else 0  # in a window, others behind it
+        poison = first and among <= k < among + place.poison
         flood = place.sender is not None and k < 1000
         token = "%s%02d-%d" % ("poison" if poison else "m", i, k)
         n = place.rcpts if place.rcpts > 1 else self.chance.choice(
@@ -143,7 +144,8 @@ class Run:
             self.chance.choice([200, 200, 2000, 60000]))
         if place.sender is not None and not flood:
             letter.slack = -place.slack  # fair turns
-        if self.chance.random() < 0.1 and not poison and not flood:
+        if self.chance.random() < 0.1 and not poison and \
+                place.sender is None:
             # in the same message: none of the others is its business
             letter.rcpts += ["%s-x%d@%s" % (token, j, p.domain) for j, p in
                              enumerate(self.chance.sample(self.places, 2))
