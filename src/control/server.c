@@ -25,6 +25,7 @@ enum {
     LINE_TEXT = 1024,
     PIECE_MAX = 16 * 1024,
     IDLE_MS = 10000,
+    ACCEPT_AGAIN_MS = 1000, /* when no descriptor is free */
     BACKLOG = 8,
     NAME_TEXT = 32
 };
@@ -33,6 +34,7 @@ struct control {
     struct loop *loop;
     struct control_service service;
     struct loop_io io;
+    struct loop_timer accept_again;
     int dir_fd, lock_fd;
     uid_t owner;
     struct list clients;
@@ -233,6 +235,20 @@ static bool may_connect(const struct control *c, int fd)
            (peer.uid == 0 || peer.uid == c->owner || peer.uid == geteuid());
 }
 
+static void on_accept_again(struct loop_timer *t)
+{
+    struct control *c = LOOP_ENTRY(t, struct control, accept_again);
+
+    (void)loop_watch(c->loop, &c->io, LOOP_READ, NULL); /* fd fits */
+}
+
+/* A connection that cannot be accepted stays ready. */
+static void be_starved(struct control *c)
+{
+    (void)loop_watch(c->loop, &c->io, 0, NULL);
+    loop_timer_set(c->loop, &c->accept_again, ACCEPT_AGAIN_MS);
+}
+
 static void on_connect(struct loop_io *io, unsigned ready)
 {
     static const char denied[] = "error: permission denied\n",
@@ -241,8 +257,11 @@ static void on_connect(struct loop_io *io, unsigned ready)
     int fd = accept(io->fd, NULL, NULL);
 
     (void)ready;
-    if (fd < 0)
+    if (fd < 0) {
+        if (os_is_short(errno))
+            be_starved(c);
         return;
+    }
     if (os_nonblock(fd) != 0 || os_cloexec(fd) != 0) {
         close(fd);
     } else if (!may_connect(c, fd)) {
@@ -340,6 +359,7 @@ static int new_control(struct control **out, struct loop *l,
     c->loop = l;
     c->service = *service;
     c->io = (struct loop_io){ .fd = -1, .fn = on_connect };
+    c->accept_again.fn = on_accept_again;
     c->dir_fd = c->lock_fd = -1;
     list_init(&c->clients);
     *out = c;
@@ -381,6 +401,7 @@ void control_forget(struct control **out)
     while (!list_empty(&c->clients))
         drop(LIST_ENTRY(c->clients.next, struct client, link));
     (void)loop_watch(c->loop, &c->io, 0, NULL);
+    loop_timer_clear(c->loop, &c->accept_again);
     int fds[] = { c->io.fd, c->lock_fd, c->dir_fd };
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
         if (fds[i] >= 0)

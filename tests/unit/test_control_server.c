@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -268,6 +269,31 @@ START_TEST(too_many_connections)
 }
 END_TEST
 
+/* A connection that cannot be accepted waits, and the process does not spin. */
+START_TEST(no_descriptor_is_free)
+{
+    struct rlimit before, none;
+    struct control *c;
+
+    ck_assert_int_eq(control_listen(&c, loop, dir, &service, NULL), 0);
+    int fd = connect_to();
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = (rlim_t)fd + 1;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_ge(loop_turn(loop, 0, NULL), 0);
+    ck_assert_int_eq(loop_nready(loop), 0);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    say(fd, "list\n");
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_ge(loop_turn(loop, 500, NULL), 0);
+    ck_assert_str_eq(answer_on(fd), " one\n two lines\nok\n");
+    close(fd);
+    control_close(&c);
+}
+END_TEST
+
 START_TEST(the_socket)
 {
     struct control *c, *second;
@@ -361,6 +387,7 @@ Suite *control_server_suite(void)
     tcase_add_test(t, too_long_a_line);
     tcase_add_test(t, a_long_answer_comes_in_pieces);
     tcase_add_test(t, nobody_reads_a_long_answer);
+    tcase_add_test(t, no_descriptor_is_free);
     tcase_add_test(t, too_many_connections);
     tcase_add_test(t, the_socket);
     tcase_add_test(t, a_stale_socket_is_replaced);
