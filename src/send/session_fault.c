@@ -265,6 +265,8 @@ static void note_refusal(struct send_session *s, struct msg_id id,
 
     if (s->end.refused && !msg_id_eq(s->end.refused_id, id))
         send_session_follow(s, fault_judge(&two), why);
+    if (s->end.lane < LANE_LEAVES)
+        s->end.why = *why; /* the lane may see the first one of a session */
     s->end.refused = true;
     s->end.refused_id = id;
 }

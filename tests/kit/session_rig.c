@@ -293,7 +293,8 @@ static void describe_end(struct buf *b, const struct send_session_end *end)
     if (end->lost)
         buf_addf(b, "lost=#%u ", end->lost_id.n);
     if (end->refused)
-        buf_addf(b, "refused=#%u ", end->refused_id.n);
+        buf_addf(b, "refused=#%u%s ", end->refused_id.n,
+                 end->why.text[0] == '\0' ? " without a reason" : "");
     if (end->mail == MAIL_LOOPS)
         buf_addf(b, "loops ");
     b->n -= b->n > 0;
