@@ -129,12 +129,24 @@ bool send_guard_may_go_ahead(const void *ctx)
 
 /* --- actions: return the next event, or FSM_QUIET ------------------------ */
 
+/* With BDAT, 2xx is the answer to all commands: one that comes before any is
+ * written would move each reply to the next command, and a refusal would be
+ * taken for a delivery. */
+static bool is_ahead(struct send_session *s)
+{
+    struct span in = conn_input(&s->conn);
+
+    return s->chunks && in.n > 0 && in.p[0] == '2';
+}
+
 /* In S_IDLE: choose the next delivery. */
 unsigned char send_action_next_delivery(void *ctx)
 {
     struct send_session *s = ctx;
 
     send_transaction_recall(s);
+    if (is_ahead(s))
+        return E_BROKEN;
     if (send_transaction_next(s) != NULL)
         return E_DELIVERY;
     if (s->stopping || s->env->hurry || s->env->linger == 0 ||
