@@ -198,7 +198,12 @@ static bool give_next(struct sched *s, struct lane *l, struct hop *h)
 {
     struct destination *d = h->destination;
     bool apart = !list_empty(&h->apart);
+    bool suspect = destination_line(d) == LINE_SUSPECT;
 
+    if (!apart && suspect && h->line != LINE_SUSPECT) {
+        line_up(s, d, h, true); /* the others went elsewhere */
+        return true;
+    }
     if (apart && !give_apart(s, h)) {
         line_up(s, d, h, false);
         ready_destination(d);

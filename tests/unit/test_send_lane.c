@@ -790,6 +790,25 @@ START_TEST(a_missing_login_stops_all_offers)
 }
 END_TEST
 
+/* Also when the rest of it stands in front of the others. */
+START_TEST(the_rest_of_a_suspect_goes_last)
+{
+    char to[250 * 16] = "";
+
+    for (int i = 0; i < 250; i++)
+        snprintf(to + strlen(to), 16, "%sr%d@one.test", i > 0 ? "," : "", i);
+    add(to);
+    add("b@two.test");
+    sched_rig_turn(r);
+    drop(next());
+    struct delivery *j = next();
+    ck_assert_str_eq(j->host, "mx.two.test");
+    deliver(j);
+    ck_assert_uint_eq(next()->nrcpt, 100);
+    none();
+}
+END_TEST
+
 /* --- nothing is left behind ------------------------------------------------ */
 
 static void shut(struct send_session *s)
@@ -931,6 +950,7 @@ Suite *send_lane_suite(void)
     tcase_add_test(t, a_rate_code_pauses_for_a_minute);
     tcase_add_test(t, a_soft_refusal_goes_to_the_next_mx);
     tcase_add_test(t, the_next_mx_gets_no_other_mail);
+    tcase_add_test(t, the_rest_of_a_suspect_goes_last);
     tcase_add_test(t, none_waits_for_a_next_mx_that_is_shut);
     tcase_add_test(t, a_suspect_does_not_wait_for_parked_mail_that_went);
     tcase_add_test(t, the_rest_of_a_trial_is_not_left_behind);
