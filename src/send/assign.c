@@ -215,9 +215,11 @@ static bool give_next(struct sched *s, struct lane *l, struct hop *h)
     }
     if (destination_next(d) == NULL)
         destination_detach(d);
-    line_up(s, d, h,
-            !apart || (h->rank == destination_rank(s, d) &&
-                       destination_may_use(s, d, h)));
+    bool may = !apart || (h->rank == destination_rank(s, d) &&
+                          destination_may_use(s, d, h));
+    line_up(s, d, h, may);
+    if (!may)
+        ready_destination(d); /* it may have waited here for others too */
     return true;
 }
 

@@ -856,6 +856,42 @@ START_TEST(none_waits_for_a_next_mx_that_is_shut)
 }
 END_TEST
 
+/* A recipient that the best host put off has its turn at the second one when
+ * the best opens again: the others in line there are not forgotten. */
+START_TEST(a_next_mx_forgets_none_behind_it)
+{
+    struct delivery *j, *at_b[2];
+    struct send_session *a = NULL;
+    int n = 0, nb = 0;
+
+    add_many("a@ranks.test", 6);
+    sched_rig_turn(r);
+    while (n < 4) {
+        j = next();
+        if (strcmp(j->host, "b.test") == 0) {
+            ck_assert_int_lt(nb, 2);
+            at_b[nb++] = j;
+            continue;
+        }
+        a = session_of(j);
+        bool put_off = n++ < 3;
+        sched_rig_effect(r, j, put_off ? MAIL_NEXT_MX : MAIL_UNTOUCHED,
+                         put_off ? "450 4.2.0 later" : "");
+        if (put_off)
+            sched_rig_turn(r);
+    }
+    while ((j = sched_rig_next(r)) != NULL)
+        sched_rig_effect(r, j, MAIL_UNTOUCHED, "");
+    shut(a);
+    sched_rig_wait(r, 61);
+    for (int i = 0; i < nb; i++)
+        deliver(at_b[i]);
+    while ((j = sched_rig_next(r)) != NULL)
+        deliver(j);
+    ck_assert_uint_eq(sched_rig_pending(r), 0);
+}
+END_TEST
+
 /* One domain's look-up fails when the lane opens, another one's suspect is all
  * the mail that is left. */
 START_TEST(a_suspect_does_not_wait_for_parked_mail_that_went)
@@ -951,6 +987,7 @@ Suite *send_lane_suite(void)
     tcase_add_test(t, a_soft_refusal_goes_to_the_next_mx);
     tcase_add_test(t, the_next_mx_gets_no_other_mail);
     tcase_add_test(t, the_rest_of_a_suspect_goes_last);
+    tcase_add_test(t, a_next_mx_forgets_none_behind_it);
     tcase_add_test(t, none_waits_for_a_next_mx_that_is_shut);
     tcase_add_test(t, a_suspect_does_not_wait_for_parked_mail_that_went);
     tcase_add_test(t, the_rest_of_a_trial_is_not_left_behind);

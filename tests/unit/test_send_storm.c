@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEEDS = 24, STEPS = 600, RETRY_MAX = 600, SHUT_MAX = 1800 };
+enum { SEEDS = 48, STEPS = 600, RETRY_MAX = 600, SHUT_MAX = 1800 };
 
 static struct sched_rig *r;
 static uint64_t state;
