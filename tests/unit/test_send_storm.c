@@ -28,7 +28,7 @@ static const struct sched_rig_mx zone[] = {
 
 static const struct sched_rig_mx moved[] = {
     { "one.test", MX_OK, { "d.test" }, { "127.0.2.4" } },
-    { "two.test", MX_TEMP, { NULL }, { NULL } },
+    { "two.test", MX_OK, { NULL }, { NULL } },
     { "ranks.test",
       MX_OK,
       { "c.test", "a.test" },
@@ -98,6 +98,8 @@ static void answer(struct delivery *j)
         { MAIL_MOVES_ON, "refused", LANE_SHUTS, 1, 0, 0 },
         { MAIL_MOVES_ON, "timed out", LANE_SHUTS, 1, 0, 0 },
         { MAIL_LOOPS, "our own name", LANE_LEAVES, 1, 0, 0 },
+        { MAIL_WAITS, "message cannot be read", LANE_CUTS, 1, 0, 0 },
+        { MAIL_UNTOUCHED, "", LANE_GOES_ON, 1, 0, 0 },
     };
     struct send_session *s = send_delivery_of(j)->session;
     struct msg_id id = j->id;
@@ -116,10 +118,11 @@ static void answer(struct delivery *j)
 
 static void add(void)
 {
-    char to[128] = "";
+    char to[8192] = "";
     size_t n = 0;
+    unsigned many = chance(20) == 0 ? 150 + chance(150) : 1 + chance(3);
 
-    for (unsigned i = 0; i < 1 + chance(3); i++)
+    for (unsigned i = 0; i < many; i++)
         n += (size_t)snprintf(to + n, sizeof to - n, "%su%u@%s",
                               i > 0 ? "," : "", i, zone[chance(4)].domain);
     sched_rig_add(r, chance(2) ? "s@here.test" : "t@here.test", to);
@@ -146,8 +149,16 @@ static void step(void)
     case 1: add(); break;
     case 2: sched_rig_wait(r, 1 + chance(10)); break;
     case 3: sched_rig_wait(r, chance(400)); break;
-    case 4: end_idle(); break;
+    case 4:
+        if (chance(3) == 0)
+            sched_rig_time_out(r);
+        end_idle();
+        break;
     case 5:
+        r->s.lane.sessions += r->s.lane.sessions >= SCHED_SESSIONS_MAX
+                                  ? -(unsigned)SCHED_SESSIONS_MAX
+                              : chance(3) == 0 ? SCHED_SESSIONS_MAX
+                                               : 0;
         r->mx = chance(4) == 0 ? moved : zone;
         if (chance(20) == 0)
             lane_state_flush(&r->s);
@@ -173,11 +184,14 @@ START_TEST(no_recipient_is_lost)
     for (int i = 0; i < STEPS; i++)
         step();
     r->mx = zone;
+    if (r->s.lane.sessions >= SCHED_SESSIONS_MAX)
+        r->s.lane.sessions -= SCHED_SESSIONS_MAX;
     for (waited = 0; sched_rig_pending(r) > 0; waited += 10) {
         ck_assert_msg(waited <= SHUT_MAX + RETRY_MAX * 5 / 4 + 300,
                       "seed %d: %d recipients are still there", _i,
                       (int)sched_rig_pending(r));
         sched_rig_wait(r, 10);
+        sched_rig_time_out(r);
         while ((j = sched_rig_next(r)) != NULL)
             sched_rig_back(r, j, OUTCOME_DELIVERED, "2.0.0", "ok");
         end_idle();
