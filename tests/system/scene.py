@@ -12,6 +12,8 @@ import socket
 import threading
 import time
 
+import pytest
+
 from dnsserver import DnsServer
 from harness import until
 from peer import DEFAULTS, Peer
@@ -55,6 +57,14 @@ def at(where, answer, of=lambda n: True):
 def silent(session, _line):
     while session.file.read(1):
         pass
+
+
+def steps(*where):
+    """Each step by DATA and by BDAT, which has no reply to DATA."""
+    return pytest.mark.parametrize("where,extensions", [
+        pytest.param(w, x, id="%s by %s" % (w, way))
+        for w in where for way, x in (("DATA", PLAIN), ("BDAT", CHUNKING))
+        if w != "DATA" or x is PLAIN])
 
 
 class Host(Peer):

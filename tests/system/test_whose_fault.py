@@ -11,7 +11,7 @@ import pytest
 
 from harness import Clock, until
 from scene import (CHUNKING, PLAIN, FailingServer, at, name_server, scenes,
-                   silent, verbs)
+                   silent, steps, verbs)
 from test_send_delivery import rot
 
 NONSENSE = "\x1b[2J what?"
@@ -286,12 +286,9 @@ def test_mail_4xx_after_others_is_the_message_if_it_is_refused_first_too(
     s.recover([*MANY, *range(20, 40)])
 
 
-@both_ways
-@pytest.mark.parametrize("where", ["MAIL", "RCPT", "DATA", "dot"])
+@steps("MAIL", "RCPT", "DATA", "dot")
 def test_5xx_is_a_bounce_and_others_go_on(scene, where, extensions):
     answers = at(where, "550 5.7.1 never", first)
-    if where == "DATA" and extensions is CHUNKING:
-        pytest.skip("no DATA")
     s = scene(answers, extensions)
     s.fill(MANY)
     s.until_taken("others", OTHERS)
@@ -321,12 +318,9 @@ def test_530_and_535_of_relay_host_are_our_settings(scene, where, code):
     s.recover(MANY)
 
 
-@both_ways
-@pytest.mark.parametrize("where", ["DATA", "dot"])
+@steps("DATA", "dot")
 def test_data_or_dot_4xx_is_an_attempt_and_others_go_on(
         scene, where, extensions):
-    if where == "DATA" and extensions is CHUNKING:
-        pytest.skip("no DATA")
     s = scene(at(where, "451 4.3.0 later", first), extensions)
     s.fill(MANY)
     one_paid(s, sessions=1)
@@ -377,26 +371,20 @@ def test_rcpt_4xx_whose_next_mx_is_away_is_the_first_answer(scene):
     s.recover(MANY)
 
 
-@both_ways
-@pytest.mark.parametrize("where", ["RCPT", "DATA", "dot"])
+@steps("RCPT", "DATA", "dot")
 def test_421_is_the_message_and_others_are_first_in_the_next_session(
         scene, where, extensions):
-    if where == "DATA" and extensions is CHUNKING:
-        pytest.skip("no DATA")
     s = scene(at(where, "421 4.3.0 go away", first), extensions)
     s.fill(MANY)
     one_paid(s, sessions=2)
     s.recover(MANY)
 
 
-@both_ways
 @pytest.mark.parametrize("position", [0, 4], ids=["first", "after others"])
 @pytest.mark.parametrize("what", ["drop", "nonsense", "silence"])
-@pytest.mark.parametrize("where", ["MAIL", "RCPT", "DATA"])
+@steps("MAIL", "RCPT", "DATA")
 def test_lost_session_is_the_message_of_the_oldest_unanswered_command(
         scene, where, what, position, extensions, request):
-    if where == "DATA" and extensions is CHUNKING:
-        pytest.skip("no DATA")
     env = request.getfixturevalue("fast").env if what == "silence" else None
     s = scene(at(where, CAME[what], lambda n: n == position), extensions,
               env=env, send__retry_min="1d", send__retry_max="1d",
@@ -424,12 +412,9 @@ def test_dot_without_an_answer_may_be_sent_more_than_once(
     s.recover(MANY)
 
 
-@both_ways
 @pytest.mark.parametrize("what", ["drop", "nonsense"])
-@pytest.mark.parametrize("where", ["RCPT", "DATA"])
+@steps("RCPT", "DATA")
 def test_a_suspect_goes_last_and_alone(scene, where, what, extensions):
-    if where == "DATA" and extensions is CHUNKING:
-        pytest.skip("no DATA")
     s = scene(at(where, CAME[what], first), extensions)
     s.fill(MANY)
     one_paid(s, sessions=2)
