@@ -144,10 +144,10 @@ bool destination_may_use(struct sched *s, const struct destination *d,
     return !h->looped && lane_is_up(s, h->lane) && !sibling_is_open(d, h);
 }
 
-/* One message tries it; all others use other hosts meanwhile. */
-static bool is_on_trial(const struct lane *l)
+/* One message tries it, or will; all others use other hosts meanwhile. */
+static bool is_on_trial(const struct sched *s, const struct lane *l)
 {
-    return l->trial && l->out > 0;
+    return l->trial && (l->out > 0 || !lane_is_clear(s, l));
 }
 
 int destination_rank(struct sched *s, const struct destination *d)
@@ -156,7 +156,7 @@ int destination_rank(struct sched *s, const struct destination *d)
 
     for (size_t i = 0; i < d->hops->n; i++) {
         const struct hop *h = &d->hops->hop[i];
-        int *rank = is_on_trial(h->lane) ? &trial : &best;
+        int *rank = is_on_trial(s, h->lane) ? &trial : &best;
         if ((*rank < 0 || h->rank < *rank) && destination_may_use(s, d, h))
             *rank = h->rank;
     }

@@ -345,7 +345,9 @@ void destination_forget_settings(struct sched *s)
         for (struct map_link *l = s->destination.all.bucket[i]; l != NULL;
              l = l->next) {
             struct destination *d = MAP_ENTRY(l, struct destination, link);
-            if (d->configured)
-                d->expires = 0;
+            if (!d->configured)
+                continue;
+            d->expires = 0;
+            ready_destination(d); /* its mail may be parked */
         }
 }

@@ -2,6 +2,7 @@
  * shut, on trial, paused; parked mail, suspects, the next MX. */
 #include "sched_rig.h"
 
+#include "send/destination_dns.h"
 #include "spool/message.h"
 
 #include <check.h>
@@ -302,6 +303,55 @@ START_TEST(the_next_rank_works_during_a_trial)
     add("a@ranks.test");
     sched_rig_turn(r);
     ck_assert_str_eq(next()->host, "a.test");
+}
+END_TEST
+
+/* A trial that fails by our own fault waits; the other host works. */
+START_TEST(a_trial_that_pauses_keeps_no_mail)
+{
+    add("a@ranks.test");
+    sched_rig_turn(r);
+    refuse_connection(next());
+    deliver(next());
+    sched_rig_wait(r, 60);
+    add("a@ranks.test");
+    sched_rig_turn(r);
+    struct delivery *a = next();
+    ck_assert_str_eq(a->host, "a.test");
+    struct send_session *s = session_of(a);
+    sched_rig_effect(r, a, MAIL_MOVES_ON, "no descriptors");
+    end(s, (struct send_session_end){ .lane = LANE_REOPENS, .local = true });
+    a = next();
+    ck_assert_str_eq(a->host, "b.test");
+    deliver(a);
+    ck_assert_uint_eq(sched_rig_pending(r), 0);
+}
+END_TEST
+
+/* The hosts file has another address for a next hop whose mail is parked. */
+START_TEST(changed_settings_wake_parked_mail)
+{
+    static const char *const settings[] = { "send.relay_host=hub.test", NULL };
+    static const struct sched_rig_mx old[] = {
+        { "hub.test", MX_OK, { "hub.test" }, { "192.0.2.1" } },
+    };
+    static const struct sched_rig_mx moved[] = {
+        { "hub.test", MX_OK, { "hub.test" }, { "192.0.2.2" } },
+    };
+
+    sched_rig_close(&r);
+    r = sched_rig_open(settings);
+    r->mx = old;
+    r->nmx = 1;
+    add("a@one.test");
+    sched_rig_turn(r);
+    refuse_connection(next());
+    none();
+    r->mx = moved;
+    destination_forget_settings(&r->s);
+    sched_rig_turn(r);
+    deliver(next());
+    ck_assert_uint_eq(sched_rig_pending(r), 0);
 }
 END_TEST
 
@@ -969,6 +1019,8 @@ Suite *send_lane_suite(void)
     tcase_add_test(t, a_suspect_is_the_last_to_try);
     tcase_add_test(t, new_mail_for_a_shut_host_does_a_round);
     tcase_add_test(t, the_next_rank_works_during_a_trial);
+    tcase_add_test(t, a_trial_that_pauses_keeps_no_mail);
+    tcase_add_test(t, changed_settings_wake_parked_mail);
     tcase_add_test(t, other_hosts_wake_parked_mail);
     tcase_add_test(t, a_domain_that_goes_answers_parked_mail);
     tcase_add_test(t, a_flush_wakes_all);
