@@ -10,7 +10,7 @@ import re
 import sys
 
 IDS = (["R%d" % n for n in range(1, 18)] + ["C%d" % n for n in range(1, 6)] +
-       ["B%d" % n for n in range(1, 9)])
+       ["B%d" % n for n in range(1, 10)])
 STATUS = ("done", "partly", "later")
 CELL = re.compile(r"(?<!\\)\|")
 # `dir/file.ext` or `dir/file.ext::name`; a bare `file.h` is not a path;

@@ -53,7 +53,7 @@ page() { # the row of R1, without its id
         echo "| R1 | $1 |"
         for i in $(seq 2 17); do echo "| R$i | x | y | z | later |"; done
         for i in $(seq 5); do echo "| C$i | x | y | z | later |"; done
-        for i in $(seq 8); do echo "| B$i | x | y | z | later |"; done
+        for i in $(seq 9); do echo "| B$i | x | y | z | later |"; done
     } > "$dir/docs/requirements.md"
 }
 expect_row() { # text of the fault, the row
