@@ -11,6 +11,9 @@ struct queue_present queue_present_of(const struct queue_printing *p,
         return now;
     now.delivering =
         queue_live_delivering(p->style->live, p->view->rec->id, p->index);
+    /* The slot is read later: it may show how that delivery ended. */
+    if (now.delivering != NULL && slot->last_attempt > now.delivering->since)
+        now.delivering = NULL;
     if (now.delivering == NULL)
         now.shut = queue_live_shut(p->style->live, address);
     return now;

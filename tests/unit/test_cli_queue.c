@@ -1,5 +1,6 @@
 /* test_cli_queue.c - a message as `mta queue show` prints it. */
 #include "cli/queue.h"
+#include "cli/queue_private.h"
 
 #include "base/body.h"
 #include "config/load.h"
@@ -226,6 +227,27 @@ START_TEST(a_recipient_that_is_being_delivered)
 }
 END_TEST
 
+/* Its slot was written between the sender's answer and the look at it. */
+START_TEST(a_delivery_that_is_over)
+{
+    struct spool_record rec = { .part = 0 };
+    struct spool_reader view = { .rec = &rec };
+    struct queue_style style = { .live = live };
+    struct queue_printing p = { .view = &view, .style = &style };
+    struct spool_slot slot = { .state = SPOOL_PENDING,
+                               .last_attempt = 1700000000999999u };
+
+    ck_assert(msg_id_parse(&rec.id, SPAN_LIT("0123456789abcdef")));
+    tell("delivering 0123456789abcdef 0 1700000001000000 - - -");
+    struct queue_present now =
+        queue_present_of(&p, SPAN_LIT("one@b.test"), &slot);
+    ck_assert_ptr_nonnull(now.delivering);
+    slot.last_attempt = 1700000001000001u;
+    now = queue_present_of(&p, SPAN_LIT("one@b.test"), &slot);
+    ck_assert_ptr_null(now.delivering);
+}
+END_TEST
+
 START_TEST(a_destination_that_is_shut)
 {
     char id[MSG_ID_TEXT];
@@ -336,6 +358,7 @@ Suite *cli_queue_suite(void)
     t = tcase_create("live");
     tcase_add_checked_fixture(t, open_live, close_live);
     tcase_add_test(t, a_recipient_that_is_being_delivered);
+    tcase_add_test(t, a_delivery_that_is_over);
     tcase_add_test(t, a_destination_that_is_shut);
     tcase_add_test(t, strange_lines);
     suite_add_tcase(s, t);
