@@ -269,12 +269,15 @@ START_TEST(too_many_connections)
 }
 END_TEST
 
-/* A connection that cannot be accepted waits, and the process does not spin. */
+/* A connection that cannot be accepted waits, and the process does not spin.
+ * (Valgrind keeps the limit itself: it accepts and closes again.) */
 START_TEST(no_descriptor_is_free)
 {
     struct rlimit before, none;
     struct control *c;
 
+    if (getenv("TEST_VALGRIND") != NULL)
+        return;
     ck_assert_int_eq(control_listen(&c, loop, dir, &service, NULL), 0);
     int fd = connect_to();
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
