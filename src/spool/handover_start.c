@@ -205,16 +205,31 @@ static int keep_child(struct start *k, const struct behind *b,
     return 0;
 }
 
+/* Where reading ends: a file may have lost its end, and what stood there is no
+ * more whole than what has rotted. */
+static int readable_end(int fd, uint64_t end, uint64_t *out, struct err *e)
+{
+    struct stat st;
+
+    *out = 0;
+    if (fstat(fd, &st) != 0)
+        return err_set(e, ERR_TEMP, errno, "look at a segment");
+    *out = end < (uint64_t)st.st_size ? end : (uint64_t)st.st_size;
+    return 0;
+}
+
 /* Of a closed segment all is confirmed, what has rotted too: its parent is
  * tried again. */
 static int find_children(struct start *k, struct behind *b, int fd,
                          struct err *e)
 {
     struct spool_record r;
-    uint64_t at, whole_to = b->from;
+    uint64_t at, end, whole_to = b->from;
     int rc;
 
-    spool_records_start(k->records, fd, b->id, b->from, b->end);
+    if (readable_end(fd, b->end, &end, e) != 0)
+        return -1;
+    spool_records_start(k->records, fd, b->id, b->from, end);
     while ((rc = spool_records_next(k->records, &r, &at, e)) == 1) {
         int whole = (r.flags & SPOOL_TORN) == 0;
         if (whole && (whole = spool_records_verify(k->records, &r, at, e)) < 0)
@@ -283,16 +298,13 @@ static int find_parents(struct start *k, struct spool_segment *g, struct err *e)
 {
     int fd = spool_segments_fd(k->q, g, e);
     struct spool_record r;
-    struct stat st;
-    uint64_t at;
+    uint64_t at, end;
     int rc, whole;
 
-    if (fd < 0)
+    if (fd < 0 ||
+        readable_end(fd, g->closed ? g->end : UINT64_MAX, &end, e) != 0)
         return -1;
-    if (fstat(fd, &st) != 0)
-        return err_set(e, ERR_TEMP, errno, "look at a segment");
-    spool_records_start(k->records, fd, g->id, SPOOL_SEGMENT_HEADER,
-                        g->closed ? g->end : (uint64_t)st.st_size);
+    spool_records_start(k->records, fd, g->id, SPOOL_SEGMENT_HEADER, end);
     while ((rc = spool_records_next(k->records, &r, &at, e)) == 1) {
         if ((r.flags & SPOOL_TORN) != 0 ||
             map_first(&k->by_parent, hash_of(r.id, r.part)) == NULL)
