@@ -52,6 +52,13 @@ struct queue_owner {
                  uint32_t *seconds);
 };
 
+/* A reverse-path and its hash; n 0: none. */
+struct queue_sender {
+    uint32_t hash;
+    uint8_t n;
+    char path[59];
+};
+
 /* Stands in the owner's own struct: QUEUE_ENTRY() finds that back. */
 struct queue {
     const struct queue_owner *owner;
@@ -64,6 +71,7 @@ struct queue {
 
     struct {                    /* scan.c */
         struct message *unread; /* could not be read from the disk */
+        struct queue_sender last;
         bool wanted;
         bool closed;     /* new mail found by a scan waits, but for notices */
         bool incomplete; /* the last one skipped mail: memory, a read error */

@@ -10,11 +10,18 @@
 
 static size_t plain_length(struct span s)
 {
-    size_t n = 0, len;
+    size_t n = 0, len = 1;
 
-    while (n < s.n && (len = utf8_length(s.p + n, s.n - n)) > 0 &&
-           utf8_control(s.p + n, len) == UTF8_NO_CONTROL)
+    while (n < s.n && len > 0) {
+        if (s.p[n] >= ' ' && s.p[n] <= '~') {
+            n++;
+            continue;
+        }
+        len = utf8_length(s.p + n, s.n - n);
+        if (len > 0 && utf8_control(s.p + n, len) != UTF8_NO_CONTROL)
+            return n;
         n += len;
+    }
     return n;
 }
 
@@ -83,10 +90,22 @@ static const char *tint(const struct queue_style *st, const char *code)
     return st->colour ? code : "";
 }
 
+/* All mail of a dead host has its address: keep the one before. */
+static const char *address_text(const struct addr *a)
+{
+    static struct addr last;
+    static char text[ADDR_PORT_TEXT];
+
+    if (text[0] == '\0' || !addr_eq(&last, a)) {
+        last = *a;
+        addr_port_text(text, a);
+    }
+    return text;
+}
+
 /* Print a reply only if a peer sent it. */
 static void text_reply(FILE *out, const struct spool_slot *slot)
 {
-    char address[ADDR_PORT_TEXT];
     char status[SMTP_STATUS_TEXT];
 
     smtp_status_text(status, &slot->status);
@@ -95,9 +114,9 @@ static void text_reply(FILE *out, const struct spool_slot *slot)
         fprintf(out, "%s  ", status);
     put_plain(out, span_of(slot->mx));
     if (slot->tried.u.sa.sa_family != 0) {
-        addr_port_text(address, &slot->tried);
-        fprintf(out, "%s(%s, tls none)", slot->mx[0] != '\0' ? " " : "",
-                address);
+        fputs(slot->mx[0] != '\0' ? " (" : "(", out);
+        fputs(address_text(&slot->tried), out);
+        fputs(", tls none)", out);
     }
     if (slot->status.code != 0)
         fprintf(out, " replied: %u ", (unsigned)slot->status.code);
@@ -129,10 +148,12 @@ static void text_state(const struct queue_style *st,
                       : slot->state == SPOOL_DELIVERED ? "\033[32m"
                                                        : "\033[33m";
 
-    fprintf(st->out, "  %s%s%s", tint(st, hue),
-            now->delivering != NULL ? "being delivered"
-                                    : queue_state_name(slot->state),
-            tint(st, "\033[0m"));
+    fputs("  ", st->out);
+    fputs(tint(st, hue), st->out);
+    fputs(now->delivering != NULL ? "being delivered"
+                                  : queue_state_name(slot->state),
+          st->out);
+    fputs(tint(st, "\033[0m"), st->out);
     if (slot->state == SPOOL_FAILED && is_expired(&slot->status))
         fputs(", expired", st->out);
     if (slot->state == SPOOL_HELD)

@@ -85,26 +85,43 @@ static uint32_t hash_sender(struct span path)
                       3 * map_hash(path.p + at, path.n - at));
 }
 
+/* Neighbours in a queue often share their sender: keep the one before. */
+static uint32_t sender_of(struct queue *q, struct span path)
+{
+    struct queue_sender *last = &q->scan.last;
+
+    if (path.n == 0 || path.n > sizeof last->path)
+        return hash_sender(path);
+    if (last->n != path.n || memcmp(last->path, path.p, path.n) != 0) {
+        last->n = (uint8_t)path.n;
+        memcpy(last->path, path.p, path.n);
+        last->hash = hash_sender(path);
+    }
+    return last->hash;
+}
+
 static int on_field(void *ctx, enum spool_field type, struct span content)
 {
     struct load *l = ctx;
 
     if (type == SPOOL_F_SENDER)
-        l->m->u.sender = hash_sender(content);
+        l->m->u.sender = sender_of(l->q, content);
     if (type != SPOOL_F_RCPT || l->n++ >= l->v->rec->nrcpt)
         return 0;
     return add_rcpt(l, l->n - 1, content);
 }
 
 /* From here on the monotonic clock alone decides when the message expires. */
-static void set_end(struct queue *q, struct message *m, uint64_t arrival)
+static void set_end(const struct load *l, uint64_t arrival)
 {
+    const struct queue *q = l->q;
+    struct message *m = l->m;
     unsigned tries = 0;
 
     for (const struct rcpt *r = m->rcpts; r != NULL; r = r->next)
         if (r->state != RCPT_GONE && r->tries > tries)
             tries = r->tries;
-    uint32_t age = retry_age(&q->rule, tries, arrival, clock_wall_us());
+    uint32_t age = retry_age(&q->rule, tries, arrival, l->now);
     m->expires = queue_seconds(q) +
                  (age < q->rule.lifetime ? q->rule.lifetime - age : 0);
 }
@@ -158,7 +175,7 @@ static int load(struct queue *q, struct message *m,
         rc = err_set(e, ERR_PERM, 0, "%u recipients in an envelope for %u",
                      (unsigned)l.n, (unsigned)v->rec->nrcpt);
     if (rc == 0) {
-        set_end(q, m, v->rec->arrival);
+        set_end(&l, v->rec->arrival);
         place(q, m);
         return 0;
     }
