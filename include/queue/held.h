@@ -3,8 +3,8 @@
  * are not tried any more, and not returned, until the next start, reload or
  * flush: then each waits for a lifetime again.
  *
- * Their slots are "held" with a flag that tells them from those that an
- * operator holds, which nothing here touches. */
+ * The flag by_sender of a slot marks such a hold.  Without it the hold is an
+ * operator's, and nothing here changes it. */
 #ifndef MTA_QUEUE_HELD_H
 #define MTA_QUEUE_HELD_H
 

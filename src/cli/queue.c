@@ -66,8 +66,8 @@ static struct queue_style style_of(const struct options *o)
                                            getenv("NO_COLOR") == NULL };
 }
 
-/* A sender that is not there, or does not answer, is no failure: the disk tells
- * all but what is under way. */
+/* Without a running sender the result is NULL and no error: the slots hold all
+ * but what is under way. */
 static struct queue_live *ask_sender(const struct options *o,
                                      const char *command)
 {

@@ -58,7 +58,6 @@ struct lane *lane_new_local(struct sched *s, struct send_worker *w)
 {
     struct lane *l = make(s, w);
 
-    (void)s;
     if (l != NULL) {
         l->local = true;
         l->window.size = WINDOW_MAX; /* its syncs serve all that are in line */

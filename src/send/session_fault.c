@@ -153,7 +153,7 @@ const struct fault_rule *send_session_judge(const struct send_session *s,
 /* --- the lane's column -------------------------------------------------- */
 
 /* The host may have a limit of messages at those before this one. */
-static void try_limit(struct send_session *s)
+static void suppose_limit(struct send_session *s)
 {
     s->end.learned.tried_messages = s->mails;
     s->end.learned.tried_id = s->cur->id;
@@ -167,7 +167,7 @@ static void learn(struct send_session *s, const struct fault_rule *rule)
         s->tried_rcpts = s->accepted; /* one, if the rest is taken next */
     else if (rule->whose == WHOSE_LIMIT && s->was == S_MAIL &&
              s->end.lane < LANE_LEAVES)
-        try_limit(s);
+        suppose_limit(s);
 }
 
 void send_session_follow(struct send_session *s, const struct fault_rule *rule,

@@ -278,7 +278,7 @@ void send_transaction_take_answer(const struct send_session *s,
 
 /* A limit that may be one is tried by the first MAIL of a session: taken, it is
  * one; refused, it is the message. */
-static void try_limit(struct send_session *s, bool taken)
+static void confirm_limit(struct send_session *s, bool taken)
 {
     struct send_limits *known = &s->end.learned;
 
@@ -291,7 +291,7 @@ static void try_limit(struct send_session *s, bool taken)
 
 void send_transaction_note_mail(struct send_session *s)
 {
-    try_limit(s, true);
+    confirm_limit(s, true);
     s->end.refused = false;
     s->unsettled = false;
 }
@@ -303,7 +303,7 @@ void send_transaction_refuse_mail(struct send_session *s)
     struct answer why;
     const struct fault_rule *rule = send_session_blame(s, &why);
 
-    try_limit(s, false);
+    confirm_limit(s, false);
     s->refused = true;
     send_session_charge(s, s->cur, rule, &why);
 }

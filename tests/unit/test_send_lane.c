@@ -76,6 +76,16 @@ static void refuse_connection(struct delivery *j)
     end(s, (struct send_session_end){ .lane = LANE_SHUTS });
 }
 
+/* The same for both deliveries of a new lane's window. */
+static void time_out(struct delivery *a, struct delivery *b)
+{
+    struct send_session *s = session_of(a);
+
+    sched_rig_effect(r, a, MAIL_MOVES_ON, "timed out");
+    sched_rig_effect(r, b, MAIL_MOVES_ON, "timed out");
+    end(s, (struct send_session_end){ .lane = LANE_SHUTS });
+}
+
 /* The peer drops the connection over this message. */
 static void drop(struct delivery *j)
 {
@@ -140,10 +150,7 @@ START_TEST(a_reply_wakes_all_that_is_parked)
     add("b@two.test");
     sched_rig_turn(r);
     struct delivery *a = next(), *b = next();
-    struct send_session *s = session_of(a);
-    sched_rig_effect(r, a, MAIL_MOVES_ON, "connection refused");
-    sched_rig_effect(r, b, MAIL_MOVES_ON, "connection refused");
-    end(s, (struct send_session_end){ .lane = LANE_SHUTS });
+    time_out(a, b);
     none();
     sched_rig_wait(r, 59);
     none();
@@ -169,10 +176,7 @@ START_TEST(a_refusal_ends_the_trial)
     add_many("a@one.test", 3);
     sched_rig_turn(r);
     struct delivery *a = next(), *b = next();
-    struct send_session *s = session_of(a);
-    sched_rig_effect(r, a, MAIL_MOVES_ON, "timed out");
-    sched_rig_effect(r, b, MAIL_MOVES_ON, "timed out");
-    end(s, (struct send_session_end){ .lane = LANE_SHUTS });
+    time_out(a, b);
     sched_rig_wait(r, 60);
     sched_rig_effect(r, next(), MAIL_BOUNCES, "550 no such user");
     sched_rig_turn(r);
@@ -188,10 +192,7 @@ START_TEST(parked_mail_does_its_own_rounds)
     sched_rig_turn(r);
     struct delivery *a = next(), *b = next();
     struct rcpt *x = a->rcpt[0].rcpt, *y = b->rcpt[0].rcpt;
-    struct send_session *s = session_of(a);
-    sched_rig_effect(r, a, MAIL_MOVES_ON, "timed out");
-    sched_rig_effect(r, b, MAIL_MOVES_ON, "timed out");
-    end(s, (struct send_session_end){ .lane = LANE_SHUTS });
+    time_out(a, b);
     counts(x, 0, 1);
     counts(y, 0, 1);
     ck_assert_str_eq(slot_of(x).reply, "lost connection");
@@ -220,10 +221,7 @@ START_TEST(parked_mail_expires_at_an_opening)
     add("b@one.test");
     sched_rig_turn(r);
     struct delivery *a = next(), *b = next();
-    struct send_session *s = session_of(a);
-    sched_rig_effect(r, a, MAIL_MOVES_ON, "timed out");
-    sched_rig_effect(r, b, MAIL_MOVES_ON, "timed out");
-    end(s, (struct send_session_end){ .lane = LANE_SHUTS });
+    time_out(a, b);
     sched_rig_wait(r, 3600); /* both time-outs count from then on */
     refuse_connection(next());
     sched_rig_turn(r); /* two notices, to here.test */
@@ -365,10 +363,7 @@ START_TEST(other_hosts_wake_parked_mail)
     add_many("a@one.test", 3);
     sched_rig_turn(r);
     struct delivery *a = next(), *b = next();
-    struct send_session *s = session_of(a);
-    sched_rig_effect(r, a, MAIL_MOVES_ON, "timed out");
-    sched_rig_effect(r, b, MAIL_MOVES_ON, "timed out");
-    end(s, (struct send_session_end){ .lane = LANE_SHUTS });
+    time_out(a, b);
     none();
     r->mx = moved;
     r->nmx = 1;
@@ -387,10 +382,7 @@ START_TEST(a_domain_that_goes_answers_parked_mail)
     add_many("a@one.test", 3);
     sched_rig_turn(r);
     struct delivery *a = next(), *b = next();
-    struct send_session *s = session_of(a);
-    sched_rig_effect(r, a, MAIL_MOVES_ON, "timed out");
-    sched_rig_effect(r, b, MAIL_MOVES_ON, "timed out");
-    end(s, (struct send_session_end){ .lane = LANE_SHUTS });
+    time_out(a, b);
     r->nmx = 0;
     sched_rig_wait(r, 301);
     sched_rig_turn(r);
@@ -403,10 +395,7 @@ START_TEST(a_flush_wakes_all)
     add_many("a@one.test", 2);
     sched_rig_turn(r);
     struct delivery *a = next(), *b = next();
-    struct send_session *s = session_of(a);
-    sched_rig_effect(r, a, MAIL_MOVES_ON, "timed out");
-    sched_rig_effect(r, b, MAIL_MOVES_ON, "timed out");
-    end(s, (struct send_session_end){ .lane = LANE_SHUTS });
+    time_out(a, b);
     none();
     lane_state_flush(&r->s);
     sched_rig_turn(r);
