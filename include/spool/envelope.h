@@ -20,6 +20,10 @@ enum spool_field {
     SPOOL_F_CLIENT = 4, /* address it came from */
     SPOOL_F_HELO = 5,
     SPOOL_F_REPLACES = 6, /* of a child: slots of its parent */
+    SPOOL_F_HERE = 7,     /* of the recipient before: its address literal is
+                           * ours, so it is local whatever its domain; empty */
+    SPOOL_F_MAILBOX = 8,  /* of the recipient before: the key of its mailbox;
+                           * aliases are done */
     SPOOL_F_ENVID = 16,
     SPOOL_F_RET = 17, /* DSN, RFC 3461: of the message */
     SPOOL_F_ORCPT = 18,
