@@ -14,6 +14,7 @@
 #include "base/body.h"
 #include "base/err.h"
 #include "base/span.h"
+#include "mailbox/request.h"
 
 struct conf;
 struct mailbox_batch;
@@ -58,8 +59,4 @@ void mailbox_abort(
 int mailbox_status(const struct mailbox_copy *c, struct err *e);
 
 void mailbox_reset(struct mailbox_batch *b); /* forget all copies; next turn */
-
-/* Can this be the name of a mailbox?  No "/", no leading dot, no control
- * characters, 1 .. 64 octets. */
-bool mailbox_name_valid(struct span user);
 #endif

@@ -17,18 +17,6 @@
 
 enum { BOXES_KEPT = 4096, BUCKETS = 4096 };
 
-bool mailbox_name_valid(struct span user)
-{
-    if (user.n == 0 || user.n > MAILBOX_NAME_MAX || user.p[0] == '.')
-        return false;
-    for (size_t i = 0; i < user.n; i++) {
-        unsigned char c = (unsigned char)user.p[i];
-        if (c < ' ' || c == 0x7f || c == '/')
-            return false;
-    }
-    return true;
-}
-
 /* --- the batch ---------------------------------------------------------- */
 
 /* A slash would leave the directory and a colon begins the flags of a Maildir
