@@ -330,6 +330,11 @@ class Mta:
                 found.append(event)
         return found
 
+    def deliveries(self):
+        """Lines about copies that are in a mailbox."""
+        return self.events("serve.delivered") + \
+            self.events("deliver.delivered")
+
     def queued(self):
         out = self.tool("queue", "list", "--json").stdout.decode()
         return [json.loads(line) for line in out.splitlines()]
@@ -342,6 +347,33 @@ class Mta:
             with contextlib.suppress(FileNotFoundError):
                 with open(path, "rb") as f:
                     found.append(f.read())
+        return found
+
+    def untried(self):
+        """Messages for users here that delivery has still to try: a 250 says
+        that they are in the queue."""
+        return [q for q in self.queued() if q["queue"] == "local" and any(
+            r["state"] in ("pending", "delivering") and r["attempts"] == 0
+            and r["rounds"] == 0 for r in q["recipients"])]
+
+    def settle(self):
+        """Wait until each mailbox has what it gets now.  Looks twice: between
+        two segments a message may be handed over from one to the other."""
+        for _ in range(2):
+            until("local mail is tried", lambda: not self.untried())
+        return self
+
+    def empty_local(self):
+        """Wait until all mail for users here is in their mailboxes."""
+        until("no local mail is left", lambda: not any(
+            q["queue"] == "local" for q in self.queued()))
+
+    def copies(self, user, n=1):
+        """What a Maildir holds once n messages are in it, and no more."""
+        until("%d in the mailbox of %s" % (n, user),
+              lambda: len(self.mailbox(user)) >= n)
+        found = self.settle().mailbox(user)
+        assert len(found) == n, found
         return found
 
     def smtp(self, host="127.0.0.1"):

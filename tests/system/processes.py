@@ -7,7 +7,7 @@ import os
 import signal
 import struct
 
-from harness import children_of, until
+from harness import children_of, tree_of, until
 
 IPC_NOWAIT = 0o4000
 
@@ -40,18 +40,52 @@ def fill_queue(m):
     assert ctypes.get_errno() == errno.EAGAIN
 
 
+# The names of processes, as far as the kernel keeps them; but for a number.
+NAMES = {"mta-supervisor": "supervisor", "mta-log": "log",
+         "mta-serve maste": "serve", "mta-worker": "worker",
+         "mta-deliver mas": "deliver master", "mta-deliver": "deliver",
+         "mta-mailbox": "mailbox", "mta-user helper": "user helper",
+         "mta-sender": "send"}
+SERVICES = ("log", "serve", "deliver master", "send")
+
+
+def role_of(pid):
+    """None: it has just ended, or has no name of its own yet."""
+    try:
+        with open("/proc/%d/comm" % pid) as f:
+            return NAMES.get(f.read().rstrip(" 0123456789\n"))
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def by_role(top):
+    """role -> pids, of all that runs below top just now, itself included."""
+    found = {}
+    for pid in tree_of(top):
+        role = role_of(pid)
+        if role is not None:
+            found.setdefault(role, []).append(pid)
+    return found
+
+
+def is_open(pid, path):
+    for fd in glob.glob("/proc/%d/fd/*" % pid):
+        try:
+            if os.readlink(fd) == path:
+                return True
+        except OSError:
+            pass
+    return False
+
+
 def service(m, name):
-    """The pid of a child of the supervisor, by what it alone has open."""
+    """The pid of a child of the supervisor that does its work already."""
     for pid in children_of(m.process.pid):
-        links = []
-        for fd in glob.glob("/proc/%d/fd/*" % pid):
-            try:
-                links.append(os.readlink(fd))
-            except OSError:
-                pass
-        if name == "log" and m.log in links:
+        if role_of(pid) != name:
+            continue
+        if name == "log" and is_open(pid, m.log):
             return pid
-        if name == "serve" and children_of(pid):
+        if name in ("serve", "deliver master") and children_of(pid):
             return pid
         if name == "send" and threads(pid) > 1:
             return pid
@@ -104,7 +138,7 @@ def workers(m):
     def all_there():
         pid = service(m, "serve")
         kids = [kid for kid in (children_of(pid) if pid else [])
-                if is_ready(kid)]
+                if role_of(kid) == "worker" and is_ready(kid)]
         return kids if len(kids) == n else None
     return until("%d workers" % n, all_there)
 
@@ -123,14 +157,12 @@ def send_one(m, user="ann", client=None):
 
 
 def roles(m):
-    """name -> pids, of all that runs just now."""
-    found = {"supervisor": [m.process.pid]}
-    for name in ("log", "serve", "send"):
+    """role -> pids, of all that runs just now."""
+    found = by_role(m.process.pid)
+    found["supervisor"] = [m.process.pid]
+    for name in SERVICES:
         pid = service(m, name)
-        if pid:
-            found[name] = [pid]
-    if "serve" in found:
-        found["worker"] = children_of(found["serve"][0])
+        found[name] = [pid] if pid else []
     return {name: pids for name, pids in found.items() if pids}
 
 

@@ -74,7 +74,7 @@ def test_jumps_with_mail_in_the_queue(clock, peer):
             until("restart", lambda: len(m.events("send.start")) > begun)
             check_pace(m, 3)
         waits.close()
-        assert m.mailbox("joe") == [] and not m.events("send.bounced")
+        assert m.copies("joe", 0) == [] and not m.events("send.bounced")
         peer.answers.clear()
         until("delivered", lambda: len(peer.messages) == 3)
         until("empty", lambda: m.queued() == [])
@@ -118,5 +118,5 @@ def test_deadlines_of_sessions(clock, peer, days):
                 assert (code, words[0][:5]) == (421, "4.4.2")
             assert 1 < time.monotonic() - begin < 15
         submit(m, "u@here.test")
-        [copy] = m.mailbox("u")
+        [copy] = m.copies("u")
         assert re.search(rb"Received: ", copy)

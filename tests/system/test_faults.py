@@ -59,11 +59,11 @@ def test_select_fails_before_a_commit(mta, tmp_path):
     assert page.hits == 1 and page.counts().get("fdatasync", 0) == 0
     until("the worker has ended by itself", lambda: m.events(
         "serve.worker", state="died", pid=worker, signal=0))
-    assert m.mailbox("joe") == []
+    assert m.copies("joe", 0) == []
     with in_data(m) as again:
         again.send("Subject: again\r\n\r\nhi\r\n.\r\n")
         assert again.reply()[0] == 250
-    assert [b"Subject: again\n" in t for t in m.mailbox("joe")] == [True]
+    assert [b"Subject: again\n" in t for t in m.copies("joe")] == [True]
     assert m.stop() == 0
 
 

@@ -239,7 +239,7 @@ def test_hosts_that_wait(clock_x100):
                 h.answers.clear()
         until("all arrive", lambda: all(h.messages for h in hosts.values()),
               60)
-        assert m.mailbox("joe") == []
+        assert m.copies("joe", 0) == []
         for name, h in hosts.items():
             assert len(h.messages) == 1 and h.most == 1, name
 

@@ -136,6 +136,8 @@ def hand_in(m, rcpts, text=b"Subject: x\r\n\r\nx\r\n", sender="a@client.test"):
 
 
 def boxes(m):
+    """Of all users, once what has come is there."""
+    m.settle()
     return {d: m.mailbox(d) for d in os.listdir(m.mail) if m.mailbox(d)}
 
 
@@ -164,13 +166,13 @@ def test_recipient(known, address, got, more):
     empty_boxes(known)
     before = {q["id"] for q in known.queued()}
     code, words = hand_in(known, [address])
+    found = boxes(known)
     queued = [q for q in known.queued() if q["id"] not in before]
     if isinstance(got, int):
         assert (code, words[0].split()[0]) == (got, more)
-        assert not boxes(known) and not queued
+        assert not found and not queued
         return
     assert code == 250, words
-    found = boxes(known)
     assert sorted(found) == got.split()
     assert {len(v) for v in found.values()} <= {1}
     for copies in found.values():  # as the client named it
@@ -184,7 +186,7 @@ def test_a_mailbox_gets_one_copy(known):
     code, words = hand_in(known, ["ann+one@here.test", "ann@here.test",
                                   "list@here.test", "ann@second.test",
                                   "nested@here.test"])
-    assert code == 250 and words[0].startswith("2.0.0 Ok: delivered as ")
+    assert code == 250 and words[0].startswith("2.0.0 Ok: ")
     found = boxes(known)
     assert {k: len(v) for k, v in found.items()} == {
         "ann": 1, "bob": 1, "cleo": 1, "dora": 1}
@@ -276,7 +278,7 @@ def test_trace_fields(anybody, hello, how, sender):
         c.say("DATA")
         code, words = c.say("Subject: x\r\n\r\nx\r\n.")
     assert code == 250
-    found = FIELDS.match(anybody.mailbox("trace")[0]).groupdict()
+    found = FIELDS.match(anybody.copies("trace")[0]).groupdict()
     date = found.pop("date").decode()
     assert re.fullmatch(r"\w{3}, \d\d? \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}",
                         date), date
@@ -291,7 +293,7 @@ def test_no_recipient_is_told_of_the_others(anybody):
     """With more than one there is no "for": Bcc must stay blind."""
     empty_boxes(anybody)
     assert hand_in(anybody, ["secret@here.test", "open@here.test"])[0] == 250
-    assert b"secret" not in anybody.mailbox("open")[0]
+    assert b"secret" not in anybody.copies("open")[0]
 
 
 @pytest.mark.memory
@@ -301,12 +303,13 @@ def test_one_id_everywhere(mta):
     _, words = hand_in(m, ["ann@here.test", "x@far.test"])
     ident = words[0].split()[-1]
     assert words[0] == "2.0.0 Ok: queued as " + ident
-    assert FIELDS.match(m.mailbox("ann")[0])["id"].decode() == ident
+    assert FIELDS.match(m.copies("ann")[0])["id"].decode() == ident
     assert [q["id"] for q in m.queued()] == [ident]
     assert b" id " + ident.encode() in m.tool("queue", "cat", ident).stdout
     _, words = hand_in(m, ["ann@here.test"])
     other = words[0].split()[-1]
-    assert words[0] == "2.0.0 Ok: delivered as " + other and other != ident
+    assert words[0].startswith("2.0.0 Ok: ") and other != ident
+    m.copies("ann", 2)
     m.stop()  # then all of the log is written
     accepted = {e["id"]: e for e in m.events("serve.accepted")}
     assert set(accepted) == {ident, other}
@@ -314,8 +317,7 @@ def test_one_id_everywhere(mta):
     assert accepted[ident]["nrcpt"] == "2"
     assert int(accepted[ident]["size"]) > 0
     assert accepted[ident]["sid"] != accepted[other]["sid"]
-    delivered = m.events("serve.delivered")
-    assert sorted(e["id"] for e in delivered) == sorted([ident, other])
+    assert {e["id"] for e in m.deliveries()} == {ident, other}
 
 
 LOOPS = [
@@ -338,7 +340,7 @@ def test_loop_limit(anybody, name, head, code):
     assert got[0] == code
     if code != 250:
         assert got[1][0].startswith("5.4.6 ")
-    assert len(anybody.mailbox("loop")) == (code == 250)
+    anybody.copies("loop", int(code == 250))
 
 
 # --- Maildir ----------------------------------------------------------------
@@ -348,13 +350,14 @@ def test_maildir_layout(mta):
     m = mta("serve")
     for i in range(20):
         assert hand_in(m, ["ann@here.test"])[0] == 250
+    m.copies("ann", 20)
     box = os.path.join(m.mail, "ann")
     assert sorted(os.listdir(box)) == ["cur", "new", "tmp"]
     assert os.listdir(box + "/tmp") == os.listdir(box + "/cur") == []
     names = os.listdir(box + "/new")
     assert len(names) == 20
     for n in names:
-        assert re.fullmatch(r"\d{10}\.M\d+P\d+Q\d+\.mx\.here\.test", n), n
+        assert re.fullmatch(r"\d{10}\.[\w-]+\.mx\.here\.test", n), n
         mode = os.stat(box + "/new/" + n).st_mode
         assert stat.S_IMODE(mode) == 0o600
     for d in ("", "/tmp", "/new", "/cur"):
@@ -365,12 +368,13 @@ def test_maildir_layout(mta):
 def test_mailbox_removed_meanwhile_is_made_again(mta):
     m = mta("serve", {"serve.workers": 1})
     assert hand_in(m, ["ann@here.test"])[0] == 250
+    m.copies("ann")
     for path in glob.glob(m.mail + "/ann/new/*"):
         os.unlink(path)
     for d in ("/ann/new", "/ann/tmp", "/ann/cur", "/ann"):
         os.rmdir(m.mail + d)
     assert hand_in(m, ["ann@here.test"])[0] == 250
-    assert len(m.mailbox("ann")) == 1
+    m.copies("ann")
 
 
 def test_links_are_not_followed(mta):
@@ -378,7 +382,8 @@ def test_links_are_not_followed(mta):
     m = mta("serve")
     os.mkdir(m.dir + "/elsewhere")
     os.symlink(m.dir + "/elsewhere", m.mail + "/ann")
-    assert hand_in(m, ["ann@here.test"])[0] // 100 == 4
+    assert hand_in(m, ["ann@here.test"])[0] in (250, 451)
+    m.settle()
     assert os.listdir(m.dir + "/elsewhere") == []
 
 

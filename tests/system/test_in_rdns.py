@@ -117,7 +117,7 @@ def box_name(m, address):
 
 def received_name(m, user):
     """What stands in front of the address in Received."""
-    (copy,) = m.mailbox(user)
+    (copy,) = m.copies(user)
     field = re.search(rb"(?m)^Received: (?:[^\n]|\n[ \t])*", copy)[0]
     return re.search(rb"\((\S+)\s+\[", field)[1].decode()
 
@@ -130,7 +130,7 @@ def test_client(server, address, status, name):
     code, enhanced, _ = rcpt(server, address, user)
     if mode == "require" and name is None:
         assert (code, enhanced) == (550, "5.7.25")
-        assert server.mailbox(user) == []
+        assert server.copies(user, 0) == []
         return
     assert code == 250
     got = received_name(server, user)

@@ -165,7 +165,7 @@ def test_a_further_change_waits_for_old_sessions(mta):
     until("its setting", lambda: offered(m) == 30)
     until("one generation", lambda: not any(
         "state=ending" in x for x in control(m, "status")))
-    assert len(m.mailbox("ann")) == 1
+    m.copies("ann")
     assert m.stop() == 0
 
 
@@ -302,6 +302,7 @@ def test_changed_tables_reach_running_processes(mta):
             with m.smtp() as s:
                 s.sendmail("notices@here.test", ["x@far.test"],
                            b"Subject: x\r\n\r\nx\r\n")
+            m.empty_local()
             n = len(m.mailbox("ann")) + len(m.mailbox("bob"))
             until("a bounce", lambda: len(m.mailbox("ann")) + len(
                 m.mailbox("bob")) > n)
@@ -592,9 +593,10 @@ def test_titles_without_secrets(mta):
         assert b"137" not in everything, title
         with open("/proc/%d/comm" % pid) as f:
             assert f.read().startswith("mta-"), title
-    assert sorted(titles) == [
-        "mta: log", "mta: sender", "mta: serve master", "mta: supervisor",
-        "mta: worker 1", "mta: worker 2"]
+    known = {"mta: log", "mta: sender", "mta: serve master",
+             "mta: supervisor", "mta: worker 1", "mta: worker 2"}
+    assert known <= set(titles) <= known | {
+        "mta: deliver master", "mta: deliver", "mta: mailbox 1"}
     assert titles["mta: sender"] == find(m, "send")
     with m.raw(greet=False) as c:  # they count all the same
         assert c.reply()[1][0].startswith("geheim.here.test ")

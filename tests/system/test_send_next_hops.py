@@ -191,7 +191,7 @@ def test_a_login_is_asked_for(mta, verb, reply):
              if "asks for a login: " + reply[:3] in r["reply"]]) == 3)
         assert all((r["attempts"], r["rounds"]) == (0, 0)
                    for r in recipients(m).values())
-        assert len(m.events("send.next_hop")) == 1 and not m.mailbox("joe")
+        assert len(m.events("send.next_hop")) == 1 and not m.copies("joe", 0)
         assert reply[10:] in m.events("send.next_hop")[0]["error"]
         p.answers.clear()
         until("delivered", lambda: len(p.messages) == 3)
@@ -227,7 +227,7 @@ def test_held_after_the_lifetime(mta, peer):
         assert "hub.test" in said[0]["error"]
         text = m.tool("queue", "list").stdout.decode()
         assert "u@x.test  held until the fault here is repaired" in text, text
-        assert not m.mailbox("joe")
+        assert not m.copies("joe", 0)
         d.update({"hub.test": "@ A 127.0.0.1"})
         m.kill(signal.SIGUSR1)
         until("delivered", lambda: len(peer.messages) == 2)
@@ -280,7 +280,7 @@ def test_a_wait_for_settings_is_no_age(mta):
         d.update({"hub.test": "@ A 127.0.0.1"})
         m.kill(signal.SIGUSR1)
         until("deferred", lambda: len(m.events("send.deferred")) > 1)
-        assert not m.mailbox("joe")
+        assert not m.copies("joe", 0)
 
 
 def test_the_sender_gets_a_notice_of_the_wait(mta):
@@ -294,4 +294,4 @@ def test_the_sender_gets_a_notice_of_the_wait(mta):
         assert "Action: delayed" in text and "Status: 4.3.5" in text
         assert "Will-Retry-Until" not in text
         until("held", lambda: is_held(m, "u@x.test"))
-        assert len(m.mailbox("joe")) == 1
+        m.copies("joe")

@@ -73,7 +73,7 @@ def test_text_behind_data(strict):
         assert [c.reply()[0] for _ in range(2)] == [250, 250]
         assert code_of(c.reply()) == EARLY
         assert c.reply()[0] == 0
-    assert strict.mailbox("early") == []
+    assert strict.copies("early", 0) == []
 
 
 @pytest.mark.parametrize("settings", [{}, dict(

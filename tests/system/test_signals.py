@@ -242,7 +242,8 @@ def test_clients_of_a_stuck_worker_only_wait(mta):
     assert waiting.reply()[0] == 250
     waiting.say("RSET")
     send_one(m, "ann", waiting)
-    assert len(m.mailbox("ann")) == len(m.mailbox("bob")) == 1
+    m.copies("ann")
+    m.copies("bob")
 
 
 @pytest.mark.slow
@@ -359,9 +360,11 @@ def test_collector_killed_during_a_stop_is_replaced(mta, reaped):
     # very end, can stop that for good.
     assert m.stop(0) == 0
     assert len(m.events("serve.accepted")) == 1
-    assert len(m.events("serve.delivered")) == 1
     assert len(m.events("serve.connect")) == len(m.events("serve.disconnect"))
     assert len(m.events("log.start")) == 2
+    m.start()  # its delivery may have stopped before
+    m.copies("ann")
+    assert m.stop() == 0 and len(m.deliveries()) == 1
 
 
 def test_who_waits_for_nothing_is_answered_before(mta):
