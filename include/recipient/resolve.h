@@ -2,7 +2,8 @@
  * addresses.
  *
  * Local domains, users, aliases and the recipient delimiter, as one look-up.
- * Loaded once; a reload makes a new one. */
+ * Loaded once; a reload makes a new one.  Not for threads.  Rules:
+ * docs/recipient.md. */
 #ifndef MTA_RECIPIENT_RESOLVE_H
 #define MTA_RECIPIENT_RESOLVE_H
 
@@ -14,45 +15,86 @@
 
 struct conf_local;
 struct local;
+struct user_asker;
+
+enum {
+    LOCAL_KEY_MAX = 64 + 1 + 255 + 1, /* of a mailbox, with its NUL */
+    LOCAL_ADDRESS_MAX = 1024          /* quoted if it has to be, with NUL */
+};
 
 /* A bad line in the aliases or users file is an error naming file and line. */
 int local_open(struct local **l, const struct conf_local *c, struct err *e);
 void local_close(struct local **l); /* accepts NULL */
 
+/* Ask for users of the system there from now on.  NULL (as at first): look-ups
+ * block, for tools and tests; then only root sees all users, other callers see
+ * their own. */
+void local_use_asker(struct local *l, struct user_asker *a);
+
 /* Is this domain local?  "" is (bare postmaster); [address literals] of
  * loopback are; the caller decides about other literals. */
 bool local_has_domain(const struct local *l, struct span domain);
 
-enum local_kind { LOCAL_MAILBOX, LOCAL_REMOTE };
+enum local_verdict {
+    LOCAL_OK,
+    LOCAL_WAIT,       /* repeat the call when the asker has answered() */
+    LOCAL_UNKNOWN,    /* no such user */
+    LOCAL_LOOP,       /* an alias loop without other targets */
+    LOCAL_TEMP,       /* look-up failed for now */
+    LOCAL_STOPPED,    /* too many targets, or nested too deep */
+    LOCAL_UNSUPPORTED /* an alias for a command or the like alone: mail waits */
+};
+
+/* In all of them: local_part is unquoted and of one of our domains; first the
+ * whole of it counts, then what is in front of the delimiter; case does not
+ * matter.  postmaster and mailer-daemon always exist. */
+
+/* For RCPT: is there such an alias or user?  Expands nothing, never blocks with
+ * an asker.  key: of the mailbox, when no alias is in the way; else "". */
+enum local_verdict local_check(const struct local *l, struct span local_part,
+                               struct span domain, char key[LOCAL_KEY_MAX]);
+
+/* Is there a user with that mailbox?  UNSUPPORTED: key is a LOCAL_COMMAND. */
+enum local_verdict local_check_key(const struct local *l, const char *key);
+
+enum local_kind {
+    LOCAL_MAILBOX, /* name: its key, "joe" or "joe@example.com" */
+    LOCAL_REMOTE,  /* name: the address */
+    LOCAL_NO_USER, /* member of an alias; name: its address */
+    LOCAL_DISCARD, /* /dev/null, and there is no other target */
+    LOCAL_COMMAND  /* unsupported member; name: as written */
+};
 struct local_target {
     enum local_kind kind;
-    const char *name; /* mailbox name, or address local@domain */
+    const char *name;
 };
-/* Called once all targets are known.  Return non-zero to stop (no room). */
+
+/* Called once all targets are known, with at most local.max_targets.  Return
+ * non-zero to stop. */
 typedef int local_fn(void *ctx, const struct local_target *t);
 
-enum local_verdict {
-    LOCAL_OK,      /* at least one target was given to fn */
-    LOCAL_WAIT,    /* not known yet; never of local_resolve() itself */
-    LOCAL_UNKNOWN, /* no such user */
-    LOCAL_LOOP,    /* an alias loop without other targets */
-    LOCAL_TEMP,    /* look-up failed for now */
-    LOCAL_STOPPED  /* fn asked to stop, or more than 1000 targets */
+/* The way to the targets, as addresses; "": none. */
+struct local_path {
+    char alias[LOCAL_ADDRESS_MAX]; /* the first alias */
+    char owner[LOCAL_ADDRESS_MAX]; /* its owner-ALIAS, if there is such an alias
+                                    * (or that of a list it only renames) */
 };
 
-/* Resolve a local part (unquoted) of one of our domains: whole local part
- * first, then without the delimiter and what follows.  Case does not matter.
- * Aliases nest; each target is named once; a name that an alias list repeats
- * for itself ("joe: joe, archive") is its mailbox.  postmaster and
- * mailer-daemon always resolve: without alias or user they go to the mailbox
- * "postmaster". */
+/* For delivery: all targets, each once.  Calls fn only with LOCAL_OK.  A name
+ * that an alias repeats for itself ("joe: joe, archive") is its mailbox.
+ * LOCAL_UNKNOWN also of an alias all whose members are no users.  p may be
+ * NULL. */
 enum local_verdict local_resolve(const struct local *l, struct span local_part,
-                                 struct span domain, local_fn *fn, void *ctx);
+                                 struct span domain, local_fn *fn, void *ctx,
+                                 struct local_path *p);
 
-/* Report members of aliases that are local and lead to no mailbox, so that mail
- * for them would bounce.  Looks up every member; not for a worker. */
-typedef void local_unknown_fn(void *ctx, unsigned line, const char *alias,
-                              const char *member);
-void local_check_members(const struct local *l, local_unknown_fn *fn,
-                         void *ctx);
+/* Report members of aliases that lead to no mailbox, or are not supported.
+ * Looks up every member; not for a worker. */
+struct local_fault {
+    const char *file, *alias, *member;
+    unsigned line;
+    bool unsupported;
+};
+typedef void local_fault_fn(void *ctx, const struct local_fault *f);
+void local_check_members(const struct local *l, local_fault_fn *fn, void *ctx);
 #endif

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/span.h"
 #include "config/conf.h"
+#include "recipient/user_asker.h"
 
 #include <stdbool.h>
 
@@ -17,8 +18,6 @@ struct users;
 
 int users_open(struct users **u, const struct conf_users *c, struct err *e);
 void users_close(struct users **u); /* accepts NULL */
-
-enum user_found { USER_NO, USER_YES, USER_TEMP };
 
 /* name: lower case, valid as a mailbox; domain may be empty. */
 enum user_found users_find(const struct users *u, const char *name,

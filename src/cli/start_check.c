@@ -146,14 +146,13 @@ struct unknown {
     unsigned n;
 };
 
-static void on_unknown(void *ctx, unsigned line, const char *alias,
-                       const char *member)
+static void on_unknown(void *ctx, const struct local_fault *f)
 {
     struct unknown *u = ctx;
 
     if (++u->n <= UNKNOWN_SHOWN)
-        warn(u->s, "%s:%u: %s: no such user: %s", u->s->conf->local.aliases,
-             line, alias, member);
+        warn(u->s, "%s:%u: %s: no such user: %s", f->file, f->line, f->alias,
+             f->member);
 }
 
 static int check_local(const struct start_check *s, struct err *e)

@@ -23,6 +23,7 @@ struct domain {
 struct local {
     struct users *users;
     struct alias_file *aliases; /* NULL: none */
+    char alias_path[CONF_PATH_MAX];
     char delimiter[DELIMITERS_MAX];
     struct map by_domain;
     struct domain *domain;
@@ -60,6 +61,7 @@ int local_open(struct local **lp, const struct conf_local *c, struct err *e)
 
     if (l == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory for local domains");
+    snprintf(l->alias_path, sizeof l->alias_path, "%s", c->aliases);
     snprintf(l->delimiter, sizeof l->delimiter, "%s", c->recipient_delimiter);
     if (take_domains(l, c) != 0) {
         err_set(e, ERR_TEMP, 0, "no memory for local domains");
@@ -344,6 +346,7 @@ static bool try_name(struct walk *w, struct span name, struct span domain,
     switch (find_user(w->l, name, domain)) {
     case USER_NO: break;
     case USER_YES: add_mailbox(w, name); return true;
+    case USER_WAIT:
     case USER_TEMP: w->temp = true; return true;
     }
     return false;
@@ -408,10 +411,13 @@ static enum local_verdict tell(struct walk *w, local_fn *fn, void *ctx)
 }
 
 enum local_verdict local_resolve(const struct local *l, struct span local_part,
-                                 struct span domain, local_fn *fn, void *ctx)
+                                 struct span domain, local_fn *fn, void *ctx,
+                                 struct local_path *path)
 {
     struct walk w;
 
+    if (path != NULL)
+        path->alias[0] = path->owner[0] = '\0';
     w = (struct walk){ .l = l };
     w.end = &w.first;
     if (local_part.n == 0 || local_part.n >= ALIAS_NAME_MAX)
@@ -425,6 +431,52 @@ enum local_verdict local_resolve(const struct local *l, struct span local_part,
     free_found(w.first);
     free_found(w.looped);
     return v;
+}
+
+/* --- without an expansion ----------------------------------------------- */
+
+static bool has_alias(const struct local *l, struct span name,
+                      struct span domain)
+{
+    return (domain.n > 0 && alias_find(l->aliases, name, domain) != NULL) ||
+           alias_find(l->aliases, name, (struct span){ "", 0 }) != NULL;
+}
+
+enum local_verdict local_check(const struct local *l, struct span local_part,
+                               struct span domain, char key[LOCAL_KEY_MAX])
+{
+    struct span base = { local_part.p, tag_at(l, local_part) };
+    struct span name = local_part;
+
+    key[0] = '\0';
+    if (name.n == 0 || name.n >= ALIAS_NAME_MAX)
+        return LOCAL_UNKNOWN;
+    for (int i = 0; i < 2; i++, name = base) {
+        if (has_alias(l, name, domain))
+            return LOCAL_OK;
+        enum user_found u = find_user(l, name, domain);
+        if (u == USER_YES)
+            return box_name(key, name) ? LOCAL_OK : LOCAL_UNKNOWN;
+        if (u != USER_NO)
+            return u == USER_WAIT ? LOCAL_WAIT : LOCAL_TEMP;
+    }
+    if (!is_special(base))
+        return LOCAL_UNKNOWN;
+    snprintf(key, LOCAL_KEY_MAX, "%s", postmaster);
+    return LOCAL_OK;
+}
+
+enum local_verdict local_check_key(const struct local *l, const char *key)
+{
+    if (strcmp(key, postmaster) == 0)
+        return LOCAL_OK;
+    switch (find_user(l, span_of(key), (struct span){ "", 0 })) {
+    case USER_YES: return LOCAL_OK;
+    case USER_NO: return LOCAL_UNKNOWN;
+    case USER_WAIT: return LOCAL_WAIT;
+    case USER_TEMP: break;
+    }
+    return LOCAL_TEMP;
 }
 
 /* --- members that lead nowhere ----------------------------------------- */
@@ -445,14 +497,20 @@ static bool leads_nowhere(const struct local *l, const struct alias_target *t)
         return false;
     if (t->final)
         return find_user(l, local, domain) == USER_NO;
-    return local_resolve(l, local, domain, ignore, NULL) == LOCAL_UNKNOWN;
+    return local_resolve(l, local, domain, ignore, NULL, NULL) == LOCAL_UNKNOWN;
 }
 
-void local_check_members(const struct local *l, local_unknown_fn *fn, void *ctx)
+void local_check_members(const struct local *l, local_fault_fn *fn, void *ctx)
 {
+    struct local_fault f = { .file = l->alias_path };
+
     for (const struct alias *a = alias_first(l->aliases); a != NULL;
          a = a->next)
         for (const struct alias_target *t = a->first; t != NULL; t = t->next)
-            if (leads_nowhere(l, t))
-                fn(ctx, a->line, a->name, t->name);
+            if (leads_nowhere(l, t)) {
+                f.line = a->line;
+                f.alias = a->name;
+                f.member = t->name;
+                fn(ctx, &f);
+            }
 }

@@ -113,6 +113,8 @@ static int on_target(void *ctx, const struct local_target *target)
 {
     struct target_ctx *t = ctx;
 
+    if (target->kind != LOCAL_MAILBOX && target->kind != LOCAL_REMOTE)
+        return 0;
     if (++t->targets > TARGETS_MAX) {
         answer_set(&t->rcpt->answer, OUTCOME_FAILED, "5.5.3",
                    "alias expands to more than %d recipients", TARGETS_MAX);
@@ -137,7 +139,8 @@ static void resolve(struct boxes *b, struct delivery *j,
                    "bad recipient address syntax: %s", smtp_address_why(why));
         return;
     }
-    switch (local_resolve(b->local, span_of(local), a.domain, on_target, &t)) {
+    switch (local_resolve(b->local, span_of(local), a.domain, on_target, &t,
+                          NULL)) {
     case LOCAL_OK:
     case LOCAL_STOPPED: break; /* on_target() has set the reason */
     case LOCAL_UNKNOWN:
@@ -146,6 +149,7 @@ static void resolve(struct boxes *b, struct delivery *j,
     case LOCAL_LOOP:
         answer_set(ans, OUTCOME_FAILED, "5.4.6", "alias database loop");
         break;
+    case LOCAL_UNSUPPORTED:
     case LOCAL_WAIT:
     case LOCAL_TEMP:
         answer_set(ans, OUTCOME_DEFERRED, "4.3.0", "temporary lookup failure");

@@ -167,6 +167,8 @@ static int add_target(void *ctx, const struct local_target *to)
     struct serve_transaction *t = x->s->transaction;
     long long max = x->s->env->conf->serve.max_recipients;
 
+    if (to->kind != LOCAL_MAILBOX && to->kind != LOCAL_REMOTE)
+        return 0;
     if (t->nremote + t->nlocal >= 4 * (unsigned)max)
         return -1; /* aliases multiply; memory is bounded */
     x->targets++;
@@ -218,6 +220,7 @@ static struct verdict add_local(struct serve_session *s,
     case LOCAL_WAIT: return (struct verdict){ .kind = VERDICT_WAIT };
     case LOCAL_UNKNOWN: return reject_unknown(s);
     case LOCAL_LOOP: return serve_reject(REPLY_ALIAS_LOOP);
+    case LOCAL_UNSUPPORTED:
     case LOCAL_TEMP: break;
     case LOCAL_STOPPED: return serve_reject(REPLY_TOO_MANY_RCPT);
     }

@@ -22,7 +22,7 @@ static enum local_verdict resolve(void *ctx, struct serve_session *s,
     const struct serve_worker *w = ctx;
 
     (void)s; /* the result never arrives later */
-    return local_resolve(w->local, l->local, l->domain, l->fn, l->ctx);
+    return local_resolve(w->local, l->local, l->domain, l->fn, l->ctx, NULL);
 }
 
 static unsigned count_unknown(void *ctx, const struct addr *peer)

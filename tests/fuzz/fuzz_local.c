@@ -77,7 +77,7 @@ static void resolve(struct local *l, struct span name)
     char *copy = exact_copy((const uint8_t *)name.p, name.n);
     size_t n;
 
-    v = local_resolve(l, name, span_of("here.test"), on_target, l);
+    v = local_resolve(l, name, span_of("here.test"), on_target, l, NULL);
     MUST((v == LOCAL_OK) == (got.n > 0) || v == LOCAL_STOPPED);
     n = got.n;
     forget();
@@ -85,7 +85,7 @@ static void resolve(struct local *l, struct span name)
         if (copy[i] >= 'a' && copy[i] <= 'z')
             copy[i] = (char)(copy[i] - 'a' + 'A');
     upper = local_resolve(l, (struct span){ copy, name.n },
-                          span_of("HERE.test"), on_target, l);
+                          span_of("HERE.test"), on_target, l, NULL);
     MUST(upper == v && got.n == n);
     forget();
     free(copy);

@@ -187,8 +187,9 @@ START_TEST(resolve)
     struct local *l = open_local(users_option, alias_path);
     char got[1024] = "";
 
-    enum local_verdict v = local_resolve(
-        l, span_of(cases[_i].local), span_of(cases[_i].domain), collect, got);
+    enum local_verdict v =
+        local_resolve(l, span_of(cases[_i].local), span_of(cases[_i].domain),
+                      collect, got, NULL);
     ck_assert_msg(v == cases[_i].verdict, "%s: verdict %d", cases[_i].name, v);
     ck_assert_msg(strcmp(got, cases[_i].targets) == 0, "%s: \"%s\"",
                   cases[_i].name, got);
@@ -207,9 +208,9 @@ START_TEST(stops_when_asked)
     struct local *l = open_local(users_option, alias_path);
     int n = 0;
 
-    ck_assert_int_eq(
-        local_resolve(l, span_of("team"), span_of("one.example"), stop, &n),
-        LOCAL_STOPPED);
+    ck_assert_int_eq(local_resolve(l, span_of("team"), span_of("one.example"),
+                                   stop, &n, NULL),
+                     LOCAL_STOPPED);
     ck_assert_int_eq(n, 2);
     local_close(&l);
 }
@@ -231,7 +232,7 @@ START_TEST(bounded_expansion)
     static const char *const names[] = { "many", "deep0" };
     for (size_t i = 0; i < 2; i++)
         ck_assert_int_eq(local_resolve(l, span_of(names[i]),
-                                       span_of("one.example"), stop, &n),
+                                       span_of("one.example"), stop, &n, NULL),
                          LOCAL_STOPPED);
     ck_assert_int_eq(n, 0);
     local_close(&l);
@@ -242,8 +243,8 @@ static bool is_user(const struct local *l, const char *name, const char *domain)
 {
     char got[1024] = "";
 
-    return local_resolve(l, span_of(name), span_of(domain), collect, got) ==
-           LOCAL_OK;
+    return local_resolve(l, span_of(name), span_of(domain), collect, got,
+                         NULL) == LOCAL_OK;
 }
 
 START_TEST(sources_of_users)
@@ -254,7 +255,7 @@ START_TEST(sources_of_users)
     ck_assert(is_user(l, "whoever", ""));
     ck_assert(!is_user(l, "../etc", ""));
     ck_assert_int_eq(
-        local_resolve(l, span_of("Who+tag"), span_of(""), collect, got),
+        local_resolve(l, span_of("Who+tag"), span_of(""), collect, got, NULL),
         LOCAL_OK);
     ck_assert_str_eq(got, "who ");
     local_close(&l);
@@ -379,21 +380,20 @@ START_TEST(marks_are_skipped)
     write_file(users_path, "\357\273\277ann\n");
     struct local *l = open_local(users_option, alias_path);
     ck_assert(is_user(l, "ann", ""));
-    ck_assert_int_eq(
-        local_resolve(l, span_of("help"), span_of("one.example"), collect, got),
-        LOCAL_OK);
+    ck_assert_int_eq(local_resolve(l, span_of("help"), span_of("one.example"),
+                                   collect, got, NULL),
+                     LOCAL_OK);
     ck_assert_str_eq(got, "ann ");
     local_close(&l);
 }
 END_TEST
 
-static void on_unknown(void *ctx, unsigned line, const char *alias,
-                       const char *member)
+static void on_unknown(void *ctx, const struct local_fault *f)
 {
     char *got = ctx;
     size_t n = strlen(got);
 
-    snprintf(got + n, 900 - n, "%u:%s:%s ", line, alias, member);
+    snprintf(got + n, 900 - n, "%u:%s:%s ", f->line, f->alias, f->member);
 }
 
 START_TEST(members_that_are_no_users)
