@@ -26,20 +26,19 @@ struct mailbox_progress;
 #define DELIVER_REPLACE_HELPER "replace helper"
 
 struct deliver_options {
-    int line;           /* to the master; non-blocking */
-    bool once;          /* one pass over what is due, then return */
-    unsigned mailboxes; /* processes without the patient one, which has this
-                         * number */
-    /* Of all mailbox processes, the patient one too; shared memory. */
+    const struct conf *conf;
+    int line;  /* to the master; its end is a SIGTERM */
+    bool once; /* one pass over what is due, then return */
+    /* Of deliver.workers mailbox processes, and of the patient one, which has
+     * that number; shared memory. */
     const struct mailbox_progress *progress;
     struct full_page *full; /* shared with the workers of the server */
 };
 
-/* Call it in a process of its own; the collector of the log is running and the
- * queue directory made (spool_dirs_make()).  Drops privileges, works until
- * SIGTERM or SIGINT, or as the options say.  SIGUSR1: try all now.  0: no mail
- * is left; 1: mail remains; -1 with *e (ERR_TEMP with sys EWOULDBLOCK: another
- * process has the queue). */
-int deliver_run(const struct conf *c, const struct deliver_options *o,
-                struct err *e);
+/* Runs in a process of its own: privileges are dropped, the log is open, the
+ * queue directory made (spool_dirs_make()).  Works until SIGTERM or SIGINT, or
+ * as the options say.  SIGUSR1: try all now.  0: no mail is left; 1: mail
+ * remains; -1 with *e (ERR_TEMP with sys EWOULDBLOCK: another process has the
+ * queue). */
+int deliver_run(const struct deliver_options *o, struct err *e);
 #endif
