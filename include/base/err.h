@@ -32,6 +32,9 @@ int err_set(struct err *e, enum err_kind kind, int sys, const char *fmt, ...)
 /* Has the disk, or the quota, no room? */
 bool err_is_full(const struct err *e);
 
+/* The exit status, of sysexits.h, of a process that failed with this error. */
+int err_status(const struct err *e);
+
 /* Put "what: " in front of the text of an error that is already set. */
 void err_prefix(struct err *e, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

@@ -21,7 +21,4 @@ struct start_check {
 
 /* 0; or -1 with *e, which names the place of the faulty setting. */
 int start_check(struct start_check *s, struct err *e);
-
-/* The exit status of a start that failed with that error. */
-int start_status(const struct err *e);
 #endif

@@ -34,6 +34,9 @@ struct conf {
     } dns;
     struct conf_local local;
     struct {
+        long long workers; /* mailbox processes */
+    } deliver;
+    struct {
         struct conf_listeners listen;
         long long workers, max_clients, max_clients_per_ip;
         struct conf_networks relay_networks;

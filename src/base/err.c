@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sysexits.h>
 
 int err_set(struct err *e, enum err_kind kind, int sys, const char *fmt, ...)
 {
@@ -28,6 +29,14 @@ int err_set(struct err *e, enum err_kind kind, int sys, const char *fmt, ...)
 bool err_is_full(const struct err *e)
 {
     return e->sys == ENOSPC || e->sys == EDQUOT;
+}
+
+int err_status(const struct err *e)
+{
+    return e->kind == ERR_USAGE  ? EX_CONFIG
+           : e->kind == ERR_PERM ? EX_NOPERM
+           : e->kind == ERR_TEMP ? EX_TEMPFAIL
+                                 : EX_SOFTWARE;
 }
 
 void err_prefix(struct err *e, const char *fmt, ...)

@@ -28,7 +28,7 @@ static int check(struct options *o, bool offline)
         return o->status;
     if (!offline && start_check(&all, &e) != 0) {
         fprintf(stderr, "mta config: %s\n", e.text);
-        status = start_status(&e);
+        status = err_status(&e);
     }
     options_done(o);
     return status;

@@ -29,7 +29,7 @@ struct services {
 static int fail(const char *service, const struct err *e)
 {
     fprintf(stderr, "mta %s: %s\n", service, e->text);
-    return start_status(e);
+    return err_status(e);
 }
 
 /* --- the collector --------------------------------------------------- */

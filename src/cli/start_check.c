@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sysexits.h>
 #include <unistd.h>
 
 enum { UNKNOWN_SHOWN = 10 };
@@ -206,12 +205,4 @@ int start_check(struct start_check *s, struct err *e)
         check_log(c, e) != 0 || check_local(s, e) != 0)
         return -1;
     return s->serves ? check_loop(c, e) : 0;
-}
-
-int start_status(const struct err *e)
-{
-    return e->kind == ERR_USAGE  ? EX_CONFIG
-           : e->kind == ERR_PERM ? EX_NOPERM
-           : e->kind == ERR_TEMP ? EX_TEMPFAIL
-                                 : EX_SOFTWARE;
 }

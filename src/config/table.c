@@ -23,6 +23,7 @@ static const char *const extras[] = { "NOOP", "HELP", NULL };
 enum {
     WORKERS_MAX = 256,
     THREADS_MAX = 64,
+    MAILBOX_PROCESSES_MAX = 64,
     LISTEN_MOST = 16,
     NETWORKS_MOST = 64,
     DNS_SERVERS_MOST = 8,
@@ -165,6 +166,10 @@ const struct conf_item conf_items[] = {
     STRING("local.recipient_delimiter", local.recipient_delimiter, "+", 0,
         "What separates a user from an extension, as in user+extension;"
         " empty: nothing does."),
+
+    INT("deliver.workers", deliver.workers, "2", 1, MAILBOX_PROCESSES_MAX,
+        "Processes that write mailboxes; the mail of one mailbox is always"
+        " written by the same one."),
 
     LIST("serve.listen", CONF_LISTENERS, serve.listen, "[::]:25,0.0.0.0:25", 1, LISTEN_MOST,
         "Addresses to listen on, each with its port."),

@@ -17,7 +17,6 @@ static const struct {
     { "local.mailbox", "auto" },
     { "local.user", NULL },
     { "local.max_targets", NULL },
-    { "deliver.workers", NULL },
     { "serve.listen", "unix:" },
     { "serve.listen", "tls" },
     { "serve.listen", "submission" },

@@ -1,6 +1,7 @@
 /* master.c - drop privileges, keep the workers alive. */
 #include "serve/master.h"
 
+#include "base/child.h"
 #include "base/clock.h"
 #include "base/handdown.h"
 #include "base/line.h"
@@ -11,18 +12,14 @@
 #include "log/log.h"
 #include "serve/worker.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { QUICK_DEATH_MS = 1000 /* younger: pause before a restart */ };
-
-struct child {
-    pid_t pid;               /* 0: none */
-    uint64_t born, start_at; /* ms, monotonic */
-    int line;                /* -1: none */
+struct process {
+    struct child child;
+    int line; /* -1: none */
 };
 
 struct master {
@@ -30,7 +27,7 @@ struct master {
     struct loop *loop;
     struct loop_io signal_io, line_io;
     unsigned first_row; /* in the table of clients */
-    struct child child[SERVE_WORKERS_MAX];
+    struct process worker[SERVE_WORKERS_MAX];
     unsigned nworkers;
     bool draining;
 };
@@ -49,18 +46,18 @@ static void close_sockets(struct master *m)
 
 /* --- workers ---------------------------------------------------------- */
 
-static void close_line(struct child *c)
+static void close_line(struct process *p)
 {
-    if (c->line >= 0)
-        close(c->line);
-    c->line = -1;
+    if (p->line >= 0)
+        close(p->line);
+    p->line = -1;
 }
 
 /* Close in the worker whatever of the master it does not share. */
 static void become_worker(struct master *m, unsigned i, int line)
 {
     for (unsigned k = 0; k < m->nworkers; k++)
-        close_line(&m->child[k]);
+        close_line(&m->worker[k]);
     close(m->line_io.fd);
     loop_free(&m->loop);
     title_set("worker %u", i + 1);
@@ -69,44 +66,32 @@ static void become_worker(struct master *m, unsigned i, int line)
 
 static void start_worker(struct master *m, unsigned i)
 {
-    struct child *c = &m->child[i];
-    int end[2];
+    struct process *p = &m->worker[i];
     struct err e;
+    int end;
 
-    c->born = clock_mono_ms();
-    c->start_at = c->born + QUICK_DEATH_MS;
-    if (line_pair(end, &e) != 0) {
-        log_err(LOG_ERROR, "serve.worker", &e);
-        return;
-    }
     clients_open_row(m->shared.clients, m->first_row + i);
     log_flush();
-    pid_t pid = os_fork();
-    if (pid == 0) {
-        close(end[0]);
-        become_worker(m, i, end[1]);
-    }
-    close(end[1]);
+    pid_t pid = child_fork(&p->child, &end, &e);
+    if (pid == 0)
+        become_worker(m, i, end);
     if (pid < 0) {
-        LOG(LOG_ERROR, "serve.worker", LS("error", strerror(errno)));
-        close(end[0]);
+        log_err(LOG_ERROR, "serve.worker", &e);
+        clients_clear_row(m->shared.clients, m->first_row + i);
         return;
     }
-    c->pid = pid;
-    c->line = end[0];
+    p->line = end;
     LOG(LOG_INFO, "serve.worker", LS("state", "started"), LN("pid", pid));
 }
 
 static void note_death(struct master *m, unsigned i, int status)
 {
-    struct child *c = &m->child[i];
-    uint64_t now = clock_mono_ms();
-    pid_t pid = c->pid;
+    struct process *p = &m->worker[i];
+    pid_t pid = p->child.pid;
 
     clients_clear_row(m->shared.clients, m->first_row + i);
-    close_line(c);
-    c->pid = 0;
-    c->start_at = now - c->born < QUICK_DEATH_MS ? now + QUICK_DEATH_MS : now;
+    close_line(p);
+    child_ended(&p->child);
     if (!must_stop() && !m->draining)
         LOG(LOG_ERROR, "serve.worker", LS("state", "died"), LN("pid", pid),
             LN("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
@@ -120,7 +105,7 @@ static void reap(struct master *m)
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
         for (unsigned i = 0; i < m->nworkers; i++)
-            if (m->child[i].pid == pid)
+            if (m->worker[i].child.pid == pid)
                 note_death(m, i, status);
 }
 
@@ -131,13 +116,10 @@ static long start_missing(struct master *m)
     long next = -1;
 
     for (unsigned i = 0; i < m->nworkers && !m->draining; i++) {
-        struct child *c = &m->child[i];
-        if (c->pid == 0 && c->start_at <= now)
+        const struct child *c = &m->worker[i].child;
+        if (child_is_due(c, now))
             start_worker(m, i);
-        if (c->pid != 0)
-            continue;
-        long wait = (long)(c->start_at - now); /* also if fork() failed */
-        next = next < 0 || wait < next ? wait : next;
+        next = child_wait(c, now, next); /* also if fork() failed */
     }
     return next;
 }
@@ -148,8 +130,8 @@ static unsigned signal_all(const struct master *m, int signo)
     unsigned alive = 0;
 
     for (unsigned i = 0; i < m->nworkers; i++)
-        if (m->child[i].pid > 0) {
-            kill(m->child[i].pid, signo);
+        if (m->worker[i].child.pid > 0) {
+            kill(m->worker[i].child.pid, signo);
             alive++;
         }
     return alive;
@@ -175,8 +157,8 @@ static void pass_on(struct master *m, const char *message, int fd)
     struct err e;
 
     for (unsigned i = 0; i < m->nworkers; i++)
-        if (m->child[i].pid > 0 &&
-            line_send(m->child[i].line, message, fd, &e) != 0)
+        if (m->worker[i].child.pid > 0 &&
+            line_send(m->worker[i].line, message, fd, &e) != 0)
             log_err(LOG_ERROR, "serve.tables", &e);
 }
 
@@ -313,7 +295,7 @@ int serve_run(const struct serve_options *o, struct err *e)
     m.nworkers = (unsigned)o->conf->serve.workers;
     m.line_io.fd = o->line;
     for (unsigned i = 0; i < m.nworkers; i++)
-        m.child[i].line = -1;
+        m.worker[i].line = -1;
     if (set_up(&m, e) == 0) {
         run(&m);
         rc = 0;

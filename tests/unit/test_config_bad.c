@@ -128,8 +128,8 @@ static const struct {
     { "local.max_targets", "5", "local.max_targets is not in this version",
       NULL },
     { "local.aliaes", "\"/a\"", "did you mean 'local.aliases'?", NULL },
-    { "deliver.workers", "2", "deliver.workers is not in this version",
-      NULL },
+    { "deliver.workers", "65", "deliver.workers", NULL },
+    { "deliver.workers", "0", "deliver.workers", NULL },
     { "serve.listen", "[ \"nonsense\" ]", "serve.listen: 'nonsense' is not an"
       " address", NULL },
     { "serve.listen", "[ \"*:25\" ]", "'*:25': host '*' has a character", NULL },
