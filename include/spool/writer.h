@@ -19,9 +19,9 @@ struct spool_writer; /* an open segment and what this turn added to it */
 
 enum { SPOOL_TURN_MAX = 4096 }; /* messages between two commits */
 
-/* Open a new segment (claimed by name, held by flock, preallocated, durable
- * with its directory entry); if the disk is full, the first message that finds
- * room opens it.  Call it after the fork: a child must not use an inherited
+/* The first message opens a segment (claimed by name, held by flock,
+ * preallocated, durable with its directory entry), so that a queue without mail
+ * takes no room.  Call it after the fork: a child must not use an inherited
  * writer. */
 int spool_writer_open(struct spool_writer **w, const char *queue_dir,
                       enum spool_name name, struct err *e);

@@ -126,19 +126,6 @@ int spool_writer_reserve(struct spool_writer *w, uint64_t n, struct err *e)
 
 /* --- life of the writer --------------------------------------------------- */
 
-/* Start without a segment on a full disk: queued mail can be delivered, and new
- * mail is refused until there is room. */
-static int first_segment(struct spool_writer *w, struct err *e)
-{
-    struct err why;
-
-    if (start_segment(w, next_size(w), &why) == 0 || err_is_full(&why))
-        return 0;
-    if (e != NULL)
-        *e = why;
-    return -1;
-}
-
 int spool_writer_open_as(struct spool_writer **wp, const char *queue_dir,
                          const struct spool_writer_kind *kind, struct err *e)
 {
@@ -162,8 +149,7 @@ int spool_writer_open_as(struct spool_writer **wp, const char *queue_dir,
         goto out;
     }
     if (spool_dir(w->dir, queue_dir, kind->name, e) != 0 ||
-        (w->wake_fd = spool_wake_open(w->dir, e)) < 0 ||
-        first_segment(w, e) != 0)
+        (w->wake_fd = spool_wake_open(w->dir, e)) < 0)
         goto out;
     *wp = w;
     return 0;

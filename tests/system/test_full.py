@@ -416,9 +416,7 @@ def test_no_descriptors_for_clients(mta):
     assert inside[0].say("EHLO x")[0] == 250
     assert inside[0].say("MAIL FROM:<a@here.test>")[0] == 250
     assert inside[0].say("RCPT TO:<u@here.test>")[0] == 250
-    assert inside[0].say("DATA")[0] == 354
-    inside[0].send("Subject: none left\r\n\r\nx\r\n")
-    assert inside[0].say(".")[0] == 451
+    assert inside[0].say("DATA")[0] == 451
     for c in inside:
         c.close()
     assert outside.reply()[0] == 220  # it has waited in the backlog

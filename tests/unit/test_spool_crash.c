@@ -56,6 +56,7 @@ static void make_victim(struct victim *v, bool close_it)
     ck_assert_int_eq(
         spool_writer_open_sized(&k->w, k->dir, SPOOL_REMOTE, KIT_SEGMENT, &e),
         0);
+    ck_assert_int_eq(spool_writer_reserve(k->w, 0, &e), 0);
     v->id = k->w->f.h.id;
     for (uint32_t i = 0; i < N; i++) {
         v->at[i] = k->w->at;

@@ -93,9 +93,11 @@ static void start(enum spool_name name)
     OK(spool_queue_open(&k->s, k->dir, name, &e));
     OK(spool_handover_start(k->s, k->dir, &e));
     scan();
-    for (int i = 0; i < SPOOL_QUEUES; i++)
+    for (int i = 0; i < SPOOL_QUEUES; i++) {
         OK(spool_writer_open_parents(&w[i], k->dir, (enum spool_name)i, name,
                                      &e));
+        OK(spool_writer_reserve(w[i], 0, &e)); /* a segment to be failed */
+    }
     OK(spool_handover_open(&h, k->s, w, &e));
 }
 

@@ -140,7 +140,8 @@ static void open_writer(struct spool_writer **w)
 
     phase = OPENING;
     ck_assert_msg(
-        spool_writer_open_sized(w, k->dir, SPOOL_REMOTE, SEGMENT, &e) == 0,
+        spool_writer_open_sized(w, k->dir, SPOOL_REMOTE, SEGMENT, &e) == 0 &&
+            spool_writer_reserve(*w, 0, &e) == 0,
         "%s", e.text);
     phase = IDLE;
 }

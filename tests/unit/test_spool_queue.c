@@ -574,6 +574,8 @@ START_TEST(descriptors_are_bounded)
 {
     open_store();
     open_writer(KIT_SEGMENT);
+    kit_add(k, k->w, 200, 50, NULL);
+    commit();
     size_t before = kit_open_fds();
     for (uint32_t i = 0; i < 200; i++) {
         kit_add_large(k, k->w, i, 50);
@@ -587,7 +589,7 @@ START_TEST(descriptors_are_bounded)
     struct err e;
     ck_assert_int_eq(spool_queue_sync(k->s, &e), 0);
     ck_assert_uint_le(kit_open_fds(), before + SPOOL_OPEN_FILES);
-    for (uint32_t i = 0; i < 200; i++)
+    for (uint32_t i = 0; i <= 200; i++)
         kit_finish(k, i);
     ck_assert_uint_le(kit_open_fds(), before + 1);
     ck_assert_uint_eq(kit_files(k, ".seg"), 1);
