@@ -59,6 +59,7 @@ $(LIB): $(OBJS)
 %/src/base/fs.o: CPPFLAGS += -D_GNU_SOURCE
 # O_PATH: a directory that may be passed but not read.
 %/src/base/rundir.o: CPPFLAGS += -D_GNU_SOURCE
+%/src/base/landlock.o: CPPFLAGS += -D_GNU_SOURCE
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)

@@ -16,6 +16,7 @@
 #define MTA_LOG_COLLECTOR_H
 
 #include "base/err.h"
+#include "base/sandbox.h"
 #include "log/log.h"
 
 #include <stdbool.h>
@@ -26,6 +27,7 @@ struct log_collect {
     int fd;             /* of the file, from logfile_open(); closed here */
     int line;           /* for log_hand_over(); -1: none */
     unsigned linger_ms; /* from SIGTERM or SIGINT on, for other writers */
+    const struct sandbox_report *sandbox; /* to be logged; NULL: none */
 };
 
 /* Run until SIGTERM or SIGINT, which the caller may have blocked; they are

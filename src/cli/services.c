@@ -1,6 +1,7 @@
 #include "cli/services.h"
 
 #include "base/os.h"
+#include "base/sandbox.h"
 #include "base/stop.h"
 #include "base/title.h"
 #include "cli/setup.h"
@@ -50,12 +51,16 @@ static int run_log(void *ctx, int line)
 {
     const struct services *s = ctx;
     const struct conf *c = &s->now.conf;
-    const struct log_collect o = collect_options(s, line);
+    const struct sandbox_paths files = { .queue_dir = c->queue_dir };
+    struct log_collect o = collect_options(s, line);
+    struct sandbox_report report;
     struct err e;
 
     title_set("log");
     if (os_drop_privileges(c->user, c->group, &e) != 0)
         return fail("log", &e);
+    sandbox_enter(SANDBOX_COLLECTOR, &files, &report);
+    o.sandbox = &report;
     log_style((enum log_level)c->log.level, (enum log_format)c->log.format);
     return log_collect(&o, &e) == 0 ? EX_OK : fail("log", &e);
 }
@@ -321,6 +326,7 @@ int services_run(struct options *o, unsigned services,
         status = fail(o->command, &e);
     } else {
         plan.queue_dir = s.now.conf.queue_dir;
+        (void)sandbox_no_new_privileges(); /* processes report it */
         status = supervise(&plan);
     }
     setup_free(&s.now, NULL, NULL);

@@ -437,6 +437,18 @@ static int say_reopened(struct collector *c, struct err *e)
     return SAY(c, e, LOG_INFO, "log.reopen", LS("file", c->file));
 }
 
+static int say_sandbox(struct collector *c, struct err *e)
+{
+    const struct sandbox_report *r = c->o->sandbox;
+
+    return r == NULL
+               ? 0
+               : SAY(c, e, LOG_INFO, "sandbox.on", LS("process", r->process),
+                     LS("seccomp", r->seccomp ? "yes" : "no"),
+                     LN("landlock", r->landlock),
+                     LS("error", r->why.kind != ERR_NONE ? r->why.text : NULL));
+}
+
 static int run(struct collector *c, struct err *e)
 {
     while (!stopping(c)) {
@@ -493,7 +505,8 @@ int log_collect(const struct log_collect *o, struct err *e)
         (rc = logfile_use(&c->out, o->file, o->fd, e)) == 0) {
         if (c->taken.id < 0)
             tell_stderr("log.unsafe", o->file, "no shared memory");
-        rc = finish_inflight(c, e) != 0 ? -1 : run(c, e);
+        rc = finish_inflight(c, e) != 0 || say_sandbox(c, e) != 0 ? -1
+                                                                  : run(c, e);
     }
     rc = rc > 0 ? 0 : rc; /* stopped before there was a queue */
     wake_queue = -1;

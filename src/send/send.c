@@ -4,9 +4,11 @@
 #include "base/handdown.h"
 #include "base/line.h"
 #include "base/os.h"
+#include "base/sandbox.h"
 #include "base/signals.h"
 #include "base/stop.h"
 #include "log/log.h"
+#include "log/sandbox.h"
 #include "queue/bounce.h"
 #include "queue/held.h"
 #include "queue/housekeeping.h"
@@ -403,12 +405,15 @@ static void open_control(struct sender *x)
 static int run(struct sender *x, const struct conf *c,
                const sigset_t *wait_mask, struct err *e)
 {
+    struct sandbox_report report;
     struct err late;
     int rc = -1;
 
     if (sched_open(&x->s, c, wait_mask, e) != 0)
         goto out;
     open_control(x);
+    sandbox_enter(SANDBOX_SENDER, NULL, &report);
+    log_sandbox(&report);
     if (watch_queue(x, e) != 0 || start_workers(x, e) != 0 ||
         watch_line(x, e) != 0)
         goto out;

@@ -4,9 +4,11 @@
 #include "base/line.h"
 #include "base/network.h"
 #include "base/os.h"
+#include "base/sandbox.h"
 #include "base/signals.h"
 #include "base/stop.h"
 #include "log/log.h"
+#include "log/sandbox.h"
 #include "net/listen.h"
 #include "serve/reply.h"
 
@@ -497,6 +499,7 @@ void serve_worker_main(const struct serve_shared *shared, unsigned row,
                        int line)
 {
     struct serve_worker *w = calloc(1, sizeof *w);
+    struct sandbox_report report;
     struct err e = { ERR_TEMP, 0, "no memory" };
     int status = EX_TEMPFAIL;
 
@@ -509,6 +512,8 @@ void serve_worker_main(const struct serve_shared *shared, unsigned row,
     list_init(&w->sessions);
     list_init(&w->dead);
     if (serve_worker_open(w, &e) == 0) {
+        sandbox_enter(SANDBOX_WORKER, NULL, &report);
+        log_sandbox(&report);
         serve(w);
         status = EX_OK;
     }
