@@ -10,8 +10,8 @@ struct housekeeping {
 };
 
 /* Scan, sync, reclaim, each when it is due.  Failures are logged; the other
- * steps go on. */
-void housekeeping_run(struct housekeeping *u, struct queue *q);
+ * steps go on.  -1 with *e: the process has to end (queue_is_lost()). */
+int housekeeping_run(struct housekeeping *u, struct queue *q, struct err *e);
 
 /* ms to wait before a requested scan. */
 uint64_t housekeeping_scan_pause(const struct housekeeping *u,

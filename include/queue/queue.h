@@ -9,6 +9,7 @@
  *   held             those that have waited too long for a setting of ours
  *   slots            slots -> disk
  *   bounce           notices to senders, copies that an alias forwards
+ *   handover         children in the place of recipients; the turn's commit
  *   housekeeping     scan, sync and reclaim in their intervals
  *
  * Where a recipient's mail goes is for the owner to know: its place. */
@@ -22,12 +23,13 @@
 #include "queue/message.h"
 #include "queue/retry_queue.h"
 #include "queue/retry_rule.h"
+#include "spool/handover.h"
 #include "spool/queue.h"
-#include "spool/writer.h"
 
 enum {
     QUEUE_MESSAGES_MAX = 4 * 1000 * 1000,
-    QUEUE_RCPTS_MAX = 8 * 1000 * 1000
+    QUEUE_RCPTS_MAX = 8 * 1000 * 1000,
+    QUEUE_BLOCKS = 8192 /* 32 MiB of notices and envelopes in a turn */
 };
 
 struct queue;
@@ -50,6 +52,12 @@ struct queue_owner {
      * and log show *seconds; false: the retry queue does. */
     bool (*keep)(struct queue *q, struct delivery *j, struct delivery_rcpt *r,
                  uint32_t *seconds);
+    /* Is the address ours?  A notice to it goes to local/. */
+    bool (*is_local)(struct queue *q, struct span address);
+};
+
+struct queue_events { /* of the owner: what becomes of a recipient */
+    const char *delivered, *deferred, *bounced, *expanded;
 };
 
 /* A reverse-path and its hash; n 0: none. */
@@ -62,12 +70,14 @@ struct queue_sender {
 /* Stands in the owner's own struct: QUEUE_ENTRY() finds that back. */
 struct queue {
     const struct queue_owner *owner;
+    const struct queue_events *events;
     const struct conf *conf;
+    enum spool_name name;
     struct loop *loop; /* the owner's */
     struct retry_rule rule;
     uint64_t start_ms;
     struct spool_queue *spool;
-    struct spool_writer *writer;
+    struct spool_writer *writer[SPOOL_QUEUES];
 
     struct {                    /* scan.c */
         struct message *unread; /* could not be read from the disk */
@@ -98,6 +108,15 @@ struct queue {
         struct pool *blocks;
         struct list deliveries; /* with notices to write */
     } notice;
+    struct { /* handover.c */
+        struct spool_handover *spool;
+        struct list steps; /* children of this turn */
+        uint32_t n;        /* so many are not committed */
+        uint64_t bytes;    /* of their texts */
+        bool published;    /* and their slots are not marked yet */
+        uint32_t unconfirmed;
+        uint64_t tables; /* wall clock, us: since when the owner has its own */
+    } handover;
 };
 
 #define QUEUE_ENTRY(q, type, member)                                           \
@@ -109,8 +128,12 @@ static inline uint32_t queue_seconds(const struct queue *q)
     return (uint32_t)((loop_now(q->loop) - q->start_ms) / 1000) + 1;
 }
 
-/* Open the queue of that name; owner, conf and loop are set, all else is zero.
- * On failure too, the caller calls queue_close(). */
+/* Log a fault of the queue itself. */
+void queue_log_fault(const struct queue *q, const char *event,
+                     const struct err *e);
+
+/* Open the queue of that name; owner, events, conf and loop are set, all else
+ * is zero.  On failure too, the caller calls queue_close(). */
 int queue_open(struct queue *q, enum spool_name name, struct err *e);
 void queue_close(struct queue *q);
 #endif

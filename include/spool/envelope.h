@@ -24,6 +24,8 @@ enum spool_field {
                            * ours, so it is local whatever its domain; empty */
     SPOOL_F_MAILBOX = 8,  /* of the recipient before: the key of its mailbox;
                            * aliases are done */
+    SPOOL_F_TABLES = 9,   /* of a child in the other queue: since when its
+                           * maker has the tables by which it is there */
     SPOOL_F_ENVID = 16,
     SPOOL_F_RET = 17, /* DSN, RFC 3461: of the message */
     SPOOL_F_ORCPT = 18,

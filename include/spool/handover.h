@@ -60,6 +60,9 @@ int spool_handover_append(struct spool_handover *h, struct spool_child *c,
  * other are published. */
 int spool_handover_commit(struct spool_handover *h, struct err *e);
 
+/* Did the last commit of that queue's writer fail? */
+bool spool_handover_failed(const struct spool_handover *h, enum spool_name to);
+
 /* Mark the slots of published children as expanded, in the newest copy of their
  * parents; each child is the caller's again.  -1: call it again. */
 int spool_handover_mark(struct spool_handover *h, struct err *e);

@@ -11,6 +11,7 @@
 #include "base/crc32c.h"
 #include "log/log.h"
 #include "mail/dsn.h"
+#include "queue/handover.h"
 #include "queue/recipients.h"
 #include "queue/result.h"
 #include "spool/submit.h"
@@ -30,7 +31,8 @@ enum {
 struct group {
     struct list deliveries;
     char bounce[MSG_ID_TEXT];
-    bool failed;
+    enum spool_name to; /* of its notices */
+    bool failed, forwards;
 };
 
 /* Kept until the commit. */
@@ -105,7 +107,7 @@ static void add_tries(struct queue *q, const struct delivery *j,
         return;
     else if (spool_slot_get(q->spool, &j->msg->stored, r->rcpt->slot, &slot,
                             &e) != 0)
-        log_err(LOG_ERROR, "send.slot", &e);
+        queue_log_fault(q, "queue.slot", &e);
     out->attempts = slot.attempts;
     out->rounds = slot.rounds;
     out->first_attempt = slot.first_attempt;
@@ -145,10 +147,11 @@ static int write_notice(struct queue *q, struct batch *b, struct group *g,
     const struct delivery *j = delivery_at(g->deliveries.next);
     struct sink k = { .q = q, .to = &b->body[b->nchains] };
     struct spool_submission m = { .arrival = clock_wall_us(), .nrcpt = 1 };
+    struct spool_writer *to = q->writer[g->to];
     static const struct chain empty = CHAIN_INIT;
     struct body nothing = body_of_chain(&empty, 0);
 
-    if (spool_writer_new_id(q->writer, &m.id, e) != 0)
+    if (spool_writer_new_id(to, &m.id, e) != 0)
         return -1;
     d->hostname = q->conf->hostname;
     d->to = j->sender;
@@ -174,7 +177,7 @@ static int write_notice(struct queue *q, struct batch *b, struct group *g,
         msg_id_text(g->bounce, m.id);
     struct body text = body_of_chain(&b->body[b->nchains], k.crc);
     m.envelope = &b->env[b->nchains++]; /* cleared with the others anyhow */
-    return spool_submit(q->writer, &m, &text, e);
+    return spool_submit(to, &m, &text, e);
 }
 
 static int write_notices(struct queue *q, struct batch *b, struct group *g,
@@ -225,14 +228,14 @@ static int write_copy(struct queue *q, struct batch *b, struct group *g,
                                   .flags = j->flags & ~(uint32_t)SPOOL_LARGE,
                                   .envelope = &b->env[b->nchains] };
 
-    if (spool_writer_new_id(q->writer, &m.id, e) != 0)
+    if (spool_writer_new_id(q->writer[q->name], &m.id, e) != 0)
         return -1;
     m.nrcpt = add_forwards(q, &b->env[b->nchains], j);
     if (m.nrcpt == 0)
         return no_room(e) - 1;
     msg_id_text(g->bounce, m.id);
     b->nchains++;
-    return spool_submit(q->writer, &m, &j->body, e);
+    return spool_submit(q->writer[q->name], &m, &j->body, e);
 }
 
 /* --- a commit ----------------------------------------------------------- */
@@ -246,9 +249,12 @@ static void gather(struct queue *q, struct group *g)
 
     list_init(&g->deliveries);
     snprintf(g->bounce, sizeof g->bounce, "none");
+    g->to = q->owner->is_local(q, span_of(first->sender)) ? SPOOL_LOCAL
+                                                          : SPOOL_REMOTE;
     g->failed = false;
+    g->forwards = has_forwards(first);
     list_push(&g->deliveries, &first->link);
-    if (has_forwards(first))
+    if (g->forwards)
         return;
     for (struct list *l = q->notice.deliveries.next, *next;
          l != &q->notice.deliveries && looked++ < LOOK_AHEAD; l = next) {
@@ -269,41 +275,39 @@ static void write_group(struct queue *q, struct batch *b, struct group *g)
     struct err e;
     int rc = 0;
 
-    if (has_forwards(first))
+    if (g->forwards)
         rc = write_copy(q, b, g, first, &e);
     if (rc == 0)
         rc = write_notices(q, b, g, &e);
     if (rc == 0)
         return;
-    log_err(LOG_ERROR, "send.notice", &e);
+    queue_log_fault(q, "queue.notice", &e);
     g->failed = true;
     b->nchains++; /* what was begun there is cleared with the others */
 }
 
 static void end_batch(struct queue *q, struct batch *b)
 {
+    bool failed[SPOOL_QUEUES];
     struct list *l;
-    struct err e;
 
-    bool ok = spool_writer_commit(q->writer, &e) == 0;
-    if (!ok)
-        log_err(LOG_ERROR, "send.notice", &e);
+    queue_commit(q, failed);
     for (size_t i = 0; i < GROUPS_MAX * PARTS_MAX; i++) {
         chain_clear(&b->env[i], q->notice.blocks);
         chain_clear(&b->body[i], q->notice.blocks);
     }
     for (size_t i = 0; i < b->ngroups; i++) {
         struct group *g = &b->group[i];
+        g->failed |= failed[g->to] || (g->forwards && failed[q->name]);
         while ((l = list_pop(&g->deliveries)) != NULL)
-            result_settled(q, delivery_at(l),
-                           ok && !g->failed ? g->bounce : NULL);
+            result_settled(q, delivery_at(l), g->failed ? NULL : g->bounce);
     }
-    q->scan.wanted |= ok;
+    q->scan.wanted |= !failed[q->name];
 }
 
 void bounce_flush(struct queue *q)
 {
-    while (!list_empty(&q->notice.deliveries)) {
+    while (!list_empty(&q->notice.deliveries) && queue_may_commit(q)) {
         struct batch b;
         memset(&b, 0, sizeof b);
         while (!list_empty(&q->notice.deliveries) && b.ngroups < GROUPS_MAX &&

@@ -61,7 +61,7 @@ static void mark_pending(struct queue *q, struct rcpt *r)
     struct err e;
 
     if (spool_slot_get(q->spool, &r->msg->stored, r->slot, &slot, &e) != 0) {
-        log_err(LOG_ERROR, "send.slot", &e);
+        queue_log_fault(q, "queue.slot", &e);
         return; /* its next result is written there anyhow */
     }
     slot.state = SPOOL_PENDING;
@@ -95,8 +95,9 @@ void held_report(struct queue *q)
     if (q->held.unreported == 0 ||
         (q->held.reported != 0 && now < q->held.reported + REPORT_SECONDS))
         return;
-    LOG(LOG_ERROR, "send.held", LN("nrcpt", q->held.unreported),
-        LN("held", q->held.n), LS("error", q->held.why));
+    LOG(LOG_ERROR, "queue.held", LS("queue", spool_name_text(q->name)),
+        LN("nrcpt", q->held.unreported), LN("held", q->held.n),
+        LS("error", q->held.why));
     q->held.unreported = 0;
     q->held.reported = now;
 }

@@ -2,6 +2,7 @@
 
 #include "base/os.h"
 #include "log/log.h"
+#include "queue/handover.h"
 #include "queue/held.h"
 #include "queue/scan.h"
 #include "queue/slots.h"
@@ -26,7 +27,7 @@ static void scan(struct housekeeping *u, struct queue *q, uint64_t now)
     int rc = queue_scan(q, &e);
     q->scan.incomplete = rc != 0;
     if (rc < 0)
-        log_err(LOG_ERROR, "send.scan", &e);
+        queue_log_fault(q, "queue.scan", &e);
 }
 
 static void sync_marks(struct housekeeping *u, struct queue *q, uint64_t now)
@@ -36,8 +37,8 @@ static void sync_marks(struct housekeeping *u, struct queue *q, uint64_t now)
     u->synced = now;
     slots_retry(q);
     q->slot.dirty = !list_empty(&q->slot.unwritten);
-    if (spool_queue_sync(q->spool, &e) != 0) {
-        log_err(LOG_ERROR, "send.sync", &e);
+    if (queue_confirm(q, &e) != 0) {
+        queue_log_fault(q, "queue.sync", &e);
         q->slot.dirty = true; /* again in a second */
     }
 }
@@ -48,9 +49,9 @@ static void reclaim(struct housekeeping *u, struct queue *q, uint64_t now)
 
     u->reclaimed = now;
     q->memory.reclaimable = false;
-    int rc = spool_queue_reclaim(q->spool, q->writer, &e);
+    int rc = spool_queue_reclaim(q->spool, q->writer[q->name], &e);
     if (rc < 0)
-        log_err(LOG_ERROR, "send.reclaim", &e);
+        queue_log_fault(q, "queue.reclaim", &e);
     u->reclaim_on = rc > 0;
     q->slot.dirty = true; /* its unlinks are synced with the marks */
 }
@@ -60,18 +61,26 @@ static bool is_time(uint64_t last, uint64_t every, uint64_t now)
     return now >= last + every;
 }
 
-void housekeeping_run(struct housekeeping *u, struct queue *q)
+/* Beyond that, no recipient is handed over before the next sync. */
+static bool are_many_unconfirmed(const struct queue *q)
+{
+    return q->handover.unconfirmed >= SPOOL_UNCONFIRMED_MAX / 4 * 3;
+}
+
+int housekeeping_run(struct housekeeping *u, struct queue *q, struct err *e)
 {
     uint64_t now = loop_now(q->loop);
 
     held_report(q);
     if (q->scan.wanted || u->scanned == 0 || is_time(u->scanned, SCAN_MS, now))
         scan(u, q, now);
-    if (q->slot.dirty && is_time(u->synced, SYNC_MS, now))
+    if (q->slot.dirty &&
+        (is_time(u->synced, SYNC_MS, now) || are_many_unconfirmed(q)))
         sync_marks(u, q, now);
     if (u->reclaim_on ||
         (q->memory.reclaimable && is_time(u->reclaimed, RECLAIM_MS, now)))
         reclaim(u, q, now);
+    return queue_is_lost(q, e) ? -1 : 0;
 }
 
 static uint64_t left(uint64_t last, uint64_t every, uint64_t now)
@@ -95,7 +104,7 @@ uint64_t housekeeping_wait(const struct housekeeping *u, const struct queue *q)
     uint64_t now = loop_now(q->loop);
     uint64_t ms = left(u->scanned, SCAN_MS, now);
 
-    if (q->scan.wanted || u->reclaim_on)
+    if (q->scan.wanted || u->reclaim_on || are_many_unconfirmed(q))
         return 0;
     if (q->slot.dirty)
         ms = least(ms, left(u->synced, SYNC_MS, now));

@@ -25,7 +25,7 @@ void result_count(struct queue *q, const struct delivery *j,
 
     if (r->tries > 1 &&
         spool_slot_get(q->spool, &j->msg->stored, r->slot, &old, &e) != 0)
-        log_err(LOG_ERROR, "send.slot", &e);
+        queue_log_fault(q, "queue.slot", &e);
     slot->last_attempt = clock_wall_us();
     slot->first_attempt =
         old.first_attempt != 0 ? old.first_attempt : slot->last_attempt;
@@ -79,27 +79,28 @@ static void say(const char *event, enum log_level level,
         { "others", j->others > 0 ? LOG_NUM : LOG_STR, NULL, j->others });
 }
 
-static void say_damaged(const struct delivery *j)
+static void say_damaged(const struct queue *q, const struct delivery *j)
 {
     char id[MSG_ID_TEXT], part[SPOOL_PART_TEXT];
 
     msg_id_text(id, j->id);
-    LOG(LOG_ERROR, "send.unreadable", LS("id", id),
+    LOG(LOG_ERROR, "queue.unreadable", LS("queue", spool_name_text(q->name)),
+        LS("id", id),
         LS("part", spool_part_text(part, j->msg->stored.rec.part)),
         LS("sid", j->sid[0] ? j->sid : NULL),
         LS("error", "message damaged on disk"));
 }
 
 /* A host that is shut costs one line, however much mail waits for it. */
-static void say_next(const struct delivery *j, const struct delivery_rcpt *jr,
-                     uint32_t seconds)
+static void say_next(const struct queue *q, const struct delivery *j,
+                     const struct delivery_rcpt *jr, uint32_t seconds)
 {
     char next[CLOCK_RFC3339_MAX];
 
     if (j->quiet)
         return;
     clock_rfc3339(next, clock_wall_us() + seconds * 1000000ull);
-    say("send.deferred", LOG_WARN, j, jr, "next", next);
+    say(q->events->deferred, LOG_WARN, j, jr, "next", next);
 }
 
 /* --- notices that the sender asked for (RFC 3461) ------------------------- */
@@ -153,7 +154,7 @@ static void be_delivered(struct queue *q, struct delivery *j,
         jr->notice = NOTICE_FORWARD; /* the mark waits for the copy */
     } else {
         put_slot(q, j, jr, SPOOL_DELIVERED, 0);
-        say("send.delivered", LOG_INFO, j, jr, "next", NULL);
+        say(q->events->delivered, LOG_INFO, j, jr, "next", NULL);
         if (!j->dsn_passed && wants(j, jr, "SUCCESS", false))
             jr->notice = j->local ? NOTICE_DELIVERED : NOTICE_RELAYED;
     }
@@ -167,7 +168,7 @@ static void be_failed(struct queue *q, struct delivery *j,
         jr->notice = NOTICE_FAILED; /* the mark waits for the bounce */
     } else {
         put_slot(q, j, jr, SPOOL_FAILED, 0);
-        say("send.bounced", LOG_WARN, j, jr, "bounce", "none");
+        say(q->events->bounced, LOG_WARN, j, jr, "bounce", "none");
     }
     finish(q, jr);
 }
@@ -194,7 +195,7 @@ static void be_deferred(struct queue *q, struct delivery *j,
         jr->notice = NOTICE_DELAYED;
     bool kept = q->owner->keep(q, j, jr, &delay);
     put_slot(q, j, jr, SPOOL_PENDING, delay);
-    say_next(j, jr, delay);
+    say_next(q, j, jr, delay);
     if (!kept)
         rcpt_later(q, r, delay);
 }
@@ -226,7 +227,7 @@ static void be_held_back(struct queue *q, struct delivery *j,
 
     if (spool_slot_get(q->spool, &j->msg->stored, jr->rcpt->slot, &slot, &e) !=
         0)
-        log_err(LOG_ERROR, "send.slot", &e);
+        queue_log_fault(q, "queue.slot", &e);
     slot.status = jr->answer.status;
     snprintf(slot.reply, sizeof slot.reply, "%.*s", (int)sizeof slot.reply - 1,
              jr->answer.text);
@@ -282,7 +283,7 @@ void result_apply(struct queue *q, struct delivery *j)
         notices |= j->rcpt[i].notice != NOTICE_NONE;
     }
     if (damaged)
-        say_damaged(j);
+        say_damaged(q, j);
     if (waits)
         message_forget_wait(q, j->msg);
     if (notices) {
@@ -326,7 +327,7 @@ static void settle(struct queue *q, struct delivery *j,
         }
         bool failed = jr->notice == NOTICE_FAILED;
         put_slot(q, j, jr, failed ? SPOOL_FAILED : SPOOL_DELIVERED, 0);
-        say(failed ? "send.bounced" : "send.delivered",
+        say(failed ? q->events->bounced : q->events->delivered,
             failed ? LOG_WARN : LOG_INFO, j, jr, failed ? "bounce" : "forward",
             bounce);
         break;

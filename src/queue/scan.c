@@ -37,11 +37,11 @@ static struct rcpt *new_rcpt(struct load *l, struct span address)
     return r;
 }
 
-/* Under load `--once` would never end; its own notices are bounded by the mail
- * it tries. */
+/* Under load `--once` would never end; its own notices and children are bounded
+ * by the mail it tries. */
 static bool is_too_late(const struct queue *q, const struct spool_record *r)
 {
-    return q->scan.closed && (r->flags & SPOOL_BOUNCE) == 0;
+    return q->scan.closed && (r->flags & SPOOL_BOUNCE) == 0 && r->part == 0;
 }
 
 /* 0; 1: no memory; -1 with *e. */
@@ -151,8 +151,8 @@ static void unload(struct queue *q, struct message *m)
 }
 
 /* Log it once per message. */
-static void complain(struct message *m, const struct spool_record *rec,
-                     const struct err *e)
+static void complain(const struct queue *q, struct message *m,
+                     const struct spool_record *rec, const struct err *e)
 {
     char id[MSG_ID_TEXT], part[SPOOL_PART_TEXT];
 
@@ -160,8 +160,9 @@ static void complain(struct message *m, const struct spool_record *rec,
         return;
     m->unreadable = 1;
     msg_id_text(id, rec->id);
-    LOG(LOG_ERROR, "send.unreadable", LS("id", id),
-        LS("part", spool_part_text(part, rec->part)), LS("error", e->text));
+    LOG(LOG_ERROR, "queue.unreadable", LS("queue", spool_name_text(q->name)),
+        LS("id", id), LS("part", spool_part_text(part, rec->part)),
+        LS("error", e->text));
 }
 
 /* 0: loaded; 1: no memory now; -1 with *e. */
@@ -181,7 +182,7 @@ static int load(struct queue *q, struct message *m,
     }
     unload(q, m);
     if (rc < 0)
-        complain(m, v->rec, e);
+        complain(q, m, v->rec, e);
     return rc;
 }
 

@@ -5,7 +5,6 @@
  * 5321 6.1). */
 #include "queue/slots.h"
 
-#include "log/log.h"
 #include "queue/recipients.h"
 
 enum { MARKS_MAX = 10000 }; /* slots that the disk did not take yet */
@@ -30,7 +29,7 @@ static int put(struct queue *q, struct message *m, uint32_t index,
     q->slot.dirty = true;
     if (spool_slot_put(q->spool, &m->stored, index, slot, &e) == 0)
         return 0;
-    log_err(LOG_ERROR, "send.slot", &e);
+    queue_log_fault(q, "queue.slot", &e);
     return -1;
 }
 

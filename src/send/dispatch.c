@@ -124,7 +124,8 @@ static int on_field(void *ctx, enum spool_field type, struct span content)
     case SPOOL_F_HELO:
     case SPOOL_F_REPLACES:
     case SPOOL_F_HERE:
-    case SPOOL_F_MAILBOX: break;
+    case SPOOL_F_MAILBOX:
+    case SPOOL_F_TABLES: break;
     }
     if (to != NULL && (*to = keep(m, content)) == NULL)
         return 2;
@@ -200,7 +201,7 @@ static void fail(struct sched *s, struct message *msg, const struct picked *p,
     char id[MSG_ID_TEXT], part[SPOOL_PART_TEXT];
 
     msg_id_text(id, rec->id);
-    LOG(LOG_ERROR, "send.unreadable", LS("id", id),
+    LOG(LOG_ERROR, "queue.unreadable", LS("queue", "remote"), LS("id", id),
         LS("part", spool_part_text(part, rec->part)), LS("error", e->text));
     for (size_t i = 0; i < p->n; i++) {
         if (e->kind == ERR_PERM)

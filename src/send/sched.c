@@ -108,8 +108,19 @@ static bool goes_on(struct queue *q, struct delivery *j,
            next_mx_try(of_queue(q), j, r);
 }
 
+/* A notice to one of ours is mail of the queue for other hosts too. */
+static bool is_local(struct queue *q, struct span address)
+{
+    (void)q;
+    (void)address;
+    return false;
+}
+
 static const struct queue_owner owner = { find_place, release_place, make_due,
-                                          take_back,  goes_on,       keep };
+                                          take_back,  goes_on,       keep,
+                                          is_local };
+static const struct queue_events events = { "send.delivered", "send.deferred",
+                                            "send.bounced", "send.expanded" };
 
 /* --- open and close ----------------------------------------------------- */
 
@@ -140,7 +151,9 @@ int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
     list_init(&s->next_mx.failed);
     if (loop_new(&s->loop, wait_mask, e) != 0)
         return -1;
-    s->queue = (struct queue){ .owner = &owner, .conf = c, .loop = s->loop };
+    s->queue = (struct queue){
+        .owner = &owner, .events = &events, .conf = c, .loop = s->loop
+    };
     if (make_maps(s, e) != 0 || own_host_load(&s->self, c, e) != 0 ||
         local_open(&s->local, &s->conf->local, e) != 0 ||
         dns_open_conf(&s->dns, s->loop, s->conf, e) != 0 ||

@@ -9,10 +9,9 @@
 #include "base/stop.h"
 #include "log/log.h"
 #include "log/sandbox.h"
-#include "queue/bounce.h"
+#include "queue/handover.h"
 #include "queue/held.h"
 #include "queue/housekeeping.h"
-#include "queue/slots.h"
 #include "recipient/resolve.h"
 #include "send/assign.h"
 #include "send/destination_dns.h"
@@ -131,7 +130,7 @@ static void renew_tables(struct sched *s)
         return;
     }
     dns_forget_negative(s->dns);
-    held_release(&s->queue);
+    queue_tables_renewed(&s->queue);
     local_close(&s->local);
     s->local = own;
     send_worker_tables(s->worker[s->nworkers], of_boxes);
@@ -307,14 +306,15 @@ static int turn(struct sender *x, struct err *e)
     bool flush = signals_take(SIGUSR1) > 0;
     if (flush)
         s->queue.scan.wanted = true; /* mail not scanned yet is due as well */
-    housekeeping_run(&x->housekeeping, &s->queue);
+    if (housekeeping_run(&x->housekeeping, &s->queue, e) != 0)
+        return -1;
     destination_sweep(s);
     if (flush)
         flush_queue(s);
     if (!x->o->once)
         take_due(s);
     assign_work(s);
-    bounce_flush(&s->queue);
+    queue_flush(&s->queue);
     for (unsigned i = 0; i <= s->nworkers; i++)
         send_worker_hand_over(s->worker[i]);
     log_flush();
@@ -406,7 +406,6 @@ static int run(struct sender *x, const struct conf *c,
                const sigset_t *wait_mask, struct err *e)
 {
     struct sandbox_report report;
-    struct err late;
     int rc = -1;
 
     if (sched_open(&x->s, c, wait_mask, e) != 0)
@@ -424,13 +423,7 @@ out:
     x->s.stopping = true;
     control_close(&x->control);
     end_workers(x);
-    if (x->s.queue.writer != NULL)
-        bounce_flush(&x->s.queue);
-    if (x->s.queue.spool != NULL) {
-        slots_retry(&x->s.queue);
-        if (spool_queue_sync(x->s.queue.spool, &late) != 0)
-            log_err(LOG_ERROR, "send.sync", &late);
-    }
+    queue_finish(&x->s.queue);
     if (rc == 0 && (has_work(&x->s) || x->s.queue.held.n > 0))
         rc = 1;
     if (x->s.lane.local != NULL)

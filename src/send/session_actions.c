@@ -405,8 +405,8 @@ unsigned char send_action_lose_body(void *ctx)
     send_session_charge(s, s->cur, rule, &why);
     msg_id_text(id, s->cur->id);
     if (!why.damaged) /* the main thread reports that */
-        LOG(LOG_ERROR, "send.unreadable", LS("id", id), LS("sid", s->sid),
-            LS("error", why.text));
+        LOG(LOG_ERROR, "queue.unreadable", LS("queue", "remote"), LS("id", id),
+            LS("sid", s->sid), LS("error", why.text));
     return FSM_QUIET;
 }
 

@@ -26,6 +26,7 @@ struct spool_handover {
     enum { IDLE, ADDED, PUBLISHED } stage;
     struct list children; /* of this step */
     uint32_t n[SPOOL_QUEUES], unconfirmed;
+    bool failed[SPOOL_QUEUES]; /* the last commit */
 };
 
 int spool_handover_open(struct spool_handover **hp, struct spool_queue *q,
@@ -139,7 +140,8 @@ int spool_handover_commit(struct spool_handover *h, struct err *e)
         return err_set(e, ERR_BUG, 0, "commit before the marks of a step");
     for (int i = 0; i < SPOOL_QUEUES; i++) {
         enum spool_name to = (enum spool_name)i;
-        if (commit_writer(h, to, &why) == 0)
+        h->failed[i] = commit_writer(h, to, &why) != 0;
+        if (!h->failed[i])
             continue;
         fail_children(h, to);
         if (rc == 0 && e != NULL)
@@ -148,6 +150,11 @@ int spool_handover_commit(struct spool_handover *h, struct err *e)
     }
     h->stage = list_empty(&h->children) ? IDLE : PUBLISHED;
     return rc;
+}
+
+bool spool_handover_failed(const struct spool_handover *h, enum spool_name to)
+{
+    return h->failed[to];
 }
 
 int spool_handover_mark_slot(struct spool_queue *q, struct spool_message *m,

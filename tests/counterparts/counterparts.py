@@ -201,7 +201,7 @@ def wrong(m, hosts, sent, kills):
             if not any(k - 30 < when[-2] < k + 2 for k in kills):
                 yield "%s: %d came twice, at %s, and nothing was killed" % (
                     h.name, n, when)
-    for name in ("send.bounced", "send.deferred", "send.unreadable"):
+    for name in ("send.bounced", "send.deferred", "queue.unreadable"):
         for e in m.events(name):
             yield "%s %s" % (name, e)
     for n in range(5):

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "log/log.h"
-#include "queue/bounce.h"
+#include "queue/handover.h"
 #include "queue/scan.h"
 #include "queue/slots.h"
 #include "send/assign.h"
@@ -219,10 +219,11 @@ void sched_rig_add(struct sched_rig *r, const char *sender, const char *rcpts)
     }
     ck_assert(chain_add(&body, blocks, text, sizeof text - 1));
     struct body b = body_of_chain(&body, crc32c(0, text, sizeof text - 1));
-    ck_assert_msg(spool_writer_new_id(r->s.queue.writer, &m.id, &e) == 0 &&
-                      spool_submit(r->s.queue.writer, &m, &b, &e) == 0 &&
-                      spool_writer_commit(r->s.queue.writer, &e) == 0,
-                  "%s", e.text);
+    ck_assert_msg(
+        spool_writer_new_id(r->s.queue.writer[SPOOL_REMOTE], &m.id, &e) == 0 &&
+            spool_submit(r->s.queue.writer[SPOOL_REMOTE], &m, &b, &e) == 0 &&
+            spool_writer_commit(r->s.queue.writer[SPOOL_REMOTE], &e) == 0,
+        "%s", e.text);
     chain_clear(&env, blocks);
     chain_clear(&body, blocks);
 }
@@ -249,7 +250,7 @@ void sched_rig_turn(struct sched_rig *r)
         while ((l = list_pop(&queries)) != NULL)
             answer_query(LIST_ENTRY(l, struct mx_query, link));
     } while (ready_any(&r->s));
-    bounce_flush(&r->s.queue);
+    queue_flush(&r->s.queue);
 }
 
 void sched_rig_slow(struct sched_rig *r, unsigned ms)

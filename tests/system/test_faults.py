@@ -93,7 +93,7 @@ def test_the_disk_takes_no_marks(mta, tmp_path, how):
         done = m.tool("send", "--once", check=False, env=faulty(page))
         page.disarm()
         assert page.hits >= 1
-        until("the log tells", lambda: m.events("send.slot"))
+        until("the log tells", lambda: m.events("queue.slot"))
         assert done.returncode == status
         assert len(m.queued()) == (1 if status else 0)
         assert m.tool("send", "--once").returncode == 0

@@ -433,7 +433,7 @@ def test_damage_is_not_delivered(mta, dns, peers, extensions, setting):
     m.start()
     until("delivered", lambda: p.messages)
     assert b"this one stays" in p.messages[0].data
-    until("reported", lambda: m.events("send.unreadable",
+    until("reported", lambda: m.events("queue.unreadable",
                                        error="message damaged on disk"))
     waits = until("shown", lambda: [
         r for q in m.queued() for r in q["recipients"]
@@ -465,7 +465,7 @@ def test_a_damaged_envelope_is_shown(mta, dns, peers):
     m.start()
     until("delivered", lambda: p.messages)
     assert p.messages[0].rcpts == ["RCPT TO:<good@x.test>"]
-    until("reported", lambda: m.events("send.unreadable",
+    until("reported", lambda: m.events("queue.unreadable",
                                        error="message damaged on disk"))
     shown = until("alone", lambda: len(m.queued()) == 1 and m.queued()[0])
     assert shown["damaged"] and shown["recipients"] == []

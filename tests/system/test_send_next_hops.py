@@ -222,7 +222,7 @@ def test_held_after_the_lifetime(mta, peer):
         assert (r["attempts"], r["rounds"]) == (0, 0)
         assert "w@y.test" not in recipients(m) or \
             recipients(m)["w@y.test"]["state"] == "delivered"
-        said = until("logged", lambda: m.events("send.held"))
+        said = until("logged", lambda: m.events("queue.held"))
         assert sum(int(e["nrcpt"]) for e in said) == 2 and len(said) == 1
         assert "hub.test" in said[0]["error"]
         text = m.tool("queue", "list").stdout.decode()

@@ -509,7 +509,7 @@ def test_damage_in_our_queue_is_ours_and_others_go_on(scene, extensions):
     s.m.command = "run"
     s.m.start()
     s.until_taken("others", [n for n in MANY if n != 4])
-    until("reported", lambda: s.m.events("send.unreadable",
+    until("reported", lambda: s.m.events("queue.unreadable",
                                          error="message damaged on disk"))
     until("4.3.5", lambda: [r["status"] for r in
                             s.waiting().get(4, [])] == ["4.3.5"])

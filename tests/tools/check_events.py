@@ -61,7 +61,7 @@ def read_sources(root):
             # have such names, and so have the files of the log.
             part = os.path.relpath(path, root).split(os.sep)[1]
             pattern = r'struct log_event \w+ = \{[^}]*' \
-                if part == "log" else r'"(?:serve|send|queue)\.[a-z_]+"'
+                if part == "log" else r'"(?:serve|send|queue|deliver)\.[a-z_]+"'
             for m in re.finditer(pattern, "" if part in ("config", "cli")
                                  else text):
                 where = "%s:%d" % (os.path.relpath(path, root),
