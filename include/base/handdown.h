@@ -17,16 +17,23 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { HANDDOWN_MAX = 16, HANDDOWN_BYTES_MAX = 64 * 1024 * 1024 };
+enum { HANDDOWN_MAX = 64, HANDDOWN_BYTES_MAX = 64 * 1024 * 1024 };
 
 struct handdown; /* a set of copies */
 
 int handdown_new(struct handdown **set, struct err *e);
 void handdown_free(struct handdown **set); /* accepts NULL */
 
-/* Copy the file into the set.  One that does not exist is taken as such: an
- * error for its reader, which may do without it. */
+/* Copy the file into the set, unless it is there already.  One that does not
+ * exist is taken as such: an error for its reader, which may do without it. */
 int handdown_take(struct handdown *set, const char *path, struct err *e);
+
+/* The same for a file that another file names and others than its owner must
+ * not change: one that is a link, or that its group or all may write to, is
+ * taken as one that cannot be read (EPERM), which is an error for its reader
+ * alone. */
+int handdown_take_guarded(struct handdown *set, const char *path,
+                          struct err *e);
 
 /* Is a file another one now than when it was copied, and the same as at the
  * last call: is it written, and not being written? */
@@ -38,18 +45,23 @@ void handdown_keep(struct handdown *set);
 /* Do both have the same files in the same state? */
 bool handdown_same(const struct handdown *a, const struct handdown *b);
 
-/* This process reads from the set from now on; NULL: from files. */
-void handdown_use(struct handdown *set);
+/* This process reads from the set from now on; NULL: from files.  Returns the
+ * set that was in use. */
+struct handdown *handdown_use(struct handdown *set);
 
 /* All of a file, with a NUL at its end that is not counted in *n.  The caller
  * frees *text. */
 int handdown_read(char **text, size_t *n, const char *path, struct err *e);
+int handdown_read_guarded(char **text, size_t *n, const char *path,
+                          struct err *e);
 
-/* Send all copies to a process. */
+/* Send all copies to a process, the last one first: a file that another names
+ * arrives before it. */
 int handdown_send(const struct handdown *set, int line, struct err *e);
 
 /* There: put what a message of the line brought into the set in use, which
- * then owns fd.  False: the message is of another kind. */
+ * then owns fd, in place of the copy of that file or as a new one.  False: the
+ * message is of another kind. */
 bool handdown_accept(const char *message, int fd);
 
 /* Accept all files that wait on the line, and drop messages of another kind.

@@ -74,6 +74,8 @@ struct conf_local {
     int mailbox;
     struct conf_users users;
     char aliases[CONF_PATH_MAX]; /* empty: none */
+    bool aliases_usual;          /* not named by the operator */
+    long long max_targets;
     char recipient_delimiter[8];
 };
 #endif

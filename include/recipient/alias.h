@@ -1,12 +1,16 @@
-/* recipient/alias.h - the alias file.  Private to recipient/resolve.h.
+/* recipient/alias.h - the alias file.  Private to src/recipient.
  *
  *   name: target, target,        a line that begins with a blank goes on
  *       target
  *   "quoted name": ...           user@domain: ...     # a comment line
+ *   name: :include:/path         the targets of that file, a line or more
+ *   name: /dev/null              discarded
  *
  * Names compare without case.  A target is a local name or an address; with
- * a backslash in front it is not looked up again.  Files, commands and
- * :include: are refused, with file and line: mail for them would be lost. */
+ * a backslash in front it is not looked up again.  Files and commands are
+ * refused with file and line, because mail for them would be lost; in a lenient
+ * file they are targets of their own kind, as is a file that cannot be
+ * included. */
 #ifndef MTA_RECIPIENT_ALIAS_H
 #define MTA_RECIPIENT_ALIAS_H
 
@@ -16,34 +20,55 @@
 
 #include <stdbool.h>
 
+enum alias_kind {
+    ALIAS_NAME,
+    ALIAS_FINAL, /* came with a backslash */
+    ALIAS_DISCARD,
+    ALIAS_UNSUPPORTED
+};
+
 struct alias_target {
     struct alias_target *next;
     const char *name; /* as written, unquoted */
-    bool final;       /* came with a backslash */
+    const char *why;  /* ALIAS_UNSUPPORTED: the reason */
+    const char *file;
+    unsigned line;
+    enum alias_kind kind;
 };
 
 struct alias {
     struct map_link link;
-    const struct alias *next; /* in the file */
-    const char *name;         /* local part, or local@domain, as written */
-    struct alias_target *first, *last;
+    struct alias *next; /* in the file */
+    const char *name;   /* local part, or local@domain, as written */
+    struct alias_target *first, *last; /* NULL: it includes an empty file */
     unsigned line;
+    unsigned visit; /* by alias_next_visit(); the expansion's */
+    bool has_include;
 };
 
 struct alias_file;
 
-enum {
-    ALIAS_NAME_MAX = 320,
-    ALIAS_TARGETS_MAX = 1000 /* one expansion, nested ones included */
-};
+/* INCLUDES: different files, of which the supervisor holds copies. */
+enum { ALIAS_NAME_MAX = 320, ALIAS_INCLUDES_MAX = 48 };
 
-int alias_load(struct alias_file **f, const char *path, struct err *e);
+/* path: lives as long as the file. */
+int alias_load(struct alias_file **f, const char *path, bool lenient,
+               struct err *e);
 void alias_free(struct alias_file **f); /* accepts NULL */
 
 /* The first of the file; NULL: none, also when f is. */
-const struct alias *alias_first(const struct alias_file *f);
+struct alias *alias_first(const struct alias_file *f);
 
 /* f NULL: no aliases.  domain empty: the plain name. */
-const struct alias *alias_find(const struct alias_file *f, struct span local,
-                               struct span domain);
+struct alias *alias_find(const struct alias_file *f, struct span local,
+                         struct span domain);
+
+/* A number that no alias of the file has been visited with. */
+unsigned alias_next_visit(struct alias_file *f);
+
+/* Every file that the alias file includes, which is not opened here.  The
+ * result of fn, when that is not 0. */
+typedef int alias_include_fn(void *ctx, const char *path, struct err *e);
+int alias_each_include(const char *path, alias_include_fn *fn, void *ctx,
+                       struct err *e);
 #endif

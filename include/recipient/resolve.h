@@ -93,7 +93,7 @@ enum local_verdict local_resolve(const struct local *l, struct span local_part,
 struct local_fault {
     const char *file, *alias, *member;
     unsigned line;
-    bool unsupported;
+    const char *why; /* it is not supported; NULL: no such user */
 };
 typedef void local_fault_fn(void *ctx, const struct local_fault *f);
 void local_check_members(const struct local *l, local_fault_fn *fn, void *ctx);

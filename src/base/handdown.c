@@ -56,9 +56,12 @@ void handdown_free(struct handdown **set)
     *set = NULL;
 }
 
-void handdown_use(struct handdown *set)
+struct handdown *handdown_use(struct handdown *set)
 {
+    struct handdown *before = in_use;
+
     in_use = set;
+    return before;
 }
 
 static struct stamp stamp_of(const struct stat *st)
@@ -137,6 +140,21 @@ static int read_by_name(char **text, size_t *n, const char *path,
     return rc;
 }
 
+static int read_guarded(char **text, size_t *n, const char *path,
+                        struct stat *st, struct err *e)
+{
+    int fd = fs_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW, 0);
+
+    *text = NULL;
+    if (fd < 0)
+        return open_error(path, errno == ELOOP ? EPERM : errno, e);
+    int rc = fstat(fd, st) == 0 && (st->st_mode & (S_IWGRP | S_IWOTH)) != 0
+                 ? open_error(path, EPERM, e)
+                 : read_open(text, n, fd, path, st, e);
+    fs_close(fd);
+    return rc;
+}
+
 static struct file *find(struct handdown *set, const char *path)
 {
     for (size_t i = 0; i < set->n; i++)
@@ -145,18 +163,33 @@ static struct file *find(struct handdown *set, const char *path)
     return NULL;
 }
 
-int handdown_read(char **text, size_t *n, const char *path, struct err *e)
+static int read_copy(char **text, size_t *n, const char *path, struct err *e)
 {
+    const struct file *f = find(in_use, path);
     struct stat st;
 
-    if (in_use == NULL)
-        return read_by_name(text, n, path, &st, e);
-    const struct file *f = find(in_use, path);
     *text = NULL;
     if (f == NULL)
         return err_set(e, ERR_BUG, 0, "%s was not handed down", path);
     return f->fd < 0 ? open_error(path, f->why, e)
                      : read_open(text, n, f->fd, path, &st, e);
+}
+
+int handdown_read(char **text, size_t *n, const char *path, struct err *e)
+{
+    struct stat st;
+
+    return in_use != NULL ? read_copy(text, n, path, e)
+                          : read_by_name(text, n, path, &st, e);
+}
+
+int handdown_read_guarded(char **text, size_t *n, const char *path,
+                          struct err *e)
+{
+    struct stat st;
+
+    return in_use != NULL ? read_copy(text, n, path, e)
+                          : read_guarded(text, n, path, &st, e);
 }
 
 /* --- copies ---------------------------------------------------------- */
@@ -176,30 +209,50 @@ static int make_copy(const char *text, size_t n, const char *path,
     return -1;
 }
 
-int handdown_take(struct handdown *set, const char *path, struct err *e)
+typedef int reader_fn(char **text, size_t *n, const char *path, struct stat *st,
+                      struct err *e);
+
+static int take(struct handdown *set, const char *path, reader_fn *reader,
+                struct err *e)
 {
     struct stat st = { 0 };
     struct file f = { .fd = -1 };
     char *text;
     size_t n;
 
+    if (find(set, path) != NULL)
+        return 0;
     if (set->n == HANDDOWN_MAX ||
         !span_copy(f.path, sizeof f.path, span_of(path)))
-        return err_set(e, ERR_BUG, 0, "no place for a copy of %s", path);
-    if (read_by_name(&text, &n, path, &st, e) == 0) {
+        return err_set(e, ERR_USAGE, 0,
+                       "no place for a copy of %s: more than %d files", path,
+                       HANDDOWN_MAX);
+    if (reader(&text, &n, path, &st, e) == 0) {
         f.copied = stamp_of(&st);
         f.fd = make_copy(text, n, path, e);
         free(text);
         if (f.fd < 0)
             return -1;
-    } else if (e->sys == ENOENT || e->sys == ENOTDIR) {
-        f.why = e->sys;
+    } else if (e->sys == ENOENT || e->sys == ENOTDIR ||
+               (reader == read_guarded && e->kind == ERR_USAGE)) {
+        f.why = e->sys != 0 ? e->sys : EPERM;
+        f.copied = stat(path, &st) == 0 ? stamp_of(&st) : f.copied;
     } else {
         return -1;
     }
     f.seen = f.kept = f.copied;
     set->file[set->n++] = f;
     return 0;
+}
+
+int handdown_take(struct handdown *set, const char *path, struct err *e)
+{
+    return take(set, path, read_by_name, e);
+}
+
+int handdown_take_guarded(struct handdown *set, const char *path, struct err *e)
+{
+    return take(set, path, read_guarded, e);
 }
 
 bool handdown_is_stale(struct handdown *set)
@@ -241,12 +294,11 @@ int handdown_send(const struct handdown *set, int line, struct err *e)
 {
     char text[LINE_MAX_TEXT];
 
-    for (size_t i = 0; i < set->n; i++) {
-        int n = snprintf(text, sizeof text, "%s%s", prefix, set->file[i].path);
+    for (const struct file *f = set->file + set->n; f-- > set->file;) {
+        int n = snprintf(text, sizeof text, "%s%s", prefix, f->path);
         if (n < 0 || (size_t)n >= sizeof text)
-            return err_set(e, ERR_BUG, 0, "name too long: %s",
-                           set->file[i].path);
-        if (line_send(line, text, set->file[i].fd, e) != 0)
+            return err_set(e, ERR_BUG, 0, "name too long: %s", f->path);
+        if (line_send(line, text, f->fd, e) != 0)
             return -1;
     }
     return 0;
@@ -254,11 +306,17 @@ int handdown_send(const struct handdown *set, int line, struct err *e)
 
 bool handdown_accept(const char *message, int fd)
 {
+    const char *path = message + sizeof prefix - 1;
+
     if (strncmp(message, prefix, sizeof prefix - 1) != 0)
         return false;
-    struct file *f =
-        in_use != NULL ? find(in_use, message + sizeof prefix - 1) : NULL;
+    struct file *f = in_use != NULL ? find(in_use, path) : NULL;
     int old = fd;
+    if (f == NULL && in_use != NULL && in_use->n < HANDDOWN_MAX) {
+        f = &in_use->file[in_use->n++];
+        *f = (struct file){ .fd = -1 };
+        snprintf(f->path, sizeof f->path, "%s", path);
+    }
     if (f != NULL) {
         old = f->fd;
         f->fd = fd;

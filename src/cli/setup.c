@@ -6,6 +6,7 @@
 #include "dns/resolver.h"
 #include "log/logfile.h"
 #include "net/listen.h"
+#include "recipient/local_files.h"
 #include "send/route.h"
 #include "spool/dirs.h"
 
@@ -22,19 +23,31 @@ enum { BACKLOG = 1024 };
 
 /* --- files ------------------------------------------------------------- */
 
+static int take(void *ctx, const char *path, struct err *e)
+{
+    return handdown_take(ctx, path, e);
+}
+
+static int take_guarded(void *ctx, const char *path, struct err *e)
+{
+    return handdown_take_guarded(ctx, path, e);
+}
+
 /* Copy the files that server and sender read; their content is checked
  * later. */
 static int take_files(struct handdown **set, const struct conf *c,
                       struct err *e)
 {
-    const struct conf_local *l = &c->local;
+    struct local_files local = { .file = take, .guarded = take_guarded };
 
     *set = NULL;
     if (handdown_new(set, e) != 0)
         return -1;
-    if ((l->aliases[0] == '\0' || handdown_take(*set, l->aliases, e) == 0) &&
-        (l->users.source != CONF_USERS_FILE ||
-         handdown_take(*set, l->users.path, e) == 0) &&
+    local.ctx = *set;
+    struct handdown *before = handdown_use(*set);
+    int rc = local_each_file(&c->local, &local, e);
+    handdown_use(before);
+    if (rc == 0 &&
         (c->dns.servers.n > 0 ||
          handdown_take(*set, DNS_RESOLV_CONF, e) == 0) &&
         (!route_has_settings(c) || handdown_take(*set, DNS_HOSTS_FILE, e) == 0))

@@ -149,9 +149,14 @@ static void on_unknown(void *ctx, const struct local_fault *f)
 {
     struct unknown *u = ctx;
 
-    if (++u->n <= UNKNOWN_SHOWN)
+    if (++u->n > UNKNOWN_SHOWN)
+        return;
+    if (f->why == NULL)
         warn(u->s, "%s:%u: %s: no such user: %s", f->file, f->line, f->alias,
              f->member);
+    else
+        warn(u->s, "%s:%u: %s: mail for it waits: %s", f->file, f->line,
+             f->alias, f->why);
 }
 
 static int check_local(const struct start_check *s, struct err *e)
@@ -170,7 +175,7 @@ static int check_local(const struct start_check *s, struct err *e)
         local_check_members(l, on_unknown, &u);
     local_close(&l);
     if (u.n > UNKNOWN_SHOWN)
-        warn(s, "%s: %u more members that are no users", c->aliases,
+        warn(s, "%s: %u more members like these", c->aliases,
              u.n - UNKNOWN_SHOWN);
     return 0;
 }

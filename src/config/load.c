@@ -165,8 +165,10 @@ int conf_load_all(struct conf_loading *ld, struct conf *c,
         return -1;
     if (conf_load_defaults(ld, e) == 0 && conf_load_file(ld, e) == 0 &&
         conf_load_env(ld, e) == 0 && conf_load_flags(ld, e) == 0 &&
-        conf_load_derived(ld, e) == 0 && conf_check(c, e) == 0)
+        conf_load_derived(ld, e) == 0 && conf_check(c, e) == 0) {
+        c->local.aliases_usual = is_default(c, "local.aliases");
         return 0;
+    }
     conf_free(c);
     return -1;
 }

@@ -163,6 +163,9 @@ const struct conf_item conf_items[] = {
     DERIVED("local.aliases", CONF_PATH, local.aliases, "/etc/aliases",
         derive_aliases, "/etc/aliases if it exists", 0, CONF_PATH_MAX - 1,
         "File of aliases; empty: none."),
+    INT("local.max_targets", local.max_targets, "10000", 1, 100000,
+        "Targets that an address may have after aliases, :include: files"
+        " too."),
     STRING("local.recipient_delimiter", local.recipient_delimiter, "+", 0,
         "What separates a user from an extension, as in user+extension;"
         " empty: nothing does."),

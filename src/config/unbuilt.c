@@ -16,7 +16,6 @@ static const struct {
     { "local.mail_dir", "~" },
     { "local.mailbox", "auto" },
     { "local.user", NULL },
-    { "local.max_targets", NULL },
     { "serve.listen", "unix:" },
     { "serve.listen", "tls" },
     { "serve.listen", "submission" },

@@ -4,14 +4,31 @@
 #include "base/pool.h"
 #include "recipient/domain.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+struct kept { /* text that is pointed into */
+    struct kept *next;
+    char text[];
+};
+
+struct included {
+    struct included *next;
+    char path[];
+};
+
 struct alias_file {
     char *text; /* names point into it; unquoting makes them shorter */
+    struct kept *kept;
+    struct included *included;
+    size_t octets; /* of all files */
+    bool lenient;
+    bool only_names; /* of included files, which are not read */
     struct map by_name;
     struct pool *aliases, *targets;
     struct alias *first, *last; /* in their order */
+    unsigned visit;
 };
 
 /* The state of the parser. */
@@ -19,6 +36,7 @@ struct alias_reader {
     struct alias_file *f;
     const char *path;
     unsigned line;
+    bool included;         /* it is an included file */
     struct alias *current; /* continued by a line that begins with a blank */
     char *p, *end;         /* the rest of the line; *end can be written */
 };
@@ -28,6 +46,11 @@ struct alias_reader {
 static int bad(const struct alias_reader *at, struct err *e, const char *what)
 {
     return err_set(e, ERR_USAGE, 0, "%s:%u: %s", at->path, at->line, what);
+}
+
+static int no_memory(const struct alias_reader *at, struct err *e)
+{
+    return err_set(e, ERR_TEMP, ENOMEM, "memory for %s", at->path);
 }
 
 static bool is_blank(char c)
@@ -88,7 +111,7 @@ static int take_name(struct alias_reader *at, char stop, char **name,
     return 0;
 }
 
-/* --- lines -------------------------------------------------------------- */
+/* --- aliases ------------------------------------------------------------ */
 
 static struct alias *find(const struct alias_file *f, struct span name)
 {
@@ -127,7 +150,7 @@ static int add_alias(struct alias_reader *at, struct err *e)
                        at->path, at->line, name, other->line);
     struct alias *a = pool_get(at->f->aliases);
     if (a == NULL)
-        return err_set(e, ERR_TEMP, 0, "no memory for %s", at->path);
+        return no_memory(at, e);
     *a = (struct alias){ .name = name, .line = at->line };
     put(at->f, a);
     if (at->f->last != NULL)
@@ -139,16 +162,103 @@ static int add_alias(struct alias_reader *at, struct err *e)
     return 0;
 }
 
-/* Refuse kinds of targets that other mail systems have. */
-static const char *why_refused(const char *name)
+/* --- targets ------------------------------------------------------------ */
+
+static int put_target(struct alias_reader *at, enum alias_kind kind,
+                      const char *name, const char *why, struct err *e)
 {
-    if (name[0] == '|')
-        return "delivery to a command is not supported";
-    if (name[0] == '/')
-        return "delivery to a file is not supported";
-    if (name[0] == ':')
-        return ":include: and the like are not supported";
-    return NULL;
+    struct alias_target *t = pool_get(at->f->targets);
+    struct alias *a = at->current;
+
+    if (t == NULL)
+        return no_memory(at, e);
+    *t = (struct alias_target){ NULL, name, why, at->path, at->line, kind };
+    if (a->last != NULL)
+        a->last->next = t;
+    else
+        a->first = t;
+    a->last = t;
+    return 0;
+}
+
+/* A copy that lives as long as the file. */
+static const char *keep(struct alias_file *f, const char *text)
+{
+    size_t n = strlen(text) + 1;
+    struct kept *k = malloc(sizeof *k + n);
+
+    if (k == NULL)
+        return NULL;
+    memcpy(k->text, text, n);
+    k->next = f->kept;
+    f->kept = k;
+    return k->text;
+}
+
+/* Kinds of targets that other mail systems have: refused in a file that the
+ * operator named, kept as such in one that a package may have written. */
+static int put_unsupported(struct alias_reader *at, const char *name,
+                           const char *why, struct err *e)
+{
+    if (!at->f->lenient)
+        return bad(at, e, why);
+    why = keep(at->f, why);
+    return why != NULL ? put_target(at, ALIAS_UNSUPPORTED, name, why, e)
+                       : no_memory(at, e);
+}
+
+/* Parse a command or the like up to the comma, which quotes may hide.  One that
+ * is too long is cut: it is only for people to read. */
+static int take_unsupported(struct alias_reader *at, char **name, struct err *e)
+{
+    char *to = at->p;
+
+    *name = to;
+    while (at->p < at->end && *at->p != ',') {
+        if (*at->p == '"' && take_quoted(at, &to, e) != 0)
+            return -1;
+        if (at->p < at->end && *at->p != ',' && *at->p != '"')
+            *to++ = *at->p++;
+    }
+    if (at->p < at->end)
+        at->p++;
+    while (to > *name && is_blank(to[-1]))
+        to--;
+    if (to - *name >= ALIAS_NAME_MAX)
+        to = *name + ALIAS_NAME_MAX - 1;
+    *to = '\0';
+    return 0;
+}
+
+static const char *why_unsupported(const char *name)
+{
+    return name[0] == '|'   ? "delivery to a command is not supported"
+           : name[0] == '/' ? "delivery to a file is not supported"
+           : name[0] == ':' ? "of this kind only :include:/path is supported"
+                            : NULL;
+}
+
+static int add_include(struct alias_reader *at, const char *name,
+                       const char *path, struct err *e);
+
+static int add_special(struct alias_reader *at, struct err *e)
+{
+    static const char include[] = ":include:";
+    const size_t n = sizeof include - 1;
+    char *name;
+
+    if (take_unsupported(at, &name, e) != 0)
+        return -1;
+    if (strcmp(name, "/dev/null") == 0)
+        return put_target(at, ALIAS_DISCARD, name, NULL, e);
+    if (!span_starts_nocase(span_of(name), include))
+        return put_unsupported(at, name, why_unsupported(name), e);
+    const char *path = name + n + strspn(name + n, " \t");
+    return path[0] == '/' ? add_include(at, name, path, e)
+                          : put_unsupported(at, name,
+                                            "the path of :include: begins"
+                                            " with /",
+                                            e);
 }
 
 static int add_target(struct alias_reader *at, struct err *e)
@@ -157,30 +267,129 @@ static int add_target(struct alias_reader *at, struct err *e)
     bool final = at->p < at->end && *at->p == '\\';
 
     at->p += final;
-    /* Before the syntax check, whose error for a command with blanks is
-     * misleading. */
-    const char *why = why_refused(at->p + (*at->p == '"'));
-    if (why != NULL)
-        return bad(at, e, why);
+    if (why_unsupported(at->p + (*at->p == '"')) != NULL)
+        return add_special(at, e);
     if (take_name(at, ',', &name, &stopped, e) != 0)
         return -1;
     if (name[0] == '@' || name[strlen(name) - 1] == '@')
         return bad(at, e, "half an address");
-    struct alias_target *t = pool_get(at->f->targets);
-    if (t == NULL)
-        return err_set(e, ERR_TEMP, 0, "no memory for %s", at->path);
-    *t = (struct alias_target){ NULL, name, final };
-    if (at->current->last != NULL)
-        at->current->last->next = t;
-    else
-        at->current->first = t;
-    at->current->last = t;
+    return put_target(at, final ? ALIAS_FINAL : ALIAS_NAME, name, NULL, e);
+}
+
+/* --- included files ----------------------------------------------------- */
+
+/* Lines of targets; one that begins with # is a comment. */
+static int take_included(struct alias_reader *at, char *text, size_t n,
+                         struct err *e)
+{
+    char *stop = text + n;
+    char *p = stop - span_after_bom((struct span){ text, n }).n;
+
+    for (at->line = 1; p < stop; at->line++) {
+        at->p = p;
+        at->end = memchr(p, '\n', (size_t)(stop - p));
+        if (at->end == NULL)
+            at->end = stop;
+        p = at->end + 1;
+        skip_blanks(at);
+        if (at->p < at->end && *at->p == '#')
+            continue;
+        for (; at->p < at->end; skip_blanks(at))
+            if (add_target(at, e) != 0)
+                return -1;
+    }
     return 0;
 }
 
+/* Count the files, each once, because the supervisor holds a copy of each. */
+static const struct included *include_once(struct alias_reader *at,
+                                           const char *path, struct err *e)
+{
+    struct alias_file *f = at->f;
+    size_t n = strlen(path) + 1;
+    unsigned others = 0;
+
+    for (const struct included *i = f->included; i != NULL; i = i->next) {
+        if (strcmp(i->path, path) == 0)
+            return i;
+        others++;
+    }
+    if (others == ALIAS_INCLUDES_MAX) {
+        bad(at, e, "too many included files");
+        return NULL;
+    }
+    struct included *i = malloc(sizeof *i + n);
+    if (i == NULL) {
+        no_memory(at, e);
+        return NULL;
+    }
+    memcpy(i->path, path, n);
+    i->next = f->included;
+    f->included = i;
+    return i;
+}
+
+static int read_included(struct alias_reader *at, const char *path,
+                         struct err *e)
+{
+    struct alias_reader in = { .f = at->f, .path = path, .included = true };
+    struct kept *k;
+    char *text;
+    size_t n;
+
+    in.current = at->current;
+    if (handdown_read_guarded(&text, &n, path, e) != 0) {
+        if (e->sys == EPERM)
+            err_set(e, ERR_USAGE, 0, "%s is a link or others may write to it",
+                    path);
+        return -1;
+    }
+    k = at->f->octets + n <= HANDDOWN_BYTES_MAX ? malloc(sizeof *k + n + 1)
+                                                : NULL;
+    if (k != NULL) {
+        memcpy(k->text, text, n + 1);
+        k->next = at->f->kept;
+        at->f->kept = k;
+        at->f->octets += n;
+    }
+    free(text);
+    return k != NULL ? take_included(&in, k->text, n, e) : no_memory(at, e);
+}
+
+/* In place of the target stand those of the file.  All of them, or the alias is
+ * refused, or in a lenient file it waits. */
+static int add_include(struct alias_reader *at, const char *name,
+                       const char *path, struct err *e)
+{
+    struct alias *a = at->current;
+    struct alias_target *last = a->last;
+    struct err why;
+
+    a->has_include = true; /* of a file that may be empty */
+    if (at->included)
+        return put_unsupported(at, name, ":include: in an included file", e);
+    const struct included *i = include_once(at, path, e);
+    if (i == NULL)
+        return -1;
+    if (at->f->only_names || read_included(at, i->path, &why) == 0)
+        return 0;
+    a->last = last;
+    if (last != NULL)
+        last->next = NULL;
+    else
+        a->first = NULL;
+    if (why.kind == ERR_USAGE)
+        return put_unsupported(at, name, why.text, e);
+    *e = why;
+    return -1;
+}
+
+/* --- lines -------------------------------------------------------------- */
+
 static int has_target(const struct alias_reader *at, struct err *e)
 {
-    if (at->current == NULL || at->current->first != NULL)
+    if (at->current == NULL || at->current->first != NULL ||
+        at->current->has_include)
         return 0;
     return err_set(e, ERR_USAGE, 0, "%s:%u: %s has no target", at->path,
                    at->current->line, at->current->name);
@@ -219,30 +428,53 @@ static int take_text(struct alias_reader *at, size_t n, struct err *e)
     return has_target(at, e);
 }
 
-int alias_load(struct alias_file **fp, const char *path, struct err *e)
+static int load(struct alias_file *f, const char *path, struct err *e)
 {
-    struct alias_file *f = calloc(1, sizeof *f);
     struct alias_reader at = { .f = f, .path = path };
     size_t n;
 
-    if (f == NULL)
-        return err_set(e, ERR_TEMP, 0, "no memory for %s", path);
     if (handdown_read(&f->text, &n, path, e) != 0)
-        goto failed;
+        return -1;
+    f->octets = n;
     f->aliases = pool_new(sizeof(struct alias), n + 1);
-    f->targets = pool_new(sizeof(struct alias_target), n + 1);
+    f->targets = pool_new(sizeof(struct alias_target), HANDDOWN_BYTES_MAX);
     if (f->aliases == NULL || f->targets == NULL ||
-        map_init(&f->by_name, n / 32 + 16) != 0) {
-        err_set(e, ERR_TEMP, 0, "no memory for %s", path);
-        goto failed;
+        map_init(&f->by_name, n / 32 + 16) != 0)
+        return no_memory(&at, e);
+    return take_text(&at, n, e);
+}
+
+int alias_load(struct alias_file **fp, const char *path, bool lenient,
+               struct err *e)
+{
+    struct alias_file *f = calloc(1, sizeof *f);
+
+    if (f == NULL)
+        return err_set(e, ERR_TEMP, ENOMEM, "memory for %s", path);
+    f->lenient = lenient;
+    if (load(f, path, e) != 0) {
+        alias_free(&f);
+        return -1;
     }
-    if (take_text(&at, n, e) != 0)
-        goto failed;
     *fp = f;
     return 0;
-failed:
+}
+
+int alias_each_include(const char *path, alias_include_fn *fn, void *ctx,
+                       struct err *e)
+{
+    struct alias_file *f = calloc(1, sizeof *f);
+    int rc = 0;
+
+    if (f == NULL)
+        return err_set(e, ERR_TEMP, ENOMEM, "memory for %s", path);
+    f->lenient = f->only_names = true;
+    (void)load(f, path, e); /* a fault is reported by alias_load() */
+    for (const struct included *i = f->included; i != NULL && rc == 0;
+         i = i->next)
+        rc = fn(ctx, i->path, e);
     alias_free(&f);
-    return -1;
+    return rc;
 }
 
 void alias_free(struct alias_file **fp)
@@ -251,6 +483,14 @@ void alias_free(struct alias_file **fp)
 
     if (f == NULL)
         return;
+    for (struct kept *k = f->kept, *next; k != NULL; k = next) {
+        next = k->next;
+        free(k);
+    }
+    for (struct included *i = f->included, *next; i != NULL; i = next) {
+        next = i->next;
+        free(i);
+    }
     map_done(&f->by_name);
     pool_free(&f->aliases);
     pool_free(&f->targets);
@@ -259,8 +499,8 @@ void alias_free(struct alias_file **fp)
     *fp = NULL;
 }
 
-const struct alias *alias_find(const struct alias_file *f, struct span local,
-                               struct span domain)
+struct alias *alias_find(const struct alias_file *f, struct span local,
+                         struct span domain)
 {
     char name[ALIAS_NAME_MAX];
 
@@ -274,7 +514,12 @@ const struct alias *alias_find(const struct alias_file *f, struct span local,
     return find(f, (struct span){ name, local.n + 1 + domain.n });
 }
 
-const struct alias *alias_first(const struct alias_file *f)
+struct alias *alias_first(const struct alias_file *f)
 {
     return f == NULL ? NULL : f->first;
+}
+
+unsigned alias_next_visit(struct alias_file *f)
+{
+    return ++f->visit;
 }

@@ -3,15 +3,14 @@
 #include "base/handdown.h"
 #include "base/map.h"
 #include "base/pool.h"
-#include "mailbox/batch.h"
-#include "recipient/alias.h"
+#include "mailbox/request.h"
 #include "recipient/domain.h"
+#include "recipient/user_helper.h"
 
-#include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct user {
     struct map_link link;
@@ -20,6 +19,7 @@ struct user {
 
 struct users {
     enum conf_user_source source;
+    struct user_asker *asker; /* NULL: look-ups block */
     char *text;
     struct map by_name;
     struct pool *pool;
@@ -41,15 +41,30 @@ static bool listed(const struct users *u, struct span name)
     return false;
 }
 
+/* The domain becomes the name of a directory. */
+static bool is_domain(struct span domain)
+{
+    char ascii[DOMAIN_MAX];
+
+    domain = domain_ascii(ascii, domain);
+    for (size_t i = 0; i < domain.n; i++)
+        if (!ascii_is_alnum(domain.p[i]) &&
+            (domain.p[i] == '\0' || strchr("-_.", domain.p[i]) == NULL))
+            return false;
+    return domain.n > 0 && domain.n < DOMAIN_MAX && domain.p[0] != '.';
+}
+
 static bool is_entry(struct span s)
 {
+    char name[USER_NAME_MAX];
     size_t at = span_find(s, '@');
 
     for (size_t i = 0; i < s.n; i++)
         if (s.p[i] == ' ' || s.p[i] == '\t')
             return false;
-    return mailbox_name_valid((struct span){ s.p, at }) &&
-           (at == s.n || (s.n - at > 1 && s.n < ALIAS_NAME_MAX));
+    return user_name(name, (struct span){ s.p, at }) &&
+           (at == s.n ||
+            is_domain((struct span){ s.p + at + 1, s.n - at - 1 }));
 }
 
 static int add_entry(struct users *u, struct span line)
@@ -105,7 +120,7 @@ static int load(struct users *u, const char *path, struct err *e)
     return take_text(u, n, path, e);
 }
 
-/* ---------------------------------------------------------------------- */
+/* ------------------------------------------------------------------------ */
 
 int users_open(struct users **up, const struct conf_users *c, struct err *e)
 {
@@ -136,61 +151,77 @@ void users_close(struct users **up)
     *up = NULL;
 }
 
-/* The error codes for "not found" are those of getpwnam(3). */
-static enum user_found ask_passwd(const char *name)
+void users_use_asker(struct users *u, struct user_asker *a)
 {
-    char memory[16 * 1024];
-    struct passwd pw, *found = NULL;
-    int rc;
+    u->asker = a;
+}
 
-    do
-        rc = getpwnam_r(name, &pw, memory, sizeof memory, &found);
-    while (rc == EINTR);
-    if (found != NULL)
+static enum user_found in_passwd(const struct users *u, const char *name)
+{
+    if (u->asker != NULL)
+        return user_asker_find(u->asker, name);
+    return user_helper_find(name, geteuid() == 0 ? (uid_t)-1 : geteuid());
+}
+
+static enum user_found in_file(const struct users *u, const char *name,
+                               struct span domain, char key[LOCAL_KEY_MAX])
+{
+    char ascii[DOMAIN_MAX];
+
+    domain = domain_ascii(ascii, domain);
+    int n =
+        snprintf(key, LOCAL_KEY_MAX, "%s@%.*s", name, (int)domain.n, domain.p);
+    ascii_lower_str(key);
+    if (domain.n > 0 && n > 0 && n < LOCAL_KEY_MAX && listed(u, span_of(key)))
         return USER_YES;
-    return rc == 0 || rc == ENOENT || rc == ESRCH || rc == EBADF || rc == EPERM
-               ? USER_NO
-               : USER_TEMP;
-}
-
-/* Distinguish "not found", which rejects mail permanently, from a directory
- * that cannot be read now.  The C library returns "not found" also without a
- * descriptor or memory; so look up root and then the name again. */
-static enum user_found in_passwd(const char *name)
-{
-    enum user_found u = ask_passwd(name);
-
-    if (u != USER_NO)
-        return u;
-    return ask_passwd("root") == USER_YES ? ask_passwd(name) : USER_TEMP;
-}
-
-static bool in_file(const struct users *u, const char *name, struct span domain)
-{
-    char address[ALIAS_NAME_MAX];
-
-    if (listed(u, span_of(name)))
-        return true;
-    int n = snprintf(address, sizeof address, "%s@%.*s", name, (int)domain.n,
-                     domain.p);
-    if (domain.n == 0 || domain.n > 255 || n < 0 || (size_t)n >= sizeof address)
-        return false;
-    ascii_lower_str(address);
-    return listed(u, (struct span){ address, (size_t)n });
+    span_copy(key, LOCAL_KEY_MAX, span_of(name));
+    return listed(u, span_of(name)) ? USER_YES : USER_NO;
 }
 
 enum user_found users_find(const struct users *u, const char *name,
-                           struct span domain)
+                           struct span domain, char key[LOCAL_KEY_MAX])
 {
+    span_copy(key, LOCAL_KEY_MAX, span_of(name));
     switch (u->source) {
-    case CONF_USERS_PASSWD: return in_passwd(name);
-    case CONF_USERS_FILE: return in_file(u, name, domain) ? USER_YES : USER_NO;
+    case CONF_USERS_PASSWD: return in_passwd(u, name);
+    case CONF_USERS_FILE: return in_file(u, name, domain, key);
     case CONF_USERS_ANY: break;
     }
     return USER_YES;
 }
 
+enum user_found users_find_key(const struct users *u, const char *key)
+{
+    char name[USER_NAME_MAX], found[LOCAL_KEY_MAX];
+    struct span s = span_of(key), domain = { "", 0 };
+    size_t at = span_find(s, '@');
+
+    if (!user_name(name, (struct span){ key, at }))
+        return USER_NO;
+    if (at < s.n)
+        domain = (struct span){ key + at + 1, s.n - at - 1 };
+    if (domain.n > 0 && u->source == CONF_USERS_PASSWD)
+        return USER_NO;
+    enum user_found r = users_find(u, name, domain, found);
+    return r == USER_YES && u->source == CONF_USERS_FILE &&
+                   strcmp(found, key) != 0
+               ? USER_NO
+               : r;
+}
+
 bool users_is_any(const struct users *u)
 {
     return u->source == CONF_USERS_ANY;
+}
+
+/* "@" would make it a key with a domain.  Alias files have targets that begin
+ * with "|" and ":", and one that is kept with a recipient must not be taken for
+ * a user. */
+bool user_name(char out[USER_NAME_MAX], struct span name)
+{
+    if (!mailbox_name_valid(name) || name.p[0] == '|' || name.p[0] == ':' ||
+        span_find(name, '@') < name.n || !span_copy(out, USER_NAME_MAX, name))
+        return false;
+    ascii_lower_str(out);
+    return mailbox_name_valid(span_of(out));
 }

@@ -15,6 +15,7 @@
 
 enum { TARGETS = 1000 };
 
+static bool lenient; /* every input is read in both ways */
 static char dir[64], users[96], aliases[96], source[112];
 static struct {
     char *name[TARGETS];
@@ -53,11 +54,23 @@ static int on_target(void *ctx, const struct local_target *t)
     const char *at = strrchr(t->name, '@');
 
     MUST(got.n < TARGETS);
-    if (t->kind == LOCAL_MAILBOX)
-        MUST(mailbox_name_valid(span_of(t->name)));
-    else
+    switch (t->kind) {
+    case LOCAL_MAILBOX:
+        MUST(local_check_key(l, t->name) == LOCAL_OK);
+        MUST(mailbox_name_valid(
+            (struct span){ t->name, span_find(span_of(t->name), '@') }));
+        break;
+    case LOCAL_REMOTE:
+    case LOCAL_NO_USER:
         MUST(at != NULL && at > t->name && at[1] != '\0' &&
-             !local_has_domain(l, span_of(at + 1)));
+             local_has_domain(l, span_of(at + 1)) ==
+                 (t->kind == LOCAL_NO_USER));
+        break;
+    case LOCAL_DISCARD: MUST(got.n == 0); break;
+    case LOCAL_COMMAND:
+        MUST(lenient && local_check_key(l, t->name) == LOCAL_UNSUPPORTED);
+        break;
+    }
     for (size_t i = 0; i < got.n; i++)
         MUST(strcmp(got.name[i], t->name) != 0); /* each is named once */
     got.name[got.n++] = strdup(t->name);
@@ -70,14 +83,28 @@ static void forget(void)
         free(got.name[--got.n]);
 }
 
+/* What is refused at RCPT leads nowhere; a key is that of the only target. */
+static void check(const struct local *l, struct span name, enum local_verdict v)
+{
+    char key[LOCAL_KEY_MAX];
+    enum local_verdict rcpt = local_check(l, name, span_of("here.test"), key);
+
+    MUST((rcpt == LOCAL_UNKNOWN) <= (v == LOCAL_UNKNOWN));
+    MUST(key[0] == '\0' || (rcpt == LOCAL_OK && v == LOCAL_OK && got.n == 1 &&
+                            strcmp(got.name[0], key) == 0));
+}
+
 /* A user without an alias gets his mail; case does not matter. */
 static void resolve(struct local *l, struct span name)
 {
     enum local_verdict v, upper;
+    struct local_path path;
     char *copy = exact_copy((const uint8_t *)name.p, name.n);
     size_t n;
 
-    v = local_resolve(l, name, span_of("here.test"), on_target, l, NULL);
+    v = local_resolve(l, name, span_of("here.test"), on_target, l, &path);
+    MUST(path.owner[0] == '\0' || path.alias[0] != '\0');
+    check(l, name, v);
     MUST((v == LOCAL_OK) == (got.n > 0) || v == LOCAL_STOPPED);
     n = got.n;
     forget();
@@ -108,6 +135,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static struct conf_domain domains[] = { { "here.test" }, { "localhost" } };
     struct conf_local o = { .domains = { 2, domains },
+                            .max_targets = TARGETS,
                             .recipient_delimiter = "+-" };
     struct local *l = NULL;
     struct err e = { ERR_NONE, 0, "" };
@@ -126,14 +154,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     o.users.source = CONF_USERS_FILE;
     snprintf(o.users.path, sizeof o.users.path, "%s", users);
     snprintf(o.aliases, sizeof o.aliases, "%s", aliases);
-    if (local_open(&l, &o, &e) == 0) {
+    for (int i = 0; i < 2; i++) {
+        lenient = o.aliases_usual = i == 1;
+        if (local_open(&l, &o, &e) != 0) {
+            MUST(e.kind == ERR_USAGE && e.text[0] != '\0' && l == NULL);
+            continue;
+        }
         resolve(l, (struct span){ rest.p + used, rest.n - used });
         resolve(l, span_of("postmaster"));
         resolve_words(l, u);
         resolve_words(l, a);
         local_close(&l);
-    } else {
-        MUST(e.kind == ERR_USAGE && e.text[0] != '\0' && l == NULL);
     }
     free(copy);
     return 0;

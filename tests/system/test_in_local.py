@@ -62,7 +62,7 @@ RESOLVED = [
     ("ANN@Here.Test", "ann", ""),
     ("bob@here.test", "bob", ""),
     ("ann@second.test", "ann", ""),
-    ("carl@second.test", "carl", ""),
+    ("carl@second.test", "carl@second.test", ""),
     ("carl@here.test", 550, "5.1.1"),
     ("zoe@here.test", 550, "5.1.1"),
     ("an@here.test", 550, "5.1.1"),

@@ -38,10 +38,23 @@ static const char aliases[] =
     "press@b\303\274cher.example: bob\n"
     "shop@xn--mller-kva.example: carl\n"
     "umlauts: press@xn--bcher-kva.example, shop@M\303\234LLER.example\n"
+    "twice: dora, dora@two.example, DORA+x@TWO.example\n"
+    "some: bob, zoe, zed@one.example, \"z z\"\n"
+    "none: zoe, zed\n"
+    "null: /dev/null\n"
+    "half: bob, \"/dev/null\"\n"
+    "nulls: null, /dev/null\n"
+    "list: ann, eve@far.example\n"
+    "owner-list: bob\n"
+    "news: list\n"
+    "all: list, carl\n"
+    "\"odd list\": carl, ann\n"
+    "\"owner-odd name\": carl\n"
     "*: bob\n";
 
 static const char users[] = "# users\nann\nBob\n\ncarl\r\ndora\narchive\n"
                             "self\nteam\nonly@two.example\nbob+own\n"
+                            "dora@Two.example\n"
                             "page@b\303\274cher.example\n"
                             "mill@xn--mller-kva.example\n";
 
@@ -61,7 +74,7 @@ static const struct {
     { "list with tag", "team+x", "one.example", LOCAL_OK,
       "ann bob carl dora " },
     { "nested, each once", "nested", "one.example", LOCAL_OK,
-      "ann bob carl dora eve@far.example " },
+      "ann bob carl dora >eve@far.example " },
     { "itself and another", "self", "one.example", LOCAL_OK, "self archive " },
     { "itself alone", "ann", "one.example", LOCAL_OK, "ann " },
     { "circle", "a", "one.example", LOCAL_LOOP, "" },
@@ -70,7 +83,7 @@ static const struct {
     { "of the others", "info", "one.example", LOCAL_OK, "ann " },
     { "quoted name", "odd name", "one.example", LOCAL_OK, "bob " },
     { "local and remote addresses", "here", "one.example", LOCAL_OK,
-      "bob \"x y\"@far.example eve@far.example " },
+      "bob >\"x y\"@far.example >eve@far.example " },
     { "leads nowhere", "lost", "one.example", LOCAL_UNKNOWN, "" },
     { "backslash", "final", "one.example", LOCAL_OK, "team " },
     { "postmaster though root is lost", "Postmaster", "one.example", LOCAL_OK,
@@ -79,7 +92,8 @@ static const struct {
     { "mailer-daemon", "MAILER-DAEMON", "one.example", LOCAL_OK,
       "postmaster " },
     { "tag of a target", "tagged", "one.example", LOCAL_OK, "bob " },
-    { "user of one domain", "only", "two.example", LOCAL_OK, "only " },
+    { "user of one domain", "only", "Two.Example", LOCAL_OK,
+      "only@two.example " },
     { "not of the other", "only", "one.example", LOCAL_UNKNOWN, "" },
     { "alias of a U-label", "press", "b\303\274cher.example", LOCAL_OK,
       "bob " },
@@ -91,9 +105,10 @@ static const struct {
       "carl " },
     { "both as targets", "umlauts", "one.example", LOCAL_OK, "bob carl " },
     { "alias of neither", "shop", "xn--bcher-kva.example", LOCAL_UNKNOWN, "" },
-    { "user of a U-label", "page", "xn--bcher-kva.example", LOCAL_OK, "page " },
+    { "user of a U-label", "page", "xn--bcher-kva.example", LOCAL_OK,
+      "page@xn--bcher-kva.example " },
     { "user of an A-label", "mill", "m\303\274ller.example", LOCAL_OK,
-      "mill " },
+      "mill@xn--mller-kva.example " },
     { "user of neither", "mill", "b\303\274cher.example", LOCAL_UNKNOWN, "" },
     { "VERP behind a tag",
       "team+0123456789012345678901234567890123456789=01234567890123456789.net",
@@ -106,6 +121,22 @@ static const struct {
     { "dot", ".bob", "one.example", LOCAL_UNKNOWN, "" },
     { "star is only a name", "*", "one.example", LOCAL_OK, "bob " },
     { "empty", "", "one.example", LOCAL_UNKNOWN, "" },
+    { "of both, with a mailbox of its own", "dora", "two.example", LOCAL_OK,
+      "dora@two.example " },
+    { "of both, elsewhere", "dora", "one.example", LOCAL_OK, "dora " },
+    { "its tag", "dora+x", "two.example", LOCAL_OK, "dora@two.example " },
+    { "both mailboxes", "twice", "one.example", LOCAL_OK,
+      "dora dora@two.example " },
+    { "some are no users", "some", "two.example", LOCAL_OK,
+      "bob ?zoe@two.example ?zed@one.example ?\"z z\"@two.example " },
+    { "none is a user", "none", "one.example", LOCAL_UNKNOWN, "" },
+    { "discarded", "null", "one.example", LOCAL_OK, "!/dev/null " },
+    { "null beside another", "half", "one.example", LOCAL_OK, "bob " },
+    { "null within null", "nulls", "one.example", LOCAL_OK, "!/dev/null " },
+    { "an address as a name", "ann@x", "one.example", LOCAL_UNKNOWN, "" },
+    { "a command as a name", "|cat", "one.example", LOCAL_UNKNOWN, "" },
+    { "a lock as a name", "ann.lock", "one.example", LOCAL_UNKNOWN, "" },
+    { "in capitals", "ANN.LOCK", "one.example", LOCAL_UNKNOWN, "" },
 };
 
 static char dir[] = "/tmp/mta-unit-local-XXXXXX";
@@ -162,6 +193,7 @@ static struct local *open_local(const char *who, const char *alias_file)
 {
     struct conf_local o = { .domains = { sizeof domains / sizeof domains[0],
                                          domains },
+                            .max_targets = 1000,
                             .recipient_delimiter = "+" };
     struct local *l = NULL;
     struct err e = { ERR_NONE, 0, "" };
@@ -172,11 +204,16 @@ static struct local *open_local(const char *who, const char *alias_file)
     return l;
 }
 
+/* A letter in front shows what is no mailbox. */
 static int collect(void *ctx, const struct local_target *t)
 {
-    bool remote = strchr(t->name, '@') != NULL;
+    static const char *const kinds[] = { [LOCAL_MAILBOX] = "",
+                                         [LOCAL_REMOTE] = ">",
+                                         [LOCAL_NO_USER] = "?",
+                                         [LOCAL_DISCARD] = "!",
+                                         [LOCAL_COMMAND] = "%" };
 
-    ck_assert_int_eq(t->kind, remote ? LOCAL_REMOTE : LOCAL_MAILBOX);
+    strncat(ctx, kinds[t->kind], 2);
     strncat(ctx, t->name, 900 - strlen(ctx));
     strncat(ctx, " ", 2);
     return 0;
@@ -194,6 +231,138 @@ START_TEST(resolve)
     ck_assert_msg(strcmp(got, cases[_i].targets) == 0, "%s: \"%s\"",
                   cases[_i].name, got);
     local_close(&l);
+}
+END_TEST
+
+/* The ways: alias, owner. */
+static const struct {
+    const char *name, *local, *domain, *alias, *owner;
+} path_cases[] = {
+    { "no alias", "bob", "one.example", "", "" },
+    { "alias", "team", "one.example", "team@one.example", "" },
+    { "with a tag", "TEAM+x", "two.example", "team@two.example", "" },
+    { "as the file spells it", "nested", "one.example", "Nested@one.example",
+      "" },
+    { "of one domain", "info", "two.example", "info@two.example", "" },
+    { "no domain", "postmaster", "", "postmaster@one.example", "" },
+    { "owner", "list", "one.example", "list@one.example",
+      "owner-list@one.example" },
+    { "another name of a list", "news", "two.example", "news@two.example",
+      "owner-list@two.example" },
+    { "a list among others", "all", "one.example", "all@one.example", "" },
+    { "quoted", "odd name", "one.example", "\"odd name\"@one.example",
+      "\"owner-odd name\"@one.example" },
+    { "quoted, no owner", "odd list", "one.example", "\"odd list\"@one.example",
+      "" },
+};
+
+START_TEST(path_to_the_targets)
+{
+    struct local *l = open_local(users_option, alias_path);
+    struct local_path path;
+    char got[1024] = "";
+
+    local_resolve(l, span_of(path_cases[_i].local),
+                  span_of(path_cases[_i].domain), collect, got, &path);
+    ck_assert_msg(strcmp(path.alias, path_cases[_i].alias) == 0, "%s: \"%s\"",
+                  path_cases[_i].name, path.alias);
+    ck_assert_msg(strcmp(path.owner, path_cases[_i].owner) == 0, "%s: \"%s\"",
+                  path_cases[_i].name, path.owner);
+    local_close(&l);
+}
+END_TEST
+
+/* For RCPT: like the expansion, but an alias is not looked into. */
+static const struct {
+    const char *name, *local, *domain;
+    enum local_verdict verdict;
+    const char *key;
+} check_cases[] = {
+    { "user", "BOB", "one.example", LOCAL_OK, "bob" },
+    { "tag", "bob+x", "one.example", LOCAL_OK, "bob" },
+    { "tag that is a user", "bob+own", "one.example", LOCAL_OK, "bob+own" },
+    { "own mailbox", "Dora", "TWO.example", LOCAL_OK, "dora@two.example" },
+    { "of a U-label", "page", "B\303\234CHER.example", LOCAL_OK,
+      "page@xn--bcher-kva.example" },
+    { "alias", "team", "one.example", LOCAL_OK, "" },
+    { "alias with a tag", "team+x", "one.example", LOCAL_OK, "" },
+    { "alias of itself", "ann", "one.example", LOCAL_OK, "" },
+    { "alias of one domain", "info", "two.example", LOCAL_OK, "" },
+    { "alias that leads nowhere", "lost", "one.example", LOCAL_OK, "" },
+    { "unknown", "zoe", "one.example", LOCAL_UNKNOWN, "" },
+    { "not in that domain", "only", "one.example", LOCAL_UNKNOWN, "" },
+    { "lock", "bob.lock", "one.example", LOCAL_UNKNOWN, "" },
+    { "path", "../bob", "one.example", LOCAL_UNKNOWN, "" },
+    { "address", "dora@two.example", "one.example", LOCAL_UNKNOWN, "" },
+    { "empty", "", "one.example", LOCAL_UNKNOWN, "" },
+};
+
+START_TEST(check_at_rcpt)
+{
+    struct local *l = open_local(users_option, alias_path);
+    char key[LOCAL_KEY_MAX];
+
+    enum local_verdict v = local_check(l, span_of(check_cases[_i].local),
+                                       span_of(check_cases[_i].domain), key);
+    ck_assert_msg(v == check_cases[_i].verdict, "%s: verdict %d",
+                  check_cases[_i].name, v);
+    ck_assert_msg(strcmp(key, check_cases[_i].key) == 0, "%s: \"%s\"",
+                  check_cases[_i].name, key);
+    local_close(&l);
+}
+END_TEST
+
+START_TEST(postmaster_without_aliases)
+{
+    struct local *l = open_local(users_option, NULL);
+    static const char *const names[] = { "Postmaster", "postmaster+x",
+                                         "MAILER-DAEMON" };
+    char key[LOCAL_KEY_MAX];
+
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_int_eq(
+            local_check(l, span_of(names[i]), span_of("one.example"), key),
+            LOCAL_OK);
+        ck_assert_str_eq(key, "postmaster");
+    }
+    local_close(&l);
+}
+END_TEST
+
+static const struct {
+    const char *key;
+    enum local_verdict file, any, passwd;
+} key_cases[] = {
+    { "bob", LOCAL_OK, LOCAL_OK, LOCAL_UNKNOWN },
+    { "root", LOCAL_UNKNOWN, LOCAL_OK, LOCAL_OK },
+    { "only@two.example", LOCAL_OK, LOCAL_OK, LOCAL_UNKNOWN },
+    { "only", LOCAL_UNKNOWN, LOCAL_OK, LOCAL_UNKNOWN },
+    { "bob@two.example", LOCAL_UNKNOWN, LOCAL_OK, LOCAL_UNKNOWN },
+    { "page@xn--bcher-kva.example", LOCAL_OK, LOCAL_OK, LOCAL_UNKNOWN },
+    { "postmaster", LOCAL_OK, LOCAL_OK, LOCAL_OK },
+    { "", LOCAL_UNKNOWN, LOCAL_UNKNOWN, LOCAL_UNKNOWN },
+    { "x.lock", LOCAL_UNKNOWN, LOCAL_UNKNOWN, LOCAL_UNKNOWN },
+    { "|cat", LOCAL_UNSUPPORTED, LOCAL_UNSUPPORTED, LOCAL_UNSUPPORTED },
+    { "/var/x", LOCAL_UNSUPPORTED, LOCAL_UNSUPPORTED, LOCAL_UNSUPPORTED },
+    { ":fail:", LOCAL_UNSUPPORTED, LOCAL_UNSUPPORTED, LOCAL_UNSUPPORTED },
+};
+
+/* What a retry has of the recipient. */
+START_TEST(check_of_a_key)
+{
+    const char *sources[] = { users_option, "any", "passwd" };
+
+    for (size_t i = 0; i < 3; i++) {
+        struct local *l = open_local(sources[i], NULL);
+        enum local_verdict want = i == 0   ? key_cases[_i].file
+                                  : i == 1 ? key_cases[_i].any
+                                           : key_cases[_i].passwd;
+        if (i == 2 && geteuid() != 0 && strcmp(key_cases[_i].key, "root") == 0)
+            want = LOCAL_UNKNOWN;
+        ck_assert_msg(local_check_key(l, key_cases[_i].key) == want,
+                      "\"%s\" with %s", key_cases[_i].key, sources[i]);
+        local_close(&l);
+    }
 }
 END_TEST
 
@@ -260,7 +429,7 @@ START_TEST(sources_of_users)
     ck_assert_str_eq(got, "who ");
     local_close(&l);
     l = open_local("passwd", "");
-    ck_assert(is_user(l, "root", ""));
+    ck_assert(is_user(l, "root", "") == (geteuid() == 0));
     ck_assert(!is_user(l, "no-such-user-here", ""));
     local_close(&l);
     l = open_local(users_option, NULL);
@@ -316,9 +485,13 @@ static const struct {
     const char *name, *aliases, *users, *text;
 } bad_cases[] = {
     { "command", "x: bob\ny: |cat\n", NULL, ":2: delivery to a command" },
+    { "command with a comma", "y: \"|a, b\"\n", NULL, ":1: delivery to a com" },
     { "quoted command", "y: \"|cat -n\"\n", NULL, ":1: delivery to a command" },
-    { "file", "y: bob,\n  /dev/null\n", NULL, ":2: delivery to a file" },
-    { "include", "y: :include:/etc/x\n", NULL, ":1: :include:" },
+    { "file", "y: bob,\n  /dev/nul\n", NULL, ":2: delivery to a file" },
+    { "no such include", "y: b,\n :include:/no/x\n", NULL,
+      ":2: open /no/x: No such file" },
+    { "relative include", "y: :include:x\n", NULL, ":1: the path of :include" },
+    { "bounced", "y: :fail:\n", NULL, ":1: of this kind only :include:/path" },
     { "no colon", "bob\n", NULL, ":1: ':' expected" },
     { "two words", "a b: c\n", NULL, ":1: ':' expected" },
     { "no comma", "a: b c\n", NULL, ":1: ',' expected" },
@@ -332,6 +505,10 @@ static const struct {
     { "display name", "a: <b@c>\n", NULL, ":1: only plain addresses" },
     { "half an address", "a: b@\n", NULL, ":1: half an address" },
     { "comment at the end", "a: b # c\n", NULL, ":1: ',' expected" },
+    { "user with two domains", NULL, "a@b@c\n", ":1: not a user" },
+    { "domain is a path", NULL, "a@../c\n", ":1: not a user" },
+    { "domain is a literal", NULL, "a@[::1]\n", ":1: not a user" },
+    { "user is a lock", NULL, "a.lock\n", ":1: not a user" },
     { "user is a path", NULL, "ann\n../etc\n", ":2: not a user" },
     { "two users in a line", NULL, "ann bob\n", ":1: not a user" },
 };
@@ -469,6 +646,10 @@ Suite *recipient_resolve_suite(void)
     TCase *t = tcase_create("local");
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_loop_test(t, resolve, 0, COUNT(cases));
+    tcase_add_loop_test(t, path_to_the_targets, 0, COUNT(path_cases));
+    tcase_add_loop_test(t, check_at_rcpt, 0, COUNT(check_cases));
+    tcase_add_test(t, postmaster_without_aliases);
+    tcase_add_loop_test(t, check_of_a_key, 0, COUNT(key_cases));
     tcase_add_test(t, stops_when_asked);
     tcase_add_test(t, bounded_expansion);
     tcase_add_test(t, sources_of_users);
