@@ -5,9 +5,9 @@
 #define MTA_CLI_QUEUE_LIVE_H
 
 #include "base/err.h"
-#include "base/msg_id.h"
 #include "base/span.h"
 #include "config/conf.h"
+#include "spool/format.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -43,9 +43,9 @@ int queue_live_line(void *live, struct span line);
 
 /* Both NULL: no.  Of this recipient; of recipients with such an address, by
  * the route that the settings give it. */
-const struct queue_delivering *queue_live_delivering(const struct queue_live *l,
-                                                     struct msg_id id,
-                                                     uint32_t slot);
+const struct queue_delivering *
+queue_live_delivering(const struct queue_live *l,
+                      const struct spool_record *rec, uint32_t slot);
 const struct queue_shut *queue_live_shut(struct queue_live *l,
                                          struct span address);
 #endif

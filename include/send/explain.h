@@ -4,10 +4,10 @@
  * Commands (control/server.h), times in microseconds of the wall clock:
  *   list      all deliveries that workers have, and all destinations that
  *             reach no host now
- *   show ID   the same, of deliveries only those of that message
+ *   show ID   the same, of deliveries only those of that message's parts
  * Lines of the answer; SLOTS are indices of recipients, with commas between;
  * "-" stands for what there is not; KEY is that of route_key():
- *   delivering ID SLOTS SINCE SESSION ADDRESS HOST
+ *   delivering ID PART SLOTS SINCE SESSION ADDRESS HOST
  *   shut KEY UNTIL REASON     all hosts are shut, the first one until then
  *   paused KEY UNTIL REASON   reconnects then
  *   trial KEY 0 REASON        was shut; one message tries it */

@@ -18,6 +18,7 @@ enum { BUCKETS = 16 * 1024, SLOTS_MAX = 100 };
 struct delivering {
     struct map_link link;
     struct msg_id id;
+    uint64_t part;
     struct queue_delivering what;
     size_t n;
     uint32_t slot[SLOTS_MAX];
@@ -141,7 +142,8 @@ static int add_delivering(struct queue_live *l, struct span rest)
     if (d == NULL)
         return -1;
     char *at = d->text;
-    bool known = msg_id_parse(&d->id, word(&rest));
+    bool known = msg_id_parse(&d->id, word(&rest)) &&
+                 take_number(word(&rest), UINT64_MAX, &d->part);
     d->n = take_slots(d->slot, word(&rest));
     if (!known || !take_number(word(&rest), UINT64_MAX, &d->what.since)) {
         free(d);
@@ -192,16 +194,18 @@ int queue_live_line(void *live, struct span line)
 
 /* --- look-ups ----------------------------------------------------------- */
 
-const struct queue_delivering *queue_live_delivering(const struct queue_live *l,
-                                                     struct msg_id id,
-                                                     uint32_t slot)
+const struct queue_delivering *
+queue_live_delivering(const struct queue_live *l,
+                      const struct spool_record *rec, uint32_t slot)
 {
     if (l->delivering.n == 0)
         return NULL;
-    for (struct map_link *m = map_first(&l->delivering, hash_of(id)); m != NULL;
-         m = map_next(m)) {
+    for (struct map_link *m = map_first(&l->delivering, hash_of(rec->id));
+         m != NULL; m = map_next(m)) {
         const struct delivering *d = MAP_ENTRY(m, struct delivering, link);
-        for (size_t i = 0; msg_id_eq(d->id, id) && i < d->n; i++)
+        if (!msg_id_eq(d->id, rec->id) || d->part != rec->part)
+            continue;
+        for (size_t i = 0; i < d->n; i++)
             if (d->slot[i] == slot)
                 return &d->what;
     }

@@ -10,11 +10,11 @@ struct queue_present queue_present_of(const struct queue_printing *p,
     if (p->style->live == NULL || slot->state != SPOOL_PENDING)
         return now;
     now.delivering =
-        queue_live_delivering(p->style->live, p->view->rec->id, p->index);
+        queue_live_delivering(p->style->live, p->view->rec, p->index);
     /* The slot is read later: it may show how that delivery ended. */
     if (now.delivering != NULL && slot->last_attempt > now.delivering->since)
         now.delivering = NULL;
-    if (now.delivering == NULL)
+    if (now.delivering == NULL && p->view->queue == SPOOL_REMOTE)
         now.shut = queue_live_shut(p->style->live, address);
     return now;
 }
@@ -34,6 +34,7 @@ static const struct queue_origin origins[] = {
     { SPOOL_F_SID, false, "sid", "in session" },
     { SPOOL_F_ENVID, false, "envid", "envelope id" },
     { SPOOL_F_RET, false, "ret", "to return in a bounce:" },
+    { SPOOL_F_MAILBOX, true, "mailbox", "of mailbox" },
     { SPOOL_F_ORCPT, true, "orcpt", "original recipient" },
     { SPOOL_F_NOTIFY, true, "notify", "to notify of" },
 };

@@ -231,6 +231,21 @@ static void text_rcpt(struct queue_printing *p, struct span address,
         text_present(st->out, &now);
 }
 
+static void text_replaces(struct queue_printing *p, struct span rows)
+{
+    FILE *out = p->style->out;
+    uint32_t first, last;
+
+    fprintf(out, "    in place of recipients of part %" PRIu64 ":",
+            spool_part_parent(p->view->rec->part));
+    while (spool_replaces_next(&rows, &first, &last)) {
+        fprintf(out, " %u", (unsigned)first);
+        if (last > first)
+            fprintf(out, "-%u", (unsigned)last);
+    }
+    putc('\n', out);
+}
+
 static int text_field(void *ctx, enum spool_field type, struct span s)
 {
     struct queue_printing *p = ctx;
@@ -248,6 +263,8 @@ static int text_field(void *ctx, enum spool_field type, struct span s)
             slot.state == SPOOL_HELD)
             text_rcpt(p, s, &slot);
         p->index++;
+    } else if (type == SPOOL_F_REPLACES && p->style->all_recipients) {
+        text_replaces(p, s);
     } else if (o != NULL && p->style->all_recipients) {
         fprintf(p->style->out, "%s%s ", o->of_recipient ? "        " : "    ",
                 o->words);

@@ -71,8 +71,8 @@ static void add_run(struct buf *answer, const struct walk *w,
                  (unsigned)j->rcpt[*at].rcpt->slot);
     }
     msg_id_text(id, j->id);
-    control_add(answer, "delivering %s %s %" PRIu64 " %s %s %s", id, slots.p,
-                wall_of(w, d->given.since),
+    control_add(answer, "delivering %s %" PRIu64 " %s %" PRIu64 " %s %s %s", id,
+                j->msg->stored.rec.part, slots.p, wall_of(w, d->given.since),
                 d->session != NULL ? send_session_id(d->session) : "-",
                 j->address[0] != '\0' ? j->address : "-",
                 host[0] != '\0' ? host : "-");

@@ -49,6 +49,8 @@ static void submit_part(const struct field *f, size_t n, uint32_t nrcpt,
     for (size_t i = 0; i < n; i++)
         ck_assert(
             spool_envelope_add(&env, k->blocks, f[i].type, span_of(f[i].text)));
+    static const uint16_t slots[] = { 0, 2, 3, 4, 9 };
+    ck_assert(part == 0 || spool_replaces_add(&env, k->blocks, slots, 5));
     ck_assert_int_eq(spool_submit(k->w, &m, &body, &e), 0);
     ck_assert_int_eq(spool_writer_commit(k->w, &e), 0);
     chain_clear(&env, k->blocks);
@@ -196,11 +198,13 @@ START_TEST(a_recipient_that_is_being_delivered)
 
     submit_mails(id);
     snprintf(line, sizeof line,
-             "delivering %s 1,3 1700000001000000 sid0sid0sid0 192.0.2.1:25 "
+             "delivering %s 0 1,3 1700000001000000 sid0sid0sid0 192.0.2.1:25 "
              "mx.b.test",
              id);
     tell(line);
-    tell("delivering 0123456789abcdef 0,2 1700000001000000 - - -");
+    snprintf(line, sizeof line, "delivering %s 1 0 1700000001000000 - - -", id);
+    tell(line); /* of another part */
+    tell("delivering 0123456789abcdef 0 0,2 1700000001000000 - - -");
     char *text = printed(true, false);
     ck_assert_msg(
         strstr(text, "{\"address\":\"two@B.test\",\"state\":\"delivering\"") !=
@@ -238,7 +242,7 @@ START_TEST(a_delivery_that_is_over)
                                .last_attempt = 1700000000999999u };
 
     ck_assert(msg_id_parse(&rec.id, SPAN_LIT("0123456789abcdef")));
-    tell("delivering 0123456789abcdef 0 1700000001000000 - - -");
+    tell("delivering 0123456789abcdef 0 0 1700000001000000 - - -");
     struct queue_present now =
         queue_present_of(&p, SPAN_LIT("one@b.test"), &slot);
     ck_assert_ptr_nonnull(now.delivering);
@@ -298,8 +302,10 @@ START_TEST(strange_lines)
         "delivering",
         "delivering x",
         "delivering 0123456789abcdef",
-        "delivering 0123456789abcdef 1,x,,70000000000 12",
-        "delivering 0123456789abcdef 1 -1 a b c",
+        "delivering 0123456789abcdef 0",
+        "delivering 0123456789abcdef 0 1,x,,70000000000 12",
+        "delivering 0123456789abcdef 0 1 -1 a b c",
+        "delivering 0123456789abcdef -1 1 1 a b c",
         "shut",
         "shut mx/b.test/25",
         "shut mx/b.test/25 never because",
@@ -327,6 +333,25 @@ START_TEST(a_child_shows_its_part)
     text = printed(true, false);
     ck_assert_msg(strstr(text, ",\"part\":18446744073709551614,") != NULL, "%s",
                   text);
+    ck_assert_ptr_null(strstr(text, "replaces"));
+    free(text);
+}
+END_TEST
+
+START_TEST(show_has_what_a_child_replaces)
+{
+    k->w->children = 1;
+    submit_part(fields, NFIELDS, 2, 0x30001);
+    char *text = printed(false, true);
+    ck_assert_msg(
+        strstr(text, "    in place of recipients of part 3: 0 2-4 9\n") != NULL,
+        "%s", text);
+    free(text);
+    text = printed(true, true);
+    ck_assert_msg(strstr(text, ",\"helo\":\"client.test\",\"parent\":3,"
+                               "\"replaces\":[[0,0],[2,4],[9,9]],"
+                               "\"front\":0,\"late\":[]}\n") != NULL,
+                  "%s", text);
     free(text);
 }
 END_TEST
@@ -353,6 +378,7 @@ Suite *cli_queue_suite(void)
     tcase_add_test(t, each_field_stands_with_its_recipient);
     tcase_add_test(t, a_list_has_no_origin);
     tcase_add_test(t, a_child_shows_its_part);
+    tcase_add_test(t, show_has_what_a_child_replaces);
     tcase_add_test(t, an_accepted_message_has_part_0);
     suite_add_tcase(s, t);
     t = tcase_create("live");

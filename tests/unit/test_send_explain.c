@@ -112,11 +112,11 @@ START_TEST(each_recipient_has_the_host_of_its_own_domain)
     struct delivery *j = sched_rig_next(r);
     msg_id_text(id, j->id);
     const char *text = ask("list\n", &turns);
-    snprintf(want, sizeof want, " delivering %s 0 ", id);
+    snprintf(want, sizeof want, " delivering %s 0 0 ", id);
     ck_assert_msg(strstr(text, want) != NULL, "%s", text);
     snprintf(want, sizeof want,
              " %s 192.0.2.1:25 mx.one.test\n delivering %s "
-             "1,2 ",
+             "0 1,2 ",
              send_session_id(send_delivery_of(j)->session), id);
     ck_assert_msg(strstr(text, want) != NULL, "%s", text);
     ck_assert_msg(strstr(text, " mx.two.test\nok\n") != NULL, "%s", text);
