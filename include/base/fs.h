@@ -29,7 +29,10 @@ struct fs_ops {
     int (*rename)(const char *from, const char *to);
     int (*renameat)(int dir, const char *from, const char *to);
     int (*link)(const char *from, const char *to);
+    int (*rename_new)(int from_dir, const char *from, int to_dir,
+                      const char *to);
     int (*unlink)(const char *path);
+    int (*unlinkat)(int dir, const char *name);
     int (*mkdir)(const char *path, mode_t mode);
     int (*mkdirat)(int dir, const char *name, mode_t mode);
     int (*lock)(int fd, int operation); /* flock(2) */
@@ -64,7 +67,10 @@ int fs_syncfs(int fd);
 void fs_start_sync(int fd);
 int fs_rename(const char *from, const char *to);
 int fs_renameat(int dir, const char *from, const char *to); /* in one */
+/* Never in place of another file: EEXIST.  EINVAL: the file system cannot. */
+int fs_rename_new(int from_dir, const char *from, int to_dir, const char *to);
 int fs_unlink(const char *path);
+int fs_unlinkat(int dir, const char *name);
 int fs_mkdir(const char *path, mode_t mode);
 int fs_mkdirat(int dir, const char *name, mode_t mode);
 int fs_lock(int fd, int operation);

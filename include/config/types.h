@@ -54,7 +54,7 @@ struct conf_routes {
 
 enum conf_log_level { CONF_DEBUG, CONF_INFO, CONF_WARN, CONF_ERROR };
 enum conf_log_format { CONF_LOG_TEXT, CONF_LOG_JSON };
-enum conf_mailbox { CONF_MAILDIR, CONF_MBOX };
+enum conf_mailbox { CONF_MAILBOX_AUTO, CONF_MAILDIR, CONF_MBOX };
 enum conf_rdns { CONF_RDNS_OFF, CONF_RDNS_WARN, CONF_RDNS_REQUIRE };
 enum conf_early_talk { CONF_EARLY_TALK_REJECT, CONF_EARLY_TALK_ACCEPT };
 enum conf_newline { CONF_NEWLINE_REJECT, CONF_NEWLINE_NORMALIZE };
@@ -69,8 +69,9 @@ struct conf_users {
 
 /* Local delivery, for server and sender. */
 struct conf_local {
-    struct conf_domains domains; /* default: localhost and hostname */
-    char mail_dir[CONF_PATH_MAX];
+    struct conf_domains domains;  /* default: localhost and hostname */
+    char mail_dir[CONF_PATH_MAX]; /* "~/..." is below the user's home */
+    char user[CONF_NAME_MAX];     /* owns mailboxes, unless users is passwd */
     int mailbox;
     struct conf_users users;
     char aliases[CONF_PATH_MAX]; /* empty: none */

@@ -23,22 +23,20 @@ int mailbox_client_new(struct mailbox_client **c, int fd, struct err *e);
 void mailbox_client_free(struct mailbox_client **c);
 
 /* Take one copy into the packet that is being filled; a full packet is sent.
- * Strings are copied.  body.fd must stay open until mailbox_client_flush()
- * has returned 0; a later body.fd of the same number is known as another file
- * if mailbox_client_forget() was called when it was closed.
+ * Strings are copied, and so is the descriptor: a file is known by its device
+ * and inode number, not by body.fd.
  * 0; 1: full, put it again after the next answers, or when the descriptor is
  * writable; -1 with *e: the request itself is wrong (ERR_BUG: key, length of
- * an address, body not in a file), or the process is gone (ERR_TEMP). */
+ * an address, body not in a file), no descriptor is free or the process is
+ * gone (ERR_TEMP). */
 int mailbox_client_put(struct mailbox_client *c,
                        const struct mailbox_request *r, struct err *e);
 
-/* Send what is there.  0: all is sent; 1: call it again when the descriptor is
- * writable; -1: the process is gone. */
+/* Send what is there, and let the process close files that no copy has needed
+ * for some seconds: call it at the end of each turn, and once a second.
+ * 0: all is sent; 1: call it again when the descriptor is writable; -1: the
+ * process is gone. */
 int mailbox_client_flush(struct mailbox_client *c, struct err *e);
-
-/* The file is about to be closed, its number may come back as another file.
- * Cheap; call it before each close of a segment. */
-void mailbox_client_forget(struct mailbox_client *c, int fd);
 
 /* Call fn for each answer that is there.  0; -1: the process is gone (what it
  * answered before has been handed out). */

@@ -12,8 +12,9 @@
 
 enum { DOTLOCK_STALE = 15 * 60 };
 
-/* Never waits: a lock that is held is ERR_TEMP. Returns the descriptor for
+/* path: from the directory `dir`, or AT_FDCWD.  Never waits: a lock that is
+ * held is ERR_TEMP with sys EEXIST.  Returns the descriptor for
  * dotlock_release(), or -1. */
-int dotlock_take(const char *path, struct err *e);
-void dotlock_release(const char *path, int fd);
+int dotlock_take(int dir, const char *path, struct err *e);
+void dotlock_release(int dir, const char *path, int fd);
 #endif

@@ -35,7 +35,7 @@ struct mailbox_progress {
 /* Serve fd, one end of line_pair(), until its other end is closed; closes fd.
  * Settings: local.* and hostname.  *p is zeros at the start.
  * Returns the exit status of the process: 0 at the end, EX_PROTOCOL after a
- * malformed packet, EX_OSERR when it cannot serve at all (no memory; an
- * identity that cannot be given back). */
+ * malformed packet, EX_NOPERM when it cannot become local.user, EX_OSERR
+ * without memory or when root cannot be regained. */
 int mailbox_run(int fd, const struct conf *c, struct mailbox_progress *p);
 #endif

@@ -29,6 +29,7 @@ struct mailbox_writer {
     size_t n;            /* bytes in the buffer */
     uint64_t size;       /* bytes given so far */
     int error;           /* errno of the first failure */
+    bool unreadable;     /* which was that of reading the body */
     bool cr;             /* a CR is held back */
     char last;           /* last octet given; 0: none */
     unsigned char match; /* quoting: octets of "From " held back; or past */

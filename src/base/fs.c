@@ -29,6 +29,17 @@ static int sys_renameat(int dir, const char *from, const char *to)
     return renameat(dir, from, dir, to);
 }
 
+static int sys_rename_new(int from_dir, const char *from, int to_dir,
+                          const char *to)
+{
+    return renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE);
+}
+
+static int sys_unlinkat(int dir, const char *name)
+{
+    return unlinkat(dir, name, 0);
+}
+
 static int sys_allocate(int fd, off_t size)
 {
     int rc = posix_fallocate(fd, 0, size);
@@ -87,8 +98,10 @@ const struct fs_ops fs_system = {
     .syncfs = sys_syncfs,
     .rename = rename,
     .renameat = sys_renameat,
+    .rename_new = sys_rename_new,
     .link = link,
     .unlink = unlink,
+    .unlinkat = sys_unlinkat,
     .mkdir = mkdir,
     .mkdirat = mkdirat,
     .lock = flock,
@@ -183,6 +196,16 @@ int fs_rename(const char *from, const char *to)
 int fs_renameat(int dir, const char *from, const char *to)
 {
     AGAIN(int, ops->renameat(dir, from, to));
+}
+
+int fs_rename_new(int from_dir, const char *from, int to_dir, const char *to)
+{
+    AGAIN(int, ops->rename_new(from_dir, from, to_dir, to));
+}
+
+int fs_unlinkat(int dir, const char *name)
+{
+    AGAIN(int, ops->unlinkat(dir, name));
 }
 
 int fs_unlink(const char *path)

@@ -128,6 +128,23 @@ static int fault(const struct conf *c, const char *key, const char *text,
     return conf_fault(c, key, e);
 }
 
+/* NULL: it is well. */
+static const char *mail_dir_fault(const struct conf_local *c)
+{
+    const char *dir = c->mail_dir;
+
+    if (dir[0] != '~')
+        return NULL;
+    if (c->users.source != CONF_USERS_PASSWD)
+        return "only users of the system (local.users = \"passwd\") have a"
+               " home directory";
+    return dir[2] == '\0' || dir[strlen(dir) - 1] == '/' ||
+                   strstr(dir, "/../") != NULL || strcmp(dir, "~/..") == 0 ||
+                   strstr(dir, "//") != NULL
+               ? "no name of a mailbox below the home directory"
+               : NULL;
+}
+
 int conf_check(const struct conf *c, struct err *e)
 {
     /* Report the error at a setting that was set, not at a default. */
@@ -142,7 +159,8 @@ int conf_check(const struct conf *c, struct err *e)
                      "no character that separates users (+, - and the like"
                      " are)",
                      e);
-    return 0;
+    const char *wrong = mail_dir_fault(&c->local);
+    return wrong == NULL ? 0 : fault(c, "local.mail_dir", wrong, e);
 }
 
 /* ------------------------------------------------------------------------ */

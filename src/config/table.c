@@ -12,7 +12,7 @@
 
 static const char *const levels[] = { "debug", "info", "warn", "error", NULL };
 static const char *const formats[] = { "text", "json", NULL };
-static const char *const mailboxes[] = { "maildir", "mbox", NULL };
+static const char *const mailboxes[] = { "auto", "maildir", "mbox", NULL };
 static const char *const rdns_words[] = { "off", "warn", "require", NULL };
 static const char *const early_talk[] = { "reject", "accept", NULL };
 static const char *const newlines[] = { "reject", "normalize", NULL };
@@ -61,6 +61,11 @@ static void derive_user(const struct conf *c, char *out, size_t size)
     snprintf(out, size, "%s",
              pw != NULL && (geteuid() == 0 || geteuid() == pw->pw_uid) ? usual
                                                                        : "");
+}
+
+static void derive_local_user(const struct conf *c, char *out, size_t size)
+{
+    snprintf(out, size, "%s", c->user);
 }
 
 static void derive_workers(const struct conf *c, char *out, size_t size)
@@ -152,14 +157,19 @@ const struct conf_item conf_items[] = {
         "localhost and hostname", 0, CONF_LIST_MAX,
         "Domains whose mail is delivered here."),
     PATH("local.mail_dir", local.mail_dir, "/var/mail", 1,
-        "Directory of the mailboxes."),
-    ENUM("local.mailbox", local.mailbox, "maildir", mailboxes,
-        "Kind of mailbox: a directory mail_dir/USER with tmp, new and cur,"
-        " or a file mail_dir/USER."),
+        "Directory of the mailboxes, mail_dir/USER each; or ~/NAME, the"
+        " mailbox NAME in the home directory of each user."),
+    ENUM("local.mailbox", local.mailbox, "auto", mailboxes,
+        "Kind of mailbox: maildir, a directory with tmp, new and cur; mbox,"
+        " a file; auto, what is there, and new ones are a maildir."),
     ITEM("local.users", CONF_USERS, local.users, "passwd", 1,
         CONF_PATH_MAX - 1, NULL,
         "Who has a mailbox: passwd, the users of the system; file:PATH,"
         " a user or an address a line; any, everybody (for tests)."),
+    DERIVED("local.user", CONF_ACCOUNT, local.user, "mta", derive_local_user,
+        "the value of user", 0, CONF_NAME_MAX - 1,
+        "Owner of all mailboxes when local.users is not passwd, and of that of"
+        " postmaster if there is no such user."),
     DERIVED("local.aliases", CONF_PATH, local.aliases, "/etc/aliases",
         derive_aliases, "/etc/aliases if it exists", 0, CONF_PATH_MAX - 1,
         "File of aliases; empty: none."),

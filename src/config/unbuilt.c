@@ -13,9 +13,6 @@ static const struct {
 } unbuilt[] = {
     { "queue.history", NULL },
     { "dns.trust_ad", NULL },
-    { "local.mail_dir", "~" },
-    { "local.mailbox", "auto" },
-    { "local.user", NULL },
     { "serve.listen", "unix:" },
     { "serve.listen", "tls" },
     { "serve.listen", "submission" },

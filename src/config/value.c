@@ -401,11 +401,17 @@ static int set_text(char *field, const struct conf_item *it, struct span s,
     if (check_length(it, s, e) != 0)
         return -1;
     switch (it->type) {
-    case CONF_PATH: return set_path(field, it->size, s, e);
+    case CONF_PATH:
+        if (it->offset == offsetof(struct conf, local.mail_dir) &&
+            span_starts_nocase(s, "~/"))
+            break; /* not from the current directory */
+        return set_path(field, it->size, s, e);
     case CONF_ACCOUNT: return set_account(field, it, s, e);
     case CONF_HOSTNAME: return set_hostname(field, s, e);
-    default: span_copy(field, it->size, s); return 0;
+    default: break;
     }
+    span_copy(field, it->size, s);
+    return 0;
 }
 
 int conf_set(struct conf *c, const struct conf_item *it, struct span s,

@@ -17,7 +17,7 @@
 
 enum { BOXES_KEPT = 4096, BUCKETS = 4096 };
 
-/* --- the batch ---------------------------------------------------------- */
+/* --- the batch ------------------------------------------------------------ */
 
 /* A slash would leave the directory and a colon begins the flags of a Maildir
  * name; both are escaped as the Maildir description has it. */
@@ -94,7 +94,7 @@ void mailbox_batch_free(struct mailbox_batch **bp)
     *bp = NULL;
 }
 
-/* --- shared by the formats ---------------------------------------------- */
+/* --- shared by the formats ------------------------------------------------ */
 
 /* Written or synced. */
 static bool is_open(const struct mailbox_copy *c)
@@ -155,7 +155,7 @@ void mailbox_unlink(const char *path)
         fs_unlink(path);
 }
 
-/* --- the steps ---------------------------------------------------------- */
+/* --- the steps ------------------------------------------------------------ */
 
 static struct mailbox *find_mailbox(struct mailbox_batch *b, const char *user,
                                     struct err *e)

@@ -15,10 +15,10 @@ static const char mark[] = "mta\n";
 
 /* O_EXCL is atomic on every file system since NFS version 3, so the old way
  * by a second name and link() is not needed. */
-static int create(const char *path, struct err *e)
+static int create(int dir, const char *path, struct err *e)
 {
     char text[32];
-    int fd = fs_open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
+    int fd = fs_openat(dir, path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
 
     if (fd < 0)
         return err_set(e, ERR_TEMP, errno, "lock %s", path);
@@ -26,7 +26,7 @@ static int create(const char *path, struct err *e)
     if (fs_lock(fd, LOCK_EX | LOCK_NB) != 0 ||
         fs_write_all(fd, text, (size_t)n) != 0) {
         err_set(e, ERR_TEMP, errno, "lock %s", path);
-        dotlock_release(path, fd);
+        dotlock_release(dir, path, fd);
         return -1;
     }
     return fd;
@@ -66,38 +66,48 @@ static bool is_stale(int fd, const struct stat *st)
 }
 
 /* True: the stale lock is gone, try again. */
-static bool remove_stale(const char *path)
+static bool remove_stale(int dir, const char *path)
 {
     struct stat held, there;
     bool gone = false;
-    int fd = fs_open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    int fd = fs_openat(dir, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
 
     if (fd < 0)
         return errno == ENOENT;
     if (fs_lock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &held) == 0 &&
         S_ISREG(held.st_mode) && is_stale(fd, &held) &&
-        lstat(path, &there) == 0 && there.st_ino == held.st_ino &&
-        there.st_dev == held.st_dev)
-        gone = fs_unlink(path) == 0;
+        fstatat(dir, path, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+        there.st_ino == held.st_ino && there.st_dev == held.st_dev)
+        gone = fs_unlinkat(dir, path) == 0;
     fs_close(fd);
     return gone;
 }
 
-int dotlock_take(const char *path, struct err *e)
+static bool is_link(int dir, const char *path)
+{
+    struct stat st;
+
+    return fstatat(dir, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISLNK(st.st_mode);
+}
+
+int dotlock_take(int dir, const char *path, struct err *e)
 {
     struct err why;
-    int fd = create(path, &why);
+    int fd = create(dir, path, &why);
 
-    if (fd < 0 && why.sys == EEXIST && remove_stale(path))
-        fd = create(path, &why);
+    if (fd < 0 && why.sys == EEXIST && remove_stale(dir, path))
+        fd = create(dir, path, &why);
+    if (fd < 0 && why.sys == EEXIST && is_link(dir, path))
+        err_set(&why, ERR_PERM, 0, "%s is a link", path);
     if (fd < 0 && e != NULL)
         *e = why;
     return fd;
 }
 
-void dotlock_release(const char *path, int fd)
+void dotlock_release(int dir, const char *path, int fd)
 {
-    if (fs_unlink(path) != 0)
-        fs_unlink(path); /* a lock left here would block other programs */
+    if (fs_unlinkat(dir, path) != 0)
+        fs_unlinkat(dir, path); /* left here it would block other programs */
     fs_close(fd);
 }

@@ -21,7 +21,7 @@ static void sub_path(char out[MAILBOX_PATH_MAX], const struct mailbox *k,
              *name == '\0' ? "" : "/", name);
 }
 
-/* --- the directories ---------------------------------------------------- */
+/* --- the directories ------------------------------------------------------ */
 
 /* The directory exists, is not a link, and its owner is trusted with mail. */
 static int check_dir(const struct mailbox *k, const char *path, dev_t *dev,
@@ -107,7 +107,7 @@ static int prepare(struct mailbox *k, struct err *e)
     return 0;
 }
 
-/* --- one copy ----------------------------------------------------------- */
+/* --- one copy ------------------------------------------------------------- */
 
 /* Time, process and a count that starts at a random number: unique even when
  * two containers share host name and pid.  O_EXCL proves it for tmp; only files
@@ -235,7 +235,7 @@ void maildir_abort(struct mailbox_copy *c)
     c->state = COPY_ABORTED;
 }
 
-/* --- publishing --------------------------------------------------------- */
+/* --- publishing ----------------------------------------------------------- */
 
 static void move(struct mailbox_copy *c)
 {

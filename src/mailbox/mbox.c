@@ -27,7 +27,7 @@ static void lock_path(char out[MAILBOX_PATH_MAX], const struct mailbox *k)
              lock_suffix);
 }
 
-/* --- open and lock ------------------------------------------------------ */
+/* --- open and lock -------------------------------------------------------- */
 
 /* A link could point to any file that this process may write, and so could a
  * second hard link; a device or pipe is no mailbox. */
@@ -113,7 +113,7 @@ static void unlock(struct mailbox *k)
     }
     if (k->lock_fd >= 0) {
         lock_path(path, k);
-        dotlock_release(path, k->lock_fd);
+        dotlock_release(AT_FDCWD, path, k->lock_fd);
         k->batch->nlocked--;
     }
     k->fd = k->lock_fd = -1;
@@ -130,10 +130,10 @@ static int lock(struct mailbox *k, struct err *e)
     if (k->batch->nlocked >= MAILBOX_OPEN_MAX)
         return err_set(e, ERR_TEMP, 0, "too many mailboxes in one turn");
     lock_path(path, k);
-    k->lock_fd = dotlock_take(path, e);
+    k->lock_fd = dotlock_take(AT_FDCWD, path, e);
     if (k->lock_fd < 0 && e->sys == ENOENT &&
         os_mkdirs(k->batch->dir, 0711, e) == 0)
-        k->lock_fd = dotlock_take(path, e);
+        k->lock_fd = dotlock_take(AT_FDCWD, path, e);
     if (k->lock_fd < 0)
         return -1;
     k->batch->nlocked++;
@@ -144,7 +144,7 @@ static int lock(struct mailbox *k, struct err *e)
     return -1;
 }
 
-/* --- noting down a copy ------------------------------------------------- */
+/* --- noting down a copy --------------------------------------------------- */
 
 /* `From sender date`, RFC 4155: no blank in the sender, asctime in UTC. */
 static void from_line(struct buf *out, struct span sender)
@@ -204,7 +204,7 @@ int mbox_add(struct mailbox_copy *c, const struct mailbox_message *m,
     return err_set(e, ERR_TEMP, 0, "no memory for a copy for %s", k->name);
 }
 
-/* --- appending ---------------------------------------------------------- */
+/* --- appending ------------------------------------------------------------ */
 
 static int cut(struct mailbox *k, off_t size)
 {
@@ -286,7 +286,7 @@ void mbox_sync(struct mailbox *k)
         append_all(k, k->copies.next, COPY_WRITTEN);
 }
 
-/* --- the end of the turn ------------------------------------------------ */
+/* --- the end of the turn -------------------------------------------------- */
 
 /* A copy that was taken back after it was appended is cut off together with
  * all that follows it, and the others are appended again. */

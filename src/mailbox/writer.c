@@ -105,8 +105,10 @@ static void file_body(struct mailbox_writer *o, const struct body *b)
     while (o->error == 0 &&
            (n = body_next(b, &c, o->m->in, MAILBOX_WRITER_INPUT)) > 0)
         mailbox_write_wire(o, o->m->in, (size_t)n);
-    if (n < 0)
+    if (n < 0) {
         o->error = errno;
+        o->unreadable = true;
+    }
 }
 
 void mailbox_write_body(struct mailbox_writer *o, const struct body *b)

@@ -112,12 +112,11 @@ static const struct {
     { "local.domains", "[ \"\\\"a.test\\\"\" ]", "local.domains: \"a.test\" has"
       " quotation marks", NULL },
     { "local.domains", "[ 5 ]", "element 1 of the list is not a string", NULL },
-    { "local.mail_dir", "\"~/Maildir\"", "'~/Maildir' is not in this version",
-      NULL },
-    { "local.mailbox", "\"auto\"", "local.mailbox: 'auto' is not in this"
-      " version", NULL },
-    { "local.mailbox", "\"mailbox\"", "'mailbox' is none of maildir, mbox",
-      NULL },
+    { "local.mail_dir", "\"~/\"", "no name of a mailbox below", NULL },
+    { "local.mail_dir", "\"~/../x\"", "no name of a mailbox below", NULL },
+    { "local.mail_dir", "\"~/a/\"", "no name of a mailbox below", NULL },
+    { "local.mailbox", "\"mailbox\"",
+      "'mailbox' is none of auto, maildir, mbox", NULL },
     { "local.users", "\"file\"", "local.users: 'file' should be passwd, any or"
       " file:PATH; did you mean file:", NULL },
     { "local.users", "\"/etc/users\"", "should be passwd, any or file:PATH",
@@ -244,6 +243,9 @@ static const struct {
     { "local.users", "\"file:/etc/mta/users\"", "\"file:/etc/mta/users\"" },
     { "local.users", "\"ANY\"", "\"any\"" },
     { "local.mailbox", "\"MBOX\"", "\"mbox\"" },
+    { "local.mailbox", "\"auto\"", "\"auto\"" },
+    { "local.mail_dir", "\"~/mail/Inbox\"", "\"~/mail/Inbox\"" },
+    { "local.user", "\"vmail\"", "\"vmail\"" },
     { "dns.servers", "[ \"127.0.0.1\", \"[::1]:5300\", \"::1\" ]",
       "[ \"127.0.0.1:53\", \"[::1]:5300\", \"[::1]:53\" ]" },
     { "serve.listen", "[ \"192.0.2.1\", \"[2001:DB8::1]:2525\" ]",

@@ -689,6 +689,16 @@ static int s_open(const char *path, int flags, mode_t mode)
     return fails('o') ? -1 : fs_system.open(path, flags, mode);
 }
 
+static int s_openat(int at, const char *name, int flags, mode_t mode)
+{
+    return fails('o') ? -1 : fs_system.openat(at, name, flags, mode);
+}
+
+static int s_unlinkat(int at, const char *name)
+{
+    return fails('u') ? -1 : fs_system.unlinkat(at, name);
+}
+
 static int s_close(int fd) /* really closes */
 {
     bool bad = fails('c');
@@ -758,6 +768,7 @@ static int s_lock(int fd, int operation)
 
 static const struct fs_ops saboteur = {
     .open = s_open,
+    .openat = s_openat,
     .close = s_close,
     .pwritev = s_pwritev,
     .write = s_write,
@@ -767,6 +778,7 @@ static const struct fs_ops saboteur = {
     .syncfs = s_syncfs,
     .rename = s_rename,
     .unlink = s_unlink,
+    .unlinkat = s_unlinkat,
     .mkdir = s_mkdir,
     .lock = s_lock,
 };

@@ -1,0 +1,79 @@
+/* mailbox/work_private.h - the work of a mailbox process: copies into boxes,
+ * all of a turn together.  For src/mailbox alone.
+ *
+ * A copy that fails a step has the reason in its answer and leaves no trace;
+ * the others go on. */
+#ifndef MTA_MAILBOX_WORK_PRIVATE_H
+#define MTA_MAILBOX_WORK_PRIVATE_H
+
+#include "mailbox/box_private.h"
+#include "mailbox/process.h"
+#include "mailbox/writer.h"
+
+struct conf;
+
+struct mailbox_work {
+    const struct conf *conf;
+    struct mailbox_progress *progress;
+    struct identities ids;
+    char host[BOX_HOST_MAX];
+    const char *below_home; /* mail_dir behind "~/"; NULL: it is no such */
+    int dir;                /* mail_dir; -1: not open */
+    struct fs_identity top; /* mail_dir, as it was opened */
+    bool dir_is_roots;      /* only root can change it */
+    bool dir_has_group;     /* set-group-ID: names made in it get its group */
+    gid_t dir_gid;
+    bool dir_synced;  /* in this turn */
+    bool top_durable; /* its own entry, and those above */
+    struct map boxes;
+    struct list recent;
+    size_t nboxes, most_boxes;
+    struct list turn;     /* boxes with copies */
+    struct list locked;   /* mboxes that wait for their lock */
+    struct list answered; /* copies that are done or failed */
+    struct list open;     /* drafts, oldest first */
+    size_t nopen, most_open, nwaiting;
+    unsigned long counter; /* for names in tmp */
+    uint64_t alone_until;  /* ms: no sync of whole file systems before */
+    struct mailbox_writer_memory *memory;
+};
+
+/* --- work.c: what a process does with its copies -------------------------- */
+
+int mailbox_work_new(struct mailbox_work **w, const struct conf *c,
+                     struct mailbox_progress *p, struct err *e);
+/* Before the first turn: give up root where no user's identity is taken. */
+int mailbox_work_drop(struct mailbox_work *w, struct err *e);
+void mailbox_work_free(struct mailbox_work **w); /* and of all copies */
+
+/* Take a copy into the turn. Its end is in w->answered, perhaps at once. */
+void mailbox_work_add(struct mailbox_work *w, struct box_copy *c);
+/* All steps for all copies of the turn; mboxes that are locked wait. */
+void mailbox_work_turn(struct mailbox_work *w);
+/* Try the locks that are waited for; call it every BOX_LOCK_MS while
+ * w->locked is not empty. */
+enum { BOX_LOCK_MS = 50 };
+void mailbox_work_locked(struct mailbox_work *w);
+
+/* The progress page: call before a step that may block. */
+void mailbox_work_step(struct mailbox_work *w, enum mailbox_step step,
+                       uint64_t tag);
+
+/* The end of a copy. */
+void box_copy_done(struct box_copy *c);
+void box_copy_fail(struct box_copy *c, const struct err *e);
+void box_copy_locked(struct box_copy *c); /* waited too long */
+/* of all of a box that are not at their end */
+void box_fail(struct box *k, const struct err *e);
+
+/* --- maildir_write.c, maildir_publish.c, mbox_append.c -------------------- */
+
+void maildir_write(struct box *k);
+void maildir_drop_draft(struct box_copy *c);
+void maildir_sync_one(struct box_copy *c);
+void maildir_sync_turn(struct mailbox_work *w);
+void maildir_publish_turn(struct mailbox_work *w);
+
+/* 0: all copies have their end; 1: the mbox is locked. */
+int mbox_deliver(struct box *k);
+#endif

@@ -1,0 +1,272 @@
+/* maildir_publish.c - the Maildirs of a turn through their syncs, together.
+ *
+ * Each fsync() of a new file or a changed directory costs a commit of the file
+ * system's journal, or at least a flush of the disk's cache; two for each
+ * message add up to more than all the rest.  One sync of the whole file system
+ * is two commits a turn, however many messages it has. */
+#include "mailbox/work_private.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+enum {
+    TOGETHER = 3, /* so many files or mailboxes are worth it */
+    SLOW_MS = 500,
+    ALONE_MS = 60 * 1000
+};
+
+static struct box_copy *copy_of(struct list *l)
+{
+    return LIST_ENTRY(l, struct box_copy, link);
+}
+
+static struct box_copy *draft_of(struct list *l)
+{
+    return LIST_ENTRY(l, struct box_copy, open);
+}
+
+static struct box *box_of(struct list *l)
+{
+    return LIST_ENTRY(l, struct box, of_turn);
+}
+
+/* True: all of the file system is durable.  It writes data of other programs
+ * too: where it takes long, or fails, files are synced one by one for a while;
+ * the error is theirs then, for it names no file here. */
+static bool sync_together(struct mailbox_work *w, int fd)
+{
+    uint64_t began = clock_mono_ms();
+
+    if (began < w->alone_until)
+        return false;
+    int rc = fs_syncfs(fd);
+    uint64_t now = clock_mono_ms();
+    if (rc != 0 || now - began > SLOW_MS)
+        w->alone_until = now + ALONE_MS;
+    return rc == 0;
+}
+
+/* --- drafts --------------------------------------------------------------- */
+
+static void is_synced(struct box_copy *c)
+{
+    fs_close(c->fd);
+    c->fd = -1;
+    list_remove(&c->open);
+    c->box->work->nopen--;
+    c->state = BOX_SYNCED;
+}
+
+void maildir_sync_one(struct box_copy *c)
+{
+    struct err e;
+
+    mailbox_work_step(c->box->work, MAILBOX_SYNCING, 0);
+    if (fs_fsync(c->fd) == 0) {
+        is_synced(c);
+        return;
+    }
+    err_set(&e, ERR_TEMP, errno, "sync %s/tmp/%s", c->box->where, c->draft);
+    maildir_drop_draft(c);
+    box_copy_fail(c, &e);
+}
+
+/* All drafts on the file system of the first, on its descriptor: syncfs()
+ * reports write-back errors since its open(). */
+static void sync_file_system(struct mailbox_work *w, dev_t dev)
+{
+    struct box_copy *first = NULL;
+    unsigned n = 0;
+
+    for (struct list *l = w->open.next; l != &w->open; l = l->next)
+        if (draft_of(l)->box->dev == dev && n++ == 0)
+            first = draft_of(l);
+    if (n < TOGETHER || !sync_together(w, first->fd))
+        return;
+    for (struct list *l = w->open.next, *next; l != &w->open; l = next) {
+        next = l->next;
+        if (draft_of(l)->box->dev == dev)
+            is_synced(draft_of(l));
+    }
+}
+
+void maildir_sync_turn(struct mailbox_work *w)
+{
+    mailbox_work_step(w, MAILBOX_SYNCING, 0);
+    while (w->nopen >= TOGETHER) {
+        size_t before = w->nopen;
+        sync_file_system(w, draft_of(w->open.next)->box->dev);
+        if (w->nopen == before)
+            break;
+    }
+    if (w->nopen > 1)
+        for (struct list *l = w->open.next; l != &w->open; l = l->next)
+            fs_start_sync(draft_of(l)->fd);
+    while (!list_empty(&w->open))
+        maildir_sync_one(draft_of(w->open.next));
+}
+
+/* --- renames -------------------------------------------------------------- */
+
+/* Where the file system cannot rename without replacing, the name alone
+ * decides: it belongs to this copy, and only this process makes it. */
+static int rename_draft(const struct box_copy *c)
+{
+    const struct box *k = c->box;
+    struct stat st;
+
+    if (fs_rename_new(k->tmp, c->draft, k->new, c->name) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return -1;
+    errno = EEXIST;
+    if (fstatat(k->new, c->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return -1;
+    return renameat(k->tmp, c->draft, k->new, c->name);
+}
+
+static void move(struct box_copy *c)
+{
+    struct box *k = c->box;
+    struct err e;
+
+    if (rename_draft(c) == 0) {
+        c->state = BOX_MOVED;
+        k->in_new++;
+        return;
+    }
+    err_set(&e, ERR_TEMP, errno, "rename to %s/new/%s", k->where, c->name);
+    maildir_drop_draft(c);
+    if (e.sys == EEXIST) { /* by an earlier attempt, perhaps not yet synced */
+        c->state = BOX_FOUND;
+        return;
+    }
+    k->known_until = 0; /* its directories may have gone */
+    box_copy_fail(c, &e);
+}
+
+static bool has_any(const struct box *k)
+{
+    for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
+        if (copy_of(l)->state == BOX_SYNCED || copy_of(l)->state == BOX_FOUND)
+            return true;
+    return false;
+}
+
+static void move_all(struct box *k)
+{
+    struct err e;
+
+    k->in_new = 0;
+    if (!has_any(k))
+        return;
+    if (box_take_identity(k, &e) != 0) {
+        box_fail(k, &e);
+        return;
+    }
+    for (struct list *l = k->copies.next; l != &k->copies; l = l->next) {
+        struct box_copy *c = copy_of(l);
+        if (c->state == BOX_SYNCED) {
+            mailbox_work_step(k->work, MAILBOX_PUBLISHING, c->r.tag);
+            move(c);
+        }
+        k->in_new += c->state == BOX_FOUND;
+    }
+}
+
+/* --- directories ---------------------------------------------------------- */
+
+static int sync_cur(struct box *k)
+{
+    int fd =
+        fs_openat(k->new, "../cur", O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+
+    if (fd < 0)
+        return -1;
+    int rc = fs_fsync(fd), why = errno;
+    fs_close(fd);
+    errno = why;
+    return rc;
+}
+
+/* The entries of new, of the mailbox itself at its first use, and of cur where
+ * a copy of an earlier attempt is. */
+static int sync_box(struct box *k, bool in_new, struct err *e)
+{
+    if (!k->durable && box_sync_entry(k, e) != 0)
+        return -1;
+    if (!in_new && fs_fsync(k->new) != 0)
+        return err_set(e, ERR_TEMP, errno, "sync %s/new", k->where);
+    if (k->sync_cur && sync_cur(k) != 0)
+        return err_set(e, ERR_TEMP, errno, "sync %s/cur", k->where);
+    k->sync_cur = false;
+    return 0;
+}
+
+/* What is reported as failed must not stay, or a later attempt makes a second
+ * one. */
+static void settle(struct box *k, bool synced)
+{
+    struct mailbox_work *w = k->work;
+    struct err e;
+
+    if (k->in_new == 0)
+        return;
+    if (synced && k->above_dev == k->dev && w->top_durable && !k->durable) {
+        k->durable = true;
+        fs_close(k->self);
+        k->self = -1;
+    }
+    mailbox_work_step(w, MAILBOX_SYNCING, 0);
+    int rc = sync_box(k, synced, &e);
+    bool ours = rc != 0 && box_take_identity(k, &(struct err){ 0 }) == 0;
+    for (struct list *l = k->copies.next; l != &k->copies; l = l->next) {
+        struct box_copy *c = copy_of(l);
+        if (c->state != BOX_MOVED && c->state != BOX_FOUND)
+            continue;
+        if (rc == 0) {
+            box_copy_done(c);
+            continue;
+        }
+        if (c->state == BOX_MOVED && ours &&
+            fs_unlinkat(k->new, c->name) != 0 && errno != ENOENT)
+            fs_unlinkat(k->new, c->name);
+        box_copy_fail(c, &e);
+    }
+}
+
+static bool is_worth_it(struct mailbox_work *w, dev_t dev, int *fd)
+{
+    unsigned n = 0;
+
+    for (struct list *l = w->turn.next; l != &w->turn; l = l->next)
+        if (!box_of(l)->is_mbox && box_of(l)->new >= 0 &&
+            box_of(l)->dev == dev &&box_of(l)->in_new > 0 && n++ == 0)
+            *fd = box_of(l)->new;
+    return n >= TOGETHER;
+}
+
+void maildir_publish_turn(struct mailbox_work *w)
+{
+    int fd = -1;
+
+    for (struct list *l = w->turn.next; l != &w->turn; l = l->next)
+        if (!box_of(l)->is_mbox)
+            move_all(box_of(l));
+    mailbox_work_step(w, MAILBOX_SYNCING, 0);
+    for (struct list *l = w->turn.next; l != &w->turn; l = l->next) {
+        struct box *k = box_of(l);
+        if (k->is_mbox || k->in_new == 0)
+            continue;
+        dev_t dev = k->dev;
+        bool synced = is_worth_it(w, dev, &fd) && sync_together(w, fd);
+        for (struct list *m = l; m != &w->turn; m = m->next)
+            if (!box_of(m)->is_mbox && box_of(m)->dev == dev) {
+                settle(box_of(m), synced);
+                box_of(m)->in_new = 0;
+            }
+    }
+}

@@ -1,0 +1,179 @@
+/* maildir_write.c - the copies of a turn for one Maildir, into its tmp. */
+#include "mailbox/work_private.h"
+
+#include "mail/trace.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct box_copy *copy_of(struct list *l)
+{
+    return LIST_ENTRY(l, struct box_copy, link);
+}
+
+/* --- names ---------------------------------------------------------------- */
+
+/* The name in new follows from the message and the recipient alone, so that
+ * two attempts have one name.  That in tmp is of this attempt alone: a
+ * predecessor that was killed in a system call may still end that call. */
+static void make_names(struct box_copy *c)
+{
+    const struct mailbox_request *r = &c->r;
+    struct mailbox_work *w = c->box->work;
+    char id[MSG_ID_TEXT];
+
+    msg_id_text(id, r->id);
+    int n = snprintf(c->name, sizeof c->name, "%llu.%s-%llu-%u.%s",
+                     (unsigned long long)(r->arrival / 1000000), id,
+                     (unsigned long long)r->part, r->slot, w->host);
+    snprintf(c->draft, sizeof c->draft, "%.*s.P%ldQ%lu", n, c->name,
+             (long)getpid(), w->counter++);
+}
+
+/* --- an earlier attempt --------------------------------------------------- */
+
+/* In cur, flags stand behind the name. */
+static bool is_name(const char *entry, const char *name)
+{
+    size_t n = strlen(name);
+
+    return strncmp(entry, name, n) == 0 &&
+           (entry[n] == '\0' || entry[n] == ':' || entry[n] == ',');
+}
+
+static void look_in_cur(struct box *k)
+{
+    int fd = openat(k->new, "../cur",
+                    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+
+    if (d == NULL && fd >= 0)
+        close(fd);
+    while (d != NULL && (entry = readdir(d)) != NULL)
+        for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
+            if (copy_of(l)->r.look_first && copy_of(l)->state == BOX_NEW &&
+                is_name(entry->d_name, copy_of(l)->name)) {
+                copy_of(l)->state = BOX_FOUND;
+                k->sync_cur = true;
+            }
+    if (d != NULL)
+        closedir(d);
+}
+
+/* One pass over cur for all copies that a crash may have left there. */
+static void look_for_earlier(struct box *k)
+{
+    unsigned wanted = 0;
+    struct stat st;
+
+    for (struct list *l = k->copies.next; l != &k->copies; l = l->next) {
+        struct box_copy *c = copy_of(l);
+        if (!c->r.look_first || c->state != BOX_NEW)
+            continue;
+        if (fstatat(k->new, c->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+            c->state = BOX_FOUND;
+        else
+            wanted++;
+    }
+    if (wanted > 0)
+        look_in_cur(k);
+}
+
+/* --- one copy ------------------------------------------------------------- */
+
+static int write_message(struct box_copy *c, struct err *e)
+{
+    struct mailbox_writer o;
+    char text[TRACE_MAX + 1024];
+    struct buf fields = BUF_ON(text);
+
+    trace_return_path(&fields, c->r.reverse_path);
+    trace_delivered_to(&fields, c->r.delivered_to);
+    mailbox_write_begin(&o, c->box->work->memory, c->fd, false);
+    mailbox_write_wire(&o, text, fields.n);
+    mailbox_write_body(&o, &c->r.body);
+    mailbox_write_end_line(&o);
+    if (mailbox_write_finish(&o) == 0)
+        return 0;
+    err_set(e, ERR_TEMP, errno,
+            o.unreadable ? "read the message from the queue for %s"
+                         : "write a message under %s/tmp",
+            c->box->where);
+    c->answer.damaged = o.unreadable && e->sys == EBADMSG;
+    return -1;
+}
+
+static void close_draft(struct box_copy *c)
+{
+    fs_close(c->fd);
+    c->fd = -1;
+    list_remove(&c->open);
+    c->box->work->nopen--;
+}
+
+void maildir_drop_draft(struct box_copy *c)
+{
+    if (c->fd >= 0)
+        close_draft(c);
+    if (fs_unlinkat(c->box->tmp, c->draft) != 0 && errno != ENOENT)
+        fs_unlinkat(c->box->tmp, c->draft);
+}
+
+/* *gone: the directory does not exist any more. */
+static int write_copy(struct box_copy *c, bool *gone, struct err *e)
+{
+    struct box *k = c->box;
+    struct mailbox_work *w = k->work;
+
+    *gone = false;
+    c->fd = fs_openat(k->tmp, c->draft,
+                      O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+    if (c->fd < 0) {
+        *gone = errno == ENOENT;
+        return err_set(e, ERR_TEMP, errno, "create %s/tmp/%s", k->where,
+                       c->draft);
+    }
+    list_push(&w->open, &c->open);
+    w->nopen++;
+    if (write_message(c, e) != 0) {
+        maildir_drop_draft(c);
+        return -1;
+    }
+    c->state = BOX_WRITTEN;
+    /* Descriptors are few: sync the oldest draft early. */
+    if (w->nopen > w->most_open)
+        maildir_sync_one(LIST_ENTRY(w->open.next, struct box_copy, open));
+    return 0;
+}
+
+void maildir_write(struct box *k)
+{
+    struct err e;
+    bool gone = false, opened = false;
+
+    for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
+        make_names(copy_of(l));
+    look_for_earlier(k);
+    for (struct list *l = k->copies.next; l != &k->copies; l = l->next) {
+        struct box_copy *c = copy_of(l);
+        if (c->state != BOX_NEW)
+            continue;
+        mailbox_work_step(k->work, MAILBOX_WRITING, c->r.tag);
+        int rc = write_copy(c, &gone, &e);
+        if (rc != 0 && gone && !opened) { /* removed behind our back */
+            opened = true;
+            box_close(k);
+            rc = box_open(k, &e) != 0 || k->is_mbox ? -1
+                                                    : write_copy(c, &gone, &e);
+        }
+        if (rc != 0)
+            box_copy_fail(c, &e);
+        if (k->tmp < 0)
+            box_fail(k, &e);
+    }
+}
