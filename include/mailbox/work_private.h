@@ -46,6 +46,9 @@ int mailbox_work_new(struct mailbox_work **w, const struct conf *c,
 int mailbox_work_drop(struct mailbox_work *w, struct err *e);
 void mailbox_work_free(struct mailbox_work **w); /* and of all copies */
 
+/* A copy for the request, whose strings need not live on; of one block of
+ * memory.  NULL: no memory. */
+struct box_copy *box_copy_new(const struct mailbox_request *r);
 /* Take a copy into the turn. Its end is in w->answered, perhaps at once. */
 void mailbox_work_add(struct mailbox_work *w, struct box_copy *c);
 /* All steps for all copies of the turn; mboxes that are locked wait. */

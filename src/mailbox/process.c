@@ -91,37 +91,16 @@ static void drop_copy(struct box_copy *c)
     free(c);
 }
 
-static char *keep(char **room, struct span s)
-{
-    char *p = *room;
-
-    memcpy(p, s.p, s.n);
-    p[s.n] = '\0';
-    *room += s.n + 1;
-    return p;
-}
-
-/* The request outlives the packet. */
-static struct box_copy *new_copy(const struct mailbox_request *r,
+static struct box_copy *new_copy(struct mailbox_request *r,
                                  struct mailbox_segment *segment)
 {
-    size_t key = strlen(r->key);
-    struct box_copy *c =
-        malloc(sizeof *c + key + r->reverse_path.n + r->delivered_to.n + 3);
+    r->body.fd = segment->fd;
+    struct box_copy *c = box_copy_new(r);
 
-    if (c == NULL)
-        return NULL;
-    memset(c, 0, offsetof(struct box_copy, name));
-    char *room = c->room;
-    c->r = *r;
-    c->r.key = keep(&room, (struct span){ r->key, key });
-    c->r.reverse_path.p = keep(&room, r->reverse_path);
-    c->r.delivered_to.p = keep(&room, r->delivered_to);
-    c->r.body.fd = segment->fd;
-    c->segment = segment;
-    segment->refs++;
-    c->fd = -1;
-    c->answer.tag = r->tag;
+    if (c != NULL) {
+        c->segment = segment;
+        segment->refs++;
+    }
     return c;
 }
 

@@ -201,6 +201,35 @@ int mailbox_work_drop(struct mailbox_work *w, struct err *e)
 
 /* --- a turn --------------------------------------------------------------- */
 
+static char *keep(char **room, struct span s)
+{
+    char *p = *room;
+
+    memcpy(p, s.p, s.n);
+    p[s.n] = '\0';
+    *room += s.n + 1;
+    return p;
+}
+
+struct box_copy *box_copy_new(const struct mailbox_request *r)
+{
+    size_t key = strlen(r->key);
+    struct box_copy *c =
+        malloc(sizeof *c + key + r->reverse_path.n + r->delivered_to.n + 3);
+
+    if (c == NULL)
+        return NULL;
+    memset(c, 0, offsetof(struct box_copy, name));
+    char *room = c->room;
+    c->r = *r;
+    c->r.key = keep(&room, (struct span){ r->key, key });
+    c->r.reverse_path.p = keep(&room, r->reverse_path);
+    c->r.delivered_to.p = keep(&room, r->delivered_to);
+    c->fd = -1;
+    c->answer.tag = r->tag;
+    return c;
+}
+
 void mailbox_work_add(struct mailbox_work *w, struct box_copy *c)
 {
     struct box *k = box_find(w, c->r.key);

@@ -123,7 +123,6 @@ static const struct {
       NULL },
     { "local.recipient_delimiter", "\"@\"", "no character that separates",
       NULL },
-    { "local.user", "\"mail\"", "local.user is not in this version", NULL },
     { "local.max_targets", "0", "local.max_targets", NULL },
     { "local.aliaes", "\"/a\"", "did you mean 'local.aliases'?", NULL },
     { "deliver.workers", "65", "deliver.workers", NULL },
