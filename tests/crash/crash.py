@@ -38,30 +38,19 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "system"))
 import harness  # noqa: E402
 import traffic  # noqa: E402
 from dnsserver import DnsServer  # noqa: E402
+from processes import by_role  # noqa: E402
 
-ONE = ("worker", "master", "sender", "collector")
-KINDS = ONE + ("worker", "supervisor", "all", "start", "reload", "second")
-KILLS = ONE + ("supervisor", "all", "start")
+# What is killed alone, and its process.
+ONE = {"worker": "worker", "master": "serve", "sender": "send",
+       "collector": "log"}
+KINDS = (*ONE, "worker", "supervisor", "all", "start", "reload", "second")
+KILLS = (*ONE, "supervisor", "all", "start")
 REFUSED = 69        # EX_UNAVAILABLE: another sender is at work
 IN_FLIGHT = 40      # what a sender has in hand, at the most, when it dies
 
 
-def pids_of(m):
-    """name -> pids of the tree under the supervisor."""
-    top = m.process.pid
-    found = collections.defaultdict(list)
-    for pid in harness.children_of(top):
-        below = harness.children_of(pid)
-        with contextlib.suppress(OSError):
-            threads = len(os.listdir("/proc/%d/task" % pid))
-            if below:
-                found["master"].append(pid)
-                found["worker"] += below
-            elif threads > 1:
-                found["sender"].append(pid)
-            else:
-                found["collector"].append(pid)
-    return found
+def pids_of(m, kind):
+    return by_role(m.process.pid).get(ONE[kind], [])
 
 
 def kill(pid):
@@ -83,7 +72,7 @@ class Killer:
         self.keep_running()
         kind = self.chance.choice(KINDS)
         if kind in ONE:
-            pids = pids_of(self.m)[kind]
+            pids = pids_of(self.m, kind)
             if not pids:
                 return
             kill(self.chance.choice(pids))
@@ -122,13 +111,13 @@ class Killer:
             self.m.renew()
 
     def do_second(self):
-        before = pids_of(self.m)["sender"]
+        before = pids_of(self.m, "sender")
         status = subprocess.run(
             [harness.MTA, "send", "--once", "-c", self.m.conf],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             timeout=300).returncode
         self.refused += status == REFUSED
-        if before and before == pids_of(self.m)["sender"]:
+        if before and before == pids_of(self.m, "sender"):
             self.shared_queue += status != REFUSED
 
     def disturb(self, clients, messages, kills, pause):

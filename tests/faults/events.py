@@ -125,7 +125,7 @@ class Start(Running):
         while time.monotonic() < end:
             if self.has_ended():
                 return False
-            if len(rig.roles()) == 5:
+            if rig.is_whole(rig.roles()):
                 with contextlib.suppress(OSError):
                     harness.socket.create_connection(
                         ("127.0.0.1", rig.port)).close()

@@ -24,11 +24,14 @@ import harness  # noqa: E402
 from dnsserver import DnsServer  # noqa: E402
 from page import Page  # noqa: E402
 from peer import Peer  # noqa: E402
-from processes import is_ready  # noqa: E402
+from processes import by_role, is_ready, threads  # noqa: E402
 from traffic import compose, examine  # noqa: E402
 
 import random  # noqa: E402
 
+# What a process is called here and in the parts of faults.py.
+ROLES = {"log": "collector", "serve": "master", "worker": "worker",
+         "send": "sender"}
 SPEED = 20  # the clock of what is tried, so that retries come soon
 PATIENCE = 45  # seconds; nothing may take longer, on a busy machine
 LARGE = 300000  # octets: not kept in memory
@@ -134,26 +137,29 @@ class Rig(harness.Mta):
     # --- what runs --------------------------------------------------------
 
     def roles(self):
-        """role -> pid, of those that are there now."""
-        top = self.process.pid
-        found = {"supervisor": top}
-        for pid in harness.children_of(top):
-            below = harness.children_of(pid)
-            with contextlib.suppress(OSError):
-                if any(name.endswith("/log.lock") for name in open_files(pid)):
-                    found["collector"] = pid
-                elif len(os.listdir("/proc/%d/task" % pid)) > 1:
-                    found["sender"] = pid
-                elif below:
-                    found["master"], found["worker"] = pid, below[0]
+        """role -> pid, of those that are there now and know their work."""
+        found = {"supervisor": self.process.pid}
+        for role, pids in by_role(self.process.pid).items():
+            if role in ROLES:
+                found[ROLES[role]] = pids[0]
+        if "sender" in found and threads(found["sender"]) < 2:
+            del found["sender"]
+        if "collector" in found and not any(name.endswith("/log.lock")
+                                            for name in open_files(
+                                                found["collector"])):
+            del found["collector"]
         return found
 
-    def whole(self):
-        want = {"run": 5, "serve": 4}[self.command]
+    def is_whole(self, found):
+        want = {"supervisor", *ROLES.values()}
+        if self.command == "serve":
+            want.remove("sender")
+        return want <= set(found)
 
+    def whole(self):
         def all_there():
             found = self.roles()
-            return len(found) == want and is_ready(found["worker"]) and found
+            return self.is_whole(found) and is_ready(found["worker"]) and found
         return harness.until("all processes: %s" % self.roles(), all_there,
                              PATIENCE)
 
