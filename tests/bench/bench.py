@@ -34,6 +34,7 @@ import compare  # noqa: E402
 import harness  # noqa: E402
 import place  # noqa: E402
 import rows_accept  # noqa: E402
+import rows_deliver  # noqa: E402
 import rows_relay  # noqa: E402
 import rows_state  # noqa: E402
 import tools  # noqa: E402
@@ -44,7 +45,7 @@ from peers import Mta, build  # noqa: E402
 from report import Report  # noqa: E402
 from row import Plan, SamePlan  # noqa: E402
 
-ROWS = rows_accept.ROWS + rows_accept.MAILDIR + rows_relay.ROWS + \
+ROWS = rows_accept.ROWS + rows_deliver.ROWS + rows_relay.ROWS + \
     rows_state.ROWS
 PEERS = [Mta, Postfix, Exim, OpenSmtpd]
 

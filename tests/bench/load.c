@@ -8,7 +8,8 @@
  * pipeline (one write holds the end of a message and MAIL, RCPT and DATA of
  * the next, so a message costs one round trip), -r recipients a message.  In
  * -t, %d is the number of the message (with -u: modulo USERS) and %r that of
- * the recipient.  Each message carries its number, so all differ.
+ * the recipient; messages take several -t in turn, and %d counts those of
+ * each.  Each message carries its number, so all differ.
  *
  * Kept connections are opened a few at a time, for a peer may have a short
  * backlog, and the clock starts when all have said EHLO; it stops with the
@@ -43,9 +44,9 @@ struct client {
 };
 
 static const char *host = "127.0.0.1", *from = "sender@client.test";
-static const char *to = "user@here.test";
+static const char *to[4] = { "user@here.test" };
 static int port = 2525, nconn = 20, total = 1000, keep, pipeline;
-static int rcpts = 1, users;
+static int rcpts = 1, users, nto;
 static size_t size = 4096;
 static double limit = 120;
 
@@ -144,11 +145,12 @@ static char *put_text(char *at, const char *text)
 
 static char *put_rcpt(char *at, int number, int rcpt)
 {
+    int turn = nto > 1 ? number / nto : number;
+
     at = put_text(at, "RCPT TO:<");
-    for (const char *p = to; *p != '\0'; p++)
+    for (const char *p = to[nto > 1 ? number % nto : 0]; *p != '\0'; p++)
         if (p[0] == '%' && p[1] == 'd') {
-            at = put_number(at, (unsigned)(users > 0 ? number % users
-                                                     : number));
+            at = put_number(at, (unsigned)(users > 0 ? turn % users : turn));
             p++;
         } else if (p[0] == '%' && p[1] == 'r') {
             at = put_number(at, (unsigned)rcpt);
@@ -369,7 +371,11 @@ static void options(int argc, char **argv)
         case 'u': users = atoi(optarg); break;
         case 's': size = (size_t)atol(optarg); break;
         case 'f': from = optarg; break;
-        case 't': to = optarg; break;
+        case 't':
+            if (nto == sizeof to / sizeof *to)
+                exit(64);
+            to[nto++] = optarg;
+            break;
         case 'T': limit = atof(optarg); break;
         case 'k': keep = 1; break;
         case 'p': pipeline = 1; break;

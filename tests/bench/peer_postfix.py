@@ -5,7 +5,7 @@ import subprocess
 
 import harness
 import postfix
-from peers import Peer, USERS
+from peers import MEMBERS, Peer, USERS
 
 HOLD = """
 smtpd_end_of_data_restrictions = check_client_access static:HOLD
@@ -18,6 +18,10 @@ virtual_mailbox_maps = inline:{ %(users)s }
 virtual_uid_maps = static:8
 virtual_gid_maps = static:8
 virtual_minimum_uid = 1
+"""
+ALIAS = MAILDIR + """
+virtual_alias_maps = inline:{ { list@local.test = %(members)s } }
+virtual_alias_expansion_limit = 2000
 """
 SEND = """
 smtp_tls_security_level = none
@@ -70,11 +74,17 @@ class Postfix(Peer):
         names = {"dir": self.dir, "no_dns": "yes" if no_dns else "no",
                  "hop": "[%s]" % self.next_hop
                         if no_dns else "",
-                 "users": " ".join("user%d@local.test=user%d/" % (i, i)
-                                   for i in range(USERS))}
+                 "members": ", ".join("user%d@local.test" % i
+                                      for i in range(MEMBERS)),
+                 "users": " ".join(
+                     "user%d@local.test=user%d%s" % (
+                         i, i, "/" * (self.mode != "mbox"))
+                     for i in range(MEMBERS if self.mode == "alias"
+                                    else USERS))}
         text = "default_process_limit = %d\n" % self.more.get("limit", 200)
-        text += {"hold": HOLD, "maildir": MAILDIR}.get(self.mode, SEND)
-        if self.mode in ("relay", "mx") and self.tuned:
+        text += {"hold": HOLD, "maildir": MAILDIR, "mbox": MAILDIR,
+                 "alias": ALIAS, "half": MAILDIR + SEND}.get(self.mode, SEND)
+        if self.mode in ("relay", "mx", "half") and self.tuned:
             text += TUNED
         return text % names
 

@@ -6,6 +6,9 @@ level.  What becomes of accepted mail is the mode:
 
     hold     it stays in the queue, untouched
     maildir  it goes into a Maildir of each of a hundred users
+    mbox     it goes into an mbox of each of them
+    alias    the same as maildir, with an alias "list" for a thousand users
+    half     what is for users here as maildir, the rest as relay
     relay    all of it goes to one next hop
     mx       it goes to the MX of each domain, by DNS
     stuck    the next hop refuses, so it stays and is tried again much later
@@ -28,6 +31,7 @@ PORT = 2525
 NEXT_HOP = "127.0.0.2"  # of mode relay; port 25
 NOBODY = "127.0.0.9"    # nothing listens there: mode stuck
 USERS = 100             # of mode maildir: user0 to user99
+MEMBERS = 1000          # of the alias: user0 to user999
 
 
 class Peer:
@@ -151,6 +155,10 @@ class Mta(Peer):
                   "local.mail_dir": self.mail, "local.users": "any",
                   "local.aliases": "", "send.tls": "none",
                   "send.retry_min": "10d", "send.retry_max": "10d"}
+        if self.mode == "mbox":
+            wanted["local.mailbox"] = "mbox"
+        if self.mode == "alias":
+            wanted["local.aliases"] = self.dir + "/aliases"
         for key in ("workers", "max_clients"):
             if key in self.more:
                 wanted["serve." + key] = self.more[key]
@@ -166,6 +174,9 @@ class Mta(Peer):
         os.makedirs(self.mail, exist_ok=True)
         if self.keys is None:
             type(self).keys = settings.known(self.binary)
+        with open(self.dir + "/aliases", "w") as f:
+            f.write("list: " + ", ".join("user%d" % i
+                                         for i in range(MEMBERS)) + "\n")
         with open(self.dir + "/mta.conf", "w") as f:
             f.write(settings.text_of(self.settings(), self.keys))
 

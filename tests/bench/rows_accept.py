@@ -1,11 +1,6 @@
-"""Rows: accepting mail, and delivering it into Maildirs."""
-
-import glob
-import os
-import time
+"""Rows: accepting mail."""
 
 import compare
-import harness
 import place
 import tools
 from row import Goal, Row, quiet
@@ -14,6 +9,7 @@ from row import Goal, Row, quiet
 class Accept(Row):
     section, mode, syncs, alone = "Accepting", "hold", True, True
     compared = compare.RATES
+    least = 100  # messages
 
     def __init__(self, name, conns, kib, keep, pipeline=False, goals=(),
                  **over):
@@ -37,7 +33,7 @@ class Accept(Row):
         return self.load(peer, max(3 * self.conns, 100))["rate"]
 
     def measure(self, peer, env, plan):
-        n = plan.count(self.warm(peer), most=200000 // self.kib)
+        n = plan.count(self.warm(peer), self.least, 200000 // self.kib)
         before, _ = quiet(peer.group)
         place.back_memory(2 * n * self.kib * 1024)  # pages of files, to fill
         said = self.load(peer, n)
@@ -54,29 +50,6 @@ class Accept(Row):
         n = 10 * self.conns if self.conns > 1 else 200
         calls, said = peer.syncs(lambda: self.load(peer, n))
         return calls / max(1, said["messages"])
-
-
-class Maildir(Accept):
-    """Until the last message is in its box: most deliver after they have
-    answered."""
-    section, mode, users = "Delivering", "maildir", 100
-
-    def boxes(self, peer):
-        return glob.glob(os.path.join(peer.mail, "user*", "new"))
-
-    def count(self, peer):
-        return sum(len(os.listdir(box)) for box in self.boxes(peer))
-
-    def load(self, peer, n):
-        had = self.count(peer)
-        said = super().load(peer, n)
-        harness.until("all delivered", lambda: time.sleep(0.05) or
-                      self.count(peer) >= had + said["messages"], 120)
-        # When a box last got a name, on the clock that load used.
-        last = max(os.stat(box).st_mtime for box in self.boxes(peer)) + \
-            time.monotonic() - time.time()
-        said["rate"] = said["messages"] / max(last - said["begin"], 1e-3)
-        return said
 
 
 def x_postfix(n, **more):
@@ -110,10 +83,4 @@ ROWS = [
     Accept("kept-100-10k", 100, 10, True, goals=[x_postfix(9), cpu(80, 767)]),
     Accept("kept-20-100k", 20, 100, True,
            goals=[x_postfix(4), cpu(250, 1118)]),
-]
-
-MAILDIR = [
-    Maildir("maildir", 20, 1, True, title="accept + Maildir, 1 KiB, 20 "
-            "connections kept, 100 users", users=100, to="user%d@local.test",
-            goals=[x_postfix(4), cpu(250, 1190)]),
 ]

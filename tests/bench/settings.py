@@ -11,6 +11,7 @@ import subprocess
 NAMES = {
     "local.domains": "serve.local_domains",
     "local.mail_dir": "serve.mail_dir",
+    "local.mailbox": "serve.mailbox",
     "local.users": "serve.users",
     "local.aliases": "serve.aliases",
 }

@@ -18,10 +18,13 @@ def tool(name):
 def load(port, conns, messages, size=1024, keep=True, pipeline=False,
          rcpts=1, to="user%d@elsewhere.test", users=0, seconds=120,
          sender="sender@client.test"):
-    """Run the generator; what it says, as a dict."""
+    """Run the generator; what it says, as a dict.  to: an address, or several
+    that messages take in turn."""
     cmd = [tool("load"), "-a", "127.0.0.1:%d" % port, "-c", str(conns),
-           "-n", str(messages), "-s", str(size), "-t", to, "-r", str(rcpts),
+           "-n", str(messages), "-s", str(size), "-r", str(rcpts),
            "-u", str(users), "-T", str(seconds), "-f", sender]
+    for address in [to] if isinstance(to, str) else to:
+        cmd += ["-t", address]
     cmd += ["-k"] * keep + ["-p"] * pipeline
     done = subprocess.run(cmd, stdout=subprocess.PIPE, check=False)
     said = json.loads(done.stdout)

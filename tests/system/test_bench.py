@@ -88,13 +88,14 @@ def bench(where, *flags):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may measure")
 def test_bench_measures(tmp_path):
     """The comparison itself, a few messages of two of its rows."""
-    done, rows = bench(tmp_path, "--only", "kept-20,relay-one", "--peers",
-                       "mta")
+    done, rows = bench(tmp_path, "--only",
+                       "kept-20,relay-one,half,local-idle", "--peers", "mta")
     assert done.returncode == 0, done.stdout
-    for name in ("kept-20", "relay-one"):
+    for name in ("kept-20", "half", "relay-one"):
         first = rows[name]["mta"][0]
         assert first["messages"] == 60
         assert first["rate"] > 0 and first["cpu_us"] > 0
+    assert 0 <= rows["local-idle"]["mta"][0]["median"] < 1000
     assert first["sockets"] == 1 and first["extra"] == 0
     assert 0 < rows["kept-20"]["mta"][1]["syncs"] <= 1.1
     assert os.listdir(tmp_path) == ["out.json"]
