@@ -16,13 +16,7 @@
 
 #include <stdbool.h>
 
-enum {
-    ASKER_NAMES = 16384,
-    ASKER_OPEN = 256,
-    ASKER_YES_MS = 5 * 60 * 1000,
-    ASKER_NO_MS = 10 * 1000,
-    ASKER_SILENT_MS = 5 * 1000
-};
+enum { ASKER_NAMES = 16384, ASKER_OPEN = 256 };
 
 struct loop;
 struct user_asker;
@@ -37,6 +31,11 @@ void user_asker_free(struct user_asker **a); /* accepts NULL */
 /* A new helper, by its end of a line_pair(); takes fd.  Closes the line to the
  * one before. */
 void user_asker_connect(struct user_asker *a, int fd);
+
+/* Another time than usual, for tests. */
+enum asker_time { ASKER_YES, ASKER_NO, ASKER_TEMP, ASKER_SILENT, ASKER_TIMES };
+void user_asker_set_ms(struct user_asker *a, enum asker_time which,
+                       unsigned ms);
 
 /* For recipient/ alone.  USER_WAIT: asked; answered() follows, whatever
  * happens. */

@@ -26,7 +26,8 @@ struct walk {
     struct found *looped; /* users whose aliases lead back to themselves */
     struct local_path *path;
     bool branched; /* an alias with several targets was met */
-    bool circle, temp, wait, full, discard;
+    unsigned nwait;
+    bool circle, temp, full, discard;
 };
 
 /* --- targets ------------------------------------------------------------ */
@@ -160,7 +161,7 @@ static enum user_found find_user(struct walk *w, struct span name,
     enum user_found u = local_find_user(w->l, name, domain, key);
 
     w->temp |= u == USER_TEMP;
-    w->wait |= u == USER_WAIT;
+    w->nwait += u == USER_WAIT;
     return u;
 }
 
@@ -258,11 +259,12 @@ static void look_up(struct walk *w, struct span local, struct span domain,
                     bool with_aliases)
 {
     struct span base = { local.p, local_tag_at(w->l, local) };
-    bool waited = w->wait, tagged = base.n < local.n;
+    bool tagged = base.n < local.n;
+    unsigned waited = w->nwait;
     char other[LOCAL_KEY_MAX];
 
     if (try_name(w, local, domain, with_aliases)) {
-        if (tagged && w->wait && !waited) /* asked at the same time */
+        if (tagged && w->nwait > waited) /* asked at the same time */
             (void)local_find_user(w->l, base, domain, other);
         return;
     }
@@ -291,7 +293,7 @@ static enum local_verdict judge(const struct walk *w)
         return LOCAL_TEMP;
     if (w->full)
         return LOCAL_STOPPED;
-    if (w->wait)
+    if (w->nwait > 0)
         return LOCAL_WAIT;
     if (w->n == 0 && w->discard)
         return LOCAL_OK;

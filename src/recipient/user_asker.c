@@ -12,7 +12,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { TEMP_MS = 1000, PACKETS_A_TURN = 1024, LOSSES_MAX = 2 };
+enum { PACKETS_A_TURN = 1024, LOSSES_MAX = 2 };
+
+static const unsigned usual_ms[] = { [ASKER_YES] = 5 * 60 * 1000,
+                                     [ASKER_NO] = 10 * 1000,
+                                     [ASKER_TEMP] = 1000,
+                                     [ASKER_SILENT] = 5 * 1000 };
 
 /* A name is in one of the lists of its asker, by its state. */
 enum state { ST_WAITS, ST_ASKED, ST_YES, ST_NO, ST_TEMP };
@@ -34,6 +39,7 @@ struct user_asker {
     struct pool *names;
     struct list waits, asked, yes, no; /* no: ST_TEMP too */
     size_t nopen, nyes, nno;           /* nopen: in waits and asked */
+    unsigned ms[ASKER_TIMES];
     void (*answered)(void *ctx);
     void (*lost)(void *ctx);
     void *ctx;
@@ -83,14 +89,13 @@ static void forget(struct user_asker *a, struct name *k)
 /* The oldest of a full list makes room. */
 static void settle(struct user_asker *a, struct name *k, enum state s)
 {
-    static const unsigned ms[] = {
-        [ST_YES] = ASKER_YES_MS, [ST_NO] = ASKER_NO_MS, [ST_TEMP] = TEMP_MS
-    };
     struct list *of = s == ST_YES ? &a->yes : &a->no;
 
     if (*count_of(a, s) == ASKER_NAMES)
         forget(a, LIST_ENTRY(of->next, struct name, link));
-    k->until = loop_now(a->loop) + ms[s];
+    k->until = loop_now(a->loop) + a->ms[s == ST_YES  ? ASKER_YES
+                                         : s == ST_NO ? ASKER_NO
+                                                      : ASKER_TEMP];
     move(a, k, s);
 }
 
@@ -135,7 +140,7 @@ static void hang_up(struct user_asker *a)
 static void mind_silence(struct user_asker *a)
 {
     if (a->nopen > 0)
-        loop_timer_set(a->loop, &a->silent, ASKER_SILENT_MS);
+        loop_timer_set(a->loop, &a->silent, a->ms[ASKER_SILENT]);
     else
         loop_timer_clear(a->loop, &a->silent);
 }
@@ -272,6 +277,7 @@ int user_asker_new(struct user_asker **out, struct loop *loop,
     a->loop = loop;
     a->io = (struct loop_io){ .fd = -1, .fn = on_ready };
     a->silent.fn = on_silent;
+    memcpy(a->ms, usual_ms, sizeof a->ms);
     a->answered = answered;
     a->lost = lost;
     a->ctx = ctx;
@@ -300,6 +306,11 @@ void user_asker_free(struct user_asker **ap)
     pool_free(&a->names);
     free(a);
     *ap = NULL;
+}
+
+void user_asker_set_ms(struct user_asker *a, enum asker_time which, unsigned ms)
+{
+    a->ms[which] = ms;
 }
 
 void user_asker_connect(struct user_asker *a, int fd)
