@@ -329,6 +329,38 @@ def test_a_bad_table_is_refused_loudly(mta):
     assert len(reloads(m)) == 2  # said once, and at the reload
 
 
+def test_included_files_come_with_the_alias_file(mta):
+    """Copied, watched and handed down like it, also those that it had not
+    named before."""
+    m = with_tables(mta)
+    one, two = m.dir + "/one", m.dir + "/two"
+    write(m.aliases, "list: :include:%s\n" % one)
+    write(one, "# the list\nann\n")
+    m.start()
+
+    def reaches(user):
+        had = len(m.mailbox(user))
+        with m.smtp() as s:
+            s.sendmail("x@far.test", ["list@here.test"],
+                       b"Subject: x\r\n\r\nx\r\n")
+        m.empty_local()
+        return len(m.mailbox(user)) > had
+
+    assert reaches("ann")
+    write(one, "bob\n")
+    until("another member", lambda: reaches("bob"))
+    write(two, "carl\n")
+    write(m.users, "ann\nbob\ncarl\n")
+    write(m.aliases, "list: :include:%s\n" % two)
+    until("another file", lambda: reaches("carl"))
+    assert m.errors() == ""
+    os.chmod(two, 0o666)
+    event = until("it is said", lambda: reloads(m, level="error"))[0]
+    assert "%s:1: %s is a link or others may write to it" % (
+        m.aliases, two) in event["error"]
+    assert reaches("carl")
+
+
 @AS_ROOT
 def test_files_that_only_root_can_read(mta):
     m = with_tables(mta, user="nobody")
