@@ -6,7 +6,7 @@
 
 #include "base/fs.h"
 #include "config/conf.h"
-#include "mailbox/batch.h"
+#include "mailbox/request.h"
 #include "recipient/alias.h"
 #include "recipient/resolve.h"
 
