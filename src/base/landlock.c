@@ -51,6 +51,15 @@ enum {
     SCOPE_SIGNAL = 1 << 1
 };
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#define SANITIZED                                                              \
+    (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define SANITIZED 0
+#endif
+
 struct ruleset {
     uint64_t files, net, scoped;
 };
@@ -88,12 +97,9 @@ int landlock_begin(struct landlock *l, unsigned may, bool connects,
                    struct err *e)
 {
     *l = (struct landlock){ .fd = -1 };
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    (void)may;
-    (void)connects;
-    return err_set(e, ERR_TEMP, 0,
-                   "landlock: a sanitizer opens its report by name");
-#else
+    if (SANITIZED)
+        return err_set(e, ERR_TEMP, 0,
+                       "landlock: a sanitizer opens its report by name");
     long abi =
         syscall(CALL_CREATE_RULESET, NULL, (size_t)0, CREATE_RULESET_VERSION);
     if (abi < 1)
@@ -110,7 +116,6 @@ int landlock_begin(struct landlock *l, unsigned may, bool connects,
         r.scoped = SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL;
     l->fd = (int)syscall(CALL_CREATE_RULESET, &r, sizeof r, 0);
     return l->fd >= 0 ? 0 : err_set(e, ERR_TEMP, errno, "landlock rules");
-#endif
 }
 
 /* --- rules ---------------------------------------------------------------- */

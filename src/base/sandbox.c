@@ -53,7 +53,8 @@ static int drop_capabilities(unsigned may, struct err *e)
         return err_set(e, ERR_TEMP, errno, "get capabilities");
     if (may & MAY_CHANGE_IDS)
         none[0].permitted =
-            cap[0].permitted & ((1u << CAP_SETUID) | (1u << CAP_SETGID));
+            cap[0].permitted &
+            ((1u << CAP_SETUID) | (1u << CAP_SETGID) | (1u << CAP_CHOWN));
     none[0].effective = none[0].permitted & cap[0].effective;
     if (syscall(SYS_capset, &head, none) != 0)
         return err_set(e, ERR_TEMP, errno, "drop capabilities");

@@ -347,14 +347,17 @@ static int on_field(void *ctx, enum spool_field type, struct span rows)
     return 0;
 }
 
+/* The child is whole, so an envelope without sense was never ours: it names no
+ * slots beyond those that could be read. */
 static int mark_parent(struct start *k, const struct child *c, struct err *e)
 {
+    struct err why;
     struct marking m = {
         .q = k->q,
         .parent = { .segment = c->segment,
                     .at = c->parent_at,
                     .rec = c->parent },
-        .e = e,
+        .e = &why,
     };
     struct spool_reader v = { &c->rec, c->in->name, -1, c->at, NULL };
 
@@ -362,9 +365,13 @@ static int mark_parent(struct start *k, const struct child *c, struct err *e)
         return 0;
     if ((v.fd = open_behind(k, c->in, e)) < 0)
         return -1;
-    int rc = spool_reader_envelope(&v, on_field, &m, e);
+    int rc = spool_reader_envelope(&v, on_field, &m, &why);
     fs_close(v.fd);
-    return rc;
+    if (rc == 0 || why.kind == ERR_PERM)
+        return 0;
+    if (e != NULL)
+        *e = why;
+    return -1;
 }
 
 static int mark_parents(struct start *k, struct err *e)

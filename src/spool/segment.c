@@ -54,6 +54,18 @@ static bool parse_name(const char *name, uint64_t *id, enum spool_kind *kind)
     return false;
 }
 
+/* A FIFO, a link or a directory with the name of a segment is none: no writer
+ * of this program makes one, and it would only keep consumers from starting. */
+static bool is_file(int dir, const struct dirent *f)
+{
+    struct stat st;
+
+    if (f->d_type != DT_UNKNOWN)
+        return f->d_type == DT_REG;
+    return fstatat(dir, f->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISREG(st.st_mode);
+}
+
 int spool_each(const char *dir, spool_each_fn *fn, void *ctx, struct err *e)
 {
     int fd = fs_open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
@@ -70,7 +82,7 @@ int spool_each(const char *dir, spool_each_fn *fn, void *ctx, struct err *e)
         return rc;
     }
     while (rc == 0 && (errno = 0, entry = readdir(d)) != NULL)
-        if (parse_name(entry->d_name, &id, &kind))
+        if (parse_name(entry->d_name, &id, &kind) && is_file(fd, entry))
             rc = fn(ctx, id, kind, e);
     if (rc == 0 && errno != 0 && entry == NULL)
         rc = err_set(e, ERR_TEMP, errno, "read %s", dir);
@@ -184,13 +196,21 @@ int spool_confirmed_write(int fd, uint64_t id, uint64_t confirmed)
     return fs_pwrite_all(fd, word, sizeof word, SPOOL_CONFIRMED_AT);
 }
 
+/* In a file that ends before the word nothing is confirmed. */
 int spool_confirmed_read(int fd, uint64_t id, uint64_t *confirmed)
 {
-    unsigned char word[SPOOL_CONFIRMED];
+    unsigned char word[SPOOL_CONFIRMED] = { 0 };
+    size_t at = 0;
+    ssize_t n;
 
-    if (fs_pread_all(fd, word, sizeof word, SPOOL_CONFIRMED_AT) != 0)
-        return -1;
-    *confirmed = spool_confirmed_decode(word, id);
+    while (at < sizeof word &&
+           (n = fs_pread(fd, word + at, sizeof word - at,
+                         SPOOL_CONFIRMED_AT + (off_t)at)) != 0) {
+        if (n < 0)
+            return -1;
+        at += (size_t)n;
+    }
+    *confirmed = at == sizeof word ? spool_confirmed_decode(word, id) : 0;
     return 0;
 }
 

@@ -520,7 +520,8 @@ static unsigned long capabilities(const char *field)
 static int try_capabilities(enum sandbox_row row)
 {
     struct sandbox_report r;
-    unsigned long ids = 1ul << 6 | 1ul << 7; /* setgid, setuid */
+    unsigned long ids =
+        1ul << 0 | 1ul << 6 | 1ul << 7; /* chown, setgid, setuid */
 
     if (row == SANDBOX_MAILBOX && setuid(USER) != 0)
         return SKIP; /* as an ordinary user it has none */
