@@ -348,6 +348,7 @@ def test_service_started_after_a_reload_has_the_new_settings(mta):
     m.settings["serve.max_message_size"] = "20M"
     m.write_conf()
     reload(m)
+    until("one generation", lambda: m.events("serve.stop"))
     pid = find(m, "serve")
     os.kill(pid, signal.SIGKILL)
     until("another server", lambda: (service(m, "serve") or pid) != pid)
