@@ -11,15 +11,13 @@
 #include "fuzz.h"
 
 #include "base/bytes.h"
-#include "base/chain.h"
 #include "base/crc32c.h"
 #include "base/fs.h"
 #include "log/log.h"
-#include "queue/queue.h"
+#include "queue/handover.h"
 #include "queue/recipients.h"
 #include "queue/scan.h"
 #include "spool/dirs.h"
-#include "spool/handover.h"
 #include "spool/reclaim.h"
 #include "spool/segment_private.h"
 
@@ -33,14 +31,11 @@ enum {
     MOST = 64 * 1024,
     ROUNDS = 2,
     STEPS = 64,
-    OURS = 0x7f00,    /* the id of our segment; its queue is its last bit */
-    BLOCKS = 64,
-    CHILDREN_MAX = 16
+    OURS = 0x7f00 /* half the id of our segment */
 };
 
 static char dir[64];
 static struct conf conf;
-static struct pool *blocks;
 
 /* --- the input ------------------------------------------------------------ */
 
@@ -96,8 +91,8 @@ static const char *const words[] = { "",
 
 static void add_field(void)
 {
-    static const unsigned char types[] = { 2,  2, 2,  1,  3,  4, 5,
-                                           6,  7, 8, 16, 17, 18, 19 };
+    static const unsigned char types[] = { 2, 2, 2, 1,  3,  4,  5,
+                                           6, 7, 8, 16, 17, 18, 19 };
     unsigned char field[SPOOL_FIELD_HEAD + 4096];
     unsigned how = take();
     const char *word = words[take() % (sizeof words / sizeof words[0])];
@@ -350,9 +345,18 @@ static void on_due(struct queue *q, struct rcpt *r)
     list_push(&due, &r->link);
 }
 
+static bool on_is_local(struct queue *q, struct span address)
+{
+    (void)q;
+    return address.n % 2 == 0;
+}
+
+static const struct queue_events events = { "fuzz.delivered", "fuzz.deferred",
+                                            "fuzz.bounced", "fuzz.expanded" };
 static const struct queue_owner owner = { .place = on_place,
                                           .release = on_release,
-                                          .due = on_due };
+                                          .due = on_due,
+                                          .is_local = on_is_local };
 
 static enum spool_name at_work; /* whose consumer runs */
 
@@ -361,7 +365,8 @@ static void note_ours(const struct message *m, const struct body *body)
     struct body_cursor c = { 0 };
     char piece[16];
 
-    if (m->stored.rec.id.base != OURS * 2 + (uint64_t)at_work)
+    if (m->stored.rec.id.base != OURS * 2 + (uint64_t)at_work ||
+        m->stored.rec.part != 0)
         return;
     MUST(body_next(body, &c, piece, sizeof piece) == 4);
     MUST(memcmp(piece, "ours", 4) == 0);
@@ -397,111 +402,59 @@ static void deliver(struct queue *q, struct rcpt *r)
     message_sweep(q, r->msg);
 }
 
-/* --- hand-over ------------------------------------------------------------ */
-
-struct handing {
-    struct spool_handover *h;
-    struct spool_writer *to[SPOOL_QUEUES];
-    struct spool_child child[CHILDREN_MAX];
-    uint16_t slot[CHILDREN_MAX];
-    struct rcpt *rcpt[CHILDREN_MAX];
-    struct chain envelope[CHILDREN_MAX];
-    unsigned n;
-};
-
-static void hand_over(struct queue *q, struct handing *k, struct rcpt *r)
+/* The targets of an alias. */
+static void hand_over(struct queue *q, struct rcpt *r)
 {
-    struct spool_segment *pinned = r->msg->stored.segment;
-    struct spool_child *c = &k->child[k->n];
-    struct body body;
+    struct rcpt *const rcpts[] = { r };
+    struct queue_target targets[3];
+    struct queue_child c = { .parent = r->msg,
+                             .rcpt = rcpts,
+                             .nrcpt = 1,
+                             .target = targets,
+                             .ntarget = 1 + take() % 3,
+                             .to = (enum spool_name)(take() & 1) };
     struct err e;
 
-    if (k->n == CHILDREN_MAX ||
-        spool_message_pin(q->spool, &r->msg->stored, &body, &e) != 0)
+    for (size_t i = 0; i < c.ntarget; i++)
+        targets[i] = (struct queue_target){ .address = words[1 + i],
+                                            .here = (take() & 1) != 0,
+                                            .slot = (uint16_t)r->slot };
+    if (take() & 1)
+        c.reverse_path = "owner@here.test";
+    if (take() & 1)
+        c.front = span_of("Delivered-To: joe@here.test\r\n");
+    if (r->msg->stored.rec.body_size > 1 << 20)
         return;
-    k->slot[k->n] = r->slot;
-    k->rcpt[k->n] = r;
-    k->envelope[k->n] = (struct chain)CHAIN_INIT;
-    *c = (struct spool_child){ .parent = &r->msg->stored,
-                               .slots = &k->slot[k->n],
-                               .nslots = 1,
-                               .to = (enum spool_name)(take() & 1),
-                               .envelope = &k->envelope[k->n],
-                               .blocks = blocks };
-    c->m.nrcpt = 1;
-    MUST(spool_envelope_add(c->envelope, blocks, SPOOL_F_SENDER,
-                            span_of("s")) &&
-         spool_envelope_add(c->envelope, blocks, SPOOL_F_RCPT, span_of("r")));
-    if (body.size < 1 << 20 && k->h != NULL &&
-        spool_handover_append(k->h, c, &body, &e) == 0)
-        k->n++;
-    else
-        chain_clear(c->envelope, blocks);
-    spool_message_unpin(q->spool, pinned);
-}
-
-static void finish_step(struct queue *q, struct handing *k)
-{
-    struct err e;
-
-    (void)spool_handover_commit(k->h, &e);
-    (void)spool_handover_mark(k->h, &e);
-    for (unsigned i = 0; i < k->n; i++) {
-        chain_clear(&k->envelope[i], blocks);
-        if (!k->child[i].failed) {
-            rcpt_release(q, k->rcpt[i]);
-            message_sweep(q, k->rcpt[i]->msg);
-        }
-    }
-    k->n = 0;
-    (void)spool_handover_confirm(k->h, &e);
-}
-
-static void open_handing(struct queue *q, struct handing *k)
-{
-    struct err e;
-
-    memset(k, 0, sizeof *k);
-    for (int i = 0; i < SPOOL_QUEUES; i++)
-        MUST(spool_writer_open_parents(&k->to[i], dir, (enum spool_name)i,
-                                       at_work, &e) == 0);
-    MUST(spool_handover_open(&k->h, q->spool, k->to, &e) == 0);
-}
-
-static void close_handing(struct handing *k)
-{
-    spool_handover_close(&k->h);
-    for (int i = 0; i < SPOOL_QUEUES; i++)
-        spool_writer_close(&k->to[i]);
+    r->state = RCPT_OUT;
+    if (queue_hand_over(q, &c, &e) != 0)
+        rcpt_later(q, r, 5);
 }
 
 /* --- all it does ---------------------------------------------------------- */
 
 static void work(struct queue *q)
 {
-    struct handing k;
     struct list *l;
     struct err e;
 
-    open_handing(q, &k);
     for (int i = 0; i < STEPS && (l = list_pop(&due)) != NULL; i++) {
         struct rcpt *r = LIST_ENTRY(l, struct rcpt, link);
         read_message(q, r->msg);
         switch (take() & 3) {
         case 0: deliver(q, r); break;
-        case 1: hand_over(q, &k, r); break;
+        case 1: hand_over(q, r); break;
         default: break;
         }
     }
-    finish_step(q, &k);
+    queue_flush(q);
+    (void)queue_confirm(q, &e);
     (void)queue_scan(q, &e); /* children in this queue */
     while ((l = list_pop(&due)) != NULL)
         read_message(q, LIST_ENTRY(l, struct rcpt, link)->msg);
     for (int i = 0; i < STEPS; i++)
-        if (spool_queue_reclaim(q->spool, q->writer, &e) <= 0)
+        if (spool_queue_reclaim(q->spool, q->writer[at_work], &e) <= 0)
             break;
     (void)spool_queue_sync(q->spool, &e);
-    close_handing(&k);
 }
 
 /* A segment of another version of the format is refused; it is the one thing
@@ -513,14 +466,13 @@ static bool is_refused(const struct err *e)
 
 static void consume(enum spool_name name)
 {
-    struct queue q = { .owner = &owner, .conf = &conf };
+    struct queue q = { .owner = &owner, .events = &events, .conf = &conf };
     struct err e = { 0 };
 
     at_work = name;
     list_init(&due);
     MUST(loop_new(&q.loop, NULL, &e) == 0);
-    if (queue_open(&q, name, &e) != 0 ||
-        spool_handover_start(q.spool, dir, &e) != 0) {
+    if (queue_open(&q, name, &e) != 0) {
         if (!is_refused(&e))
             fprintf(stderr, "%s\n", e.text);
         MUST(is_refused(&e));
@@ -528,6 +480,7 @@ static void consume(enum spool_name name)
     } else {
         (void)queue_scan(&q, &e);
         work(&q);
+        queue_finish(&q);
     }
     queue_close(&q);
     loop_free(&q.loop);
@@ -596,8 +549,6 @@ static void prepare(void)
     conf.send.retry_min = 60;
     conf.send.retry_max = 600;
     conf.send.queue_lifetime = 86400;
-    blocks = chain_pool_new(BLOCKS);
-    MUST(blocks != NULL);
     atexit(remove_all);
 }
 
