@@ -165,14 +165,16 @@ const struct conf_item conf_items[] = {
     ITEM("local.users", CONF_USERS, local.users, "passwd", 1,
         CONF_PATH_MAX - 1, NULL,
         "Who has a mailbox: passwd, the users of the system; file:PATH,"
-        " a user or an address a line; any, everybody (for tests)."),
+        " a user or an address (with a mailbox of its own) a line;"
+        " any, everybody (for tests)."),
     DERIVED("local.user", CONF_ACCOUNT, local.user, "mta", derive_local_user,
         "the value of user", 0, CONF_NAME_MAX - 1,
         "Owner of all mailboxes when local.users is not passwd, and of that of"
         " postmaster if there is no such user."),
     DERIVED("local.aliases", CONF_PATH, local.aliases, "/etc/aliases",
         derive_aliases, "/etc/aliases if it exists", 0, CONF_PATH_MAX - 1,
-        "File of aliases; empty: none."),
+        "File of aliases; empty: none. Targets that are commands or files are"
+        " refused; in the default file mail for them waits."),
     INT("local.max_targets", local.max_targets, "10000", 1, 100000,
         "Targets that an address may have after aliases, :include: files"
         " too."),

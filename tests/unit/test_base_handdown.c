@@ -211,6 +211,78 @@ START_TEST(sent_to_another_process)
 }
 END_TEST
 
+/* The receiver has had a file that names one; now there is another one too,
+ * which arrives before the file that names it. */
+START_TEST(another_file_to_a_running_process)
+{
+    struct handdown *receiver;
+    char message[LINE_MAX_TEXT];
+    int end[2], fd;
+    struct err e;
+
+    ck_assert_int_eq(line_pair(end, &e), 0);
+    ck_assert_int_eq(handdown_new(&receiver, &e), 0);
+    ck_assert_int_eq(handdown_take(receiver, path, &e), 0);
+    put(other, "named by it");
+    ck_assert_int_eq(handdown_take(set, path, &e), 0);
+    ck_assert_int_eq(handdown_take_guarded(set, other, &e), 0);
+    ck_assert_int_eq(handdown_take_guarded(set, other, &e), 0); /* once */
+    ck_assert_int_eq(handdown_send(set, end[0], &e), 0);
+
+    handdown_use(receiver);
+    ck_assert_int_eq(line_receive(end[1], message, &fd), 1);
+    ck_assert_ptr_nonnull(strstr(message, other));
+    ck_assert(handdown_accept(message, fd));
+    ck_assert_int_eq(line_receive(end[1], message, &fd), 1);
+    ck_assert(handdown_accept(message, fd));
+    ck_assert_int_eq(line_receive(end[1], message, &fd), 0);
+    expect(other, "named by it");
+    expect(path, "first");
+    ck_assert_ptr_eq(handdown_use(NULL), receiver);
+    handdown_free(&receiver);
+    close(end[0]);
+    close(end[1]);
+}
+END_TEST
+
+static const struct {
+    const char *name;
+    mode_t mode;
+    bool link;
+    int why; /* 0: it is taken */
+} guard_cases[] = {
+    { "its owner's", 0600, false, 0 },
+    { "readable by all", 0644, false, 0 },
+    { "writable by its group", 0660, false, EPERM },
+    { "writable by all", 0646, false, EPERM },
+    { "a link", 0600, true, EPERM },
+};
+
+/* The same by name and from a copy; such a file does not fail the set. */
+START_TEST(guarded_file)
+{
+    struct err e;
+    char *text;
+    size_t n;
+
+    if (guard_cases[_i].link)
+        ck_assert_int_eq(symlink(path, other), 0);
+    else
+        put(other, "text");
+    ck_assert_int_eq(chmod(other, guard_cases[_i].mode), 0);
+    ck_assert_int_eq(handdown_take_guarded(set, other, &e), 0);
+    for (int i = 0; i < 2; i++) {
+        handdown_use(i == 0 ? NULL : set);
+        int rc = handdown_read_guarded(&text, &n, other, &e);
+        ck_assert_msg((rc == 0) == (guard_cases[_i].why == 0), "%s: %d",
+                      guard_cases[_i].name, rc);
+        ck_assert(rc == 0 || e.sys == guard_cases[_i].why);
+        free(text);
+    }
+    handdown_use(NULL);
+}
+END_TEST
+
 Suite *base_handdown_suite(void);
 Suite *base_handdown_suite(void)
 {
@@ -226,6 +298,9 @@ Suite *base_handdown_suite(void)
     tcase_add_test(t, a_file_that_goes_or_comes_is_a_change);
     tcase_add_test(t, the_same_files);
     tcase_add_test(t, sent_to_another_process);
+    tcase_add_test(t, another_file_to_a_running_process);
+    tcase_add_loop_test(t, guarded_file, 0,
+                        sizeof guard_cases / sizeof guard_cases[0]);
     suite_add_tcase(s, t);
     return s;
 }
