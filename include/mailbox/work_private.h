@@ -33,6 +33,7 @@ struct mailbox_work {
     struct list answered; /* copies that are done or failed */
     struct list open;     /* drafts, oldest first */
     size_t nopen, most_open, nwaiting;
+    long pid;
     unsigned long counter; /* for names in tmp */
     uint64_t alone_until;  /* ms: no sync of whole file systems before */
     struct mailbox_writer_memory *memory;

@@ -30,8 +30,8 @@ static void make_names(struct box_copy *c)
     int n = snprintf(c->name, sizeof c->name, "%llu.%s-%llu-%u.%s",
                      (unsigned long long)(r->arrival / 1000000), id,
                      (unsigned long long)r->part, r->slot, w->host);
-    snprintf(c->draft, sizeof c->draft, "%.*s.P%ldQ%lu", n, c->name,
-             (long)getpid(), w->counter++);
+    snprintf(c->draft, sizeof c->draft, "%.*s.P%ldQ%lu", n, c->name, w->pid,
+             w->counter++);
 }
 
 /* --- an earlier attempt --------------------------------------------------- */

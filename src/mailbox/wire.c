@@ -28,6 +28,14 @@ size_t wire_put_head(unsigned char p[WIRE_HEAD_MAX], const struct wire_head *h)
     return HEAD + h->opens + h->closes;
 }
 
+/* A span that is empty may have no place. */
+static unsigned char *put_span(unsigned char *p, struct span s)
+{
+    if (s.n > 0)
+        memcpy(p, s.p, s.n);
+    return p + s.n;
+}
+
 size_t wire_put_request(unsigned char *p, size_t room,
                         const struct mailbox_request *r, unsigned handle)
 {
@@ -51,9 +59,9 @@ size_t wire_put_request(unsigned char *p, size_t room,
     put_le16(p + 64, (uint16_t)key);
     put_le16(p + 66, (uint16_t)r->reverse_path.n);
     put_le16(p + 68, (uint16_t)r->delivered_to.n);
-    memcpy(p + REQUEST, r->key, key);
-    memcpy(p + REQUEST + key, r->reverse_path.p, r->reverse_path.n);
-    memcpy(p + n - r->delivered_to.n, r->delivered_to.p, r->delivered_to.n);
+    p = put_span(p + REQUEST, (struct span){ r->key, key });
+    p = put_span(p, r->reverse_path);
+    (void)put_span(p, r->delivered_to);
     return n;
 }
 

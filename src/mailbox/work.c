@@ -71,6 +71,7 @@ int mailbox_work_new(struct mailbox_work **wp, const struct conf *c,
     w->conf = c;
     w->progress = p;
     w->dir = -1;
+    w->pid = (long)getpid();
     w->counter = (unsigned long)(clock_wall_us() & 0xffffff);
     w->below_home = strncmp(dir, "~/", 2) == 0 ? dir + 2 : NULL;
     w->ids.also = (gid_t)-1;
@@ -205,7 +206,8 @@ static char *keep(char **room, struct span s)
 {
     char *p = *room;
 
-    memcpy(p, s.p, s.n);
+    if (s.n > 0)
+        memcpy(p, s.p, s.n);
     p[s.n] = '\0';
     *room += s.n + 1;
     return p;

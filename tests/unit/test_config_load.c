@@ -160,6 +160,13 @@ static const struct {
       "\"file:/etc/u\"", NULL },
     { "users: any", "local: { users = \"any\"; };", "local.users", "\"any\"",
       NULL },
+    { "a home for users of the system alone",
+      "local: { users = \"any\"; mail_dir = \"~/Maildir\"; };", NULL, NULL,
+      ":1: local.mail_dir: only users of the system" },
+    { "mailboxes below the home", "local: { mail_dir = \"~/Maildir\"; };",
+      "local.mail_dir", "\"~/Maildir\"", NULL },
+    { "owner of mailboxes", "user = \"nobody\";", "local.user", "\"nobody\"",
+      NULL },
     { "delimiter that cannot be", "local: { recipient_delimiter = \"@\"; };",
       NULL, NULL, ":1: local.recipient_delimiter:" },
 };

@@ -228,8 +228,29 @@ START_TEST(one_copy)
         read_file(name_of("joe/new", &r)),
         "Return-Path: <s@x>\nDelivered-To: joe@here\nSubject: x\n\nhello\n");
     ck_assert_int_eq(entries(path_of("joe/tmp")), 0);
-    stop();
+    for (int i = 0; page->step != MAILBOX_IDLE && i < 2000; i++)
+        poll(NULL, 0, 5);
     ck_assert_uint_eq(page->step, MAILBOX_IDLE);
+    stop();
+    close(fd);
+}
+END_TEST
+
+/* The null reverse-path, and spans that have no place. */
+START_TEST(null_sender)
+{
+    int fd = body_file();
+
+    start();
+    struct mailbox_request r = request(fd, 1, "joe");
+    r.reverse_path = r.delivered_to = (struct span){ NULL, 0 };
+    put(&r);
+    nanswers = 0;
+    wait_for(1);
+    ck_assert(answers[0].outcome == MAILBOX_DELIVERED);
+    ck_assert_int_eq(
+        strncmp(read_file(name_of("joe/new", &r)), "Return-Path: <>\n", 16), 0);
+    stop();
     close(fd);
 }
 END_TEST
@@ -625,6 +646,7 @@ Suite *mailbox_process_suite(void)
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_set_timeout(t, 60);
     tcase_add_test(t, one_copy);
+    tcase_add_test(t, null_sender);
     tcase_add_test(t, many_copies);
     tcase_add_test(t, lock_of_another_program);
     tcase_add_test(t, many_files);
