@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -157,6 +158,7 @@ static void look_at_mail_dir(struct mailbox_work *w, const struct stat *st)
 static int open_mail_dir(struct mailbox_work *w, bool *made, struct err *e)
 {
     const char *path = w->conf->local.mail_dir;
+    char itself[CONF_PATH_MAX + 2]; /* not the link that it may be */
     struct stat st;
 
     *made = false;
@@ -164,18 +166,21 @@ static int open_mail_dir(struct mailbox_work *w, bool *made, struct err *e)
         return 0;
     if (identity_root(&w->ids, e) != 0)
         return -1;
-    if (w->dir >= 0 && fs_is_same(&w->top, AT_FDCWD, path))
-        return 0;
-    forget_mail_dir(w);
-    w->dir = fs_open(path, O_RDONLY | O_DIRECTORY, 0);
+    snprintf(itself, sizeof itself, "%s/.", path);
+    if (w->dir < 0 || !fs_is_same(&w->top, AT_FDCWD, itself)) {
+        forget_mail_dir(w);
+        w->dir = fs_open(path, O_RDONLY | O_DIRECTORY, 0);
+        w->top.ino = 0;
+    }
     if (w->dir < 0 && errno == ENOENT && os_mkdirs(path, 0711, e) == 0) {
         w->dir = fs_open(path, O_RDONLY | O_DIRECTORY, 0);
         *made = true;
     }
     if (w->dir < 0 || fstat(w->dir, &st) != 0)
         return err_set(e, ERR_TEMP, errno, "open %s", path);
-    (void)fs_is_same(&w->top, w->dir, "");
-    look_at_mail_dir(w, &st);
+    if (w->top.ino == 0)
+        (void)fs_is_same(&w->top, w->dir, "");
+    look_at_mail_dir(w, &st); /* its mode may have changed */
     return 0;
 }
 

@@ -1164,18 +1164,27 @@ static const struct {
     const char *name;
     int kind, copies, boxes;
     const char *calls;
+    bool link; /* mail_dir is one */
 } orders[] = {
-    { "Maildir", CONF_MAILDIR, 1, 1, "orwscns" },
-    { "Maildir, three", CONF_MAILDIR, 3, 1, "orworworwScccnnns" },
-    { "Maildirs", CONF_MAILDIR, 3, 3, "orworworwScccnnnS" },
-    { "mbox", CONF_MBOX, 1, 1, "olworrwscuc" },
-    { "mbox, three", CONF_MBOX, 3, 1, "olworrwrwrwscuc" },
+    { "Maildir", CONF_MAILDIR, 1, 1, "orwscns", false },
+    { "mail_dir is a link", CONF_MAILDIR, 1, 1, "orwscns", true },
+    { "Maildir, three", CONF_MAILDIR, 3, 1, "orworworwScccnnns", false },
+    { "Maildirs", CONF_MAILDIR, 3, 3, "orworworwScccnnnS", false },
+    { "mbox", CONF_MBOX, 1, 1, "olworrwscuc", false },
+    { "mbox, three", CONF_MBOX, 3, 1, "olworrwrwrwscuc", false },
 };
 
 START_TEST(order_of_calls)
 {
-    struct mailbox_work *w = open_work(orders[_i].kind);
     size_t first = 0;
+
+    if (orders[_i].link) {
+        ck_assert(mkdir(path_of("real"), 0755) == 0 &&
+                  symlink(path_of("real"), path_of("link")) == 0);
+        snprintf(conf.local.mail_dir, sizeof conf.local.mail_dir, "%s/link",
+                 dir);
+    }
+    struct mailbox_work *w = open_work(orders[_i].kind);
 
     for (int turn = 0; turn < 3; turn++) {
         struct mailbox_request r[3];
