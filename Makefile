@@ -285,7 +285,7 @@ run:
 
 BINDIR := $(DESTDIR)$(PREFIX)/sbin
 MANDIR := $(DESTDIR)$(PREFIX)/share/man
-LINKS  := mta-serve mta-send mta-log smtpd mailq
+LINKS  := mta-serve mta-deliver mta-send mta-log smtpd mailq
 
 install: $(PROGRAM)
 	install -d $(BINDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(DESTDIR)/etc/mta

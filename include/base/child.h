@@ -25,6 +25,11 @@ struct child {
  * start is due after the pause. */
 pid_t child_fork(struct child *c, int *end, struct err *e);
 
+/* In a child that serves the other end of its pair until that is closed: close
+ * all other descriptors, and ignore the signals that go to all processes of a
+ * service, because work is in hand until then. */
+void child_serve_only(int end);
+
 /* The child has ended, or is given up: the next start is due at once or after
  * the pause. */
 void child_ended(struct child *c);

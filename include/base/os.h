@@ -43,10 +43,21 @@ int os_mkdirs(const char *path, mode_t mode, struct err *e);
  * that user already is success. */
 int os_drop_privileges(const char *user, const char *group, struct err *e);
 
+/* As root only: take these effective ids and no group but gid, until
+ * os_act_as_started(), which gives back those of the start.  For what belongs
+ * to another user; a child that is forked meanwhile may go back too.  -1: keep.
+ * -1 with *e: all is as at the start; of os_act_as_started(): the process is
+ * in between, and should end. */
+int os_act_as(uid_t uid, gid_t gid, struct err *e);
+int os_act_as_started(struct err *e);
+
 /* The ids of the names, without changing anything.  (uid_t)-1 and (gid_t)-1
  * where a name is empty. */
 int os_find_ids(const char *user, const char *group, uid_t *uid, gid_t *gid,
                 struct err *e);
+
+/* Close all descriptors but fd, standard input, output and error. */
+void os_keep_only(int fd);
 
 /* Raise the soft limit of descriptors to at least n, as far as the hard
  * limit allows; returns the limit that now holds. */

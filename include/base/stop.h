@@ -6,8 +6,9 @@
  * process always ends by itself before it is killed:
  *
  *   worker, sender   T       transactions in hand; replies to their clients
- *   master           T + 1   waits for its workers, then SIGKILL
- *   supervisor       T + 2   waits for server and sender, then SIGKILL
+ *   deliver          T       copies in hand
+ *   masters          T + 1   wait for their processes, then SIGKILL
+ *   supervisor       T + 2   waits for the services, then SIGKILL
  *   collector        T + 1   waits for writers that stop without supervisor
  *
  * with a step of 500 ms.  The supervisor signals the collector when the

@@ -1,10 +1,10 @@
 /* cli/supervise.h - keep the services of one process tree running.
  *
- * `mta run`, `mta serve` and `mta send` are the same parent with different
- * children: the collector of the log, the server, the sender.  It is a
- * correct PID 1: reaps whatever becomes its child, passes signals on, stops
- * in order (server and sender first, the collector last, so the last lines
- * of the log are written), within the times of base/stop.h.  Each service is
+ * `mta run`, `serve`, `deliver` and `send` are the same parent with different
+ * children: the collector of the log, the server, local delivery, the sender.
+ * It is a correct PID 1: reaps whatever becomes its child, passes signals on,
+ * stops in order (the collector last, so the last lines of the log are
+ * written), within the times of base/stop.h.  Each service is
  * a process group, and has a line (base/line.h) to its parent. */
 #ifndef MTA_CLI_SUPERVISE_H
 #define MTA_CLI_SUPERVISE_H
@@ -56,7 +56,7 @@ struct supervise {
     void (*as_started)(void *ctx);
 };
 
-enum { SUPERVISE_MAX = 4 };
+enum { SUPERVISE_MAX = 5 };
 
 /* What has changed: something to be sent to the collector, to the others;
  * settings, so that a new generation is due. */

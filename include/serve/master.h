@@ -38,6 +38,7 @@ struct serve_options {
     const int *listen_fd; /* one for each of serve.listen; -1: not there */
     size_t nlisten;
     const struct serve_tables *tables;
+    struct full_page *full; /* written by local delivery */
     unsigned master; /* its rows of the tables: below SERVE_MASTERS_MAX */
     int line;        /* to the supervisor, which sends copies of files */
 };

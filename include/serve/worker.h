@@ -23,7 +23,8 @@ struct serve_shared {
     size_t nlisten;
     struct clients *clients;
     struct unknown_table *unknown;
-    unsigned descriptors; /* that a process may have */
+    struct full_page *full; /* shared with local delivery */
+    unsigned descriptors;   /* that a process may have */
 };
 
 struct listener {

@@ -44,4 +44,8 @@ int spool_reader_body(const struct spool_reader *v, struct body *body,
 typedef int spool_read_fn(void *ctx, const struct spool_reader *v);
 int spool_read_all(const char *queue_dir, bool all, spool_read_fn *fn,
                    void *ctx, struct err *e);
+
+/* Has the queue a record with a pending or held recipient, and no consumer
+ * (spool/queue.h)?  False if that is not known, too. */
+bool spool_is_unattended(const char *queue_dir, enum spool_name name);
 #endif

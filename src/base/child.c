@@ -5,6 +5,7 @@
 #include "base/os.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <unistd.h>
 
 pid_t child_fork(struct child *c, int *end, struct err *e)
@@ -26,6 +27,15 @@ pid_t child_fork(struct child *c, int *end, struct err *e)
     *end = pair[pid == 0 ? 1 : 0];
     c->pid = pid;
     return pid;
+}
+
+void child_serve_only(int end)
+{
+    static const int not_ours[] = { SIGTERM, SIGINT, SIGHUP };
+
+    for (size_t i = 0; i < sizeof not_ours / sizeof not_ours[0]; i++)
+        os_signal(not_ours[i], SIG_IGN);
+    os_keep_only(end);
 }
 
 void child_ended(struct child *c)

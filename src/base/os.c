@@ -5,6 +5,7 @@
 #include "base/signals.h"
 #include "base/span.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -12,12 +13,15 @@
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { GROUPS_MAX = 256 };
 
 int os_nonblock(int fd)
 {
@@ -213,6 +217,67 @@ int os_drop_privileges(const char *user, const char *group, struct err *e)
     return rc;
 }
 
+/* Supplementary groups of the start. */
+static struct {
+    gid_t group[GROUPS_MAX];
+    int n; /* -1: not replaced */
+} started = { .n = -1 };
+
+static int act_as(uid_t uid, gid_t gid, struct err *e)
+{
+    if (gid != (gid_t)-1) {
+        int n = getgroups(GROUPS_MAX, started.group);
+        if (n < 0 || setgroups(1, &gid) != 0)
+            return err_set(e, ERR_PERM, errno, "drop supplementary groups");
+        started.n = n;
+        if (setegid(gid) != 0)
+            return err_set(e, ERR_PERM, errno, "act as group %lu",
+                           (unsigned long)gid);
+    }
+    return uid == (uid_t)-1 || seteuid(uid) == 0
+               ? 0
+               : err_set(e, ERR_PERM, errno, "act as user %lu",
+                         (unsigned long)uid);
+}
+
+static int act_as_started(struct err *e)
+{
+    if (geteuid() != getuid() && seteuid(getuid()) != 0)
+        return err_set(e, ERR_PERM, errno, "act as user %lu again",
+                       (unsigned long)getuid());
+    if (getegid() != getgid() && setegid(getgid()) != 0)
+        return err_set(e, ERR_PERM, errno, "act as group %lu again",
+                       (unsigned long)getgid());
+    if (started.n >= 0 && setgroups((size_t)started.n, started.group) != 0)
+        return err_set(e, ERR_PERM, errno, "take the groups of the start");
+    started.n = -1;
+    return 0;
+}
+
+int os_act_as(uid_t uid, gid_t gid, struct err *e)
+{
+    int signo = 0;
+
+    if (geteuid() != 0)
+        return 0;
+    prctl(PR_GET_PDEATHSIG, &signo);
+    int rc = act_as(uid, gid, e);
+    if (rc != 0)
+        (void)act_as_started(NULL);
+    prctl(PR_SET_PDEATHSIG, signo);
+    return rc;
+}
+
+int os_act_as_started(struct err *e)
+{
+    int signo = 0;
+
+    prctl(PR_GET_PDEATHSIG, &signo);
+    int rc = act_as_started(e);
+    prctl(PR_SET_PDEATHSIG, signo);
+    return rc;
+}
+
 bool os_is_short(int why)
 {
     return why == EMFILE || why == ENFILE || why == ENOMEM || why == ENOBUFS;
@@ -231,6 +296,23 @@ size_t os_want_fds(size_t n)
             lim = more;
     }
     return (size_t)lim.rlim_cur;
+}
+
+void os_keep_only(int fd)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    int most = dir == NULL ? (int)os_want_fds(0) : 0;
+
+    for (const struct dirent *f; dir != NULL && (f = readdir(dir)) != NULL;) {
+        int n = atoi(f->d_name);
+        if (n > STDERR_FILENO && n != fd && n != dirfd(dir))
+            close(n);
+    }
+    if (dir != NULL)
+        closedir(dir);
+    for (int n = STDERR_FILENO + 1; n < most; n++)
+        if (n != fd)
+            close(n);
 }
 
 void os_signal(int signo, void (*handler)(int))

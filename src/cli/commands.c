@@ -25,6 +25,13 @@ static const struct command commands[] = {
       "                 /etc/mta/mta.conf if it is there)\n"
       "  -o KEY=VALUE   change one setting; may be repeated\n"
       "  --json         --show as one JSON object\n" },
+    { "deliver", cmd_deliver, NULL,
+      "[--once] [-c FILE] [-o KEY=VALUE]... [FLAGS]",
+      "deliver what waits for local users",
+      "  --once           one pass over what is due, then end\n"
+      "  --mail-dir, --queue-dir, --log-file, --workers (of deliver), --user,\n"
+      "  --group set the settings of these names\n"
+      "\nExit status 0: nothing is left; 75: mail remains.\n" },
     { "fsm", cmd_fsm, NULL, "server|client",
       "draw a session's state machine",
       "  Prints graphviz: mta fsm server | dot -Tsvg > server.svg\n" },
@@ -135,19 +142,31 @@ bool command_unbuilt(const char *command, const char *word)
     static const struct {
         const char *command, *word;
     } unbuilt[] = {
-        { "deliver", NULL },      { "sendmail", NULL },
-        { "newaliases", NULL },   { "check", NULL },
-        { "route", NULL },        { "dkim", NULL },
-        { "log", "--address" },   { "log", "--event" },
-        { "log", "--since" },     { "log", "--until" },
-        { "queue", "--domain" },  { "queue", "--sender" },
-        { "queue", "--state" },   { "queue", "--older" },
-        { "queue", "--reply" },   { "queue", "--sort" },
-        { "queue", "--all" },     { "queue", "--dry-run" },
-        { "queue", "--timeout" }, { "queue", "--openmetrics" },
-        { "queue", "hold" },      { "queue", "release" },
-        { "queue", "retry" },     { "queue", "delete" },
-        { "queue", "flush" },     { "queue", "drain" },
+        { "sendmail", NULL },
+        { "newaliases", NULL },
+        { "check", NULL },
+        { "route", NULL },
+        { "dkim", NULL },
+        { "log", "--address" },
+        { "log", "--event" },
+        { "log", "--since" },
+        { "log", "--until" },
+        { "queue", "--domain" },
+        { "queue", "--sender" },
+        { "queue", "--state" },
+        { "queue", "--older" },
+        { "queue", "--reply" },
+        { "queue", "--sort" },
+        { "queue", "--all" },
+        { "queue", "--dry-run" },
+        { "queue", "--timeout" },
+        { "queue", "--openmetrics" },
+        { "queue", "hold" },
+        { "queue", "release" },
+        { "queue", "retry" },
+        { "queue", "delete" },
+        { "queue", "flush" },
+        { "queue", "drain" },
         { "queue", "stats" },
     };
     const char *slash = strrchr(command, '/');

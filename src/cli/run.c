@@ -32,9 +32,8 @@ int cmd_serve(int argc, char **argv)
 int cmd_run(int argc, char **argv)
 {
     struct options o;
-    const struct send_options send = { .once = false };
 
     if (!options_read(&o, &spec, argc, argv))
         return o.status;
-    return services_run(&o, SERVICE_LOG | SERVICE_SERVE | SERVICE_SEND, &send);
+    return services_run(&o, SERVICE_LOG | SERVICE_SERVE | SERVICE_SEND, NULL);
 }

@@ -9,12 +9,12 @@
 int cmd_send(int argc, char **argv)
 {
     struct options o;
-    struct send_options send = { .once = false };
+    struct services_options with = { .deliver_once = false };
     const char *timeout = NULL;
     struct err e;
     const struct option flags[] = {
-        OPTION_ON("--once", &send.once),
-        OPTION_ON("--drain", &send.drain),
+        OPTION_ON("--once", &with.send.once),
+        OPTION_ON("--drain", &with.send.drain),
         OPTION_TEXT("--timeout", &timeout),
         OPTION_SETTING("--queue-dir", "queue_dir"),
         OPTION_SETTING("--log-file", "log.file"),
@@ -31,10 +31,10 @@ int cmd_send(int argc, char **argv)
     if (!options_read(&o, &spec, argc, argv))
         return o.status;
     if (timeout != NULL &&
-        conf_parse_time(span_of(timeout), &send.drain_timeout, &e) != 0) {
+        conf_parse_time(span_of(timeout), &with.send.drain_timeout, &e) != 0) {
         fprintf(stderr, "mta send: --timeout: %s\n", e.text);
         options_done(&o);
         return EX_USAGE;
     }
-    return services_run(&o, SERVICE_LOG | SERVICE_SEND, &send);
+    return services_run(&o, SERVICE_LOG | SERVICE_SEND, &with);
 }

@@ -7,24 +7,33 @@
 #include "cli/setup.h"
 #include "cli/start_check.h"
 #include "cli/supervise.h"
+#include "deliver/deliver.h"
+#include "deliver/master.h"
 #include "log/collector.h"
 #include "log/log.h"
 #include "log/run.h"
+#include "recipient/full_page.h"
 #include "serve/master.h"
+#include "spool/reader.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
 
+enum { LOOKS = 3 };
+
 struct services {
     struct options *options;
-    struct send_options send;
+    struct services_options with;
     struct setup now, next; /* next: checked, not yet adopted */
     bool has_next;
-    bool log_due; /* reopening the log file failed */
+    bool log_due;    /* reopening the log file failed */
+    bool looks;      /* for mail in local/ without a consumer, which ... */
+    unsigned looked; /* ... has been there at so many looks */
     struct serve_tables tables;
-    unsigned masters; /* started so far */
+    struct full_page *full; /* what deliver reports to workers */
+    unsigned masters;       /* started so far */
 };
 
 static int fail(const char *service, const struct err *e)
@@ -105,6 +114,7 @@ static int run_serve(void *ctx, int line)
                                      .listen_fd = s->now.listen_fd,
                                      .nlisten = s->now.nlisten,
                                      .tables = &s->tables,
+                                     .full = s->full,
                                      .master = s->masters % SERVE_MASTERS_MAX,
                                      .line = line };
     struct err e;
@@ -119,21 +129,55 @@ static bool count_master(void *ctx)
     return true;
 }
 
-static int run_send(void *ctx, int line)
+/* The exit status of a consumer of a queue, which returned rc. */
+static int consumer_status(const char *service, int rc, bool once,
+                           const struct err *e)
 {
-    struct services *s = ctx;
-    struct err e;
-
-    title_set("sender");
-    s->send.line = line;
-    int rc = send_run(&s->now.conf, &s->send, &e);
-    if (rc < 0 && e.sys == EWOULDBLOCK) { /* distinguish it from "mail left" */
-        fprintf(stderr, "mta send: %s\n", e.text);
+    if (rc < 0 && e->sys == EWOULDBLOCK) { /* distinguish it from "mail left" */
+        fprintf(stderr, "mta %s: %s\n", service, e->text);
         return EX_UNAVAILABLE;
     }
     if (rc < 0)
-        return fail("send", &e);
-    return rc > 0 && (s->send.once || s->send.drain) ? EX_TEMPFAIL : EX_OK;
+        return fail(service, e);
+    return rc > 0 && once ? EX_TEMPFAIL : EX_OK;
+}
+
+static int run_send(void *ctx, int line)
+{
+    struct services *s = ctx;
+    struct send_options *o = &s->with.send;
+    struct err e;
+
+    title_set("sender");
+    o->line = line;
+    int rc = send_run(&s->now.conf, o, &e);
+    return consumer_status("send", rc, o->once || o->drain, &e);
+}
+
+static int deliver(void *ctx, int line, const struct mailbox_progress *progress)
+{
+    const struct services *s = ctx;
+    const struct deliver_options o = { .conf = &s->now.conf,
+                                       .line = line,
+                                       .once = s->with.deliver_once,
+                                       .progress = progress,
+                                       .full = s->full };
+    struct err e;
+
+    return consumer_status("deliver", deliver_run(&o, &e), o.once, &e);
+}
+
+static int run_deliver(void *ctx, int line)
+{
+    struct services *s = ctx;
+    const struct deliver_master_options o = {
+        .conf = &s->now.conf, .line = line, .deliver = deliver, .ctx = s
+    };
+    struct err e;
+
+    title_set("deliver master");
+    int status = deliver_master_run(&o, &e);
+    return status >= 0 ? status : fail("deliver", &e);
 }
 
 static int send_files(void *ctx, int line, struct err *e)
@@ -223,12 +267,68 @@ static bool adopt(void *ctx)
     return log_too;
 }
 
+/* Attach to the log for this event alone: a permanent writer would keep the
+ * collector from ending. */
+static bool open_log(struct services *s)
+{
+    const struct conf *c = &s->now.conf;
+    struct err e;
+
+    if (as_user(s, &e) == 0 &&
+        log_open(c->queue_dir, (enum log_level)c->log.level,
+                 (enum log_format)c->log.format, &e) == 0)
+        return true;
+    fprintf(stderr, "mta: %s\n", e.text);
+    return false;
+}
+
+static void close_log(struct services *s)
+{
+    log_close();
+    as_started(s);
+}
+
+static void report(void *ctx, unsigned generation, const struct err *e)
+{
+    bool open = open_log(ctx);
+
+    if (open && e != NULL)
+        LOG(LOG_ERROR, "config.reload", LN("generation", generation),
+            LS("error", e->text));
+    else if (open)
+        LOG(LOG_INFO, "config.reload", LN("generation", generation));
+    close_log(ctx);
+}
+
+/* A sender alone leaves mail for local users to another service: warn once if
+ * there is none.  Not at the first looks, because both may be starting. */
+static void look_at_local(struct services *s)
+{
+    static const char text[] =
+        "mail for local users waits and nothing delivers it: run mta deliver";
+    struct err e;
+
+    if (!s->looks || as_user(s, &e) != 0)
+        return;
+    bool alone = spool_is_unattended(s->now.conf.queue_dir, SPOOL_LOCAL);
+    as_started(s);
+    s->looked = alone ? s->looked + 1 : 0;
+    if (s->looked < LOOKS)
+        return;
+    s->looks = false;
+    fprintf(stderr, "mta: warning: %s\n", text);
+    if (open_log(s))
+        LOG(LOG_WARN, "queue.unattended", LS("queue", "local"),
+            LS("error", text));
+    close_log(s);
+}
+
 static int watch(void *ctx, struct err *e)
 {
     struct services *s = ctx;
-
     int changed = 0;
 
+    look_at_local(s);
     if (s->log_due && setup_open_log(&s->now, e) == 0) {
         s->log_due = false;
         changed = SUPERVISE_LAST;
@@ -237,32 +337,10 @@ static int watch(void *ctx, struct err *e)
     return rc < 0 ? -1 : changed | (rc > 0 ? SUPERVISE_OTHERS : 0);
 }
 
-/* Attach to the log for this event alone: a permanent writer would keep the
- * collector from ending. */
-static void report(void *ctx, unsigned generation, const struct err *e)
-{
-    const struct services *s = ctx;
-    const struct conf *c = &s->now.conf;
-    struct err why;
-
-    if (as_user(ctx, &why) != 0 ||
-        log_open(c->queue_dir, (enum log_level)c->log.level,
-                 (enum log_format)c->log.format, &why) != 0) {
-        fprintf(stderr, "mta: %s\n", why.text);
-    } else if (e != NULL) {
-        LOG(LOG_ERROR, "config.reload", LN("generation", generation),
-            LS("error", e->text));
-    } else {
-        LOG(LOG_INFO, "config.reload", LN("generation", generation));
-    }
-    log_close();
-    as_started(ctx);
-}
-
 /* --- start ------------------------------------------------------------- */
 
 static size_t choose(struct service list[SUPERVISE_MAX], unsigned services,
-                     const struct send_options *send)
+                     const struct services_options *with)
 {
     size_t n = 0;
 
@@ -282,23 +360,30 @@ static size_t choose(struct service list[SUPERVISE_MAX], unsigned services,
                                       .wanted = count_master,
                                       .send = send_files,
                                       .drain = SERVE_DRAIN };
-    if (services & SERVICE_SEND)
-        list[n++] = (struct service){ .name = "send",
-                                      .run = run_send,
+    if (services & SERVICE_DELIVER)
+        list[n++] = (struct service){ .name = "deliver",
+                                      .run = run_deliver,
                                       .send = send_files,
-                                      .ends = send->once || send->drain };
+                                      .ends = with->deliver_once };
+    if (services & SERVICE_SEND)
+        list[n++] =
+            (struct service){ .name = "send",
+                              .run = run_send,
+                              .send = send_files,
+                              .ends = with->send.once || with->send.drain };
     return n;
 }
 
 static int open_all(struct services *s, bool serves, struct err *e)
 {
-    if (setup_start(&s->now, s->options, serves, e) != 0)
+    if (setup_start(&s->now, s->options, serves, e) != 0 ||
+        full_page_new(&s->full, e) != 0)
         return -1;
     return serves ? serve_tables_new(&s->tables, e) : 0;
 }
 
 int services_run(struct options *o, unsigned services,
-                 const struct send_options *send)
+                 const struct services_options *with)
 {
     static struct services s; /* static: the children use it, too */
     struct service list[SUPERVISE_MAX];
@@ -318,19 +403,25 @@ int services_run(struct options *o, unsigned services,
     int status;
 
     s.options = o;
-    if (send != NULL)
-        s.send = *send;
-    plan.n = choose(list, services, send);
+    if (with != NULL)
+        s.with = *with;
+    plan.n = choose(list, services, &s.with);
     if (supervise_signals(&e) != 0 ||
         open_all(&s, services & SERVICE_SERVE, &e) != 0) {
         status = fail(o->command, &e);
     } else {
         plan.queue_dir = s.now.conf.queue_dir;
         (void)sandbox_no_new_privileges(); /* processes report it */
+        s.looks = (services & SERVICE_SEND) && !(services & SERVICE_DELIVER);
+        if (s.with.send.once || s.with.send.drain) { /* it ends soon */
+            s.looked = LOOKS;
+            look_at_local(&s);
+        }
         status = supervise(&plan);
     }
     setup_free(&s.now, NULL, NULL);
     serve_tables_free(&s.tables);
+    full_page_free(&s.full);
     options_done(o);
     return status;
 }

@@ -87,23 +87,17 @@ int setup_watch(struct setup *s, struct err *e)
 
 int setup_as_user(const struct setup *s, struct err *e)
 {
-    if (geteuid() != 0 || s->uid == (uid_t)-1)
-        return 0;
-    if ((s->gid == (gid_t)-1 || setegid(s->gid) == 0) && seteuid(s->uid) == 0)
-        return 0;
-    err_set(e, ERR_PERM, errno, "act as user %s", s->conf.user);
-    setup_as_started();
-    return -1;
+    return s->uid == (uid_t)-1 ? 0 : os_act_as(s->uid, s->gid, e);
 }
 
-/* Restore the ids of the start; exit if that fails, because nothing could be
- * started any more. */
+/* Exit if that fails, because nothing could be started any more. */
 void setup_as_started(void)
 {
-    if ((geteuid() == getuid() || seteuid(getuid()) == 0) &&
-        (getegid() == getgid() || setegid(getgid()) == 0))
+    struct err e;
+
+    if (os_act_as_started(&e) == 0)
         return;
-    perror("mta: take the ids of the start again");
+    fprintf(stderr, "mta: %s\n", e.text);
     exit(EX_OSERR);
 }
 

@@ -288,6 +288,7 @@ int serve_run(const struct serve_options *o, struct err *e)
     m.shared.conf = o->conf;
     m.shared.clients = o->tables->clients;
     m.shared.unknown = o->tables->unknown;
+    m.shared.full = o->full;
     for (size_t i = 0; i < o->nlisten; i++)
         if (o->listen_fd[i] >= 0)
             m.shared.listen_fd[m.shared.nlisten++] = o->listen_fd[i];

@@ -4,6 +4,7 @@
 
 #include "base/crc32c.h"
 #include "base/fs.h"
+#include "base/os.h"
 #include "spool/dirs.h"
 #include "spool/segments_private.h"
 
@@ -160,6 +161,44 @@ int spool_read_all(const char *queue_dir, bool all, spool_read_fn *fn,
     }
     free(k);
     return rc;
+}
+
+static int is_there(void *ctx, const struct spool_reader *v)
+{
+    (void)ctx;
+    (void)v;
+    return 1;
+}
+
+/* Does a process hold the lock, or cannot that be known? */
+static bool has_consumer(const char *dir)
+{
+    char path[SPOOL_PATH];
+
+    if (!os_path(path, sizeof path, dir, "lock"))
+        return true;
+    int fd = fs_open(path, O_RDONLY | SPOOL_OPEN_SAFELY, 0);
+    if (fd < 0)
+        return errno != ENOENT;
+    bool held = fs_lock(fd, LOCK_SH | LOCK_NB) != 0;
+    fs_close(fd);
+    return held;
+}
+
+bool spool_is_unattended(const char *queue_dir, enum spool_name name)
+{
+    struct queue_read *k = calloc(1, sizeof *k);
+    struct err e;
+
+    if (k == NULL)
+        return false;
+    k->name = name;
+    int rc =
+        spool_dir(k->dir, queue_dir, name, &e) == 0 && !has_consumer(k->dir)
+            ? read_queue(k, queue_dir, is_there, &e)
+            : 0;
+    free(k);
+    return rc > 0;
 }
 
 /* --- one record ----------------------------------------------------------- */

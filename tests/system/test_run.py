@@ -567,8 +567,8 @@ def test_another_user_cannot_be_had_without_root(mta):
 @pytest.fixture
 def links():
     where = tempfile.mkdtemp(prefix="mta-links-")
-    for name in ("smtpd", "mailq", "mta-serve", "mta-send", "mta-log",
-                 "mta-queue"):
+    for name in ("smtpd", "mailq", "mta-serve", "mta-deliver", "mta-send",
+                 "mta-log", "mta-queue"):
         os.symlink(MTA, os.path.join(where, name))
     yield where
     shutil.rmtree(where)
@@ -662,7 +662,8 @@ def test_install(prefix):
                            stderr=subprocess.STDOUT, timeout=DEADLINE * 4)
         sbin = where + prefix + "/sbin"
         assert sorted(os.listdir(sbin)) == [
-            "mailq", "mta", "mta-log", "mta-send", "mta-serve", "smtpd"]
+            "mailq", "mta", "mta-deliver", "mta-log", "mta-send", "mta-serve",
+            "smtpd"]
         assert os.path.isfile(where + prefix + "/share/man/man1/mta.1")
         assert os.path.isfile(where + prefix + "/share/man/man5/mta.conf.5")
         assert os.listdir(where + "/etc/mta") == ["mta.conf"]

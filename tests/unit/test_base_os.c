@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -275,6 +276,56 @@ static int drop_to_nobody_known(void)
     return getuid() == uid ? 0 : 3;
 }
 
+static bool has_groups(const gid_t *want, int n)
+{
+    gid_t groups[64];
+
+    return getgroups(64, groups) == n &&
+           memcmp(groups, want, (size_t)n * sizeof *want) == 0;
+}
+
+static int act_and_return(void)
+{
+    struct err e;
+    gid_t before[2] = { 7, 9 }, only = STRANGE_GROUP;
+    int signo = 0;
+
+    if (setgroups(2, before) != 0 || prctl(PR_SET_PDEATHSIG, SIGTERM) != 0)
+        return 1;
+    for (int i = 0; i < 2; i++) {
+        if (os_act_as(STRANGER, STRANGE_GROUP, &e) != 0 ||
+            geteuid() != STRANGER || getegid() != STRANGE_GROUP ||
+            !has_groups(&only, 1))
+            return 2;
+        if (getuid() != 0 || getgid() != 0)
+            return 3;
+        if (os_act_as(0, 0, &e) != 0 || geteuid() != STRANGER)
+            return 4; /* only root can act as another user */
+        if (os_act_as_started(&e) != 0 || geteuid() != 0 || getegid() != 0 ||
+            !has_groups(before, 2))
+            return 5;
+    }
+    if (prctl(PR_GET_PDEATHSIG, &signo) != 0 || signo != SIGTERM)
+        return 6;
+    return os_act_as((uid_t)-1, (gid_t)-1, &e) == 0 && geteuid() == 0 &&
+                   has_groups(before, 2) && os_act_as_started(&e) == 0
+               ? 0
+               : 7;
+}
+
+static int keep_only(void)
+{
+    int end[2];
+
+    if (os_pipe(end) != 0 || dup(end[0]) < 0)
+        return 1;
+    os_keep_only(end[1]);
+    for (int fd = 0; fd < 100; fd++)
+        if (fd > STDERR_FILENO && (fcntl(fd, F_GETFD) >= 0) != (fd == end[1]))
+            return 2;
+    return fcntl(STDERR_FILENO, F_GETFD) >= 0 ? 0 : 3;
+}
+
 static const struct {
     const char *name;
     int (*work)(void);
@@ -282,6 +333,8 @@ static const struct {
 } children[] = {
     { "limit of descriptors", raise_limit, false },
     { "no descriptor left", no_descriptors, false },
+    { "keep one descriptor", keep_only, false },
+    { "act as a user", act_and_return, true },
     { "drop: nothing asked", drop_nothing, false },
     { "drop: unknown names", drop_to_nobody_known, false },
     { "drop: by number", drop_by_number, true },
