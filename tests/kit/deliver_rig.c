@@ -172,7 +172,8 @@ static void submit(struct deliver_rig *r, struct chain *env, uint32_t nrcpt,
 {
     struct pool *blocks = r->d.queue.notice.blocks;
     struct spool_writer *w = r->d.queue.writer[SPOOL_LOCAL];
-    struct spool_submission m = { .arrival = clock_wall_us(),
+    struct spool_submission m = { .part = r->part,
+                                  .arrival = clock_wall_us(),
                                   .nrcpt = nrcpt,
                                   .envelope = env };
     struct chain body = CHAIN_INIT;

@@ -22,7 +22,8 @@ struct deliver_rig {
     int process[RIG_MAILBOXES + 1]; /* the processes' ends; -1: none */
     struct list copies;             /* taken out of packets */
     char dir[64], aliases[96], users[96];
-    bool settled; /* not begun by a start: nothing is looked for */
+    bool settled;  /* not begun by a start: nothing is looked for */
+    uint64_t part; /* of the next messages */
 };
 
 /* A copy that a process was given. */

@@ -284,6 +284,38 @@ START_TEST(wrong_queue_is_left_once)
 }
 END_TEST
 
+static int has_no_child(void *ctx, const struct spool_reader *v)
+{
+    struct spool_slot s;
+    struct err e;
+
+    if ((v->rec->flags & SPOOL_BOUNCE) != 0)
+        return 0;
+    ck_assert_uint_eq(v->rec->part, *(uint64_t *)ctx);
+    ck_assert_int_eq(spool_reader_slot(v, 0, &s, &e), 0);
+    ck_assert_int_eq(s.state, SPOOL_FAILED);
+    ck_assert_uint_eq(s.status.subject * 10u + s.status.detail, 46);
+    return 0;
+}
+
+START_TEST(fifth_level_fails)
+{
+    struct deliver_rig *r =
+        deliver_rig_open(NULL, "all: joe, ann\n", "joe\nann\n");
+    char text[RIG_TEXT];
+    struct err e;
+
+    r->part = 0x0001000100010001; /* the fourth */
+    deliver_rig_add(r, "s@x.test", "all@here.test", "");
+    deliver_rig_turn(r);
+    ck_assert_ptr_null(deliver_rig_next(r));
+    ck_assert_int_eq(spool_read_all(r->dir, true, has_no_child, &r->part, &e),
+                     0);
+    ck_assert_str_eq(deliver_rig_notices(r, text), "s@x.test ");
+    deliver_rig_close(&r);
+}
+END_TEST
+
 /* Other mail goes on while the user helper is asked. */
 START_TEST(helper_is_asked)
 {
@@ -336,6 +368,7 @@ Suite *deliver_expand_suite(void)
     tcase_add_test(t, retries_name_the_mailbox);
     tcase_add_test(t, child_names_its_alias);
     tcase_add_test(t, wrong_queue_is_left_once);
+    tcase_add_test(t, fifth_level_fails);
     tcase_add_test(t, helper_is_asked);
     suite_add_tcase(s, t);
     return s;
