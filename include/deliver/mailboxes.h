@@ -28,6 +28,9 @@ void mailboxes_close(struct deliver *d); /* drops copies in flight */
  * keep the recipient in line for it. */
 void mailboxes_offer(struct work *w, const struct work_item *i);
 
+/* Before a turn: recipients in line are due where there is room. */
+void mailboxes_let_in(struct deliver *d);
+
 /* At the end of a turn, behind queue_flush(): send copies. */
 void mailboxes_flush(struct deliver *d);
 

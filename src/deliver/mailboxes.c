@@ -96,9 +96,16 @@ void mailboxes_left(struct mailbox_end *p, struct box *b)
 
     if (b->ncopies <= window / 2 && !list_empty(&b->line))
         leave_line(d, &b->line, window - b->ncopies);
-    if (p->ncopies <= MAILBOX_WINDOW / 2 && !list_empty(&p->line))
-        leave_line(d, &p->line, MAILBOX_WINDOW - p->ncopies);
     box_settle(d, b);
+}
+
+void mailboxes_let_in(struct deliver *d)
+{
+    for (unsigned i = 0; i <= d->mailbox.n; i++) {
+        struct mailbox_end *p = &d->mailbox.end[i];
+        if (p->ncopies <= MAILBOX_WINDOW / 2 && !list_empty(&p->line))
+            leave_line(d, &p->line, MAILBOX_WINDOW - p->ncopies);
+    }
 }
 
 bool mailboxes_are_busy(const struct deliver *d)
@@ -256,6 +263,7 @@ void mailboxes_flush(struct deliver *d)
 {
     for (unsigned i = 0; i <= d->mailbox.n; i++)
         flush(&d->mailbox.end[i]);
+    mailboxes_let_in(d); /* if those let in before stand in other lines now */
 }
 
 static void on_ready(struct loop_io *io, unsigned ready)

@@ -186,6 +186,7 @@ int deliver_turn(struct deliver *d, bool flush, struct err *e)
         schedule_retries(d, flush);
     if (flush)
         held_release(q);
+    mailboxes_let_in(d);
     schedule_turn(d);
     queue_flush(q);
     mailboxes_flush(d);

@@ -317,7 +317,7 @@ void step(struct work *w)
             w->item[k].fate = WORK_LATER;
         return;
     }
-    if (w->msg->stored.rec.part != 0)
+    if (w->msg->stored.rec.part != 0 && w->tables.n == 0)
         s.expanded = w->msg->stored.rec.nrcpt;
     gather(&s);
     for (const struct group *g = s.groups; g != NULL; g = g->next)

@@ -377,6 +377,50 @@ START_TEST(a_patient_mailbox_is_put_off)
 }
 END_TEST
 
+/* Behind a flood for the patient one stands another mailbox. */
+START_TEST(a_line_does_not_wait_for_a_patient_mailbox)
+{
+    static const char *const any[] = { "local.users=any", NULL };
+    struct deliver_rig *r = deliver_rig_open(any, "", "");
+    char a[16], user[16], text[RIG_TEXT];
+    struct rig_copy *c, *stuck = NULL;
+    unsigned n = 0, process = 0;
+
+    for (int i = 0; n < MAILBOX_WINDOW + 1; i++) {
+        snprintf(user, sizeof user, "user%d", i);
+        unsigned at = (unsigned)(map_hash(user, strlen(user)) % RIG_MAILBOXES);
+        if (n == 0) {
+            process = at;
+            memcpy(a, user, sizeof a);
+        }
+        if (at != process || n++ == MAILBOX_WINDOW)
+            continue;
+        add(r, user);
+    }
+    deliver_rig_turn(r);
+    for (int i = 0; i < 2 * MAILBOX_WINDOW; i++)
+        add(r, a);
+    add(r, user);
+    deliver_rig_turn(r);
+    while ((c = deliver_rig_next(r)) != NULL)
+        if (strcmp(c->key, a) == 0)
+            stuck = c;
+        else
+            free(c);
+    ck_assert_ptr_nonnull(stuck);
+    deliver_rig_stand(r, stuck, MAILBOXES_STUCK_MS);
+    free(stuck);
+    deliver_rig_connect(r, process);
+    for (n = 0; (c = deliver_rig_next(r)) != NULL; delivered(r, c)) {
+        n++;
+        ck_assert_str_ne(c->key, a);
+    }
+    ck_assert_uint_eq(n, MAILBOX_WINDOW);
+    ck_assert_ptr_nonnull(strstr(deliver_rig_records(r, text), "delivered"));
+    deliver_rig_close(&r);
+}
+END_TEST
+
 START_TEST(a_silent_process_is_replaced)
 {
     struct deliver_rig *r = begin(NULL);
@@ -463,6 +507,7 @@ Suite *deliver_mailboxes_suite(void)
     tcase_add_test(t, mail_waits_for_a_process);
     tcase_add_test(t, a_stuck_mailbox_is_passed_by);
     tcase_add_test(t, a_patient_mailbox_is_put_off);
+    tcase_add_test(t, a_line_does_not_wait_for_a_patient_mailbox);
     tcase_add_test(t, a_silent_process_is_replaced);
     tcase_add_test(t, what_a_start_finds_is_looked_for);
     tcase_add_test(t, a_stop_begins_nothing);
