@@ -2,9 +2,10 @@
  *
  * The master drops privileges and forks the workers, which share the listening
  * sockets; each worker serves many sessions in one select() loop (worker.h).
- * The master replaces a worker that dies.  SIGTERM and SIGINT stop the server
- * after open transactions are finished.  A reload starts another master; this
- * one gets SERVE_DRAIN. */
+ * Where users are those of the system, each worker has a user helper, which the
+ * master forks, too (recipient/user_helper.h).  The master replaces what dies.
+ * SIGTERM and SIGINT stop the server after open transactions are finished.  A
+ * reload starts another master; this one gets SERVE_DRAIN. */
 #ifndef MTA_SERVE_MASTER_H
 #define MTA_SERVE_MASTER_H
 
@@ -32,6 +33,11 @@ struct serve_tables {
 /* Call serve_tables_free() after a failure, too. */
 int serve_tables_new(struct serve_tables *t, struct err *e);
 void serve_tables_free(struct serve_tables *t);
+
+/* Messages on the line of a worker.  Down, besides files (base/handdown.h),
+ * with a descriptor: a new user helper.  Up: kill and replace it. */
+#define SERVE_HELPER "helper"
+#define SERVE_REPLACE_HELPER "replace helper"
 
 struct serve_options {
     const struct conf *conf;

@@ -10,16 +10,19 @@
 #include "base/stop.h"
 #include "base/title.h"
 #include "log/log.h"
+#include "recipient/user_helper.h"
 #include "serve/worker.h"
 
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 struct process {
-    struct child child;
-    int line; /* -1: none */
+    struct child worker, helper;
+    struct loop_io line; /* to the worker; fd -1: none */
+    struct master *master;
 };
 
 struct master {
@@ -27,8 +30,10 @@ struct master {
     struct loop *loop;
     struct loop_io signal_io, line_io;
     unsigned first_row; /* in the table of clients */
-    struct process worker[SERVE_WORKERS_MAX];
+    struct process process[SERVE_WORKERS_MAX];
     unsigned nworkers;
+    bool helpers; /* wanted: users are those of the system */
+    uid_t only;   /* for them */
     bool draining;
 };
 
@@ -46,19 +51,18 @@ static void close_sockets(struct master *m)
 
 /* --- workers ---------------------------------------------------------- */
 
-static void close_line(struct process *p)
+static void close_lines(struct master *m)
 {
-    if (p->line >= 0)
-        close(p->line);
-    p->line = -1;
+    for (unsigned i = 0; i < m->nworkers; i++)
+        if (m->process[i].line.fd >= 0)
+            close(m->process[i].line.fd);
+    close(m->line_io.fd);
 }
 
 /* Close in the worker whatever of the master it does not share. */
 static void become_worker(struct master *m, unsigned i, int line)
 {
-    for (unsigned k = 0; k < m->nworkers; k++)
-        close_line(&m->worker[k]);
-    close(m->line_io.fd);
+    close_lines(m);
     loop_free(&m->loop);
     title_set("worker %u", i + 1);
     serve_worker_main(&m->shared, m->first_row + i, line);
@@ -66,13 +70,13 @@ static void become_worker(struct master *m, unsigned i, int line)
 
 static void start_worker(struct master *m, unsigned i)
 {
-    struct process *p = &m->worker[i];
+    struct process *p = &m->process[i];
     struct err e;
     int end;
 
     clients_open_row(m->shared.clients, m->first_row + i);
     log_flush();
-    pid_t pid = child_fork(&p->child, &end, &e);
+    pid_t pid = child_fork(&p->worker, &end, &e);
     if (pid == 0)
         become_worker(m, i, end);
     if (pid < 0) {
@@ -80,22 +84,106 @@ static void start_worker(struct master *m, unsigned i)
         clients_clear_row(m->shared.clients, m->first_row + i);
         return;
     }
-    p->line = end;
+    p->line.fd = end;
     LOG(LOG_INFO, "serve.worker", LS("state", "started"), LN("pid", pid));
+    if (loop_watch(m->loop, &p->line, LOOP_READ, &e) != 0) {
+        log_err(LOG_ERROR, "serve.worker", &e);
+        kill(pid, SIGKILL);
+    }
 }
 
-static void note_death(struct master *m, unsigned i, int status)
+static void log_death(const char *event, pid_t pid, int status)
 {
-    struct process *p = &m->worker[i];
-    pid_t pid = p->child.pid;
+    LOG(LOG_ERROR, event, LS("state", "died"), LN("pid", pid),
+        LN("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
+        LN("status", WIFEXITED(status) ? WEXITSTATUS(status) : 0));
+}
+
+/* --- user helpers ------------------------------------------------------ */
+
+static void become_helper(struct master *m, int end)
+{
+    title_set("user helper");
+    loop_free(&m->loop);
+    log_close();
+    child_serve_only(end);
+    _exit(user_helper_run(end, m->only) == 0 ? EX_OK : EX_OSERR);
+}
+
+/* A helper that is stuck in a system call is not waited for. */
+static void give_up_helper(struct process *p)
+{
+    if (p->helper.pid == 0)
+        return;
+    kill(p->helper.pid, SIGKILL);
+    child_ended(&p->helper);
+}
+
+static void start_helper(struct master *m, struct process *p)
+{
+    struct err e;
+    int end;
+
+    log_flush();
+    pid_t pid = child_fork(&p->helper, &end, &e);
+    if (pid == 0)
+        become_helper(m, end);
+    if (pid > 0 && line_send(p->line.fd, SERVE_HELPER, end, &e) != 0)
+        give_up_helper(p);
+    if (p->helper.pid == 0)
+        log_err(LOG_ERROR, "serve.helper", &e);
+    else
+        LOG(LOG_INFO, "serve.helper", LS("state", "started"), LN("pid", pid));
+    if (pid > 0)
+        close(end);
+}
+
+static void on_worker_line(struct loop_io *io, unsigned ready)
+{
+    struct process *p = LOOP_ENTRY(io, struct process, line);
+    char message[LINE_MAX_TEXT];
+    int fd, rc;
+
+    (void)ready;
+    while ((rc = line_receive(io->fd, message, &fd)) > 0) {
+        if (strcmp(message, SERVE_REPLACE_HELPER) == 0 && p->helper.pid > 0) {
+            LOG(LOG_WARN, "serve.helper", LS("state", "replaced"),
+                LN("pid", p->helper.pid));
+            give_up_helper(p);
+        }
+        if (fd >= 0)
+            close(fd);
+    }
+    if (rc < 0)
+        (void)loop_watch(p->master->loop, io, 0, NULL); /* SIGCHLD follows */
+}
+
+/* --- ends -------------------------------------------------------------- */
+
+static void worker_ended(struct master *m, unsigned i, int status)
+{
+    struct process *p = &m->process[i];
+    pid_t pid = p->worker.pid;
 
     clients_clear_row(m->shared.clients, m->first_row + i);
-    close_line(p);
-    child_ended(&p->child);
+    (void)loop_watch(m->loop, &p->line, 0, NULL);
+    close(p->line.fd);
+    p->line.fd = -1;
+    child_ended(&p->worker);
+    give_up_helper(p);
     if (!must_stop() && !m->draining)
-        LOG(LOG_ERROR, "serve.worker", LS("state", "died"), LN("pid", pid),
-            LN("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
-            LN("status", WIFEXITED(status) ? WEXITSTATUS(status) : 0));
+        log_death("serve.worker", pid, status);
+}
+
+static void helper_ended(struct process *p, int status)
+{
+    pid_t pid = p->helper.pid;
+
+    child_ended(&p->helper);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == EX_OK)
+        LOG(LOG_INFO, "serve.helper", LS("state", "ended"), LN("pid", pid));
+    else if (!must_stop())
+        log_death("serve.helper", pid, status);
 }
 
 static void reap(struct master *m)
@@ -105,21 +193,30 @@ static void reap(struct master *m)
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
         for (unsigned i = 0; i < m->nworkers; i++)
-            if (m->worker[i].child.pid == pid)
-                note_death(m, i, status);
+            if (m->process[i].worker.pid == pid)
+                worker_ended(m, i, status);
+            else if (m->process[i].helper.pid == pid)
+                helper_ended(&m->process[i], status);
 }
 
-/* Fork workers that are due; returns the ms until the next is, or -1. */
+/* Fork what is due; returns the ms until the next is, or -1.  Old sessions of a
+ * master that drains need their helper. */
 static long start_missing(struct master *m)
 {
     uint64_t now = clock_mono_ms();
     long next = -1;
 
-    for (unsigned i = 0; i < m->nworkers && !m->draining; i++) {
-        const struct child *c = &m->worker[i].child;
-        if (child_is_due(c, now))
+    for (unsigned i = 0; i < m->nworkers; i++) {
+        struct process *p = &m->process[i];
+        if (!m->draining && child_is_due(&p->worker, now))
             start_worker(m, i);
-        next = child_wait(c, now, next); /* also if fork() failed */
+        if (p->worker.pid == 0) {
+            next = m->draining ? next : child_wait(&p->worker, now, next);
+            continue;
+        }
+        if (m->helpers && child_is_due(&p->helper, now))
+            start_helper(m, p);
+        next = m->helpers ? child_wait(&p->helper, now, next) : next;
     }
     return next;
 }
@@ -130,8 +227,8 @@ static unsigned signal_all(const struct master *m, int signo)
     unsigned alive = 0;
 
     for (unsigned i = 0; i < m->nworkers; i++)
-        if (m->worker[i].child.pid > 0) {
-            kill(m->worker[i].child.pid, signo);
+        if (m->process[i].worker.pid > 0) {
+            kill(m->process[i].worker.pid, signo);
             alive++;
         }
     return alive;
@@ -157,8 +254,8 @@ static void pass_on(struct master *m, const char *message, int fd)
     struct err e;
 
     for (unsigned i = 0; i < m->nworkers; i++)
-        if (m->worker[i].child.pid > 0 &&
-            line_send(m->worker[i].line, message, fd, &e) != 0)
+        if (m->process[i].worker.pid > 0 &&
+            line_send(m->process[i].line.fd, message, fd, &e) != 0)
             log_err(LOG_ERROR, "serve.tables", &e);
 }
 
@@ -295,8 +392,12 @@ int serve_run(const struct serve_options *o, struct err *e)
     m.first_row = o->master * SERVE_WORKERS_MAX;
     m.nworkers = (unsigned)o->conf->serve.workers;
     m.line_io.fd = o->line;
+    m.helpers = o->conf->local.users.source == CONF_USERS_PASSWD;
+    m.only = geteuid() == 0 ? (uid_t)-1 : geteuid();
     for (unsigned i = 0; i < m.nworkers; i++)
-        m.worker[i].line = -1;
+        m.process[i] =
+            (struct process){ .line = { .fd = -1, .fn = on_worker_line },
+                              .master = &m };
     if (set_up(&m, e) == 0) {
         run(&m);
         rc = 0;
