@@ -44,7 +44,7 @@ static const struct command commands[] = {
       "  --json    one JSON object a line\n"
       "\nReads the disk alone: no daemon need run. Exit status 66: no such id.\n" },
     { "run", cmd_run, NULL, "[-c FILE] [-o KEY=VALUE]... [FLAGS of serve]",
-      "log, server and sender under one supervisor, in the foreground",
+      "log, server, local delivery and sender, in the foreground",
       "  SIGTERM stops: transactions in hand are finished. SIGHUP reads the\n"
       "  configuration again and reopens the log file.\n" },
     { "send", cmd_send, NULL,
@@ -57,7 +57,7 @@ static const struct command commands[] = {
       "  --workers, --user, --group set the settings of these names\n"
       "\nExit status 0: nothing is left; 75: mail remains.\n" },
     { "serve", cmd_serve, "smtpd", "[-c FILE] [-o KEY=VALUE]... [FLAGS]",
-      "accept mail over SMTP",
+      "accept mail over SMTP, deliver it to local users",
       "  --port N, --bind ADDRESS       where to listen\n"
       "  --mail-dir DIR, --queue-dir DIR, --log-file FILE\n"
       "  --user USER, --group GROUP     who to be after binding\n"

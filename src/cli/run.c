@@ -26,7 +26,8 @@ int cmd_serve(int argc, char **argv)
 
     if (!options_read(&o, &spec, argc, argv))
         return o.status;
-    return services_run(&o, SERVICE_LOG | SERVICE_SERVE, NULL);
+    return services_run(&o, SERVICE_LOG | SERVICE_SERVE | SERVICE_DELIVER,
+                        NULL);
 }
 
 int cmd_run(int argc, char **argv)
@@ -35,5 +36,6 @@ int cmd_run(int argc, char **argv)
 
     if (!options_read(&o, &spec, argc, argv))
         return o.status;
-    return services_run(&o, SERVICE_LOG | SERVICE_SERVE | SERVICE_SEND, NULL);
+    return services_run(
+        &o, SERVICE_LOG | SERVICE_SERVE | SERVICE_DELIVER | SERVICE_SEND, NULL);
 }
