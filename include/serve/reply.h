@@ -20,7 +20,6 @@ enum serve_reply {
     REPLY_RCPT_OK,
     REPLY_GO_AHEAD,
     REPLY_QUEUED,
-    REPLY_DELIVERED,
     /* about commands */
     REPLY_BAD_HELO,
     REPLY_HELO_FIRST,
@@ -61,6 +60,7 @@ enum serve_reply {
     REPLY_UNKNOWN_USER,
     REPLY_ALIAS_LOOP,
     REPLY_LOOKUP_FAILED,
+    REPLY_OVER_QUOTA,
     REPLY_RELAY_DENIED,
     /* verdicts about the text */
     REPLY_TOO_MANY_HOPS,

@@ -17,6 +17,7 @@
 #include "fsm/fsm.h"
 #include "net/conn.h"
 #include "policy/policy.h"
+#include "recipient/full_page.h"
 #include "recipient/resolve.h"
 #include "serve/transaction.h"
 #include "smtp/command.h"
@@ -25,36 +26,32 @@ extern const struct fsm serve_session_fsm;
 
 struct serve_session;
 
-/* A recipient of a local domain to be looked up. */
-struct serve_lookup {
-    struct span local, domain; /* local: without quotes */
-    local_fn *fn;              /* called with each target before the return */
-    void *ctx;
-    /* After LOCAL_WAIT: repeat the look-up.  Called from the loop, unless
-     * ended(). */
-    void (*answered)(struct serve_session *s);
-};
-
 /* Shared by all sessions of a process.  A callback never calls back into a
  * session before it returns. */
 struct serve_env {
     const struct conf *conf;
     struct conn_env *conns;
     struct policy_env policy;
-    struct pool *bodies;         /* blocks of texts */
-    struct spool_writer *writer; /* for texts too large for memory */
-    bool stopping;               /* finish open transactions, then 421 */
-    unsigned transactions;       /* open now */
-    unsigned unknown_delay_ms;   /* see serve.max_unknown; 1000 */
-    unsigned min_rate_after_ms;  /* see serve.min_rate; 60,000 */
+    struct pool *bodies; /* blocks of texts */
+    /* For texts too large for memory. */
+    struct spool_writer *writer[SPOOL_QUEUES];
+    const struct full_page *full; /* NULL: not known */
+    bool stopping;                /* finish open transactions, then 421 */
+    unsigned transactions;        /* open now */
+    unsigned unknown_delay_ms;    /* see serve.max_unknown; 1000 */
+    unsigned min_rate_after_ms;   /* see serve.min_rate; 60,000 */
 
     bool (*is_trusted)(void *ctx, const struct addr *peer);
     bool (*has_domain)(void *ctx, struct span domain);
-    enum local_verdict (*resolve)(void *ctx, struct serve_session *s,
-                                  const struct serve_lookup *l);
+    /* As local_check(): local is without quotes.  After LOCAL_WAIT
+     * serve_env_answered() follows. */
+    enum local_verdict (*check_local)(void *ctx, struct span local,
+                                      struct span domain,
+                                      char key[LOCAL_KEY_MAX]);
     /* Count one more unknown recipient of that client; returns the sum. */
     unsigned (*count_unknown)(void *ctx, const struct addr *peer);
-    int (*new_id)(void *ctx, struct msg_id *id, struct err *e);
+    int (*new_id)(void *ctx, enum spool_name queue, struct msg_id *id,
+                  struct err *e);
     int (*has_room)(void *ctx, uint64_t size, struct err *e);
     /* Takes the transaction over; serve_session_committed() follows. */
     void (*submit)(void *ctx, struct serve_transaction *t);
@@ -65,12 +62,17 @@ struct serve_env {
     struct fsm_index fsm;
     struct smtp_command command; /* of the session that runs */
     unsigned extra_commands;     /* bits by enum smtp_verb */
+    struct list asking;          /* sessions whose recipient is looked up */
     char *decoded;               /* text between decoder and transaction */
 };
 
 /* The owner has set the upper part except the two times. */
 int serve_env_open(struct serve_env *env, struct err *e);
 void serve_env_close(struct serve_env *env);
+
+/* Users that were not known yet may be known now: the sessions that wait for
+ * one look again. */
+void serve_env_answered(struct serve_env *env);
 
 /* NULL: no memory. */
 struct serve_session *serve_session_new(struct serve_env *env,
@@ -87,9 +89,10 @@ void serve_session_stop(struct serve_session *s);
 /* Accepts NULL; leaves NULL.  A connection that is still open is closed. */
 void serve_session_free(struct serve_session **s);
 
-/* Complete a transaction given to submit(), with the outcome of each recipient;
- * no_room: the disk is full.  The owner frees it afterwards. */
-void serve_session_committed(struct serve_transaction *t, bool no_room);
+/* Complete a transaction given to submit().  why: NULL when it is in the queue.
+ * The owner frees it afterwards. */
+void serve_session_committed(struct serve_transaction *t,
+                             const struct err *why);
 
 /* For the owner's list of sessions. */
 struct list *serve_session_link(struct serve_session *s);

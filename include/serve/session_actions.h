@@ -54,6 +54,5 @@ unsigned char serve_action_check_text(void *ctx);
 unsigned char serve_action_reply_text_refused(void *ctx);
 unsigned char serve_action_submit(void *ctx);
 unsigned char serve_action_reply_queued(void *ctx);
-unsigned char serve_action_reply_delivered(void *ctx);
 unsigned char serve_action_reply_unstored(void *ctx);
 #endif

@@ -52,7 +52,6 @@ enum serve_session_event {
     E_WAIT,    /* a check waits for a query */
     E_REFUSED, /* as s->verdict has it */
     E_QUEUED,
-    E_DELIVERED,
     E_UNSTORED,
     E_ENOUGH, /* errors or refusals */
     E_NEVENTS
@@ -62,6 +61,7 @@ enum serve_session_event {
 struct serve_session {
     struct conn conn;
     struct list link;
+    struct list asking; /* in that of env, while its user is looked up */
     struct serve_env *env;
     struct serve_transaction *transaction;
     struct policy policy;
@@ -82,8 +82,9 @@ struct serve_session {
 };
 
 /* session.c */
-void serve_session_answered(struct serve_session *s);
 void serve_session_delay(struct serve_session *s, unsigned ms);
+/* The verdict of a look-up that waits for serve_env_answered(). */
+struct verdict serve_session_ask_later(struct serve_session *s);
 bool serve_session_is_slow(const struct serve_session *s); /* its text */
 
 /* early_talk.c: input that the client may not have sent yet. */

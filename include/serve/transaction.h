@@ -13,7 +13,6 @@
 #include "base/list.h"
 #include "base/msg_id.h"
 #include "mail/header_scan.h"
-#include "recipient/resolve.h"
 #include "smtp/address.h"
 #include "smtp/dot.h"
 #include "spool/large.h"
@@ -21,7 +20,6 @@
 enum { BODY_MEMORY = 256 * 1024 };
 
 struct serve_session;
-struct mailbox_copy;
 
 /* A fault of the body.  The reply is sent at the dot (RFC 5321 3.3); the rest
  * of the data is read and dropped. */
@@ -34,28 +32,11 @@ enum body_fault {
     BODY_LOOPS
 };
 
-/* The outcome of a recipient. */
-enum serve_outcome {
-    RECIPIENT_ACCEPTED, /* RCPT got 250 */
-    RECIPIENT_QUEUED,
-    RECIPIENT_DELIVERED,
-    RECIPIENT_UNSTORED
-};
-
-/* A recipient as in its RCPT command. */
-struct serve_recipient {
-    struct list link;
-    unsigned char outcome; /* enum serve_outcome */
-    char address[];
-};
-
-/* A copy for a local mailbox. */
-struct serve_local {
-    struct list link;
-    struct mailbox_copy *copy; /* during the commit */
-    bool failed;
-    size_t address_n;
-    char name[]; /* mailbox NUL address NUL */
+/* Where a recipient is. */
+enum serve_place {
+    PLACE_REMOTE,
+    PLACE_LOCAL,
+    PLACE_HERE /* local, by an address literal of this host */
 };
 
 struct serve_transaction {
@@ -63,18 +44,18 @@ struct serve_transaction {
     struct serve_session *session; /* NULL: the client hung up meanwhile */
     char sid[SESSION_ID_TEXT];
     struct pool *blocks; /* of the envelope */
-    struct pool *bodies; /* of the text; set by the owner before it arrives */
-    struct spool_writer *writer;
+    /* Set by the owner before the text arrives: */
+    struct pool *bodies;         /* of the text */
+    struct spool_writer *writer; /* of the queue that the message is for */
     struct msg_id id;
     uint64_t arrival, max_size, size; /* size: of the body as received */
-    struct chain envelope, body;
-    uint32_t body_crc;         /* of the body in memory */
-    struct spool_large *large; /* NULL: the body is in memory */
-    struct body kept;          /* fd >= 0: a large message in the queue */
-    struct list recipients;    /* accepted, in the order of their commands */
-    struct list locals;
-    unsigned nremote, nlocal, nrcpt; /* nrcpt: of the recipients */
-    unsigned flags;                  /* SPOOL_8BIT ... */
+    struct chain envelope, body;      /* envelope: recipients in their order */
+    uint32_t body_crc;                /* of the body in memory */
+    struct spool_large *large;        /* NULL: the body is in memory */
+    unsigned nlocal, nremote;         /* recipients */
+    size_t first_at; /* address of the first, in the envelope */
+    size_t first_n;
+    unsigned flags; /* SPOOL_8BIT ... */
     enum body_fault fault;
     bool in_commit; /* the commit owns it */
     struct smtp_dot_decoder dot;
@@ -84,34 +65,32 @@ struct serve_transaction {
     size_t nundecided;
     bool begun;      /* header.first is known */
     unsigned *count; /* open transactions */
-    void *first[(sizeof(struct serve_recipient) + SMTP_ADDRESS_MAX) /
-                    sizeof(void *) +
-                1]; /* room of the first recipient: most have one */
 };
 
 /* Increments *count, which serve_transaction_free() decrements; that accepts
  * NULL and removes a large segment. */
 struct serve_transaction *serve_transaction_new(struct pool *blocks,
-                                                struct spool_writer *w,
                                                 struct span reverse_path,
                                                 unsigned *count);
 void serve_transaction_free(struct serve_transaction **t);
 
-/* Add a field of the envelope, a recipient.  -1: no memory; nothing was
- * added. */
+/* Add a field of the envelope; the next recipient.  -1: no memory; no recipient
+ * was added. */
 int serve_transaction_add_field(struct serve_transaction *t,
                                 enum spool_field type, struct span s);
-int serve_transaction_add_remote(struct serve_transaction *t,
-                                 struct span address);
-int serve_transaction_add_local(struct serve_transaction *t,
-                                const char *mailbox, struct span address);
-
-/* Add the next recipient; -1: no memory.  The last one may be removed again. */
 int serve_transaction_add_recipient(struct serve_transaction *t,
-                                    struct span address);
-void serve_transaction_drop_recipient(struct serve_transaction *t);
-void serve_transaction_settle(struct serve_transaction *t,
-                              enum serve_outcome outcome);
+                                    struct span address,
+                                    enum serve_place place);
+unsigned serve_transaction_nrcpt(const struct serve_transaction *t);
+
+/* The address of the only recipient; NULL: there are more. */
+const char *serve_transaction_only_rcpt(const struct serve_transaction *t,
+                                        char room[SMTP_ADDRESS_MAX]);
+
+/* With any local recipient the whole message is for local/. */
+enum spool_name serve_transaction_queue(const struct serve_transaction *t);
+struct spool_submission
+serve_transaction_submission(const struct serve_transaction *t);
 
 /* Begin the body with the trace field. */
 void serve_transaction_begin(struct serve_transaction *t, struct span trace);
@@ -121,9 +100,4 @@ void serve_transaction_begin(struct serve_transaction *t, struct span trace);
  * its first line cannot become a part of the trace field. */
 void serve_transaction_take(struct serve_transaction *t, const char *p,
                             size_t n);
-
-/* For the mailbox half of the commit; -1 with errno. */
-int serve_transaction_keep_body(struct serve_transaction *t);
-struct body serve_transaction_body(const struct serve_transaction *t);
-const char *serve_transaction_local_address(const struct serve_local *l);
 #endif

@@ -7,7 +7,9 @@
 #include "config/conf.h"
 #include "dns/resolver.h"
 #include "net/conn.h"
+#include "recipient/full_page.h"
 #include "recipient/resolve.h"
+#include "recipient/user_asker.h"
 #include "serve/clients.h"
 #include "serve/commit.h"
 #include "serve/session.h"
@@ -40,6 +42,7 @@ struct serve_worker {
     struct conn_env env;
     struct dns *dns;
     struct local *local;
+    struct user_asker *users; /* with local.users = passwd, else NULL */
     struct serve_commit *commit;
     struct serve_env sessions_env;
     struct listener listener[LISTEN_MAX];
@@ -74,10 +77,8 @@ int serve_worker_check(const struct conf *c, struct err *e);
  * descriptors are short, because its files need some too. */
 unsigned serve_worker_room(const struct serve_shared *shared);
 
-/* worker_env.c: the callbacks for sessions, and the results of the commit. */
+/* worker_env.c: the callbacks for sessions. */
 int serve_worker_open_env(struct serve_worker *w, struct err *e);
-void serve_worker_committed(struct serve_transaction *t, enum commit_result r,
-                            const struct err *why);
 
 bool serve_worker_trusts(const struct serve_worker *w, const struct addr *peer);
 #endif

@@ -17,7 +17,6 @@ int spool_large_append(struct spool_large *s, const void *data, size_t n,
                        struct err *e);
 /* Flags that only the text shows. */
 void spool_large_add_flags(struct spool_large *s, uint32_t flags);
-struct body spool_large_body(const struct spool_large *s); /* received so far */
 /* late may be NULL; m->late of the submission is not used. */
 int spool_large_finish(struct spool_writer *w, struct spool_large **s,
                        const struct spool_late *late, struct err *e);

@@ -11,10 +11,8 @@
 static void write_trace(struct serve_session *s, struct buf *out)
 {
     const struct serve_transaction *t = s->transaction;
-    const struct serve_recipient *first =
-        LIST_ENTRY(t->recipients.next, struct serve_recipient, link);
     const struct policy_rdns *rdns = &s->policy.rdns;
-    char peer[ADDR_PORT_TEXT] = "", ip[ADDR_TEXT];
+    char peer[ADDR_PORT_TEXT] = "", ip[ADDR_TEXT], rcpt[SMTP_ADDRESS_MAX];
 
     addr_text(ip, &s->peer);
     snprintf(peer, sizeof peer, "%s%s", addr_is_v6(&s->peer) ? "IPv6:" : "",
@@ -29,7 +27,7 @@ static void write_trace(struct serve_session *s, struct buf *out)
                 : s->esmtp            ? "ESMTP"
                                       : "SMTP",
         .id = t->id,
-        .rcpt = t->nrcpt == 1 ? first->address : NULL,
+        .rcpt = serve_transaction_only_rcpt(t, rcpt),
         .when = clock_wall_us(),
     };
     trace_received(out, &trace);
@@ -47,15 +45,19 @@ static int add_origin(struct serve_session *s)
     return serve_transaction_add_field(t, SPOOL_F_HELO, span_of(s->helo));
 }
 
+/* All recipients are known, and so is the queue. */
 static bool give_id(struct serve_session *s)
 {
+    struct serve_transaction *t = s->transaction;
+    enum spool_name queue = serve_transaction_queue(t);
     struct err e;
 
-    if (s->env->new_id(s->env->ctx, &s->transaction->id, &e) == 0)
+    t->writer = s->env->writer[queue];
+    if (s->env->new_id(s->env->ctx, queue, &t->id, &e) == 0)
         return true;
     log_err(LOG_ERROR, "serve.spool", &e);
     if (err_is_full(&e))
-        s->transaction->fault = BODY_NO_ROOM;
+        t->fault = BODY_NO_ROOM;
     return false;
 }
 

@@ -126,8 +126,8 @@ static struct verdict open_transaction(struct serve_session *s,
                                        struct span sender, unsigned flags)
 {
     struct serve_env *env = s->env;
-    struct serve_transaction *t = serve_transaction_new(
-        env->conns->blocks, env->writer, sender, &env->transactions);
+    struct serve_transaction *t =
+        serve_transaction_new(env->conns->blocks, sender, &env->transactions);
 
     if (t == NULL)
         return serve_reject(REPLY_NO_ROOM);
@@ -155,28 +155,6 @@ struct verdict serve_mail_check(struct serve_session *s)
 
 /* --- RCPT ------------------------------------------------------------ */
 
-struct expansion {
-    struct serve_session *s;
-    struct span address; /* as in the RCPT command */
-    unsigned targets;
-};
-
-static int add_target(void *ctx, const struct local_target *to)
-{
-    struct expansion *x = ctx;
-    struct serve_transaction *t = x->s->transaction;
-    long long max = x->s->env->conf->serve.max_recipients;
-
-    if (to->kind != LOCAL_MAILBOX && to->kind != LOCAL_REMOTE)
-        return 0;
-    if (t->nremote + t->nlocal >= 4 * (unsigned)max)
-        return -1; /* aliases multiply; memory is bounded */
-    x->targets++;
-    return to->kind == LOCAL_MAILBOX
-               ? serve_transaction_add_local(t, to->name, x->address)
-               : serve_transaction_add_remote(t, span_of(to->name));
-}
-
 /* Delay, then disconnect a client that guesses addresses; its unknown
  * recipients are counted across sessions. */
 static struct verdict reject_unknown(struct serve_session *s)
@@ -197,44 +175,38 @@ static struct verdict reject_unknown(struct serve_session *s)
     return serve_reject(REPLY_UNKNOWN_USER);
 }
 
-static struct verdict add_local(struct serve_session *s,
-                                const struct smtp_address *a)
+/* key: of the mailbox, if it is known. */
+static struct verdict check_full(const struct serve_session *s, const char *key)
 {
-    struct expansion x = { s, a->text, 0 };
-    char local[SMTP_ADDRESS_MAX];
+    const struct full_page *full = s->env->full;
+    uint64_t now = loop_now(s->env->conns->loop);
+
+    if (full == NULL)
+        return pass;
+    if (full_page_disk(full, now))
+        return serve_reject(REPLY_NO_ROOM);
+    return key[0] != '\0' && full_page_mailbox(full, key, now)
+               ? serve_reject(REPLY_OVER_QUOTA)
+               : pass;
+}
+
+static struct verdict check_local(struct serve_session *s,
+                                  const struct smtp_address *a)
+{
+    char local[SMTP_ADDRESS_MAX], key[LOCAL_KEY_MAX];
 
     if (!smtp_local_unquote(local, sizeof local, a->local))
         return reject_unknown(s);
-    struct serve_lookup l = { .local = span_of(local),
-                              .domain = a->domain,
-                              .fn = add_target,
-                              .ctx = &x,
-                              .answered = serve_session_answered };
-    enum local_verdict v = s->env->resolve(s->env->ctx, s, &l);
-    /* Part of an expansion must not be delivered: the dot gets a temporary
-     * failure. */
-    if (v != LOCAL_OK && x.targets > 0)
-        s->transaction->fault = BODY_NO_ROOM;
-    switch (v) {
-    case LOCAL_OK: return pass;
-    case LOCAL_WAIT: return (struct verdict){ .kind = VERDICT_WAIT };
+    switch (s->env->check_local(s->env->ctx, span_of(local), a->domain, key)) {
+    case LOCAL_OK: return check_full(s, key);
+    case LOCAL_UNSUPPORTED: return pass; /* waits in the queue */
+    case LOCAL_WAIT: return serve_session_ask_later(s);
     case LOCAL_UNKNOWN: return reject_unknown(s);
     case LOCAL_LOOP: return serve_reject(REPLY_ALIAS_LOOP);
-    case LOCAL_UNSUPPORTED:
+    case LOCAL_STOPPED:
     case LOCAL_TEMP: break;
-    case LOCAL_STOPPED: return serve_reject(REPLY_TOO_MANY_RCPT);
     }
     return serve_reject(REPLY_LOOKUP_FAILED);
-}
-
-static struct verdict add_remote(struct serve_session *s,
-                                 const struct smtp_address *a)
-{
-    if (!s->trusted)
-        return serve_reject(REPLY_RELAY_DENIED);
-    return serve_transaction_add_remote(s->transaction, a->text) == 0
-               ? pass
-               : serve_reject(REPLY_NO_ROOM);
 }
 
 static struct verdict check_address(const struct serve_session *s,
@@ -255,19 +227,17 @@ static struct verdict check_address(const struct serve_session *s,
         return bad_address(REPLY_BAD_RCPT, bad);
     if (a->is_utf8 && !(s->transaction->flags & SPOOL_UTF8))
         return serve_reject(REPLY_NEED_UTF8);
-    return s->transaction->nrcpt < s->env->conf->serve.max_recipients
+    return serve_transaction_nrcpt(s->transaction) <
+                   s->env->conf->serve.max_recipients
                ? pass
                : serve_reject(REPLY_TOO_MANY_RCPT);
 }
 
-static bool is_ours(const struct serve_session *s, const struct smtp_address *a)
+static bool is_own_literal(const struct serve_session *s, struct span ip)
 {
     struct addr literal, own = { .u.sa.sa_family = AF_UNSPEC };
     socklen_t len = sizeof own.u;
-    struct span ip = a->domain;
 
-    if (!a->is_literal)
-        return s->env->has_domain(s->env->ctx, a->domain);
     ip.p++;
     ip.n -= 2;
     if (span_starts_nocase(ip, "IPv6:")) {
@@ -280,6 +250,15 @@ static bool is_ours(const struct serve_session *s, const struct smtp_address *a)
             addr_same_host(&literal, &own));
 }
 
+static enum serve_place place_of(const struct serve_session *s,
+                                 const struct smtp_address *a)
+{
+    if (a->is_literal)
+        return is_own_literal(s, a->domain) ? PLACE_HERE : PLACE_REMOTE;
+    return s->env->has_domain(s->env->ctx, a->domain) ? PLACE_LOCAL
+                                                      : PLACE_REMOTE;
+}
+
 struct verdict serve_rcpt_check(struct serve_session *s)
 {
     struct smtp_address a;
@@ -289,10 +268,13 @@ struct verdict serve_rcpt_check(struct serve_session *s)
         v = policy_ask(&s->policy, POLICY_RCPT);
     if (v.kind != VERDICT_PASS)
         return v;
-    if (serve_transaction_add_recipient(s->transaction, a.text) != 0)
+    enum serve_place place = place_of(s, &a);
+    if (place != PLACE_REMOTE)
+        v = check_local(s, &a);
+    else if (!s->trusted)
+        return serve_reject(REPLY_RELAY_DENIED);
+    if (v.kind == VERDICT_PASS &&
+        serve_transaction_add_recipient(s->transaction, a.text, place) != 0)
         return serve_reject(REPLY_NO_ROOM);
-    v = is_ours(s, &a) ? add_local(s, &a) : add_remote(s, &a);
-    if (v.kind != VERDICT_PASS)
-        serve_transaction_drop_recipient(s->transaction);
     return v;
 }

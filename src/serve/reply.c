@@ -28,7 +28,6 @@ static const struct {
     [REPLY_GO_AHEAD]         = { 354, NULL,
                                  "End data with <CR><LF>.<CR><LF>" },
     [REPLY_QUEUED]           = { 250, "2.0.0",  "Ok: queued as %s" },
-    [REPLY_DELIVERED]        = { 250, "2.0.0",  "Ok: delivered as %s" },
 
     [REPLY_BAD_HELO]         = { 501, "5.5.4",  "Syntax: EHLO hostname" },
     [REPLY_HELO_FIRST]       = { 503, "5.5.1",
@@ -89,6 +88,8 @@ static const struct {
                                  "alias database loop" },
     [REPLY_LOOKUP_FAILED]    = { 451, "4.3.0",  "Recipient address rejected: "
                                  "Temporary lookup failure" },
+    [REPLY_OVER_QUOTA]       = { 452, "4.2.2",  "Recipient address rejected: "
+                                 "Mailbox over quota" },
     [REPLY_RELAY_DENIED]     = { 550, "5.7.1",  "Relay access denied" },
 
     [REPLY_TOO_MANY_HOPS]    = { 554, "5.4.6",  "Error: too many hops" },

@@ -34,6 +34,7 @@ int serve_env_open(struct serve_env *env, struct err *e)
     if (env->decoded == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory for sessions");
     open_extra(env);
+    list_init(&env->asking);
     fsm_index_build(&env->fsm, &serve_session_fsm);
     return 0;
 }
@@ -94,6 +95,7 @@ static void wind_up(struct serve_session *s)
     release_transaction(s);
     policy_cancel(&s->policy);
     loop_timer_clear(loop, &s->delay);
+    list_remove(&s->asking);
     LOG(LOG_INFO, "serve.disconnect", LS("sid", s->sid),
         LN("messages", s->messages), LN("errors", s->errors),
         LN("ms", loop_now(loop) - s->since));
@@ -167,15 +169,28 @@ static void arm_timeout(struct serve_session *s)
                         used >= all || step < all - used ? step : all - used);
 }
 
+static void answered(struct serve_session *s)
+{
+    if (s->state != S_END && s->held)
+        feed(s, E_ANSWERED);
+}
+
 static void on_delay(struct loop_timer *t)
 {
-    serve_session_answered(LOOP_ENTRY(t, struct serve_session, delay));
+    answered(LOOP_ENTRY(t, struct serve_session, delay));
 }
 
 void serve_session_delay(struct serve_session *s, unsigned ms)
 {
     s->delayed = true;
     loop_timer_set(s->env->conns->loop, &s->delay, ms);
+}
+
+struct verdict serve_session_ask_later(struct serve_session *s)
+{
+    list_remove(&s->asking);
+    list_push(&s->env->asking, &s->asking);
+    return (struct verdict){ .kind = VERDICT_WAIT };
 }
 
 /* --- input ------------------------------------------------------------ */
@@ -354,13 +369,15 @@ static void on_conn(struct conn *c, enum conn_event ev)
 
 static void on_answered(void *ctx)
 {
-    serve_session_answered(ctx);
+    answered(ctx);
 }
 
-void serve_session_answered(struct serve_session *s)
+void serve_env_answered(struct serve_env *env)
 {
-    if (s->state != S_END && s->held)
-        feed(s, E_ANSWERED);
+    struct list *l;
+
+    while ((l = list_pop(&env->asking)) != NULL)
+        answered(LIST_ENTRY(l, struct serve_session, asking));
 }
 
 struct serve_session *serve_session_new(struct serve_env *env,
@@ -419,37 +436,21 @@ void serve_session_free(struct serve_session **sp)
     release_transaction(s);
     policy_cancel(&s->policy);
     loop_timer_clear(s->env->conns->loop, &s->delay);
+    list_remove(&s->asking);
     free(s->helo);
     free(s);
     *sp = NULL;
 }
 
-/* SMTP has one reply for all recipients of a message. */
-static enum serve_session_event
-event_of_outcome(const struct serve_transaction *t)
-{
-    enum serve_session_event ev = E_DELIVERED;
-
-    for (const struct list *l = t->recipients.next; l != &t->recipients;
-         l = l->next) {
-        switch (LIST_ENTRY(l, const struct serve_recipient, link)->outcome) {
-        case RECIPIENT_DELIVERED: break;
-        case RECIPIENT_QUEUED: ev = E_QUEUED; break;
-        default: return E_UNSTORED;
-        }
-    }
-    return ev;
-}
-
-void serve_session_committed(struct serve_transaction *t, bool no_room)
+void serve_session_committed(struct serve_transaction *t, const struct err *why)
 {
     struct serve_session *s = t->session;
 
     if (s == NULL)
         return;
-    if (no_room)
+    if (why != NULL && err_is_full(why))
         t->fault = BODY_NO_ROOM;
-    feed(s, event_of_outcome(t));
+    feed(s, why == NULL ? E_QUEUED : E_UNSTORED);
     s->transaction = NULL;
     if (s->state == S_END)
         return;

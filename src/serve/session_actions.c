@@ -384,25 +384,15 @@ unsigned char serve_action_submit(void *ctx)
     return FSM_QUIET;
 }
 
-static void reply_accepted(struct serve_session *s, enum serve_reply r)
+unsigned char serve_action_reply_queued(void *ctx)
 {
+    struct serve_session *s = ctx;
     char id[MSG_ID_TEXT];
 
     s->messages++;
     s->refused = 0;
     msg_id_text(id, s->transaction->id);
-    serve_reply(s, r, id);
-}
-
-unsigned char serve_action_reply_queued(void *ctx)
-{
-    reply_accepted(ctx, REPLY_QUEUED);
-    return FSM_QUIET;
-}
-
-unsigned char serve_action_reply_delivered(void *ctx)
-{
-    reply_accepted(ctx, REPLY_DELIVERED);
+    serve_reply(s, REPLY_QUEUED, id);
     return FSM_QUIET;
 }
 

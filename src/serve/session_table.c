@@ -21,12 +21,12 @@ static const char *const state_names[] = { "CONNECTED", "GREETED", "READY",
                                            "CHECK",     "COMMIT",  "END" };
 
 static const char *const event_names[] = {
-    "HELO",    "EHLO",      "MAIL",      "RCPT",     "DATA",      "RSET",
-    "QUIT",    "VRFY",      "NOOP",      "HELP",     "off",       "unknown",
-    "garbled", "bare_lf",   "early",     "answered", "timeout",   "hangup",
-    "stop",    "connect",   "client_ok", "helo_ok",  "sender_ok", "rcpt_ok",
-    "data_ok", "opened",    "dot",       "text_ok",  "wait",      "refused",
-    "queued",  "delivered", "unstored",  "enough"
+    "HELO",    "EHLO",     "MAIL",      "RCPT",     "DATA",      "RSET",
+    "QUIT",    "VRFY",     "NOOP",      "HELP",     "off",       "unknown",
+    "garbled", "bare_lf",  "early",     "answered", "timeout",   "hangup",
+    "stop",    "connect",  "client_ok", "helo_ok",  "sender_ok", "rcpt_ok",
+    "data_ok", "opened",   "dot",       "text_ok",  "wait",      "refused",
+    "queued",  "unstored", "enough"
 };
 
 /* clang-format off */
@@ -67,7 +67,6 @@ static const struct fsm_row rows[] = {
     ROW(S_CHECK,     E_STOP,      NULL,             NULL,                  FSM_ANY),
 
     ROW(S_COMMIT,    E_QUEUED,    NULL,             reply_queued,          S_READY),
-    ROW(S_COMMIT,    E_DELIVERED, NULL,             reply_delivered,       S_READY),
     ROW(S_COMMIT,    E_UNSTORED,  NULL,             reply_unstored,        S_READY),
     ROW(S_COMMIT,    E_STOP,      NULL,             NULL,                  FSM_ANY),
 

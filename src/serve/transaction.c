@@ -3,13 +3,10 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct serve_transaction *serve_transaction_new(struct pool *blocks,
-                                                struct spool_writer *w,
                                                 struct span reverse_path,
                                                 unsigned *count)
 {
@@ -18,13 +15,9 @@ struct serve_transaction *serve_transaction_new(struct pool *blocks,
     if (t == NULL)
         return NULL;
     t->blocks = blocks;
-    t->writer = w;
     t->count = count;
     ++*count;
-    t->kept.fd = -1;
     t->arrival = clock_wall_us();
-    list_init(&t->recipients);
-    list_init(&t->locals);
     t->dot = (struct smtp_dot_decoder)SMTP_DOT_DECODER_INIT;
     t->header = (struct header_scan)HEADER_SCAN_INIT;
     if (serve_transaction_add_field(t, SPOOL_F_SENDER, reverse_path) != 0)
@@ -35,19 +28,12 @@ struct serve_transaction *serve_transaction_new(struct pool *blocks,
 void serve_transaction_free(struct serve_transaction **tp)
 {
     struct serve_transaction *t = *tp;
-    struct list *l;
 
     if (t == NULL)
         return;
     spool_large_abort(&t->large);
-    if (t->kept.fd >= 0)
-        close(t->kept.fd);
     chain_clear(&t->envelope, t->blocks);
     chain_clear(&t->body, t->bodies);
-    while (t->nrcpt > 0)
-        serve_transaction_drop_recipient(t);
-    while ((l = list_pop(&t->locals)) != NULL)
-        free(LIST_ENTRY(l, struct serve_local, link));
     --*t->count;
     free(t);
     *tp = NULL;
@@ -59,92 +45,61 @@ int serve_transaction_add_field(struct serve_transaction *t,
     return spool_envelope_add(&t->envelope, t->blocks, type, s) ? 0 : -1;
 }
 
-int serve_transaction_add_remote(struct serve_transaction *t,
-                                 struct span address)
+/* A recipient without its second field would be another one. */
+int serve_transaction_add_recipient(struct serve_transaction *t,
+                                    struct span address, enum serve_place place)
 {
+    size_t at = t->envelope.n + SPOOL_FIELD_HEAD;
+
     if (serve_transaction_add_field(t, SPOOL_F_RCPT, address) != 0)
         return -1;
-    t->nremote++;
-    return 0;
-}
-
-static bool has_local(const struct serve_transaction *t, const char *mailbox)
-{
-    for (struct list *l = t->locals.next; l != &t->locals; l = l->next)
-        if (strcmp(LIST_ENTRY(l, struct serve_local, link)->name, mailbox) == 0)
-            return true;
-    return false;
-}
-
-/* One copy per mailbox, even if several recipients resolve to it. */
-int serve_transaction_add_local(struct serve_transaction *t,
-                                const char *mailbox, struct span address)
-{
-    size_t n = strlen(mailbox);
-
-    if (has_local(t, mailbox))
-        return 0;
-    struct serve_local *l = malloc(sizeof *l + n + 1 + address.n + 1);
-    if (l == NULL)
+    if (place == PLACE_HERE &&
+        serve_transaction_add_field(t, SPOOL_F_HERE, span_of("")) != 0) {
+        t->fault = BODY_NO_ROOM;
         return -1;
-    *l = (struct serve_local){ .address_n = address.n };
-    memcpy(l->name, mailbox, n + 1);
-    memcpy(l->name + n + 1, address.p, address.n);
-    l->name[n + 1 + address.n] = '\0';
-    list_push(&t->locals, &l->link);
-    t->nlocal++;
+    }
+    if (t->nlocal + t->nremote == 0) {
+        t->first_at = at;
+        t->first_n = address.n;
+    }
+    t->nlocal += place != PLACE_REMOTE;
+    t->nremote += place == PLACE_REMOTE;
     return 0;
 }
 
-const char *serve_transaction_local_address(const struct serve_local *l)
+unsigned serve_transaction_nrcpt(const struct serve_transaction *t)
 {
-    return l->name + strlen(l->name) + 1;
+    return t->nlocal + t->nremote;
 }
 
-int serve_transaction_add_recipient(struct serve_transaction *t,
-                                    struct span address)
+const char *serve_transaction_only_rcpt(const struct serve_transaction *t,
+                                        char room[SMTP_ADDRESS_MAX])
 {
-    struct serve_recipient *r = (void *)t->first;
-
-    if (t->nrcpt > 0 || sizeof *r + address.n + 1 > sizeof t->first)
-        r = malloc(sizeof *r + address.n + 1);
-    if (r == NULL)
-        return -1;
-    *r = (struct serve_recipient){ .outcome = RECIPIENT_ACCEPTED };
-    memcpy(r->address, address.p, address.n);
-    r->address[address.n] = '\0';
-    list_push(&t->recipients, &r->link);
-    t->nrcpt++;
-    return 0;
+    if (serve_transaction_nrcpt(t) != 1 || t->first_n >= SMTP_ADDRESS_MAX)
+        return NULL;
+    room[chain_copy(&t->envelope, t->first_at, room, t->first_n)] = '\0';
+    return room;
 }
 
-void serve_transaction_drop_recipient(struct serve_transaction *t)
+enum spool_name serve_transaction_queue(const struct serve_transaction *t)
 {
-    struct serve_recipient *r =
-        LIST_ENTRY(t->recipients.prev, struct serve_recipient, link);
-
-    list_remove(&r->link);
-    if ((void *)r != (void *)t->first)
-        free(r);
-    t->nrcpt--;
+    return t->nlocal > 0 ? SPOOL_LOCAL : SPOOL_REMOTE;
 }
 
-void serve_transaction_settle(struct serve_transaction *t,
-                              enum serve_outcome outcome)
+struct spool_submission
+serve_transaction_submission(const struct serve_transaction *t)
 {
-    for (struct list *l = t->recipients.next; l != &t->recipients; l = l->next)
-        LIST_ENTRY(l, struct serve_recipient, link)->outcome =
-            (unsigned char)outcome;
+    return (struct spool_submission){ .id = t->id,
+                                      .arrival = t->arrival,
+                                      .nrcpt = serve_transaction_nrcpt(t),
+                                      .flags = t->flags,
+                                      .envelope = &t->envelope };
 }
 
 /* Move the body from memory to a segment of its own. */
 static int move_to_large(struct serve_transaction *t)
 {
-    struct spool_submission m = { .id = t->id,
-                                  .arrival = t->arrival,
-                                  .nrcpt = t->nremote,
-                                  .flags = t->flags,
-                                  .envelope = &t->envelope };
+    struct spool_submission m = serve_transaction_submission(t);
     struct err e;
     struct iovec v;
 
@@ -231,21 +186,4 @@ void serve_transaction_take(struct serve_transaction *t, const char *p,
         drop_body(t, BODY_BARE_NEWLINE);
     else if ((t->begun ? keep(t, p, n) : keep_first(t, p, n)) != 0)
         drop_body(t, BODY_NO_ROOM);
-}
-
-/* Duplicate the descriptor, to read the body after the queue has taken it
- * over. */
-int serve_transaction_keep_body(struct serve_transaction *t)
-{
-    t->kept = spool_large_body(t->large);
-    t->kept.fd = fcntl(t->kept.fd, F_DUPFD_CLOEXEC, 0);
-    return t->kept.fd < 0 ? -1 : 0;
-}
-
-struct body serve_transaction_body(const struct serve_transaction *t)
-{
-    if (t->kept.fd >= 0)
-        return t->kept;
-    return t->large != NULL ? spool_large_body(t->large)
-                            : body_of_chain(&t->body, t->body_crc);
 }

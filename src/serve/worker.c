@@ -10,12 +10,14 @@
 #include "log/log.h"
 #include "log/sandbox.h"
 #include "net/listen.h"
+#include "serve/master.h"
 #include "serve/reply.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -32,7 +34,7 @@ enum {
     ACCEPT_AGAIN_MS = 100, /* out of descriptors, or full: poll again */
     BACKLOG_POLLS = 10,    /* left to other workers so often, then reject */
     RELAY_SHARE = 10,      /* a tenth of the places is for relay networks */
-    OWN_FDS = 64           /* for the spool, mailboxes, DNS, the log */
+    OWN_FDS = 64           /* for the queues, DNS, the helper, the log */
 };
 
 bool serve_worker_trusts(const struct serve_worker *w, const struct addr *peer)
@@ -380,6 +382,34 @@ static void serve(struct serve_worker *w)
     }
 }
 
+/* --- users ----------------------------------------------------------- */
+
+static void on_users_answered(void *ctx)
+{
+    serve_env_answered(&((struct serve_worker *)ctx)->sessions_env);
+}
+
+static void on_helper_lost(void *ctx)
+{
+    struct serve_worker *w = ctx;
+    struct err e;
+
+    if (line_send(w->line_io.fd, SERVE_REPLACE_HELPER, -1, &e) != 0)
+        log_err(LOG_ERROR, "serve.helper", &e);
+}
+
+static int open_local(struct serve_worker *w, struct err *e)
+{
+    if (local_open(&w->local, &w->conf->local, e) != 0)
+        return -1;
+    if (w->conf->local.users.source == CONF_USERS_PASSWD &&
+        user_asker_new(&w->users, w->loop, on_users_answered, on_helper_lost, w,
+                       e) != 0)
+        return -1;
+    local_use_asker(w->local, w->users);
+    return 0;
+}
+
 /* --- set-up ---------------------------------------------------------- */
 
 static int open_parts(struct serve_worker *w, struct err *e)
@@ -390,9 +420,9 @@ static int open_parts(struct serve_worker *w, struct err *e)
         conn_env_init(&w->env, w->loop, OTHER_BLOCKS + 4 * clients, e) != 0 ||
         open_bodies(w, e) != 0 ||
         dns_open_conf(&w->dns, w->loop, w->conf, e) != 0 ||
-        local_open(&w->local, &w->conf->local, e) != 0 ||
-        serve_commit_open(&w->commit, w->conf, w->env.blocks,
-                          serve_worker_committed, e) != 0)
+        open_local(w, e) != 0 ||
+        serve_commit_open(&w->commit, w->conf->queue_dir,
+                          serve_session_committed, e) != 0)
         return -1;
     return serve_worker_open_env(w, e);
 }
@@ -426,15 +456,26 @@ static void renew_tables(struct serve_worker *w)
     }
     local_close(&w->local);
     w->local = local;
+    local_use_asker(w->local, w->users);
 }
 
 static void on_line(struct loop_io *io, unsigned ready)
 {
     struct serve_worker *w = LOOP_ENTRY(io, struct serve_worker, line_io);
-    bool renew;
+    char message[LINE_MAX_TEXT];
+    bool renew = false;
+    int fd, rc;
 
     (void)ready;
-    int rc = handdown_receive(io->fd, &renew);
+    while ((rc = line_receive(io->fd, message, &fd)) > 0) {
+        if (handdown_accept(message, fd))
+            renew = true;
+        else if (fd >= 0 && w->users != NULL &&
+                 strcmp(message, SERVE_HELPER) == 0)
+            user_asker_connect(w->users, fd);
+        else if (fd >= 0)
+            close(fd);
+    }
     if (renew)
         renew_tables(w);
     if (rc < 0)
@@ -488,6 +529,7 @@ static void serve_worker_close(struct serve_worker *w)
     bury_dead(w);
     serve_commit_close(&w->commit);
     local_close(&w->local);
+    user_asker_free(&w->users);
     dns_close(&w->dns);
     conn_env_done(&w->env);
     pool_free(&w->bodies);

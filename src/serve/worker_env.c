@@ -16,13 +16,13 @@ static bool has_domain(void *ctx, struct span domain)
     return local_has_domain(w->local, domain);
 }
 
-static enum local_verdict resolve(void *ctx, struct serve_session *s,
-                                  const struct serve_lookup *l)
+static enum local_verdict check_local(void *ctx, struct span local,
+                                      struct span domain,
+                                      char key[LOCAL_KEY_MAX])
 {
     const struct serve_worker *w = ctx;
 
-    (void)s; /* the result never arrives later */
-    return local_resolve(w->local, l->local, l->domain, l->fn, l->ctx, NULL);
+    return local_check(w->local, local, domain, key);
 }
 
 static unsigned count_unknown(void *ctx, const struct addr *peer)
@@ -32,18 +32,23 @@ static unsigned count_unknown(void *ctx, const struct addr *peer)
     return unknown_count(w->shared->unknown, peer, clock_mono_ms());
 }
 
-static int new_id(void *ctx, struct msg_id *id, struct err *e)
+static int new_id(void *ctx, enum spool_name queue, struct msg_id *id,
+                  struct err *e)
 {
     struct serve_worker *w = ctx;
 
-    return spool_writer_new_id(w->sessions_env.writer, id, e);
+    return spool_writer_new_id(w->sessions_env.writer[queue], id, e);
 }
 
+/* Both must have room: at MAIL the queue is not known yet. */
 static int has_room(void *ctx, uint64_t size, struct err *e)
 {
     struct serve_worker *w = ctx;
 
-    return spool_space_has(w->sessions_env.writer, size, e);
+    for (int q = 0; q < SPOOL_QUEUES; q++)
+        if (spool_space_has(w->sessions_env.writer[q], size, e) != 0)
+            return -1;
+    return 0;
 }
 
 static void submit(void *ctx, struct serve_transaction *t)
@@ -63,15 +68,6 @@ static void ended(void *ctx, struct serve_session *s)
     list_push(&w->dead, serve_session_link(s));
 }
 
-void serve_worker_committed(struct serve_transaction *t, enum commit_result r,
-                            const struct err *why)
-{
-    serve_transaction_settle(t, r == COMMIT_QUEUED      ? RECIPIENT_QUEUED
-                                : r == COMMIT_DELIVERED ? RECIPIENT_DELIVERED
-                                                        : RECIPIENT_UNSTORED);
-    serve_session_committed(t, r == COMMIT_FAILED && err_is_full(why));
-}
-
 int serve_worker_open_env(struct serve_worker *w, struct err *e)
 {
     w->sessions_env = (struct serve_env){
@@ -86,10 +82,13 @@ int serve_worker_open_env(struct serve_worker *w, struct err *e)
                     .ask_name = fcrdns_ask,
                     .cancel_name = fcrdns_cancel },
         .bodies = w->bodies,
-        .writer = serve_commit_writer(w->commit),
+        .writer = { [SPOOL_LOCAL] = serve_commit_writer(w->commit, SPOOL_LOCAL),
+                    [SPOOL_REMOTE] =
+                        serve_commit_writer(w->commit, SPOOL_REMOTE) },
+        .full = w->shared->full,
         .is_trusted = is_trusted,
         .has_domain = has_domain,
-        .resolve = resolve,
+        .check_local = check_local,
         .count_unknown = count_unknown,
         .new_id = new_id,
         .has_room = has_room,

@@ -88,12 +88,6 @@ void spool_large_add_flags(struct spool_large *s, uint32_t flags)
     s->rec.flags |= flags & SPOOL_FLAGS_MASK;
 }
 
-struct body spool_large_body(const struct spool_large *s)
-{
-    return body_of_file(s->f.fd, (off_t)body_start(s), s->rec.body_size,
-                        s->rec.body_crc);
-}
-
 /* Write late fields and padding, then the header of the record; without it the
  * file holds no message. */
 static int write_end(struct spool_large *s, const struct spool_late_parts *late,

@@ -1,9 +1,9 @@
 /* fuzz_serve.c - a whole session of the server, from the bytes of a client.
  *
  * The same bytes come in one piece and in many (the first octet says how they
- * are cut).  The replies and what is then in queue and mailboxes must be the
- * same, each message that was promised must be there, and no other.  So
- * neither the network nor an attacker can choose how a stream is read. */
+ * are cut).  The replies and what is then in the queues must be the same, each
+ * message that was promised must be there, and no other.  So neither the
+ * network nor an attacker can choose how a stream is read. */
 #include "fuzz.h"
 
 #include "base/fs.h"
@@ -23,7 +23,7 @@
 
 enum { REPLIES = 256 * 1024, INPUT = 64 * 1024 };
 
-static char dir[64], queue[80], mail[80], users[80];
+static char dir[64], queue[80], users[80];
 static struct conf conf;
 static struct serve_shared shared;
 static struct serve_worker w;
@@ -33,7 +33,6 @@ struct outcome {
     char replies[REPLIES];
     size_t n, promised, queued;
     uint64_t content; /* a sum over all queued messages */
-    off_t boxes;      /* octets in mailboxes */
 };
 
 /* --- surroundings --------------------------------------------------------- */
@@ -69,8 +68,7 @@ static off_t empty(const char *path)
 static void remove_all(void)
 {
     static const char *const names[] = { "queue/remote", "queue/local",
-                                         "queue/run",    "queue",
-                                         "mail",         "." };
+                                         "queue/run", "queue", "." };
     char path[128];
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -90,11 +88,11 @@ static void load_conf(void)
 
     snprintf(text, sizeof text,
              "hostname = \"here.test\"; queue_dir = \"%s\"; local = {"
-             " mail_dir = \"%s\"; mailbox = \"mbox\"; users = \"file:%s\";"
+             " users = \"file:%s\";"
              " domains = [ \"here.test\" ]; }; serve = { rdns = \"off\";"
              " extra_commands = [ \"NOOP\", \"HELP\" ];"
              " max_message_size = \"20000\"; };",
-             queue, mail, users);
+             queue, users);
     if (conf_load_begin(&ld, &conf, &none, &e) != 0 ||
         conf_load_defaults(&ld, &e) != 0 ||
         conf_load_text(&ld, text, &e) != 0 || conf_load_derived(&ld, &e) != 0) {
@@ -111,11 +109,9 @@ static void make_dirs(void)
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     MUST(mkdtemp(dir) != NULL);
     snprintf(queue, sizeof queue, "%s/queue", dir);
-    snprintf(mail, sizeof mail, "%s/mail", dir);
     snprintf(users, sizeof users, "%s/users", dir);
     FILE *f = fopen(users, "w");
     MUST(f != NULL && fputs("ann\nbob\n", f) >= 0 && fclose(f) == 0);
-    MUST(mkdir(mail, 0700) == 0);
     MUST(spool_dirs_make(queue, (uid_t)-1, (gid_t)-1, &e) == 0);
     atexit(remove_all);
 }
@@ -296,21 +292,22 @@ static void clean_replies(struct outcome *o)
 
 static void run(struct outcome *o, struct span in, unsigned seed)
 {
+    static const char *const queues[] = { "local", "remote" };
     char segments[100];
     struct err e;
 
     o->n = o->promised = o->queued = 0;
     o->content = 0;
-    MUST(serve_commit_open(&w.commit, &conf, w.env.blocks,
-                           serve_worker_committed, &e) == 0);
+    MUST(serve_commit_open(&w.commit, queue, serve_session_committed, &e) == 0);
     MUST(serve_worker_open_env(&w, &e) == 0);
     converse(o, in, seed);
     MUST(spool_read_all(queue, true, on_message, o, &e) == 0);
     serve_env_close(&w.sessions_env);
     serve_commit_close(&w.commit);
-    snprintf(segments, sizeof segments, "%s/remote", queue);
-    empty(segments);
-    o->boxes = empty(mail);
+    for (int q = 0; q < SPOOL_QUEUES; q++) {
+        snprintf(segments, sizeof segments, "%s/%s", queue, queues[q]);
+        empty(segments);
+    }
     clean_replies(o);
 }
 
@@ -330,7 +327,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     MUST(whole.n == parts.n &&
          memcmp(whole.replies, parts.replies, whole.n) == 0);
     MUST(whole.queued == parts.queued && whole.content == parts.content);
-    MUST(whole.boxes == parts.boxes);
     MUST(whole.promised == whole.queued);
     free(copy);
     return 0;

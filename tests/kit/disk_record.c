@@ -336,6 +336,70 @@ static int r_unlink(const char *path)
     return 0;
 }
 
+/* --- by descriptor of a directory ---------------------------------------- */
+
+/* Where a name stands; of a directory that was removed: a path to nothing. */
+static void path_at(char out[PATH], int dir, const char *name)
+{
+    char link[64];
+    ssize_t n = 0;
+
+    if (dir != AT_FDCWD) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", dir);
+        n = readlink(link, out, PATH - 1);
+        ck_assert_int_gt(n, 0);
+        out[n++] = '/';
+    }
+    ck_assert_uint_lt((size_t)n + strlen(name), PATH);
+    snprintf(out + n, PATH - (size_t)n, "%s", name);
+}
+
+static int r_openat(int dir, const char *name, int flags, mode_t mode)
+{
+    char path[PATH];
+
+    path_at(path, dir, name);
+    return r_open(path, flags, mode);
+}
+
+static int r_mkdirat(int dir, const char *name, mode_t mode)
+{
+    char path[PATH];
+
+    path_at(path, dir, name);
+    return r_mkdir(path, mode);
+}
+
+static int r_unlinkat(int dir, const char *name)
+{
+    char path[PATH];
+
+    path_at(path, dir, name);
+    return r_unlink(path);
+}
+
+static int r_renameat(int dir, const char *from, const char *to)
+{
+    char path[PATH], other[PATH];
+
+    path_at(path, dir, from);
+    path_at(other, dir, to);
+    return r_rename(path, other);
+}
+
+static int r_rename_new(int from_dir, const char *from, int to_dir,
+                        const char *to)
+{
+    char path[PATH], other[PATH];
+
+    path_at(path, from_dir, from);
+    path_at(other, to_dir, to);
+    if (access(other, F_OK) != 0)
+        return r_rename(path, other);
+    errno = EEXIST;
+    return -1;
+}
+
 /* A way that the model does not know must not be taken unseen. */
 static int r_link(const char *from, const char *to)
 {
@@ -404,6 +468,11 @@ void model_start(const char *root)
     ops.syncfs = r_syncfs;
     ops.rename = r_rename;
     ops.unlink = r_unlink;
+    ops.openat = r_openat;
+    ops.mkdirat = r_mkdirat;
+    ops.renameat = r_renameat;
+    ops.rename_new = r_rename_new;
+    ops.unlinkat = r_unlinkat;
     ops.link = r_link;
     fs_replace(&ops);
 }

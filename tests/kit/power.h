@@ -1,9 +1,10 @@
 /* power.h - lives of the whole mail store, made up from a seed, with power
  * cuts in them.
  *
- * A life has several epochs.  In each, workers (the server's own store, with
- * its mailboxes) and a sender take steps in any order, also in the middle of
- * one another's calls; calls fail, processes are killed and start again.  All
+ * A life has several epochs.  In each, workers (the server's own commit) and
+ * the consumers of both queues, that of local/ with its mailboxes, take steps in
+ * any order, also in the middle of one another's calls; calls fail, processes
+ * are killed and start again.  All
  * calls are recorded (disk_model.h).  At its end the power is cut at many
  * moments, in many ways, and what is then left is judged by what had been
  * promised.  The next epoch starts on one of these disks: so recovery itself
@@ -58,6 +59,7 @@ extern size_t nletters;
 /* A new one; its number. */
 uint32_t letter_new(uint32_t size, unsigned nremote, unsigned nlocal);
 bool letter_is_local(uint32_t number, unsigned r);
+enum spool_name letter_queue(uint32_t number);
 const char *letter_box(uint32_t number, unsigned r);
 void letter_sender(char out[64], uint32_t number);
 void letter_rcpt(char out[64], unsigned r);

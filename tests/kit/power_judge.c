@@ -19,7 +19,7 @@ static struct {
     char queue[PATH], mail[PATH];
     size_t cut;
     bool mbox;
-    struct spool_message item[2 * LETTERS];
+    struct spool_message item[2 * LETTERS]; /* of both queues */
     size_t nitems;
 } now;
 
@@ -55,6 +55,8 @@ static void count_record(const struct spool_reader *v, bool waits)
         complain("half a message in the queue");
         return;
     }
+    if (v->queue != letter_queue(rec.number))
+        complain("message %u is in the wrong queue", (unsigned)rec.number);
     for (unsigned i = 0; i < rec.n; i++) {
         unsigned r = rec.rcpt[i];
         if (spool_reader_slot(v, i, &slot, &e) != 0)
@@ -82,36 +84,35 @@ static int on_look(void *ctx, const struct spool_reader *v)
     return 0;
 }
 
-static void open_and_scan(bool faults)
+static void open_and_scan(enum spool_name queue, bool faults)
 {
+    size_t first = now.nitems;
     struct spool_queue *s = NULL;
     struct spool_usage u;
     struct body body;
     struct err e;
 
-    now.nitems = 0;
-    if (spool_queue_open(&s, now.queue, SPOOL_REMOTE, &e) != 0 ||
+    if (spool_queue_open(&s, now.queue, queue, &e) != 0 ||
         spool_queue_scan(s, on_found, NULL, &e) != 0) {
         complain("%s", e.text);
         spool_queue_close(&s);
         return;
     }
-    for (size_t i = 0; i < now.nitems; i++) {
+    for (size_t i = first; i < now.nitems; i++) {
         struct spool_message *it = &now.item[i];
         if (spool_message_pin(s, it, &body, &e) != 0) {
             complain("%s", e.text);
             continue;
         }
         struct spool_segment *pinned = it->segment;
-        struct spool_reader v = { &it->rec, SPOOL_REMOTE, body.fd, it->at,
-                                  NULL };
+        struct spool_reader v = { &it->rec, queue, body.fd, it->at, NULL };
         count_record(&v, true);
         spool_message_unpin(s, pinned);
     }
     spool_queue_usage(s, &u);
     if (u.damaged > 0 && !faults)
         complain("a torn tail is taken for damage");
-    if (u.messages != now.nitems)
+    if (u.messages != now.nitems - first)
         complain("messages are not counted right");
     spool_queue_close(&s);
 }
@@ -123,9 +124,12 @@ static void read_queue(bool faults)
 
     if (spool_read_all(now.queue, false, on_look, &looked, &e) != 0)
         complain("%s", e.text);
-    open_and_scan(faults);
+    now.nitems = 0;
+    for (int q = 0; q < SPOOL_QUEUES; q++)
+        open_and_scan((enum spool_name)q, faults);
     if (looked != now.nitems)
-        complain("a look shows %zu messages, a sender %zu", looked, now.nitems);
+        complain("a look shows %zu messages, consumers %zu", looked,
+                 now.nitems);
     if (spool_read_all(now.queue, true, on_any, NULL, &e) != 0)
         complain("%s", e.text);
 }

@@ -29,6 +29,12 @@ bool letter_is_local(uint32_t number, unsigned r)
     return r >= letters[number].nremote;
 }
 
+enum spool_name letter_queue(uint32_t number)
+{
+    return letters[number].nremote < letters[number].nrcpt ? SPOOL_LOCAL
+                                                           : SPOOL_REMOTE;
+}
+
 const char *letter_box(uint32_t number, unsigned r)
 {
     static const char *const names[BOXES] = { "ann", "bob", "eve" };

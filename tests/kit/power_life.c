@@ -1,4 +1,4 @@
-/* power_life.c - what happens in a life: workers, a sender, faults, cuts. */
+/* power_life.c - what happens in a life: workers, consumers, faults, cuts. */
 #include "power_life.h"
 
 #include "disk_model.h"
@@ -20,10 +20,10 @@
 
 enum {
     WORKERS = 3,
-    SENDER = WORKERS,
-    ACTORS,
+    CONSUMERS = WORKERS, /* one a queue */
+    ACTORS = CONSUMERS + SPOOL_QUEUES,
     TURN = 3,
-    STEPS = 14,
+    STEPS = 18,
     DISKS = 64
 };
 
@@ -131,50 +131,39 @@ static void try_luck(struct actor *a)
 
 /* --- a worker -------------------------------------------------------------------- */
 
-/* Small segments, so that they are left often. */
-static void make_small(struct spool_writer *w)
-{
-    w->segment_size = SEGMENT;
-    if (w->f.fd >= 0)
-        w->f.size = SEGMENT;
-}
-
-static void on_stored(struct serve_transaction *d, enum commit_result r,
-                      const struct err *why)
+static void on_stored(struct serve_transaction *d, const struct err *why)
 {
     struct worker *w = &me.worker[me.running - me.actor];
 
-    (void)why;
     for (size_t i = 0; i < w->nturn; i++)
-        if (w->turn[i].transaction == d && r != COMMIT_FAILED &&
-            !me.running->killed)
+        if (w->turn[i].transaction == d && why == NULL && !me.running->killed)
             promise_kept_from(w->turn[i].number, model_count());
 }
 
 static struct serve_transaction *make_transaction(struct worker *w,
                                                   uint32_t number, bool large)
 {
-    struct spool_writer *writer = serve_commit_writer(w->commit);
+    struct spool_writer *writer =
+        serve_commit_writer(w->commit, letter_queue(number));
     struct letter *l = &letters[number];
     char text[64], piece[1000];
     struct err e;
 
     letter_sender(text, number);
-    struct serve_transaction *d = serve_transaction_new(
-        stage.blocks, writer, span_of(text), &me.ntransactions);
+    struct serve_transaction *d =
+        serve_transaction_new(stage.blocks, span_of(text), &me.ntransactions);
     ck_assert_ptr_nonnull(d);
     for (unsigned r = 0; r < l->nrcpt; r++) {
         letter_rcpt(text, r);
-        if (r < l->nremote)
-            ck_assert_int_eq(serve_transaction_add_remote(d, span_of(text)), 0);
-        else
-            ck_assert_int_eq(serve_transaction_add_local(
-                                 d, letter_box(number, r), span_of(text)),
-                             0);
+        ck_assert_int_eq(
+            serve_transaction_add_recipient(
+                d, span_of(text), r < l->nremote ? PLACE_REMOTE : PLACE_LOCAL),
+            0);
     }
     if (spool_writer_new_id(writer, &d->id, &e) != 0)
         serve_transaction_free(&d);
     if (d != NULL) {
+        d->writer = writer;
         d->bodies = large ? stage.no_blocks : stage.blocks;
         d->begun = true; /* its octets are no header: take them as they are */
     }
@@ -212,12 +201,8 @@ static void receive(struct worker *w)
 
 static void commit(struct worker *w)
 {
-    for (size_t i = 0; i < w->nturn; i++) {
-        struct letter *l = &letters[w->turn[i].number];
-        for (unsigned r = l->nremote; r < l->nrcpt; r++)
-            l->rcpt[r].tried[l->rcpt[r].ntried++] = model_count();
+    for (size_t i = 0; i < w->nturn; i++)
         serve_commit_submit(w->commit, w->turn[i].transaction);
-    }
     serve_commit_run(w->commit);
     w->nturn = 0;
 }
@@ -236,9 +221,11 @@ static void step_worker(int a)
     struct err e;
 
     if (w->commit == NULL) {
-        if (serve_commit_open(&w->commit, &stage.conf, stage.blocks, on_stored,
+        if (serve_commit_open(&w->commit, stage.conf.queue_dir, on_stored,
                               &e) == 0)
-            make_small(serve_commit_writer(w->commit));
+            for (int q = 0; q < SPOOL_QUEUES; q++) /* they are left often */
+                serve_commit_writer(w->commit, (enum spool_name)q)
+                    ->segment_size = SEGMENT;
     } else if (life_chance(20)) {
         leave(w);
     } else {
@@ -259,8 +246,8 @@ static void step_of(int a)
     actor->busy = true;
     become(actor);
     try_luck(actor);
-    if (a == SENDER)
-        sender_step(&actor->killed);
+    if (a >= CONSUMERS)
+        consumer_step((enum spool_name)(a - CONSUMERS), &actor->killed);
     else
         step_worker(a);
     actor->luck = 0;
@@ -301,8 +288,8 @@ static void stop_all(void)
     for (int a = 0; a < ACTORS; a++) {
         become(&me.actor[a]);
         me.running->killed = true;
-        if (a == SENDER)
-            sender_end();
+        if (a >= CONSUMERS)
+            consumer_end((enum spool_name)(a - CONSUMERS));
         else
             leave(&me.worker[a]);
         me.running->killed = false;
@@ -366,7 +353,8 @@ static void live_epoch(void)
     model_fail = on_call;
     model_start(me.dir);
     for (unsigned i = 0; i < STEPS; i++)
-        step_of((int)(life_chance(3) ? (unsigned)SENDER : life_below(ACTORS)));
+        step_of((int)(life_chance(3) ? CONSUMERS + life_below(SPOOL_QUEUES)
+                                     : life_below(ACTORS)));
     stop_all();
     model_fail = NULL;
     cut_power();

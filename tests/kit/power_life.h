@@ -1,4 +1,4 @@
-/* power_life.h - what power_life.c and power_sender.c share. */
+/* power_life.h - what power_life.c and power_consumer.c share. */
 #ifndef MTA_TESTS_POWER_LIFE_H
 #define MTA_TESTS_POWER_LIFE_H
 
@@ -20,8 +20,8 @@ uint64_t life_draw(void);
 unsigned life_below(unsigned limit);
 bool life_chance(unsigned one_in);
 
-/* One step, or a start if it does not run.  *killed may become true in any
- * call: then it makes no more and ends. */
-void sender_step(const bool *killed);
-void sender_end(void);
+/* One step of the consumer of that queue, or a start if it does not run.
+ * *killed may become true in any call: then it makes no more and ends. */
+void consumer_step(enum spool_name queue, const bool *killed);
+void consumer_end(enum spool_name queue);
 #endif

@@ -353,8 +353,8 @@ class Mta:
         """Messages for users here that delivery has still to try: a 250 says
         that they are in the queue."""
         return [q for q in self.queued() if q["queue"] == "local" and any(
-            r["state"] in ("pending", "delivering") and r["attempts"] == 0
-            and r["rounds"] == 0 for r in q["recipients"])]
+            r["state"] in ("pending", "delivering") and not r["status"]
+            for r in q["recipients"])]
 
     def settle(self):
         """Wait until each mailbox has what it gets now.  Looks twice: between

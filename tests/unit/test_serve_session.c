@@ -7,8 +7,8 @@
  *   "H"       the client hangs up            "Z"       the process stops
  *   "A"       the check that waits passes    "R", "X"  it rejects: 550, 421
  *   "N word"  the name of the client: ok, none, temp
- *   "U"       the user that was looked for is there
- *   "Q" "V" "F" "G"  the commit: queued, delivered, failed, disk full
+ *   "U"       users are known now           "T"       look-ups fail for now
+ *   "Q" "F" "G"  the commit: queued, failed, disk full
  *   "W"       time passes until the server says something
  * All around the session is a fake that answers at once, later, or fails. */
 #include "base/clock.h"
@@ -66,7 +66,8 @@ enum {
     NOTE_NAME = 64,
     NO_TIME = 128,
     SLOW = 256,
-    NO_RESOLVER = 512
+    NO_RESOLVER = 512,
+    MAIL_DIR_FULL = 1024
 };
 
 #define HI "S 220 mx.test ESMTP"
@@ -88,7 +89,6 @@ static const struct dialogue {
     const char *lines[LINES_MAX];
 } dialogues[] = {
     { "queued", 0, "", { BODY, ".", "Q", "S 250 2.0.0 Ok: queued as ", QUIT } },
-    { "delivered", 0, "", { BODY, "V", "S 250 2.0.0 Ok: delivered as ", QUIT } },
     { "commit fails", 0, "",
       { BODY, "F", "S 451 4.3.0 Error: queue file write error", QUIT } },
     { "commit on a full disk", 0, "",
@@ -165,12 +165,42 @@ static const struct dialogue {
       { RCPT, "C DATA", ".", "W", "S 354", "H", "E" } },
     /* recipients */
     { "the user is looked up later", 0, "",
-      { MAIL, "C RCPT TO:<later@mx.test>", ".", "U", "S 250 2.1.5", QUIT } },
+      { MAIL, "c RCPT TO:<later@mx.test>\r\nRCPT TO:<ann@mx.test>\r\n", ".",
+        "U", "S 250 2.1.5", "S 250 2.1.5", QUIT } },
+    { "the look-up fails later", 0, "",
+      { MAIL, "C RCPT TO:<later@mx.test>", ".", "T",
+        "S 451 4.3.0 Recipient address rejected: Temporary lookup failure",
+        "C RCPT TO:<ann@mx.test>", "S 250 2.1.5", QUIT } },
+    { "hang-up while a user is looked up", 0, "",
+      { MAIL, "C RCPT TO:<later@mx.test>", ".", "H", ".", "U", "S 250", "E" } },
+    { "stop while a user is looked up", 0, "",
+      { MAIL, "C RCPT TO:<later@mx.test>", ".", "Z", "S 421 4.3.2", "E",
+        "U" } },
+    { "answers about users end no other wait", 0, "r",
+      { MAIL, "C RCPT TO:<ann@mx.test>", ".", "U", ".", "A", "S 250 2.1.5",
+        QUIT } },
+    { "a recipient that waits in the queue", 0, "",
+      { MAIL, "C RCPT TO:<command@mx.test>", "S 250 2.1.5", QUIT } },
+    { "a mailbox over its quota", 0, "",
+      { MAIL, "C RCPT TO:<fat@mx.test>",
+        "S 452 4.2.2 Recipient address rejected: Mailbox over quota",
+        "C RCPT TO:<list@mx.test>", "S 250 2.1.5", "C RCPT TO:<ann@mx.test>",
+        "S 250 2.1.5", QUIT } },
+    { "no room for mailboxes", MAIL_DIR_FULL | TRUSTED, "",
+      { MAIL, "C RCPT TO:<ann@mx.test>",
+        "S 452 4.3.1 Insufficient system storage", "C RCPT TO:<list@mx.test>",
+        "S 452 4.3.1", "C RCPT TO:<u@mx.test>", "S 550 5.1.1",
+        "C RCPT TO:<x@far.test>", "S 250 2.1.5", QUIT } },
+    { "too many recipients", 0, "",
+      { RCPT, "C RCPT TO:<ann@mx.test>", "S 250", "C RCPT TO:<ann@mx.test>",
+        "S 250", "C RCPT TO:<ann@mx.test>",
+        "S 452 4.5.3 Error: too many recipients", "C DATA", "S 354", "H",
+        "E" } },
     { "refusals", 0, "",
       { MAIL, "C RCPT TO:<x@far.test>", "S 550 5.7.1 Relay access denied",
         "C RCPT TO:<temp@mx.test>", "S 451 4.3.0 Recipient address rejected:",
         "C RCPT TO:<loop@mx.test>", "S 554 5.4.6",
-        "C RCPT TO:<many@mx.test>", "S 452 4.5.3 Error: too many recipients",
+        "C RCPT TO:<deep@mx.test>", "S 451 4.3.0",
         "C RCPT TO:<@>", "S 501 5.1.3 Bad recipient address syntax: ",
         "C RCPT TO:<ann@mx.test> X=y", "S 555 5.5.4 Unsupported option: X",
         "C RCPT ann", "S 501 5.5.4 Syntax: RCPT TO:<address>",
@@ -178,7 +208,7 @@ static const struct dialogue {
     { "unknown users", 0, "",
       { MAIL, "C RCPT TO:<u@mx.test>",
         "S 550 5.1.1 Recipient address rejected: User unknown in local",
-        "C RCPT TO:<u@mx.test>", ".", "W", "S 550 5.1.1",
+        "C RCPT TO:<u@mx.test>", ".", "U", ".", "W", "S 550 5.1.1",
         "C RCPT TO:<u@mx.test>", "S 421 4.7.0 Error: too many unknown",
         "E" } },
     { "a relay may ask for many", TRUSTED, "",
@@ -281,8 +311,8 @@ static struct {
     struct verdict verdict;
     fcrdns_fn *on_name;
     void *name_ctx;
-    void (*user_found)(struct serve_session *s);
-    bool user_known;
+    bool users_known, users_fail;
+    struct full_page *full;
 } me;
 
 static bool is_trusted(void *ctx, const struct addr *peer)
@@ -298,32 +328,31 @@ static bool has_domain(void *ctx, struct span domain)
     return span_is_nocase(domain, "mx.test");
 }
 
-static enum local_verdict resolve(void *ctx, struct serve_session *s,
-                                  const struct serve_lookup *l)
+static enum local_verdict check_local(void *ctx, struct span local,
+                                      struct span domain,
+                                      char key[LOCAL_KEY_MAX])
 {
-    static const struct local_target box = { LOCAL_MAILBOX, "ann" };
+    static const struct {
+        const char *name;
+        enum local_verdict verdict;
+    } users[] = { { "temp", LOCAL_TEMP },    { "loop", LOCAL_LOOP },
+                  { "deep", LOCAL_STOPPED }, { "u", LOCAL_UNKNOWN },
+                  { "slow", LOCAL_TEMP },    { "command", LOCAL_UNSUPPORTED },
+                  { "list", LOCAL_OK } };
+    uint64_t began = clock_mono_us();
 
     (void)ctx;
-    (void)s;
-    if (span_is_nocase(l->local, "temp"))
-        return LOCAL_TEMP;
-    if (span_is_nocase(l->local, "loop"))
-        return LOCAL_LOOP;
-    if (span_is_nocase(l->local, "many"))
-        return LOCAL_STOPPED;
-    if (span_is_nocase(l->local, "u"))
-        return LOCAL_UNKNOWN;
-    if (span_is_nocase(l->local, "slow")) {
-        uint64_t began = clock_mono_us();
-        while (clock_mono_us() - began < 3000)
-            ;
-        return LOCAL_TEMP;
-    }
-    if (span_is_nocase(l->local, "later") && !me.user_known) {
-        me.user_found = l->answered;
-        return LOCAL_WAIT;
-    }
-    return l->fn(l->ctx, &box) == 0 ? LOCAL_OK : LOCAL_STOPPED;
+    ck_assert(span_is_nocase(domain, "mx.test"));
+    while (span_is_nocase(local, "slow") && clock_mono_us() - began < 3000)
+        ;
+    key[0] = '\0';
+    for (size_t i = 0; i < sizeof users / sizeof users[0]; i++)
+        if (span_is_nocase(local, users[i].name))
+            return users[i].verdict;
+    if (span_is_nocase(local, "later") && !me.users_known)
+        return me.users_fail ? LOCAL_TEMP : LOCAL_WAIT;
+    ck_assert(span_copy(key, LOCAL_KEY_MAX, local));
+    return LOCAL_OK;
 }
 
 static unsigned count_unknown(void *ctx, const struct addr *peer)
@@ -333,9 +362,11 @@ static unsigned count_unknown(void *ctx, const struct addr *peer)
     return ++me.unknown;
 }
 
-static int new_id(void *ctx, struct msg_id *id, struct err *e)
+static int new_id(void *ctx, enum spool_name queue, struct msg_id *id,
+                  struct err *e)
 {
     (void)ctx;
+    ck_assert_int_eq(queue, SPOOL_LOCAL);
     *id = (struct msg_id){ 0 };
     return me.d->how & NO_ID ? err_set(e, ERR_TEMP, EIO, "no id") : 0;
 }
@@ -469,12 +500,17 @@ static void open_env(void)
 
     me.verdict.kind = VERDICT_WAIT;
     make_conf();
+    ck_assert_int_eq(full_page_new(&me.full, &e), 0);
+    full_page_set_mailbox(me.full, "fat", clock_mono_ms() + 60000);
+    if (me.d->how & MAIL_DIR_FULL)
+        full_page_set_disk(me.full, clock_mono_ms() + 60000);
     ck_assert_int_eq(loop_new(&me.loop, NULL, &e), 0);
     ck_assert_int_eq(conn_env_init(&me.conns, me.loop, 1000, &e), 0);
     *env = (struct serve_env){
         .conf = &me.conf,
         .conns = &me.conns,
         .bodies = me.conns.blocks,
+        .full = me.full,
         .policy = { .checks = me.checks,
                     .nchecks = make_checks(),
                     .loop = me.loop,
@@ -486,7 +522,7 @@ static void open_env(void)
                     .cancel_name = cancel_name },
         .is_trusted = is_trusted,
         .has_domain = has_domain,
-        .resolve = resolve,
+        .check_local = check_local,
         .count_unknown = count_unknown,
         .new_id = new_id,
         .has_room = has_room,
@@ -549,6 +585,7 @@ static void close_env(void)
     ck_assert_uint_eq(me.env.transactions, 0);
     ck_assert_uint_eq(pool_used(me.conns.blocks), 0);
     serve_env_close(&me.env);
+    full_page_free(&me.full);
     conn_env_done(&me.conns);
     loop_free(&me.loop);
 }
@@ -622,13 +659,12 @@ static void give_name(const char *word)
 
 static void commit(char letter)
 {
+    struct err why;
+
     settle();
     ck_assert_msg(me.committing != NULL, "%s: nothing to commit", me.d->name);
-    serve_transaction_settle(me.committing, letter == 'Q' ? RECIPIENT_QUEUED
-                                            : letter == 'V'
-                                                ? RECIPIENT_DELIVERED
-                                                : RECIPIENT_UNSTORED);
-    serve_session_committed(me.committing, letter == 'G');
+    err_set(&why, ERR_TEMP, letter == 'G' ? ENOSPC : EIO, "sync");
+    serve_session_committed(me.committing, letter == 'Q' ? NULL : &why);
     serve_transaction_free(&me.committing);
 }
 
@@ -647,8 +683,11 @@ static void play_line(const char *line)
         break;
     case 'N': give_name(line + 2); break;
     case 'U':
-        me.user_known = true;
-        me.user_found(me.session);
+    case 'T':
+        settle();
+        me.users_known = line[0] == 'U';
+        me.users_fail = line[0] == 'T';
+        serve_env_answered(&me.env);
         break;
     case 'W':
         for (int i = 0; i < 500 && me.n == 0; i++)

@@ -36,7 +36,7 @@ START_TEST(header_is_looked_at)
         struct pool *blocks = pool_new(CHAIN_BLOCK, 64);
         unsigned open = 0;
         struct serve_transaction *t =
-            serve_transaction_new(blocks, NULL, span_of("a@b.test"), &open);
+            serve_transaction_new(blocks, span_of("a@b.test"), &open);
         ck_assert_ptr_nonnull(t);
         t->bodies = blocks;
         t->flags = cases[_i].declared;

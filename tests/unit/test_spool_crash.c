@@ -530,52 +530,6 @@ START_TEST(leftovers_go)
 }
 END_TEST
 
-static int note_segment(void *ctx, const struct spool_reader *v)
-{
-    *(uint64_t *)ctx = v->rec->segment;
-    return 0;
-}
-
-/* The file of the only message. */
-static void find_only(char path[SPOOL_PATH], const char *dir)
-{
-    uint64_t id = 0;
-    struct err e;
-
-    ck_assert_int_eq(spool_read_all(k->dir, false, note_segment, &id, &e), 0);
-    spool_path(path, dir, id, SPOOL_SEG);
-}
-
-/* Who still reads the body of a large message does not keep it locked. */
-START_TEST(a_reader_holds_no_lock)
-{
-    struct spool_large *large;
-    struct spool_submission m = { .nrcpt = 1, .envelope = &k->env[0] };
-    char path[SPOOL_PATH], dir[300];
-    struct err e;
-
-    snprintf(dir, sizeof dir, "%s/remote", k->dir);
-    ck_assert_int_eq(spool_writer_open(&k->w, k->dir, SPOOL_REMOTE, &e), 0);
-    ck_assert_int_eq(spool_writer_new_id(k->w, &m.id, &e), 0);
-    ck_assert(chain_add(&k->env[0], k->blocks, "\1\0\0\2\1\0a", 7));
-    ck_assert_int_eq(spool_large_open(&large, k->w, &m, &e), 0);
-    ck_assert_int_eq(spool_large_append(large, "hello", 5, &e), 0);
-    struct body body = spool_large_body(large);
-    int kept = dup(body.fd);
-    ck_assert_int_eq(spool_large_finish(k->w, &large, NULL, &e), 0);
-    ck_assert_int_eq(spool_writer_commit(k->w, &e), 0);
-    find_only(path, dir);
-    int fd = open(path, O_RDONLY);
-    ck_assert_int_ge(fd, 0);
-    ck_assert_int_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
-    close(fd);
-    char text[6] = "";
-    ck_assert_int_eq(pread(kept, text, 5, body.start), 5);
-    ck_assert_str_eq(text, "hello");
-    close(kept);
-}
-END_TEST
-
 /* --- what the service user may have planted ------------------------------- */
 
 static void plant(char path[400], const char *name)
@@ -841,7 +795,6 @@ Suite *spool_crash_suite(void)
     tcase_set_timeout(t, 60);
     tcase_add_loop_test(t, recovery, 0, (int)(sizeof cases / sizeof cases[0]));
     tcase_add_test(t, a_body_is_no_record);
-    tcase_add_test(t, a_reader_holds_no_lock);
     tcase_add_loop_test(t, rot_is_not_handed_out, 0,
                         (int)(sizeof rotten / sizeof rotten[0]));
     tcase_add_loop_test(t, another_format_is_left_alone, 0,

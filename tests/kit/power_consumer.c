@@ -1,5 +1,5 @@
-/* power_sender.c - the sender of a life: scans, marks, delivers, reclaims,
- * writes notices, starts anew. */
+/* power_consumer.c - the consumers of a life: scan, mark, deliver, reclaim,
+ * write notices, start anew. */
 #include "power_life.h"
 
 #include "disk_model.h"
@@ -22,23 +22,24 @@ struct item {
     bool used, known;
     struct record rec;
 };
-static struct {
+static struct consumer {
     struct spool_queue *store; /* NULL: it does not run */
     struct spool_writer *writer;
     struct mailbox_batch *boxes;
     struct item item[ITEMS];
     const bool *killed;
-} self;
+    enum spool_name queue;
+} consumers[SPOOL_QUEUES], *self; /* self: that takes a step */
 
 static struct spool_message *on_found(void *ctx, const struct spool_reader *v)
 {
     (void)ctx;
     (void)v;
     for (size_t i = 0; i < ITEMS; i++)
-        if (!self.item[i].used) {
-            self.item[i].used = true;
-            self.item[i].known = false;
-            return &self.item[i].item;
+        if (!self->item[i].used) {
+            self->item[i].used = true;
+            self->item[i].known = false;
+            return &self->item[i].item;
         }
     return NULL;
 }
@@ -48,19 +49,19 @@ static void look_around(void)
     struct body body;
     struct err e;
 
-    self.store->look = true;
-    (void)spool_queue_scan(self.store, on_found, NULL, &e);
+    self->store->look = true;
+    (void)spool_queue_scan(self->store, on_found, NULL, &e);
     for (size_t i = 0; i < ITEMS; i++) {
-        struct item *it = &self.item[i];
+        struct item *it = &self->item[i];
         if (!it->used || it->known ||
-            spool_message_pin(self.store, &it->item, &body, &e) != 0)
+            spool_message_pin(self->store, &it->item, &body, &e) != 0)
             continue;
         struct spool_segment *pinned = it->item.segment;
-        struct spool_reader v = { &it->item.rec, SPOOL_REMOTE, body.fd,
+        struct spool_reader v = { &it->item.rec, self->queue, body.fd,
                                   it->item.at, NULL };
         ck_assert_int_eq(letter_read(&it->rec, &v, true), 0);
         it->known = true;
-        spool_message_unpin(self.store, pinned);
+        spool_message_unpin(self->store, pinned);
     }
 }
 
@@ -69,8 +70,8 @@ static struct item *any_item(void)
     unsigned at = life_below(ITEMS);
 
     for (unsigned i = 0; i < ITEMS; i++, at++)
-        if (self.item[at % ITEMS].used && self.item[at % ITEMS].known)
-            return &self.item[at % ITEMS];
+        if (self->item[at % ITEMS].used && self->item[at % ITEMS].known)
+            return &self->item[at % ITEMS];
     return NULL;
 }
 
@@ -95,8 +96,13 @@ static void put_mark(struct item *it, unsigned slot, enum spool_state state)
     if (p->nmarks == LETTER_MARKS)
         return;
     p->mark[p->nmarks] = (struct mark){ model_count(), NEVER, state };
-    if (spool_slot_put(self.store, &it->item, slot, &s, &e) == 0)
+    if (spool_slot_put(self->store, &it->item, slot, &s, &e) == 0)
         p->nmarks++;
+}
+
+static bool is_mine(uint32_t number)
+{
+    return letter_queue(number) == self->queue;
 }
 
 static bool is_over(const struct item *it)
@@ -115,7 +121,7 @@ static void deliver(struct item *it)
     struct mailbox_copy *copy[LETTER_RCPTS] = { NULL };
     struct err e;
 
-    if (spool_message_pin(self.store, &it->item, &m.body, &e) != 0)
+    if (spool_message_pin(self->store, &it->item, &m.body, &e) != 0)
         return;
     struct spool_segment *pinned = it->item.segment;
     letter_sender(sender, it->rec.number);
@@ -130,14 +136,14 @@ static void deliver(struct item *it)
         m.user = letter_box(it->rec.number, r);
         m.delivered_to = span_of(rcpt);
         p->tried[p->ntried++] = model_count();
-        copy[i] = mailbox_add(self.boxes, &m, &e);
+        copy[i] = mailbox_add(self->boxes, &m, &e);
     }
-    mailbox_publish(self.boxes);
+    mailbox_publish(self->boxes);
     for (unsigned i = 0; i < it->rec.n; i++)
         if (copy[i] != NULL && mailbox_status(copy[i], &e) == 0)
             put_mark(it, i, SPOOL_DELIVERED);
-    mailbox_reset(self.boxes);
-    spool_message_unpin(self.store, pinned);
+    mailbox_reset(self->boxes);
+    spool_message_unpin(self->store, pinned);
 }
 
 static void mark_remote(struct item *it)
@@ -160,7 +166,7 @@ static void finish(struct item *it)
             !state_is_final(state_of(promise_of(it, i))))
             put_mark(it, i, SPOOL_DELIVERED);
     if (is_over(it)) {
-        spool_message_done(self.store, &it->item);
+        spool_message_done(self->store, &it->item);
         it->used = false;
     }
 }
@@ -170,12 +176,12 @@ static void finish(struct item *it)
 static void sync_marks(void)
 {
     struct err e;
-    size_t when = spool_queue_sync(self.store, &e) == 0 && !stage.faults
+    size_t when = spool_queue_sync(self->store, &e) == 0 && !stage.faults
                       ? model_count()
                       : NEVER;
 
-    for (size_t i = 0; i < nletters && !*self.killed; i++)
-        for (unsigned r = 0; r < letters[i].nrcpt; r++) {
+    for (uint32_t i = 0; i < nletters && !*self->killed; i++)
+        for (unsigned r = 0; is_mine(i) && r < letters[i].nrcpt; r++) {
             struct promise *p = &letters[i].rcpt[r];
             for (size_t m = 0; m < p->nmarks; m++)
                 if (p->mark[m].synced == NEVER)
@@ -187,12 +193,12 @@ static void reclaim(void)
 {
     struct err e;
 
-    while (spool_queue_reclaim(self.store, self.writer, &e) > 0 &&
+    while (spool_queue_reclaim(self->store, self->writer, &e) > 0 &&
            !life_chance(stage.life->unordered ? 1 : 3))
         ;
 }
 
-/* A notice: the sender's own mail. */
+/* A notice: the consumer's own mail. */
 static void write_notice(void)
 {
     struct chain envelope = CHAIN_INIT, body = CHAIN_INIT;
@@ -202,7 +208,10 @@ static void write_notice(void)
 
     if (nletters == LETTERS)
         return;
-    uint32_t number = letter_new(life_below(1200), 1 + life_below(3), 0);
+    unsigned n = 1 + life_below(3);
+    uint32_t number =
+        letter_new(life_below(1200), self->queue == SPOOL_REMOTE ? n : 0,
+                   self->queue == SPOOL_LOCAL ? n : 0);
     struct letter *l = &letters[number];
     l->begun = model_count();
     letter_sender(text, number);
@@ -217,12 +226,12 @@ static void write_notice(void)
     m.nrcpt = l->nrcpt;
     m.envelope = &envelope;
     struct body as_body = body_of_chain(&body, crc32c(0, text, l->size));
-    if (spool_writer_new_id(self.writer, &m.id, &e) == 0 &&
-        spool_submit(self.writer, &m, &as_body, &e) == 0 &&
-        spool_writer_commit(self.writer, &e) == 0 && !*self.killed)
+    if (spool_writer_new_id(self->writer, &m.id, &e) == 0 &&
+        spool_submit(self->writer, &m, &as_body, &e) == 0 &&
+        spool_writer_commit(self->writer, &e) == 0 && !*self->killed)
         promise_kept_from(number, model_count());
     else
-        spool_writer_rollback(self.writer);
+        spool_writer_rollback(self->writer);
     chain_clear(&envelope, stage.blocks);
     chain_clear(&body, stage.blocks);
 }
@@ -231,8 +240,8 @@ static void write_notice(void)
  * themselves, or be lost with the power. */
 static void orphan_marks(void)
 {
-    for (size_t i = 0; i < nletters; i++)
-        for (unsigned r = 0; r < letters[i].nrcpt; r++) {
+    for (uint32_t i = 0; i < nletters; i++)
+        for (unsigned r = 0; is_mine(i) && r < letters[i].nrcpt; r++) {
             struct promise *p = &letters[i].rcpt[r];
             for (size_t m = 0; m < p->nmarks; m++)
                 if (p->mark[m].synced == NEVER)
@@ -240,17 +249,24 @@ static void orphan_marks(void)
         }
 }
 
-void sender_end(void)
+static void end(void)
 {
-    if (self.killed != NULL && *self.killed)
+    if (self->killed != NULL && *self->killed)
         orphan_marks();
-    mailbox_batch_free(&self.boxes);
-    spool_writer_close(&self.writer);
-    spool_queue_close(&self.store);
-    memset(&self, 0, sizeof self);
+    mailbox_batch_free(&self->boxes);
+    spool_writer_close(&self->writer);
+    spool_queue_close(&self->store);
+    memset(self, 0, sizeof *self);
 }
 
-static void begin_sender(void)
+void consumer_end(enum spool_name queue)
+{
+    self = &consumers[queue];
+    self->queue = queue;
+    end();
+}
+
+static void begin(void)
 {
     struct mailbox_options o = { .mail_dir = stage.conf.local.mail_dir,
                                  .kind = stage.life->kind,
@@ -259,24 +275,29 @@ static void begin_sender(void)
     struct err e;
 
     stage.life->recoveries++;
-    if (spool_queue_open(&self.store, stage.conf.queue_dir, SPOOL_REMOTE, &e) !=
+    if (spool_queue_open(&self->store, stage.conf.queue_dir, self->queue, &e) !=
             0 ||
-        spool_writer_open_sized(&self.writer, stage.conf.queue_dir,
-                                SPOOL_REMOTE, SEGMENT, &e) != 0 ||
-        mailbox_batch_new(&self.boxes, &o, &e) != 0) {
-        sender_end();
+        spool_writer_open_sized(&self->writer, stage.conf.queue_dir,
+                                self->queue, SEGMENT, &e) != 0 ||
+        mailbox_batch_new(&self->boxes, &o, &e) != 0) {
+        end();
         return;
     }
-    self.store->reclaim_items =
+    self->store->reclaim_items =
         stage.life->unordered ? 1 : 1 + (int)life_below(3);
-    self.store->settled = stage.life->unordered;
+    self->store->settled = stage.life->unordered;
 }
 
-void sender_step(const bool *killed)
+/* Another may take a step in the middle of this one. */
+void consumer_step(enum spool_name queue, const bool *killed)
 {
-    self.killed = killed;
-    if (self.store == NULL) {
-        begin_sender();
+    struct consumer *before = self;
+
+    self = &consumers[queue];
+    self->queue = queue;
+    self->killed = killed;
+    if (self->store == NULL) {
+        begin();
     } else {
         struct item *it = any_item();
         unsigned what = life_below(20);
@@ -293,12 +314,13 @@ void sender_step(const bool *killed)
         else if (what < 19)
             write_notice();
         else if (life_chance(3))
-            sender_end();
+            end();
     }
-    if (self.store != NULL && stage.life->unordered) {
-        kit_forget_order(self.store);
-        spool_segments_settle_all(self.store);
+    if (self->store != NULL && stage.life->unordered) {
+        kit_forget_order(self->store);
+        spool_segments_settle_all(self->store);
     }
     if (*killed)
-        sender_end();
+        end();
+    self = before;
 }
