@@ -15,7 +15,7 @@
 #ifndef MTA_TESTS_POWER_H
 #define MTA_TESTS_POWER_H
 
-#include "mailbox/batch.h"
+#include "config/types.h"
 #include "spool/queue.h"
 
 #include <stdbool.h>
@@ -96,7 +96,7 @@ struct verdict {
 /* dir holds the disk after a cut at call `cut`; it is recovered there.
  * faults: calls had failed, so that a sync proves less. */
 void judge(struct verdict *v, const char *dir, size_t cut,
-           enum mailbox_kind kind, bool faults);
+           enum conf_mailbox kind, bool faults);
 
 /* --- a life ------------------------------------------------------------------ */
 
@@ -105,7 +105,7 @@ struct life {
     unsigned epochs, disks; /* disks to look at, an epoch */
     bool quiet;             /* nothing fails and nobody is killed */
     bool unordered;         /* without the order of unlinks */
-    enum mailbox_kind kind;
+    enum conf_mailbox kind;
     /* what came of it */
     size_t calls, judged, kills, failed_calls, sent, recoveries;
     char fault[600]; /* "": none */

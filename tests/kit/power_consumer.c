@@ -3,6 +3,7 @@
 #include "power_life.h"
 
 #include "disk_model.h"
+#include "mailbox_turn.h"
 #include "spool_kit.h"
 
 #include "base/crc32c.h"
@@ -25,7 +26,7 @@ struct item {
 static struct consumer {
     struct spool_queue *store; /* NULL: it does not run */
     struct spool_writer *writer;
-    struct mailbox_batch *boxes;
+    struct mailbox_work *boxes;
     struct item item[ITEMS];
     const bool *killed;
     enum spool_name queue;
@@ -113,36 +114,48 @@ static bool is_over(const struct item *it)
     return true;
 }
 
-/* Into mailboxes, as for mail that waited in the queue. */
+static void on_answer(void *ctx, const struct mailbox_answer *a)
+{
+    if (a->outcome == MAILBOX_DELIVERED)
+        put_mark(ctx, (unsigned)a->tag, SPOOL_DELIVERED);
+}
+
+/* Into mailboxes, in a turn of the mailbox process.  A copy may be there from a
+ * try before a crash, or before this consumer. */
 static void deliver(struct item *it)
 {
-    struct mailbox_message m = { .user = NULL };
-    char sender[64], rcpt[64];
-    struct mailbox_copy *copy[LETTER_RCPTS] = { NULL };
+    struct mailbox_request r[LETTER_RCPTS];
+    char sender[64], rcpt[LETTER_RCPTS][64];
+    struct body body;
+    size_t n = 0;
     struct err e;
 
-    if (spool_message_pin(self->store, &it->item, &m.body, &e) != 0)
+    if (spool_message_pin(self->store, &it->item, &body, &e) != 0)
         return;
     struct spool_segment *pinned = it->item.segment;
     letter_sender(sender, it->rec.number);
-    m.reverse_path = span_of(sender);
     for (unsigned i = 0; i < it->rec.n; i++) {
         struct promise *p = promise_of(it, i);
-        unsigned r = it->rec.rcpt[i];
-        if (!letter_is_local(it->rec.number, r) ||
+        unsigned to = it->rec.rcpt[i];
+        if (!letter_is_local(it->rec.number, to) ||
             state_is_final(state_of(p)) || p->ntried == LETTER_TRIES)
             continue;
-        letter_rcpt(rcpt, r);
-        m.user = letter_box(it->rec.number, r);
-        m.delivered_to = span_of(rcpt);
+        letter_rcpt(rcpt[i], to);
+        r[n++] = (struct mailbox_request){
+            .tag = i,
+            .key = letter_box(it->rec.number, to),
+            .reverse_path = span_of(sender),
+            .delivered_to = span_of(rcpt[i]),
+            .body = body,
+            .id = it->item.rec.id,
+            .part = it->item.rec.part,
+            .slot = (uint16_t)i,
+            .arrival = it->item.rec.arrival,
+            .look_first = true,
+        };
         p->tried[p->ntried++] = model_count();
-        copy[i] = mailbox_add(self->boxes, &m, &e);
     }
-    mailbox_publish(self->boxes);
-    for (unsigned i = 0; i < it->rec.n; i++)
-        if (copy[i] != NULL && mailbox_status(copy[i], &e) == 0)
-            put_mark(it, i, SPOOL_DELIVERED);
-    mailbox_reset(self->boxes);
+    mailbox_turn_run(self->boxes, r, n, on_answer, it);
     spool_message_unpin(self->store, pinned);
 }
 
@@ -253,7 +266,7 @@ static void end(void)
 {
     if (self->killed != NULL && *self->killed)
         orphan_marks();
-    mailbox_batch_free(&self->boxes);
+    mailbox_turn_free(&self->boxes);
     spool_writer_close(&self->writer);
     spool_queue_close(&self->store);
     memset(self, 0, sizeof *self);
@@ -268,10 +281,6 @@ void consumer_end(enum spool_name queue)
 
 static void begin(void)
 {
-    struct mailbox_options o = { .mail_dir = stage.conf.local.mail_dir,
-                                 .kind = stage.life->kind,
-                                 .hostname = "host",
-                                 .max_copies = 64 };
     struct err e;
 
     stage.life->recoveries++;
@@ -279,7 +288,7 @@ static void begin(void)
             0 ||
         spool_writer_open_sized(&self->writer, stage.conf.queue_dir,
                                 self->queue, SEGMENT, &e) != 0 ||
-        mailbox_batch_new(&self->boxes, &o, &e) != 0) {
+        (self->boxes = mailbox_turn_new(&stage.conf)) == NULL) {
         end();
         return;
     }

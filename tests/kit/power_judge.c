@@ -241,7 +241,7 @@ static void judge_copies(uint32_t number, unsigned r)
     bool waits = now.v->of[number][r].waits > 0 &&
                  !state_is_final(now.v->of[number][r].state);
 
-    if (copies > tries(p))
+    if (copies > tries(p) || (copies > 1 && !now.mbox))
         complain("message %u is in %s %u times", (unsigned)number,
                  letter_box(number, r), copies);
     if (p->promised <= now.cut && copies == 0 && !waits)
@@ -263,16 +263,17 @@ static void judge_letter(uint32_t number)
 }
 
 void judge(struct verdict *v, const char *dir, size_t cut,
-           enum mailbox_kind kind, bool faults)
+           enum conf_mailbox kind, bool faults)
 {
     memset(v, 0, sizeof *v);
     now.v = v;
+    now.mbox = kind == CONF_MBOX;
     now.cut = cut;
     snprintf(now.queue, sizeof now.queue, "%s/queue", dir);
     snprintf(now.mail, sizeof now.mail, "%s/mail", dir);
     read_queue(faults);
     for (unsigned i = 0; i < BOXES; i++)
-        if (kind == MAILBOX_MAILDIR)
+        if (kind == CONF_MAILDIR)
             read_maildir(letter_box(i, 0));
         else
             read_mbox(letter_box(i, 0));

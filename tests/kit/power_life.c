@@ -370,6 +370,8 @@ static void make_dir(char out[256], const char *name)
     snprintf(out, 256, "%s/%s-XXXXXX", stat(parent, &st) == 0 ? parent : "/tmp",
              name);
     ck_assert_ptr_nonnull(mkdtemp(out));
+    snprintf(queue, sizeof queue, "%s/mail", out);
+    ck_assert_int_eq(mkdir(queue, 0700), 0);
     snprintf(queue, sizeof queue, "%s/queue", out);
     ck_assert_int_eq(spool_dirs_make(queue, (uid_t)-1, (gid_t)-1, &e), 0);
 }
@@ -386,8 +388,8 @@ void life_run(struct life *l)
     stage.no_blocks = chain_pool_new(0);
     make_dir(me.dir, "life");
     make_dir(me.other, "judge");
-    stage.conf.local.mailbox =
-        l->kind == MAILBOX_MBOX ? CONF_MBOX : CONF_MAILDIR;
+    stage.conf.local.mailbox = l->kind;
+    stage.conf.local.users.source = CONF_USERS_ANY;
     snprintf(stage.conf.hostname, sizeof stage.conf.hostname, "host");
     snprintf(stage.conf.queue_dir, sizeof stage.conf.queue_dir, "%s/queue",
              me.dir);
