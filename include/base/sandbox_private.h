@@ -16,6 +16,7 @@ enum {
     MAY_BIND = 1 << 3,
     MAY_ACCEPT = 1 << 4,
     MAY_LOG = 1 << 5,         /* SysV queues and memory */
+    MAY_SAY = 1 << 9,         /* by the queue that is open: what is in force */
     MAY_CHANGE_IDS = 1 << 6,  /* of user and groups */
     MAY_READ_SYSTEM = 1 << 7, /* files of NSS */
     MAY_MOVE = 1 << 8         /* files from a directory to another */

@@ -73,6 +73,10 @@ bool log_flush(void);
  * its client. */
 bool log_flush_wait(void);
 
+/* Close the log's descriptor, for a process that is about to close all of them;
+ * it may still log until log_close(). */
+void log_close_descriptor(void);
+
 /* Send the buffer, then detach.  After 5 seconds with a full queue the rest
  * goes to stderr, so that a process that stops does end.  Events after this go
  * to stderr. */

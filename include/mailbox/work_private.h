@@ -20,6 +20,8 @@ struct mailbox_work {
     const char *below_home; /* mail_dir behind "~/"; NULL: it is no such */
     int dir;                /* mail_dir; -1: not open */
     struct fs_identity top; /* mail_dir, as it was opened */
+    bool confined;          /* no other can be opened, and then: */
+    bool replaced;          /* there is another: the process must end */
     bool dir_is_roots;      /* only root can change it */
     bool dir_has_group;     /* set-group-ID: names made in it get its group */
     gid_t dir_gid;
@@ -43,7 +45,8 @@ struct mailbox_work {
 
 int mailbox_work_new(struct mailbox_work **w, const struct conf *c,
                      struct mailbox_progress *p, struct err *e);
-/* Before the first turn: give up root where no user's identity is taken. */
+/* Before the first turn: open mail_dir, and give up root where no user's
+ * identity is taken. */
 int mailbox_work_drop(struct mailbox_work *w, struct err *e);
 void mailbox_work_free(struct mailbox_work **w); /* and of all copies */
 

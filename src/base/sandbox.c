@@ -23,7 +23,7 @@ static const struct row {
     [SANDBOX_WORKER] =    { "worker", MAY_INET | MAY_ACCEPT | MAY_LOG,
                             IN_QUEUES | IN_RUN | ONLY_DNS },
     /* Modules of NSS may ask a directory by any of these. */
-    [SANDBOX_HELPER] =    { "helper", MAY_INET | MAY_UNIX | MAY_NETLINK |
+    [SANDBOX_HELPER] =    { "helper", MAY_SAY | MAY_INET | MAY_UNIX | MAY_NETLINK |
                                       MAY_BIND | MAY_READ_SYSTEM, 0 },
     /* Its control socket is open already; so is that of the sender. */
     [SANDBOX_DELIVER] =   { "deliver", MAY_ACCEPT | MAY_LOG,
@@ -52,9 +52,9 @@ static int drop_capabilities(unsigned may, struct err *e)
     if (syscall(SYS_capget, &head, cap) != 0)
         return err_set(e, ERR_TEMP, errno, "get capabilities");
     if (may & MAY_CHANGE_IDS)
-        none[0].permitted =
-            cap[0].permitted &
-            ((1u << CAP_SETUID) | (1u << CAP_SETGID) | (1u << CAP_CHOWN));
+        none[0].permitted = cap[0].permitted &
+                            ((1u << CAP_SETUID) | (1u << CAP_SETGID) |
+                             (1u << CAP_CHOWN) | (1u << CAP_DAC_READ_SEARCH));
     none[0].effective = none[0].permitted & cap[0].effective;
     if (syscall(SYS_capset, &head, none) != 0)
         return err_set(e, ERR_TEMP, errno, "drop capabilities");
@@ -101,9 +101,11 @@ static int allow_queue(const struct landlock *l, unsigned files,
 static int allow_mail(const struct landlock *l, const struct sandbox_paths *p,
                       struct err *e)
 {
-    return p->mail_dir != NULL
-               ? landlock_allow(l, p->mail_dir, LANDLOCK_MAIL, e)
-               : landlock_allow_homes(l, p->queue_dir, e);
+    if (p->mail_dir == NULL)
+        return landlock_allow_homes(l, p->queue_dir, e);
+    if (access(p->mail_dir, F_OK) != 0) /* perhaps it is made later */
+        return err_set(e, ERR_TEMP, errno, "landlock: %s", p->mail_dir);
+    return landlock_allow(l, p->mail_dir, LANDLOCK_MAIL, e);
 }
 
 static int allow(const struct landlock *l, const struct row *r,

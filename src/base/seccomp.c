@@ -131,7 +131,7 @@ static const struct {
     { SYS_connect, MAY_INET | MAY_UNIX },
     /* the log */
     { SYS_msgget, MAY_LOG },
-    { SYS_msgsnd, MAY_LOG },
+    { SYS_msgsnd, MAY_LOG | MAY_SAY },
     { SYS_msgrcv, MAY_LOG },
     { SYS_msgctl, MAY_LOG },
     { SYS_shmget, MAY_LOG },

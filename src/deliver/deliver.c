@@ -2,11 +2,13 @@
 #include "deliver/deliver.h"
 
 #include "base/os.h"
+#include "base/sandbox.h"
 #include "base/signals.h"
 #include "base/stop.h"
 #include "deliver/mailboxes.h"
 #include "deliver/state.h"
 #include "log/log.h"
+#include "log/sandbox.h"
 #include "queue/handover.h"
 #include "spool/space.h"
 
@@ -150,11 +152,15 @@ static bool has_work(const struct queue *q)
 static int run(struct process *p, const struct deliver_options *o,
                const sigset_t *wait_mask, struct err *e)
 {
+    const struct sandbox_paths paths = { .queue_dir = o->conf->queue_dir };
+    struct sandbox_report report;
     struct queue *q = &p->d.queue;
     int rc = -1;
 
     if (deliver_open(&p->d, o, wait_mask, e) != 0 || watch(p, e) != 0)
         goto out;
+    sandbox_enter(SANDBOX_DELIVER, &paths, &report);
+    log_sandbox(&report);
     rc = work_until_over(p, e);
     LOG(LOG_INFO, "deliver.stop", LN("pending", q->memory.pending),
         LN("held", q->held.n));

@@ -6,11 +6,13 @@
 #include "base/handdown.h"
 #include "base/line.h"
 #include "base/os.h"
+#include "base/sandbox.h"
 #include "base/signals.h"
 #include "base/stop.h"
 #include "base/title.h"
 #include "deliver/deliver.h"
 #include "log/log.h"
+#include "log/sandbox.h"
 #include "net/loop.h"
 #include "recipient/user_helper.h"
 
@@ -37,7 +39,8 @@ enum {
     /* After the death of the delivery process its parts finish the copies in
      * hand; then those that are killed may be slow to end. */
     END_MS = 1000,
-    STUCK_MS = 250 /* at a stop, behind SIGKILL */
+    STUCK_MS = 250,  /* at a stop, behind SIGKILL */
+    CONFINED_MS = 50 /* from fork to sandbox, about */
 };
 
 struct master {
@@ -49,6 +52,7 @@ struct master {
     bool patient, helper; /* wanted */
     uid_t only;           /* for the user helper */
     struct mailbox_progress *progress;
+    bool confined[PARTS];        /* it is logged what they have given up */
     unsigned killed;             /* parts given up that have not ended yet */
     bool too_many;               /* of them: is logged */
     uint64_t end_at, give_up_at; /* the delivery process was killed; 0: not */
@@ -155,9 +159,60 @@ static void start_deliver(struct master *m)
 
 /* --- mailbox processes and user helper -------------------------------- */
 
+/* Such a process writes no log: its report goes through the page. */
+static bool confine_mailbox(const struct conf *c, struct mailbox_progress *p)
+{
+    bool homes = strncmp(c->local.mail_dir, "~/", 2) == 0;
+    struct sandbox_paths paths = { .queue_dir = c->queue_dir,
+                                   .mail_dir =
+                                       homes ? NULL : c->local.mail_dir };
+    struct sandbox_report r;
+
+    sandbox_enter(c->local.users.source == CONF_USERS_PASSWD
+                      ? SANDBOX_MAILBOX_USERS
+                      : SANDBOX_MAILBOX,
+                  &paths, &r);
+    snprintf(p->why, sizeof p->why, "%.199s",
+             r.why.kind != ERR_NONE ? r.why.text : "");
+    p->seccomp = r.seccomp && r.no_new_privileges;
+    p->landlock = r.landlock;
+    __atomic_store_n(&p->confined, true, __ATOMIC_RELEASE);
+    return r.landlock > 0 && !homes;
+}
+
+/* Log what the processes have given up since the last call.  Returns the ms
+ * until another look, or next. */
+static long log_confined(struct master *m, long next)
+{
+    char why[sizeof m->progress->why];
+
+    for (unsigned i = 0; i <= m->nmailboxes; i++) {
+        struct mailbox_progress *p = &m->progress[i];
+        if (m->part[i].pid == 0 || m->confined[i])
+            continue;
+        m->confined[i] = __atomic_load_n(&p->confined, __ATOMIC_ACQUIRE);
+        if (!m->confined[i]) {
+            next = next < 0 || next > CONFINED_MS ? CONFINED_MS : next;
+            continue;
+        }
+        struct sandbox_report r = { .process = "mailbox",
+                                    .no_new_privileges = p->seccomp,
+                                    .seccomp = p->seccomp,
+                                    .landlock = p->landlock };
+        memcpy(why, p->why, sizeof why);
+        why[sizeof why - 1] = '\0';
+        if (why[0] != '\0')
+            err_set(&r.why, ERR_TEMP, 0, "%s", why);
+        log_sandbox(&r);
+    }
+    return next;
+}
+
 static void become_part(struct master *m, unsigned i, int end)
 {
+    static const struct sandbox_paths no_queue = { .queue_dir = NULL };
     const struct conf *c = m->o->conf;
+    struct sandbox_report report;
     char name[NAME_MAX_TEXT];
     int status = EX_OSERR;
     struct err e;
@@ -169,12 +224,17 @@ static void become_part(struct master *m, unsigned i, int end)
         (i != HELPER || os_drop_privileges(c->user, c->group, &e) == 0);
     if (!ready)
         log_failure(name, &e);
-    log_close();
+    log_close_descriptor();
     child_serve_only(end);
+    if (ready && i == HELPER) {
+        sandbox_enter(SANDBOX_HELPER, &no_queue, &report);
+        log_sandbox(&report);
+    }
+    log_close();
     if (ready && i == HELPER)
         status = user_helper_run(end, m->only) == 0 ? EX_OK : EX_OSERR;
     else if (ready)
-        status = mailbox_run(end, c, &m->progress[i]);
+        status = mailbox_run(end, c, &m->progress[i], confine_mailbox);
     _exit(status);
 }
 
@@ -199,6 +259,7 @@ static void start_part(struct master *m, unsigned i)
     part_name(i, name);
     if (i != HELPER) {
         m->progress[i] = (struct mailbox_progress){ 0 };
+        m->confined[i] = false;
         snprintf(message, sizeof message, DELIVER_MAILBOX "%u", i);
     }
     log_flush();
@@ -492,7 +553,7 @@ int deliver_master_run(const struct deliver_master_options *o, struct err *e)
     m.helper = o->conf->local.users.source == CONF_USERS_PASSWD;
     if (set_up(&m, e) == 0) {
         while (!must_stop() && m.status < 0) {
-            long next = start_missing(&m);
+            long next = log_confined(&m, start_missing(&m));
             log_flush();
             wait_for(&m, next);
         }

@@ -342,6 +342,13 @@ bool log_flush_wait(void)
     return empty;
 }
 
+void log_close_descriptor(void)
+{
+    if (w.q.writers_fd >= 0)
+        close(w.q.writers_fd);
+    w.q.writers_fd = -1;
+}
+
 void log_close(void)
 {
     (void)log_flush_wait();

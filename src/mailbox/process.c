@@ -269,6 +269,8 @@ static void serve(struct server *s)
             take_turn(s);
         if (s->work->ids.lost)
             s->status = EX_OSERR;
+        else if (s->work->replaced)
+            s->status = EX_OK; /* its successor gets what has no answer */
         else if (!list_empty(&s->work->answered))
             send_answers(s);
         else if (list_empty(&s->waiting))
@@ -292,7 +294,8 @@ static void close_all(struct server *s)
     mailbox_work_free(&s->work);
 }
 
-int mailbox_run(int fd, const struct conf *c, struct mailbox_progress *p)
+int mailbox_run(int fd, const struct conf *c, struct mailbox_progress *p,
+                mailbox_confine_fn *confine)
 {
     struct server *s = calloc(1, sizeof *s);
     int status = EX_OSERR;
@@ -308,6 +311,8 @@ int mailbox_run(int fd, const struct conf *c, struct mailbox_progress *p)
         goto out;
     if (mailbox_work_drop(s->work, &e) != 0)
         s->status = EX_NOPERM;
+    else if (confine != NULL)
+        s->work->confined = confine(c, p);
     serve(s);
     status = s->status;
     close_all(s);

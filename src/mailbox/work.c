@@ -168,7 +168,10 @@ static int open_mail_dir(struct mailbox_work *w, bool *made, struct err *e)
         return -1;
     snprintf(itself, sizeof itself, "%s/.", path);
     if (w->dir < 0 || !fs_is_same(&w->top, AT_FDCWD, itself)) {
+        w->replaced |= w->dir >= 0 && w->confined;
         forget_mail_dir(w);
+        if (w->replaced)
+            return err_set(e, ERR_TEMP, 0, "another %s", path);
         w->dir = fs_open(path, O_RDONLY | O_DIRECTORY, 0);
         w->top.ino = 0;
     }
@@ -192,8 +195,10 @@ int mailbox_work_drop(struct mailbox_work *w, struct err *e)
     gid_t gid;
     bool made;
 
-    if (w->ids.switches || geteuid() != 0)
+    if (w->ids.switches || geteuid() != 0) {
+        (void)open_mail_dir(w, &made, e); /* tried again for each turn */
         return 0;
+    }
     const char *group =
         strcmp(c->local.user, c->user) == 0 ? c->group : ""; /* its own */
     if (os_find_ids(c->local.user, group, &uid, &gid, e) != 0)

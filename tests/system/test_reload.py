@@ -645,6 +645,7 @@ ALLOWED = [
     r"{q}/(local|remote)(/.*)?", r"{mail}(/.*)?",
     r"/|/tmp|{dir}",  # the directories above, to sync them
     r"/proc/self/ns/ipc",
+    r"/proc/sys/kernel",  # for a rule of Landlock
     # the system's user database
     r"/etc/(passwd|group|nsswitch\.conf|ld\.so\.cache|nscd\.conf)",
     r"/(usr/)?lib/.*\.so[.0-9]*", r"/(var/)?run/(nscd|systemd/userdb)/.*",

@@ -31,6 +31,7 @@ static struct mailbox_progress *page;
 static struct mailbox_client *client;
 static pid_t process;
 static int raw; /* the other end, where no client has it */
+static mailbox_confine_fn *confine;
 
 static int remove_one(const char *path, const struct stat *st, int type,
                       struct FTW *f)
@@ -69,7 +70,7 @@ static void start_raw(void)
     process = fork();
     if (process == 0) {
         close(end[0]);
-        _exit(mailbox_run(end[1], &conf, page));
+        _exit(mailbox_run(end[1], &conf, page, confine));
     }
     ck_assert(process > 0);
     close(end[1]);
@@ -251,6 +252,47 @@ START_TEST(null_sender)
     ck_assert_int_eq(
         strncmp(read_file(name_of("joe/new", &r)), "Return-Path: <>\n", 16), 0);
     stop();
+    close(fd);
+}
+END_TEST
+
+static bool keep_to_present_files(const struct conf *c,
+                                  struct mailbox_progress *p)
+{
+    (void)c;
+    (void)p;
+    return true;
+}
+
+/* A process that can reach the present mail_dir alone leaves mail for another
+ * to its successor. */
+START_TEST(other_mail_dir)
+{
+    int fd = body_file();
+    char aside[600];
+    struct err e;
+
+    confine = keep_to_present_files;
+    start();
+    confine = NULL;
+    struct mailbox_request r = request(fd, 1, "joe");
+    put(&r);
+    nanswers = 0;
+    wait_for(1);
+    snprintf(aside, sizeof aside, "%s.aside", dir);
+    ck_assert_int_eq(rename(dir, aside), 0);
+    ck_assert_int_eq(mkdir(dir, 0700), 0);
+    r = request(fd, 2, "joe");
+    put(&r);
+    (void)mailbox_client_flush(client, &e);
+    ck_assert_int_eq(status_of_process(), 0);
+    (void)mailbox_client_take(client, note, NULL);
+    ck_assert_uint_eq(nanswers, 1);
+    mailbox_client_free(&client);
+    ck_assert_int_eq(entries(dir), 0);
+    ck_assert_int_eq(rmdir(dir), 0);
+    ck_assert_int_eq(rename(aside, dir), 0);
+    ck_assert_int_eq(entries(path_of("joe/new")), 1);
     close(fd);
 }
 END_TEST
@@ -647,6 +689,7 @@ Suite *mailbox_process_suite(void)
     tcase_set_timeout(t, 60);
     tcase_add_test(t, one_copy);
     tcase_add_test(t, null_sender);
+    tcase_add_test(t, other_mail_dir);
     tcase_add_test(t, many_copies);
     tcase_add_test(t, lock_of_another_program);
     tcase_add_test(t, many_files);
