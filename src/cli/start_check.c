@@ -71,6 +71,21 @@ static int check_accounts(struct start_check *s, struct err *e)
     return conf_fault(c, "user", e);
 }
 
+/* The owner of mailboxes: a mailbox process becomes that user. */
+static int check_local_user(const struct conf *c, struct err *e)
+{
+    uid_t uid;
+    gid_t gid;
+
+    if (os_find_ids(c->local.user, NULL, &uid, &gid, e) == 0) {
+        if (uid == (uid_t)-1 || geteuid() == 0 || geteuid() == uid)
+            return 0;
+        err_set(e, ERR_PERM, 0, "only root can write mailboxes of user %s",
+                c->local.user);
+    }
+    return conf_fault(c, "local.user", e);
+}
+
 /* --- directories ------------------------------------------------------ */
 
 /* Check that the directory exists or can be made: the nearest existing parent
@@ -99,6 +114,14 @@ static int check_dir(const struct conf *c, const char *key, const char *path,
     else
         return 0;
     return conf_fault(c, key, e);
+}
+
+/* Those below homes are looked at when mail comes. */
+static int check_mail_dir(const struct conf *c, struct err *e)
+{
+    return c->local.mail_dir[0] == '~'
+               ? 0
+               : check_dir(c, "local.mail_dir", c->local.mail_dir, e);
 }
 
 static int check_queue(const struct start_check *s, struct err *e)
@@ -205,8 +228,8 @@ int start_check(struct start_check *s, struct err *e)
 {
     const struct conf *c = s->conf;
 
-    if (check_accounts(s, e) != 0 || check_queue(s, e) != 0 ||
-        check_dir(c, "local.mail_dir", c->local.mail_dir, e) != 0 ||
+    if (check_accounts(s, e) != 0 || check_local_user(c, e) != 0 ||
+        check_queue(s, e) != 0 || check_mail_dir(c, e) != 0 ||
         check_log(c, e) != 0 || check_local(s, e) != 0)
         return -1;
     return s->serves ? check_loop(c, e) : 0;

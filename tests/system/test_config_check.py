@@ -62,6 +62,21 @@ def test_a_start_and_the_check_refuse_alike(mta, key, value, said):
     assert check(m, "--offline") == (0, "")
 
 
+def test_owner_of_mailboxes_must_exist(mta):
+    m = mta("serve", {"local.user": "no-such-user"}, start=False)
+    status, text = check(m)
+    assert status == EX_CONFIG
+    assert "local.user: no such user: no-such-user" in text
+    assert run(m, "serve") == (status, text.replace("mta config", "mta serve"))
+
+
+def test_mailboxes_below_homes_are_no_directory_to_check(mta):
+    m = mta("serve", {"user": "nobody" if ROOT else "",
+                      "local.users": "passwd",
+                      "local.mail_dir": "~/Maildir"}, start=False)
+    assert check(m) == (0, "")
+
+
 @pytest.mark.skipif(not ROOT, reason="root alone can be too much")
 def test_root_must_be_asked_for(mta):
     m = mta("serve", {"user": ""}, start=False)
