@@ -151,10 +151,21 @@ static int write_copy(struct box_copy *c, bool *gone, struct err *e)
     return 0;
 }
 
+/* Another program removed the mailbox since it was opened. */
+static int open_again(struct box *k, struct err *e)
+{
+    box_close(k);
+    if (box_open(k, e) != 0)
+        return -1;
+    return k->is_mbox
+               ? err_set(e, ERR_TEMP, 0, "%s has become a file", k->where)
+               : 0;
+}
+
 void maildir_write(struct box *k)
 {
     struct err e;
-    bool gone = false, opened = false;
+    bool gone, again = false, written = false;
 
     for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
         make_names(copy_of(l));
@@ -165,15 +176,18 @@ void maildir_write(struct box *k)
             continue;
         mailbox_work_step(k->work, MAILBOX_WRITING, c->r.tag);
         int rc = write_copy(c, &gone, &e);
-        if (rc != 0 && gone && !opened) { /* removed behind our back */
-            opened = true;
-            box_close(k);
-            rc = box_open(k, &e) != 0 || k->is_mbox ? -1
-                                                    : write_copy(c, &gone, &e);
+        if (rc != 0 && gone && !again && !written) {
+            again = true;
+            if (open_again(k, &e) != 0) {
+                box_fail(k, &e);
+                return;
+            }
+            rc = write_copy(c, &gone, &e);
+        } else if (rc != 0 && gone) {
+            k->known_until = 0; /* drafts are there: next turn */
         }
+        written = written || rc == 0;
         if (rc != 0)
             box_copy_fail(c, &e);
-        if (k->tmp < 0)
-            box_fail(k, &e);
     }
 }

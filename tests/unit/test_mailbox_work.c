@@ -978,6 +978,61 @@ START_TEST(many_copies)
 }
 END_TEST
 
+static int count(const char *text, const char *word)
+{
+    int n = 0;
+
+    for (const char *p = text; (p = strstr(p, word)) != NULL; p++)
+        n++;
+    return n;
+}
+
+static int drafts;
+
+/* The mailbox goes, or becomes a file, when the second draft is made. */
+static int openat_and_remove(int at, const char *name, int flags, mode_t mode)
+{
+    if ((flags & O_CREAT) != 0 && ++drafts == 2) {
+        ck_assert(rename(path_of("joe"), path_of("was")) == 0);
+        nftw(path_of("was"), remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        plant_file("joe");
+    }
+    return fs_system.openat(at, name, flags, mode);
+}
+
+static void count_all(void *ctx, const struct mailbox_answer *a)
+{
+    *(unsigned *)ctx += 1;
+    delivered += a->outcome == MAILBOX_DELIVERED;
+}
+
+START_TEST(removed_between_copies)
+{
+    struct mailbox_work *w = open_work(CONF_MAILBOX_AUTO);
+    struct fs_ops ops = fs_system;
+    struct mailbox_request r[4];
+    unsigned answered = 0;
+    int fds = open_fds();
+
+    for (int i = 0; i < 4; i++)
+        r[i] = request("joe", "hi\r\n");
+    ops.openat = openat_and_remove;
+    fs_replace(&ops);
+    drafts = 0;
+    delivered = 0;
+    mailbox_turn_run(w, r, 4, count_all, &answered);
+    fs_replace(NULL);
+    ck_assert_uint_eq(answered, 4);
+    ck_assert_uint_eq(delivered, 0);
+    mailbox_turn_run(w, r, 4, count_all, &answered);
+    ck_assert_uint_eq(answered, 8);
+    ck_assert_uint_eq(delivered, 4);
+    mailbox_turn_free(&w);
+    ck_assert_int_le(open_fds(), fds);
+    ck_assert_int_eq(count(read_file(path_of("joe")), "From s@x"), 4);
+}
+END_TEST
+
 /* More mailboxes than descriptors for them. */
 START_TEST(many_mailboxes)
 {
@@ -1392,15 +1447,6 @@ END_TEST
 /* What is in the mailboxes, by a word of each message. */
 static int seen[8], strays;
 
-static int count(const char *text, const char *word)
-{
-    int n = 0;
-
-    for (const char *p = text; (p = strstr(p, word)) != NULL; p++)
-        n++;
-    return n;
-}
-
 static int look_into(const char *path, const struct stat *st, int type,
                      struct FTW *f)
 {
@@ -1590,6 +1636,7 @@ Suite *mailbox_work_suite(void)
     tcase_add_loop_test(t, mbox_after_a_torn_end, 0, COUNT(tails));
     tcase_add_loop_test(t, mbox_from_line, 0, COUNT(senders));
     tcase_add_loop_test(t, many_copies, 0, 2);
+    tcase_add_test(t, removed_between_copies);
     tcase_add_test(t, many_mailboxes);
     tcase_add_test(t, sweep_of_tmp);
     tcase_add_loop_test(t, mail_dir_is_made, 0, 2);
