@@ -4,7 +4,7 @@
  * is resolved again at each try.  All others of a message that can be resolved
  * now are replaced in one step, a child for each reverse-path, in which no
  * target is twice; a recipient whose one mailbox is among these targets joins
- * the step. */
+ * the step, and recipients that are the same mailbox make one. */
 #ifndef MTA_DELIVER_EXPAND_H
 #define MTA_DELIVER_EXPAND_H
 

@@ -6,6 +6,6 @@
 #include "deliver/work.h"
 
 /* Hand over the items with the fate WORK_REPLACED, and others whose mailbox is
- * a target of them. */
+ * a target of them, or is the same for two. */
 void step(struct work *w);
 #endif

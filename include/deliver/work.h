@@ -18,6 +18,7 @@ enum work_fate {
 struct work_target {
     struct work_target *next; /* of the item */
     struct map_link link;     /* in the step */
+    struct work_item *of;
     enum local_kind kind;
     const char *name;
     unsigned group; /* of the step, once it is in it */

@@ -22,7 +22,7 @@ static int add_target(void *ctx, const struct local_target *t)
         x->i->fate = WORK_LATER;
         return -1;
     }
-    *k = (struct work_target){ .kind = t->kind, .name = name };
+    *k = (struct work_target){ .of = x->i, .kind = t->kind, .name = name };
     *x->i->end = k;
     x->i->end = &k->next;
     x->i->ntargets++;

@@ -92,13 +92,45 @@ static void add_item(struct steps *s, struct work_item *i)
         i->group = first;
 }
 
+/* --- one mailbox, more than once ------------------------------------------ */
+
+static bool is_one_mailbox(const struct work_item *i)
+{
+    return i->ntargets == 1 && i->target->kind == LOCAL_MAILBOX &&
+           i->owner == NULL;
+}
+
+/* Two recipients that are the same mailbox get one copy: a child has it. */
+static bool replace_equal(struct work *w)
+{
+    struct steps s = { .w = w };
+
+    if (w->n < 2)
+        return true;
+    if (map_init(&s.targets, w->n < BUCKETS_MAX ? w->n : BUCKETS_MAX) != 0)
+        return false;
+    for (size_t k = 0; k < w->n; k++) {
+        struct work_item *i = &w->item[k];
+        if (i->fate != WORK_MAILBOX)
+            continue;
+        struct work_target *same = find(&s, LOCAL_MAILBOX, i->key);
+        if (same != NULL)
+            i->fate = same->of->fate = WORK_REPLACED;
+        else
+            map_add(&s.targets, &i->target->link,
+                    hash_of(LOCAL_MAILBOX, i->key));
+    }
+    map_done(&s.targets);
+    return true;
+}
+
 /* --- what must not be replaced -------------------------------------------- */
 
 static bool is_loop(struct work *w, struct work_item *i)
 {
     struct err e;
 
-    if (i->alias == NULL)
+    if (i->alias == NULL || is_one_mailbox(i))
         return false;
     int rc = loop_guard_has(w, i->alias, &e);
     if (rc < 0) {
@@ -265,7 +297,9 @@ static void refused(struct work *w, unsigned group, int rc, const struct err *e)
         struct work_item *i = &w->item[k];
         if (i->fate != WORK_REPLACED || i->group != group)
             continue;
-        if (rc > 0) {
+        if (rc > 0 && is_one_mailbox(i)) {
+            i->fate = WORK_MAILBOX;
+        } else if (rc > 0) {
             work_answer(w, i, OUTCOME_FAILED, "5.4.6",
                         "aliases are nested too deeply");
         } else if (e->kind == ERR_PERM) {
@@ -305,16 +339,22 @@ static size_t count_targets_of_step(const struct work *w)
     return n;
 }
 
+static void put_off(struct work *w)
+{
+    for (size_t k = 0; k < w->n; k++)
+        w->item[k].fate = WORK_LATER;
+}
+
 void step(struct work *w)
 {
     struct steps s = { .w = w };
 
+    bool ok = replace_equal(w);
     size_t n = count_targets_of_step(w);
-    if (n == 0)
+    if (ok && n == 0)
         return;
-    if (map_init(&s.targets, n < BUCKETS_MAX ? n : BUCKETS_MAX) != 0) {
-        for (size_t k = 0; k < w->n; k++)
-            w->item[k].fate = WORK_LATER;
+    if (!ok || map_init(&s.targets, n < BUCKETS_MAX ? n : BUCKETS_MAX) != 0) {
+        put_off(w);
         return;
     }
     if (w->msg->stored.rec.part != 0 && w->tables.n == 0)

@@ -61,6 +61,16 @@ static const struct {
       "local 0 <s@x.test> joe@here.test=expanded a@here.test=expanded\n"
       "local 1 <s@x.test> joe@here.test=delivered ann@here.test=delivered\n",
       "", NULL },
+    { "aliases for the same mailbox", "root: ann\nabuse: root\n", "s@x.test",
+      "root@here.test,joe@here.test,abuse@here.test,ann@here.test", "",
+      "ann<s@x.test>ann@here.test joe<s@x.test>joe@here.test ",
+      "local 0 <s@x.test> root@here.test=expanded joe@here.test=delivered "
+      "abuse@here.test=expanded ann@here.test=expanded\n"
+      "local 1 <s@x.test> ann@here.test=delivered\n", "", NULL },
+    { "a user twice", "", "s@x.test", "joe@here.test,JOE@here.test", "",
+      "joe<s@x.test>joe@here.test ",
+      "local 0 <s@x.test> joe@here.test=expanded JOE@here.test=expanded\n"
+      "local 1 <s@x.test> joe@here.test=delivered\n", "", NULL },
     { "a user and one elsewhere", "", "s@x.test", "joe@here.test,x@far.test",
       "", "joe<s@x.test>joe@here.test ",
       "local 0 <s@x.test> joe@here.test=delivered x@far.test=expanded\n"
