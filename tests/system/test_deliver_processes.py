@@ -117,6 +117,20 @@ def test_a_delivery_process_that_cannot_live_costs_little(mta):
     m.copies("ann")
 
 
+def test_usr1_tries_all_now(mta):
+    """The master passes it on."""
+    m = mta("run", {"send.retry_min": "1h", "send.retry_max": "1h",
+                    "local.mailbox": "maildir"})
+    with open(m.mail + "/ann", "w"):  # no Maildir
+        send_one(m)
+    until("it waits", lambda: m.events("deliver.mailbox", mailbox="ann"))
+    os.unlink(m.mail + "/ann")
+    before = family(m)
+    m.kill(signal.SIGUSR1)
+    m.copies("ann")
+    assert family(m) == before
+
+
 # --- once -------------------------------------------------------------------
 
 def leave_in_queue(m, n):
