@@ -2,8 +2,8 @@
 one who called; and those that last, such as a full disk."""
 
 from errno import (EACCES, EADDRINUSE, EAGAIN, ECHILD, ECONNABORTED,
-                   ECONNREFUSED, ECONNRESET, EINTR, EIO, EMFILE, ENETUNREACH,
-                   ENFILE, ENOBUFS, ENOENT, ENOLCK, ENOMEM, ENOSPC, ENOSYS,
+                   ECONNREFUSED, ECONNRESET, EINTR, EINVAL, EIO,
+                   EMFILE, ENETUNREACH, ENFILE, ENOBUFS, ENOENT, ENOLCK, ENOMEM, ENOSPC, ENOSYS,
                    EPERM, EPIPE, ETIMEDOUT)
 
 from page import SHORT
@@ -24,11 +24,12 @@ ONCE = {
     "posix_fallocate": [ENOSPC, EINTR], "ftruncate": [EIO, EINTR],
     "rename": [ENOSPC, EIO], "link": [ENOSPC, EPERM], "unlink": [EIO],
     "renameat": [ENOSPC, EIO], "readlinkat": [EACCES],
+    "renameat2": [ENOSPC, EIO, EINVAL],
     "mkdir": [ENOSPC, EACCES], "mkdirat": [ENOSPC, EACCES],
     "mkfifo": [ENOSPC, EPERM],
     "flock": [ENOLCK, EINTR],
     "stat": [EACCES, ENOMEM], "lstat": [EACCES], "fstat": [EIO],
-    "statvfs": [EIO, EINTR], "access": [EACCES],
+    "statvfs": [EIO, EINTR], "fstatvfs": [EIO], "access": [EACCES],
     "fchown": [EPERM], "fchmod": [EPERM],
     "fcntl": [EMFILE, ENOLCK], "pipe": [EMFILE], "mmap": [ENOMEM],
     "mlock": [ENOMEM],
@@ -57,6 +58,7 @@ ONCE = {
     "getaddrinfo": [EAGAIN], "getifaddrs": [ENOMEM],
     "getrandom": [ENOSYS, EINTR], "gethostname": [EPERM],
     "setuid": [EAGAIN], "setgid": [EPERM], "setgroups": [EPERM],
+    "seteuid": [EAGAIN, EPERM], "setegid": [EPERM],
     "initgroups": [ENOMEM], "getrlimit": [EPERM], "setrlimit": [EPERM],
 }
 
@@ -75,7 +77,8 @@ THEN = [("close", EIO), ("unlink", EIO), ("ftruncate", EIO), ("fsync", EIO),
 LASTING = {
     "open": [ENOSPC, EMFILE], "openat": [ENOSPC, EMFILE], "pwritev": [ENOSPC, EIO], "write": [ENOSPC],
     "fdatasync": [EIO], "fsync": [EIO], "posix_fallocate": [ENOSPC],
-    "rename": [ENOSPC], "renameat": [ENOSPC], "mkdir": [ENOSPC],
+    "rename": [ENOSPC], "renameat": [ENOSPC], "renameat2": [ENOSPC],
+    "mkdir": [ENOSPC], "seteuid": [EAGAIN],
     "mkdirat": [ENOSPC], "socket": [EMFILE],
     "accept4": [EMFILE, ENFILE], "opendir": [EMFILE], "pipe": [EMFILE],
     "fcntl": [EMFILE], "malloc": [ENOMEM], "calloc": [ENOMEM],

@@ -40,6 +40,12 @@ EVENTS = {
     "collector-start": (("parent", "supervisor"), kill("collector")),
     "sender-start": (("parent", "supervisor"), kill("sender")),
     "master-start": (("parent", "supervisor"), kill("master")),
+    "dmaster-start": (("parent", "supervisor"), kill("dmaster")),
+    "deliver-start": (("parent", "dmaster"), kill("deliver")),
+    "mailbox-start": (("parent", "dmaster"), kill("mailbox")),
+    "deliver-dies": (("pid", "dmaster"), kill("deliver")),
+    "mailbox-dies": (("pid", "dmaster"), kill("mailbox")),
+    "mailbox-lost": (("pid", "deliver"), kill("mailbox")),
     "worker-dies": (("pid", "master"), kill("worker")),
     "sender-dies": (("pid", "supervisor"), kill("sender")),
     "collector-dies": (("pid", "supervisor"), kill("collector")),
@@ -91,7 +97,9 @@ class Start(Running):
     soon, with a status and a word on stderr."""
 
     WHO = {"start-supervisor": "", "start-collector": "1",
-           "start-master": "2", "start-sender": "3", "start-worker": "2.1"}
+           "start-master": "2", "start-worker": "2.1",
+           "start-dmaster": "3", "start-deliver": "3.1",
+           "start-mailbox": "3.2", "start-sender": "4"}
 
     def begin(self):
         self.rig = Rig(self.outside, self.args.shim)
@@ -252,7 +260,7 @@ class Wreck(Start):
 class Copied(Wreck):
     """With a copy that reclaim has made among it."""
 
-    WHO = {"copied-sender": "3"}
+    WHO = {"copied-sender": "4"}
     CALLS = ("malloc", "calloc", "pwritev")
     SCENE = Reclaim
 
@@ -262,9 +270,10 @@ class Drop(Start):
     only the calls that have to do with it."""
 
     WHO = {"drop-supervisor": "", "drop-collector": "1", "drop-master": "2",
-           "drop-sender": "3"}
+           "drop-dmaster": "3", "drop-deliver": "3.1", "drop-mailbox": "3.2",
+           "drop-sender": "4"}
     CALLS = ("fchown", "fchmod", "mkdirat", "openat", "getpwnam", "getpwuid", "getgrnam",
-             "setuid", "setgid", "initgroups", "setgroups", "msgctl",
+             "setuid", "setgid", "seteuid", "setegid", "initgroups", "setgroups", "msgctl",
              "shmctl")
 
     SETTINGS = {"user": "nobody", "group": "nogroup"}
@@ -305,7 +314,7 @@ class DropLog(Drop):
 class Resolv(Start):
     """Name servers of the system, who are not asked: all goes to one host."""
 
-    WHO = {"resolv-sender": "3", "resolv-worker": "2.1"}
+    WHO = {"resolv-sender": "4", "resolv-worker": "2.1"}
     CALLS = ("fopen", "calloc")
 
     def begin(self):
@@ -343,4 +352,4 @@ class Stop(Start):
 
 
 STOPS = ("stop-supervisor", "stop-collector", "stop-master", "stop-worker",
-         "stop-sender")
+         "stop-dmaster", "stop-deliver", "stop-mailbox", "stop-sender")

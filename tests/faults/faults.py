@@ -31,18 +31,22 @@ from rig import Outside, harness
 from running import Report, Running, Twice
 from tools import TOOLS, Once, Tools
 
-PARTS = dict.fromkeys(("worker", "sender", "collector", "worker-lasting",
-                       "sender-lasting", "collector-lasting",
-                       "worker-mbox", "sender-mbox", "worker-locks",
-                       "worker-retry", "sender-retry", "worker-names",
-                       "worker-boxes", "sender-boxes",
-                       "worker-crowd", "sender-wide", "sender-reclaim",
+PARTS = dict.fromkeys(("worker", "sender", "collector", "deliver", "mailbox",
+                       "worker-lasting", "sender-lasting",
+                       "collector-lasting", "deliver-lasting",
+                       "mailbox-lasting",
+                       "mailbox-mbox", "mailbox-locks", "deliver-retry",
+                       "mailbox-retry", "worker-names", "deliver-names",
+                       "mailbox-names", "deliver-lists", "deliver-boxes",
+                       "mailbox-boxes", "worker-crowd", "sender-wide",
+                       "sender-reclaim", "deliver-reclaim",
                        "collector-rotate"), Running)
 PARTS.update(dict.fromkeys(("worker-twice", "sender-twice", "collector-twice",
-                            "worker-mbox-twice", "sender-mbox-twice",
-                            "worker-boxes-twice", "sender-boxes-twice",
-                            "worker-locks-twice", "sender-retry-twice",
-                            "sender-reclaim-twice", "sender-wide-twice",
+                            "deliver-twice", "mailbox-twice",
+                            "mailbox-mbox-twice", "mailbox-boxes-twice",
+                            "mailbox-locks-twice", "mailbox-names-twice",
+                            "deliver-lists-twice", "sender-reclaim-twice",
+                            "sender-wide-twice",
                             "collector-rotate-twice"), Twice))
 PARTS.update(dict.fromkeys(EVENTS, Events))
 for kind in (Start, Fresh, Wreck, Copied, Drop, DropUid, DropLog, Resolv):

@@ -31,7 +31,8 @@ import random  # noqa: E402
 
 # What a process is called here and in the parts of faults.py.
 ROLES = {"log": "collector", "serve": "master", "worker": "worker",
-         "send": "sender"}
+         "deliver master": "dmaster", "deliver": "deliver",
+         "mailbox": "mailbox", "send": "sender"}
 SPEED = 20  # the clock of what is tried, so that retries come soon
 PATIENCE = 45  # seconds; nothing may take longer, on a busy machine
 LARGE = 300000  # octets: not kept in memory
@@ -55,6 +56,11 @@ class Scene:
     domain = "far.test"  # of the remote host
     gone = "no@far.test"  # who bounces
     users = ("user1", "user2", "back")
+    members = ()  # more users
+
+    def aliases(self):
+        """More of them."""
+        return ""
 
     def before(self, rig):
         pass
@@ -96,7 +102,8 @@ class Rig(harness.Mta):
         self.outside, self.shim, self.serial = outside, shim, 0
         self.scene = scene
         self.attempts = collections.Counter()  # by their answers
-        self.duplicates = 0
+        self.unanswered = set()  # tokens of mail that may come twice
+        self.duplicates = collections.Counter()  # by where they are
         self.read_to = {"log": 0, "stderr": 0}
         self.text = ""  # of log and stderr, of this round
         self.chance = random.Random(1)
@@ -106,6 +113,7 @@ class Rig(harness.Mta):
             "send.port": outside.peer.port,
             "log.level": "info",
             "serve.workers": 1,
+            "deliver.workers": 1,
             "send.workers": 1,
             "serve.rdns": "warn",
             "serve.relay_networks": ["127.0.0.1/32"],
@@ -114,8 +122,9 @@ class Rig(harness.Mta):
         }, **(settings or {}), **scene.settings),
             start=False)
         self.page = Page(os.path.join(self.dir, "page"), SPEED)
-        for name, text in (("aliases", "two: %s\n" % scene.users[1]),
-                           ("users", "\n".join(scene.users) + "\n")):
+        for name, text in (
+                ("aliases", "two: %s\n" % scene.users[1] + scene.aliases()),
+                ("users", "\n".join(scene.users + scene.members) + "\n")):
             with open(os.path.join(self.dir, name), "w") as f:
                 f.write(text)
         self.settings["local.aliases"] = os.path.join(self.dir, "aliases")
@@ -197,6 +206,8 @@ class Rig(harness.Mta):
         except OSError:
             pass
         self.attempts[answer] += 1
+        if answer in ("closed", "silence"):
+            self.unanswered.add(mail.token)
         return answer
 
     def dialogue(self, link, mail):
@@ -278,9 +289,12 @@ class Rig(harness.Mta):
         found[key[0], box if (key[0], box) in self.history else "local"] += 1
 
     def forget(self):
-        """Start the next round with empty mailboxes."""
-        for path in glob.glob(os.path.join(self.mail, "*", "new", "*")) + \
-                glob.glob(os.path.join(self.mail, "*")):
+        """Start the next round with empty mailboxes: all is read, as far as
+        Maildirs are concerned."""
+        for path in glob.glob(os.path.join(self.mail, "*", "new", "*")):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(path, path.replace("/new/", "/cur/") + ":2,S")
+        for path in glob.glob(os.path.join(self.mail, "*")):
             with contextlib.suppress(IsADirectoryError, FileNotFoundError):
                 if not path.endswith(".lock"):
                     os.unlink(path)
@@ -325,7 +339,10 @@ class Rig(harness.Mta):
         strange = set(found) - self.history
         if strange:
             raise Broken("nobody sent or may bounce: %s" % strange)
-        self.duplicates += sum(found.values()) - sum(wanted.values())
+        for (token, w), n in (found - wanted).items():
+            self.duplicates[w.partition("/")[0]] += n
+            if w.startswith("local") and self.is_twice(token):
+                raise Broken("%d copies too many of %s, %s" % (n, token, w))
         if re.search("Sanitizer|runtime error:", self.news()):
             raise Broken("the sanitizers say: " + self.text[-3000:])
         if not logged:
@@ -340,13 +357,19 @@ class Rig(harness.Mta):
                       self.news().count(" serve.accepted ") >= len(mails),
                       PATIENCE)
 
+    def is_twice(self, token):
+        """May nothing explain a second copy here?  A client submits again what
+        had no answer; a crash may double what goes to an mbox."""
+        return token not in self.unanswered and \
+            self.settings.get("local.mailbox") != "mbox"
+
     # --- between rounds ---------------------------------------------------
 
     def leftovers(self):
         """Files that nobody needs any more."""
         return glob.glob(os.path.join(self.mail, "*", "tmp", "*")) + \
             glob.glob(os.path.join(self.mail, "*.lock")) + \
-            [p for p in glob.glob(os.path.join(self.queue, "remote", "*"))
+            [p for p in glob.glob(os.path.join(self.queue, "[lr]*", "*"))
              if p.endswith((".new", ".bad"))] + \
             glob.glob(os.path.join(self.queue, "run", "*.new"))
 

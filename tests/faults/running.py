@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import time
 
 from errors import LASTING, ONCE, THEN
@@ -166,7 +167,7 @@ class Running:
         for role, have in self.rig.descriptors().items():
             more = have - self.base.get(role, have)
             few = {n: c for n, c in more.items()
-                   if "/remote/*" not in n or c > 2}
+                   if not re.search(r"/(local|remote)/\*", n) or c > 2}
             if few:
                 found[role] = few
         return found
@@ -238,8 +239,8 @@ class Running:
                 print("%-18s %-16s %-12s %3d" % (part, call, name_of(error),
                                                  n), flush=True)
         if self.rig is not None:
-            print("%s: answers %s, duplicates %d" % (
-                part, dict(self.rig.attempts), self.rig.duplicates))
+            print("%s: answers %s, duplicates %s" % (
+                part, dict(self.rig.attempts), dict(self.rig.duplicates)))
             self.end()
 
     def run(self, part):

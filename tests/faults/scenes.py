@@ -41,8 +41,8 @@ class Locks(Mbox):
 
 
 class Retry(Mbox):
-    """A mailbox that is locked by somebody who lives: its copies go to the
-    queue, and the sender tries until it is free."""
+    """A mailbox that is locked by somebody who lives: its copies wait until it
+    is free."""
 
     def before(self, rig):
         self.lock = os.path.join(rig.mail, self.users[0] + ".lock")
@@ -96,6 +96,30 @@ class Boxes(Scene):
         boxes = ["%s%d" % (c, self.serial) for c in "cdefg"]
         return [Mail(name, tuple(b + "@here.test" for b in boxes),
                      tuple("local/" + b for b in boxes), "127.0.0.1", 900)]
+
+
+class Lists(Scene):
+    """An alias of many, one of whom is nobody: the sender is told; one that
+    leads elsewhere, with an owner."""
+
+    settings = {"local.recipient_delimiter": "+"}
+    members = ("a", "b", "c", "d")
+
+    def aliases(self):
+        return "many: user1, %s\nhalf: many, nobody-there\n" \
+            "far: user2, f@far.test\nowner-far: back\n" % ", ".join(
+                self.members)
+
+    def more(self, name):
+        everybody = ("user1", *self.members)
+        return [Mail(name, ("many@here.test",),
+                     tuple("local/" + u for u in everybody), "127.0.0.1",
+                     900),
+                Mail(name + "f", ("far@here.test",), ("local", "remote"),
+                     "127.0.0.1", 900),
+                Mail(name + "h", ("half@here.test",),
+                     ("bounce", *("local/" + u for u in everybody)),
+                     "127.0.0.1", 900)]
 
 
 class Wide(Scene):
@@ -194,7 +218,7 @@ class Rotate(Scene):
 
 
 SCENES = {"mbox": Mbox, "locks": Locks, "retry": Retry, "names": Names,
-          "boxes": Boxes, "wide": Wide, "crowd": Crowd, "reclaim": Reclaim, "rotate": Rotate}
+          "boxes": Boxes, "lists": Lists, "wide": Wide, "crowd": Crowd, "reclaim": Reclaim, "rotate": Rotate}
 
 
 # --- before a start: prepare(rig) ---------------------------------------------

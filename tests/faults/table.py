@@ -12,10 +12,13 @@ import sys
 
 from places import Places
 
-COLUMNS = ("supervisor", "collector", "master", "worker", "sender", "tools")
+COLUMNS = ("supervisor", "collector", "master", "worker", "dmaster",
+           "deliver", "mailbox", "sender", "tools")
 # Parts that are not named after the process whose calls fail.
 WHOSE = {"sender-dies": "supervisor", "collector-dies": "supervisor",
-         "worker-dies": "master", "once-parent": "supervisor",
+         "worker-dies": "master", "deliver-dies": "dmaster",
+         "mailbox-dies": "dmaster", "mailbox-lost": "deliver",
+         "dmaster-start": "supervisor", "once-parent": "supervisor",
          "once": "sender"}
 
 

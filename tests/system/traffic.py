@@ -11,6 +11,7 @@ after the end it is known of each copy where it came from:
   by sender   copies of one attempt at a remote host, beyond the first: it
               had been taken, but the sender's mark was not in the queue yet
   by server   copies of one attempt in a mailbox here, beyond the first
+  torn        what a kill left of a copy in an mbox; it is there once more
 """
 
 import asyncio
@@ -32,13 +33,23 @@ WEIGHTS = [30, 30, 30, 8, 2]
 
 # Which destinations a message has, and the domain that stands for each.
 # "grey" is refused for a while and then taken, so it keeps its segment from
-# being removed; "bad" comes back to its sender as a notice.
+# being removed; "bad" comes back to its sender as a notice; "team" is an alias
+# of users here and one elsewhere (ALIASES).
 DOMAINS = {"local": "here.test", "remote": "far.test", "grey": "grey.test",
-           "bad": "bad.test"}
+           "bad": "bad.test", "team": "here.test"}
 PLAIN = [("local",), ("remote",), ("local", "remote")]
+LISTS = [("team",), ("team", "local", "remote")]
 ALL = PLAIN + [("grey",), ("bad",), ("local", "grey"),
                ("local", "remote", "grey", "bad")]
 NOTICES = "notices"  # the local user who sends it all
+HERE = ("team0", "team1", "team2")  # members, and their mailboxes
+MEMBERS = HERE + ("teamfar",)
+ALIASES = "pair: team1, team2\nteam: team0, pair, team1, teamfar@far.test\n"
+
+
+def places(where):
+    """Where there is a copy of a message with these destinations."""
+    return [p for w in where for p in (MEMBERS if w == "team" else (w,))]
 
 
 def zones(address="127.0.0.1"):
@@ -134,7 +145,8 @@ class Sink(threading.Thread):
             self.tries[address] += 1
             if self.tries[address] <= self.grey_tries:
                 return b"451 4.7.1 later\r\n"
-        rcpts.append("grey" if domain == DOMAINS["grey"] else "remote")
+        rcpts.append("grey" if domain == DOMAINS["grey"] else
+                     "teamfar" if address.startswith("teamfar@") else "remote")
         return b"250 2.1.5 ok\r\n"
 
     def keep(self, raw, rcpts):
@@ -163,7 +175,7 @@ class Client(threading.Thread):
         """Attempts without an answer, and the copies they may have made: one
         at each destination."""
         n = {t: k - (t in self.acked) for t, k in self.tried.items()}
-        return sum(n.values()), sum(k * len(self.where[t])
+        return sum(n.values()), sum(k * len(places(self.where[t]))
                                     for t, k in n.items())
 
     def connect(self):
@@ -198,7 +210,7 @@ class Client(threading.Thread):
         self.tried[token] += 1
         self.where[token] = where
         attempt = self.tried[token]
-        user = {"local": "user%d" % self.chance.randrange(5)}
+        user = {"local": "user%d" % self.chance.randrange(5), "team": "team"}
         rcpts = ["%s@%s" % (user.get(w, "%s-%d" % (token, attempt)),
                             DOMAINS[w]) for w in where]
         try:
@@ -229,15 +241,14 @@ class Account:
     """What became of it all.  The system has stopped, its queue is empty."""
 
     def __init__(self, m, clients, sink):
-        self.damaged = sink.damaged
+        self.damaged, self.torn = sink.damaged, 0
         self.acked = {t: a for c in clients for t, a in c.acked.items()}
         self.unknown, self.unknown_copies = (
             sum(n) for n in zip(*(c.unknown() for c in clients)))
-        at = dict(sink.got)
-        at["local"], at["bad"] = self.mailboxes(m)
+        at = dict(sink.got, **self.mailboxes(m))
         self.lost = [(token, place)
                      for token, (attempt, where, _) in self.acked.items()
-                     for place in where
+                     for place in places(where)
                      if (token, attempt) not in at.get(place, ())]
         self.by = collections.Counter(client=0, sender=0, server=0)
         for place, copies in at.items():
@@ -245,20 +256,29 @@ class Account:
         self.unlogged = self.without_line(m)
 
     def mailboxes(self, m):
-        """Copies for local users, and notices by what they speak of."""
-        local, notices = collections.Counter(), collections.Counter()
+        """Copies by place, and notices by what they speak of."""
+        at = collections.defaultdict(collections.Counter)
+        for user, raw, is_mbox in self.copies(m):
+            key = self.key_of_notice(raw) if user == NOTICES else examine(raw)
+            if key is None:
+                self.torn += is_mbox
+                self.damaged += not is_mbox
+                continue
+            at["bad" if user == NOTICES else user if user in HERE else
+               "local"][key] += 1
+        return at
+
+    @staticmethod
+    def copies(m):
+        """(user, message, is it one of an mbox) of all mailboxes."""
         for path in glob.glob(os.path.join(m.mail, "*", "new", "*")):
             with open(path, "rb") as f:
-                raw = f.read()
-            if os.sep + NOTICES + os.sep in path:
-                notices[self.key_of_notice(raw)] += 1
-                continue
-            key = examine(raw)
-            self.damaged += key is None
-            local[key] += 1
-        local.pop(None, None)
-        self.damaged += notices.pop(None, 0)
-        return local, notices
+                yield path.split(os.sep)[-3], f.read(), False
+        for path in filter(os.path.isfile, glob.glob(m.mail + "/*")):
+            with open(path, "rb") as f:
+                parts = (b"\n" + f.read()[:-1]).split(b"\nFrom ")[1:]
+            for part in parts:
+                yield os.path.basename(path), part.partition(b"\n")[2], True
 
     @staticmethod
     def key_of_notice(raw):
@@ -268,7 +288,7 @@ class Account:
                       raw[raw.rfind(b"text/rfc822-headers"):])
 
     def count(self, place, copies):
-        maker = "server" if place == "local" else "sender"
+        maker = "server" if place in ("local", *HERE) else "sender"
         for (token, attempt), n in copies.items():
             self.by[maker] += n - 1
             if token not in self.acked or self.acked[token][0] != attempt:
