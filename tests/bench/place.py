@@ -21,7 +21,7 @@ import time
 import account
 import harness
 
-TOP = "MTA_BENCH_TOP"  # in the environment: our directory, once inside
+TOP = "BENCH_TOP"  # in the environment: our directory, once inside
 DNS = "127.0.0.53"
 CLONE_NEWNET = 0x40000000
 

@@ -46,7 +46,7 @@ class Page:
         return struct.unpack_from("<" + kind, self.map, at)[0]
 
     def environment(self, shim):
-        return dict(os.environ, LD_PRELOAD=shim, MTA_FAULTS=self.path)
+        return dict(os.environ, LD_PRELOAD=shim, SHIM_FAULTS=self.path)
 
     def arm(self, target, call=None, error=0, nth=1, last=None, only=None,
             then=None):

@@ -1,6 +1,6 @@
 /* shim.c - preloaded into an ordinary mta: fails the calls it is told to.
  *
- *   LD_PRELOAD=build/faults/shim.so MTA_FAULTS=FILE mta run ...
+ *   LD_PRELOAD=build/faults/shim.so SHIM_FAULTS=FILE mta run ...
  *
  * FILE is a page of memory that all processes of the tree and the driver
  * (page.py) share; its layout is struct page below.  The driver names a
@@ -14,7 +14,7 @@
  * With `speed`, the monotonic clock runs that many times faster and waits end
  * that much earlier: a retry after seconds does not cost seconds.
  *
- * MTA_NAPS=N,MS makes N of 1000 calls come up to MS milliseconds late, in any
+ * SHIM_NAPS=N,MS makes N of 1000 calls come up to MS milliseconds late, in any
  * process and thread, and most of those that are born (`make naps`). */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -182,7 +182,7 @@ static void nap_at_birth(void)
 
 __attribute__((constructor)) static void begin_naps(void)
 {
-    const char *text = getenv("MTA_NAPS");
+    const char *text = getenv("SHIM_NAPS");
 
     if (text == NULL || sscanf(text, "%llu,%llu", &naps, &nap_ms) != 2)
         nap_ms = 0;
@@ -193,7 +193,7 @@ __attribute__((constructor)) static void begin_naps(void)
 
 __attribute__((constructor)) static void begin(void)
 {
-    const char *file = getenv("MTA_FAULTS");
+    const char *file = getenv("SHIM_FAULTS");
     void *first[1];
     int fd = file == NULL ? -1 : open(file, O_RDWR | O_CLOEXEC);
 

@@ -24,6 +24,8 @@ from harness import UNDER_VALGRIND, Raw, until
 from peer import Peer
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+MEASURES = pytest.mark.skipif(UNDER_VALGRIND or "NAPS" in os.environ,
+                              reason="it measures")
 ANN, BOB, VMAIL, GROUP = 64201, 64202, 64203, 64208
 CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 1 << 18
 ELSEWHERE = {"far.test": "@ A 127.0.0.1", "client.test": "@ A 127.0.0.1"}
@@ -664,7 +666,7 @@ def seconds_to_arrive(m, user):
 
 
 @AS_ROOT
-@pytest.mark.skipif(UNDER_VALGRIND, reason="it measures")
+@MEASURES
 @pytest.mark.parametrize("kind", [Stuck, Frozen])
 def test_a_mailbox_that_hangs_delays_no_other(mta, kind):
     """Others' mail comes within a second, at whichever process they are; what
@@ -693,7 +695,7 @@ def test_a_mailbox_that_hangs_delays_no_other(mta, kind):
     assert m.stop() == 0
 
 
-@pytest.mark.skipif(UNDER_VALGRIND, reason="it measures")
+@MEASURES
 @pytest.mark.parametrize("how", ["dotlock", "fcntl"])
 def test_a_lock_that_is_held_delays_no_other(mta, how):
     m = make(mta, {"local.mailbox": "mbox"}).start()
@@ -738,7 +740,7 @@ class Others(threading.Thread):
             time.sleep(0.01)  # its pace
 
 
-@pytest.mark.skipif(UNDER_VALGRIND, reason="it measures")
+@MEASURES
 @pytest.mark.parametrize("rcpts,size", [
     (["big%d@here.test" % i for i in range(200)], 500000),
     (["list@here.test"] * 200, 1000)], ids=["200 mailboxes", "alias of 1000"])

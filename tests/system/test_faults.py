@@ -23,7 +23,7 @@ DATA = ("EHLO c.test", "MAIL FROM:<a@x.test>", "RCPT TO:<joe@here.test>")
 
 
 def faulty(page):
-    return {**preloaded(SHIM), "MTA_FAULTS": page.path}
+    return {**preloaded(SHIM), "SHIM_FAULTS": page.path}
 
 
 def in_data(m):
