@@ -675,18 +675,17 @@ def test_a_mailbox_that_hangs_delays_no_other(mta, kind):
     hung = kind(m.mail + "/hung")
     try:
         m.start()
-        with Raw("127.0.0.1", m.port) as c:
-            c.say("EHLO x.test")
+        begin = time.monotonic()  # a process is not forked twice in a second
+        until("a second", lambda: time.monotonic() > begin + 1.1)
         sent(m, "hung@here.test")
         took = [seconds_to_arrive(m, "u%d" % i) for i in range(8)]
         sent(m, "hung@here.test")
         took += [seconds_to_arrive(m, "v%d" % i) for i in range(8)]
         print("seconds:", ["%.3f" % t for t in took])
-        assert statistics.median(took) < 0.5
-        assert sorted(took)[-2] < 1 and took[-1] < 3  # a busy machine
+        assert statistics.median(took) < 0.5 and max(took) < 1.5
         until("the log names it", lambda: m.events("deliver.stuck",
                                                    mailbox="hung"))
-        assert len(waiting(m)) >= 1
+        assert len(m.queued()) == 2
     finally:
         hung.end()
     if kind is Stuck:
