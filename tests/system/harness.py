@@ -332,8 +332,7 @@ class Mta:
 
     def deliveries(self):
         """Lines about copies that are in a mailbox."""
-        return self.events("serve.delivered") + \
-            self.events("deliver.delivered")
+        return self.events("deliver.delivered")
 
     def queued(self):
         out = self.tool("queue", "list", "--json").stdout.decode()
