@@ -8,6 +8,7 @@
 #include "send/next_mx.h"
 #include "send/parked.h"
 #include "send/ready.h"
+#include "send/wrong_queue.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -183,6 +184,8 @@ static void work_destination(struct sched *s, struct destination *d)
                (destination_next(d) == NULL && list_empty(&d->parked) &&
                 !destination_is_known(d))) {
         return;
+    } else if (d->kind == ROUTE_LOCAL) {
+        wrong_queue_leave(s, d);
     } else if (!destination_is_known(d)) {
         destination_look_up(s, d);
     } else if (d->outcome != NULL) {

@@ -108,12 +108,9 @@ static bool goes_on(struct queue *q, struct delivery *j,
            next_mx_try(of_queue(q), j, r);
 }
 
-/* A notice to one of ours is mail of the queue for other hosts too. */
 static bool is_local(struct queue *q, struct span address)
 {
-    (void)q;
-    (void)address;
-    return false;
+    return local_has_domain(of_queue(q)->local, domain_of(address));
 }
 
 static const struct queue_owner owner = { find_place, release_place, make_due,
