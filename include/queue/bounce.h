@@ -1,5 +1,4 @@
-/* queue/bounce.h - notices to senders (RFC 3464), and copies that an
- * alias forwards. */
+/* queue/bounce.h - notices to senders (RFC 3464). */
 #ifndef MTA_QUEUE_BOUNCE_H
 #define MTA_QUEUE_BOUNCE_H
 

@@ -54,21 +54,14 @@ struct rcpt; /* queue/message.h; for the main thread alone */
 struct message;
 struct spool_segment;
 
-/* An alias of a local recipient leads elsewhere: to be queued again. */
-struct forward {
-    struct forward *next;
-    char address[];
-};
-
-/* A notice to the sender, or a forwarded copy: made durable before the slot is
+/* A notice to the sender; of a failure, it is durable before the slot is
  * written. */
 enum notice {
     NOTICE_NONE,
     NOTICE_FAILED,
     NOTICE_DELAYED,
     NOTICE_RELAYED,
-    NOTICE_DELIVERED,
-    NOTICE_FORWARD
+    NOTICE_DELIVERED
 };
 
 struct delivery_rcpt {
@@ -81,7 +74,6 @@ struct delivery_rcpt {
     unsigned char effect;       /* enum fault_mail, from a session */
     unsigned char notice;       /* and counts: for the main thread alone */
     unsigned attempts, rounds;
-    struct forward *forward;
     char *host; /* of its own MX, where j->host is another's; owned */
     struct answer answer;
 };

@@ -8,7 +8,7 @@
  *   result           answers -> slots, log, retry queue
  *   held             those that have waited too long for a setting of ours
  *   slots            slots -> disk
- *   bounce           notices to senders, copies that an alias forwards
+ *   bounce           notices to senders
  *   handover         children in the place of recipients; the turn's commit
  *   housekeeping     scan, sync and reclaim in their intervals
  *

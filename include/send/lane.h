@@ -28,7 +28,6 @@ struct lane {
     struct map_link link;
     struct sched *sched;
     struct addr peer;
-    bool local;              /* our own mailboxes: no session */
     struct list line[LINES]; /* hops of destinations with due mail */
     struct list parked;      /* hops of destinations with parked mail */
     struct list opening;     /* waits for a descriptor */
@@ -73,7 +72,6 @@ struct hop {
 
 /* NULL: no memory. */
 struct lane *lane_get(struct sched *s, const struct addr *peer);
-struct lane *lane_new_local(struct sched *s, struct send_worker *w);
 void lane_put(struct sched *s, struct lane *l);
 
 /* Those that are kept without a hop: one whose time has come; all. */

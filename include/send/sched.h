@@ -56,8 +56,8 @@ struct sched {
     struct dns *dns;
     struct dns_hosts hosts; /* for next hops that are settings */
     struct local *local;
-    struct send_worker *worker[SCHED_WORKERS_MAX + 1]; /* the last: mailboxes */
-    unsigned nworkers;                                 /* without it */
+    struct send_worker *worker[SCHED_WORKERS_MAX];
+    unsigned nworkers;
     bool stopping;
 
     struct { /* destination.c, destination_dns.c */
@@ -70,7 +70,6 @@ struct sched {
     } destination;
     struct { /* lane.c */
         struct map all;
-        struct lane *local;
         struct list opening; /* wait for a descriptor */
         struct list pausing; /* paused, and not shut */
         struct learned learned;

@@ -23,11 +23,11 @@ struct send_delivery {
     struct lane *lane; /* NULL: answered without a peer */
     bool again;        /* to the next MX: with put_off, else not */
     struct list put_off;
-    struct lane *shut;            /* the reason of a round: mail is parked */
-    struct send_session *session; /* NULL: local delivery */
-    bool configured;              /* the next hop is a setting */
-    struct given given;           /* of the main thread */
-    unsigned line;                /* of so many that were out then, the last */
+    struct lane *shut; /* the reason of a round: mail is parked */
+    struct send_session *session;
+    bool configured;    /* the next hop is a setting */
+    struct given given; /* of the main thread */
+    unsigned line;      /* of so many that were out then, the last */
 };
 
 static inline struct send_delivery *send_delivery_of(struct delivery *j)

@@ -1,5 +1,4 @@
-/* send/worker.h - a thread with many sessions in one pselect(), or with the
- * local mailboxes.
+/* send/worker.h - a thread with many sessions in one pselect().
  *
  * The main thread gives work items (deliveries, sessions to open) and takes
  * them back; each direction is a list behind one mutex and a pipe that is
@@ -9,12 +8,10 @@
 #define MTA_SEND_WORKER_H
 
 #include "base/err.h"
-#include "send/boxes.h"
 #include "send/work_item.h"
 
 #include <stdbool.h>
 
-struct local;
 struct send_worker;
 
 struct send_worker_options {
@@ -23,7 +20,6 @@ struct send_worker_options {
     unsigned messages; /* of a session; 0: as many as the peer takes */
     bool no_chunking;
     size_t max_sessions;
-    struct boxes *boxes; /* local delivery; NULL: sessions.  Taken over. */
 };
 
 /* Signals must be blocked already: the thread inherits that. */
@@ -36,9 +32,6 @@ void send_worker_hand_over(struct send_worker *w); /* at the end of a turn */
 /* Readable when items have come back; send_worker_take() moves them to `to`. */
 int send_worker_fd(const struct send_worker *w);
 void send_worker_take(struct send_worker *w, struct list *to);
-
-/* Another book of local names for the one with mailboxes, which owns it. */
-void send_worker_tables(struct send_worker *w, struct local *l);
 
 /* Do not let sessions linger: other lanes wait for descriptors. */
 void send_worker_hurry(struct send_worker *w, bool on);

@@ -1,7 +1,6 @@
-/* bounce.c - notify senders of failure, delay or delivery (RFC 3464), and queue
- * copies that an alias forwards.
+/* bounce.c - notify senders of failure, delay or delivery (RFC 3464).
  *
- * A notice is a message in the local queue.  The recipients it reports are
+ * A notice is a message in the queue of its recipient.  The recipients it reports are
  * marked only when the notice is durable, so a crash repeats a notice rather
  * than losing it.  Many notices share one commit. */
 #include "queue/bounce.h"
@@ -32,7 +31,7 @@ struct group {
     struct list deliveries;
     char bounce[MSG_ID_TEXT];
     enum spool_name to; /* of its notices */
-    bool failed, forwards;
+    bool failed;
 };
 
 /* Kept until the commit. */
@@ -194,54 +193,9 @@ static int write_notices(struct queue *q, struct batch *b, struct group *g,
     return 0;
 }
 
-/* --- a copy for other addresses ----------------------------------------- */
-
-static uint32_t add_forwards(struct queue *q, struct chain *env,
-                             const struct delivery *j)
-{
-    uint32_t n = 0;
-
-    if (!add_field(q, env, SPOOL_F_SENDER, j->sender))
-        return 0;
-    for (size_t i = 0; i < j->nrcpt; i++)
-        for (const struct forward *f = j->rcpt[i].forward;
-             f != NULL && j->rcpt[i].notice == NOTICE_FORWARD; f = f->next) {
-            if (!add_field(q, env, SPOOL_F_RCPT, f->address))
-                return 0;
-            n++;
-        }
-    return n;
-}
-
-static bool has_forwards(const struct delivery *j)
-{
-    for (size_t i = 0; i < j->nrcpt; i++)
-        if (j->rcpt[i].notice == NOTICE_FORWARD)
-            return true;
-    return false;
-}
-
-static int write_copy(struct queue *q, struct batch *b, struct group *g,
-                      const struct delivery *j, struct err *e)
-{
-    struct spool_submission m = { .arrival = clock_wall_us(),
-                                  .flags = j->flags & ~(uint32_t)SPOOL_LARGE,
-                                  .envelope = &b->env[b->nchains] };
-
-    if (spool_writer_new_id(q->writer[q->name], &m.id, e) != 0)
-        return -1;
-    m.nrcpt = add_forwards(q, &b->env[b->nchains], j);
-    if (m.nrcpt == 0)
-        return no_room(e) - 1;
-    msg_id_text(g->bounce, m.id);
-    b->nchains++;
-    return spool_submit(q->writer[q->name], &m, &j->body, e);
-}
-
 /* --- a commit ----------------------------------------------------------- */
 
-/* The first delivery in line and others of its message; a delivery that
- * forwards goes alone. */
+/* The first delivery in line and others of its message. */
 static void gather(struct queue *q, struct group *g)
 {
     struct delivery *first = delivery_at(list_pop(&q->notice.deliveries));
@@ -252,16 +206,12 @@ static void gather(struct queue *q, struct group *g)
     g->to = q->owner->is_local(q, span_of(first->sender)) ? SPOOL_LOCAL
                                                           : SPOOL_REMOTE;
     g->failed = false;
-    g->forwards = has_forwards(first);
     list_push(&g->deliveries, &first->link);
-    if (g->forwards)
-        return;
     for (struct list *l = q->notice.deliveries.next, *next;
          l != &q->notice.deliveries && looked++ < LOOK_AHEAD; l = next) {
         struct delivery *j = delivery_at(l);
         next = l->next;
-        if (j->msg != first->msg || rcpts + j->nrcpt > RCPTS_MAX ||
-            has_forwards(j))
+        if (j->msg != first->msg || rcpts + j->nrcpt > RCPTS_MAX)
             continue;
         rcpts += j->nrcpt;
         list_remove(l);
@@ -271,15 +221,9 @@ static void gather(struct queue *q, struct group *g)
 
 static void write_group(struct queue *q, struct batch *b, struct group *g)
 {
-    struct delivery *first = delivery_at(g->deliveries.next);
     struct err e;
-    int rc = 0;
 
-    if (g->forwards)
-        rc = write_copy(q, b, g, first, &e);
-    if (rc == 0)
-        rc = write_notices(q, b, g, &e);
-    if (rc == 0)
+    if (write_notices(q, b, g, &e) == 0)
         return;
     queue_log_fault(q, "queue.notice", &e);
     g->failed = true;
@@ -298,7 +242,7 @@ static void end_batch(struct queue *q, struct batch *b)
     }
     for (size_t i = 0; i < b->ngroups; i++) {
         struct group *g = &b->group[i];
-        g->failed |= failed[g->to] || (g->forwards && failed[q->name]);
+        g->failed |= failed[g->to];
         while ((l = list_pop(&g->deliveries)) != NULL)
             result_settled(q, delivery_at(l), g->failed ? NULL : g->bounce);
     }

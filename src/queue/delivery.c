@@ -144,20 +144,10 @@ static void free_replies(struct long_reply *l)
     }
 }
 
-static void free_forwards(struct forward *f)
-{
-    for (struct forward *next; f != NULL; f = next) {
-        next = f->next;
-        free(f);
-    }
-}
-
 void delivery_free(struct delivery **j)
 {
-    for (size_t i = 0; *j != NULL && i < (*j)->nrcpt; i++) {
-        free_forwards((*j)->rcpt[i].forward);
+    for (size_t i = 0; *j != NULL && i < (*j)->nrcpt; i++)
         free((*j)->rcpt[i].host);
-    }
     if (*j != NULL)
         free_replies((*j)->replies);
     free(*j);

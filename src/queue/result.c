@@ -151,14 +151,10 @@ static void be_delivered(struct queue *q, struct delivery *j,
                          struct delivery_rcpt *jr)
 {
     count_in_memory(jr->rcpt);
-    if (jr->forward != NULL) {
-        jr->notice = NOTICE_FORWARD; /* the mark waits for the copy */
-    } else {
-        put_slot(q, j, jr, SPOOL_DELIVERED, 0);
-        say(q->events->delivered, LOG_INFO, j, jr, "next", NULL);
-        if (!j->dsn_passed && wants(j, jr, "SUCCESS", false))
-            jr->notice = j->local ? NOTICE_DELIVERED : NOTICE_RELAYED;
-    }
+    put_slot(q, j, jr, SPOOL_DELIVERED, 0);
+    say(q->events->delivered, LOG_INFO, j, jr, "next", NULL);
+    if (!j->dsn_passed && wants(j, jr, "SUCCESS", false))
+        jr->notice = j->local ? NOTICE_DELIVERED : NOTICE_RELAYED;
     finish(q, jr);
 }
 
@@ -321,16 +317,12 @@ static void settle(struct queue *q, struct delivery *j,
     case NOTICE_RELAYED:
     case NOTICE_DELIVERED: break;
     case NOTICE_FAILED:
-    case NOTICE_FORWARD:
         if (bounce == NULL) {
             rcpt_later(q, jr->rcpt, UNWRITTEN_SECONDS);
             return;
         }
-        bool failed = jr->notice == NOTICE_FAILED;
-        put_slot(q, j, jr, failed ? SPOOL_FAILED : SPOOL_DELIVERED, 0);
-        say(failed ? q->events->bounced : q->events->delivered,
-            failed ? LOG_WARN : LOG_INFO, j, jr, failed ? "bounce" : "forward",
-            bounce);
+        put_slot(q, j, jr, SPOOL_FAILED, 0);
+        say(q->events->bounced, LOG_WARN, j, jr, "bounce", bounce);
         break;
     }
     rcpt_release(q, jr->rcpt);

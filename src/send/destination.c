@@ -349,9 +349,8 @@ void destination_rest(struct destination *d)
 bool destination_is_known(struct destination *d)
 {
     bool known = d->hops != NULL || d->outcome != NULL;
-    bool lasts = d->kind == ROUTE_LOCAL && d->hops != NULL;
 
-    if (!known || lasts || d->expires > sched_seconds(d->sched))
+    if (!known || d->expires > sched_seconds(d->sched))
         return known;
     free(d->outcome);
     d->outcome = NULL;

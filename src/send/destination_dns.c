@@ -80,21 +80,6 @@ static int set_hops(struct sched *s, struct destination *d,
     return 0;
 }
 
-static void set_local_hop(struct sched *s, struct destination *d)
-{
-    struct hops *h = calloc(1, sizeof *h + sizeof h->hop[0]);
-
-    if (h == NULL)
-        return;
-    h->n = 1;
-    h->hop[0] = (struct hop){ .destination = d,
-                              .lane = s->lane.local,
-                              .name = "local" };
-    list_init(&h->hop[0].apart);
-    s->lane.local->refs++;
-    d->hops = h;
-}
-
 /* --- look-up ------------------------------------------------------------ */
 
 static void set_outcome(struct destination *d, const struct answer *a)
@@ -325,8 +310,6 @@ void destination_look_up(struct sched *s, struct destination *d)
 
     if (n > 0) {
         use_addresses(d, known, n);
-    } else if (d->kind == ROUTE_LOCAL) {
-        set_local_hop(s, d);
     } else if (d->kind == ROUTE_BAD) {
         answer_set(&a, OUTCOME_FAILED, "5.1.2", "%s", d->why);
         set_outcome(d, &a);

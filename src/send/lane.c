@@ -15,7 +15,8 @@
 /* A suspect that has waited so long goes before the lane's other mail. */
 enum { SUSPECT_SECONDS = 300 };
 
-static struct lane *make(struct sched *s, struct send_worker *w)
+static struct lane *make(struct sched *s, const struct addr *peer,
+                         uint64_t hash)
 {
     struct lane *l = calloc(1, sizeof *l);
 
@@ -25,10 +26,12 @@ static struct lane *make(struct sched *s, struct send_worker *w)
         list_init(&l->line[i]);
     list_init(&l->parked);
     l->sched = s;
-    l->worker = w;
+    l->worker = s->worker[hash % s->nworkers];
+    l->peer = *peer;
     l->refs = 1;
     l->window.size = WINDOW_MIN;
     lane_state_init(l);
+    map_add(&s->lane.all, &l->link, hash);
     return l;
 }
 
@@ -46,23 +49,7 @@ struct lane *lane_get(struct sched *s, const struct addr *peer)
             return l;
         }
     }
-    l = make(s, s->worker[hash % s->nworkers]);
-    if (l == NULL)
-        return NULL;
-    l->peer = *peer;
-    map_add(&s->lane.all, &l->link, hash);
-    return l;
-}
-
-struct lane *lane_new_local(struct sched *s, struct send_worker *w)
-{
-    struct lane *l = make(s, w);
-
-    if (l != NULL) {
-        l->local = true;
-        l->window.size = WINDOW_MAX; /* its syncs serve all that are in line */
-    }
-    return l;
+    return make(s, peer, hash);
 }
 
 static void free_lane(struct sched *s, struct lane *l)
@@ -70,8 +57,7 @@ static void free_lane(struct sched *s, struct lane *l)
     list_remove(&l->opening);
     list_remove(&l->ready);
     lane_state_done(l);
-    if (!l->local)
-        map_remove(&s->lane.all, &l->link);
+    map_remove(&s->lane.all, &l->link);
     free(l);
 }
 
@@ -80,7 +66,7 @@ static void free_unused(struct sched *s, struct lane *l)
 {
     if (l->refs > 0 || l->out > 0 || l->session != NULL)
         return;
-    if (l->local || !lane_state_keep(s, l))
+    if (!lane_state_keep(s, l))
         free_lane(s, l);
 }
 
@@ -106,7 +92,7 @@ void lane_put(struct sched *s, struct lane *l)
 
 bool lane_is_open(const struct lane *l)
 {
-    return l->local || (l->session != NULL && !l->ended);
+    return l->session != NULL && !l->ended;
 }
 
 /* On trial, one message decides for all. */
@@ -166,11 +152,8 @@ int lane_give(struct sched *s, struct lane *l, struct delivery *j, bool alone,
     d->lane = l;
     d->session = l->session;
     j->offered = true;
-    j->local = l->local;
-    if (!l->local) {
-        j->peer = l->peer;
-        addr_port_text(j->address, &l->peer);
-    }
+    j->peer = l->peer;
+    addr_port_text(j->address, &l->peer);
     l->alone = alone;
     l->out++;
     l->out_rcpts += j->nrcpt;
@@ -302,7 +285,7 @@ void lane_measure(struct sched *s, const struct send_delivery *d)
     struct lane *l = d->lane;
     bool untouched = d->delivery.rcpt[0].answer.outcome == OUTCOME_NONE;
 
-    if (!l->local && !untouched)
+    if (!untouched)
         window_back(&l->window, d->line, loop_now(s->loop) - d->given.since);
 }
 

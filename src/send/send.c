@@ -40,7 +40,7 @@ struct sender {
     struct loop_io wake, line;
     struct loop_timer pause; /* between being woken and the scan */
     struct control *control;
-    struct back back[SCHED_WORKERS_MAX + 1];
+    struct back back[SCHED_WORKERS_MAX];
     const struct send_options *o;
     uint64_t started, stop_by; /* ms of the loop */
     bool stopping;
@@ -118,22 +118,19 @@ static int renew_hosts(struct sched *s, struct err *e)
  * them: a failure is one of memory, and the tables that are there go on. */
 static void renew_tables(struct sched *s)
 {
-    struct local *own = NULL, *of_boxes = NULL;
+    struct local *own = NULL;
     struct err e;
 
     if (local_open(&own, &s->conf->local, &e) != 0 ||
-        local_open(&of_boxes, &s->conf->local, &e) != 0 ||
         dns_renew(s->dns, s->conf, &e) != 0 || renew_hosts(s, &e) != 0) {
         log_err(LOG_ERROR, "send.tables", &e);
         local_close(&own);
-        local_close(&of_boxes);
         return;
     }
     dns_forget_negative(s->dns);
     queue_tables_renewed(&s->queue);
     local_close(&s->local);
     s->local = own;
-    send_worker_tables(s->worker[s->nworkers], of_boxes);
 }
 
 static void on_line(struct loop_io *io, unsigned ready)
@@ -167,8 +164,7 @@ static int watch_worker(struct sender *x, unsigned i, struct err *e)
     return loop_watch(x->s.loop, &b->io, LOOP_READ, e);
 }
 
-static int start_worker(struct sender *x, unsigned i, struct boxes *boxes,
-                        struct err *e)
+static int start_worker(struct sender *x, unsigned i, struct err *e)
 {
     const struct conf *c = x->s.conf;
     struct send_worker_options o = { .hostname = c->hostname,
@@ -176,9 +172,7 @@ static int start_worker(struct sender *x, unsigned i, struct boxes *boxes,
                                      .messages =
                                          (unsigned)c->send.session_messages,
                                      .no_chunking = c->send.chunking == 0,
-                                     .max_sessions =
-                                         boxes != NULL ? 1 : SCHED_SESSIONS_MAX,
-                                     .boxes = boxes };
+                                     .max_sessions = SCHED_SESSIONS_MAX };
     sigset_t all, before;
 
     sigfillset(&all);
@@ -192,29 +186,18 @@ static int start_workers(struct sender *x, struct err *e)
 {
     const struct conf *c = x->s.conf;
     unsigned n = (unsigned)c->send.workers;
-    struct boxes *boxes = NULL;
 
     n = n > SCHED_WORKERS_MAX ? SCHED_WORKERS_MAX : n;
     for (unsigned i = 0; i < n; i++)
-        if (start_worker(x, i, NULL, e) != 0)
+        if (start_worker(x, i, e) != 0)
             return -1;
     x->s.nworkers = n;
-    if (boxes_open(&boxes, c, e) != 0)
-        return -1;
-    if (start_worker(x, n, boxes, e) != 0) {
-        if (x->s.worker[n] == NULL)
-            boxes_close(&boxes);
-        return -1;
-    }
-    x->s.lane.local = lane_new_local(&x->s, x->s.worker[n]);
-    if (x->s.lane.local == NULL)
-        return err_set(e, ERR_TEMP, ENOMEM, "memory for the local lane");
     return 0;
 }
 
 static void end_workers(struct sender *x)
 {
-    for (unsigned i = 0; i <= SCHED_WORKERS_MAX; i++)
+    for (unsigned i = 0; i < SCHED_WORKERS_MAX; i++)
         if (x->s.worker[i] != NULL) {
             send_worker_join(x->s.worker[i]);
             if (x->back[i].worker != NULL)
@@ -224,7 +207,7 @@ static void end_workers(struct sender *x)
 
 static void free_workers(struct sender *x)
 {
-    for (unsigned i = 0; i <= SCHED_WORKERS_MAX; i++) {
+    for (unsigned i = 0; i < SCHED_WORKERS_MAX; i++) {
         if (x->back[i].worker != NULL)
             (void)loop_watch(x->s.loop, &x->back[i].io, 0, NULL);
         send_worker_free(&x->s.worker[i]);
@@ -233,7 +216,7 @@ static void free_workers(struct sender *x)
 
 static int check_workers(struct sender *x, struct err *e)
 {
-    for (unsigned i = 0; i <= x->s.nworkers; i++)
+    for (unsigned i = 0; i < x->s.nworkers; i++)
         if (send_worker_failed(x->s.worker[i], e))
             return -1;
     return 0;
@@ -315,7 +298,7 @@ static int turn(struct sender *x, struct err *e)
         take_due(s);
     assign_work(s);
     queue_flush(&s->queue);
-    for (unsigned i = 0; i <= s->nworkers; i++)
+    for (unsigned i = 0; i < s->nworkers; i++)
         send_worker_hand_over(s->worker[i]);
     log_flush();
     return 0;
@@ -353,7 +336,7 @@ static int wind_down(struct sender *x, struct err *e)
 
     s->stopping = x->stopping = true;
     x->stop_by = loop_now(s->loop) + stop_ms(s->conf->stop_timeout, 0);
-    for (unsigned i = 0; i <= s->nworkers; i++)
+    for (unsigned i = 0; i < s->nworkers; i++)
         send_worker_stop(s->worker[i]);
     while ((s->lane.sessions > 0 || s->lane.deliveries > 0) &&
            loop_now(s->loop) < x->stop_by)
@@ -426,8 +409,6 @@ out:
     queue_finish(&x->s.queue);
     if (rc == 0 && (has_work(&x->s) || x->s.queue.held.n > 0))
         rc = 1;
-    if (x->s.lane.local != NULL)
-        lane_put(&x->s, x->s.lane.local);
     free_workers(x);
     sched_close(&x->s);
     log_close();

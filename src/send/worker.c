@@ -3,7 +3,6 @@
 #include "base/os.h"
 #include "log/log.h"
 #include "net/conn.h"
-#include "recipient/resolve.h"
 #include "send/session.h"
 
 #include <errno.h>
@@ -25,13 +24,11 @@ enum order { ORDER_RUN, ORDER_STOP, ORDER_KILL };
 struct send_worker {
     pthread_t thread;
     bool started, joined;
-    struct boxes *boxes;
 
     /* behind the lock */
     pthread_mutex_t lock;
     struct list inbox, outbox;
     enum order order;
-    struct local *tables; /* to be used by boxes from now on */
     bool hurry, failed;
     struct err why;
 
@@ -121,16 +118,7 @@ static void read_inbox(struct send_worker *w)
     enum order order = w->order;
     bool hurry = w->hurry && !w->env.hurry;
     w->env.hurry = w->hurry;
-    struct local *tables = w->tables;
-    w->tables = NULL;
     pthread_mutex_unlock(&w->lock);
-    if (tables != NULL)
-        boxes_set_local(w->boxes, tables);
-    if (w->boxes != NULL && !list_empty(&notes)) {
-        boxes_deliver(w->boxes, &notes);
-        list_splice(&w->results, &notes);
-        w->wanted = true;
-    }
     while ((l = list_pop(&notes)) != NULL)
         take_note(w, LIST_ENTRY(l, struct work_item, link));
     if (order != ORDER_RUN)
@@ -210,7 +198,6 @@ static struct send_worker *new_worker(const struct send_worker_options *o)
 
     if (w == NULL)
         return NULL;
-    w->boxes = o->boxes;
     w->wake[0] = w->wake[1] = w->back[0] = w->back[1] = -1;
     list_init(&w->inbox);
     list_init(&w->outbox);
@@ -249,7 +236,6 @@ int send_worker_start(struct send_worker **out,
     *out = w;
     return 0;
 out:
-    w->boxes = NULL; /* still the caller's */
     send_worker_free(&w);
     return -1;
 }
@@ -282,15 +268,6 @@ void send_worker_take(struct send_worker *w, struct list *to)
     pthread_mutex_lock(&w->lock);
     list_splice(to, &w->outbox);
     pthread_mutex_unlock(&w->lock);
-}
-
-void send_worker_tables(struct send_worker *w, struct local *l)
-{
-    pthread_mutex_lock(&w->lock);
-    struct local *unused = w->tables;
-    w->tables = l;
-    pthread_mutex_unlock(&w->lock);
-    local_close(&unused);
 }
 
 void send_worker_hurry(struct send_worker *w, bool on)
@@ -351,8 +328,6 @@ void send_worker_free(struct send_worker **out)
     close_pipe(w->wake);
     close_pipe(w->back);
     pthread_mutex_destroy(&w->lock);
-    boxes_close(&w->boxes);
-    local_close(&w->tables);
     free(w);
     *out = NULL;
 }
