@@ -31,6 +31,8 @@ struct rcpt {
 };
 enum { RCPT_TRIES_MAX = 2047 };
 
+enum { MESSAGE_GONE_MAX = 16383 };
+
 struct message {
     struct spool_message stored;
     struct rcpt *rcpts; /* those not finished */
@@ -39,8 +41,9 @@ struct message {
         uint32_t sender;      /* of all others: a hash of the reverse-path */
     } u;
     uint32_t expires;
-    uint16_t settling;  /* notices and slots still to be written */
-    uint8_t warned;     /* a delay notice was sent */
-    uint8_t unreadable; /* not readable so far; logged */
+    unsigned settling : 16 /* notices and slots still to be written */,
+        gone : 14 /* recipients to be swept; at the most, perhaps more */,
+        warned : 1 /* a delay notice was sent */,
+        unreadable : 1 /* not readable so far; logged */;
 };
 #endif

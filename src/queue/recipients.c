@@ -1,6 +1,8 @@
 /* recipients.c - messages and recipients in memory: their waits, their end. */
 #include "queue/recipients.h"
 
+#include <limits.h>
+
 uint32_t message_left(const struct queue *q, const struct message *m)
 {
     uint32_t now = queue_seconds(q);
@@ -36,21 +38,30 @@ void rcpt_later(struct queue *q, struct rcpt *r, uint32_t seconds)
 
 void rcpt_release(struct queue *q, struct rcpt *r)
 {
+    struct message *m = r->msg;
+
     r->state = RCPT_GONE;
     q->memory.pending--;
+    if (m->gone < MESSAGE_GONE_MAX)
+        m->gone++;
 }
 
+/* Most end in their order, so those that are gone stand first: of a message to
+ * thousands, delivered one by one, the others are not walked through. */
 void message_sweep(struct queue *q, struct message *m)
 {
+    unsigned left = m->gone < MESSAGE_GONE_MAX ? m->gone : UINT_MAX;
     struct rcpt **at = &m->rcpts;
 
-    while (*at != NULL) {
+    m->gone = 0;
+    while (*at != NULL && left > 0) {
         struct rcpt *r = *at;
         if (r->state != RCPT_GONE) {
             at = &r->next;
             continue;
         }
         *at = r->next;
+        left--;
         q->owner->release(q, r->place);
         pool_put(q->memory.rcpts, r);
     }

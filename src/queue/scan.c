@@ -51,7 +51,7 @@ static int add_rcpt(struct load *l, uint32_t index, struct span address)
 
     if (spool_reader_slot(l->v, index, &slot, l->e) != 0)
         return -1;
-    l->m->warned |= slot.warned;
+    l->m->warned |= slot.warned ? 1 : 0;
     if (slot.state != SPOOL_PENDING && slot.state != SPOOL_HELD)
         return 0;
     struct rcpt *r = new_rcpt(l, address);

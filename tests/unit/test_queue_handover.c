@@ -669,6 +669,28 @@ START_TEST(marks_that_fail_hold_up_notices)
 }
 END_TEST
 
+/* Each is freed when it ends, and the message after the last. */
+START_TEST(recipients_end_in_any_order)
+{
+    static const int orders[][3] = {
+        { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 },
+        { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 },
+    };
+    struct spool_usage usage;
+
+    submit(SPOOL_LOCAL, 3, 0);
+    start(SPOOL_LOCAL);
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_uint_eq(pool_used(q.memory.rcpts), 3 - i);
+        result_apply(&q, delivery_for(due[orders[_i][i]], "s@here.test",
+                                      OUTCOME_DELIVERED));
+    }
+    ck_assert_uint_eq(pool_used(q.memory.rcpts), 0);
+    spool_queue_usage(q.spool, &usage);
+    ck_assert_uint_eq(usage.messages, 0);
+}
+END_TEST
+
 /* --- the end -------------------------------------------------------------- */
 
 /* Neither the turn nor its cut could be synced. */
@@ -798,6 +820,7 @@ Suite *queue_handover_suite(void)
     tcase_add_loop_test(t, a_notice_goes_to_its_senders_queue, 0, 2);
     tcase_add_loop_test(t, a_notice_fails_with_its_queue, 0, 2);
     tcase_add_test(t, marks_that_fail_hold_up_notices);
+    tcase_add_loop_test(t, recipients_end_in_any_order, 0, 6);
     tcase_add_test(t, a_lost_process_ends_and_the_start_decides);
     tcase_add_test(t, a_sync_of_marks_that_fails_ends_the_process);
     tcase_add_loop_test(t, a_close_confirms, 0, 3);
