@@ -32,19 +32,17 @@ struct serve_env {
     const struct conf *conf;
     struct conn_env *conns;
     struct policy_env policy;
-    struct pool *bodies; /* blocks of texts */
-    /* For texts too large for memory. */
-    struct spool_writer *writer[SPOOL_QUEUES];
-    const struct full_page *full; /* NULL: not known */
-    bool stopping;                /* finish open transactions, then 421 */
-    unsigned transactions;        /* open now */
-    unsigned unknown_delay_ms;    /* see serve.max_unknown; 1000 */
-    unsigned min_rate_after_ms;   /* see serve.min_rate; 60,000 */
+    struct pool *bodies;                       /* blocks of texts */
+    struct spool_writer *writer[SPOOL_QUEUES]; /* for large texts */
+    const struct full_page *full;              /* NULL: not known */
+    bool stopping;              /* finish open transactions, then 421 */
+    unsigned transactions;      /* open now */
+    unsigned unknown_delay_ms;  /* see serve.max_unknown; 1000 */
+    unsigned min_rate_after_ms; /* see serve.min_rate; 60,000 */
 
     bool (*is_trusted)(void *ctx, const struct addr *peer);
     bool (*has_domain)(void *ctx, struct span domain);
-    /* As local_check(): local is without quotes.  After LOCAL_WAIT
-     * serve_env_answered() follows. */
+    /* As local_check().  After LOCAL_WAIT: serve_env_answered(). */
     enum local_verdict (*check_local)(void *ctx, struct span local,
                                       struct span domain,
                                       char key[LOCAL_KEY_MAX]);
@@ -70,8 +68,7 @@ struct serve_env {
 int serve_env_open(struct serve_env *env, struct err *e);
 void serve_env_close(struct serve_env *env);
 
-/* Users that were not known yet may be known now: the sessions that wait for
- * one look again. */
+/* Users may be known now: the sessions that wait for one look again. */
 void serve_env_answered(struct serve_env *env);
 
 /* NULL: no memory. */
@@ -89,8 +86,8 @@ void serve_session_stop(struct serve_session *s);
 /* Accepts NULL; leaves NULL.  A connection that is still open is closed. */
 void serve_session_free(struct serve_session **s);
 
-/* Complete a transaction given to submit().  why: NULL when it is in the queue.
- * The owner frees it afterwards. */
+/* Complete a transaction given to submit(); why: NULL, it is in the queue.  The
+ * owner frees it afterwards. */
 void serve_session_committed(struct serve_transaction *t,
                              const struct err *why);
 

@@ -3,8 +3,7 @@
  * Its body is written to a segment of its own as it arrives.  Open it when the
  * envelope is complete; finish adds it to the turn and abort leaves no trace;
  * both free *s, even on failure, and abort accepts NULL.  After a failed append
- * only abort is allowed.  With an empty envelope and nrcpt 0 it is only a place
- * for the body and must be aborted. */
+ * only abort is allowed. */
 #ifndef MTA_SPOOL_LARGE_H
 #define MTA_SPOOL_LARGE_H
 
