@@ -27,7 +27,12 @@
 /* Where dns_open() finds servers if there are none in the settings. */
 #define DNS_RESOLV_CONF "/etc/resolv.conf"
 
-enum { DNS_NAME_MAX = 256, DNS_RR_MAX = 64, DNS_SERVERS_MAX = 8 };
+enum {
+    DNS_NAME_MAX = 256,
+    DNS_RR_MAX = 64,
+    DNS_SERVERS_MAX = 8,
+    DNS_PORT = 53
+};
 
 enum dns_type {
     DNS_A = 1,

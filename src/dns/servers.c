@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DNS_PORT = 53 };
-
 static void add(struct dns_servers *s, const struct addr *a)
 {
     if (s->n < DNS_SERVERS_MAX)

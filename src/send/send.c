@@ -388,13 +388,14 @@ static void open_control(struct sender *x)
 static int run(struct sender *x, const struct conf *c,
                const sigset_t *wait_mask, struct err *e)
 {
+    const struct sandbox_paths paths = { .queue_dir = c->queue_dir };
     struct sandbox_report report;
     int rc = -1;
 
     if (sched_open(&x->s, c, wait_mask, e) != 0)
         goto out;
     open_control(x);
-    sandbox_enter(SANDBOX_SENDER, NULL, &report);
+    sandbox_enter(SANDBOX_SENDER, &paths, &report);
     log_sandbox(&report);
     if (watch_queue(x, e) != 0 || start_workers(x, e) != 0 ||
         watch_line(x, e) != 0)

@@ -6,10 +6,12 @@
 #include "base/handdown.h"
 #include "base/line.h"
 #include "base/os.h"
+#include "base/sandbox.h"
 #include "base/signals.h"
 #include "base/stop.h"
 #include "base/title.h"
 #include "log/log.h"
+#include "log/sandbox.h"
 #include "recipient/user_helper.h"
 #include "serve/worker.h"
 
@@ -103,10 +105,16 @@ static void log_death(const char *event, pid_t pid, int status)
 
 static void become_helper(struct master *m, int end)
 {
+    static const struct sandbox_paths no_queue = { .queue_dir = NULL };
+    struct sandbox_report report;
+
     title_set("user helper");
     loop_free(&m->loop);
-    log_close();
+    log_close_descriptor();
     child_serve_only(end);
+    sandbox_enter(SANDBOX_HELPER, &no_queue, &report);
+    log_sandbox(&report);
+    log_close();
     _exit(user_helper_run(end, m->only) == 0 ? EX_OK : EX_OSERR);
 }
 

@@ -537,11 +537,24 @@ static void serve_worker_close(struct serve_worker *w)
     serve_env_close(&w->sessions_env);
 }
 
+/* All is open but segments and sockets for the DNS. */
+static void confine(const struct conf *c)
+{
+    struct sandbox_paths paths = { .queue_dir = c->queue_dir };
+    struct sandbox_report report;
+
+    for (size_t i = 0; i < c->dns.servers.n && i < SANDBOX_PORTS_MAX; i++)
+        paths.dns_port[paths.ndns++] = addr_port(&c->dns.servers.item[i]);
+    if (paths.ndns == 0)
+        paths.dns_port[paths.ndns++] = DNS_PORT;
+    sandbox_enter(SANDBOX_WORKER, &paths, &report);
+    log_sandbox(&report);
+}
+
 void serve_worker_main(const struct serve_shared *shared, unsigned row,
                        int line)
 {
     struct serve_worker *w = calloc(1, sizeof *w);
-    struct sandbox_report report;
     struct err e = { ERR_TEMP, 0, "no memory" };
     int status = EX_TEMPFAIL;
 
@@ -554,8 +567,7 @@ void serve_worker_main(const struct serve_shared *shared, unsigned row,
     list_init(&w->sessions);
     list_init(&w->dead);
     if (serve_worker_open(w, &e) == 0) {
-        sandbox_enter(SANDBOX_WORKER, NULL, &report);
-        log_sandbox(&report);
+        confine(w->conf);
         serve(w);
         status = EX_OK;
     }
