@@ -175,7 +175,8 @@ void copy_answered(struct deliver *d, struct copy *c,
     struct answer own = { .outcome = outcome_of(a), .status = a->status };
 
     c->delivery.offered = true;
-    c->rcpt.rcpt->suspect = 0;
+    /* An answer may come before anything was looked for. */
+    c->rcpt.rcpt->suspect |= c->look_first;
     answer_set_text(&own, a->outcome == MAILBOX_DELIVERED
                               ? "delivered to mailbox"
                               : a->text);

@@ -199,12 +199,14 @@ static void on_answer(void *ctx, const struct mailbox_answer *a)
 
 /* --- a process ------------------------------------------------------------ */
 
+/* 0: as many as a process takes are out.  More than those may wait for the
+ * patient one, which gets all copies of each mailbox that becomes patient. */
 static uint64_t new_tag(struct mailbox_end *p)
 {
-    do
-        p->tags++;
-    while (p->out[p->tags % MAILBOX_WINDOW] != NULL);
-    return p->tags;
+    for (unsigned i = 0; i < MAILBOX_WINDOW; i++)
+        if (p->out[++p->tags % MAILBOX_WINDOW] == NULL)
+            return p->tags;
+    return 0;
 }
 
 /* The request itself is wrong: no other process would take it. */
@@ -226,6 +228,8 @@ static void put_all(struct mailbox_end *p)
     while (!list_empty(&p->put)) {
         struct copy *c = LIST_ENTRY(p->put.next, struct copy, link);
         uint64_t tag = new_tag(p);
+        if (tag == 0)
+            return;
         c->tag = tag;
         struct mailbox_request r = copy_request(c, c->box->key);
         int rc = mailbox_client_put(p->client, &r, &e);
