@@ -17,7 +17,7 @@
 enum {
     MAILBOX_KEY_MAX = 64 + 1 + 255 + 1, /* "joe@example.com" and NUL */
     MAILBOX_ADDRESS_MAX = 1024, /* octets of reverse_path, of delivered_to */
-    MAILBOX_WINDOW = 256        /* copies in flight at one process, at most */
+    MAILBOX_WINDOW = 768        /* copies in flight at one process, at most */
 };
 
 struct mailbox_request {

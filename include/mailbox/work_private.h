@@ -30,7 +30,7 @@ struct mailbox_work {
     struct map boxes;
     struct list recent;
     size_t nboxes, most_boxes;
-    struct list turn;     /* boxes with copies */
+    struct list turn;     /* boxes with copies: new, or in new unsynced */
     struct list locked;   /* mboxes that wait for their lock */
     struct list answered; /* copies that are done or failed */
     struct list open;     /* drafts, oldest first */
@@ -55,8 +55,11 @@ void mailbox_work_free(struct mailbox_work **w); /* and of all copies */
 struct box_copy *box_copy_new(const struct mailbox_request *r);
 /* Take a copy into the turn. Its end is in w->answered, perhaps at once. */
 void mailbox_work_add(struct mailbox_work *w, struct box_copy *c);
-/* All steps for all copies of the turn; mboxes that are locked wait. */
+/* All steps but the last for all copies of the turn; mboxes that are locked
+ * wait.  The sync of its drafts is the last step of the turn before. */
 void mailbox_work_turn(struct mailbox_work *w);
+/* The last step: the sync of new.  For when no turn follows. */
+void mailbox_work_settle(struct mailbox_work *w);
 /* Try the locks that are waited for; call it every BOX_LOCK_MS while
  * w->locked is not empty. */
 enum { BOX_LOCK_MS = 50 };
@@ -78,8 +81,11 @@ void box_fail(struct box *k, const struct err *e);
 void maildir_write(struct box *k);
 void maildir_drop_draft(struct box_copy *c);
 void maildir_sync_one(struct box_copy *c);
+/* Drafts of this turn, and copies that the turn before has put into new. */
 void maildir_sync_turn(struct mailbox_work *w);
 void maildir_publish_turn(struct mailbox_work *w);
+/* The sync of one box's copies in new, if there are any. */
+void maildir_sync_new(struct box *k);
 
 /* 0: all copies have their end; 1: the mbox is locked. */
 int mbox_deliver(struct box *k);

@@ -364,6 +364,7 @@ int box_open(struct box *k, struct err *e)
 
 void box_close(struct box *k)
 {
+    maildir_sync_new(k); /* through the directories that its copies are in */
     if (k->above == k->work->dir)
         k->above = -1;
     close_one(&k->above);

@@ -103,7 +103,9 @@ void box_fail(struct box *k, const struct err *e)
 {
     for (struct list *l = k->copies.next; l != &k->copies; l = l->next) {
         struct box_copy *c = LIST_ENTRY(l, struct box_copy, link);
-        if (c->state != BOX_DONE && c->state != BOX_FAILED)
+        bool in_new = c->state == BOX_MOVED || c->state == BOX_FOUND;
+        if (c->state != BOX_DONE && c->state != BOX_FAILED &&
+            !(in_new && k->in_new > 0))
             box_copy_fail(c, e);
     }
 }

@@ -3,7 +3,7 @@
  * Each fsync() of a new file or a changed directory costs a commit of the file
  * system's journal, or at least a flush of the disk's cache; two for each
  * message add up to more than all the rest.  One sync of the whole file system
- * is two commits a turn, however many messages it has. */
+ * serves all drafts of a turn, and the renames of the turn before. */
 #include "mailbox/work_private.h"
 
 #include "base/clock.h"
@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 enum {
-    TOGETHER = 3, /* so many files or mailboxes are worth it */
+    TOGETHER = 3, /* so many files and mailboxes are worth it */
     SLOW_MS = 500,
     ALONE_MS = 60 * 1000
 };
@@ -72,41 +72,6 @@ void maildir_sync_one(struct box_copy *c)
     err_set(&e, ERR_TEMP, errno, "sync %s/tmp/%s", c->box->where, c->draft);
     maildir_drop_draft(c);
     box_copy_fail(c, &e);
-}
-
-/* All drafts on the file system of the first, on its descriptor: syncfs()
- * reports write-back errors since its open(). */
-static void sync_file_system(struct mailbox_work *w, dev_t dev)
-{
-    struct box_copy *first = NULL;
-    unsigned n = 0;
-
-    for (struct list *l = w->open.next; l != &w->open; l = l->next)
-        if (draft_of(l)->box->dev == dev && n++ == 0)
-            first = draft_of(l);
-    if (n < TOGETHER || !sync_together(w, first->fd))
-        return;
-    for (struct list *l = w->open.next, *next; l != &w->open; l = next) {
-        next = l->next;
-        if (draft_of(l)->box->dev == dev)
-            is_synced(draft_of(l));
-    }
-}
-
-void maildir_sync_turn(struct mailbox_work *w)
-{
-    mailbox_work_step(w, MAILBOX_SYNCING, 0);
-    while (w->nopen >= TOGETHER) {
-        size_t before = w->nopen;
-        sync_file_system(w, draft_of(w->open.next)->box->dev);
-        if (w->nopen == before)
-            break;
-    }
-    if (w->nopen > 1)
-        for (struct list *l = w->open.next; l != &w->open; l = l->next)
-            fs_start_sync(draft_of(l)->fd);
-    while (!list_empty(&w->open))
-        maildir_sync_one(draft_of(w->open.next));
 }
 
 /* --- renames -------------------------------------------------------------- */
@@ -206,8 +171,8 @@ static int sync_box(struct box *k, bool in_new, struct err *e)
     return 0;
 }
 
-/* What is reported as failed must not stay, or a later attempt makes a second
- * one. */
+/* The end of the copies in new.  What is reported as failed must not stay, or a
+ * later attempt makes a second one. */
 static void settle(struct box *k, bool synced)
 {
     struct mailbox_work *w = k->work;
@@ -215,6 +180,7 @@ static void settle(struct box *k, bool synced)
 
     if (k->in_new == 0)
         return;
+    k->in_new = 0;
     if (synced && k->above_dev == k->dev && w->top_durable && !k->durable) {
         k->durable = true;
         fs_close(k->self);
@@ -238,35 +204,70 @@ static void settle(struct box *k, bool synced)
     }
 }
 
-static bool is_worth_it(struct mailbox_work *w, dev_t dev, int *fd)
+void maildir_sync_new(struct box *k)
 {
-    unsigned n = 0;
+    bool synced = k->work->dir_synced;
 
+    settle(k, false);
+    k->work->dir_synced = synced; /* others may yet be made in mail_dir */
+}
+
+/* --- together ------------------------------------------------------------- */
+
+/* Drafts, and mailboxes with copies in new, on that file system.  *fd: one that
+ * was opened before all of them were written, because syncfs() reports
+ * write-back errors since its open(). */
+static unsigned count_unsynced(const struct mailbox_work *w, dev_t dev, int *fd)
+{
+    unsigned drafts = 0, boxes = 0;
+
+    for (struct list *l = w->open.next; l != &w->open; l = l->next)
+        if (draft_of(l)->box->dev == dev && drafts++ == 0)
+            *fd = draft_of(l)->fd;
     for (struct list *l = w->turn.next; l != &w->turn; l = l->next)
-        if (!box_of(l)->is_mbox && box_of(l)->new >= 0 &&
-            box_of(l)->dev == dev &&box_of(l)->in_new > 0 && n++ == 0)
+        if (box_of(l)->in_new > 0 && box_of(l)->dev == dev && boxes++ == 0)
             *fd = box_of(l)->new;
-    return n >= TOGETHER;
+    return drafts + boxes;
+}
+
+static void sync_file_system(struct mailbox_work *w, dev_t dev)
+{
+    int fd = -1;
+
+    if (count_unsynced(w, dev, &fd) < TOGETHER || !sync_together(w, fd))
+        return;
+    for (struct list *l = w->open.next, *next; l != &w->open; l = next) {
+        next = l->next;
+        if (draft_of(l)->box->dev == dev)
+            is_synced(draft_of(l));
+    }
+    for (struct list *l = w->turn.next; l != &w->turn; l = l->next)
+        if (box_of(l)->dev == dev)
+            settle(box_of(l), true);
+}
+
+void maildir_sync_turn(struct mailbox_work *w)
+{
+    dev_t last = 0;
+
+    mailbox_work_step(w, MAILBOX_SYNCING, 0);
+    for (struct list *l = w->turn.next; l != &w->turn; l = l->next) {
+        const struct box *k = box_of(l);
+        if (!k->is_mbox && k->new >= 0 && k->dev != last)
+            sync_file_system(w, last = k->dev);
+    }
+    if (w->nopen > 1)
+        for (struct list *l = w->open.next; l != &w->open; l = l->next)
+            fs_start_sync(draft_of(l)->fd);
+    while (!list_empty(&w->open))
+        maildir_sync_one(draft_of(w->open.next));
+    for (struct list *l = w->turn.next; l != &w->turn; l = l->next)
+        settle(box_of(l), false);
 }
 
 void maildir_publish_turn(struct mailbox_work *w)
 {
-    int fd = -1;
-
     for (struct list *l = w->turn.next; l != &w->turn; l = l->next)
         if (!box_of(l)->is_mbox)
             move_all(box_of(l));
-    mailbox_work_step(w, MAILBOX_SYNCING, 0);
-    for (struct list *l = w->turn.next; l != &w->turn; l = l->next) {
-        struct box *k = box_of(l);
-        if (k->is_mbox || k->in_new == 0)
-            continue;
-        dev_t dev = k->dev;
-        bool synced = is_worth_it(w, dev, &fd) && sync_together(w, fd);
-        for (struct list *m = l; m != &w->turn; m = m->next)
-            if (!box_of(m)->is_mbox && box_of(m)->dev == dev) {
-                settle(box_of(m), synced);
-                box_of(m)->in_new = 0;
-            }
-    }
 }

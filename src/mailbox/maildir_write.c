@@ -168,7 +168,8 @@ void maildir_write(struct box *k)
     bool gone, again = false, written = false;
 
     for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
-        make_names(copy_of(l));
+        if (copy_of(l)->state == BOX_NEW)
+            make_names(copy_of(l));
     look_for_earlier(k);
     for (struct list *l = k->copies.next; l != &k->copies; l = l->next) {
         struct box_copy *c = copy_of(l);

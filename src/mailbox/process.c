@@ -267,13 +267,15 @@ static void serve(struct server *s)
         }
         if (!list_empty(&s->waiting))
             take_turn(s);
+        else if (!list_empty(&s->work->turn))
+            mailbox_work_settle(s->work);
         if (s->work->ids.lost)
             s->status = EX_OSERR;
         else if (s->work->replaced)
             s->status = EX_OK; /* its successor gets what has no answer */
         else if (!list_empty(&s->work->answered))
             send_answers(s);
-        else if (list_empty(&s->waiting))
+        else if (list_empty(&s->waiting) && list_empty(&s->work->turn))
             wait_for_work(s);
     }
 }

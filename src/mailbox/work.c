@@ -290,6 +290,17 @@ static bool collect(struct box *k)
     return list_empty(&k->copies);
 }
 
+/* Boxes with copies in new stay in the turn. */
+static void collect_all(struct mailbox_work *w)
+{
+    for (struct list *l = w->turn.next, *next; l != &w->turn; l = next) {
+        next = l->next;
+        if (collect(LIST_ENTRY(l, struct box, of_turn)))
+            list_remove(l);
+    }
+    box_forget_some(w);
+}
+
 /* The lock of k is held by another program. */
 static void wait_for_lock(struct box *k)
 {
@@ -317,11 +328,13 @@ static void wait_for_lock(struct box *k)
 static void write_box(struct box *k, const struct err *no_dir)
 {
     struct mailbox_work *w = k->work;
-    const struct box_copy *first =
-        LIST_ENTRY(k->copies.next, struct box_copy, link);
+    const struct box_copy *last =
+        LIST_ENTRY(k->copies.prev, struct box_copy, link);
     struct err e;
 
-    mailbox_work_step(w, MAILBOX_WRITING, first->r.tag);
+    if (last->state != BOX_NEW)
+        return; /* those of the turn before alone */
+    mailbox_work_step(w, MAILBOX_WRITING, last->r.tag);
     if (no_dir != NULL || box_open(k, &e) != 0) {
         box_fail(k, no_dir != NULL ? no_dir : &e);
     } else if (!k->is_mbox) {
@@ -345,9 +358,14 @@ void mailbox_work_turn(struct mailbox_work *w)
     }
     maildir_sync_turn(w);
     maildir_publish_turn(w);
-    while ((l = list_pop(&w->turn)) != NULL)
-        collect(LIST_ENTRY(l, struct box, of_turn));
-    box_forget_some(w);
+    collect_all(w);
+}
+
+void mailbox_work_settle(struct mailbox_work *w)
+{
+    w->dir_synced = false;
+    maildir_sync_turn(w);
+    collect_all(w);
 }
 
 void mailbox_work_locked(struct mailbox_work *w)

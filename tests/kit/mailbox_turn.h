@@ -17,4 +17,9 @@ void mailbox_turn_free(struct mailbox_work **w);
  * later turn (of 0 requests, too). */
 void mailbox_turn_run(struct mailbox_work *w, const struct mailbox_request *r,
                       size_t n, mailbox_answer_fn *fn, void *ctx);
+
+/* A turn that another follows: copies in a Maildir are answered by that. */
+void mailbox_turn_run_on(struct mailbox_work *w,
+                         const struct mailbox_request *r, size_t n,
+                         mailbox_answer_fn *fn, void *ctx);
 #endif

@@ -120,7 +120,7 @@ static void on_answer(void *ctx, const struct mailbox_answer *a)
         put_mark(ctx, (unsigned)a->tag, SPOOL_DELIVERED);
 }
 
-/* Into mailboxes, in a turn of the mailbox process.  A copy may be there from a
+/* Into mailboxes, in turns of the mailbox process.  A copy may be there from a
  * try before a crash, or before this consumer. */
 static void deliver(struct item *it)
 {
@@ -155,7 +155,9 @@ static void deliver(struct item *it)
         };
         p->tried[p->ntried++] = model_count();
     }
-    mailbox_turn_run(self->boxes, r, n, on_answer, it);
+    size_t first = n > 1 ? life_below((unsigned)n) : 0;
+    mailbox_turn_run_on(self->boxes, r, first, on_answer, it);
+    mailbox_turn_run(self->boxes, r + first, n - first, on_answer, it);
     spool_message_unpin(self->store, pinned);
 }
 

@@ -170,7 +170,7 @@ START_TEST(a_process_has_a_window)
     unsigned n = 0;
     char user[16];
 
-    for (int i = 0; i < 800; i++) {
+    for (int i = 0; i < 2000; i++) {
         snprintf(user, sizeof user, "user%d", i);
         add(r, user);
     }
@@ -179,7 +179,7 @@ START_TEST(a_process_has_a_window)
     ck_assert_uint_eq(r->d.mailbox.end[1].ncopies, MAILBOX_WINDOW);
     for (; (c = deliver_rig_next(r)) != NULL; n++)
         delivered(r, c);
-    ck_assert_uint_eq(n, 800);
+    ck_assert_uint_eq(n, 2000);
     ck_assert(!deliver_is_busy(&r->d));
     ck_assert_uint_eq(r->d.mailbox.boxes.n, 0);
     deliver_rig_close(&r);

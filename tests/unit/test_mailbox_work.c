@@ -1262,6 +1262,33 @@ START_TEST(order_of_calls)
 }
 END_TEST
 
+/* Where a turn follows, the sync of its drafts is that of the renames too. */
+START_TEST(order_of_calls_of_two_turns)
+{
+    struct mailbox_work *w = open_work(CONF_MAILDIR);
+    struct mailbox_request r[9];
+
+    for (int i = 0; i < 9; i++) {
+        r[i] = request(users[i % 3], "hi\r\n");
+        r[i].slot = (uint16_t)i;
+    }
+    mailbox_turn_run(w, r, 3, count_delivered, NULL);
+    watch(0, false);
+    delivered = 0;
+    mailbox_turn_run_on(w, r + 3, 3, count_delivered, NULL);
+    ck_assert_uint_eq(delivered, 0);
+    mailbox_turn_run_on(w, r + 6, 3, count_delivered, NULL);
+    ck_assert_uint_eq(delivered, 3);
+    mailbox_turn_run(w, NULL, 0, count_delivered, NULL);
+    fs_replace(NULL);
+    ck_assert_uint_eq(delivered, 6);
+    ck_assert_str_eq(calls, "orworworwScccnnn"
+                            "orworworwScccnnn"
+                            "S");
+    mailbox_turn_free(&w);
+}
+END_TEST
+
 /* One turn with a message for each of the first n; the syncs in `calls`. */
 static size_t syncs_of_turn(struct mailbox_work *w, size_t n)
 {
@@ -1483,6 +1510,15 @@ static void look_at_mail(void)
 static const char *const owners[] = { "joe", "ann", "joe", "joe", "bob" };
 enum { MESSAGES = 5 };
 
+static const struct {
+    int kind;
+    size_t before; /* messages in a turn before */
+} plays[] = { { CONF_MAILDIR, 0 },
+              { CONF_MBOX, 0 },
+              { CONF_MAILDIR, 2 },
+              { CONF_MAILDIR, 3 },
+              { CONF_MBOX, 2 } };
+
 static void note(void *ctx, const struct mailbox_answer *a)
 {
     ((bool *)ctx)[a->tag] = a->outcome == MAILBOX_DELIVERED;
@@ -1501,12 +1537,16 @@ static void write_five(void)
     }
 }
 
-/* One turn of five messages.  True: that one is in its mailbox. */
-static void play_turn(struct mailbox_work *w, bool stored[MESSAGES])
+/* Five messages in one turn, or the first of them in a turn before.  True: that
+ * one is in its mailbox. */
+static void play_turn(struct mailbox_work *w, size_t before,
+                      bool stored[MESSAGES])
 {
     memset(stored, 0, MESSAGES * sizeof *stored);
     delivered = 0;
-    mailbox_turn_run(w, five, MESSAGES, note, stored);
+    if (before > 0)
+        mailbox_turn_run_on(w, five, before, note, stored);
+    mailbox_turn_run(w, five + before, MESSAGES - before, note, stored);
     ck_assert_uint_eq(delivered, MESSAGES);
 }
 
@@ -1535,7 +1575,7 @@ static void expect(const bool stored[MESSAGES], int kind, int at)
 
 START_TEST(any_call_fails_once)
 {
-    int kind = kinds[_i], at = 1;
+    int kind = plays[_i].kind, at = 1;
 
     for (bool done = false; !done; at++) {
         bool stored[MESSAGES];
@@ -1543,7 +1583,7 @@ START_TEST(any_call_fails_once)
         int before = open_fds();
         struct mailbox_work *w = open_work(kind);
         watch(at, false);
-        play_turn(w, stored);
+        play_turn(w, plays[_i].before, stored);
         done = ncalls < at;
         fs_replace(NULL);
         expect(stored, kind, at);
@@ -1572,7 +1612,7 @@ static void drop_torn_locks(void)
  * Maildir. */
 START_TEST(all_calls_fail_from_one_on)
 {
-    int kind = kinds[_i];
+    int kind = plays[_i].kind;
     bool done = false;
 
     for (int at = 1; !done; at++) {
@@ -1581,7 +1621,7 @@ START_TEST(all_calls_fail_from_one_on)
         int before = open_fds();
         struct mailbox_work *w = open_work(kind);
         watch(at, true);
-        play_turn(w, stored);
+        play_turn(w, plays[_i].before, stored);
         done = ncalls < at;
         fs_replace(NULL);
         look_at_mail();
@@ -1591,7 +1631,7 @@ START_TEST(all_calls_fail_from_one_on)
         drop_torn_locks();
         for (int i = 0; i < MESSAGES; i++)
             five[i].look_first = true;
-        play_turn(w, again);
+        play_turn(w, 0, again);
         look_at_mail();
         for (int i = 0; i < MESSAGES; i++) {
             ck_assert_msg(again[i], "call %d: %d for good", at, i);
@@ -1641,11 +1681,12 @@ Suite *mailbox_work_suite(void)
     tcase_add_test(t, sweep_of_tmp);
     tcase_add_loop_test(t, mail_dir_is_made, 0, 2);
     tcase_add_loop_test(t, order_of_calls, 0, COUNT(orders));
+    tcase_add_test(t, order_of_calls_of_two_turns);
     tcase_add_loop_test(t, remade_by_others, 0, COUNT(remakes));
     tcase_add_loop_test(t, syncfs_is_left_alone, 0, COUNT(unwelcome));
     tcase_add_loop_test(t, meaning_of_a_failure, 0, COUNT(faults));
-    tcase_add_loop_test(t, any_call_fails_once, 0, 2);
-    tcase_add_loop_test(t, all_calls_fail_from_one_on, 0, 2);
+    tcase_add_loop_test(t, any_call_fails_once, 0, COUNT(plays));
+    tcase_add_loop_test(t, all_calls_fail_from_one_on, 0, COUNT(plays));
     suite_add_tcase(s, t);
     return s;
 }
