@@ -15,7 +15,8 @@ enum {
      * many wait for its lock at the most. */
     MAILBOXES_BOX_WINDOW = 128,
     MAILBOXES_MBOX_WINDOW = 32,
-    MAILBOXES_STUCK_MS = 500, /* at one copy, before its process is replaced */
+    /* At one copy, before its process is replaced; at a large one more. */
+    MAILBOXES_STUCK_MS = 500,
     MAILBOXES_PATIENT_MS = 30 * 1000,
     MAILBOXES_SILENT_MS =
         32 * 1000 /* a locked mailbox is reported after 30 s */

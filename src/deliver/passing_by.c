@@ -11,7 +11,8 @@
 enum {
     LOOK_MS = 100,
     ASK_AGAIN_MS = 10 * 1000, /* for a process that did not come */
-    PATIENTS_MAX = 1024
+    PATIENTS_MAX = 1024,
+    SLOW_DISK = 16 * 1024 /* octets in a ms */
 };
 
 /* A patient mailbox that waits for nothing is kept, so that its next copy does
@@ -63,17 +64,24 @@ static bool is_patient_one(const struct mailbox_end *p)
     return p->number == p->d->mailbox.n;
 }
 
+/* A large message takes its time on a disk that works. */
+static uint64_t patience(const struct mailbox_end *p, const struct copy *c)
+{
+    return is_patient_one(p)
+               ? MAILBOXES_PATIENT_MS
+               : MAILBOXES_STUCK_MS + c->delivery.body.size / SLOW_DISK;
+}
+
 /* The copy over which the process stands, too long; NULL: none. */
 static struct copy *stuck_at(const struct mailbox_end *p)
 {
-    uint64_t most =
-        is_patient_one(p) ? MAILBOXES_PATIENT_MS : MAILBOXES_STUCK_MS;
     struct stand s;
 
-    if (!look_at(p, &s) || s.ms < most ||
+    if (!look_at(p, &s) ||
         (s.step != MAILBOX_WRITING && s.step != MAILBOX_PUBLISHING))
         return NULL;
-    return copy_of(p, s.tag);
+    struct copy *c = copy_of(p, s.tag);
+    return c != NULL && s.ms >= patience(p, c) ? c : NULL;
 }
 
 static void report(const struct mailbox_end *p, const struct box *b)

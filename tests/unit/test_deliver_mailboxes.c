@@ -346,6 +346,29 @@ START_TEST(a_stuck_mailbox_is_passed_by)
 }
 END_TEST
 
+/* 16 MB a second are no fault. */
+START_TEST(a_large_copy_takes_its_time)
+{
+    struct deliver_rig *r = begin(NULL);
+    char text[RIG_TEXT], want[64];
+
+    add(r, "joe");
+    deliver_rig_turn(r);
+    struct rig_copy *c = must_get(r);
+    unsigned process = c->process;
+    r->d.mailbox.end[process]
+        .out[c->r.tag % MAILBOX_WINDOW]
+        ->delivery.body.size = 32 * 1024 * 1024;
+    deliver_rig_stand(r, c, MAILBOXES_STUCK_MS + 2000);
+    ck_assert_str_eq(deliver_rig_asked(r, text), "");
+    deliver_rig_stand(r, c, MAILBOXES_STUCK_MS + 2100);
+    snprintf(want, sizeof want, "%s%u", DELIVER_REPLACE, process);
+    ck_assert_str_eq(deliver_rig_asked(r, text), want);
+    free(c);
+    deliver_rig_close(&r);
+}
+END_TEST
+
 START_TEST(a_patient_mailbox_is_put_off)
 {
     struct deliver_rig *r = begin(NULL);
@@ -540,6 +563,7 @@ Suite *deliver_mailboxes_suite(void)
     tcase_add_test(t, two_deaths_over_a_copy_put_it_off);
     tcase_add_test(t, mail_waits_for_a_process);
     tcase_add_test(t, a_stuck_mailbox_is_passed_by);
+    tcase_add_test(t, a_large_copy_takes_its_time);
     tcase_add_test(t, a_patient_mailbox_is_put_off);
     tcase_add_test(t, a_line_does_not_wait_for_a_patient_mailbox);
     tcase_add_test(t, many_patient_mailboxes_have_a_window);
