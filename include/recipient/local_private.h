@@ -2,7 +2,6 @@
 #ifndef MTA_RECIPIENT_LOCAL_PRIVATE_H
 #define MTA_RECIPIENT_LOCAL_PRIVATE_H
 
-#include "base/buf.h"
 #include "base/map.h"
 #include "config/conf.h"
 #include "recipient/alias.h"
@@ -41,7 +40,4 @@ enum user_found local_find_user(const struct local *l, struct span name,
 
 /* Divide at the last "@"; without one domain is empty. */
 void local_split(struct span address, struct span *local, struct span *domain);
-
-/* Put local@domain, with quotes if it has to have them. */
-void local_put_address(struct buf *b, struct span local, struct span domain);
 #endif

@@ -7,8 +7,8 @@
 #ifndef MTA_RECIPIENT_RESOLVE_H
 #define MTA_RECIPIENT_RESOLVE_H
 
+#include "base/buf.h"
 #include "base/err.h"
-#include "base/span.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -87,6 +87,9 @@ struct local_path {
 enum local_verdict local_resolve(const struct local *l, struct span local_part,
                                  struct span domain, local_fn *fn, void *ctx,
                                  struct local_path *p);
+
+/* Put local@domain, with quotes if it has to have them. */
+void local_put_address(struct buf *b, struct span local, struct span domain);
 
 /* Report members of aliases that lead to no mailbox, or are not supported.
  * Looks up every member; not for a worker. */

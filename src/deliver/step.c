@@ -208,16 +208,19 @@ static void gather(struct steps *s)
 static const char *address_of(const struct steps *s, const struct work_item *i,
                               const struct work_target *t)
 {
-    const char *at = strrchr(i->alias != NULL ? i->alias : i->address, '@');
-    char room[LOCAL_KEY_MAX + LOCAL_ADDRESS_MAX];
+    char room[LOCAL_ADDRESS_MAX];
     struct buf b = BUF_ON(room);
 
-    if (t->kind != LOCAL_MAILBOX || strchr(t->name, '@') != NULL)
+    if (t->kind != LOCAL_MAILBOX)
         return t->name;
-    buf_adds(&b, t->name);
-    buf_addc(&b, '@');
-    buf_adds(&b, at != NULL ? at + 1 : s->w->d->conf->hostname);
-    return work_keep(s->w, (struct span){ room, strlen(room) });
+    const char *at = strrchr(t->name, '@');
+    struct span user = { t->name, at != NULL ? (size_t)(at - t->name)
+                                             : strlen(t->name) };
+    if (at == NULL)
+        at = strrchr(i->alias != NULL ? i->alias : i->address, '@');
+    local_put_address(&b, user,
+                      span_of(at != NULL ? at + 1 : s->w->d->conf->hostname));
+    return work_keep(s->w, buf_span(&b));
 }
 
 /* False: no memory. */

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static const char *const any[] = { "local.users=any", NULL };
 static const char *const few_targets[] = { "local.max_targets=3", NULL };
 
 static const struct {
@@ -49,6 +50,12 @@ static const struct {
       "local 0 <s@x.test> a@here.test=expanded b@here.test=expanded\n"
       "local 1 <s@x.test> joe@here.test=delivered ann@here.test=delivered "
       "bob@here.test=delivered\n", "", NULL },
+    { "a name that needs quotes", "a: \"joe smith\", ann\n", "s@x.test",
+      "a@here.test", "",
+      "ann<s@x.test>ann@here.test joe smith<s@x.test>\"joe smith\"@here.test ",
+      "local 0 <s@x.test> a@here.test=expanded\n"
+      "local 1 <s@x.test> \"joe smith\"@here.test=delivered "
+      "ann@here.test=delivered\n", "", any },
     { "the same alias twice", "a: joe, ann\n", "s@x.test",
       "a@here.test,A@here.test", "",
       "ann<s@x.test>ann@here.test joe<s@x.test>joe@here.test ",
