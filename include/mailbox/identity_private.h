@@ -34,6 +34,10 @@ struct identity_user {
  * cannot be asked now. */
 int identity_find(const char *name, struct identity_user *u, struct err *e);
 
+/* The user of this process; without a home where the system does not know that
+ * user.  Returns 1. */
+int identity_own(struct identity_user *u);
+
 /* Tests put another database in its place; NULL: the system's again. */
 typedef int identity_find_fn(const char *name, struct identity_user *u,
                              struct err *e);

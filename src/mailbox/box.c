@@ -78,9 +78,9 @@ static int find_user(struct box *k, char home[PATH_MAX], struct err *e)
     if (identity_root(&w->ids, e) != 0)
         return -1;
     int rc = identity_find(k->key, &u, e);
-    if (rc == 0 && strcmp(k->key, "postmaster") == 0 &&
-        w->conf->local.user[0] != '\0')
-        rc = identity_find(w->conf->local.user, &u, e);
+    if (rc == 0 && strcmp(k->key, "postmaster") == 0)
+        rc = w->ids.switches ? identity_find(w->conf->local.user, &u, e)
+                             : identity_own(&u);
     if (rc < 0)
         return -1;
     if (rc == 0)

@@ -60,6 +60,15 @@ int identity_find(const char *name, struct identity_user *u, struct err *e)
     return find(name, u, e);
 }
 
+int identity_own(struct identity_user *u)
+{
+    const struct passwd *pw = getpwuid(geteuid());
+
+    u->id = (struct identity){ geteuid(), getegid() };
+    snprintf(u->home, sizeof u->home, "%s", pw != NULL ? pw->pw_dir : "");
+    return 1;
+}
+
 /* --- taking it ------------------------------------------------------------ */
 
 int identity_root(struct identities *s, struct err *e)

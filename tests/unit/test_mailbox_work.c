@@ -682,6 +682,36 @@ START_TEST(users_of_the_system)
 }
 END_TEST
 
+static int find_no_user(const char *name, struct identity_user *u,
+                        struct err *e)
+{
+    (void)name, (void)u, (void)e;
+    return 0;
+}
+
+/* Its mailbox is always there: without root, that of the user of the process,
+ * with or without an entry in the user database. */
+START_TEST(postmaster_without_root)
+{
+    bool root = geteuid() == 0;
+
+    identity_replace(find_no_user);
+    conf.local.users.source = CONF_USERS_PASSWD;
+    conf.local.user[0] = '\0';
+    snprintf(conf.local.mail_dir, sizeof conf.local.mail_dir, "%s/mail", dir);
+    ck_assert(mkdir(path_of("mail"), 0700) == 0);
+    ck_assert(chmod(dir, 0755) == 0 && chmod(path_of("mail"), 01777) == 0);
+    ck_assert(!root || seteuid(JOE) == 0);
+    struct mailbox_answer a = try(CONF_MAILDIR, "postmaster");
+    struct mailbox_answer other = try(CONF_MAILDIR, "bob");
+    ck_assert(!root || seteuid(0) == 0);
+    identity_replace(NULL);
+    ck_assert_msg(a.outcome == MAILBOX_DELIVERED, "%s", a.why);
+    ck_assert_int_eq(entries(path_of("mail/postmaster/new")), 1);
+    ck_assert(other.outcome == MAILBOX_FAILED && is(&other, "5.1.1"));
+}
+END_TEST
+
 START_TEST(below_the_home)
 {
     struct mailbox_answer a;
@@ -1666,6 +1696,7 @@ Suite *mailbox_work_suite(void)
     tcase_add_loop_test(t, planted, 0, COUNT(plants));
     tcase_add_loop_test(t, as_their_users, 0, COUNT(mail_dirs));
     tcase_add_loop_test(t, users_of_the_system, 0, COUNT(users_cases));
+    tcase_add_test(t, postmaster_without_root);
     tcase_add_test(t, below_the_home);
     tcase_add_test(t, of_another_owner);
     tcase_add_test(t, root_in_between_writes_nowhere_else);
