@@ -367,6 +367,8 @@ static void watch(struct supervisor *v)
         v->plan->report(v->plan->ctx, v->generation, &e);
     }
     send_to(v, rc > 0 ? rc : 0);
+    if (rc > 0 && (rc & SUPERVISE_OTHERS))
+        v->plan->report(v->plan->ctx, v->generation, NULL);
     open_control(v);
 }
 
