@@ -14,8 +14,8 @@ static int show(const struct conf *c, const char *id, const char *sid,
     struct err e;
 
     if (strcmp(c->log.file, "-") == 0) {
-        fputs("mta log: log.file is standard output: there is no file to "
-              "look into\n",
+        fputs("mta log: log.file is \"-\", standard output: set it to a file, "
+              "or search where your service manager keeps the lines\n",
               stderr);
         return EX_CONFIG;
     }

@@ -34,7 +34,7 @@ static const struct queue_origin origins[] = {
     { SPOOL_F_SID, false, "sid", "in session" },
     { SPOOL_F_ENVID, false, "envid", "envelope id" },
     { SPOOL_F_RET, false, "ret", "to return in a bounce:" },
-    { SPOOL_F_MAILBOX, true, "mailbox", "of mailbox" },
+    { SPOOL_F_MAILBOX, true, "mailbox", "for mailbox" },
     { SPOOL_F_ORCPT, true, "orcpt", "original recipient" },
     { SPOOL_F_NOTIFY, true, "notify", "to notify of" },
 };

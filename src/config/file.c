@@ -124,18 +124,21 @@ static int walk(struct reading *r, const config_setting_t *group,
     return 0;
 }
 
-/* Hint at the most common mistake: keys have dots everywhere but in this
- * file. */
+/* Hint at the most common mistakes: keys have dots everywhere but in this file;
+ * a group is added at the end of a file that has it already. */
 static int syntax(const struct reading *r, struct err *e)
 {
     const char *text = config_error_text(&r->cfg);
+    const char *hint = "settings are written name = value;"
+                       " those of a group: name: { name = value; }";
     char at[PLACE_MAX];
 
+    if (text != NULL && strncmp(text, "duplicate", 9) == 0)
+        hint = "the file has this setting or group already: a group stands"
+               " there once, with all its settings";
     place(at, r, config_error_file(&r->cfg), config_error_line(&r->cfg));
-    return err_set(e, ERR_PERM, 0,
-                   "%s: %s (settings are written name = value;"
-                   " those of a group: name: { name = value; })",
-                   at, text != NULL ? text : "syntax error");
+    return err_set(e, ERR_PERM, 0, "%s: %s (%s)", at,
+                   text != NULL ? text : "syntax error", hint);
 }
 
 /* @include is relative to the including file, not to the working directory. */

@@ -141,7 +141,7 @@ static const struct {
     { "dotted key", "\nserve.workers = 3;", NULL, NULL,
       "mta.conf:2: syntax error" },
     { "twice", "hostname = \"a\";\nhostname = \"b\";", NULL, NULL,
-      "mta.conf:2: duplicate setting name" },
+      "mta.conf:2: duplicate setting name (the file has this setting" },
     { "control character", "hostname = \"a\\nb\";", NULL, NULL,
       ":1: hostname: control character" },
     { "name with a blank", "hostname = \"a b\";", NULL, NULL,
