@@ -222,13 +222,17 @@ counterparts: $(PROGRAM)
 	MTA=$(abspath $(PROGRAM)) /usr/bin/python3 \
 	    tests/counterparts/counterparts.py $(COUNTERPARTS_FLAGS)
 
-# Lives with power cuts in them, see tests/kit/power.h.
+# Lives with power cuts in them, see tests/kit/power.h, handover_life.h and
+# power_delivery.h.
 POWERCUT_SECONDS ?= 600
 POWERCUT_SEED    ?= $(shell date +%s)
 powercut: $(UNIT_RUN)
 	CK_FORK=no CK_RUN_SUITE=powercut POWERCUT_SECONDS=$(POWERCUT_SECONDS) \
 	    POWERCUT_SEED=$(POWERCUT_SEED) $(UNIT_RUN)
 	CK_FORK=no CK_RUN_SUITE=powercut_handover \
+	    POWERCUT_SECONDS=$(POWERCUT_SECONDS) \
+	    POWERCUT_SEED=$(POWERCUT_SEED) $(UNIT_RUN)
+	CK_FORK=no CK_RUN_SUITE=powercut_delivery \
 	    POWERCUT_SECONDS=$(POWERCUT_SECONDS) \
 	    POWERCUT_SEED=$(POWERCUT_SEED) $(UNIT_RUN)
 # Every call that can fail, failed in turn: over two hours.  FAULTS_FLAGS='--part

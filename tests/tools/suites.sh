@@ -22,7 +22,7 @@ export unit dir run
 
 # The long ones first, so that none is left to run alone at the end.
 {
-    printf '%s\n' powercut powercut_handover log.collector log.writer spool_powercut net.loop \
+    printf '%s\n' powercut powercut_handover powercut_delivery log.collector log.writer spool_powercut net.loop \
         spool_faults spool_crash
     grep -ho 'suite_create("[^"]*"' "$here"/../unit/*.c | cut -d'"' -f2
 } | awk '!seen[$0]++' |
