@@ -246,9 +246,10 @@ faults: $(PROGRAM) $(FAULTS)
 	    tests/faults/faults.py --shim $(abspath $(FAULTS)) $(FAULTS_FLAGS)
 
 faults_short: FAULTS_FLAGS = --seconds 3 --part worker sender collector \
-    worker-start sender-start master-start worker-names worker-boxes \
-    sender-reclaim sender-retry start-sender \
-    worker-twice sender-twice
+    deliver mailbox worker-start sender-start master-start deliver-start \
+    mailbox-start mailbox-names deliver-lists mailbox-boxes sender-reclaim \
+    deliver-retry start-sender start-deliver worker-twice sender-twice \
+    mailbox-twice
 faults_short: faults
 
 # --- measuring --------------------------------------------------------------
