@@ -102,6 +102,7 @@ class Rig(harness.Mta):
         self.outside, self.shim, self.serial = outside, shim, 0
         self.scene = scene
         self.attempts = collections.Counter()  # by their answers
+        self.refused_twice = False  # a worker cannot take back what it stored
         self.unanswered = set()  # tokens of mail that may come twice
         self.duplicates = collections.Counter()  # by where they are
         self.read_to = {"log": 0, "stderr": 0}
@@ -361,7 +362,8 @@ class Rig(harness.Mta):
         """May nothing explain a second copy here?  A client submits again what
         had no answer; a crash may double what goes to an mbox."""
         return token not in self.unanswered and \
-            self.settings.get("local.mailbox") != "mbox"
+            self.settings.get("local.mailbox") != "mbox" and \
+            not (self.refused_twice and self.page.then_hits)
 
     # --- between rounds ---------------------------------------------------
 

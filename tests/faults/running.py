@@ -260,6 +260,7 @@ class Twice(Running):
 
     def both(self, role, call, only, then):
         page = self.rig.page
+        self.rig.refused_twice = role == "worker"
         page.arm(("pid", self.rig.whole()[role]), call, ONCE[call][0],
                  only=only, then=then)
         self.rig.round()

@@ -811,3 +811,41 @@ def test_full_mailboxes_wait_and_are_told_at_rcpt(mta):
         m.copies("bob")
         assert m.events("deliver.bounced") == []
         assert os.listdir(m.mail + "/ann/tmp") == []
+
+
+@AS_ROOT
+@pytest.mark.parametrize("fault", ["no right", "none", "made again",
+                                   "mounted over"])
+def test_mail_waits_for_its_directory(mta, fault):
+    """What the administrator repairs counts at once, without a restart."""
+    m = make(mta, {"user": "nobody"})
+    for path in (m.dir, m.mail):
+        shutil.chown(path, "nobody")
+    if fault == "no right":
+        os.chown(m.mail, 0, 0)
+        os.chmod(m.mail, 0o700)
+    m.start()
+    if fault == "no right":
+        sent(m, "ann@here.test")
+        until("it waits", lambda: waiting(m))
+        shutil.chown(m.mail, "nobody")
+    else:
+        sent(m, "bob@here.test")
+        m.copies("bob")
+        shutil.rmtree(m.mail)
+        if fault == "none":
+            sent(m, "ann@here.test")
+            m.settle()
+        os.makedirs(m.mail, exist_ok=True)
+        if fault == "mounted over":
+            subprocess.run(["mount", "-t", "tmpfs", "none", m.mail],
+                           check=True)
+        shutil.chown(m.mail, "nobody")
+    try:
+        if fault in ("made again", "mounted over"):
+            sent(m, "ann@here.test")
+        again(m)
+        m.copies("ann")
+    finally:
+        if fault == "mounted over":
+            subprocess.run(["umount", "-l", m.mail], check=True)
