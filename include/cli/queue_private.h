@@ -8,9 +8,9 @@
 struct queue_printing {
     const struct spool_reader *view;
     const struct queue_style *style;
-    uint32_t index;            /* of the next recipient */
-    bool recipients_done;      /* of JSON: their array is closed */
-    unsigned nlate, nreplaced; /* fields; rows of slots */
+    uint32_t index;                      /* of the next recipient */
+    bool recipients_done, replaces_done; /* of JSON: their array is closed */
+    unsigned nlate, nreplaced;           /* fields; rows of slots */
     struct err *e;
 };
 

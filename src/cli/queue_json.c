@@ -111,18 +111,27 @@ static int json_next_rcpt(struct queue_printing *p, struct span address)
     return 0;
 }
 
+static void end_replaces(struct queue_printing *p)
+{
+    if (p->nreplaced > 0 && !p->replaces_done)
+        putc(']', p->style->out);
+    p->replaces_done = p->nreplaced > 0;
+}
+
 /* The last fields of a child. */
 static void json_replaces(struct queue_printing *p, struct span rows)
 {
     uint32_t first, last;
 
     end_recipients(p);
-    if (p->nreplaced == 0)
-        fprintf(p->style->out, ",\"parent\":%" PRIu64 ",\"replaces\":[",
-                spool_part_parent(p->view->rec->part));
-    while (spool_replaces_next(&rows, &first, &last))
-        fprintf(p->style->out, "%s[%u,%u]", p->nreplaced++ > 0 ? "," : "",
-                (unsigned)first, (unsigned)last);
+    while (!p->replaces_done && spool_replaces_next(&rows, &first, &last)) {
+        if (p->nreplaced++ == 0)
+            fprintf(p->style->out, ",\"parent\":%" PRIu64 ",\"replaces\":[",
+                    spool_part_parent(p->view->rec->part));
+        else
+            putc(',', p->style->out);
+        fprintf(p->style->out, "[%u,%u]", (unsigned)first, (unsigned)last);
+    }
 }
 
 static int json_field(void *ctx, enum spool_field type, struct span s)
@@ -130,6 +139,8 @@ static int json_field(void *ctx, enum spool_field type, struct span s)
     struct queue_printing *p = ctx;
     const struct queue_origin *o = queue_origin_of(type);
 
+    if (type != SPOOL_F_REPLACES)
+        end_replaces(p);
     if (type == SPOOL_F_RCPT)
         return json_next_rcpt(p, s);
     if (type == SPOOL_F_REPLACES && p->style->all_recipients)
@@ -171,8 +182,7 @@ int queue_print_json(struct queue_printing *p, struct err *e)
     fprintf(out, ",\"size\":%" PRIu64, rec->body_size + rec->front);
     int rc = spool_reader_envelope(p->view, json_field, p, e);
     end_recipients(p);
-    if (p->nreplaced > 0)
-        putc(']', out);
+    end_replaces(p);
     if (rc >= 0 && p->style->all_recipients) {
         fprintf(out, ",\"front\":%u,\"late\":[", (unsigned)rec->front);
         rc = spool_reader_late(p->view, json_late, p, e);

@@ -73,7 +73,7 @@ bool spool_field_next(struct span *rest, enum spool_field *type,
     if (rest->n < SPOOL_FIELD_HEAD)
         return false;
     size_t n = get_le16(p + 1);
-    if (rest->n - SPOOL_FIELD_HEAD < n)
+    if (rest->n - SPOOL_FIELD_HEAD < n || n > SPOOL_FIELD_MAX)
         return false;
     *type = (enum spool_field)p[0];
     *content = (struct span){ rest->p + SPOOL_FIELD_HEAD, n };

@@ -238,7 +238,8 @@ bool spool_record_decode(struct spool_record *r, const unsigned char *in)
                                 .part = get_le64(in + R_PART) };
     r->id.base = get_le64(in + R_BASE);
     r->id.n = get_le32(in + R_N);
-    return sizes_fit(r) && part_is_valid(r->part);
+    return r->id.base >> 60 == 0 && r->id.n <= MSG_ID_N_MAX && sizes_fit(r) &&
+           part_is_valid(r->part);
 }
 
 /* --- slot ----------------------------------------------------------------- */

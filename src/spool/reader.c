@@ -13,6 +13,9 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+/* Octets of an address or of a parameter; RFC 3461 has one of 500. */
+enum { TEXT_MAX = 600 };
+
 struct queue_read {
     char dir[SPOOL_DIR];
     enum spool_name name;
@@ -221,21 +224,40 @@ int spool_reader_slot(const struct spool_reader *v, uint32_t index,
     return 0;
 }
 
-/* Give fn all whole fields of *rest. */
-static int each_field(struct span *rest, spool_field_fn *fn, void *ctx)
+static int damaged(struct err *e)
+{
+    return err_set(e, ERR_PERM, 0, "message damaged on disk");
+}
+
+/* An address, or a parameter of one: never with octets that end a line. */
+static bool is_text(enum spool_field type)
+{
+    return type == SPOOL_F_SENDER || type == SPOOL_F_RCPT ||
+           (type >= SPOOL_F_ENVID && type <= SPOOL_F_NOTIFY);
+}
+
+static bool makes_sense(enum spool_field type, struct span content)
+{
+    if (!is_text(type))
+        return true;
+    for (size_t i = 0; i < content.n; i++)
+        if ((unsigned char)content.p[i] < ' ' || content.p[i] == 0x7f)
+            return false;
+    return content.n <= TEXT_MAX;
+}
+
+/* Give fn all whole fields of *rest.  One that no writer of this program wrote
+ * is not given on: it would become a command of another's session. */
+static int each_field(struct span *rest, spool_field_fn *fn, void *ctx,
+                      struct err *e)
 {
     enum spool_field type;
     struct span content;
     int rc = 0;
 
     while (rc == 0 && spool_field_next(rest, &type, &content))
-        rc = fn(ctx, type, content);
+        rc = makes_sense(type, content) ? fn(ctx, type, content) : damaged(e);
     return rc;
-}
-
-static int damaged(struct err *e)
-{
-    return err_set(e, ERR_PERM, 0, "message damaged on disk");
 }
 
 /* A part of a record, in the segment's file. */
@@ -274,7 +296,7 @@ static int read_fields(int fd, struct part p, spool_field_fn *fn, void *ctx,
         if (fs_pread_all(fd, window, n, (off_t)p.at) != 0)
             return err_set(e, ERR_TEMP, errno, "read a message");
         struct span rest = { window, n };
-        int rc = each_field(&rest, fn, ctx);
+        int rc = each_field(&rest, fn, ctx, e);
         if (rc != 0)
             return rc;
         if (rest.n == n)
@@ -300,7 +322,7 @@ int spool_reader_envelope(const struct spool_reader *v, spool_field_fn *fn,
     struct span rest = { (const char *)seen, (size_t)p.n };
     if (crc32c(0, rest.p, rest.n) != p.crc)
         return damaged(e);
-    int rc = each_field(&rest, fn, ctx);
+    int rc = each_field(&rest, fn, ctx, e);
     return rc == 0 && rest.n > 0 ? damaged(e) : rc;
 }
 

@@ -285,8 +285,10 @@ static void make_ours(enum spool_name queue)
 
 static int on_field(void *ctx, enum spool_field type, struct span s)
 {
+    bool text = type == SPOOL_F_SENDER || type == SPOOL_F_RCPT;
     unsigned *sum = ctx;
 
+    MUST(!text || memchr(s.p, '\n', s.n) == NULL);
     for (size_t i = 0; i < s.n; i++)
         *sum += (unsigned char)s.p[i] + type;
     return 0;
