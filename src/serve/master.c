@@ -87,6 +87,7 @@ static void start_worker(struct master *m, unsigned i)
         return;
     }
     p->line.fd = end;
+    p->helper.start_at = 0;
     LOG(LOG_INFO, "serve.worker", LS("state", "started"), LN("pid", pid));
     if (loop_watch(m->loop, &p->line, LOOP_READ, &e) != 0) {
         log_err(LOG_ERROR, "serve.worker", &e);
@@ -183,15 +184,19 @@ static void worker_ended(struct master *m, unsigned i, int status)
         log_death("serve.worker", pid, status);
 }
 
+/* One that ends by itself has lost its worker, whose end is about to be
+ * reported: pause, so that a worker that has ended gets no other. */
 static void helper_ended(struct process *p, int status)
 {
     pid_t pid = p->helper.pid;
 
     child_ended(&p->helper);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == EX_OK)
+    if (WIFEXITED(status) && WEXITSTATUS(status) == EX_OK) {
+        p->helper.start_at = clock_mono_ms() + CHILD_PAUSE_MS;
         LOG(LOG_INFO, "serve.helper", LS("state", "ended"), LN("pid", pid));
-    else if (!must_stop())
+    } else if (!must_stop()) {
         log_death("serve.helper", pid, status);
+    }
 }
 
 static void reap(struct master *m)
