@@ -1,5 +1,5 @@
 /* deliver/mailboxes_private.h - processes and mailboxes, as mailboxes.c and
- * passing_by.c share them. */
+ * stuck.c share them. */
 #ifndef MTA_DELIVER_MAILBOXES_PRIVATE_H
 #define MTA_DELIVER_MAILBOXES_PRIVATE_H
 
@@ -51,5 +51,5 @@ void mailboxes_left(struct mailbox_end *p, struct box *b);
 void mailboxes_request(struct mailbox_end *p);
 
 /* Timer: replace processes that hang. */
-void passing_by_look(struct loop_timer *t);
+void mailboxes_replace_stuck(struct loop_timer *t);
 #endif

@@ -377,7 +377,7 @@ int mailboxes_open(struct deliver *d, struct err *e)
     unsigned n = (unsigned)d->conf->deliver.workers;
 
     list_init(&d->mailbox.patients);
-    d->mailbox.watch.fn = passing_by_look;
+    d->mailbox.watch.fn = mailboxes_replace_stuck;
     d->mailbox.end = calloc(n + 1, sizeof *d->mailbox.end);
     if (d->mailbox.end == NULL || map_init(&d->mailbox.boxes, BOX_BUCKETS) != 0)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for mailboxes");

@@ -1,4 +1,4 @@
-/* passing_by.c - mailbox processes that hang.
+/* stuck.c - mailbox processes that hang.
  *
  * A file system that does not answer stops a process in the middle of a system
  * call.  Only the mailbox over which it stands may wait for that: it becomes
@@ -132,7 +132,7 @@ static void look(struct mailbox_end *p)
         replace(p, stuck);
 }
 
-void passing_by_look(struct loop_timer *t)
+void mailboxes_replace_stuck(struct loop_timer *t)
 {
     struct deliver *d = LOOP_ENTRY(t, struct deliver, mailbox.watch);
 
