@@ -50,10 +50,11 @@ struct delivery_life {
     uint64_t seed;
     unsigned epochs, disks; /* disks to look at, an epoch */
     bool quiet;             /* no process is killed */
+    bool faults;            /* no kills: calls that fail */
     enum conf_mailbox kind;
     enum delivery_rule without;
     /* what came of it */
-    size_t calls, kills, judged, sent, starts;
+    size_t calls, kills, failed_calls, judged, sent, starts;
     size_t copies, children, notices; /* asked, seen by the sender, sent */
     char fault[600];                  /* "": none */
 };

@@ -237,6 +237,11 @@ static int on_call(const struct model_op *op)
     }
     if (a->luck == 0 || --a->luck > 0)
         return 0;
+    if (stage.life->faults) {
+        static const int errors[] = { EIO, ENOSPC, EIO, MODEL_SHORT };
+        stage.life->failed_calls++;
+        return errors[delivery_below(4)];
+    }
     a->killed = true;
     stage.life->kills++;
     if (mine == A_DELIVER)

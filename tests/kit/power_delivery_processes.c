@@ -416,6 +416,14 @@ static bool has_work(void)
            box.n > 0;
 }
 
+/* It ends where a sync has failed; its successor does the rest. */
+static void start_again(void)
+{
+    deliver_stop();
+    mailbox_gone();
+    start();
+}
+
 void deliver_finish(void)
 {
     bool no = false;
@@ -424,20 +432,14 @@ void deliver_finish(void)
         mailbox_step(&no);
     if (!me.runs)
         start();
-    if (!me.runs) {
-        post_complain("deliver does not start");
-        return;
-    }
-    for (int i = 0; i < ROUNDS; i++) {
+    for (int i = 0; i < ROUNDS && me.runs; i++) {
         me.d.housekeeping.synced = 0;
         me.d.queue.slot.dirty = true;
-        if (turn(true) != 0) {
-            post_complain("deliver ends");
-            return;
-        }
+        if (turn(true) != 0)
+            start_again();
         mailbox_step(&no);
-        if (i > 3 && !has_work())
+        if (i > 3 && me.runs && !has_work())
             return;
     }
-    post_complain("mail stays in local/");
+    post_complain(me.runs ? "mail stays in local/" : "deliver does not start");
 }

@@ -263,7 +263,7 @@ void post_crash(void)
 void post_asked(const struct mailbox_request *r)
 {
     life->copies++;
-    for (size_t i = 0; i < nanswers; i++)
+    for (size_t i = 0; i < nanswers && !life->faults; i++)
         if (msg_id_eq(answers[i].id, r->id) && answers[i].part == r->part &&
             answers[i].slot == r->slot)
             post_complain("%s is to get a copy again that it has", r->key);
@@ -454,7 +454,7 @@ static void judge_queue(const struct conf *c, enum spool_name name)
         if (strstr(n->d_name, ".seg") != NULL)
             post_complain("stuck: %s/%s is left", spool_name_text(name),
                           n->d_name);
-        if (strstr(n->d_name, ".bad") != NULL)
+        if (strstr(n->d_name, ".bad") != NULL && !life->faults)
             post_complain("a torn tail is taken for damage in %s",
                           spool_name_text(name));
     }

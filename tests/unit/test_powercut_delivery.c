@@ -39,6 +39,7 @@ static void add(struct delivery_life *sum, const struct delivery_life *l)
 {
     sum->calls += l->calls;
     sum->kills += l->kills;
+    sum->failed_calls += l->failed_calls;
     sum->judged += l->judged;
     sum->sent += l->sent;
     sum->starts += l->starts;
@@ -50,10 +51,10 @@ static void add(struct delivery_life *sum, const struct delivery_life *l)
 static void print(const struct delivery_life *sum, unsigned long long lives)
 {
     printf("delivery: %llu lives, %zu messages, %zu copies, %zu children, "
-           "%zu notices, %zu calls, %zu kills, %zu starts of deliver, "
-           "%zu disks: no fault\n",
+           "%zu notices, %zu calls, %zu failed, %zu kills, %zu starts of "
+           "deliver, %zu disks: no fault\n",
            lives, sum->sent, sum->copies, sum->children, sum->notices,
-           sum->calls, sum->kills, sum->starts, sum->judged);
+           sum->calls, sum->failed_calls, sum->kills, sum->starts, sum->judged);
     fflush(stdout);
 }
 
@@ -65,16 +66,19 @@ static unsigned long long number_of(const char *name,
     return text == NULL ? otherwise : strtoull(text, NULL, 10);
 }
 
-START_TEST(delivered_once)
+/* So many lives, or as many as there is time for. */
+static void live(bool faults, unsigned long long lives,
+                 unsigned long long seconds)
 {
-    unsigned long long seconds = number_of("POWERCUT_SECONDS", 0);
     unsigned long long seed = number_of("POWERCUT_SEED", 0), n = 0;
-    unsigned long long lives = getenv("POWERCUT_SEED") != NULL ? 1 : few(LIVES);
     time_t end = time(NULL) + (time_t)seconds;
-    struct delivery_life sum = { 0 };
+    struct delivery_life sum = { .faults = faults };
 
+    if (getenv("POWERCUT_SEED") != NULL && seconds == 0)
+        lives = 1;
     for (; seconds > 0 ? time(NULL) < end : n < lives; n++) {
         struct delivery_life l = life_of(seed + n);
+        l.faults = faults;
         delivery_life_run(&l);
         ck_assert_msg(l.fault[0] == '\0', "%s", l.fault);
         add(&sum, &l);
@@ -83,6 +87,18 @@ START_TEST(delivered_once)
     }
     print(&sum, n);
     ck_assert_uint_gt(sum.copies, 0);
+}
+
+START_TEST(delivered_once)
+{
+    live(false, few(LIVES), number_of("POWERCUT_SECONDS", 0) / 4 * 3);
+}
+END_TEST
+
+/* Calls of a process fail, and it goes on, or ends where it must. */
+START_TEST(calls_fail)
+{
+    live(true, few(LIVES) / 2, number_of("POWERCUT_SECONDS", 0) / 4);
 }
 END_TEST
 
@@ -130,6 +146,7 @@ Suite *powercut_delivery_suite(void)
     tcase_add_checked_fixture(lives, NULL, teardown);
     tcase_set_timeout(lives, 0);
     tcase_add_test(lives, delivered_once);
+    tcase_add_test(lives, calls_fail);
     suite_add_tcase(s, lives);
     tcase_add_checked_fixture(t, NULL, teardown);
     tcase_set_timeout(t, 0);
