@@ -32,6 +32,10 @@ int spool_message_envelope(struct spool_queue *q, const struct spool_message *m,
  * when pinning: the message may move while it is pinned.) */
 int spool_message_pin(struct spool_queue *q, struct spool_message *m,
                       struct body *body, struct err *e);
+/* The same for a body that is read by another process: its descriptor cannot
+ * be written through. */
+int spool_message_pin_read_only(struct spool_queue *q, struct spool_message *m,
+                                struct body *body, struct err *e);
 void spool_message_unpin(struct spool_queue *q, struct spool_segment *pinned);
 
 int spool_slot_get(struct spool_queue *q, const struct spool_message *m,

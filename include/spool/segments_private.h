@@ -34,10 +34,10 @@ struct spool_segment {
     uint32_t live, pins;
     uint32_t children;  /* of the header */
     uint64_t confirmed; /* as last read; children behind it hold the file */
-    int fd;
-    bool closed;  /* its writer has ended */
-    bool moved;   /* some record has a generation */
-    bool damaged; /* renamed to .bad instead of removed */
+    int fd, read_fd;    /* read_fd: to be given away; -1: none */
+    bool closed;        /* its writer has ended */
+    bool moved;         /* some record has a generation */
+    bool damaged;       /* renamed to .bad instead of removed */
     bool large;
     bool stuck; /* reclaim failed, or of another format: leave it */
     bool gone;  /* the file is unlinked; only pins keep this */
@@ -73,6 +73,9 @@ struct spool_segment *spool_segments_add(struct spool_queue *q, uint64_t id);
 /* Its descriptor; -1 with *e. */
 int spool_segments_fd(struct spool_queue *q, struct spool_segment *g,
                       struct err *e);
+/* A second one, which cannot be written through. */
+int spool_segments_read_fd(struct spool_queue *q, struct spool_segment *g,
+                           struct err *e);
 /* Remove the file if it is not needed any more. */
 void spool_segments_settle(struct spool_queue *q, struct spool_segment *g);
 void spool_segments_settle_all(struct spool_queue *q);

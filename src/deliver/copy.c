@@ -81,8 +81,8 @@ struct copy *copy_new(struct work *w, const struct work_item *i)
         err_set(&e, ERR_TEMP, ENOMEM, "memory for a copy");
     } else {
         fill(c, w, i);
-        rc =
-            spool_message_pin(q->spool, &w->msg->stored, &c->delivery.body, &e);
+        rc = spool_message_pin_read_only(q->spool, &w->msg->stored,
+                                         &c->delivery.body, &e);
     }
     if (rc == 0) {
         c->delivery.pinned = w->msg->stored.segment;

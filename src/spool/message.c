@@ -64,6 +64,18 @@ int spool_message_pin(struct spool_queue *q, struct spool_message *m,
     return 0;
 }
 
+int spool_message_pin_read_only(struct spool_queue *q, struct spool_message *m,
+                                struct body *body, struct err *e)
+{
+    if (spool_message_pin(q, m, body, e) != 0)
+        return -1;
+    body->fd = spool_segments_read_fd(q, m->segment, e);
+    if (body->fd >= 0)
+        return 0;
+    spool_message_unpin(q, m->segment);
+    return -1;
+}
+
 void spool_message_unpin(struct spool_queue *q, struct spool_segment *pinned)
 {
     if (--pinned->pins == 0)

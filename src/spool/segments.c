@@ -23,7 +23,7 @@ struct spool_segment *spool_segments_add(struct spool_queue *q, uint64_t id)
     if (g != NULL || (g = calloc(1, sizeof *g)) == NULL)
         return g;
     g->id = id;
-    g->fd = -1;
+    g->fd = g->read_fd = -1;
     g->scanned = g->end = SPOOL_SEGMENT_HEADER;
     list_init(&g->messages);
     list_init(&g->moved_out);
@@ -49,7 +49,9 @@ static void close_file(struct spool_queue *q, struct spool_segment *g)
     if (g->fd < 0)
         return;
     fs_close(g->fd);
-    g->fd = -1;
+    if (g->read_fd >= 0)
+        fs_close(g->read_fd);
+    g->fd = g->read_fd = -1;
     list_remove(&g->open);
     q->nopen--;
 }
@@ -86,6 +88,21 @@ int spool_segments_fd(struct spool_queue *q, struct spool_segment *g,
     list_push(&q->open, &g->open);
     q->nopen++;
     return g->fd;
+}
+
+int spool_segments_read_fd(struct spool_queue *q, struct spool_segment *g,
+                           struct err *e)
+{
+    char path[SPOOL_PATH];
+
+    if (g->read_fd >= 0)
+        return g->read_fd;
+    spool_path(path, q->dir, g->id, SPOOL_SEG);
+    int fd = fs_open(path, O_RDONLY | SPOOL_OPEN_SAFELY, 0);
+    if (fd < 0)
+        return err_set(e, ERR_TEMP, errno, "open %s", path);
+    g->read_fd = spool_fd_high(fd);
+    return g->read_fd;
 }
 
 /* --- the end of a segment ------------------------------------------------- */

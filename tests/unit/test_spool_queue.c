@@ -479,6 +479,23 @@ START_TEST(a_moved_body_stays_readable)
 }
 END_TEST
 
+START_TEST(a_body_to_be_given_away_is_read_only)
+{
+    struct body body;
+    struct err e;
+    uint32_t number;
+
+    make_reclaimable();
+    struct spool_message *it = kit_find(k, 2);
+    ck_assert_int_eq(spool_message_pin_read_only(k->s, it, &body, &e), 0);
+    ck_assert_int_eq(fcntl(body.fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+    struct spool_reader v = { &it->rec, SPOOL_REMOTE, body.fd, it->at, NULL };
+    ck_assert_int_eq(kit_check(&v, &number), 0);
+    spool_message_unpin(k->s, it->segment);
+    kit_finish(k, 2);
+}
+END_TEST
+
 static int unlink_fails(const char *path)
 {
     (void)path;
@@ -664,6 +681,7 @@ Suite *spool_queue_suite(void)
     tcase_add_test(t, one_sender_at_a_time);
     tcase_add_test(t, reclaim_moves_survivors);
     tcase_add_test(t, a_moved_body_stays_readable);
+    tcase_add_test(t, a_body_to_be_given_away_is_read_only);
     tcase_add_test(t, what_could_not_be_removed_goes_later);
     tcase_add_test(t, what_has_rotted_is_not_moved);
     tcase_add_test(t, a_scan_goes_on_where_memory_ended);
