@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 enum {
-    AHEAD = 1024 * 1024,    /* so many zeros at a time */
+    AHEAD_LEAST = 1024 * 1024, /* so many zeros at a time */
+    AHEAD_MOST = 4 * AHEAD_LEAST,
     TURN_LARGE = 256 * 1024 /* turns of this size need none */
 };
 
@@ -321,14 +322,18 @@ static int put_record(struct spool_gather *k, struct add *a, uint64_t segment)
 
 /* Write zeros ahead for later turns when a turn reaches reserved blocks that
  * were never written: their first sync commits the journal of the file system,
- * which doubles the time of the sync.  Not in a turn of large messages, which
- * writes enough already. */
+ * which doubles the time of the sync.  The more the segment has, the more goes
+ * ahead, so that under load few turns pay.  Not in a turn of large messages,
+ * which writes enough already. */
 static int fill_ahead(struct spool_writer *w, struct spool_gather *k)
 {
-    uint64_t n = w->f.size - w->at < AHEAD ? w->f.size - w->at : AHEAD;
+    uint64_t left = w->f.size - w->at, n = w->at;
 
     if (w->at <= w->filled || w->bytes > TURN_LARGE)
         return 0;
+    n = n < AHEAD_LEAST ? AHEAD_LEAST : n;
+    n = n > AHEAD_MOST ? AHEAD_MOST : n;
+    n = n > left ? left : n;
     if (spool_gather_zeros(k, n) != 0)
         return -1;
     w->filled = w->at + n;

@@ -203,6 +203,8 @@ static const struct {
     { "many share a sync", 1000, 30, 30000, 80000 },
     { "one beyond what is filled", 250000, 4, 1000000, 1100 * 1024 },
     { "a small one behind it", 1000, 1, 1 << 20, 1100 * 1024 },
+    { "many large ones", 250000, 11, 2750000, 2800 * 1024 },
+    { "the more there is, the more goes ahead", 1000, 1, 3 << 20, 4200 * 1024 },
 };
 
 START_TEST(zeros_go_ahead)
