@@ -371,6 +371,33 @@ def test_a_link_of_a_user_leads_nowhere(mta, victim, plant):
         ["pending"]
 
 
+@pytest.mark.parametrize("how", [
+    "renamed", pytest.param("mounted", marks=AS_ROOT)])
+@pytest.mark.parametrize("users", [
+    "any", pytest.param("passwd", marks=AS_ROOT)])
+def test_another_mail_dir(mta, how, users):
+    """The rules of a mailbox process lead to the one that was there."""
+    m = mta("run", {"local.users": users}, start=False)
+    os.chmod(m.mail, 0o1777)
+    m.start()
+    with m.raw() as c:
+        send_one(m, "games", c)
+        m.copies("games")
+        if how == "renamed":
+            os.rename(m.mail, m.mail + ".old")
+            os.mkdir(m.mail)
+        elif LIBC.mount(b"none", m.mail.encode(), b"tmpfs", 0, None) != 0:
+            pytest.skip("cannot mount")
+        try:
+            os.chmod(m.mail, 0o1777)
+            send_one(m, "games", c)
+            m.copies("games")
+        finally:
+            if how == "mounted":
+                assert m.stop() == 0
+                assert LIBC.umount(m.mail.encode()) == 0
+
+
 @AS_ROOT
 @pytest.mark.parametrize("where", ["mail_dir", "home"])
 def test_each_user_reads_the_own_mail(mta, where):
