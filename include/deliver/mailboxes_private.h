@@ -39,8 +39,9 @@ void box_set_patient(struct deliver *d, struct box *b, bool is_patient);
 void box_settle(struct deliver *d, struct box *b);
 
 /* The process is gone: copies without an answer go to its successor, or where
- * their mailbox is now.  by_itself: the copy in its hand is blamed. */
-void mailboxes_lost(struct mailbox_end *p, bool by_itself);
+ * their mailbox is now.  death: the copy in its hand is blamed, and it counts
+ * for all. */
+void mailboxes_lost(struct mailbox_end *p, bool death);
 
 /* The copy leaves process and mailbox, and is the caller's. */
 struct box *mailboxes_leave(struct mailbox_end *p, struct copy *c);

@@ -355,16 +355,16 @@ static void give_again(struct mailbox_end *p)
         give(p->d, LIST_ENTRY(l, struct copy, link));
 }
 
-void mailboxes_lost(struct mailbox_end *p, bool by_itself)
+void mailboxes_lost(struct mailbox_end *p, bool death)
 {
     const struct mailbox_progress *at = &p->d->o->progress[p->number];
-    uint64_t tag = by_itself && at->step != MAILBOX_IDLE ? at->tag : 0;
+    uint64_t tag = death && at->step != MAILBOX_IDLE ? at->tag : 0;
 
-    if (by_itself && !p->d->stopping)
+    if (death && !p->d->stopping)
         report_death(p, tag);
     (void)loop_watch(p->d->loop, &p->io, 0, NULL);
     mailbox_client_free(&p->client);
-    for (unsigned i = 0; i < MAILBOX_WINDOW && by_itself; i++)
+    for (unsigned i = 0; i < MAILBOX_WINDOW && death; i++)
         if (p->out[i] != NULL)
             note_death(p, p->out[i], tag);
     give_again(p);

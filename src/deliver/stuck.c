@@ -113,7 +113,7 @@ static void replace(struct mailbox_end *p, struct copy *stuck)
     else if (b != NULL)
         box_set_patient(p->d, b, true);
     mailboxes_request(p);
-    mailboxes_lost(p, false);
+    mailboxes_lost(p, b == NULL); /* so often, and they are put off */
 }
 
 static void look(struct mailbox_end *p)

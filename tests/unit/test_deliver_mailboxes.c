@@ -500,6 +500,31 @@ START_TEST(a_silent_process_is_replaced)
 }
 END_TEST
 
+/* A sync that hangs blames no copy: the mail must not begin anew for ever. */
+START_TEST(silence_without_an_end_puts_mail_off)
+{
+    struct deliver_rig *r = begin(NULL);
+    struct rig_copy *c;
+    char text[RIG_TEXT];
+    unsigned n = 0;
+
+    add(r, "joe");
+    deliver_rig_turn(r);
+    while ((c = deliver_rig_next(r)) != NULL && n++ < 10) {
+        struct mailbox_end *p = &r->d.mailbox.end[c->process];
+        r->progress[c->process].step = MAILBOX_SYNCING;
+        p->heard -= MAILBOXES_SILENT_MS;
+        r->d.mailbox.watch.fn(&r->d.mailbox.watch);
+        deliver_rig_connect(r, p->number);
+        free(c);
+    }
+    ck_assert_uint_eq(n, 5);
+    ck_assert_str_eq(deliver_rig_records(r, text),
+                     "local 0 <s@x.test> joe@here.test=pending:4.3.0\n");
+    deliver_rig_close(&r);
+}
+END_TEST
+
 /* --- start and end -------------------------------------------------------- */
 
 START_TEST(what_a_start_finds_is_looked_for)
@@ -568,6 +593,7 @@ Suite *deliver_mailboxes_suite(void)
     tcase_add_test(t, a_line_does_not_wait_for_a_patient_mailbox);
     tcase_add_test(t, many_patient_mailboxes_have_a_window);
     tcase_add_test(t, a_silent_process_is_replaced);
+    tcase_add_test(t, silence_without_an_end_puts_mail_off);
     tcase_add_test(t, what_a_start_finds_is_looked_for);
     tcase_add_test(t, a_stop_begins_nothing);
     suite_add_tcase(s, t);
