@@ -47,8 +47,8 @@ struct mailbox_answer {
     uint64_t tag;
     enum mailbox_outcome outcome;
     struct smtp_status status;
-    bool disk_full;  /* of mail_dir, or of the home directory */
-    bool over_quota; /* the user's */
+    bool disk_full;  /* of mail_dir */
+    bool over_quota; /* the user's; or a disk of its own is full */
     bool damaged;    /* the body is not as it was written: our queue */
     char text[200];  /* for notices: never a path or an id of a user */
     char why[200];   /* for the log: call, path and system error; "" when

@@ -24,9 +24,9 @@ struct mailbox_work {
     bool replaced;          /* there is another: the process must end */
     bool dir_is_roots;      /* only root can change it */
     bool dir_has_group;     /* set-group-ID: names made in it get its group */
-    gid_t dir_gid;
-    bool dir_synced;  /* in this turn */
-    bool top_durable; /* its own entry, and those above */
+    dev_t dir_dev;          /* the disk of all mailboxes but some */
+    bool dir_synced;        /* in this turn */
+    bool top_durable;       /* its own entry, and those above */
     struct map boxes;
     struct list recent;
     size_t nboxes, most_boxes;

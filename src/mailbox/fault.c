@@ -38,6 +38,18 @@ static const struct fault {
       MAILBOX_DEFERRED, 4, 3, 0, false, false, "mailbox cannot be written now"
   };
 
+/* Only the disk of mail_dir is that of all mailboxes: a home or one mailbox may
+ * have a disk of its own. */
+static const struct fault *of_disk(const struct box *k)
+{
+    if (k == NULL)
+        return &disk;
+    dev_t dev = k->is_mbox ? k->above_dev : k->dev; /* 0: not known */
+    bool shared =
+        k->work->below_home == NULL && (dev == 0 || dev == k->work->dir_dev);
+    return shared ? &disk : &quota;
+}
+
 static const struct fault *fault_of(const struct box_copy *c,
                                     const struct err *e)
 {
@@ -45,7 +57,7 @@ static const struct fault *fault_of(const struct box_copy *c,
         return &damaged;
     switch (e->sys) {
     case EDQUOT: return &quota;
-    case ENOSPC: return &disk;
+    case ENOSPC: return of_disk(c->box);
     case EFBIG:
         /* An mbox that is full takes no message; a Maildir only not this one.
          */

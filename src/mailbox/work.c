@@ -144,6 +144,7 @@ static void look_at_mail_dir(struct mailbox_work *w, const struct stat *st)
 {
     bool group_writes = (st->st_mode & 020) != 0 && st->st_gid != 0;
 
+    w->dir_dev = st->st_dev;
     w->dir_has_group = (st->st_mode & S_ISGID) != 0;
     w->dir_is_roots =
         st->st_uid == 0 && (st->st_mode & 002) == 0 && !group_writes;

@@ -1501,6 +1501,25 @@ START_TEST(meaning_of_a_failure)
 }
 END_TEST
 
+/* Or one user could stop all mail by filling a disk. */
+START_TEST(full_home_is_one_mailbox)
+{
+    if (!as_root(0755, 0))
+        return;
+    snprintf(conf.local.mail_dir, sizeof conf.local.mail_dir, "~/Maildir");
+    struct mailbox_work *w = open_work(CONF_MAILDIR);
+    struct mailbox_request r = request("joe", "hi\r\n");
+
+    watch(1, true);
+    struct mailbox_answer a = run_one(w, &r);
+    fs_replace(NULL);
+    ck_assert_msg(a.outcome == MAILBOX_DEFERRED && is(&a, "4.2.2"), "%s",
+                  a.why);
+    ck_assert(a.over_quota && !a.disk_full);
+    mailbox_turn_free(&w);
+}
+END_TEST
+
 /* What is in the mailboxes, by a word of each message. */
 static int seen[8], strays;
 
@@ -1698,6 +1717,7 @@ Suite *mailbox_work_suite(void)
     tcase_add_loop_test(t, users_of_the_system, 0, COUNT(users_cases));
     tcase_add_test(t, postmaster_without_root);
     tcase_add_test(t, below_the_home);
+    tcase_add_test(t, full_home_is_one_mailbox);
     tcase_add_test(t, of_another_owner);
     tcase_add_test(t, root_in_between_writes_nowhere_else);
     tcase_add_loop_test(t, dotlocks, 0, COUNT(lock_cases));
