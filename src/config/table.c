@@ -175,7 +175,7 @@ const struct conf_item conf_items[] = {
         derive_aliases, "/etc/aliases if it exists", 0, CONF_PATH_MAX - 1,
         "File of aliases; empty: none. Targets that are commands or files are"
         " refused; in the default file mail for them waits."),
-    INT("local.max_targets", local.max_targets, "10000", 1, 100000,
+    INT("local.max_targets", local.max_targets, "10000", 1, 65535,
         "Targets that an address may have after aliases, :include: files"
         " too."),
     STRING("local.recipient_delimiter", local.recipient_delimiter, "+", 0,

@@ -124,6 +124,7 @@ static const struct {
     { "local.recipient_delimiter", "\"@\"", "no character that separates",
       NULL },
     { "local.max_targets", "0", "local.max_targets", NULL },
+    { "local.max_targets", "65536", "local.max_targets", NULL },
     { "local.aliaes", "\"/a\"", "did you mean 'local.aliases'?", NULL },
     { "deliver.workers", "65", "deliver.workers", NULL },
     { "deliver.workers", "0", "deliver.workers", NULL },
