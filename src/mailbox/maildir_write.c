@@ -45,43 +45,70 @@ static bool is_name(const char *entry, const char *name)
            (entry[n] == '\0' || entry[n] == ':' || entry[n] == ',');
 }
 
-static void look_in_cur(struct box *k)
+static void compare(struct box *k, const char *entry)
+{
+    for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
+        if (copy_of(l)->r.look_first && copy_of(l)->state == BOX_NEW &&
+            is_name(entry, copy_of(l)->name)) {
+            copy_of(l)->state = BOX_FOUND;
+            k->sync_cur = true;
+        }
+}
+
+static int look_in_cur(struct box *k, struct err *e)
 {
     int fd = openat(k->new, "../cur",
                     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *entry;
+    const struct dirent *entry;
+    int why = errno;
 
     if (d == NULL && fd >= 0)
         close(fd);
-    while (d != NULL && (entry = readdir(d)) != NULL)
-        for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
-            if (copy_of(l)->r.look_first && copy_of(l)->state == BOX_NEW &&
-                is_name(entry->d_name, copy_of(l)->name)) {
-                copy_of(l)->state = BOX_FOUND;
-                k->sync_cur = true;
-            }
-    if (d != NULL)
-        closedir(d);
+    if (d == NULL)
+        return fd < 0 && why == ENOENT
+                   ? 0
+                   : err_set(e, ERR_TEMP, why, "open %s/cur", k->where);
+    while (errno = 0, (entry = readdir(d)) != NULL)
+        compare(k, entry->d_name);
+    why = errno;
+    closedir(d);
+    return why == 0 ? 0 : err_set(e, ERR_TEMP, why, "read %s/cur", k->where);
 }
 
-/* One pass over cur for all copies that a crash may have left there. */
+static void look_in_new(struct box_copy *c)
+{
+    struct stat st;
+    struct err e;
+
+    if (fstatat(c->box->new, c->name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        c->state = BOX_FOUND;
+    } else if (errno != ENOENT) {
+        err_set(&e, ERR_TEMP, errno, "look for %s/new/%s", c->box->where,
+                c->name);
+        box_copy_fail(c, &e);
+    }
+}
+
+/* One pass over cur for all copies that a crash may have left there.  Where it
+ * cannot be seen whether a copy is there, none is made. */
 static void look_for_earlier(struct box *k)
 {
     unsigned wanted = 0;
-    struct stat st;
+    struct err e;
 
     for (struct list *l = k->copies.next; l != &k->copies; l = l->next) {
         struct box_copy *c = copy_of(l);
         if (!c->r.look_first || c->state != BOX_NEW)
             continue;
-        if (fstatat(k->new, c->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-            c->state = BOX_FOUND;
-        else
-            wanted++;
+        look_in_new(c);
+        wanted += c->state == BOX_NEW;
     }
-    if (wanted > 0)
-        look_in_cur(k);
+    if (wanted == 0 || look_in_cur(k, &e) == 0)
+        return;
+    for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
+        if (copy_of(l)->r.look_first && copy_of(l)->state == BOX_NEW)
+            box_copy_fail(copy_of(l), &e);
 }
 
 /* --- one copy ------------------------------------------------------------- */

@@ -741,6 +741,36 @@ START_TEST(below_the_home)
 }
 END_TEST
 
+/* The reader has moved it, and then one of the directories cannot be seen. */
+static const char *const unseen[] = { "new", "cur" };
+
+START_TEST(no_copy_without_a_look)
+{
+    char moved[512], part[32];
+
+    if (!as_root(0755, 0))
+        return;
+    struct mailbox_work *w = open_work(CONF_MAILDIR);
+    struct mailbox_request r = request("joe", "hi\r\n");
+    struct mailbox_answer a = run_one(w, &r);
+    ck_assert_msg(a.outcome == MAILBOX_DELIVERED, "%s", a.why);
+    snprintf(moved, sizeof moved, "%s", name_of("mail/joe/cur", &r));
+    ck_assert(rename(name_of("mail/joe/new", &r), moved) == 0);
+
+    snprintf(part, sizeof part, "mail/joe/%s", unseen[_i]);
+    ck_assert(chmod(path_of(part), 0) == 0);
+    r.look_first = true;
+    a = run_one(w, &r);
+    ck_assert_msg(a.outcome == MAILBOX_ADMIN, "%s: %s", part, a.why);
+    ck_assert(chmod(path_of(part), 0700) == 0);
+    ck_assert_int_eq(entries(path_of("mail/joe/new")), 0);
+    a = run_one(w, &r);
+    ck_assert_msg(a.outcome == MAILBOX_DELIVERED, "%s: %s", part, a.why);
+    ck_assert_int_eq(entries(path_of("mail/joe/new")), 0);
+    mailbox_turn_free(&w);
+}
+END_TEST
+
 /* Another user's mailbox in the place of joe's, made by that user. */
 START_TEST(of_another_owner)
 {
@@ -1707,6 +1737,7 @@ Suite *mailbox_work_suite(void)
     tcase_add_loop_test(t, damaged_body, 0, 2);
     tcase_add_loop_test(t, large_body, 0, 2);
     tcase_add_loop_test(t, no_copy_twice, 0, COUNT(agains));
+    tcase_add_loop_test(t, no_copy_without_a_look, 0, COUNT(unseen));
     tcase_add_test(t, no_copy_twice_by_plain_rename);
     tcase_add_loop_test(t, keys, 0, COUNT(key_cases));
     tcase_add_test(t, mailbox_of_a_domain);
