@@ -159,12 +159,14 @@ void mailboxes_offer(struct work *w, const struct work_item *i)
         stand_in_line(&p->line, i->rcpt);
     } else {
         struct copy *c = copy_new(w, i);
-        if (c != NULL) {
-            c->box = b;
-            b->ncopies++;
-            d->mailbox.ncopies++;
-            give(d, c);
+        if (c == NULL) { /* those behind it may wait for its answer */
+            mailboxes_left(p, b);
+            return;
         }
+        c->box = b;
+        b->ncopies++;
+        d->mailbox.ncopies++;
+        give(d, c);
     }
     box_settle(d, b);
 }
