@@ -49,8 +49,9 @@ enum local_verdict {
  * whole of it counts, then what is in front of the delimiter; case does not
  * matter.  postmaster and mailer-daemon always exist. */
 
-/* For RCPT: is there such an alias or user?  Expands nothing, never blocks with
- * an asker.  key: of the mailbox, when no alias is in the way; else "". */
+/* For RCPT: is there such an alias or user?  Expands nothing, but sees aliases
+ * of one target each that lead back to it (LOCAL_LOOP); never blocks with an
+ * asker.  key: of the mailbox, when no alias is in the way; else "". */
 enum local_verdict local_check(const struct local *l, struct span local_part,
                                struct span domain, char key[LOCAL_KEY_MAX]);
 

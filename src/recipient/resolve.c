@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { CIRCLE_MAX = 50 };
+
 const char local_postmaster[] = "postmaster";
 
 struct local_domain {
@@ -231,17 +233,40 @@ static enum local_verdict verdict_of(enum user_found u)
     return LOCAL_TEMP;
 }
 
+/* Aliases of one target each that come back to the first: no mailbox is behind
+ * them, even if one of the names is a user.  The expansion finds all others. */
+static bool is_circle(const struct local *l, const struct alias *first)
+{
+    const struct alias *a = first;
+
+    for (unsigned i = 0; i < CIRCLE_MAX; i++) {
+        const struct alias_target *t = a->first;
+        struct span local, domain;
+        if (t == NULL || t != a->last || t->kind != ALIAS_NAME)
+            return false;
+        local_split(span_of(t->name), &local, &domain);
+        const struct alias *next = local_has_domain(l, domain)
+                                       ? local_find_alias(l, local, domain)
+                                       : NULL;
+        if (next == NULL || next == a)
+            return false;
+        if (next == first)
+            return true;
+        a = next;
+    }
+    return false;
+}
+
 static enum local_verdict check_name(const struct local *l, struct span name,
                                      struct span domain,
                                      char key[LOCAL_KEY_MAX])
 {
-    enum local_verdict v = LOCAL_OK;
+    const struct alias *a = local_find_alias(l, name, domain);
 
-    if (local_find_alias(l, name, domain) == NULL)
-        v = verdict_of(local_find_user(l, name, domain, key));
-    else
-        key[0] = '\0';
-    return v;
+    if (a == NULL)
+        return verdict_of(local_find_user(l, name, domain, key));
+    key[0] = '\0';
+    return is_circle(l, a) ? LOCAL_LOOP : LOCAL_OK;
 }
 
 enum local_verdict local_check(const struct local *l, struct span local_part,
@@ -258,7 +283,7 @@ enum local_verdict local_check(const struct local *l, struct span local_part,
         (void)check_name(l, base, domain, other); /* asked at the same time */
     if (v == LOCAL_UNKNOWN && base.n < local_part.n)
         v = check_name(l, base, domain, key);
-    if (v == LOCAL_UNKNOWN && local_is_special(base)) {
+    if ((v == LOCAL_UNKNOWN || v == LOCAL_LOOP) && local_is_special(base)) {
         snprintf(key, LOCAL_KEY_MAX, "%s", local_postmaster);
         v = LOCAL_OK;
     }

@@ -276,12 +276,13 @@ def test_a_forwarded_copy_names_its_alias(mta):
 
 
 def test_circles_end(mta):
-    m = with_aliases(mta, "a: b\nb: c\nc: a\nd: d, e\ne: d\n",
+    m = with_aliases(mta, "a: b, b\nb: c\nc: a\nd: d, e\ne: d\nx: y\ny: x\n",
                      {"local.users": "file:%s/users"},
                      files={"users": "joe\nd\n"}).start()
     sent(m, "a@here.test", sender="joe@here.test")
     [notice] = m.copies("joe")
     assert b"Status: 5.4.6" in notice
+    assert hand_in(m, ["x@here.test"])[0] == 554  # seen without an expansion
     sent(m, "d@here.test", "e@here.test")
     m.copies("d")
 

@@ -272,7 +272,7 @@ START_TEST(path_to_the_targets)
 }
 END_TEST
 
-/* For RCPT: like the expansion, but an alias is not looked into. */
+/* For RCPT: like the expansion, but an alias is hardly looked into. */
 static const struct {
     const char *name, *local, *domain;
     enum local_verdict verdict;
@@ -288,6 +288,10 @@ static const struct {
     { "alias with a tag", "team+x", "one.example", LOCAL_OK, "" },
     { "alias of itself", "ann", "one.example", LOCAL_OK, "" },
     { "alias of one domain", "info", "two.example", LOCAL_OK, "" },
+    { "circle", "a", "one.example", LOCAL_LOOP, "" },
+    { "circle with a tag", "b+x", "two.example", LOCAL_LOOP, "" },
+    { "circle with a way out", "joe2", "one.example", LOCAL_OK, "" },
+    { "way into it", "pair", "one.example", LOCAL_OK, "" },
     { "alias that leads nowhere", "lost", "one.example", LOCAL_OK, "" },
     { "unknown", "zoe", "one.example", LOCAL_UNKNOWN, "" },
     { "not in that domain", "only", "one.example", LOCAL_UNKNOWN, "" },
