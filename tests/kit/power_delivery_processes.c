@@ -41,8 +41,8 @@ static struct {
     struct mailbox_work *work; /* NULL: it does not run */
     int fd;                    /* -1: deliver is gone */
     int segment[WIRE_HANDLES]; /* 0: none */
-    struct request waiting[MAILBOX_WINDOW];
-    size_t n;
+    struct request waiting[MAILBOX_WINDOW], asked[MAILBOX_WINDOW];
+    size_t n, nasked; /* asked: given to a turn, without an answer */
     unsigned starts;
 } box;
 
@@ -126,13 +126,6 @@ static void send_answer(const struct mailbox_answer *a)
 
 /* --- its turns --------------------------------------------------------------- */
 
-struct turn {
-    struct request of[MAILBOX_WINDOW];
-    struct mailbox_request r[MAILBOX_WINDOW];
-    size_t n;
-    const bool *killed;
-};
-
 static void drop_requests(struct request *r, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -141,16 +134,18 @@ static void drop_requests(struct request *r, size_t n)
 
 static void on_answer(void *ctx, const struct mailbox_answer *a)
 {
-    const struct turn *t = ctx;
+    const bool *killed = ctx;
+    size_t i = 0;
 
-    if (*t->killed)
-        return;
-    for (size_t i = 0; i < t->n; i++)
-        if (t->r[i].tag == a->tag && a->outcome == MAILBOX_DELIVERED &&
-            box.fd >= 0)
-            post_answered(&t->r[i]);
-    if (!without(MARK_LAST))
+    while (i < box.nasked && box.asked[i].r.tag != a->tag)
+        i++;
+    ck_assert_uint_lt(i, box.nasked);
+    if (!*killed && a->outcome == MAILBOX_DELIVERED && box.fd >= 0)
+        post_answered(&box.asked[i].r);
+    if (!*killed && !without(MARK_LAST))
         send_answer(a);
+    drop_requests(&box.asked[i], 1);
+    box.asked[i] = box.asked[--box.nasked];
 }
 
 static void answer_early(const struct request *r)
@@ -160,32 +155,29 @@ static void answer_early(const struct request *r)
                                           .status = { .class = 2 } });
 }
 
-static void begin_turn(struct turn *t, size_t n)
-{
-    t->n = n;
-    memcpy(t->of, box.waiting, n * sizeof t->of[0]);
-    box.n -= n;
-    memmove(box.waiting, box.waiting + n, box.n * sizeof t->of[0]);
-    for (size_t i = 0; i < n; i++) {
-        struct mailbox_request *r = &t->r[i];
-        *r = t->of[i].r;
-        r->key = t->of[i].key;
-        r->reverse_path = span_of(t->of[i].from);
-        r->delivered_to = span_of(t->of[i].to);
-        post_asked(r);
-        if (without(ONE_NAME))
-            r->arrival += box.starts * (uint64_t)1000000;
-    }
-}
-
 static void run_turn(size_t n, const bool *killed)
 {
-    static struct turn t;
+    static struct mailbox_request r[MAILBOX_WINDOW];
+    void *ctx = (void *)(uintptr_t)killed;
 
-    t.killed = killed;
-    begin_turn(&t, n);
-    mailbox_turn_run(box.work, t.r, t.n, on_answer, &t);
-    drop_requests(t.of, t.n);
+    for (size_t i = 0; i < n; i++) {
+        struct request *of = &box.asked[box.nasked++];
+        *of = box.waiting[i];
+        r[i] = of->r;
+        r[i].key = box.waiting[i].key;
+        r[i].reverse_path = span_of(box.waiting[i].from);
+        r[i].delivered_to = span_of(box.waiting[i].to);
+        post_asked(&r[i]);
+        if (without(ONE_NAME))
+            r[i].arrival += box.starts * (uint64_t)1000000;
+    }
+    /* more work may wait already: then the next turn settles this one */
+    if (delivery_chance(2))
+        mailbox_turn_run_on(box.work, r, n, on_answer, ctx);
+    else
+        mailbox_turn_run(box.work, r, n, on_answer, ctx);
+    box.n -= n;
+    memmove(box.waiting, box.waiting + n, box.n * sizeof box.waiting[0]);
 }
 
 void mailbox_gone(void)
@@ -194,7 +186,8 @@ void mailbox_gone(void)
         return;
     mailbox_turn_free(&box.work);
     drop_requests(box.waiting, box.n);
-    box.n = 0;
+    drop_requests(box.asked, box.nasked);
+    box.n = box.nasked = 0;
     for (size_t i = 0; i < WIRE_HANDLES; i++)
         if (box.segment[i] > 0)
             close(box.segment[i]);
@@ -248,16 +241,14 @@ void mailbox_step(const bool *killed)
     for (size_t i = before; i < box.n && without(MARK_LAST); i++)
         answer_early(&box.waiting[i]);
     bool early = without(MARK_LAST) && delivery_chance(2);
-    if (box.n > 0 && !early)
-        run_turn(delivery_chance(2) ? box.n
-                                    : 1 + delivery_below((unsigned)box.n),
-                 killed);
-    else
-        mailbox_turn_run(box.work, NULL, 0, on_answer,
-                         &(struct turn){ .killed = killed });
+    size_t some = box.n > 1 && delivery_chance(2)
+                      ? 1 + delivery_below((unsigned)box.n)
+                      : box.n;
+    run_turn(early ? 0 : some, killed);
     if (*killed)
         post_crash();
-    if (*killed || (box.fd < 0 && (box.n == 0 || delivery_chance(3))))
+    if (*killed ||
+        (box.fd < 0 && (box.n + box.nasked == 0 || delivery_chance(3))))
         mailbox_gone();
 }
 
@@ -413,7 +404,7 @@ static bool has_work(void)
     const struct queue *q = &me.d.queue;
 
     return deliver_is_busy(&me.d) || q->memory.pending > 0 || q->held.n > 0 ||
-           box.n > 0;
+           box.n + box.nasked > 0;
 }
 
 /* It ends where a sync has failed; its successor does the rest. */
