@@ -144,6 +144,7 @@ class Start(Running):
     def old_arrives(self):
         if self.old:
             self.rig.judge(self.old, [], logged=False)
+            self.rig.forget()
         self.old = []
 
     def work(self):
