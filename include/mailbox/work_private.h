@@ -33,7 +33,11 @@ struct mailbox_work {
     struct list turn;     /* boxes with copies: new, or in new unsynced */
     struct list locked;   /* mboxes that wait for their lock */
     struct list answered; /* copies that are done or failed */
-    struct list open;     /* drafts, oldest first */
+    /* Called when an mbox is done, before the next mailbox is opened: a copy
+     * that is answered cannot be written again.  NULL: answers wait. */
+    void (*answer)(void *ctx);
+    void *answer_ctx;
+    struct list open; /* drafts, oldest first */
     size_t nopen, most_open, nwaiting;
     long pid;
     unsigned long counter; /* for names in tmp */

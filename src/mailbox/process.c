@@ -203,8 +203,9 @@ static void send_packet(struct server *s, const unsigned char *p, size_t n)
         s->status = 0; /* the other end is closed */
 }
 
-static void send_answers(struct server *s)
+static void send_answers(void *ctx)
 {
+    struct server *s = ctx;
     size_t n = 0;
     struct list *l;
 
@@ -311,6 +312,8 @@ int mailbox_run(int fd, const struct conf *c, struct mailbox_progress *p,
     umask(0);
     if (mailbox_work_new(&s->work, c, p, &e) != 0)
         goto out;
+    s->work->answer = send_answers;
+    s->work->answer_ctx = s;
     if (mailbox_work_drop(s->work, &e) != 0)
         s->status = EX_NOPERM;
     else if (confine != NULL)

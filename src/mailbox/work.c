@@ -343,6 +343,11 @@ static void write_box(struct box *k, const struct err *no_dir)
     } else if (mbox_deliver(k) != 0) {
         list_remove(&k->of_turn);
         wait_for_lock(k);
+    } else {
+        if (collect(k))
+            list_remove(&k->of_turn);
+        if (w->answer != NULL)
+            w->answer(w->answer_ctx);
     }
 }
 

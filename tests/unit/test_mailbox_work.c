@@ -340,6 +340,34 @@ START_TEST(no_copy_twice)
 }
 END_TEST
 
+static int nanswers;
+
+static void look_at_answers(void *ctx)
+{
+    const struct mailbox_work *w = ctx;
+
+    ck_assert(!list_empty(&w->answered));
+    ck_assert_int_eq(access(path_of("ann"), F_OK) == 0, nanswers++ == 1);
+}
+
+/* Or a mailbox that hangs behind it would make its copies come twice. */
+START_TEST(mbox_is_answered_before_the_next)
+{
+    struct mailbox_work *w = open_work(CONF_MBOX);
+    struct mailbox_request r[] = { request("joe", "hi\r\n"),
+                                   request("ann", "hi\r\n") };
+    struct mailbox_answer a = { .tag = 0xdead };
+
+    nanswers = 0;
+    w->answer = look_at_answers;
+    w->answer_ctx = w;
+    mailbox_turn_run(w, r, 2, take, &a);
+    ck_assert_int_eq(nanswers, 2);
+    ck_assert(a.outcome == MAILBOX_DELIVERED);
+    mailbox_turn_free(&w);
+}
+END_TEST
+
 static int cannot_rename_new(int from_dir, const char *from, int to_dir,
                              const char *to)
 {
@@ -1737,6 +1765,7 @@ Suite *mailbox_work_suite(void)
     tcase_add_loop_test(t, damaged_body, 0, 2);
     tcase_add_loop_test(t, large_body, 0, 2);
     tcase_add_loop_test(t, no_copy_twice, 0, COUNT(agains));
+    tcase_add_test(t, mbox_is_answered_before_the_next);
     tcase_add_loop_test(t, no_copy_without_a_look, 0, COUNT(unseen));
     tcase_add_test(t, no_copy_twice_by_plain_rename);
     tcase_add_loop_test(t, keys, 0, COUNT(key_cases));
