@@ -12,7 +12,8 @@ enum work_fate {
     WORK_MAILBOX,  /* one copy, for item->key */
     WORK_REPLACED, /* by a child */
     WORK_ANSWERED, /* item->answer */
-    WORK_LATER     /* nothing now, and uncounted */
+    WORK_LATER,    /* nothing now, and uncounted */
+    WORK_PUT_OFF   /* by work_put_off() */
 };
 
 struct work_target {

@@ -49,7 +49,8 @@ static void settle(struct work *w, const struct work_item *i)
     case WORK_LATER:
         rcpt_later(&w->d->queue, i->rcpt, DELIVER_FAULT_SECONDS);
         break;
-    case WORK_REPLACED: break;
+    case WORK_REPLACED:
+    case WORK_PUT_OFF: break;
     }
 }
 

@@ -11,8 +11,7 @@
 
 enum {
     BUCKETS_MAX = 16 * 1024,
-    FRONT_MAX = 16 * 1024, /* the guard goes on without further fields */
-    GROUP_NONE = 0         /* the first is 1 */
+    GROUP_NONE = 0 /* the first is 1 */
 };
 
 struct group {
@@ -135,7 +134,8 @@ static bool is_loop(struct work *w, struct work_item *i)
     int rc = loop_guard_has(w, i->alias, &e);
     if (rc < 0) {
         work_report(w, &e);
-        i->fate = WORK_LATER;
+        work_put_off(w, i, &e);
+        i->fate = WORK_PUT_OFF;
     } else if (rc > 0) {
         work_answer(w, i, OUTCOME_FAILED, "5.4.6",
                     "mail forwarding loop for %s", i->alias);
@@ -243,15 +243,21 @@ static bool add_targets(const struct steps *s, const struct work_item *i,
     return true;
 }
 
-/* Once for each alias. */
-static void add_front(struct buf *b, const struct work_item *i)
+/* The alias by which all of a child came.  NULL: there are several, or none; no
+ * recipient must see by which the others came. */
+static const char *only_alias(const struct work *w, unsigned group)
 {
-    char line[LOCAL_ADDRESS_MAX + 32];
-    int n = snprintf(line, sizeof line, "Delivered-To: %s\r\n", i->alias);
+    const char *only = NULL;
 
-    if (n > 0 && (size_t)n < sizeof line && b->n + (size_t)n < b->cap &&
-        strstr(b->p, line) == NULL)
-        buf_adds(b, line);
+    for (size_t k = 0; k < w->n; k++) {
+        const struct work_item *i = &w->item[k];
+        if (i->fate != WORK_REPLACED || i->group != group)
+            continue;
+        if (i->alias == NULL || (only != NULL && strcmp(i->alias, only) != 0))
+            return NULL;
+        only = i->alias;
+    }
+    return only;
 }
 
 static size_t count_targets(const struct work *w, unsigned group)
@@ -267,7 +273,7 @@ static size_t count_targets(const struct work *w, unsigned group)
 
 /* False: no memory. */
 static bool fill(const struct steps *s, const struct group *g,
-                 struct queue_child *c, struct buf *front)
+                 struct queue_child *c)
 {
     struct work *w = s->w;
     struct rcpt **rcpt = work_alloc(w, w->n * sizeof(struct rcpt *));
@@ -286,10 +292,7 @@ static bool fill(const struct steps *s, const struct group *g,
             continue;
         ok = add_targets(s, i, c, target);
         rcpt[c->nrcpt++] = i->rcpt;
-        if (i->alias != NULL)
-            add_front(front, i);
     }
-    c->front = (struct span){ front->p, front->n };
     return ok;
 }
 
@@ -317,14 +320,18 @@ static void refused(struct work *w, unsigned group, int rc, const struct err *e)
 
 static void hand_over(struct steps *s, const struct group *g)
 {
-    char room[FRONT_MAX] = "";
+    const char *alias = only_alias(s->w, g->number);
+    char room[LOCAL_ADDRESS_MAX + 32];
     struct buf front = BUF_ON(room);
     struct queue_child c;
     struct err e;
 
-    int rc = fill(s, g, &c, &front)
-                 ? c.nrcpt == 0 ? 0 : queue_hand_over(&s->w->d->queue, &c, &e)
-                 : err_set(&e, ERR_TEMP, 0, "memory for a child");
+    bool ok = fill(s, g, &c);
+    if (alias != NULL)
+        buf_addf(&front, "Delivered-To: %s\r\n", alias);
+    c.front = buf_span(&front);
+    int rc = ok ? c.nrcpt == 0 ? 0 : queue_hand_over(&s->w->d->queue, &c, &e)
+                : err_set(&e, ERR_TEMP, 0, "memory for a child");
     if (rc < 0 && e.kind != ERR_PERM)
         queue_log_fault(&s->w->d->queue, "queue.commit", &e);
     if (rc != 0)

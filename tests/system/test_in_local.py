@@ -221,8 +221,11 @@ def test_a_mailbox_gets_one_copy(known):
     found = boxes(known)
     assert {k: len(v) for k, v in found.items()} == {
         "ann": 1, "bob": 1, "cleo": 1, "dora": 1}
-    assert b"\nDelivered-To: list@here.test\n" in found["bob"][0]
-    assert b"\nDelivered-To: nested@here.test\n" in found["dora"][0]
+    # no copy names by which aliases the others came
+    assert re.findall(rb"\nDelivered-To: (.*)", found["bob"][0]) == [
+        b"bob@here.test"]
+    assert re.findall(rb"\nDelivered-To: (.*)", found["dora"][0]) == [
+        b"dora@here.test"]
 
 
 def test_postmaster_follows_its_alias(mta):
