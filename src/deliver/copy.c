@@ -175,8 +175,9 @@ void copy_answered(struct deliver *d, struct copy *c,
     struct answer own = { .outcome = outcome_of(a), .status = a->status };
 
     c->delivery.offered = true;
-    /* An answer may come before anything was looked for. */
-    c->rcpt.rcpt->suspect |= c->look_first;
+    /* It may have failed before anything was looked for, or behind a rename
+     * that could not be taken back, because the reader had moved the file. */
+    c->rcpt.rcpt->suspect = 1;
     answer_set_text(&own, a->outcome == MAILBOX_DELIVERED
                               ? "delivered to mailbox"
                               : a->text);
