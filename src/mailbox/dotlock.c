@@ -8,28 +8,62 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
+enum { DRAFT_MAX = 2048 };
+
 static const char mark[] = "mta\n";
 
-/* O_EXCL is atomic on every file system since NFS version 3, so the old way
- * by a second name and link() is not needed. */
-static int create(int dir, const char *path, struct err *e)
+/* Make the file, with its content and its flock.  -1 with *e; then there is
+ * none. */
+static int make(int dir, const char *name, struct err *e)
 {
     char text[32];
-    int fd = fs_openat(dir, path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
+    int fd = fs_openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
 
     if (fd < 0)
-        return err_set(e, ERR_TEMP, errno, "lock %s", path);
+        return err_set(e, ERR_TEMP, errno, "lock %s", name);
     int n = snprintf(text, sizeof text, "%ld\n%s", (long)getpid(), mark);
-    if (fs_lock(fd, LOCK_EX | LOCK_NB) != 0 ||
-        fs_write_all(fd, text, (size_t)n) != 0) {
-        err_set(e, ERR_TEMP, errno, "lock %s", path);
-        dotlock_release(dir, path, fd);
-        return -1;
+    if (fs_lock(fd, LOCK_EX | LOCK_NB) == 0 &&
+        fs_write_all(fd, text, (size_t)n) == 0)
+        return fd;
+    err_set(e, ERR_TEMP, errno, "lock %s", name);
+    dotlock_release(dir, name, fd);
+    return -1;
+}
+
+/* ".NAME.PID" beside the lock: the name of no mailbox. */
+static void draft_name(char out[DRAFT_MAX], const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    int above = slash == NULL ? 0 : (int)(slash - path) + 1;
+
+    snprintf(out, DRAFT_MAX, "%.*s.%s.%ld", above, path, path + above,
+             (long)getpid());
+}
+
+/* The lock comes into its place as a whole: a process that is killed at any
+ * moment leaves none without content, which looks like that of another program.
+ * A file system without such a rename (NFS) gets it in two steps. */
+static int create(int dir, const char *path, struct err *e)
+{
+    char draft[DRAFT_MAX];
+
+    draft_name(draft, path);
+    int fd = make(dir, draft, e);
+    if (fd < 0 && e->sys == EEXIST) { /* a killed process had the same pid */
+        fs_unlinkat(dir, draft);
+        fd = make(dir, draft, e);
     }
-    return fd;
+    if (fd < 0)
+        return -1;
+    if (fs_rename_new(dir, draft, dir, path) == 0)
+        return fd;
+    err_set(e, ERR_TEMP, errno, "lock %s", path);
+    dotlock_release(dir, draft, fd);
+    return e->sys == EINVAL ? make(dir, path, e) : -1;
 }
 
 static bool pid_lives(struct span text)

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -900,6 +901,36 @@ START_TEST(dotlocks)
 }
 END_TEST
 
+static unsigned seen_empty;
+
+/* What a process that is killed here leaves under the name of the lock. */
+static int watched_lock(int fd, int how)
+{
+    struct stat st;
+
+    if (fstatat(AT_FDCWD, path_of("joe.lock"), &st, 0) == 0 && st.st_size == 0)
+        seen_empty++;
+    return flock(fd, how);
+}
+
+START_TEST(a_lock_is_never_empty)
+{
+    struct fs_ops watched = fs_system;
+    struct mailbox_work *w = open_work(CONF_MBOX);
+    struct mailbox_request r = request("joe", "x\r\n");
+
+    seen_empty = 0;
+    watched.lock = watched_lock;
+    fs_replace(&watched);
+    struct mailbox_answer a = run_one(w, &r);
+    fs_replace(NULL);
+    ck_assert(a.outcome == MAILBOX_DELIVERED);
+    ck_assert_uint_eq(seen_empty, 0);
+    mailbox_turn_free(&w);
+    ck_assert_int_eq(entries(dir), 1);
+}
+END_TEST
+
 static struct box_copy *waiting_copy(struct mailbox_work *w)
 {
     struct box *k = LIST_ENTRY(w->locked.next, struct box, of_turn);
@@ -1313,8 +1344,8 @@ static const struct {
     { "mail_dir is a link", CONF_MAILDIR, 1, 1, "orwscns", true },
     { "Maildir, three", CONF_MAILDIR, 3, 1, "orworworwScccnnns", false },
     { "Maildirs", CONF_MAILDIR, 3, 3, "orworworwScccnnnS", false },
-    { "mbox", CONF_MBOX, 1, 1, "olworrwscuc", false },
-    { "mbox, three", CONF_MBOX, 3, 1, "olworrwrwrwscuc", false },
+    { "mbox", CONF_MBOX, 1, 1, "olwnorrwscuc", false },
+    { "mbox, three", CONF_MBOX, 3, 1, "olwnorrwrwrwscuc", false },
 };
 
 START_TEST(order_of_calls)
@@ -1544,7 +1575,7 @@ START_TEST(meaning_of_a_failure)
     struct mailbox_request r = request("joe", "hi\r\n");
 
     syncs_of_turn(w, 1);
-    watch(faults[_i].kind == CONF_MBOX ? 7 : 3, false); /* the write */
+    watch(faults[_i].kind == CONF_MBOX ? 8 : 3, false); /* the write */
     fail_with = faults[_i].why;
     struct mailbox_answer a = run_one(w, &r);
     fs_replace(NULL);
@@ -1781,6 +1812,7 @@ Suite *mailbox_work_suite(void)
     tcase_add_test(t, of_another_owner);
     tcase_add_test(t, root_in_between_writes_nowhere_else);
     tcase_add_loop_test(t, dotlocks, 0, COUNT(lock_cases));
+    tcase_add_test(t, a_lock_is_never_empty);
     tcase_add_test(t, lock_for_too_long);
     tcase_add_test(t, few_wait_for_locks);
     tcase_add_test(t, locked_by_fcntl);
