@@ -77,6 +77,8 @@ void post_start(struct delivery_life *l)
 {
     life = l;
     memset(&world, 0, sizeof world);
+    world.crashed =
+        l->faults; /* a commit that fails may be that of one child */
     nanswers = 0;
 }
 
