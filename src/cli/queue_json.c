@@ -103,6 +103,8 @@ static int json_next_rcpt(struct queue_printing *p, struct span address)
 
     if (p->recipients_done)
         return err_set(p->e, ERR_PERM, 0, "the envelope is not in order");
+    if (p->index >= p->view->rec->nrcpt)
+        return err_set(p->e, ERR_PERM, 0, "more recipients than slots");
     if (spool_reader_slot(p->view, p->index, &slot, p->e) != 0)
         return -1;
     fputs(p->index == 0 ? ",\"recipients\":[" : "},", p->style->out);

@@ -257,6 +257,8 @@ static int text_field(void *ctx, enum spool_field type, struct span s)
         put_plain(p->style->out, s);
         fputs(">\n", p->style->out);
     } else if (type == SPOOL_F_RCPT) {
+        if (p->index >= p->view->rec->nrcpt)
+            return err_set(p->e, ERR_PERM, 0, "more recipients than slots");
         if (spool_reader_slot(p->view, p->index, &slot, p->e) != 0)
             return -1;
         if (p->style->all_recipients || slot.state == SPOOL_PENDING ||

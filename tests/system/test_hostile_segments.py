@@ -193,7 +193,7 @@ class World:
               lambda: len(self.m.mailbox("honest")) >= self.sent)
         until("honest mail elsewhere", lambda: sum(
             x.data.count(b"Subject: honest") for x in self.peer.messages) >=
-            self.sent)
+            self.sent, DEADLINE * 4)  # each damaged one costs a session
         assert by_role(self.m.process.pid) == self.before
         assert self.outside() == self.tree
         errors = self.m.errors()
@@ -201,14 +201,16 @@ class World:
 
     def tools_show(self, ids=()):
         """They end by themselves, with objects as far as they print any."""
-        commands = [("list", "--json"), ("list",), ("stats", "--json")]
+        commands = [("list", "--json"), ("list",)]
         for i in ids:
             commands += [("show", i, "--json"), ("show", i), ("cat", i)]
         for args in commands:
             done = subprocess.run([MTA, "queue", *args, "-c", self.m.conf],
                                   stdout=subprocess.PIPE,
                                   stderr=subprocess.PIPE, timeout=DEADLINE * 4)
-            assert 0 <= done.returncode < 128, (args, done)
+            assert done.returncode == 0 or (args[0] in ("show", "cat") and
+                                            0 < done.returncode < 128), \
+                (args, done)
             if "--json" in args:
                 for line in done.stdout.decode().split("\n")[:-1]:
                     json.loads(line)
