@@ -49,7 +49,7 @@ struct landlock {
 int landlock_begin(struct landlock *l, unsigned may, bool connects,
                    struct err *e);
 
-/* A path that is not there is passed over. */
+/* 1 with *e: the path is not there or not accessible, and has no rule. */
 int landlock_allow(const struct landlock *l, const char *path,
                    enum landlock_access access, struct err *e);
 int landlock_allow_port(const struct landlock *l, uint16_t port, struct err *e);

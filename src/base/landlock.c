@@ -137,10 +137,11 @@ int landlock_allow(const struct landlock *l, const char *path,
 {
     int fd = fs_open(path, O_PATH | O_DIRECTORY, 0);
 
-    if (fd < 0)
-        return errno == ENOENT || errno == ENOTDIR || errno == EACCES
-                   ? 0
-                   : err_set(e, ERR_TEMP, errno, "open %s", path);
+    if (fd < 0) {
+        bool away = errno == ENOENT || errno == ENOTDIR || errno == EACCES;
+        err_set(e, ERR_TEMP, errno, "open %s", path);
+        return away ? 1 : -1;
+    }
     int rc = allow_fd(l, fd, rights[access], e);
     fs_close(fd);
     return rc;

@@ -67,7 +67,7 @@ static int allow_all(const struct landlock *l, const char *const *paths,
                      struct err *e)
 {
     for (; *paths != NULL; paths++)
-        if (landlock_allow(l, *paths, LANDLOCK_READ, e) != 0)
+        if (landlock_allow(l, *paths, LANDLOCK_READ, e) < 0)
             return -1;
     return 0;
 }

@@ -16,6 +16,7 @@
 enum {
     LOCAL_FAULT_SECONDS = 5,
     PACE_SECONDS = 60,
+    CUT_SECONDS = 1, /* the host is not at fault for damage in our queue */
     RECONNECT_SECONDS = 60, /* at most */
     NOTHING_OFFERED_SECONDS = 5,
     FAILURES_MAX = 32,
@@ -203,16 +204,16 @@ static void shut(struct sched *s, struct lane *l)
     report(l, seconds);
 }
 
-/* The first is replaced at once. */
-static void reconnect(struct sched *s, struct lane *l)
+/* The first is replaced at once; the pause before another doubles. */
+static void reconnect(struct sched *s, struct lane *l, unsigned most)
 {
-    unsigned n = l->reconnects, seconds = RECONNECT_SECONDS;
+    unsigned n = l->reconnects, seconds = most;
 
     l->reconnects += l->reconnects < FAILURES_MAX;
     if (n < 7)
         seconds = n == 0 ? 0 : 1u << (n - 1);
-    if (seconds > RECONNECT_SECONDS)
-        seconds = RECONNECT_SECONDS;
+    if (seconds > most)
+        seconds = most;
     if (seconds > 0)
         pause_for(s, l, seconds);
 }
@@ -246,9 +247,9 @@ void lane_state_judge(struct sched *s, struct lane *l)
         if (!end->refused)
             l->failures = l->reconnects = 0;
         break;
+    case LANE_CUTS: reconnect(s, l, CUT_SECONDS); break;
     case LANE_LEAVES:
-    case LANE_CUTS:
-    case LANE_REOPENS: reconnect(s, l); break;
+    case LANE_REOPENS: reconnect(s, l, RECONNECT_SECONDS); break;
     case LANE_PAUSES: pause_for(s, l, PACE_SECONDS); break;
     case LANE_SHUTS: shut(s, l); break;
     }

@@ -113,7 +113,7 @@ def test_many_bodies_in_little_memory():
         print({code: codes.count(code) for code in codes})
         assert set(codes) <= {250, 452}
         assert codes.count(250) > CLIENTS / 2
-        assert tree_of(m.process.pid) == tree  # nobody was killed
+        assert set(tree) <= set(tree_of(m.process.pid))  # nobody was killed
         if group.path is not None:
             assert group.kills() == 0
         until("idle memory goes back",

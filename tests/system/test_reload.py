@@ -300,11 +300,11 @@ def test_changed_tables_reach_running_processes(mta):
                 [250, 250, 550, 250])
         # The sender resolves whom it bounces to.
         def bounced():
+            m.empty_local()
+            n = len(m.mailbox("ann")) + len(m.mailbox("bob"))
             with m.smtp() as s:
                 s.sendmail("notices@here.test", ["x@far.test"],
                            b"Subject: x\r\n\r\nx\r\n")
-            m.empty_local()
-            n = len(m.mailbox("ann")) + len(m.mailbox("bob"))
             until("a bounce", lambda: len(m.mailbox("ann")) + len(
                 m.mailbox("bob")) > n)
             return len(m.mailbox("bob"))

@@ -993,6 +993,30 @@ START_TEST(the_rest_of_a_trial_is_not_left_behind)
 }
 END_TEST
 
+/* The queue's disk is at fault, and its mail does not wait longer and longer
+ * behind what is damaged. */
+START_TEST(damage_slows_no_other_mail)
+{
+    struct delivery *j;
+
+    for (int i = 0; i < 8; i++)
+        add("a@one.test");
+    for (int i = 0; i < 7; i++) {
+        sched_rig_turn(r);
+        if (i > 1)
+            sched_rig_wait(r, 1);
+        j = next();
+        struct send_session *s = session_of(j);
+        sched_rig_effect(r, j, MAIL_WAITS, "message cannot be read");
+        while ((j = sched_rig_next(r)) != NULL)
+            sched_rig_effect(r, j, MAIL_UNTOUCHED, "");
+        sched_rig_end(r, s, &(struct send_session_end){ .lane = LANE_CUTS });
+    }
+    sched_rig_wait(r, 1);
+    deliver(next());
+}
+END_TEST
+
 Suite *send_lane_suite(void);
 Suite *send_lane_suite(void)
 {
@@ -1032,6 +1056,7 @@ Suite *send_lane_suite(void)
     tcase_add_test(t, none_waits_for_a_next_mx_that_is_shut);
     tcase_add_test(t, a_suspect_does_not_wait_for_parked_mail_that_went);
     tcase_add_test(t, the_rest_of_a_trial_is_not_left_behind);
+    tcase_add_test(t, damage_slows_no_other_mail);
     tcase_add_test(t, the_next_mx_delivers);
     tcase_add_test(t, the_first_answer_counts_without_a_second);
     tcase_add_test(t, our_own_greeting_drops_equal_and_worse);
