@@ -18,6 +18,7 @@ enum { TARGETS = 1000 };
 static bool lenient; /* every input is read in both ways */
 static char dir[64], users[96], aliases[96], source[112];
 static struct {
+    enum local_kind kind[TARGETS];
     char *name[TARGETS];
     size_t n;
 } got;
@@ -72,7 +73,9 @@ static int on_target(void *ctx, const struct local_target *t)
         break;
     }
     for (size_t i = 0; i < got.n; i++)
-        MUST(strcmp(got.name[i], t->name) != 0); /* each is named once */
+        MUST(got.kind[i] != t->kind ||
+             strcmp(got.name[i], t->name) != 0); /* each is named once */
+    got.kind[got.n] = t->kind;
     got.name[got.n++] = strdup(t->name);
     return 0;
 }
