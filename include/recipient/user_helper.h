@@ -18,7 +18,7 @@
  * 0; -1: the line failed. */
 int user_helper_run(int fd, uid_t only);
 
-/* One look-up, which blocks.  Tells "no such user" from a directory that does
- * not answer. */
+/* One look-up, which blocks.  USER_NO is the directory's own answer; without
+ * one it is USER_TEMP. */
 enum user_found user_helper_find(const char *name, uid_t only);
 #endif

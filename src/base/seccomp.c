@@ -265,6 +265,8 @@ static void build(struct filter *f, unsigned may)
     refuse_other_calls(f);
     for (size_t i = 0; i < sizeof frequent / sizeof frequent[0]; i++)
         answer_if(f, BPF_JEQ, (unsigned)frequent[i], ALLOW);
+    if (may & MAY_LOG)
+        answer_if(f, BPF_JEQ, SYS_msgsnd, ALLOW);
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
         if ((refused[i].unless & may) == 0)
             answer_if(f, BPF_JEQ, (unsigned)refused[i].call, REFUSE);
