@@ -18,9 +18,8 @@ enum { WANT_FDS = 4096 };
 
 struct process {
     struct deliver d;
-    struct loop_io wake, line;
-    struct loop_timer pause; /* between a wake-up and the scan, under load */
-    bool orphan;             /* the master has ended */
+    struct loop_io line;
+    bool orphan; /* the master has ended */
 };
 
 static const int ours[] = { SIGTERM, SIGINT, SIGUSR1 };
@@ -32,29 +31,6 @@ static bool must_stop(const struct process *p)
 }
 
 /* --- descriptors ---------------------------------------------------------- */
-
-/* Servers under load wake this process at every commit.  A scan that covers
- * many commits costs no more than a scan for one. */
-static void on_wake(struct loop_io *io, unsigned ready)
-{
-    struct process *p = LOOP_ENTRY(io, struct process, wake);
-    uint64_t pause = housekeeping_scan_pause(&p->d.housekeeping, &p->d.queue);
-
-    (void)ready;
-    p->d.queue.scan.wanted = pause == 0;
-    if (pause == 0)
-        return;
-    (void)loop_watch(p->d.loop, io, 0, NULL);
-    loop_timer_set(p->d.loop, &p->pause, pause);
-}
-
-static void on_pause_over(struct loop_timer *t)
-{
-    struct process *p = LOOP_ENTRY(t, struct process, pause);
-
-    p->d.queue.scan.wanted = true;
-    (void)loop_watch(p->d.loop, &p->wake, LOOP_READ, NULL); /* fd fits */
-}
 
 static void on_line(struct loop_io *io, unsigned ready)
 {
@@ -69,15 +45,10 @@ static void on_line(struct loop_io *io, unsigned ready)
 
 static int watch(struct process *p, struct err *e)
 {
-    int fd = spool_queue_wake_fd(p->d.queue.spool);
-
-    p->pause.fn = on_pause_over;
-    p->wake = (struct loop_io){ .fd = fd, .fn = on_wake };
     p->line = (struct loop_io){ .fd = p->d.o->line, .fn = on_line };
-    if (loop_watch(p->d.loop, &p->line, LOOP_READ, e) != 0)
-        return -1;
-    /* without a FIFO the periodic scan replaces it */
-    return fd < 0 ? 0 : loop_watch(p->d.loop, &p->wake, LOOP_READ, e);
+    return loop_watch(p->d.loop, &p->line, LOOP_READ, e) != 0
+               ? -1
+               : housekeeping_watch(&p->d.housekeeping, &p->d.queue, e);
 }
 
 /* --- the loop ------------------------------------------------------------- */

@@ -93,10 +93,39 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-uint64_t housekeeping_scan_pause(const struct housekeeping *u,
-                                 const struct queue *q)
+/* Servers under load wake a consumer at every commit.  A scan that covers many
+ * commits costs no more than a scan for one. */
+static void on_wake(struct loop_io *io, unsigned ready)
 {
-    return left(u->scanned, SCAN_PAUSE_MS, loop_now(q->loop));
+    struct housekeeping *u = LOOP_ENTRY(io, struct housekeeping, wake);
+    struct loop *loop = u->q->loop;
+    uint64_t pause = left(u->scanned, SCAN_PAUSE_MS, loop_now(loop));
+
+    (void)ready;
+    u->q->scan.wanted = pause == 0;
+    if (pause == 0)
+        return;
+    (void)loop_watch(loop, io, 0, NULL);
+    loop_timer_set(loop, &u->pause, pause);
+}
+
+static void on_pause_over(struct loop_timer *t)
+{
+    struct housekeeping *u = LOOP_ENTRY(t, struct housekeeping, pause);
+
+    u->q->scan.wanted = true;
+    (void)loop_watch(u->q->loop, &u->wake, LOOP_READ, NULL); /* fd fits */
+}
+
+int housekeeping_watch(struct housekeeping *u, struct queue *q, struct err *e)
+{
+    int fd = spool_queue_wake_fd(q->spool);
+
+    u->q = q;
+    u->pause.fn = on_pause_over;
+    u->wake = (struct loop_io){ .fd = fd, .fn = on_wake };
+    /* without a FIFO the periodic scan replaces it */
+    return fd < 0 ? 0 : loop_watch(q->loop, &u->wake, LOOP_READ, e);
 }
 
 uint64_t housekeeping_wait(const struct housekeeping *u, const struct queue *q)

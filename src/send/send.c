@@ -37,8 +37,7 @@ struct back {
 struct sender {
     struct sched s;
     struct housekeeping housekeeping;
-    struct loop_io wake, line;
-    struct loop_timer pause; /* between being woken and the scan */
+    struct loop_io line;
     struct control *control;
     struct back back[SCHED_WORKERS_MAX];
     const struct send_options *o;
@@ -76,30 +75,6 @@ static void on_back(struct loop_io *io, unsigned ready)
     send_worker_take(b->worker, &notes);
     while ((l = list_pop(&notes)) != NULL)
         take_note(b->sched, LIST_ENTRY(l, struct work_item, link));
-}
-
-/* Servers under load wake the sender at every commit.  A scan that covers many
- * commits costs no more than a scan for one. */
-static void on_wake(struct loop_io *io, unsigned ready)
-{
-    struct sender *x = LOOP_ENTRY(io, struct sender, wake);
-
-    uint64_t pause = housekeeping_scan_pause(&x->housekeeping, &x->s.queue);
-
-    (void)ready;
-    x->s.queue.scan.wanted = pause == 0;
-    if (x->s.queue.scan.wanted)
-        return;
-    (void)loop_watch(x->s.loop, io, 0, NULL);
-    loop_timer_set(x->s.loop, &x->pause, pause);
-}
-
-static void on_pause_over(struct loop_timer *t)
-{
-    struct sender *x = LOOP_ENTRY(t, struct sender, pause);
-
-    x->s.queue.scan.wanted = true;
-    (void)loop_watch(x->s.loop, &x->wake, LOOP_READ, NULL); /* fd fits */
 }
 
 /* --- files from the supervisor ------------------------------------------ --*/
@@ -365,17 +340,6 @@ static int work_until_over(struct sender *x, struct err *e)
     return wind_down(x, e);
 }
 
-static int watch_queue(struct sender *x, struct err *e)
-{
-    int fd = spool_queue_wake_fd(x->s.queue.spool);
-
-    if (fd < 0)
-        return 0; /* the periodic scan replaces it */
-    x->wake = (struct loop_io){ .fd = fd, .fn = on_wake };
-    x->pause.fn = on_pause_over;
-    return loop_watch(x->s.loop, &x->wake, LOOP_READ, e);
-}
-
 /* Mail does not wait for it. */
 static void open_control(struct sender *x)
 {
@@ -397,8 +361,8 @@ static int run(struct sender *x, const struct conf *c,
     open_control(x);
     sandbox_enter(SANDBOX_SENDER, &paths, &report);
     log_sandbox(&report);
-    if (watch_queue(x, e) != 0 || start_workers(x, e) != 0 ||
-        watch_line(x, e) != 0)
+    if (housekeeping_watch(&x->housekeeping, &x->s.queue, e) != 0 ||
+        start_workers(x, e) != 0 || watch_line(x, e) != 0)
         goto out;
     rc = work_until_over(x, e);
     LOG(LOG_INFO, "send.stop", LN("pending", x->s.queue.memory.pending),
