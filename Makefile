@@ -14,7 +14,7 @@ comma    := ,
 BUILD    := build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 PROGRAM  := $(if $(SAN),$(BUILD)/mta,mta)
 
-PKGS     := libconfig libidn2
+PKGS     := libconfig libidn2 libssl libcrypto
 CPPFLAGS += -Iinclude -include include/base/banned.h -D_XOPEN_SOURCE=700 \
             -D_DEFAULT_SOURCE -DMTA_VERSION='"$(VERSION)"'
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \

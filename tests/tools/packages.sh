@@ -3,7 +3,7 @@
 # target needs, if any is missing.  Silent and quick when all are there.
 set -eu
 
-build="gcc make pkg-config libc6-dev libconfig-dev libidn2-dev"
+build="gcc make pkg-config libc6-dev libconfig-dev libidn2-dev libssl-dev"
 test="$build ccache check valgrind clang clang-format graphviz python3 python3-pytest python3-pytest-xdist
       swaks libio-socket-inet6-perl msmtp curl postfix knot knot-dnsutils
       dnsmasq-base strace iproute2 procps util-linux mandoc"

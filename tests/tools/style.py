@@ -39,7 +39,8 @@ FOREIGN = {
     "resolv.h": "src/dns/",
     "arpa/nameser.h": "src/dns/",
     "arpa/nameser_compat.h": "src/dns/",
-    "openssl/": ("src/net/tls.c", "src/mail/digest.c"),
+    "openssl/": ("src/net/tls", "include/net/tls", "src/base/digest",
+                 "include/base/digest"),
 }
 
 BANNED = ["strcpy", "strcat", "sprintf", "vsprintf", "strtok", "gets",
