@@ -14,6 +14,12 @@ struct retry_rule {
 uint32_t retry_delay(const struct retry_rule *r, unsigned attempts,
                      uint32_t chance);
 
+/* The same for a message that a host has greylisted: 5 minutes after its first
+ * attempt, 10 after its second, and never less later; or what the reply names,
+ * if it does (0: no), at most 4 hours. */
+uint32_t retry_greylisted(const struct retry_rule *r, unsigned attempts,
+                          uint32_t named, uint32_t chance);
+
 /* The rest of a wall-clock delay, for a clock that may have jumped: never more
  * than `most` seconds. */
 uint32_t retry_left(uint64_t until_us, uint64_t now_us, uint32_t most);

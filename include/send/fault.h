@@ -7,7 +7,7 @@
 #ifndef MTA_SEND_FAULT_H
 #define MTA_SEND_FAULT_H
 
-#include "smtp/status.h"
+#include "send/refusal.h"
 
 #include <stdbool.h>
 
@@ -68,6 +68,7 @@ struct fault {
     enum fault_when when;
     enum fault_what what;
     struct smtp_status status; /* of the reply, if there is one */
+    struct refusal refusal;    /* the same, read */
     bool delivered;            /* the session has delivered a message before */
     bool unanswered;           /* no command of this message got a reply */
     bool leaving;              /* a refusal before has ended the session */

@@ -69,6 +69,7 @@ struct send_session {
     bool feeding, out_failed, conn_failed, more, stopping;
     bool more_input; /* behind the reply in hand */
     bool garbled;    /* its replies do not fit our commands */
+    bool is_exim;    /* by its greeting */
     struct smtp_reply reply;
     struct smtp_ext ext;
     struct send_session_end end; /* end.learned: the limits in force */

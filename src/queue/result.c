@@ -178,13 +178,26 @@ static bool is_late(const struct queue *q, const struct message *m,
            seconds >= (uint64_t)q->conf->send.warn_after;
 }
 
+/* Only attempts count: a host that was shut does not know the message. */
+static uint32_t greylist_delay(struct queue *q, const struct delivery *j,
+                               const struct delivery_rcpt *jr)
+{
+    struct spool_slot slot = { 0 };
+
+    result_count(q, j, jr->rcpt, &slot);
+    return retry_greylisted(&q->rule, slot.attempts, jr->answer.again,
+                            arc4random());
+}
+
 static void be_deferred(struct queue *q, struct delivery *j,
                         struct delivery_rcpt *jr)
 {
     struct message *m = j->msg;
     struct rcpt *r = jr->rcpt;
     uint32_t now = queue_seconds(q);
-    uint32_t delay = retry_delay(&q->rule, r->tries, arc4random());
+    uint32_t delay = jr->answer.greylisted
+                         ? greylist_delay(q, j, jr)
+                         : retry_delay(&q->rule, r->tries, arc4random());
 
     if (now + delay > m->expires)
         delay = m->expires - now; /* one last time when it expires */

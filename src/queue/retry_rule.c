@@ -1,6 +1,13 @@
 #include "queue/retry_rule.h"
 
-enum { BACKOFF_MIN = 60, BACKOFF_MAX = 1800 };
+enum {
+    BACKOFF_MIN = 60,
+    BACKOFF_MAX = 1800,
+    GREYLIST_FIRST = 300,
+    GREYLIST_NEXT = 600,
+    GREYLIST_MOST = 4 * 3600,
+    GREYLIST_PATIENCE = 3 /* attempts; then it is no usual greylisting */
+};
 
 static uint32_t doubled(uint32_t min, uint32_t max, unsigned times)
 {
@@ -19,6 +26,28 @@ uint32_t retry_delay(const struct retry_rule *r, unsigned attempts,
 
     d = d - d / 4 + (spread * chance >> 32);
     return d == 0 ? 1 : d < UINT32_MAX ? (uint32_t)d : UINT32_MAX;
+}
+
+/* A moment longer than the host asks for: its clock is not ours, and to come a
+ * second early costs the whole wait. */
+static uint32_t a_little_more(uint32_t seconds, uint32_t chance)
+{
+    uint64_t spread = seconds / 16;
+
+    return seconds + 1 + (uint32_t)(spread * chance >> 32);
+}
+
+uint32_t retry_greylisted(const struct retry_rule *r, unsigned attempts,
+                          uint32_t named, uint32_t chance)
+{
+    uint32_t wait = attempts <= 1 ? GREYLIST_FIRST : GREYLIST_NEXT;
+    uint32_t usual = retry_delay(r, attempts, chance);
+
+    if (named > 0)
+        wait = named < GREYLIST_MOST ? named : GREYLIST_MOST;
+    if (attempts > GREYLIST_PATIENCE && wait < usual)
+        return usual;
+    return a_little_more(wait, chance);
 }
 
 uint32_t retry_left(uint64_t until_us, uint64_t now_us, uint32_t most)

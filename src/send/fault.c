@@ -5,29 +5,22 @@
 
 /* --- only if -------------------------------------------------------------- */
 
-static bool is(const struct smtp_status *s, unsigned class, unsigned subject,
-               unsigned detail)
-{
-    return s->class == class && s->subject == subject && s->detail == detail;
-}
-
 /* A login is missing or was refused (RFC 4954). */
 static bool asks_login(const struct fault *f)
 {
     return f->configured && (f->status.code == 530 || f->status.code == 535);
 }
 
-/* The host wants less mail: X.7.28 (RFC 7372's registry), 421 4.7.0 and
- * 4.7.500 to 4.7.699 of large receivers, "not accepting messages" (RFC 3463).
- * 4.7.1 is not among them: greylisting says so of one recipient. */
+/* The host wants less mail, or fewer sessions. */
+static bool in_words(const struct fault *f)
+{
+    return f->refusal.kind == REFUSAL_RATE ||
+           f->refusal.kind == REFUSAL_SESSIONS;
+}
+
 static bool is_rate(const struct fault *f)
 {
-    const struct smtp_status *s = &f->status;
-
-    return is(s, 4, 7, 28) || is(s, 4, 3, 2) ||
-           (is(s, 4, 7, 0) && s->code == 421) ||
-           (s->class == 4 && s->subject == 7 && s->detail >= 500 &&
-            s->detail < 700);
+    return in_words(f) && f->refusal.by_code;
 }
 
 static bool has_delivered(const struct fault *f)
@@ -106,6 +99,8 @@ static const struct fault_rule rules[] = {
 
     ROW(MAIL,      SOFT,       has_delivered, LIMIT,     UNTOUCHED, LEAVES),
     ROW(MAIL,      DROP,       is_between,    LIMIT,     UNTOUCHED, REOPENS),
+    /* "too many messages" is first of all a limit of the session */
+    ROW(MESSAGE,   REFUSED,    in_words,      PACE,      ATTEMPT,   PAUSES),
     ROW(MAIL,      421,        ALWAYS,        MESSAGE,   ATTEMPT,   REOPENS),
     ROW(MAIL,      4XX,        ALWAYS,        MESSAGE,   ATTEMPT,   GOES_ON),
     ROW(MAIL,      5XX,        ALWAYS,        MESSAGE,   BOUNCES,   GOES_ON),

@@ -159,6 +159,7 @@ unsigned char send_action_send_ehlo(void *ctx)
 {
     struct send_session *s = ctx;
 
+    s->is_exim = strstr(s->reply.text, " ESMTP Exim ") != NULL;
     send_transaction_command(s, "EHLO %s", s->env->hostname);
     return FSM_QUIET;
 }

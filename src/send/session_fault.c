@@ -142,11 +142,17 @@ const struct fault_rule *send_session_judge(const struct send_session *s,
         .configured = s->cur != NULL && send_delivery_of(s->cur)->configured,
     };
 
-    if (is_refusal(what))
+    if (is_refusal(what)) {
         f.status = status_of(&s->reply);
+        f.refusal =
+            refusal_read(&f.status, s->reply.text, (f.when & FAULT_HELLO) != 0);
+    }
     const struct fault_rule *rule = fault_judge(&f);
-    if (why != NULL)
+    if (why != NULL) {
         set_reason(s, what, rule, why);
+        why->greylisted = f.refusal.kind == REFUSAL_GREYLISTED;
+        why->again = f.refusal.seconds;
+    }
     return rule;
 }
 

@@ -47,10 +47,21 @@ static unsigned least(unsigned a, unsigned b)
     return a == 0 || (b > 0 && b < a) ? b : a;
 }
 
-struct delivery *send_transaction_next(const struct send_session *s)
+/* Exim delivers only the first ten messages of a session at once; those behind
+ * wait for its next queue run (smtp_accept_queue_per_connection). */
+enum { EXIM_MESSAGES = 10 };
+
+static unsigned message_limit(const struct send_session *s)
 {
     unsigned limit = least(least(s->ext.limit_mail, s->env->messages),
                            s->end.learned.messages);
+
+    return s->is_exim ? least(limit, EXIM_MESSAGES) : limit;
+}
+
+struct delivery *send_transaction_next(const struct send_session *s)
+{
+    unsigned limit = message_limit(s);
 
     if (s->stopping || list_empty(&s->deliveries) ||
         (limit > 0 && s->messages >= limit))
@@ -269,7 +280,8 @@ void send_transaction_take_answer(const struct send_session *s,
     a->outcome = r->status.code < 400   ? OUTCOME_DELIVERED
                  : r->status.code < 500 ? OUTCOME_DEFERRED
                                         : OUTCOME_FAILED;
-    a->damaged = a->misconfigured = false;
+    a->damaged = a->misconfigured = a->greylisted = false;
+    a->again = 0;
     a->status = r->status;
     answer_set_text(a, r->text);
     if (s->cur != NULL && r->status.code >= 400)

@@ -364,7 +364,7 @@ def test_each_recipient_has_its_own_fate(mta, dns, peers):
             return "550 5.1.1 unknown"
         if "grey" in line and not greylisted:
             greylisted.append(line)
-            return "451 4.7.1 greylisted"
+            return "451 4.7.1 greylisted, wait 1 second"
         return "250 ok"
     p = peers("127.0.0.1", answers={"RCPT": by_name})
     m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port)

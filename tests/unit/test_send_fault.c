@@ -8,6 +8,8 @@
         (code), (class), (subject), (detail)                                   \
     }
 #define S(c, ...) .status = R(c, __VA_ARGS__)
+/* Read as a rate, by its code or in words. */
+#define PACE(code) .refusal = { REFUSAL_RATE, (code), 0 }
 #define F(at, came, ...)                                                       \
     {                                                                          \
         .when = FAULT_##at, .what = FAULT_##came, __VA_ARGS__                  \
@@ -34,13 +36,17 @@ static const struct {
     { F(RCPT, 5XX, S(535, 5, 7, 8), .configured = true), WHOSE_SETTING, MAIL_WAITS, LANE_GOES_ON },
     { F(MAIL, 5XX, S(530, 5, 7, 0)), WHOSE_MESSAGE, MAIL_BOUNCES, LANE_GOES_ON },
     /* rate codes stand above the others */
-    { F(MAIL, 421, S(421, 4, 7, 28), .delivered = true), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
-    { F(RCPT, 4XX, S(451, 4, 7, 650)), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
-    { F(END, 421, S(421, 4, 7, 0)), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
-    { F(END, 4XX, S(450, 4, 3, 2)), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
-    { F(DATA, 5XX, S(550, 4, 7, 28)), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
+    { F(MAIL, 421, S(421, 4, 7, 28), PACE(true), .delivered = true), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
+    { F(RCPT, 4XX, S(451, 4, 7, 650), PACE(true)), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
+    { F(END, 421, S(421, 4, 7, 0), PACE(true)), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
+    { F(END, 4XX, S(450, 4, 3, 2), PACE(true)), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
+    { F(DATA, 5XX, S(550, 4, 7, 28), PACE(true)), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
     { F(RCPT, 4XX, S(450, 4, 7, 1)), WHOSE_RECIPIENT, MAIL_NEXT_MX, LANE_GOES_ON },
     { F(RCPT, 4XX, S(451, 4, 7, 0)), WHOSE_RECIPIENT, MAIL_NEXT_MX, LANE_GOES_ON },
+    /* in words: a limit of the session may say the same */
+    { F(MAIL, 421, S(421, 4, 3, 0), PACE(false), .delivered = true), WHOSE_LIMIT, MAIL_UNTOUCHED, LANE_LEAVES },
+    { F(MAIL, 421, S(421, 4, 3, 0), PACE(false)), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
+    { F(RCPT, 4XX, S(450, 4, 7, 1), PACE(false), .delivered = true), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
     /* MAIL */
     { F(MAIL, 4XX, S(452, 4, 5, 3), .delivered = true), WHOSE_LIMIT, MAIL_UNTOUCHED, LANE_LEAVES },
     { F(MAIL, 421, S(421, 4, 3, 0), .delivered = true), WHOSE_LIMIT, MAIL_UNTOUCHED, LANE_LEAVES },

@@ -66,6 +66,38 @@ END_TEST
 
 static const struct {
     const char *name;
+    uint32_t min, max;
+    unsigned attempts;
+    uint32_t named, least, most;
+} greys[] = {
+    { "first", 300, 14400, 1, 0, 301, 319 },
+    { "second", 300, 14400, 2, 0, 601, 638 },
+    { "third", 300, 14400, 3, 0, 601, 638 },
+    { "fourth is as usual", 300, 14400, 4, 0, 1800, 3000 },
+    { "never less than ten minutes", 1, 2, 9, 0, 601, 638 },
+    { "retry_min does not count", 86400, 86400, 1, 0, 301, 319 },
+    { "named", 86400, 86400, 1, 60, 61, 64 },
+    { "named and long", 300, 14400, 1, 86400, 14401, 15301 },
+    { "named again and again", 300, 14400, 4, 1, 1800, 3000 },
+    { "named, and longer than usual", 1, 2, 9, 900, 901, 957 },
+};
+
+START_TEST(greylisting_has_its_waits)
+{
+    struct retry_rule r = { greys[_i].min, greys[_i].max, 432000 };
+    static const uint32_t chances[] = { 0, 1u << 31, UINT32_MAX };
+
+    for (size_t i = 0; i < 3; i++) {
+        uint32_t d = retry_greylisted(&r, greys[_i].attempts, greys[_i].named,
+                                      chances[i]);
+        ck_assert_msg(d >= greys[_i].least && d <= greys[_i].most, "%s: %u",
+                      greys[_i].name, (unsigned)d);
+    }
+}
+END_TEST
+
+static const struct {
+    const char *name;
     uint64_t until, now;
     uint32_t left;
 } lefts[] = {
@@ -475,6 +507,7 @@ Suite *send_tables_suite(void)
     tcase_add_test(t, table_is_total);
     tcase_add_test(t, table_is_connected);
     LOOP(t, delay_is_within, delays);
+    LOOP(t, greylisting_has_its_waits, greys);
     LOOP(t, left_is_clamped, lefts);
     LOOP(t, age_is_of_attempts, ages);
     tcase_add_test(t, backoff_grows);
