@@ -1,0 +1,16 @@
+/* smtp/sasl_private.h - steps of mechanisms, for src/smtp/sasl*.c alone. */
+#ifndef MTA_SMTP_SASL_PRIVATE_H
+#define MTA_SMTP_SASL_PRIVATE_H
+
+#include "smtp/sasl.h"
+
+/* Append the response to a challenge, both without base64; s->step counts the
+ * responses before it. */
+typedef int sasl_step_fn(struct sasl *s, struct span in, struct buf *out,
+                         struct err *e);
+
+sasl_step_fn sasl_plain_step, sasl_login_step, sasl_bearer_step,
+    sasl_xoauth2_step, sasl_scram_step;
+
+void sasl_add_name(struct buf *out, struct span name);
+#endif
