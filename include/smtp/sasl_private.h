@@ -9,8 +9,7 @@
 typedef int sasl_step_fn(struct sasl *s, struct span in, struct buf *out,
                          struct err *e);
 
-sasl_step_fn sasl_plain_step, sasl_login_step, sasl_bearer_step,
-    sasl_xoauth2_step, sasl_scram_step;
+sasl_step_fn sasl_scram_step;
 
 void sasl_add_name(struct buf *out, struct span name);
 #endif

@@ -6,6 +6,98 @@
 
 #include <string.h>
 
+/* --- mechanisms without state ---------------------------------------- */
+
+static int too_many(struct err *e)
+{
+    return err_set(e, ERR_PROTO, 0, "a challenge too many");
+}
+
+static int plain_step(struct sasl *s, struct span in, struct buf *out,
+                      struct err *e)
+{
+    (void)in;
+    if (s->step > 0)
+        return too_many(e);
+    buf_addc(out, '\0');
+    buf_add_span(out, s->login->user);
+    buf_addc(out, '\0');
+    buf_add_span(out, s->login->secret);
+    return 0;
+}
+
+/* Prompts differ from server to server; their order does not. */
+static int login_step(struct sasl *s, struct span in, struct buf *out,
+                      struct err *e)
+{
+    (void)in;
+    if (s->step > 1)
+        return too_many(e);
+    buf_add_span(out, s->step == 0 ? s->login->user : s->login->secret);
+    return 0;
+}
+
+/* --- tokens ---------------------------------------------------------- */
+
+/* The challenge behind the first response is the reason of a refusal, in
+ * JSON; the reply behind its answer is the refusal. */
+static int note_denial(struct sasl *s, struct span in, struct err *e)
+{
+    size_t n = in.n < sizeof s->denial ? in.n : sizeof s->denial - 1;
+
+    if (s->step > 1)
+        return too_many(e);
+    for (size_t i = 0; i < n; i++)
+        s->denial[i] = in.p[i] >= ' ' && in.p[i] < 127 ? in.p[i] : ' ';
+    s->denial[n] = '\0';
+    return 0;
+}
+
+static int xoauth2_step(struct sasl *s, struct span in, struct buf *out,
+                        struct err *e)
+{
+    if (s->step > 0)
+        return note_denial(s, in, e); /* the answer is empty */
+    buf_adds(out, "user=");
+    buf_add_span(out, s->login->user);
+    buf_adds(out, "\001auth=Bearer ");
+    buf_add_span(out, s->login->secret);
+    buf_adds(out, "\001\001");
+    return 0;
+}
+
+/* RFC 5801 4: saslname, which RFC 5802 has for the user, too. */
+void sasl_add_name(struct buf *out, struct span name)
+{
+    for (size_t i = 0; i < name.n; i++)
+        if (name.p[i] == ',')
+            buf_adds(out, "=2C");
+        else if (name.p[i] == '=')
+            buf_adds(out, "=3D");
+        else
+            buf_addc(out, name.p[i]);
+}
+
+static int bearer_step(struct sasl *s, struct span in, struct buf *out,
+                       struct err *e)
+{
+    const struct sasl_login *l = s->login;
+
+    if (s->step > 0) {
+        buf_addc(out, '\001'); /* RFC 7628 3.2.3 */
+        return note_denial(s, in, e);
+    }
+    buf_adds(out, "n,a=");
+    sasl_add_name(out, l->user);
+    buf_addf(out, ",\001host=%.*s\001port=%u\001auth=Bearer ", (int)l->host.n,
+             l->host.p, l->port);
+    buf_add_span(out, l->secret);
+    buf_adds(out, "\001\001");
+    return 0;
+}
+
+/* --- all of them ----------------------------------------------------- */
+
 static const struct mechanism {
     const char *name;
     bool token, first;
@@ -14,10 +106,10 @@ static const struct mechanism {
 } mechanisms[SASL_MECHANISMS] = {
     /* clang-format off */
     [SASL_SCRAM_SHA_256] = { "SCRAM-SHA-256", false, true,  true,  sasl_scram_step },
-    [SASL_PLAIN] =         { "PLAIN",         false, true,  false, sasl_plain_step },
-    [SASL_LOGIN] =         { "LOGIN",         false, false, false, sasl_login_step },
-    [SASL_OAUTHBEARER] =   { "OAUTHBEARER",   true,  true,  true,  sasl_bearer_step },
-    [SASL_XOAUTH2] =       { "XOAUTH2",       true,  true,  true,  sasl_xoauth2_step },
+    [SASL_PLAIN] =         { "PLAIN",         false, true,  false, plain_step },
+    [SASL_LOGIN] =         { "LOGIN",         false, false, false, login_step },
+    [SASL_OAUTHBEARER] =   { "OAUTHBEARER",   true,  true,  true,  bearer_step },
+    [SASL_XOAUTH2] =       { "XOAUTH2",       true,  true,  true,  xoauth2_step },
     /* clang-format on */
 };
 
@@ -68,98 +160,6 @@ bool sasl_speaks_first(const struct sasl *s)
 {
     return mechanisms[s->mechanism].first;
 }
-
-/* --- mechanisms without state ---------------------------------------- */
-
-static int too_many(struct err *e)
-{
-    return err_set(e, ERR_PROTO, 0, "a challenge too many");
-}
-
-int sasl_plain_step(struct sasl *s, struct span in, struct buf *out,
-                    struct err *e)
-{
-    (void)in;
-    if (s->step > 0)
-        return too_many(e);
-    buf_addc(out, '\0');
-    buf_add_span(out, s->login->user);
-    buf_addc(out, '\0');
-    buf_add_span(out, s->login->secret);
-    return 0;
-}
-
-/* Prompts differ from server to server; their order does not. */
-int sasl_login_step(struct sasl *s, struct span in, struct buf *out,
-                    struct err *e)
-{
-    (void)in;
-    if (s->step > 1)
-        return too_many(e);
-    buf_add_span(out, s->step == 0 ? s->login->user : s->login->secret);
-    return 0;
-}
-
-/* --- tokens ---------------------------------------------------------- */
-
-/* The challenge behind the first response is the reason of a refusal, in
- * JSON; the reply behind its answer is the refusal. */
-static int note_denial(struct sasl *s, struct span in, struct err *e)
-{
-    size_t n = in.n < sizeof s->denial ? in.n : sizeof s->denial - 1;
-
-    if (s->step > 1)
-        return too_many(e);
-    for (size_t i = 0; i < n; i++)
-        s->denial[i] = in.p[i] >= ' ' && in.p[i] < 127 ? in.p[i] : ' ';
-    s->denial[n] = '\0';
-    return 0;
-}
-
-int sasl_xoauth2_step(struct sasl *s, struct span in, struct buf *out,
-                      struct err *e)
-{
-    if (s->step > 0)
-        return note_denial(s, in, e); /* the answer is empty */
-    buf_adds(out, "user=");
-    buf_add_span(out, s->login->user);
-    buf_adds(out, "\001auth=Bearer ");
-    buf_add_span(out, s->login->secret);
-    buf_adds(out, "\001\001");
-    return 0;
-}
-
-/* RFC 5801 4: saslname, which RFC 5802 has for the user, too. */
-void sasl_add_name(struct buf *out, struct span name)
-{
-    for (size_t i = 0; i < name.n; i++)
-        if (name.p[i] == ',')
-            buf_adds(out, "=2C");
-        else if (name.p[i] == '=')
-            buf_adds(out, "=3D");
-        else
-            buf_addc(out, name.p[i]);
-}
-
-int sasl_bearer_step(struct sasl *s, struct span in, struct buf *out,
-                     struct err *e)
-{
-    const struct sasl_login *l = s->login;
-
-    if (s->step > 0) {
-        buf_addc(out, '\001'); /* RFC 7628 3.2.3 */
-        return note_denial(s, in, e);
-    }
-    buf_adds(out, "n,a=");
-    sasl_add_name(out, l->user);
-    buf_addf(out, ",\001host=%.*s\001port=%u\001auth=Bearer ", (int)l->host.n,
-             l->host.p, l->port);
-    buf_add_span(out, l->secret);
-    buf_adds(out, "\001\001");
-    return 0;
-}
-
-/* --- all of them ----------------------------------------------------- */
 
 /* What would end a field early, in any mechanism. */
 static int check_login(const struct sasl *s, struct err *e)
