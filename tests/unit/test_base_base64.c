@@ -22,7 +22,7 @@ static const struct {
 
 START_TEST(both_ways)
 {
-    char text[64], octets[64];
+    char text[64] = "", octets[64] = "";
     struct buf t = BUF_ON(text), o = BUF_ON(octets);
     struct err e;
 
