@@ -41,11 +41,13 @@ struct conf_listeners {
 };
 
 /* "example.com=host:25": mail for the domain goes to that next hop; below:
- * ".example.com", for the domains below it. */
+ * ".example.com", for the domains below it.  "lmtp:host:24" and
+ * "lmtp:unix:/path": by LMTP (RFC 2033). */
 struct conf_route {
     char domain[CONF_NAME_MAX];
-    bool below;
+    bool below, lmtp;
     struct host_port to;
+    char path[ADDR_UNIX_MAX + 1]; /* "": it is not a Unix socket */
 };
 struct conf_routes {
     size_t n;

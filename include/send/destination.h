@@ -31,12 +31,13 @@ struct destination {
     uint32_t reported; /* a fault of the setting, in the log */
     uint32_t nrcpt;    /* recipients of this destination */
     uint16_t port;
-    uint8_t kind;        /* enum route_kind */
-    bool configured;     /* as in struct route */
-    bool look_up_failed; /* for now, when it was last tried */
-    bool round;          /* a host is shut again: see which of the parked mail
+    uint8_t kind;          /* enum route_kind */
+    bool configured, lmtp; /* as in struct route */
+    bool look_up_failed;   /* for now, when it was last tried */
+    bool round;            /* a host is shut again: see which of the parked mail
                           * does a round */
-    const char *why;     /* of ROUTE_BAD */
+    const char *why;       /* of ROUTE_BAD */
+    const char *path;      /* of ROUTE_UNIX */
     char host[];
 };
 

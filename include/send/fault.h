@@ -76,6 +76,7 @@ struct fault {
     bool chunked;     /* the text goes by BDAT */
     bool chunks_work; /* the host has accepted a BDAT before */
     bool configured;  /* the next hop is a setting */
+    bool lmtp;        /* and speaks LMTP */
 };
 
 enum fault_whose {

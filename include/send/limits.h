@@ -23,5 +23,6 @@ struct send_limits {
     unsigned tried_messages;
     struct msg_id tried_id;
     bool configured; /* the opener's next hop is a setting */
+    bool lmtp;       /* and it speaks LMTP */
 };
 #endif

@@ -19,15 +19,18 @@ enum route_kind {
     ROUTE_HOST,     /* the addresses of host, no MX */
     ROUTE_ADDRESS,  /* host is an address */
     ROUTE_LOOPBACK, /* localhost (RFC 6761 6.3) of a setting */
+    ROUTE_UNIX,     /* a socket of this host: path, and host shows it */
     ROUTE_BAD       /* no route; `why` has the reason */
 };
 
 struct route {
     enum route_kind kind;
-    char host[CONF_NAME_MAX]; /* lower case */
+    char host[CONF_NAME_MAX]; /* lower case, but for a path */
     uint16_t port;
-    bool configured; /* the next hop is a setting, not the mail's domain */
-    const char *why; /* of ROUTE_BAD */
+    bool configured;  /* the next hop is a setting, not the mail's domain */
+    bool lmtp;        /* LMTP (RFC 2033) is spoken there */
+    const char *path; /* of the settings; NULL: no socket of this host */
+    const char *why;  /* of ROUTE_BAD */
 };
 
 /* is_local: what local_has_domain() says of it. */
@@ -36,6 +39,9 @@ void route_find(struct route *r, const struct conf *c, struct span domain,
 
 /* Does a setting name a next hop?  Only then the hosts file is needed. */
 bool route_has_settings(const struct conf *c);
+
+/* Does a route lead to a Unix socket?  Only then the sender may have one. */
+bool route_has_unix(const struct conf *c);
 
 /* One text for routes that are one destination, without blanks:
  * "mx/example.com/25", and "setting/" in front of a next hop of the settings.

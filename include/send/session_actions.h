@@ -8,6 +8,8 @@
 #include "send/session_private.h"
 
 bool send_guard_is_ourselves(const void *ctx);
+bool send_guard_is_lmtp(const void *ctx);
+bool send_guard_more_finals(const void *ctx);
 bool send_guard_is_piped(const void *ctx);
 bool send_guard_some_taken(const void *ctx);
 bool send_guard_none_accepted(const void *ctx);
@@ -47,6 +49,7 @@ unsigned char send_action_go_ahead(void *ctx);
 unsigned char send_action_end_body_go_ahead(void *ctx);
 unsigned char send_action_send_dot(void *ctx);
 unsigned char send_action_finish(void *ctx);
+unsigned char send_action_note_final(void *ctx);
 unsigned char send_action_finish_take_ahead(void *ctx);
 unsigned char send_action_end_chunk_next(void *ctx);
 unsigned char send_action_end_chunk_idle(void *ctx);

@@ -50,6 +50,11 @@ void send_transaction_refuse_mail(struct send_session *s);
 void send_transaction_note_rcpt(struct send_session *s);
 void send_transaction_note_rest(struct send_session *s);
 
+/* By LMTP the text has a reply for each recipient accepted, in their order: how
+ * many are due; note the next one, behind which another follows. */
+size_t send_transaction_finals(const struct send_session *s);
+void send_transaction_note_final(struct send_session *s);
+
 /* The recipient whose RCPT is replied to, one for each reply; NULL: its answer
  * came with the reply to MAIL. */
 struct delivery_rcpt *send_transaction_asked(struct send_session *s);

@@ -26,6 +26,7 @@ struct send_delivery {
     struct lane *shut; /* the reason of a round: mail is parked */
     struct send_session *session;
     bool configured;    /* the next hop is a setting */
+    bool lmtp;          /* it speaks LMTP */
     struct given given; /* of the main thread */
     unsigned line;      /* of so many that were out then, the last */
 };

@@ -3,13 +3,60 @@
 #include "base/map.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/un.h>
 
 socklen_t addr_len(const struct addr *a)
 {
     return addr_is_v6(a) ? (socklen_t)sizeof a->u.in6
                          : (socklen_t)sizeof a->u.in;
+}
+
+/* The length; 0, with errno: the path of a Unix socket is too long. */
+static socklen_t fill(struct sockaddr_storage *out, const struct addr *a)
+{
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+
+    if (!addr_is_unix(a)) {
+        memcpy(out, &a->u, addr_len(a));
+        return addr_len(a);
+    }
+    if (!span_copy(un.sun_path, sizeof un.sun_path, span_of(a->u.local.path))) {
+        errno = ENAMETOOLONG;
+        return 0;
+    }
+    memcpy(out, &un, sizeof un);
+    return sizeof un;
+}
+
+int addr_bind(int fd, const struct addr *a)
+{
+    struct sockaddr_storage to;
+    socklen_t n = fill(&to, a);
+
+    return n == 0 ? -1 : bind(fd, (const struct sockaddr *)&to, n);
+}
+
+int addr_connect(int fd, const struct addr *a)
+{
+    struct sockaddr_storage to;
+    socklen_t n = fill(&to, a);
+
+    return n == 0 ? -1 : connect(fd, (const struct sockaddr *)&to, n);
+}
+
+void addr_from_path(struct addr *a, const char *path)
+{
+    memset(a, 0, sizeof *a);
+    a->u.local.family = AF_UNIX;
+    a->u.local.path = path;
+}
+
+bool addr_is_unix(const struct addr *a)
+{
+    return a->u.sa.sa_family == AF_UNIX;
 }
 
 void addr_from_v4(struct addr *a, const void *four_bytes, uint16_t port)
@@ -25,7 +72,9 @@ static const unsigned char mapped[12] = { 0, 0, 0, 0, 0,    0,
 
 void addr_bytes(unsigned char out[16], const struct addr *a)
 {
-    if (addr_is_v6(a)) {
+    if (addr_is_unix(a)) {
+        memset(out, 0, 16);
+    } else if (addr_is_v6(a)) {
         memcpy(out, &a->u.in6.sin6_addr, 16);
     } else {
         memcpy(out, mapped, sizeof mapped);
@@ -70,6 +119,8 @@ bool addr_is_v6(const struct addr *a)
 
 uint16_t addr_port(const struct addr *a)
 {
+    if (addr_is_unix(a))
+        return 0;
     return ntohs(addr_is_v6(a) ? a->u.in6.sin6_port : a->u.in.sin_port);
 }
 
@@ -77,12 +128,16 @@ void addr_set_port(struct addr *a, uint16_t port)
 {
     if (addr_is_v6(a))
         a->u.in6.sin6_port = htons(port);
-    else
+    else if (!addr_is_unix(a))
         a->u.in.sin_port = htons(port);
 }
 
 const unsigned char *addr_host_bytes(const struct addr *a, size_t *n)
 {
+    if (addr_is_unix(a)) {
+        *n = strlen(a->u.local.path);
+        return (const unsigned char *)a->u.local.path;
+    }
     *n = addr_is_v6(a) ? 16 : 4;
     return addr_is_v6(a) ? (const unsigned char *)&a->u.in6.sin6_addr
                          : (const unsigned char *)&a->u.in.sin_addr;
@@ -92,16 +147,19 @@ bool addr_is_any(const struct addr *a)
 {
     static const unsigned char zero[16];
 
-    return addr_is_v6(a) ? memcmp(&a->u.in6.sin6_addr, zero, 16) == 0
-                         : a->u.in.sin_addr.s_addr == 0;
+    if (addr_is_v6(a))
+        return memcmp(&a->u.in6.sin6_addr, zero, 16) == 0;
+    return !addr_is_unix(a) && a->u.in.sin_addr.s_addr == 0;
 }
 
 bool addr_is_loopback(const struct addr *a)
 {
     size_t n;
-    const unsigned char *p = addr_host_bytes(a, &n);
 
-    return n == 4 ? p[0] == 127 : IN6_IS_ADDR_LOOPBACK(&a->u.in6.sin6_addr);
+    if (addr_is_unix(a))
+        return true;
+    return addr_is_v6(a) ? IN6_IS_ADDR_LOOPBACK(&a->u.in6.sin6_addr)
+                         : addr_host_bytes(a, &n)[0] == 127;
 }
 
 bool addr_same_host(const struct addr *a, const struct addr *b)
@@ -110,8 +168,9 @@ bool addr_same_host(const struct addr *a, const struct addr *b)
     const unsigned char *pa = addr_host_bytes(a, &na),
                         *pb = addr_host_bytes(b, &nb);
 
-    return na == nb && memcmp(pa, pb, na) == 0 &&
-           (na == 4 || a->u.in6.sin6_scope_id == b->u.in6.sin6_scope_id);
+    return a->u.sa.sa_family == b->u.sa.sa_family && na == nb &&
+           memcmp(pa, pb, na) == 0 &&
+           (!addr_is_v6(a) || a->u.in6.sin6_scope_id == b->u.in6.sin6_scope_id);
 }
 
 bool addr_eq(const struct addr *a, const struct addr *b)
@@ -134,6 +193,8 @@ uint64_t addr_hash(const struct addr *a)
     const unsigned char *p = addr_host_bytes(a, &n);
     uint16_t port = addr_port(a);
 
+    if (addr_is_unix(a))
+        return map_hash(p, n);
     memcpy(key, p, n);
     memcpy(key + n, &port, sizeof port);
     return map_hash(key, n + sizeof port);
@@ -159,8 +220,10 @@ void addr_text(char out[ADDR_TEXT], const struct addr *a)
 {
     size_t n;
 
-    if (inet_ntop(a->u.sa.sa_family, addr_host_bytes(a, &n), out, ADDR_TEXT) ==
-        NULL)
+    if (addr_is_unix(a))
+        snprintf(out, ADDR_TEXT, "unix");
+    else if (inet_ntop(a->u.sa.sa_family, addr_host_bytes(a, &n), out,
+                       ADDR_TEXT) == NULL)
         snprintf(out, ADDR_TEXT, "unknown");
 }
 
@@ -168,6 +231,11 @@ void addr_port_text(char out[ADDR_PORT_TEXT], const struct addr *a)
 {
     char ip[ADDR_TEXT];
 
+    if (addr_is_unix(a)) {
+        snprintf(out, ADDR_PORT_TEXT, "unix:%.*s", ADDR_UNIX_MAX,
+                 a->u.local.path);
+        return;
+    }
     addr_text(ip, a);
     snprintf(out, ADDR_PORT_TEXT, addr_is_v6(a) ? "[%s]:%u" : "%s:%u", ip,
              addr_port(a));

@@ -35,6 +35,8 @@ static const struct row {
                                 IN_MAIL },
     [SANDBOX_SENDER] =    { "sender", MAY_INET | MAY_ACCEPT | MAY_LOG,
                             IN_QUEUES | IN_RUN },
+    [SANDBOX_SENDER_UNIX] = { "sender", MAY_INET | MAY_UNIX | MAY_ACCEPT |
+                                        MAY_LOG, IN_QUEUES | IN_RUN },
     [SANDBOX_COLLECTOR] = { "collector", MAY_LOG, IN_RUN },
     /* clang-format on */
 };

@@ -224,13 +224,54 @@ static int check_loop(const struct conf *c, struct err *e)
     return conf_fault(c, "send.relay_host", e);
 }
 
+/* --- routes ----------------------------------------------------------- */
+
+static bool is_same_hop(const struct conf *c, const struct host_port *a,
+                        const struct host_port *b)
+{
+    unsigned usual = (unsigned)c->send.port;
+
+    return strcmp(a->host, b->host) == 0 &&
+           (a->port != 0 ? a->port : usual) == (b->port != 0 ? b->port : usual);
+}
+
+/* All mail for a port shares a session, which speaks one of the two. */
+static int check_protocol(const struct conf *c, const struct conf_route *lmtp,
+                          struct err *e)
+{
+    bool both = is_same_hop(c, &lmtp->to, &c->send.relay_host);
+    char text[HOST_PORT_TEXT];
+
+    for (size_t i = 0; i < c->send.routes.n; i++) {
+        const struct conf_route *r = &c->send.routes.item[i];
+        both |= !r->lmtp && is_same_hop(c, &lmtp->to, &r->to);
+    }
+    if (!both)
+        return 0;
+    host_port_text(text, &lmtp->to);
+    err_set(e, ERR_USAGE, 0,
+            "%s is named with lmtp: and without; it speaks LMTP or SMTP", text);
+    return conf_fault(c, "send.routes", e);
+}
+
+static int check_routes(const struct conf *c, struct err *e)
+{
+    for (size_t i = 0; i < c->send.routes.n; i++) {
+        const struct conf_route *r = &c->send.routes.item[i];
+        if (r->lmtp && r->path[0] == '\0' && check_protocol(c, r, e) != 0)
+            return -1;
+    }
+    return 0;
+}
+
 int start_check(struct start_check *s, struct err *e)
 {
     const struct conf *c = s->conf;
 
     if (check_accounts(s, e) != 0 || check_local_user(c, e) != 0 ||
         check_queue(s, e) != 0 || check_mail_dir(c, e) != 0 ||
-        check_log(c, e) != 0 || check_local(s, e) != 0)
+        check_log(c, e) != 0 || check_local(s, e) != 0 ||
+        check_routes(c, e) != 0)
         return -1;
     return s->serves ? check_loop(c, e) : 0;
 }

@@ -116,6 +116,40 @@ static void listener_text(char out[CONF_ELEMENT_TEXT], const void *el)
 
 /* --- routes ----------------------------------------------------------- */
 
+static int parse_socket(struct conf_route *r, struct span path, struct err *e)
+{
+    if (path.n == 0 || path.p[0] != '/')
+        return err_set(e, ERR_USAGE, 0,
+                       "the path of a socket begins with / (write"
+                       " lmtp:unix:/run/dovecot/lmtp)");
+    if (!span_copy(r->path, sizeof r->path, path))
+        return err_set(e, ERR_USAGE, 0,
+                       "the path of a socket has at most %d octets",
+                       ADDR_UNIX_MAX);
+    return 0;
+}
+
+/* LMTP has no port of its own (RFC 2033 5), and its hosts no MX. */
+static int parse_lmtp(struct conf_route *r, struct span to, struct err *e)
+{
+    r->lmtp = true;
+    if (span_starts_nocase(to, "unix:"))
+        return parse_socket(r, (struct span){ to.p + 5, to.n - 5 }, e);
+    if (host_port_parse(&r->to, to, e) != 0)
+        return -1;
+    if (r->to.port == 0)
+        return err_set(e, ERR_USAGE, 0,
+                       "LMTP needs a port (write lmtp:host:24)");
+    return 0;
+}
+
+static int parse_next_hop(struct conf_route *r, struct span to, struct err *e)
+{
+    if (span_starts_nocase(to, "lmtp:"))
+        return parse_lmtp(r, (struct span){ to.p + 5, to.n - 5 }, e);
+    return host_port_parse(&r->to, to, e);
+}
+
 static int parse_route(void *el, struct span s, struct err *e)
 {
     struct conf_route *r = el;
@@ -135,7 +169,7 @@ static int parse_route(void *el, struct span s, struct err *e)
         return err_set(e, ERR_USAGE, 0, "'%.*s' is not in this version",
                        s.n > 100 ? 100 : (int)s.n, s.p);
     if (conf_parse_hostname(r->domain, domain, e) == 0 &&
-        host_port_parse(&r->to, to, e) == 0)
+        parse_next_hop(r, to, e) == 0)
         return 0;
     err_prefix(e, "'%.*s'", s.n > 100 ? 100 : (int)s.n, s.p);
     return -1;
@@ -146,9 +180,12 @@ static void route_text(char out[CONF_ELEMENT_TEXT], const void *el)
     const struct conf_route *r = el;
     char to[HOST_PORT_TEXT];
 
-    host_port_text(to, &r->to);
-    snprintf(out, CONF_ELEMENT_TEXT, "%s%s=%s", r->below ? "." : "", r->domain,
-             to);
+    if (r->path[0] != '\0')
+        snprintf(to, sizeof to, "unix:%s", r->path);
+    else
+        host_port_text(to, &r->to);
+    snprintf(out, CONF_ELEMENT_TEXT, "%s%s=%s%s", r->below ? "." : "",
+             r->domain, r->lmtp ? "lmtp:" : "", to);
 }
 
 /* ---------------------------------------------------------------------- */

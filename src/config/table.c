@@ -264,7 +264,8 @@ const struct conf_item conf_items[] = {
         " reply to another."),
     LIST("send.routes", CONF_ROUTES, send.routes, "", 0, CONF_LIST_MAX,
         "Next hops of single domains, as in example.com=host:port, or"
-        " .example.com=[host] for the domains below it."),
+        " .example.com=[host] for the domains below it;"
+        " lmtp:unix:/path and lmtp:host:port speak LMTP."),
 };
 /* clang-format on */
 

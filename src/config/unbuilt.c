@@ -39,7 +39,6 @@ static const struct {
     { "send.mta_sts", NULL },
     { "send.providers", NULL },
     { "send.routes", "@" },
-    { "send.routes", "lmtp:" },
     { "dkim.keys", NULL },
     { "rewrite.from", NULL },
     { "rewrite.root", NULL },

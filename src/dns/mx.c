@@ -62,8 +62,8 @@ static void finish_named(struct mx_query *m, enum mx_status status,
 {
     const char *from = m->from[0] != '\0' ? m->from : "no server";
 
-    snprintf(m->r.why, sizeof m->r.why, "%s %.140s (from %s)", what, m->domain,
-             from);
+    snprintf(m->r.why, sizeof m->r.why, "%s %.140s (from %.56s)", what,
+             m->domain, from);
     finish(m, status, "");
 }
 

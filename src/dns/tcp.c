@@ -16,8 +16,8 @@ int dns_socket(const struct addr *server, int kind, struct err *e)
     if (fd < 0)
         return err_set(e, ERR_TEMP, errno, "make a socket for DNS");
     if (os_nonblock(fd) != 0 || os_cloexec(fd) != 0 ||
-        (connect(fd, &server->u.sa, addr_len(server)) != 0 &&
-         errno != EINPROGRESS && errno != EINTR)) {
+        (addr_connect(fd, server) != 0 && errno != EINPROGRESS &&
+         errno != EINTR)) {
         err_set(e, ERR_TEMP, errno, "connect to the DNS server");
         close(fd);
         return -1;

@@ -186,8 +186,7 @@ int conn_dial(struct conn *c, struct conn_env *env, const struct addr *to,
     }
     c->connecting = true; /* a connection made at once shows as writable */
     conn_set_want(c);
-    if (connect(fd, &to->u.sa, addr_len(to)) == 0 || errno == EINPROGRESS ||
-        errno == EINTR)
+    if (addr_connect(fd, to) == 0 || errno == EINPROGRESS || errno == EINTR)
         return 0;
     err_set(e, ERR_TEMP, errno, "connect to %s", text);
     conn_close(c);

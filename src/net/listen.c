@@ -50,7 +50,7 @@ int net_listen(const struct addr *at, int backlog, struct err *e)
         return fail(fd, at, "prepare a socket for", e);
     /* Accepted sockets inherit it: replies are sent without delay. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (bind(fd, &at->u.sa, addr_len(at)) != 0)
+    if (addr_bind(fd, at) != 0)
         return fail(fd, at, "bind", e);
     if (listen(fd, backlog) != 0)
         return fail(fd, at, "listen on", e);

@@ -60,6 +60,7 @@ static bool give_one(struct sched *s, struct destination *d, struct lane *l)
         return false;
     set_hosts(j, d, l);
     send_delivery_of(j)->configured = d->configured;
+    send_delivery_of(j)->lmtp = d->lmtp;
     return give(s, l, j);
 }
 
@@ -71,6 +72,7 @@ static bool give_apart(struct sched *s, struct hop *h)
         return false;
     set_host(j, h->name);
     send_delivery_of(j)->configured = h->destination->configured;
+    send_delivery_of(j)->lmtp = h->destination->lmtp;
     return give(s, h->lane, j);
 }
 

@@ -21,9 +21,9 @@ static uint64_t hash_of(const struct route *r)
 {
     uint64_t h = map_hash_nocase(r->host, strlen(r->host));
 
-    return h ^
-           ((uint64_t)r->configured << 24 | (uint64_t)r->kind << 16 | r->port) *
-               0x9e3779b97f4a7c15u;
+    return h ^ ((uint64_t)r->lmtp << 25 | (uint64_t)r->configured << 24 |
+                (uint64_t)r->kind << 16 | r->port) *
+                   0x9e3779b97f4a7c15u;
 }
 
 static struct destination *find(const struct sched *s, const struct route *r,
@@ -33,7 +33,8 @@ static struct destination *find(const struct sched *s, const struct route *r,
          l = map_next(l)) {
         struct destination *d = MAP_ENTRY(l, struct destination, link);
         if (d->kind == r->kind && d->port == r->port && d->why == r->why &&
-            d->configured == r->configured && strcmp(d->host, r->host) == 0)
+            d->configured == r->configured && d->lmtp == r->lmtp &&
+            strcmp(d->host, r->host) == 0)
             return d;
     }
     return NULL;
@@ -53,6 +54,8 @@ static struct destination *make(struct sched *s, const struct route *r,
     d->port = r->port;
     d->why = r->why;
     d->configured = r->configured;
+    d->lmtp = r->lmtp;
+    d->path = r->path;
     due_init(&d->due);
     list_init(&d->suspects);
     list_init(&d->parked);

@@ -111,7 +111,7 @@ static bool is_reachable(const struct addr *a)
     if (fd < 0)
         return false;
     addr_set_port(&to, 9);
-    bool ok = connect(fd, &to.u.sa, addr_len(&to)) == 0;
+    bool ok = addr_connect(fd, &to) == 0;
     close(fd);
     return ok;
 }
@@ -130,7 +130,10 @@ static void report_setting(struct destination *d, const struct answer *why)
     if (d->reported != 0 && now < d->reported + REPORT_SECONDS)
         return;
     d->reported = now;
-    snprintf(hop, sizeof hop, "%s:%u", d->host, d->port);
+    if (d->kind == ROUTE_UNIX)
+        snprintf(hop, sizeof hop, "unix:%s", d->host);
+    else
+        snprintf(hop, sizeof hop, "%s:%u", d->host, d->port);
     LOG(LOG_ERROR, "send.next_hop", LS("host", hop), LS("status", "4.3.5"),
         LS("error", why->text), LN("queued", d->nrcpt));
 }
@@ -211,6 +214,7 @@ static size_t known_addresses(const struct destination *d,
         addr_from_v6(&out[0], &in6addr_loopback, 0);
         addr_from_v4(&out[1], (const unsigned char[]){ 127, 0, 0, 1 }, 0);
         return 2;
+    case ROUTE_UNIX: addr_from_path(&out[0], d->path); return 1;
     case ROUTE_MX:
     case ROUTE_HOST:
         return d->configured ? dns_hosts_find(&d->sched->hosts, d->host, out,

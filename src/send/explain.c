@@ -147,7 +147,8 @@ static void add_destination(struct buf *answer, const struct walk *w,
     char key[ROUTE_KEY_MAX], address[ADDR_PORT_TEXT];
     struct route r = { .kind = d->kind,
                        .port = d->port,
-                       .configured = d->configured };
+                       .configured = d->configured,
+                       .lmtp = d->lmtp };
 
     if (h == NULL)
         return;

@@ -71,6 +71,12 @@ static bool dies_of_bdat(const struct fault *f)
     return f->chunked && f->some_taken && !f->chunks_work;
 }
 
+/* By LMTP each recipient has a reply of its own (RFC 2033 4.2). */
+static bool is_lmtp(const struct fault *f)
+{
+    return f->lmtp;
+}
+
 static bool is_configured(const struct fault *f)
 {
     return f->configured;
@@ -112,6 +118,8 @@ static const struct fault_rule rules[] = {
     /* the host may have read the text as commands: no reply behind it counts */
     ROW(BODY,      5XX,        knows_no_bdat, CHUNKING,  AGAIN,     LEAVES),
     ROW(BODY,      DROP,       dies_of_bdat,  CHUNKING,  AGAIN,     REOPENS),
+    ROW(END,       4XX,        is_lmtp,       RECIPIENT, ATTEMPT,   GOES_ON),
+    ROW(END,       5XX,        is_lmtp,       RECIPIENT, BOUNCES,   GOES_ON),
     ROW(CONTENT,   4XX,        ALWAYS,        MESSAGE,   ATTEMPT,   GOES_ON),
     ROW(CONTENT,   5XX,        ALWAYS,        MESSAGE,   BOUNCES,   GOES_ON),
 

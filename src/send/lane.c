@@ -124,14 +124,14 @@ static void set_hurry(struct sched *s)
         s->calls->hurry(s->worker[i], !list_empty(&s->lane.opening));
 }
 
-static int open_session(struct sched *s, struct lane *l,
-                        const struct delivery *j, bool configured,
+static int open_session(struct sched *s, struct lane *l, struct delivery *j,
                         struct err *e)
 {
     struct send_limits known =
         learned_get(&s->lane.learned, &l->peer, sched_seconds(s));
 
-    known.configured = configured;
+    known.configured = send_delivery_of(j)->configured;
+    known.lmtp = send_delivery_of(j)->lmtp;
     l->session = send_session_new(&l->peer, j->host, &known);
     if (l->session == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for a session");
@@ -147,7 +147,7 @@ int lane_give(struct sched *s, struct lane *l, struct delivery *j, bool alone,
 {
     struct send_delivery *d = send_delivery_of(j);
 
-    if (!lane_is_open(l) && open_session(s, l, j, d->configured, e) != 0)
+    if (!lane_is_open(l) && open_session(s, l, j, e) != 0)
         return -1;
     d->lane = l;
     d->session = l->session;

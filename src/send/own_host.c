@@ -61,6 +61,8 @@ static bool is_this_host(const struct addr *a)
 bool own_host_has(const struct own_host *self, const struct addr *a,
                   bool configured)
 {
+    if (addr_is_unix(a)) /* no listener of ours is one */
+        return false;
     if (is_this_host(a) && !configured)
         return true;
     bool local = addr_is_loopback(a) || is_this_host(a);

@@ -38,6 +38,22 @@ static void by_hop(struct route *r, const struct host_port *to)
     set_host(r, span_of(to->host));
 }
 
+/* By LMTP: to a host, or to a socket of this one; never by its MX. */
+static void by_lmtp(struct route *r, const struct conf_route *entry)
+{
+    r->lmtp = true;
+    if (entry->path[0] == '\0') {
+        by_hop(r, &entry->to);
+        if (r->kind == ROUTE_MX)
+            r->kind = ROUTE_HOST;
+        return;
+    }
+    r->kind = ROUTE_UNIX;
+    r->port = 0;
+    r->path = entry->path;
+    snprintf(r->host, sizeof r->host, "%s", entry->path);
+}
+
 /* The length of an entry's left side if it matches, else 0. */
 static size_t fit(const struct conf_route *entry, struct span domain)
 {
@@ -84,15 +100,22 @@ static void by_literal(struct route *r, struct span domain)
         by_hop(r, &h);
 }
 
-/* The setting that names the next hop, or NULL. */
-static const struct host_port *next_hop(const struct conf *c,
-                                        struct span domain)
+/* By the setting that names the next hop; false: there is none. */
+static bool by_setting(struct route *r, const struct conf *c,
+                       struct span domain)
 {
     const struct conf_route *entry = longest_route(&c->send.routes, domain);
 
-    if (entry != NULL)
-        return &entry->to;
-    return c->send.relay_host.host[0] != '\0' ? &c->send.relay_host : NULL;
+    if (entry == NULL && c->send.relay_host.host[0] == '\0')
+        return false;
+    r->configured = true;
+    if (entry == NULL)
+        by_hop(r, &c->send.relay_host);
+    else if (entry->lmtp)
+        by_lmtp(r, entry);
+    else
+        by_hop(r, &entry->to);
+    return true;
 }
 
 /* Both spellings of a domain, in U-labels and in A-labels, are one route. */
@@ -102,14 +125,12 @@ void route_find(struct route *r, const struct conf *c, struct span domain,
     char ascii[DOMAIN_MAX];
 
     domain = domain_ascii(ascii, domain);
-    const struct host_port *hop = is_local ? NULL : next_hop(c, domain);
 
     *r = (struct route){ .kind = ROUTE_MX, .port = (uint16_t)c->send.port };
-    r->configured = hop != NULL;
     if (is_local)
         r->kind = ROUTE_LOCAL;
-    else if (hop != NULL)
-        by_hop(r, hop);
+    else if (by_setting(r, c, domain))
+        return;
     else if (domain.n > 0 && domain.p[0] == '[')
         by_literal(r, domain);
     else if (!smtp_domain_valid(domain) || !set_host(r, domain))
@@ -121,14 +142,23 @@ bool route_has_settings(const struct conf *c)
     return c->send.routes.n > 0 || c->send.relay_host.host[0] != '\0';
 }
 
+bool route_has_unix(const struct conf *c)
+{
+    for (size_t i = 0; i < c->send.routes.n; i++)
+        if (c->send.routes.item[i].path[0] != '\0')
+            return true;
+    return false;
+}
+
 void route_key(char out[ROUTE_KEY_MAX], const struct route *r)
 {
-    static const char *const kinds[] = { "local",   "mx",       "host",
-                                         "address", "loopback", "bad" };
+    static const char *const kinds[] = { "local",    "mx",   "host", "address",
+                                         "loopback", "unix", "bad" };
 
-    snprintf(out, ROUTE_KEY_MAX, "%s%s/%.*s/%u",
-             r->configured ? "setting/" : "", kinds[r->kind],
-             (int)sizeof r->host - 1, r->host, (unsigned)r->port);
+    snprintf(out, ROUTE_KEY_MAX, "%s%s%s/%.*s/%u",
+             r->configured ? "setting/" : "", r->lmtp ? "lmtp-" : "",
+             kinds[r->kind], (int)sizeof r->host - 1, r->host,
+             (unsigned)r->port);
     for (char *p = out; *p != '\0'; p++)
         if (*p == ' ')
             *p = '_';

@@ -18,6 +18,7 @@
 #include "send/explain.h"
 #include "send/lane_state.h"
 #include "send/ready.h"
+#include "send/route.h"
 #include "send/session.h"
 #include "spool/space.h"
 
@@ -359,7 +360,8 @@ static int run(struct sender *x, const struct conf *c,
     if (sched_open(&x->s, c, wait_mask, e) != 0)
         goto out;
     open_control(x);
-    sandbox_enter(SANDBOX_SENDER, &paths, &report);
+    sandbox_enter(route_has_unix(c) ? SANDBOX_SENDER_UNIX : SANDBOX_SENDER,
+                  &paths, &report);
     log_sandbox(&report);
     if (housekeeping_watch(&x->housekeeping, &x->s.queue, e) != 0 ||
         start_workers(x, e) != 0 || watch_line(x, e) != 0)

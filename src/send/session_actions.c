@@ -21,6 +21,20 @@ bool send_guard_is_ourselves(const void *ctx)
            !(s->end.learned.configured && addr_is_loopback(&s->peer));
 }
 
+/* RFC 2033: LHLO alone greets, and each recipient accepted has a reply of its
+ * own to the end of the text. */
+bool send_guard_is_lmtp(const void *ctx)
+{
+    const struct send_session *s = ctx;
+
+    return s->end.learned.lmtp;
+}
+
+bool send_guard_more_finals(const void *ctx)
+{
+    return send_guard_is_lmtp(ctx) && send_transaction_finals(ctx) > 1;
+}
+
 bool send_guard_is_piped(const void *ctx)
 {
     const struct send_session *s = ctx;
@@ -160,7 +174,8 @@ unsigned char send_action_send_ehlo(void *ctx)
     struct send_session *s = ctx;
 
     s->is_exim = strstr(s->reply.text, " ESMTP Exim ") != NULL;
-    send_transaction_command(s, "EHLO %s", s->env->hostname);
+    send_transaction_command(
+        s, "%s %s", send_guard_is_lmtp(s) ? "LHLO" : "EHLO", s->env->hostname);
     return FSM_QUIET;
 }
 
@@ -187,6 +202,7 @@ unsigned char send_action_ready(void *ctx)
     const unsigned both = SMTP_EXT_CHUNKING | SMTP_EXT_PIPELINING;
 
     s->chunks = (s->ext.bits & both) == both && !s->env->no_chunking &&
+                !s->end.learned.lmtp &&
                 s->end.learned.chunking != CHUNKING_BROKEN;
     log_connect(s);
     return send_action_next_delivery(s);
@@ -327,6 +343,12 @@ unsigned char send_action_finish(void *ctx)
     send_transaction_note_rest(s);
     send_transaction_finish(s);
     return send_action_next_delivery(s);
+}
+
+unsigned char send_action_note_final(void *ctx)
+{
+    send_transaction_note_final(ctx);
+    return FSM_QUIET;
 }
 
 unsigned char send_action_finish_take_ahead(void *ctx)

@@ -140,6 +140,7 @@ const struct fault_rule *send_session_judge(const struct send_session *s,
         .chunked = s->chunks,
         .chunks_work = s->end.learned.chunking == CHUNKING_WORKS,
         .configured = s->cur != NULL && send_delivery_of(s->cur)->configured,
+        .lmtp = s->end.learned.lmtp,
     };
 
     if (is_refusal(what)) {

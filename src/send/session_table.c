@@ -5,6 +5,8 @@
  * next, also when more commands are in flight.  STARTTLS and AUTH will be
  * states between S_EHLO and S_IDLE.
  *
+ * An LMTP host (RFC 2033) has a reply to the dot for each recipient.
+ *
  * With BDAT (RFC 3030) whole messages are in flight one behind the other, and
  * the next command depends on no reply: `pump` writes it whenever there is
  * room, in each state of a transaction. */
@@ -45,6 +47,7 @@ static const struct fsm_row rows[] = {
 
     ROW(S_EHLO,  E_2XX,        NULL,          ready,             S_IDLE),
     ROW(S_EHLO,  E_4XX,        NULL,          turn_away,         S_QUIT),
+    ROW(S_EHLO,  E_5XX,        is_lmtp,       turn_away,         S_QUIT),
     ROW(S_EHLO,  E_5XX,        NULL,          send_helo,         S_HELO),
     ROW(S_EHLO,  E_STOP,       NULL,          NULL,              S_END),
 
@@ -138,6 +141,9 @@ static const struct fsm_row rows[] = {
     ROW(S_BODY,  E_5XX,        NULL,          refuse_early,      S_END),
 
     ROW(S_DOT,   E_DELIVERY,   may_go_ahead,  go_ahead,          S_DOT),
+    ROW(S_DOT,   E_2XX,        more_finals,   note_final,        S_DOT),
+    ROW(S_DOT,   E_4XX,        more_finals,   note_final,        S_DOT),
+    ROW(S_DOT,   E_5XX,        more_finals,   note_final,        S_DOT),
     ROW(S_DOT,   E_2XX,        has_ahead,     finish_take_ahead, S_MAIL),
     ROW(S_DOT,   E_4XX,        has_ahead,     finish_take_ahead, S_MAIL),
     ROW(S_DOT,   E_5XX,        has_ahead,     finish_take_ahead, S_MAIL),

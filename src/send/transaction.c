@@ -362,15 +362,41 @@ void send_transaction_note_rcpt(struct send_session *s)
     s->accepted += s->event == E_2XX;
 }
 
+static void take_one(struct send_session *s, struct delivery_rcpt *r)
+{
+    r->step = STEP_DONE;
+    send_transaction_take_answer(s, &r->answer);
+}
+
+size_t send_transaction_finals(const struct send_session *s)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->cur->nrcpt; i++)
+        n += s->cur->rcpt[i].step == STEP_TAKEN;
+    return n;
+}
+
+void send_transaction_note_final(struct send_session *s)
+{
+    struct delivery_rcpt *r = s->cur->rcpt;
+    struct answer why;
+
+    while (r->step != STEP_TAKEN) /* there are two at least */
+        r++;
+    if (s->event == E_2XX) {
+        take_one(s, r);
+        return;
+    }
+    const struct fault_rule *rule = send_session_blame(s, &why);
+    send_session_answer(r, rule, &why);
+}
+
 static void take(struct send_session *s)
 {
-    for (size_t i = 0; i < s->cur->nrcpt; i++) {
-        struct delivery_rcpt *r = &s->cur->rcpt[i];
-        if (r->step != STEP_TAKEN)
-            continue;
-        r->step = STEP_DONE;
-        send_transaction_take_answer(s, &r->answer);
-    }
+    for (size_t i = 0; i < s->cur->nrcpt; i++)
+        if (s->cur->rcpt[i].step == STEP_TAKEN)
+            take_one(s, &s->cur->rcpt[i]);
     s->end.delivered += s->taken > 0;
     s->end.refused = false;
     if (s->chunks && s->taken > 0)

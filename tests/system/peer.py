@@ -35,7 +35,8 @@ class Message:
 class Session:
     def __init__(self, peer, sock, number):
         self.peer, self.sock, self.number = peer, sock, number
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.file = sock.makefile("rb")
         self.sender, self.rcpts, self.lines = None, [], []
         self.messages = 0
@@ -112,6 +113,8 @@ class Session:
 
 def established(session):
     """Has the other side not closed yet?  Our thread may see that later."""
+    if session.sock.family == socket.AF_UNIX:
+        return True
     info = session.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
     return info[0] == 1  # TCP_ESTABLISHED
 
@@ -145,6 +148,9 @@ class Peer:
                 text = text.pop(0) if text else self.default(verb)
         return text(session, line) if callable(text) else text
 
+    def session(self, sock, number):
+        return Session(self, sock, number)
+
     def keep(self, message):
         with self.lock:
             self.messages.append(message)
@@ -156,7 +162,7 @@ class Peer:
             except OSError:
                 return
             with self.lock:
-                s = Session(self, sock, len(self.sessions) + 1)
+                s = self.session(sock, len(self.sessions) + 1)
                 self.sessions.append(s)
                 self.open.add(s)
                 self.most = max(self.most, sum(map(established, self.open)))

@@ -42,6 +42,8 @@ def test_what_is_well_is_silent(mta):
     ("log.file", "%s", "log.file: "),
     ("send.relay_host", "127.0.0.1:%d", "loops back to itself"),
     ("send.relay_host", "[localhost]:%d", "loops back to itself"),
+    ("send.routes", "a.test=lmtp:192.0.2.1:24,b.test=192.0.2.1:24",
+     "192.0.2.1:24 is named with lmtp: and without"),
 ])
 def test_a_start_and_the_check_refuse_alike(mta, key, value, said):
     m = mta("serve", start=False)
@@ -160,7 +162,7 @@ def test_what_is_not_built_stands_in_no_help(tmp_path):
                               timeout=DEADLINE).stdout.decode()
     told = out("help") + out("config", "--dump") + out("config", "--man") + \
         "".join(out("help", c) for c in ("queue", "log", "config", "send"))
-    for name in ("relay_password", "tls_cert", "lmtp", "dkim", "BDAT",
+    for name in ("relay_password", "tls_cert", "dkim", "BDAT",
                  "STARTTLS", "--since", "hold ID", "sendmail"):
         assert name not in told
     link = str(tmp_path / "sendmail")

@@ -38,10 +38,12 @@ static const char *const names[SANDBOX_ROWS] = {
     [SANDBOX_MAILBOX] = "mailbox",
     [SANDBOX_MAILBOX_USERS] = "mailbox of users",
     [SANDBOX_SENDER] = "sender",
+    [SANDBOX_SENDER_UNIX] = "sender with a Unix socket",
     [SANDBOX_COLLECTOR] = "collector",
 };
 
 #define ROW(r) (1u << (SANDBOX_##r))
+#define SENDERS (ROW(SENDER) | ROW(SENDER_UNIX))
 enum { EVERY_ROW = (1 << SANDBOX_ROWS) - 1 };
 
 /* --- a system to be confined in ------------------------------------------- */
@@ -235,14 +237,15 @@ static const struct try calls[] = {
     { "seteuid", try_seteuid, 0, 0, ROW(MAILBOX_USERS), 0 },
     { "setgroups", try_setgroups, 0, 0, ROW(MAILBOX_USERS), 1 },
     { "capset", NULL, SYS_capset, 0, 0, 0 },
-    { "IPv4", NULL, 0, AF_INET, ROW(WORKER) | ROW(SENDER) | ROW(HELPER), 0 },
-    { "unix", NULL, 0, AF_UNIX, ROW(HELPER) | ROW(MAILBOX_USERS), 0 },
+    { "IPv4", NULL, 0, AF_INET, ROW(WORKER) | SENDERS | ROW(HELPER), 0 },
+    { "unix", NULL, 0, AF_UNIX,
+      ROW(HELPER) | ROW(MAILBOX_USERS) | ROW(SENDER_UNIX), 0 },
     { "netlink", NULL, 0, AF_NETLINK, ROW(HELPER), 0 },
     { "packet", NULL, 0, AF_PACKET, 0, 0 },
     { "vsock", NULL, 0, 40 /* AF_VSOCK */, 0, 0 },
     { "listen", NULL, SYS_listen, 0, 0, 0 },
     { "log", try_log, 0, 0,
-      ROW(WORKER) | ROW(DELIVER) | ROW(SENDER) | ROW(COLLECTOR), 0 },
+      ROW(WORKER) | ROW(DELIVER) | SENDERS | ROW(COLLECTOR), 0 },
 };
 
 /* The kernel answers EPERM itself to who is not root, so only a try that must
@@ -315,7 +318,7 @@ START_TEST(call)
 END_TEST
 
 /* Files: in which rows they can be opened so. */
-enum { QUEUES = ROW(WORKER) | ROW(DELIVER) | ROW(SENDER) };
+enum { QUEUES = ROW(WORKER) | ROW(DELIVER) | SENDERS };
 enum { BOXES = ROW(MAILBOX) | ROW(MAILBOX_USERS) };
 enum { NSS = ROW(HELPER) | ROW(MAILBOX_USERS) };
 

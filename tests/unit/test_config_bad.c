@@ -203,8 +203,15 @@ static const struct {
     { "send.routes", "[ \"=host\" ]", "send.routes: '=host': '' is empty", NULL },
     { "send.routes", "[ \"a..b=host\" ]", "'a..b' has an empty label", NULL },
     { "send.routes", "[ \"a.test=host:0\" ]", "port '0' is not a number", NULL },
-    { "send.routes", "[ \"a.test=lmtp:/run/x\" ]", "'a.test=lmtp:/run/x' is not"
-      " in this version", NULL },
+    { "send.routes", "[ \"a.test=lmtp:/run/x\" ]", "host '/run/x'", NULL },
+    { "send.routes", "[ \"a.test=lmtp:host\" ]", "'a.test=lmtp:host': LMTP needs"
+      " a port (write lmtp:host:24)", NULL },
+    { "send.routes", "[ \"a.test=lmtp:unix:run/x\" ]", "the path of a socket"
+      " begins with / (write lmtp:unix:/run/dovecot/lmtp)", NULL },
+    { "send.routes", "[ \"a.test=lmtp:unix:/"
+      "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeee"
+      "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeee12345678\" ]",
+      "the path of a socket has at most 107 octets", NULL },
     { "send.routes", "[ \"@a.test=[b.test]\" ]", "is not in this version",
       NULL },
     { "send.tls", "\"verify\"", "send.tls: 'verify' is not in this version",
@@ -263,6 +270,9 @@ static const struct {
     { "send.relay_host", "\"\"", "\"\"" },
     { "send.routes", "[ \"Example.COM. = Host:25\", \".b\303\274.test=[::1]\" ]",
       "[ \"example.com=host:25\", \".xn--b-eha.test=[::1]\" ]" },
+    { "send.routes", "[ \"a.test=LMTP:unix:/run/Dovecot/lmtp\","
+      " \".b.test=lmtp:[::1]:24\" ]", "[ \"a.test=lmtp:unix:/run/Dovecot/lmtp\","
+      " \".b.test=lmtp:[::1]:24\" ]" },
     { "stop_timeout", "\"120s\"", "\"2m\"" },
     { "serve.max_message_size", "2097152", "\"2M\"" },
 };

@@ -76,6 +76,8 @@ static const struct {
     { F(END, 5XX, S(503, 0, 0, 0), .chunked = true), WHOSE_MESSAGE, MAIL_BOUNCES, LANE_GOES_ON },
     { F(TEXT, DROP, .chunked = true, .some_taken = true), WHOSE_CHUNKING, MAIL_AGAIN, LANE_REOPENS },
     { F(TEXT, DROP, .chunked = true, .some_taken = true, .chunks_work = true), WHOSE_MESSAGE, MAIL_SUSPECT, LANE_REOPENS },
+    { F(END, 4XX, S(452, 4, 2, 2), .lmtp = true, .configured = true), WHOSE_RECIPIENT, MAIL_ATTEMPT, LANE_GOES_ON },
+    { F(END, 5XX, S(550, 5, 1, 1), .lmtp = true, .configured = true), WHOSE_RECIPIENT, MAIL_BOUNCES, LANE_GOES_ON },
     { F(DATA, 4XX, S(451, 4, 3, 0)), WHOSE_MESSAGE, MAIL_ATTEMPT, LANE_GOES_ON },
     { F(END, 5XX, S(554, 5, 7, 1)), WHOSE_MESSAGE, MAIL_BOUNCES, LANE_GOES_ON },
     { F(END, 421, S(421, 0, 0, 0)), WHOSE_MESSAGE, MAIL_ATTEMPT, LANE_REOPENS },
@@ -141,14 +143,15 @@ START_TEST(there_is_no_hole)
 
     for (unsigned when = FAULT_GREETING; when <= FAULT_RSET; when <<= 1)
         for (size_t i = 0; i < sizeof met / sizeof met[0]; i++)
-            for (unsigned facts = 0; facts < 32; facts++) {
+            for (unsigned facts = 0; facts < 64; facts++) {
                 struct fault f = { .when = when,
                                    .what = met[i],
                                    .delivered = facts & 1,
                                    .unanswered = facts & 2,
                                    .some_taken = facts & 4,
                                    .chunked = facts & 8,
-                                   .chunks_work = facts & 16 };
+                                   .chunks_work = facts & 16,
+                                   .lmtp = facts & 32 };
                 ck_assert_ptr_ne(fault_judge(&f), last);
             }
 }

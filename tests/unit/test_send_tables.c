@@ -161,7 +161,10 @@ static const char entries[] = "example.com=relay.test:2525,"
                               ".deep.example.com=192.0.2.7,"
                               "six.test=[2001:db8::1]:26,"
                               "b\303\274cher.test=books.test,"
-                              "bare.test=::1";
+                              "bare.test=::1,"
+                              "box.test=lmtp:mail.test:24,"
+                              "near.test=lmtp:localhost:24,"
+                              "sock.test=lmtp:unix:/run/Dovecot/lmtp";
 
 static const struct {
     const char *name, *domain, *relay;
@@ -181,6 +184,11 @@ static const struct {
       false },
     { "IPv6 and port", "six.test", "", ROUTE_ADDRESS, "2001:db8::1", 26, true },
     { "bare IPv6", "bare.test", "", ROUTE_ADDRESS, "::1", 25, true },
+    { "LMTP: no MX", "box.test", "", ROUTE_HOST, "mail.test", 24, true },
+    { "LMTP on this host", "near.test", "", ROUTE_LOOPBACK, "localhost", 24,
+      true },
+    { "a Unix socket", "sock.test", "smart.test", ROUTE_UNIX,
+      "/run/Dovecot/lmtp", 0, true },
     { "A-label for a U-label", "XN--bcher-kva.test", "", ROUTE_MX, "books.test",
       25, true },
     { "U-label", "b\303\274cher.test", "", ROUTE_MX, "books.test", 25, true },
@@ -241,6 +249,8 @@ START_TEST(route_is)
                   r.kind);
     ck_assert_msg(strcmp(r.host, routes[_i].host) == 0, "%s: host %s",
                   routes[_i].name, r.host);
+    ck_assert_msg((r.path != NULL) == (r.kind == ROUTE_UNIX), "%s: path",
+                  routes[_i].name);
     ck_assert_msg(r.configured == routes[_i].configured, "%s: configured %d",
                   routes[_i].name, r.configured);
     ck_assert_msg(r.port == routes[_i].port || r.kind == ROUTE_BAD,
