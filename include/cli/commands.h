@@ -38,6 +38,7 @@ bool command_unbuilt(const char *command, const char *word);
 
 int cmd_config(int argc, char **argv);
 int cmd_deliver(int argc, char **argv);
+int cmd_dkim(int argc, char **argv);
 int cmd_fsm(int argc, char **argv);
 int cmd_log(int argc, char **argv);
 int cmd_queue(int argc, char **argv);

@@ -32,6 +32,14 @@ static const struct command commands[] = {
       "  --mail-dir, --queue-dir, --log-file, --workers (of deliver), --user,\n"
       "  --group set the settings of these names\n"
       "\nExit status 0: nothing is left; 75: mail remains.\n" },
+    { "dkim", cmd_dkim, NULL,
+      "keygen DOMAIN SELECTOR FILE [--ed25519] | record FILE  [--json]",
+      "make a key for DKIM, print the DNS record of one",
+      "  keygen     make a private key, write it to FILE, which must not exist,\n"
+      "             and print the record for the DNS: RSA with 2048 bits\n"
+      "  --ed25519  ... an Ed25519 key (RFC 8463), for use beside one of RSA\n"
+      "  record     print the record that belongs to the private key in FILE\n"
+      "  --json     as one JSON object\n" },
     { "fsm", cmd_fsm, NULL, "server|client",
       "draw a session's state machine",
       "  Prints graphviz: mta fsm server | dot -Tsvg > server.svg\n" },
@@ -142,31 +150,18 @@ bool command_unbuilt(const char *command, const char *word)
     static const struct {
         const char *command, *word;
     } unbuilt[] = {
-        { "sendmail", NULL },
-        { "newaliases", NULL },
-        { "check", NULL },
-        { "route", NULL },
-        { "dkim", NULL },
-        { "log", "--address" },
-        { "log", "--event" },
-        { "log", "--since" },
-        { "log", "--until" },
-        { "queue", "--domain" },
-        { "queue", "--sender" },
-        { "queue", "--state" },
-        { "queue", "--older" },
-        { "queue", "--reply" },
-        { "queue", "--sort" },
-        { "queue", "--all" },
-        { "queue", "--dry-run" },
-        { "queue", "--timeout" },
-        { "queue", "--openmetrics" },
-        { "queue", "hold" },
-        { "queue", "release" },
-        { "queue", "retry" },
-        { "queue", "delete" },
-        { "queue", "flush" },
-        { "queue", "drain" },
+        { "sendmail", NULL },     { "newaliases", NULL },
+        { "check", NULL },        { "route", NULL },
+        { "log", "--address" },   { "log", "--event" },
+        { "log", "--since" },     { "log", "--until" },
+        { "queue", "--domain" },  { "queue", "--sender" },
+        { "queue", "--state" },   { "queue", "--older" },
+        { "queue", "--reply" },   { "queue", "--sort" },
+        { "queue", "--all" },     { "queue", "--dry-run" },
+        { "queue", "--timeout" }, { "queue", "--openmetrics" },
+        { "queue", "hold" },      { "queue", "release" },
+        { "queue", "retry" },     { "queue", "delete" },
+        { "queue", "flush" },     { "queue", "drain" },
         { "queue", "stats" },
     };
     const char *slash = strrchr(command, '/');
