@@ -22,6 +22,11 @@ struct copy {
 /* NULL: no memory, or the message cannot be read; the recipient comes later. */
 struct copy *copy_new(struct work *w, const struct work_item *i);
 
+/* For a notice (RFC 3461 5.2.7) about a recipient that a child replaces; NULL
+ * with *e. */
+struct copy *copy_of_replaced(struct work *w, const struct work_item *i,
+                              struct err *e);
+
 /* What a mailbox process is asked. */
 struct mailbox_request copy_request(const struct copy *c, const char *key);
 

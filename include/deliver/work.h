@@ -22,7 +22,8 @@ struct work_target {
     struct work_item *of;
     enum local_kind kind;
     const char *name;
-    unsigned group; /* of the step, once it is in it */
+    unsigned group;  /* of the step, once it is in it */
+    unsigned notify; /* bits of smtp/dsn.h */
 };
 
 struct work_item {
@@ -35,7 +36,8 @@ struct work_item {
     unsigned ntargets;
     const char *alias, *owner; /* NULL: none */
     unsigned group;            /* of the step */
-    struct answer *answer;     /* NULL: none */
+    enum notice notice;    /* NOTICE_NONE, or when it is replaced (RFC 3461) */
+    struct answer *answer; /* NULL: none */
 };
 
 struct work {

@@ -1,4 +1,4 @@
-/* mail/dsn.h - delivery status notifications (RFC 3464, 3462, 6522, 3834).
+/* mail/dsn.h - delivery status notifications (RFC 3464, 6522, 6533, 3834).
  *
  * Writes a whole message in wire form through a callback, so it needs no memory
  * of its own.  Values from the network are sanitised first. */
@@ -14,11 +14,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum dsn_action { DSN_FAILED, DSN_DELAYED, DSN_DELIVERED, DSN_RELAYED };
+enum dsn_action {
+    DSN_FAILED,
+    DSN_DELAYED,
+    DSN_DELIVERED,
+    DSN_RELAYED,
+    DSN_EXPANDED
+};
 
 struct dsn_rcpt {
     const char *address;
-    const char *orcpt;         /* original recipient, "rfc822;..." or NULL */
+    const char *orcpt;         /* ORCPT as received, "rfc822;..." in xtext, or
+                                  NULL */
     struct smtp_status status; /* code 0: not from SMTP; class 0: x.0.0 */
     const char *host;          /* of the last try; NULL or "": none was asked */
     struct addr peer;          /* its address; family 0: none */
@@ -36,7 +43,7 @@ struct dsn {
     const char *to;        /* the reverse-path of the original */
     struct msg_id id;      /* of the original */
     struct msg_id own_id;  /* of this notice */
-    const char *envid;     /* NULL: none */
+    const char *envid;     /* in xtext; NULL: none */
     uint64_t arrival, now; /* wall clock, us */
     uint64_t expires;      /* for DSN_DELAYED: when the message expires */
     uint32_t lifetime;     /* of a message in the queue, seconds; 0: unknown */
@@ -46,6 +53,7 @@ struct dsn {
     const struct body *original; /* its header is returned; whole when
                                     return_full */
     bool return_full;
+    bool utf8_header; /* of the original: fields in UTF-8 (RFC 6532) */
 };
 
 typedef bool dsn_sink(void *ctx, const char *p, size_t n);

@@ -18,6 +18,7 @@ struct dsn_notice {
     const struct dsn *d;
     struct dsn_out to;
     struct dsn_original original;
+    bool global;     /* it travels with SMTPUTF8 (RFC 6533) */
     bool whole;      /* the original is returned with its body */
     bool eight_text; /* the text part has octets above ASCII */
     char boundary[DSN_BOUNDARY_MAX];

@@ -64,7 +64,8 @@ enum notice {
     NOTICE_FAILED,
     NOTICE_DELAYED,
     NOTICE_RELAYED,
-    NOTICE_DELIVERED
+    NOTICE_DELIVERED,
+    NOTICE_EXPANDED
 };
 
 struct delivery_rcpt {

@@ -19,6 +19,7 @@ struct queue_target {
     bool here;           /* its address literal is ours */
     uint16_t slot; /* of the parent: the recipient that it stands for, whose
                     * ORCPT and NOTIFY go along */
+    const char *orcpt, *notify; /* in place of these; NULL: the same */
 };
 
 /* Read during the call only. */
@@ -30,7 +31,7 @@ struct queue_child {
     size_t ntarget;
     enum spool_name to;
     /* NULL: the parent's.  Another one is that of a list, which goes on without
-     * what the sender asked for (RFC 3461 5.2.7.4). */
+     * what the sender asked for (RFC 3461 5.2.7.1). */
     const char *reverse_path;
     struct span front; /* header fields, whole lines: in front of the text */
 };

@@ -8,6 +8,10 @@
 /* Takes the delivery, in which each recipient has its answer. */
 void result_apply(struct queue *q, struct delivery *j);
 
+/* Takes the delivery, whose recipients have notices and are replaced by a child
+ * of this turn. */
+void result_replaced(struct queue *q, struct delivery *j);
+
 /* Attempts, rounds and times with this try, on top of those before, which only
  * the slot keeps apart. */
 void result_count(struct queue *q, const struct delivery *j,

@@ -67,31 +67,54 @@ static void fill(struct copy *c, const struct work *w,
                  (int)sizeof c->delivery.host - 1, i->key);
 }
 
-struct copy *copy_new(struct work *w, const struct work_item *i)
+static struct copy *make(struct work *w, const struct work_item *i,
+                         struct err *e)
 {
     struct queue *q = &w->d->queue;
     size_t text = room_for(w->sender) + room_for(w->envid) + room_for(w->ret) +
                   room_for(i->address) + room_for(i->orcpt) +
                   room_for(i->notify);
     struct copy *c = calloc(1, sizeof *c + text);
-    struct err e;
-    int rc = -1;
 
     if (c == NULL) {
-        err_set(&e, ERR_TEMP, ENOMEM, "memory for a copy");
-    } else {
-        fill(c, w, i);
-        rc = spool_message_pin_read_only(q->spool, &w->msg->stored,
-                                         &c->delivery.body, &e);
+        err_set(e, ERR_TEMP, ENOMEM, "memory for a copy");
+        return NULL;
     }
-    if (rc == 0) {
-        c->delivery.pinned = w->msg->stored.segment;
+    fill(c, w, i);
+    if (spool_message_pin_read_only(q->spool, &w->msg->stored,
+                                    &c->delivery.body, e) != 0) {
+        free(c);
+        return NULL;
+    }
+    c->delivery.pinned = w->msg->stored.segment;
+    return c;
+}
+
+struct copy *copy_new(struct work *w, const struct work_item *i)
+{
+    struct err e;
+    struct copy *c = make(w, i, &e);
+
+    if (c != NULL)
         return c;
-    }
     work_report(w, &e);
     work_put_off(w, i, &e);
-    free(c);
     return NULL;
+}
+
+struct copy *copy_of_replaced(struct work *w, const struct work_item *i,
+                              struct err *e)
+{
+    struct copy *c = make(w, i, e);
+
+    if (c == NULL)
+        return NULL;
+    c->rcpt.notice = (unsigned char)i->notice;
+    answer_set(&c->rcpt.answer, OUTCOME_DELIVERED, "2.0.0", "%s",
+               i->notice == NOTICE_DELIVERED ? "delivered to a mailing list"
+                                             : "passed on to several "
+                                               "recipients");
+    return c;
 }
 
 struct mailbox_request copy_request(const struct copy *c, const char *key)

@@ -2,10 +2,13 @@
 #include "deliver/step.h"
 
 #include "base/buf.h"
+#include "deliver/ask.h"
+#include "deliver/copy.h"
 #include "deliver/loop_guard.h"
 #include "log/log.h"
 #include "queue/handover.h"
 #include "queue/recipients.h"
+#include "queue/result.h"
 
 #include <string.h>
 
@@ -61,34 +64,34 @@ static struct group *group_for(struct steps *s, const char *owner)
     return s->groups = g;
 }
 
-/* A notice has no sender, and its failure none to report to. */
-static const char *owner_of(const struct work *w, const struct work_item *i)
-{
-    return w->sender[0] != '\0' ? i->owner : NULL;
-}
+/* --- items ---------------------------------------------------------------- */
 
 /* An item goes with its targets, so that a child that fails loses none; without
  * one of its own it joins the child that has the first of them. */
 static void add_item(struct steps *s, struct work_item *i)
 {
-    struct group *g = group_for(s, owner_of(s->w, i));
-    unsigned first = GROUP_NONE;
+    struct group *g = group_for(s, ask_owner(s->w, i));
+    struct work_target *first = NULL;
 
     if (g == NULL) {
         i->fate = WORK_LATER;
         return;
     }
     for (struct work_target *t = i->target; t != NULL; t = t->next) {
-        const struct work_target *same = find(s, t->kind, t->name);
+        struct work_target *same = find(s, t->kind, t->name);
+        t->notify = ask_notify(i);
         if (same == NULL) {
             t->group = i->group = g->number;
             map_add(&s->targets, &t->link, hash_of(t->kind, t->name));
-        } else if (first == GROUP_NONE) {
-            first = same->group;
+            continue;
         }
+        ask_join(s->w, same, i);
+        if (first == NULL)
+            first = same;
     }
-    if (i->group == GROUP_NONE)
-        i->group = first;
+    if (i->group == GROUP_NONE && first != NULL)
+        i->group = first->group;
+    ask_choose_notice(s->w, i, first);
 }
 
 /* --- one mailbox, more than once ------------------------------------------ */
@@ -192,12 +195,14 @@ static void gather(struct steps *s)
     }
     for (size_t k = 0; k < w->n && s->ngroups > 0; k++) {
         struct work_item *i = &w->item[k];
-        const struct work_target *t =
+        struct work_target *t =
             i->fate == WORK_MAILBOX ? find(s, LOCAL_MAILBOX, i->key) : NULL;
         if (t == NULL)
             continue;
         i->fate = WORK_REPLACED;
         i->group = t->group;
+        ask_join(w, t, i);
+        ask_choose_notice(w, i, t);
     }
 }
 
@@ -234,7 +239,9 @@ static bool add_targets(const struct steps *s, const struct work_item *i,
         struct queue_target *to = &out[c->ntarget++];
         *to = (struct queue_target){ .address = address_of(s, i, t),
                                      .mailbox = keyed ? t->name : NULL,
-                                     .slot = (uint16_t)i->rcpt->slot };
+                                     .slot = (uint16_t)i->rcpt->slot,
+                                     .orcpt = ask_orcpt_for(s->w, i, t),
+                                     .notify = ask_notify_for(s->w, i, t) };
         if (t->kind != LOCAL_REMOTE)
             c->to = SPOOL_LOCAL;
         if (to->address == NULL)
@@ -318,20 +325,56 @@ static void refused(struct work *w, unsigned group, int rc, const struct err *e)
     }
 }
 
+/* Deliveries with the notices of a group, made before the hand-over: it is not
+ * begun without memory for them. */
+static int make_notices(struct work *w, unsigned group, struct list *notices,
+                        struct err *e)
+{
+    for (size_t k = 0; k < w->n; k++) {
+        const struct work_item *i = &w->item[k];
+        if (i->fate != WORK_REPLACED || i->group != group ||
+            i->notice == NOTICE_NONE)
+            continue;
+        struct copy *c = copy_of_replaced(w, i, e);
+        if (c == NULL)
+            return -1;
+        list_push(notices, &c->link);
+    }
+    return 0;
+}
+
+static void end_notices(struct work *w, struct list *notices, bool sent)
+{
+    struct list *l;
+
+    while ((l = list_pop(notices)) != NULL) {
+        struct copy *c = LIST_ENTRY(l, struct copy, link);
+        if (sent)
+            result_replaced(&w->d->queue, &c->delivery);
+        else
+            copy_drop(w->d, c);
+    }
+}
+
 static void hand_over(struct steps *s, const struct group *g)
 {
     const char *alias = only_alias(s->w, g->number);
     char room[LOCAL_ADDRESS_MAX + 32];
     struct buf front = BUF_ON(room);
+    struct list notices;
     struct queue_child c;
     struct err e;
 
+    list_init(&notices);
     bool ok = fill(s, g, &c);
     if (alias != NULL)
         buf_addf(&front, "Delivered-To: %s\r\n", alias);
     c.front = buf_span(&front);
-    int rc = ok ? c.nrcpt == 0 ? 0 : queue_hand_over(&s->w->d->queue, &c, &e)
+    int rc = ok ? make_notices(s->w, g->number, &notices, &e)
                 : err_set(&e, ERR_TEMP, 0, "memory for a child");
+    if (rc == 0 && c.nrcpt > 0)
+        rc = queue_hand_over(&s->w->d->queue, &c, &e);
+    end_notices(s->w, &notices, rc == 0);
     if (rc < 0 && e.kind != ERR_PERM)
         queue_log_fault(&s->w->d->queue, "queue.commit", &e);
     if (rc != 0)

@@ -2,8 +2,8 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/utf8.h"
 #include "mail/dsn_private.h"
+#include "smtp/dsn.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -23,6 +23,7 @@ static const struct action {
     { "delayed",   4, "Your message is delayed" },
     { "delivered", 2, "Your message was delivered" },
     { "relayed",   2, "Your message was passed on" },
+    { "expanded",  2, "Your message was passed on to several recipients" },
 };
 /* clang-format on */
 
@@ -97,8 +98,8 @@ static void put_header(struct dsn_notice *o)
            "\tboundary=\"");
     dsn_put_string(o, o->boundary);
     dsn_put_string(o, "\"\r\nContent-Transfer-Encoding: ");
-    dsn_put_string(o,
-                   dsn_encoding_of(o->eight_text || original_is_eight_bit(o)));
+    dsn_put_string(o, dsn_encoding_of(o->global || o->eight_text ||
+                                      original_is_eight_bit(o)));
     dsn_put_string(
         o, "\r\n\r\nThis is a delivery status notification in MIME format."
            "\r\n");
@@ -106,37 +107,67 @@ static void put_header(struct dsn_notice *o)
 
 /* --- the part for programs (RFC 3464) ----------------------------------- */
 
-/* RFC 6533 3: an address beyond ASCII, written in ASCII. */
-static void put_utf8_address(struct dsn_notice *o, const char *name,
-                             const char *text)
+/* RFC 6533 3: in a notice that travels with SMTPUTF8 as it is, in any other in
+ * ASCII. */
+static void put_address(struct dsn_notice *o, const char *name,
+                        const char *type_and_address)
 {
-    char value[DSN_VALUE_MAX];
+    char value[DSN_VALUE_MAX], harmless[DSN_VALUE_MAX];
     struct buf b = BUF_ON(value);
-    size_t left = strlen(text), n;
 
-    for (const char *p = text; left > 0; p += n, left -= n) {
-        n = utf8_length(p, left);
-        unsigned long code = (unsigned char)*p;
-        if (n > 1)
-            code &= 0x7fu >> n;
-        for (size_t i = 1; i < n; i++)
-            code = code << 6 | ((unsigned char)p[i] & 0x3f);
-        n = n == 0 ? 1 : n;
-        if (code > ' ' && code < 0x7f && strchr("+=\\", (int)code) == NULL)
-            buf_addc(&b, (char)code);
-        else
-            buf_addf(&b, "\\x{%02lX}", code);
-    }
-    dsn_put_string(o, name);
-    dsn_put_folded(o, "utf-8;", " ", value);
+    if (o->global)
+        buf_adds(&b, type_and_address);
+    else
+        smtp_dsn_put_ascii(&b, span_of(type_and_address));
+    dsn_harmless(harmless, value, o->global);
+    dsn_put_folded(o, name, " ", harmless);
 }
 
 static void put_final_recipient(struct dsn_notice *o, const char *address)
 {
-    if (is_ascii(address))
+    static const char name[] = "Final-Recipient: ";
+    char value[DSN_VALUE_MAX];
+    struct buf b = BUF_ON(value);
+
+    if (is_ascii(address)) {
         put_field(o, "Final-Recipient: rfc822;", address);
+        return;
+    }
+    if (o->global)
+        buf_addf(&b, "utf-8;%s", address);
     else
-        put_utf8_address(o, "Final-Recipient: ", address);
+        smtp_dsn_put_orcpt(&b, span_of(address));
+    put_address(o, name, value);
+}
+
+/* RFC 3464 2.3.1: the address without its xtext.  That of the type utf-8 has
+ * none (RFC 6533 3). */
+static void put_original_recipient(struct dsn_notice *o, const char *orcpt)
+{
+    struct span rest = span_of(orcpt);
+    size_t type = span_find(rest, ';');
+    char value[DSN_VALUE_MAX];
+    struct buf b = BUF_ON(value);
+
+    if (!dsn_has_text(orcpt) || type == rest.n)
+        return;
+    buf_add(&b, orcpt, type + 1);
+    if (span_starts_nocase(rest, "utf-8;"))
+        buf_adds(&b, orcpt + type + 1);
+    else
+        smtp_xtext_decode(&b, span_of(orcpt + type + 1));
+    put_address(o, "Original-Recipient: ", value);
+}
+
+static void put_envelope_id(struct dsn_notice *o, const char *envid)
+{
+    char value[DSN_VALUE_MAX];
+    struct buf b = BUF_ON(value);
+
+    if (!dsn_has_text(envid))
+        return;
+    smtp_xtext_decode(&b, span_of(envid));
+    put_field(o, "Original-Envelope-Id: ", value);
 }
 
 /* RFC 3463 2: a failure has class 5, a delay 4, whatever the host replied
@@ -185,8 +216,7 @@ static void put_diagnostic(struct dsn_notice *o, const struct dsn_rcpt *r)
 static void put_recipient(struct dsn_notice *o, const struct dsn_rcpt *r)
 {
     dsn_put_string(o, "\r\n");
-    if (dsn_has_text(r->orcpt))
-        put_field(o, "Original-Recipient: ", r->orcpt);
+    put_original_recipient(o, r->orcpt);
     put_final_recipient(o, r->address);
     put_field(o, "Action: ", actions[o->d->action].name);
     put_status(o, r);
@@ -203,9 +233,11 @@ static void put_report(struct dsn_notice *o)
 {
     const struct dsn *d = o->d;
 
-    dsn_start_part(o, "message/delivery-status", "7bit");
-    if (dsn_has_text(d->envid))
-        put_field(o, "Original-Envelope-Id: ", d->envid);
+    if (o->global)
+        dsn_start_part(o, "message/global-delivery-status", "8bit");
+    else
+        dsn_start_part(o, "message/delivery-status", "7bit");
+    put_envelope_id(o, d->envid);
     put_mta(o, "Reporting-MTA: dns; ", d->hostname);
     put_date(o, "Arrival-Date: ", d->arrival);
     for (size_t i = 0; i < d->nrcpt; i++)
@@ -216,11 +248,15 @@ static void put_report(struct dsn_notice *o)
 
 static int put_original(struct dsn_notice *o, struct err *e)
 {
-    const char *encoding = dsn_encoding_of(original_is_eight_bit(o));
+    static const char *const types[2][2] = {
+        { "text/rfc822-headers", "message/rfc822" },
+        { "message/global-headers", "message/global" } /* RFC 6533 5, 6532 */
+    };
+    bool global = o->d->utf8_header && o->original.header_eight_bit;
     int rc;
 
-    dsn_start_part(o, o->whole ? "message/rfc822" : "text/rfc822-headers",
-                   encoding);
+    dsn_start_part(o, types[global][o->whole],
+                   dsn_encoding_of(original_is_eight_bit(o)));
     rc = o->whole ? dsn_put_whole(&o->to, o->d->original)
                   : dsn_put_header(&o->to, o->d->original, &o->original);
     return rc == 0 ? 0 : err_set(e, ERR_TEMP, errno, "read the original");
@@ -242,11 +278,14 @@ int dsn_write(const struct dsn *d, dsn_sink *sink, void *ctx, struct err *e)
         return err_set(e, ERR_BUG, 0, "a notice for the null sender");
     memset(&o, 0, sizeof o);
     o.d = d;
+    o.global = !is_ascii(d->to);
     o.to.sink = sink;
     o.to.ctx = ctx;
-    if (dsn_look(&o.original, d->original, d->return_full) != 0)
+    /* RFC 3461 4.3: only for a failure. */
+    bool full = d->return_full && d->action == DSN_FAILED;
+    if (dsn_look(&o.original, d->original, full) != 0)
         return err_set(e, ERR_TEMP, errno, "read the original");
-    o.whole = d->return_full && o.original.whole_fits;
+    o.whole = full && o.original.whole_fits;
     new_boundary(&o);
     look_at_addresses(&o);
     put_header(&o);

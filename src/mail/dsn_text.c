@@ -193,6 +193,13 @@ static void put_first_paragraph(struct dsn_notice *o)
                  "not confirm delivery. You need not do anything.",
                  to);
         break;
+    case DSN_EXPANDED:
+        snprintf(text, sizeof text,
+                 "Your message to %s was delivered to that address, which "
+                 "passes mail on to several recipients. They are not "
+                 "confirmed one by one. You need not do anything.",
+                 to);
+        break;
     }
     dsn_put_folded(o, "", "", text);
 }

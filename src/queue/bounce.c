@@ -22,9 +22,10 @@ enum {
     GROUPS_MAX = 32,  /* messages reported in one commit */
     LOOK_AHEAD = 200, /* deliveries searched for others of the same message */
     RCPTS_MAX = 400,  /* recipients in one notice */
-    PARTS_MAX = 4,    /* failed, delayed, relayed, delivered */
-    FULL_MAX = 64 * 1024 /* a larger message is returned with its header alone,
-                          * RET=FULL or not */
+    PARTS_MAX = 5,    /* as in parts */
+    FULL_MAX = 1024 * 1024, /* a larger message is returned with its header
+                             * alone, RET=FULL or not */
+    BLOCKS_MIN = QUEUE_BLOCKS / 8 /* for one more message */
 };
 
 struct group {
@@ -89,6 +90,7 @@ static const struct {
     { NOTICE_DELAYED,   DSN_DELAYED },
     { NOTICE_RELAYED,   DSN_RELAYED },
     { NOTICE_DELIVERED, DSN_DELIVERED },
+    { NOTICE_EXPANDED,  DSN_EXPANDED },
 };
 /* clang-format on */
 
@@ -165,6 +167,7 @@ static int write_notice(struct queue *q, struct batch *b, struct group *g,
     d->return_full = j->ret != NULL &&
                      span_is_nocase(span_of(j->ret), "FULL") &&
                      j->body.size <= FULL_MAX;
+    d->utf8_header = (j->flags & SPOOL_UTF8_HEADER) != 0;
     if (dsn_write(d, put, &k, e) != 0)
         return -1;
     m.flags = SPOOL_BOUNCE | (k.eight_bit ? SPOOL_8BIT : 0u) |
@@ -255,6 +258,7 @@ void bounce_flush(struct queue *q)
         struct batch b;
         memset(&b, 0, sizeof b);
         while (!list_empty(&q->notice.deliveries) && b.ngroups < GROUPS_MAX &&
+               (b.ngroups == 0 || pool_left(q->notice.blocks) >= BLOCKS_MIN) &&
                b.nchains + PARTS_MAX + 2 < GROUPS_MAX * PARTS_MAX) {
             struct group *g = &b.group[b.ngroups++];
             gather(q, g);

@@ -83,8 +83,10 @@ static bool add(struct writing *w, enum spool_field type, struct span content)
 }
 
 static bool add_kept(struct writing *w, enum spool_field type,
-                     const struct kept *k)
+                     const struct kept *k, const char *instead)
 {
+    if (instead != NULL)
+        return add(w, type, span_of(instead));
     return !k->given || add(w, type, (struct span){ k->text, k->n });
 }
 
@@ -109,8 +111,8 @@ static bool add_targets(struct writing *w)
         if (!add(w, SPOOL_F_RCPT, span_of(x->address)) ||
             (x->here && !add(w, SPOOL_F_HERE, SPAN_LIT(""))) ||
             (keyed && !add(w, SPOOL_F_MAILBOX, span_of(x->mailbox))) ||
-            !add_kept(w, SPOOL_F_ORCPT, &w->orcpt) ||
-            !add_kept(w, SPOOL_F_NOTIFY, &w->notify))
+            !add_kept(w, SPOOL_F_ORCPT, &w->orcpt, x->orcpt) ||
+            !add_kept(w, SPOOL_F_NOTIFY, &w->notify, x->notify))
             return false;
     }
     w->orcpt.given = w->notify.given = false;

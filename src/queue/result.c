@@ -327,8 +327,12 @@ static void settle(struct queue *q, struct delivery *j,
         if (bounce != NULL)
             warned(q, j->msg, jr->rcpt);
         return;
+    case NOTICE_EXPANDED: return; /* a child has its place */
     case NOTICE_RELAYED:
-    case NOTICE_DELIVERED: break;
+    case NOTICE_DELIVERED:
+        if (jr->rcpt == NULL)
+            return;
+        break;
     case NOTICE_FAILED:
         if (bounce == NULL) {
             rcpt_later(q, jr->rcpt, UNWRITTEN_SECONDS);
@@ -339,6 +343,14 @@ static void settle(struct queue *q, struct delivery *j,
         break;
     }
     rcpt_release(q, jr->rcpt);
+}
+
+void result_replaced(struct queue *q, struct delivery *j)
+{
+    j->msg->settling++;
+    for (size_t i = 0; i < j->nrcpt; i++)
+        j->rcpt[i].rcpt = NULL;
+    list_push(&q->notice.deliveries, &j->link);
 }
 
 void result_settled(struct queue *q, struct delivery *j, const char *bounce)

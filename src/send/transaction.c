@@ -5,8 +5,9 @@
  * transaction of the same delivery. */
 #include "send/transaction.h"
 
+#include "base/buf.h"
 #include "send/session_fault.h"
-
+#include "smtp/dsn.h"
 #include "spool/format.h"
 
 #include <stdarg.h>
@@ -160,15 +161,33 @@ static void write_mail(struct send_session *s, const struct delivery *j)
                              dsn && j->envid != NULL ? j->envid : "");
 }
 
+/* RFC 3461 5.2.1: ORCPT as received.  A request without it gets one, so that
+ * the notice has the address that its sender knows, whatever aliases follow.
+ * In ASCII it may go to any host (RFC 6533 3). */
+static void put_orcpt(struct buf *b, const struct delivery_rcpt *r)
+{
+    char value[COMMAND_MAX];
+    struct buf v = BUF_ON(value);
+
+    if (r->orcpt == NULL)
+        smtp_dsn_put_orcpt(&v, span_of(r->address));
+    else
+        smtp_dsn_put_ascii(&v, span_of(r->orcpt));
+    if (v.n <= SMTP_ORCPT_MAX)
+        buf_addf(b, " ORCPT=%s", value);
+}
+
 static void write_one_rcpt(struct send_session *s, struct delivery_rcpt *r)
 {
-    bool dsn = has(s, SMTP_EXT_DSN);
+    char params[SMTP_ORCPT_MAX + SMTP_NOTIFY_MAX + 32];
+    struct buf b = BUF_ON(params);
 
-    send_transaction_command(s, "RCPT TO:<%s>%s%s%s%s", r->address,
-                             dsn && r->notify != NULL ? " NOTIFY=" : "",
-                             dsn && r->notify != NULL ? r->notify : "",
-                             dsn && r->orcpt != NULL ? " ORCPT=" : "",
-                             dsn && r->orcpt != NULL ? r->orcpt : "");
+    params[0] = '\0';
+    if (has(s, SMTP_EXT_DSN) && r->notify != NULL)
+        buf_addf(&b, " NOTIFY=%s", r->notify);
+    if (has(s, SMTP_EXT_DSN) && (r->notify != NULL || r->orcpt != NULL))
+        put_orcpt(&b, r);
+    send_transaction_command(s, "RCPT TO:<%s>%s", r->address, params);
     r->step = STEP_SAID;
 }
 

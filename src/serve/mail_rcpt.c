@@ -3,6 +3,7 @@
 #include "serve/reply.h"
 #include "serve/session_private.h"
 #include "smtp/address.h"
+#include "smtp/dsn.h"
 
 #include <string.h>
 
@@ -42,6 +43,20 @@ static struct verdict reject_param(struct span key)
     return v;
 }
 
+/* RFC 3461: why is NULL, or the reason against the value. */
+static struct verdict take_dsn(struct span *to, struct span value,
+                               enum serve_reply r, const char *why)
+{
+    struct verdict v = serve_reject(r);
+
+    if (why != NULL) {
+        v.detail = span_of(why);
+        return v;
+    }
+    *to = value;
+    return pass;
+}
+
 static struct verdict bad_address(enum serve_reply r,
                                   enum smtp_address_error why)
 {
@@ -56,6 +71,7 @@ static struct verdict bad_address(enum serve_reply r,
 struct mail_params {
     unsigned long long size;
     unsigned flags;
+    struct span ret, envid; /* n 0: not given */
 };
 
 static struct verdict take_size(const struct serve_session *s, struct span v,
@@ -80,6 +96,12 @@ static struct verdict take_mail_param(const struct serve_session *s,
         p->flags |= SPOOL_UTF8;
         return pass;
     }
+    if (span_is_nocase(q->key, "RET"))
+        return take_dsn(&p->ret, q->value, REPLY_RET_SYNTAX,
+                        smtp_dsn_check_ret(q->value));
+    if (span_is_nocase(q->key, "ENVID"))
+        return take_dsn(&p->envid, q->value, REPLY_ENVID_SYNTAX,
+                        smtp_dsn_check_envid(q->value));
     if (!span_is_nocase(q->key, "BODY"))
         return reject_param(q->key);
     if (span_is_nocase(q->value, "8BITMIME"))
@@ -122,17 +144,30 @@ static struct verdict check_room(const struct serve_session *s, uint64_t size)
     return serve_reject(REPLY_NO_ROOM);
 }
 
+/* Before the first recipient, or readers stop in front of them. */
+static bool add_mail_fields(struct serve_transaction *t,
+                            const struct mail_params *p)
+{
+    return (p->ret.n == 0 ||
+            serve_transaction_add_field(t, SPOOL_F_RET, p->ret) == 0) &&
+           (p->envid.n == 0 ||
+            serve_transaction_add_field(t, SPOOL_F_ENVID, p->envid) == 0);
+}
+
 static struct verdict open_transaction(struct serve_session *s,
-                                       struct span sender, unsigned flags)
+                                       struct span sender,
+                                       const struct mail_params *p)
 {
     struct serve_env *env = s->env;
     struct serve_transaction *t =
         serve_transaction_new(env->conns->blocks, sender, &env->transactions);
 
+    if (t != NULL && !add_mail_fields(t, p))
+        serve_transaction_free(&t);
     if (t == NULL)
         return serve_reject(REPLY_NO_ROOM);
     memcpy(t->sid, s->sid, sizeof s->sid);
-    t->flags = flags;
+    t->flags = p->flags;
     t->max_size = (uint64_t)env->conf->serve.max_message_size;
     t->bodies = env->bodies;
     s->transaction = t;
@@ -142,7 +177,7 @@ static struct verdict open_transaction(struct serve_session *s,
 
 struct verdict serve_mail_check(struct serve_session *s)
 {
-    struct mail_params p = { 0, 0 };
+    struct mail_params p = { .flags = 0 };
     struct smtp_address a;
     struct verdict v = check_sender(s, &a, &p);
 
@@ -150,7 +185,7 @@ struct verdict serve_mail_check(struct serve_session *s)
         v = check_room(s, p.size);
     if (v.kind == VERDICT_PASS)
         v = policy_ask(&s->policy, POLICY_MAIL);
-    return v.kind == VERDICT_PASS ? open_transaction(s, a.text, p.flags) : v;
+    return v.kind == VERDICT_PASS ? open_transaction(s, a.text, &p) : v;
 }
 
 /* --- RCPT ------------------------------------------------------------ */
@@ -209,16 +244,37 @@ static struct verdict check_local(struct serve_session *s,
     return serve_reject(REPLY_LOOKUP_FAILED);
 }
 
+struct rcpt_params {
+    struct span notify, orcpt; /* n 0: not given */
+};
+
+static struct verdict take_rcpt_param(const struct serve_session *s,
+                                      const struct smtp_param *q,
+                                      struct rcpt_params *p)
+{
+    bool utf8 = (s->transaction->flags & SPOOL_UTF8) != 0;
+    unsigned bits;
+
+    if (span_is_nocase(q->key, "NOTIFY"))
+        return take_dsn(&p->notify, q->value, REPLY_NOTIFY_SYNTAX,
+                        smtp_dsn_check_notify(q->value, &bits));
+    if (span_is_nocase(q->key, "ORCPT"))
+        return take_dsn(&p->orcpt, q->value, REPLY_ORCPT_SYNTAX,
+                        smtp_dsn_check_orcpt(q->value, utf8));
+    return reject_param(q->key);
+}
+
 static struct verdict check_address(const struct serve_session *s,
-                                    struct smtp_address *a)
+                                    struct smtp_address *a,
+                                    struct rcpt_params *p)
 {
     struct args args;
     struct verdict v = take_args(s, "TO:", &args);
 
+    for (size_t i = 0; i < args.nparam && v.kind == VERDICT_PASS; i++)
+        v = take_rcpt_param(s, &args.param[i], p);
     if (v.kind != VERDICT_PASS)
         return v;
-    if (args.nparam > 0)
-        return reject_param(args.param[0].key);
     enum smtp_address_error bad = smtp_address_parse(a, args.path);
     /* RFC 5321 4.5.1: <postmaster> needs no domain. */
     if (bad == SMTP_ADDRESS_NO_DOMAIN && span_is_nocase(a->local, "postmaster"))
@@ -259,10 +315,26 @@ static enum serve_place place_of(const struct serve_session *s,
                                                       : PLACE_REMOTE;
 }
 
+/* A recipient without its parameters would be another one. */
+static int add_recipient(struct serve_transaction *t, struct span address,
+                         enum serve_place place, const struct rcpt_params *p)
+{
+    if (serve_transaction_add_recipient(t, address, place) != 0)
+        return -1;
+    if ((p->notify.n == 0 ||
+         serve_transaction_add_field(t, SPOOL_F_NOTIFY, p->notify) == 0) &&
+        (p->orcpt.n == 0 ||
+         serve_transaction_add_field(t, SPOOL_F_ORCPT, p->orcpt) == 0))
+        return 0;
+    t->fault = BODY_NO_ROOM;
+    return -1;
+}
+
 struct verdict serve_rcpt_check(struct serve_session *s)
 {
+    struct rcpt_params p = { .notify = { NULL, 0 } };
     struct smtp_address a;
-    struct verdict v = check_address(s, &a);
+    struct verdict v = check_address(s, &a, &p);
 
     if (v.kind == VERDICT_PASS)
         v = policy_ask(&s->policy, POLICY_RCPT);
@@ -274,7 +346,7 @@ struct verdict serve_rcpt_check(struct serve_session *s)
     else if (!s->trusted)
         return serve_reject(REPLY_RELAY_DENIED);
     if (v.kind == VERDICT_PASS &&
-        serve_transaction_add_recipient(s->transaction, a.text, place) != 0)
+        add_recipient(s->transaction, a.text, place, &p) != 0)
         return serve_reject(REPLY_NO_ROOM);
     return v;
 }

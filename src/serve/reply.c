@@ -73,6 +73,10 @@ static const struct {
     [REPLY_PARAM_UNKNOWN]    = { 555, "5.5.4",  "Unsupported option" },
     [REPLY_BODY_SYNTAX]      = { 501, "5.5.4",  "Unsupported body type" },
     [REPLY_SIZE_SYNTAX]      = { 501, "5.5.4",  "Bad message size syntax" },
+    [REPLY_RET_SYNTAX]       = { 501, "5.5.4",  "Bad RET parameter syntax" },
+    [REPLY_ENVID_SYNTAX]     = { 501, "5.5.4",  "Bad ENVID parameter syntax" },
+    [REPLY_NOTIFY_SYNTAX]    = { 501, "5.5.4",  "Bad NOTIFY parameter syntax" },
+    [REPLY_ORCPT_SYNTAX]     = { 501, "5.5.4",  "Bad ORCPT parameter syntax" },
     [REPLY_BAD_SENDER]       = { 501, "5.1.7",  "Bad sender address syntax" },
     [REPLY_BAD_RCPT]         = { 501, "5.1.3",
                                  "Bad recipient address syntax" },
@@ -159,7 +163,7 @@ void serve_reply_extensions(struct serve_session *s)
     buf_addf(&b, "250-%s greets you\r\n250-PIPELINING\r\n", c->hostname);
     buf_addf(&b, "250-SIZE %lld\r\n250-8BITMIME\r\n",
              c->serve.max_message_size);
-    buf_adds(&b, "250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n");
+    buf_adds(&b, "250-SMTPUTF8\r\n250-DSN\r\n250 ENHANCEDSTATUSCODES\r\n");
     (void)conn_write(&s->conn, b.p, b.n);
 }
 

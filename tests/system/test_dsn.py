@@ -134,6 +134,14 @@ def test_relayed():
     assert groups(report)[1]["Status"] == "2.1.1"
 
 
+def test_expanded():
+    m, (text, report, _) = sample("expanded")
+    assert "several recipients" in m["Subject"]
+    assert groups(report)[1]["Action"] == "expanded"
+    assert "passes mail on to several recipients" in " ".join(
+        text.get_content().split())
+
+
 def test_hostile_values():
     m, (text, report, _) = sample("hostile")
     assert "Bcc" not in m

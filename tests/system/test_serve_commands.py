@@ -107,7 +107,8 @@ RECIPIENTS = [
     ("<user@-bad-.test>", 501, "5.1.3"),
     ("<..x@here.test>", 501, "5.1.3"),
     ("<\"../../etc/x\"@here.test>", 550, "5.1.1"),
-    ("<user@here.test> NOTIFY=NEVER", 555, "5.5.4"),
+    ("<user@here.test> NOTIFY=NEVER", 250, "2.1.5"),
+    ("<user@here.test> MT-PRIORITY=3", 555, "5.5.4"),
 ]
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Keep docs/faults.md true: each row of its tables names a test, and each
-test that it names exists.
+"""Keep docs/faults.md and docs/rfc.md true: each row of their tables names a
+test, and each test that it names exists.
 
 usage: check_faults.py [ROOT]; prints one line a fault, exit status 1 if
 any."""
@@ -11,9 +11,14 @@ import sys
 from check_requirements import CELL, references
 
 
-def check(root):
-    with open(os.path.join(root, "docs", "faults.md"),
-              encoding="utf-8") as f:
+PAGES = ("faults.md", "rfc.md")
+
+
+def check(root, page):
+    path = os.path.join(root, "docs", page)
+    if not os.path.exists(path):
+        return
+    with open(path, encoding="utf-8") as f:
         for n, line in enumerate(f, 1):
             if not line.startswith("|") or line.startswith("|---"):
                 continue
@@ -31,9 +36,10 @@ def main():
     root = sys.argv[1] if len(sys.argv) > 1 else os.path.join(
         os.path.dirname(os.path.abspath(__file__)), "..", "..")
     bad = 0
-    for line, fault in check(root):
-        print("docs/faults.md:%d: %s" % (line, fault))
-        bad = 1
+    for page in PAGES:
+        for line, fault in check(root, page):
+            print("docs/%s:%d: %s" % (page, line, fault))
+            bad = 1
     return bad
 
 

@@ -307,6 +307,10 @@ START_TEST(a_child_is_the_message)
         { .address = "a@[192.0.2.9]", .here = true, .slot = 1 },
         { .address = "b@x.test", .mailbox = "", .slot = 1 },
         { .address = "c@x.test", .slot = 2 },
+        { .address = "d@x.test",
+          .slot = 2,
+          .orcpt = "rfc822;o2",
+          .notify = "DELAY" },
     };
     struct spool_usage usage;
 
@@ -317,7 +321,7 @@ START_TEST(a_child_is_the_message)
                                    .rcpt = due,
                                    .nrcpt = 3,
                                    .target = targets,
-                                   .ntarget = 4,
+                                   .ntarget = 5,
                                    .to = SPOOL_LOCAL,
                                    .front = SPAN_LIT(
                                        "Delivered-To: all@here.test\r\n") };
@@ -331,7 +335,7 @@ START_TEST(a_child_is_the_message)
                      "1:s@there.test 3:sid1 4:192.0.2.1 5:client 16:env "
                      "17:HDRS 2:joe@here.test 8:joe 2:a@[192.0.2.9] 7: "
                      "18:rfc822;o1 2:b@x.test 18:rfc822;o1 2:c@x.test "
-                     "19:NEVER 6: ");
+                     "19:NEVER 2:d@x.test 18:rfc822;o2 19:DELAY 6: ");
     ck_assert_str_eq(child->body, "Delivered-To: all@here.test\r\n"
                                   "Subject: x\r\n\r\nx\r\n");
     ck_assert_uint_eq(child->arrival, parent->arrival);
@@ -342,13 +346,13 @@ START_TEST(a_child_is_the_message)
     ck_assert_uint_eq(q.memory.pending, 1);
     ck_assert(q.scan.wanted);
     OK(queue_scan(&q, &e));
-    ck_assert_uint_eq(q.memory.pending, 5);
+    ck_assert_uint_eq(q.memory.pending, 6);
     spool_queue_usage(q.spool, &usage);
     ck_assert_uint_eq(usage.messages, 2);
 }
 END_TEST
 
-/* RFC 3461 5.2.7.4; and its child lies in the other queue. */
+/* RFC 3461 5.2.7.1; and its child lies in the other queue. */
 START_TEST(a_list_drops_what_its_sender_asked_for)
 {
     static const struct queue_target targets[] = {
