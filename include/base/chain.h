@@ -44,6 +44,9 @@ struct pool *chain_pool_new_bound(struct pool_bound *b);
 /* All or nothing: false, with the chain unchanged, when the pool is empty. */
 bool chain_add(struct chain *c, struct pool *p, const void *data, size_t n);
 
+/* Move all of `more` behind the end of c; `more` is empty then. */
+void chain_join(struct chain *c, struct chain *more);
+
 /* Drop n bytes (at most c->n) from the front; emptied blocks go back. */
 void chain_drop(struct chain *c, struct pool *p, size_t n);
 void chain_clear(struct chain *c, struct pool *p);

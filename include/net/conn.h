@@ -5,8 +5,8 @@
  * owner in one piece per CONN_INPUT; unconsumed input is kept in pool blocks.
  * So a connection with nothing in flight holds no buffer.  Output is a chain of
  * blocks, written when the owner's turn ends (conn_flush_all()) or when it
- * grows beyond 64 KiB.  TLS will be inside: the interface has plain bytes
- * only. */
+ * grows beyond 64 KiB.  TLS (net/tls.h) is inside: the interface has plain
+ * bytes only, and the end that a peer of TLS announces is CONN_EOF too. */
 #ifndef MTA_NET_CONN_H
 #define MTA_NET_CONN_H
 
@@ -25,15 +25,17 @@ enum conn_event {
     CONN_DRAINED,   /* output fell below the low mark after being above it */
     CONN_EOF,       /* the peer will send no more; all input was shown */
     CONN_FAILED,    /* see conn->error; the last event: close it */
-    CONN_TIMEOUT    /* the deadline passed */
+    CONN_TIMEOUT,   /* the deadline passed */
+    CONN_SECURED    /* after conn_start_tls(): the handshake is over */
 };
 
 /* Shared by the connections of one loop. */
 struct conn_env {
     struct loop *loop;
     struct pool *blocks; /* chain_pool_new() */
-    char *scratch;
+    char *scratch;       /* has room for a record of TLS behind its end */
     size_t scratch_size;
+    char *record;            /* plain text of one record; NULL until TLS */
     struct conn *shown;      /* whose input is in scratch, or NULL */
     struct chain spare;      /* blocks reserved for its unconsumed input */
     struct list dirty;       /* connections with unwritten output */
@@ -45,7 +47,7 @@ enum { CONN_SCRATCH = 64 * 1024, CONN_LOW = 16 * 1024, CONN_HIGH = 64 * 1024 };
 
 /* Reading stops while no more than CONN_RESERVE blocks are free, which replies
  * need; so max_blocks must be more. */
-enum { CONN_RESERVE = 2, CONN_LINGER_MS = 30 * 1000 };
+enum { CONN_RESERVE = 4, CONN_LINGER_MS = 30 * 1000 };
 int conn_env_init(struct conn_env *env, struct loop *loop, size_t max_blocks,
                   struct err *e);
 void conn_env_done(struct conn_env *env); /* after all conns are closed */
@@ -59,6 +61,7 @@ struct conn {
     struct list dirty, hungry; /* in env->dirty, env->starved */
     struct conn_env *env;
     conn_fn *fn;
+    struct conn_tls *tls; /* NULL in clear */
     struct chain in, out; /* unconsumed input; unwritten output */
     struct span shown;    /* during CONN_INPUT */
     uint64_t deadline;    /* ms; the timer may fire early and be set again */

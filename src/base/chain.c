@@ -78,6 +78,19 @@ bool chain_add(struct chain *c, struct pool *p, const void *data, size_t n)
     return true;
 }
 
+void chain_join(struct chain *c, struct chain *more)
+{
+    if (more->head == NULL)
+        return;
+    if (c->tail == NULL)
+        c->head = more->head;
+    else
+        c->tail->next = more->head;
+    c->tail = more->tail;
+    c->n += more->n;
+    *more = (struct chain)CHAIN_INIT;
+}
+
 static void drop_head(struct chain *c, struct pool *p)
 {
     struct chain_block *b = c->head;

@@ -23,7 +23,7 @@ int conn_env_init(struct conn_env *env, struct loop *loop, size_t max_blocks,
     env->again.fn = on_again;
     list_init(&env->dirty);
     list_init(&env->starved);
-    env->scratch = malloc(CONN_SCRATCH);
+    env->scratch = malloc(CONN_SCRATCH + TLS_RECORD_MAX);
     env->blocks = chain_pool_new(max_blocks);
     if (env->scratch != NULL && env->blocks != NULL)
         return 0;
@@ -36,7 +36,8 @@ void conn_env_done(struct conn_env *env)
     if (env->loop != NULL)
         loop_timer_clear(env->loop, &env->again);
     free(env->scratch);
-    env->scratch = NULL;
+    free(env->record);
+    env->scratch = env->record = NULL;
     pool_free(&env->blocks);
     env->loop = NULL;
 }
@@ -46,15 +47,24 @@ void conn_env_done(struct conn_env *env)
 void conn_set_want(struct conn *c)
 {
     unsigned want = 0;
+    bool handshake = c->tls != NULL && !c->tls->secured;
 
     if (!conn_is_open(c) || c->failed)
         return;
-    if (c->connecting || (c->out.n > 0 && c->blocked))
+    if (c->connecting || (c->blocked && conn_has_output(c)))
         want |= LOOP_WRITE;
-    if (!c->connecting && !c->eof && !c->starved && (!c->paused || c->closing))
+    if (!c->connecting && !c->eof && !c->starved &&
+        (!c->paused || c->closing || handshake))
         want |= LOOP_READ;
     if (want != c->io.want)
         loop_watch(c->env->loop, &c->io, want, NULL); /* fd was checked */
+}
+
+static void drop_output(struct conn *c)
+{
+    chain_clear(&c->out, c->env->blocks);
+    if (c->tls != NULL)
+        chain_clear(&c->tls->wire, c->env->blocks);
 }
 
 void conn_fail(struct conn *c, int why)
@@ -63,10 +73,12 @@ void conn_fail(struct conn *c, int why)
     c->error = why;
     c->deadline = 0;
     conn_forget_input(c);
-    chain_clear(&c->out, c->env->blocks);
+    drop_output(c);
     list_remove(&c->dirty);
     loop_timer_clear(c->env->loop, &c->timer);
     loop_watch(c->env->loop, &c->io, 0, NULL);
+    if (c->tls != NULL)
+        tls_stream_note(c->tls, NULL, why);
     c->fn(c, CONN_FAILED);
 }
 
@@ -213,9 +225,10 @@ void conn_close(struct conn *c)
     if (!conn_is_open(c))
         return;
     conn_forget_input(c);
-    if (c->out.n > 0)
+    if (c->out.n > 0 || (conn_has_output(c) && !c->tls->tickets))
         drop_sent(c);
-    chain_clear(&c->out, c->env->blocks);
+    drop_output(c);
+    tls_stream_free(&c->tls);
     list_remove(&c->dirty);
     loop_timer_clear(c->env->loop, &c->timer);
     loop_watch(c->env->loop, &c->io, 0, NULL);
@@ -235,6 +248,8 @@ void conn_close_after_output(struct conn *c)
         return;
     c->closing = true;
     conn_forget_input(c);
+    if (c->tls != NULL && !c->tls->secured)
+        chain_clear(&c->out, c->env->blocks); /* it cannot leave any more */
     if (c->deadline == 0)
         conn_set_timeout_ms(c, CONN_LINGER_MS);
     conn_set_want(c);

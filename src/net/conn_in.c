@@ -30,7 +30,7 @@ static void set_aside(struct conn_env *env, size_t blocks)
 
 /* Move the unconsumed input of the conn shown from the scratch buffer to its
  * blocks.  -1: no block is left, so the input is lost. */
-static int put_away(struct conn_env *env)
+int conn_put_away(struct conn_env *env)
 {
     struct conn *c = env->shown;
     struct span rest;
@@ -51,7 +51,7 @@ struct span conn_input(struct conn *c)
     struct conn_env *env = c->env;
 
     if (conn_is_open(c) && env->shown != c && c->in.n > 0) {
-        (void)put_away(env); /* blocks for it are set aside */
+        (void)conn_put_away(env); /* blocks for it are set aside */
         size_t n = chain_copy(&c->in, 0, env->scratch, env->scratch_size);
         c->shown = (struct span){ env->scratch, n };
         env->shown = c;
@@ -73,38 +73,52 @@ void conn_consume(struct conn *c, size_t n)
 
 bool conn_has_input(const struct conn *c)
 {
-    char octet;
+    char first[TLS_HEADER];
+    ssize_t n = 0;
 
     if (c->in.n > 0 || c->shown.n > 0)
         return true;
-    return conn_is_open(c) &&
-           recv(c->io.fd, &octet, sizeof octet, MSG_PEEK | MSG_DONTWAIT) > 0;
+    if (c->tls != NULL && c->tls->pending)
+        return true;
+    if (c->tls != NULL)
+        n = (ssize_t)chain_copy(&c->tls->raw, 0, first, sizeof first);
+    if (n == 0 && conn_is_open(c))
+        n = recv(c->io.fd, first, c->tls == NULL ? 1 : sizeof first,
+                 MSG_PEEK | MSG_DONTWAIT);
+    return n > 0 &&
+           (c->tls == NULL || tls_stream_is_data(c->tls, first, (size_t)n));
 }
 
 void conn_forget_input(struct conn *c)
 {
     c->shown = (struct span){ NULL, 0 };
     if (c->env->shown == c)
-        (void)put_away(c->env);
+        (void)conn_put_away(c->env);
     chain_clear(&c->in, c->env->blocks);
+    if (c->tls != NULL)
+        chain_clear(&c->tls->raw, c->env->blocks);
     list_remove(&c->hungry);
     c->starved = c->resumed = false;
 }
 
 /* Call the owner, which may close c or call conn_input() of others. */
-static void show(struct conn *c)
+void conn_show(struct conn *c)
 {
     c->resumed = false;
     c->fn(c, CONN_INPUT);
-    if (c->env->shown == c && put_away(c->env) != 0)
+    if (c->env->shown == c && conn_put_away(c->env) != 0)
         conn_fail(c, ENOBUFS);
 }
 
 void conn_show_waiting(struct conn *c)
 {
     c->resumed = false;
-    if (!c->paused && !c->closing && !c->failed && c->in.n > 0)
-        show(c);
+    if (c->paused || c->closing || c->failed)
+        return;
+    if (c->tls != NULL)
+        conn_tls_show_waiting(c);
+    else if (c->in.n > 0)
+        conn_show(c);
 }
 
 /* --- from the socket ------------------------------------------------------ */
@@ -135,14 +149,19 @@ void conn_feed_starved(struct conn_env *env)
 static size_t keepable(const struct conn *c)
 {
     size_t left = pool_left(c->env->blocks);
-    size_t blocks = blocks_for(c->in.n);
+    size_t blocks = blocks_for(c->in.n), most = c->env->scratch_size;
 
+    if (c->tls != NULL) { /* plain text is shorter than its records */
+        size_t record = c->in.n + tls_stream_record(c->tls);
+        blocks += blocks_for(c->tls->raw.n);
+        most = record > most ? record : most;
+    }
     if (left > CONN_RESERVE)
         blocks += left - CONN_RESERVE;
-    if (blocks > blocks_for(c->env->scratch_size))
-        return c->env->scratch_size;
+    if (blocks > blocks_for(most))
+        return most;
     size_t n = blocks * CHAIN_DATA;
-    return n < c->env->scratch_size ? n : c->env->scratch_size;
+    return n < most ? n : most;
 }
 
 static ssize_t receive(struct conn *c, char *to, size_t room)
@@ -155,63 +174,73 @@ static ssize_t receive(struct conn *c, char *to, size_t room)
     return got;
 }
 
-static void end_of_input(struct conn *c)
+void conn_end_of_input(struct conn *c)
 {
     c->eof = true;
     conn_set_want(c);
     c->fn(c, CONN_EOF);
 }
 
-static void take(struct conn *c, size_t have, size_t got)
+void conn_take(struct conn *c, size_t have, size_t n)
 {
     struct conn_env *env = c->env;
 
     chain_copy(&c->in, 0, env->scratch, have); /* one piece for the owner */
     chain_clear(&c->in, env->blocks);
-    set_aside(env, blocks_for(have + got));
-    c->shown = (struct span){ env->scratch, have + got };
+    set_aside(env, blocks_for(have + n));
+    c->shown = (struct span){ env->scratch, have + n };
     env->shown = c;
-    show(c);
+    conn_show(c);
 }
 
 void conn_read(struct conn *c)
 {
+    if (c->tls != NULL && c->tls->secured && conn_tls_is_waiting(c)) {
+        conn_show_waiting(c);
+        return;
+    }
     size_t have = c->in.n, most = keepable(c);
+    size_t kept = have + (c->tls == NULL ? 0 : c->tls->raw.n);
 
     if (have >= c->env->scratch_size) {
         conn_fail(c, ENOBUFS); /* nothing of a full buffer was consumed */
         return;
     }
-    if (most <= have) {
+    if (most <= kept) {
         starve(c);
         return;
     }
-    (void)put_away(c->env); /* called outside an event: keep it in blocks too */
-    ssize_t got = receive(c, c->env->scratch + have, most - have);
-    if (got > 0)
-        take(c, have, (size_t)got);
+    (void)conn_put_away(
+        c->env); /* called outside an event: keep it in blocks too */
+    ssize_t got = receive(c, c->env->scratch + kept, most - kept);
+    if (got > 0 && c->tls != NULL)
+        conn_tls_take(c, have, (size_t)got);
+    else if (got > 0)
+        conn_take(c, have, (size_t)got);
     else if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return;
     else if (got < 0)
         conn_fail(c, errno);
     else if (c->resumed)
         conn_show_waiting(c); /* first; the end is still there next turn */
+    else if (c->tls != NULL)
+        conn_tls_cut(c);
     else
-        end_of_input(c);
+        conn_end_of_input(c);
 }
 
 /* After the last output: read input and drop it. */
 void conn_drain(struct conn *c)
 {
-    (void)put_away(c->env);
+    (void)conn_put_away(c->env);
     ssize_t got = receive(c, c->env->scratch, c->env->scratch_size);
 
     if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)))
         return;
     if (got < 0) {
         conn_fail(c, errno);
-    } else if (c->out.n == 0) {
-        end_of_input(c);
+    } else if (!conn_has_output(c)) {
+        conn_end_of_input(c);
     } else { /* conn_flush() reports the end after the output */
         c->eof = true;
         conn_set_want(c);
@@ -230,8 +259,13 @@ void conn_resume(struct conn *c)
         return;
     c->paused = false;
     conn_set_want(c);
-    if (c->in.n > 0 || c->shown.n > 0) { /* show it in the next turn */
-        c->resumed = true;
-        loop_timer_set(c->env->loop, &c->timer, 0);
-    }
+    if (c->in.n > 0 || c->shown.n > 0 ||
+        (c->tls != NULL && conn_tls_is_waiting(c)))
+        conn_show_soon(c);
+}
+
+void conn_show_soon(struct conn *c)
+{
+    c->resumed = true;
+    loop_timer_set(c->env->loop, &c->timer, 0);
 }

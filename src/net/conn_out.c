@@ -9,19 +9,24 @@
 #define MSG_MORE 0 /* not in POSIX */
 #endif
 
-enum { VECTORS = 16 }; /* about CONN_HIGH bytes per call */
+enum { VECTORS = 20 }; /* more than CONN_HIGH bytes per call */
+
+bool conn_has_output(const struct conn *c)
+{
+    return c->out.n > 0 || (c->tls != NULL && c->tls->wire.n > 0);
+}
 
 /* -1 with c->error. */
-static int write_some(struct conn *c)
+static int write_chain(struct conn *c, struct chain *out)
 {
     struct iovec v[VECTORS];
     /* Send the last output together with the FIN that follows at once. */
     int flags = MSG_NOSIGNAL | (c->parted ? MSG_MORE : 0);
 
     c->blocked = false;
-    while (c->out.n > 0) {
+    while (out->n > 0) {
         struct msghdr m = { .msg_iov = v };
-        m.msg_iovlen = (size_t)chain_iov(&c->out, 0, v, VECTORS);
+        m.msg_iovlen = (size_t)chain_iov(out, 0, v, VECTORS);
         ssize_t done = sendmsg(c->io.fd, &m, flags);
         if (done < 0 && errno == EINTR)
             continue;
@@ -33,8 +38,20 @@ static int write_some(struct conn *c)
             c->error = errno;
             return -1;
         }
-        chain_drop(&c->out, c->env->blocks, (size_t)done);
+        chain_drop(out, c->env->blocks, (size_t)done);
     }
+    return 0;
+}
+
+/* -1 with c->error. */
+static int write_some(struct conn *c)
+{
+    if (c->tls == NULL)
+        return write_chain(c, &c->out);
+    do
+        if (!conn_tls_seal(c) || write_chain(c, &c->tls->wire) != 0)
+            return -1;
+    while (!c->blocked && c->tls->secured && c->out.n > 0);
     return 0;
 }
 
@@ -69,9 +86,9 @@ void conn_flush(struct conn *c)
         return;
     }
     conn_set_want(c);
-    if (c->closing && c->out.n == 0) {
+    if (c->closing && !conn_has_output(c)) {
         end_output(c);
-    } else if (c->drained_owed && c->out.n < CONN_LOW) {
+    } else if (c->drained_owed && conn_output_waiting(c) < CONN_LOW) {
         c->drained_owed = false;
         c->fn(c, CONN_DRAINED);
     }
@@ -104,7 +121,7 @@ void conn_mark_dirty(struct conn *c)
     list_push(&env->dirty, &c->dirty);
 }
 
-static void try_now(struct conn *c)
+void conn_try_now(struct conn *c)
 {
     if (!c->blocked && !c->connecting && c->error == 0)
         (void)write_some(c); /* conn_flush() finds c->error */
@@ -118,16 +135,16 @@ bool conn_write(struct conn *c, const void *data, size_t n)
         return true; /* dropped: the owner has closed it or gets CONN_FAILED */
     blocks = c->env->blocks;
     if (!chain_add(&c->out, blocks, data, n)) {
-        try_now(c); /* may free some */
+        conn_try_now(c); /* may free some */
         conn_mark_dirty(c);
         if (!chain_add(&c->out, blocks, data, n)) {
             c->error = c->error == 0 ? ENOBUFS : c->error;
             return false;
         }
     }
-    if (c->out.n >= CONN_HIGH) {
+    if (conn_output_waiting(c) >= CONN_HIGH) {
         c->drained_owed = true;
-        try_now(c);
+        conn_try_now(c);
     }
     conn_mark_dirty(c);
     return true;
@@ -135,5 +152,5 @@ bool conn_write(struct conn *c, const void *data, size_t n)
 
 size_t conn_output_waiting(const struct conn *c)
 {
-    return c->out.n;
+    return c->out.n + (c->tls == NULL ? 0 : c->tls->wire.n);
 }

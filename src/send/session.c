@@ -219,6 +219,7 @@ static void on_conn(struct conn *c, enum conn_event ev)
     struct send_session *s = LOOP_ENTRY(c, struct send_session, conn);
 
     switch (ev) {
+    case CONN_SECURED: break;
     case CONN_CONNECTED: feed(s, E_CONNECTED); break;
     case CONN_DRAINED: feed(s, E_ROOM); break;
     case CONN_TIMEOUT: feed(s, E_TIMEOUT); break;

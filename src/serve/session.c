@@ -346,7 +346,8 @@ static void on_conn(struct conn *c, enum conn_event ev)
     struct serve_session *s = LOOP_ENTRY(c, struct serve_session, conn);
 
     switch (ev) {
-    case CONN_CONNECTED: break;
+    case CONN_CONNECTED:
+    case CONN_SECURED: break;
     case CONN_INPUT:
         if (s->state == S_END)
             conn_consume(c, conn_input(c).n);

@@ -245,8 +245,9 @@ def ladder():
         for a in upper:
             for b in lower:
                 print('  "%s" -> "%s";' % (a, b))
-    print('  "libc, libconfig, libresolv, libidn2" [shape=plaintext];\n'
-          '  base -> "libc, libconfig, libresolv, libidn2";\n}')
+    print('  "libc, libconfig, libresolv, libidn2, OpenSSL" '
+          '[shape=plaintext];\n'
+          '  base -> "libc, libconfig, libresolv, libidn2, OpenSSL";\n}')
 
 
 def main():

@@ -129,7 +129,8 @@ static void on_event(struct conn *c, enum conn_event ev)
     struct end *x = LOOP_ENTRY(c, struct end, c);
 
     switch (ev) {
-    case CONN_CONNECTED: break;
+    case CONN_CONNECTED:
+    case CONN_SECURED: break;
     case CONN_INPUT: take_frames(x); break;
     case CONN_DRAINED:
         if (!x->over)
