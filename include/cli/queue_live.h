@@ -42,10 +42,10 @@ void queue_live_free(struct queue_live **l); /* accepts NULL; leaves NULL */
 int queue_live_line(void *live, struct span line);
 
 /* Both NULL: no.  Of this recipient; of recipients with such an address, by
- * the route that the settings give it. */
+ * the route that the settings give it, for mail from that sender. */
 const struct queue_delivering *
 queue_live_delivering(const struct queue_live *l,
                       const struct spool_record *rec, uint32_t slot);
-const struct queue_shut *queue_live_shut(struct queue_live *l,
-                                         struct span address);
+const struct queue_shut *
+queue_live_shut(struct queue_live *l, struct span sender, struct span address);
 #endif

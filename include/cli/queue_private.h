@@ -4,6 +4,7 @@
 #define MTA_CLI_QUEUE_PRIVATE_H
 
 #include "cli/queue.h"
+#include "smtp/address.h"
 
 struct queue_printing {
     const struct spool_reader *view;
@@ -12,6 +13,7 @@ struct queue_printing {
     bool recipients_done, replaces_done; /* of JSON: their array is closed */
     unsigned nlate, nreplaced;           /* fields; rows of slots */
     struct err *e;
+    char sender[SMTP_ADDRESS_MAX];
 };
 
 /* What the running sender knows of a recipient; NULL: nothing. */

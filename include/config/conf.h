@@ -53,7 +53,7 @@ struct conf {
         long long workers;
         long long queue_lifetime, retry_min, retry_max, warn_after;
         long long port;
-        struct host_port relay_host; /* host "": none */
+        struct conf_hops relay_host; /* the first that works */
         int tls;
         long long session_linger;
         long long session_messages; /* 0: as many as the peer takes */

@@ -23,12 +23,12 @@ enum conf_type {
     CONF_ENUM,     /* int, the index of the word */
     CONF_WORDS,    /* unsigned, a bit for each word */
     CONF_USERS,    /* struct conf_users */
-    CONF_HOP,      /* struct host_port */
     CONF_DOMAINS,  /* struct conf_domains; bounds are those of the number */
     CONF_ADDRS,
     CONF_NETWORKS,
     CONF_LISTENERS,
-    CONF_ROUTES
+    CONF_ROUTES,
+    CONF_HOPS
 };
 
 enum { CONF_ITEMS_MAX = 64, CONF_LIST_MAX = 1024 };

@@ -41,17 +41,23 @@ struct conf_listeners {
 };
 
 /* "example.com=host:25": mail for the domain goes to that next hop; below:
- * ".example.com", for the domains below it.  "lmtp:host:24" and
- * "lmtp:unix:/path": by LMTP (RFC 2033). */
+ * ".example.com", for the domains below it; sender: "@example.com", for mail
+ * from the domain.  "lmtp:host:24" and "lmtp:unix:/path": by LMTP (RFC 2033).
+ */
 struct conf_route {
     char domain[CONF_NAME_MAX];
-    bool below, lmtp;
+    bool below, sender, lmtp;
     struct host_port to;
     char path[ADDR_UNIX_MAX + 1]; /* "": it is not a Unix socket */
 };
 struct conf_routes {
     size_t n;
     struct conf_route *item;
+};
+
+struct conf_hops {
+    size_t n;
+    struct host_port *item;
 };
 
 enum conf_log_level { CONF_DEBUG, CONF_INFO, CONF_WARN, CONF_ERROR };

@@ -36,9 +36,9 @@ struct queue;
 
 /* Calls out of the queue. */
 struct queue_owner {
-    /* Find or make the place of one more recipient; release() drops it.
-     * NULL: no memory. */
-    void *(*place)(struct queue *q, struct span address);
+    /* Find or make the place of one more recipient of mail from that
+     * reverse-path; release() drops it.  NULL: no memory. */
+    void *(*place)(struct queue *q, struct span sender, struct span address);
     void (*release)(struct queue *q, void *place);
     /* The recipient is due now. */
     void (*due)(struct queue *q, struct rcpt *r);

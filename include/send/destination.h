@@ -31,13 +31,14 @@ struct destination {
     uint32_t reported; /* a fault of the setting, in the log */
     uint32_t nrcpt;    /* recipients of this destination */
     uint16_t port;
-    uint8_t kind;          /* enum route_kind */
-    bool configured, lmtp; /* as in struct route */
-    bool look_up_failed;   /* for now, when it was last tried */
-    bool round;            /* a host is shut again: see which of the parked mail
+    uint8_t kind;  /* enum route_kind */
+    uint8_t relay; /* as in struct route, and ... */
+    bool configured, lmtp;
+    bool look_up_failed; /* for now, when it was last tried */
+    bool round;          /* a host is shut again: see which of the parked mail
                           * does a round */
-    const char *why;       /* of ROUTE_BAD */
-    const char *path;      /* of ROUTE_UNIX */
+    const char *why;     /* of ROUTE_BAD */
+    const char *path;    /* of ROUTE_UNIX */
     char host[];
 };
 
@@ -49,10 +50,17 @@ struct destination_memo {
     char domain[55];
 };
 
-/* Find or make the destination of one more recipient; destination_release()
- * drops it.  NULL: no memory. */
-struct destination *destination_for(struct sched *s, struct span domain);
+/* Find or make the destination of one more recipient of mail from that domain
+ * (empty: no route looks at it); destination_release() drops it.  NULL: no
+ * memory. */
+struct destination *destination_for(struct sched *s, struct span domain,
+                                    struct span sender);
 void destination_release(struct destination *d);
+
+/* That of a host of send.relay_host, counted from 1; NULL: no memory.  A
+ * recipient that is in no list goes there. */
+struct destination *destination_of_relay(struct sched *s, unsigned relay);
+void destination_move(struct rcpt *r, struct destination *to);
 
 /* The recipient is due now; it came back untouched, and is due before all
  * others; it is not due any more. */
@@ -78,6 +86,8 @@ bool destination_is_known(struct destination *d);
 /* The best rank with a usable lane; if none but lanes on trial that are taken
  * can be, the best of these; -1: none. */
 int destination_rank(struct sched *s, const struct destination *d);
+/* Are all lanes that it may use on trial, each with a message that tries it? */
+bool destination_is_tried(struct sched *s, const struct destination *d);
 /* May its mail go to this hop, to this lane, now? */
 bool destination_may_use(struct sched *s, const struct destination *d,
                          const struct hop *h);

@@ -2,6 +2,7 @@
  *
  * First match: a local domain, the longest entry of send.routes
  * ("example.com=..." for the domain, ".example.com=..." for its subdomains),
+ * the longest one for the sender's domain ("@example.com=..."),
  * send.relay_host, an address literal, MX. */
 #ifndef MTA_SEND_ROUTE_H
 #define MTA_SEND_ROUTE_H
@@ -27,15 +28,23 @@ struct route {
     enum route_kind kind;
     char host[CONF_NAME_MAX]; /* lower case, but for a path */
     uint16_t port;
-    bool configured;  /* the next hop is a setting, not the mail's domain */
-    bool lmtp;        /* LMTP (RFC 2033) is spoken there */
-    const char *path; /* of the settings; NULL: no socket of this host */
-    const char *why;  /* of ROUTE_BAD */
+    bool configured;     /* the next hop is a setting, not the mail's domain */
+    bool lmtp;           /* LMTP (RFC 2033) is spoken there */
+    unsigned char relay; /* of so manyth host of send.relay_host; 0: of none */
+    const char *path;    /* of the settings; NULL: no socket of this host */
+    const char *why;     /* of ROUTE_BAD */
 };
 
-/* is_local: what local_has_domain() says of it. */
+/* sender: the domain of the reverse-path, or empty.  is_local: what
+ * local_has_domain() says of the domain. */
 void route_find(struct route *r, const struct conf *c, struct span domain,
-                bool is_local);
+                struct span sender, bool is_local);
+
+/* The route to a host of send.relay_host, counted from 1. */
+void route_relay(struct route *r, const struct conf *c, unsigned relay);
+
+/* Does a route look at the sender? */
+bool route_by_sender(const struct conf *c);
 
 /* Does a setting name a next hop?  Only then the hosts file is needed. */
 bool route_has_settings(const struct conf *c);
@@ -44,7 +53,8 @@ bool route_has_settings(const struct conf *c);
 bool route_has_unix(const struct conf *c);
 
 /* One text for routes that are one destination, without blanks:
- * "mx/example.com/25", and "setting/" in front of a next hop of the settings.
+ * "mx/example.com/25"; "setting/" in front of a next hop of send.routes,
+ * "relay/" of one of send.relay_host.
  */
 enum { ROUTE_KEY_MAX = CONF_NAME_MAX + 32 };
 void route_key(char out[ROUTE_KEY_MAX], const struct route *r);

@@ -58,6 +58,7 @@ struct sched {
     struct local *local;
     struct send_worker *worker[SCHED_WORKERS_MAX];
     unsigned nworkers;
+    bool by_sender; /* routes look at the sender */
     bool stopping;
 
     struct { /* destination.c, destination_dns.c */

@@ -148,6 +148,7 @@ static int json_field(void *ctx, enum spool_field type, struct span s)
     if (type == SPOOL_F_REPLACES && p->style->all_recipients)
         json_replaces(p, s);
     if (type == SPOOL_F_SENDER) {
+        (void)span_copy(p->sender, sizeof p->sender, s);
         fputs(",\"sender\":", p->style->out);
         json_string(p->style->out, s);
     } else if (o != NULL && p->style->all_recipients) {

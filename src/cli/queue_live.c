@@ -35,7 +35,7 @@ struct queue_live {
     const struct conf *conf;
     struct map delivering, shut;
     struct local *local;
-    bool looked_for_local;
+    bool looked_for_local, by_sender;
     /* of the address before: neighbours share their domain */
     char domain[SMTP_DOMAIN_MAX + 1];
     const struct queue_shut *last;
@@ -48,6 +48,7 @@ struct queue_live *queue_live_new(const struct conf *c)
     if (l == NULL)
         return NULL;
     l->conf = c;
+    l->by_sender = route_by_sender(c);
     if (map_init(&l->delivering, BUCKETS) != 0 ||
         map_init(&l->shut, BUCKETS) != 0)
         queue_live_free(&l);
@@ -222,14 +223,12 @@ static bool is_local(struct queue_live *l, struct span domain)
     return l->local != NULL && local_has_domain(l->local, domain);
 }
 
-static const struct queue_shut *find_shut(struct queue_live *l,
-                                          struct span domain)
+static const struct queue_shut *find_route(const struct queue_live *l,
+                                           const struct route *r)
 {
     char key[ROUTE_KEY_MAX];
-    struct route r;
 
-    route_find(&r, l->conf, domain, is_local(l, domain));
-    route_key(key, &r);
+    route_key(key, r);
     for (struct map_link *m =
              map_first(&l->shut, map_hash_nocase(key, strlen(key)));
          m != NULL; m = map_next(m)) {
@@ -238,6 +237,23 @@ static const struct queue_shut *find_shut(struct queue_live *l,
             return &d->what;
     }
     return NULL;
+}
+
+/* Of send.relay_host all must be shut, and any of them may have the mail. */
+static const struct queue_shut *
+find_shut(struct queue_live *l, struct span sender, struct span domain)
+{
+    const struct queue_shut *shut = NULL;
+    struct route r;
+
+    route_find(&r, l->conf, domain, sender, is_local(l, domain));
+    if (r.relay == 0)
+        return find_route(l, &r);
+    for (unsigned i = 1; shut == NULL && i <= l->conf->send.relay_host.n; i++) {
+        route_relay(&r, l->conf, i);
+        shut = find_route(l, &r);
+    }
+    return shut;
 }
 
 /* A domain has no "@". */
@@ -250,17 +266,19 @@ static struct span domain_of(struct span address)
     return (struct span){ address.p + n, n > 0 ? address.n - n : 0 };
 }
 
-const struct queue_shut *queue_live_shut(struct queue_live *l,
-                                         struct span address)
+const struct queue_shut *
+queue_live_shut(struct queue_live *l, struct span sender, struct span address)
 {
     struct span domain = domain_of(address);
 
     if (l->shut.n == 0 || domain.n == 0)
         return NULL;
+    if (l->by_sender)
+        return find_shut(l, domain_of(sender), domain);
     if (l->domain[0] == '\0' || !span_is_nocase(domain, l->domain)) {
         l->last = NULL;
         if (span_copy(l->domain, sizeof l->domain, domain))
-            l->last = find_shut(l, domain);
+            l->last = find_shut(l, SPAN_LIT(""), domain);
     }
     return l->last;
 }

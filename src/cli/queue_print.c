@@ -15,7 +15,7 @@ struct queue_present queue_present_of(const struct queue_printing *p,
     if (now.delivering != NULL && slot->last_attempt > now.delivering->since)
         now.delivering = NULL;
     if (now.delivering == NULL && p->view->queue == SPOOL_REMOTE)
-        now.shut = queue_live_shut(p->style->live, address);
+        now.shut = queue_live_shut(p->style->live, span_of(p->sender), address);
     return now;
 }
 

@@ -253,6 +253,7 @@ static int text_field(void *ctx, enum spool_field type, struct span s)
     struct spool_slot slot;
 
     if (type == SPOOL_F_SENDER) {
+        (void)span_copy(p->sender, sizeof p->sender, s);
         putc('<', p->style->out);
         put_plain(p->style->out, s);
         fputs(">\n", p->style->out);

@@ -207,18 +207,21 @@ static int check_local(const struct start_check *s, struct err *e)
 
 static int check_loop(const struct conf *c, struct err *e)
 {
+    const struct host_port *hop = c->send.relay_host.item;
+    const struct host_port *end = hop + c->send.relay_host.n;
     char text[HOST_PORT_TEXT];
     struct own_host self;
 
-    if (c->send.relay_host.host[0] == '\0')
+    if (hop == end)
         return 0;
     if (own_host_load(&self, c, e) != 0)
         return -1;
-    bool loops = own_host_is(&self, c, &c->send.relay_host);
+    while (hop < end && !own_host_is(&self, c, hop))
+        hop++;
     own_host_done(&self);
-    if (!loops)
+    if (hop == end)
         return 0;
-    host_port_text(text, &c->send.relay_host);
+    host_port_text(text, hop);
     err_set(e, ERR_USAGE, 0,
             "%s loops back to itself: it is one of serve.listen", text);
     return conf_fault(c, "send.relay_host", e);
@@ -239,9 +242,11 @@ static bool is_same_hop(const struct conf *c, const struct host_port *a,
 static int check_protocol(const struct conf *c, const struct conf_route *lmtp,
                           struct err *e)
 {
-    bool both = is_same_hop(c, &lmtp->to, &c->send.relay_host);
     char text[HOST_PORT_TEXT];
+    bool both = false;
 
+    for (size_t i = 0; i < c->send.relay_host.n; i++)
+        both |= is_same_hop(c, &lmtp->to, &c->send.relay_host.item[i]);
     for (size_t i = 0; i < c->send.routes.n; i++) {
         const struct conf_route *r = &c->send.routes.item[i];
         both |= !r->lmtp && is_same_hop(c, &lmtp->to, &r->to);

@@ -161,6 +161,9 @@ static int parse_route(void *el, struct span s, struct err *e)
                        "'%.*s' has no = (a route is written"
                        " example.com=host:25)",
                        s.n > 100 ? 100 : (int)s.n, s.p);
+    r->sender = domain.n > 1 && domain.p[0] == '@';
+    if (r->sender)
+        domain = (struct span){ domain.p + 1, domain.n - 1 };
     r->below = domain.n > 1 && domain.p[0] == '.';
     if (r->below)
         domain = (struct span){ domain.p + 1, domain.n - 1 };
@@ -184,8 +187,20 @@ static void route_text(char out[CONF_ELEMENT_TEXT], const void *el)
         snprintf(to, sizeof to, "unix:%s", r->path);
     else
         host_port_text(to, &r->to);
-    snprintf(out, CONF_ELEMENT_TEXT, "%s%s=%s%s", r->below ? "." : "",
-             r->domain, r->lmtp ? "lmtp:" : "", to);
+    snprintf(out, CONF_ELEMENT_TEXT, "%s%s%s=%s%s", r->sender ? "@" : "",
+             r->below ? "." : "", r->domain, r->lmtp ? "lmtp:" : "", to);
+}
+
+/* --- next hops --------------------------------------------------------- */
+
+static int parse_hop(void *el, struct span s, struct err *e)
+{
+    return host_port_parse(el, s, e);
+}
+
+static void hop_text(char out[CONF_ELEMENT_TEXT], const void *el)
+{
+    host_port_text(out, el);
 }
 
 /* ---------------------------------------------------------------------- */
@@ -198,6 +213,7 @@ const struct conf_element *conf_element_of(enum conf_type type)
         { sizeof(struct net_cidr), parse_network, network_text },
         { sizeof(struct conf_listener), parse_listener, listener_text },
         { sizeof(struct conf_route), parse_route, route_text },
+        { sizeof(struct host_port), parse_hop, hop_text },
     };
 
     return &elements[type - CONF_DOMAINS];

@@ -116,8 +116,7 @@ static void put_text(FILE *out, const struct conf *c,
 {
     const char *field = (const char *)c + it->offset;
     struct conf_users u;
-    struct host_port h;
-    char text[CONF_PATH_MAX + 8] = "";
+    char text[CONF_PATH_MAX + 16] = "";
 
     switch (it->type) {
     case CONF_ENUM: put(out, word_of(c, it)); return;
@@ -128,12 +127,6 @@ static void put_text(FILE *out, const struct conf *c,
         put(out, u.source == CONF_USERS_FILE  ? text
                  : u.source == CONF_USERS_ANY ? "any"
                                               : "passwd");
-        return;
-    case CONF_HOP:
-        memcpy(&h, field, sizeof h);
-        if (h.host[0] != '\0')
-            host_port_text(text, &h);
-        put(out, text);
         return;
     default: put(out, text_of(c, it)); return;
     }
@@ -254,6 +247,7 @@ static void put_type(FILE *out, const struct conf_item *it)
         [CONF_NETWORKS] = "List of networks",
         [CONF_LISTENERS] = "List of address:port",
         [CONF_ROUTES] = "List of domain=host or domain=host:port",
+        [CONF_HOPS] = "List of host or host:port",
     };
 
     fputs(kinds[it->type], out);
@@ -302,8 +296,7 @@ static void put_wrapped(FILE *out, const char *text, const char *lead)
 /* Types that need no line of their own beside the help. */
 static bool is_plain_text(const struct conf_item *it)
 {
-    return it->type <= CONF_HOSTNAME || it->type == CONF_USERS ||
-           it->type == CONF_HOP;
+    return it->type <= CONF_HOSTNAME || it->type == CONF_USERS;
 }
 
 static void dump_item(FILE *out, const struct conf_item *it)

@@ -27,6 +27,7 @@ enum {
     LISTEN_MOST = 16,
     NETWORKS_MOST = 64,
     DNS_SERVERS_MOST = 8,
+    RELAYS_MOST = 8,
     /* Listening sockets, files and DNS need descriptors below FD_SETSIZE
      * too. */
     CLIENTS_MAX = FD_SETSIZE - 64 - 1
@@ -248,9 +249,10 @@ const struct conf_item conf_items[] = {
         "The sender is told of the delay after this time; 0: never."),
     INT("send.port", send.port, "25", 1, 65535,
         "Port of the hosts that mail is delivered to."),
-    ITEM("send.relay_host", CONF_HOP, send.relay_host, "", 0, 0, NULL,
-        "Host, or host:port, that takes all remote mail; [host]: without a"
-        " look-up of its MX; empty: mail goes to the MX of each domain."
+    LIST("send.relay_host", CONF_HOPS, send.relay_host, "", 0, RELAYS_MOST,
+        "Hosts that take all remote mail, each as host or host:port; [host]:"
+        " without a look-up of its MX.  The first that works is used.  Empty:"
+        " mail goes to the MX of each domain."
         "  A name in /etc/hosts has the addresses that stand there."),
     ENUM("send.tls", send.tls, "may", tls_words,
         "TLS to other hosts.  This version has none; both words mean that."),
@@ -265,7 +267,9 @@ const struct conf_item conf_items[] = {
     LIST("send.routes", CONF_ROUTES, send.routes, "", 0, CONF_LIST_MAX,
         "Next hops of single domains, as in example.com=host:port, or"
         " .example.com=[host] for the domains below it;"
-        " lmtp:unix:/path and lmtp:host:port speak LMTP."),
+        " lmtp:unix:/path and lmtp:host:port speak LMTP.  @example.com=[host]"
+        " is the next hop of mail from that domain, where none fits the"
+        " recipient."),
 };
 /* clang-format on */
 

@@ -207,18 +207,6 @@ static int set_users(void *field, struct span s, struct err *e)
     return 0;
 }
 
-static int set_hop(void *field, const struct conf_item *it, struct span s,
-                   struct err *e)
-{
-    struct host_port h;
-
-    memset(&h, 0, sizeof h);
-    if (s.n > 0 && host_port_parse(&h, s, e) != 0)
-        return -1;
-    memcpy(field, &h, it->size);
-    return 0;
-}
-
 /* --- words ------------------------------------------------------------ */
 
 /* The index of the word, or -1 with *e. */
@@ -435,7 +423,6 @@ int conf_set(struct conf *c, const struct conf_item *it, struct span s,
     case CONF_SIZE: return set_number(field, it, s, e);
     case CONF_ENUM: return set_enum(field, it, s, e);
     case CONF_USERS: return set_users(field, s, e);
-    case CONF_HOP: return set_hop(field, it, s, e);
     default: return set_text(field, it, s, e);
     }
 }

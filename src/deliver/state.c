@@ -21,8 +21,9 @@ static struct deliver *of_queue(struct queue *q)
 }
 
 /* Resolved when it is due: until then all have the same place. */
-static void *place(struct queue *q, struct span address)
+static void *place(struct queue *q, struct span sender, struct span address)
 {
+    (void)sender;
     (void)address;
     return q;
 }

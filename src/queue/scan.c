@@ -6,6 +6,7 @@
 #include "log/log.h"
 #include "queue/held.h"
 #include "queue/recipients.h"
+#include "smtp/address.h"
 
 #include <string.h>
 
@@ -19,13 +20,16 @@ struct load {
     uint64_t now; /* wall clock, us */
     uint32_t n;
     struct err *e;
+    size_t nsender; /* of the reverse-path; 0: none, or longer than any */
+    char sender[SMTP_PATH_MAX];
 };
 
 static struct rcpt *new_rcpt(struct load *l, struct span address)
 {
     struct queue *q = l->q;
+    struct span sender = { l->sender, l->nsender };
     struct rcpt *r = pool_get(q->memory.rcpts);
-    void *place = r == NULL ? NULL : q->owner->place(q, address);
+    void *place = r == NULL ? NULL : q->owner->place(q, sender, address);
 
     if (place == NULL) {
         pool_put(q->memory.rcpts, r);
@@ -100,12 +104,16 @@ static uint32_t sender_of(struct queue *q, struct span path)
     return last->hash;
 }
 
+/* The reverse-path stands before the recipients. */
 static int on_field(void *ctx, enum spool_field type, struct span content)
 {
     struct load *l = ctx;
 
-    if (type == SPOOL_F_SENDER)
+    if (type == SPOOL_F_SENDER) {
         l->m->u.sender = sender_of(l->q, content);
+        l->nsender = content.n < sizeof l->sender ? content.n : 0;
+        memcpy(l->sender, content.p, l->nsender);
+    }
     if (type != SPOOL_F_RCPT || l->n++ >= l->v->rec->nrcpt)
         return 0;
     return add_rcpt(l, l->n - 1, content);
@@ -169,7 +177,15 @@ static void complain(const struct queue *q, struct message *m,
 static int load(struct queue *q, struct message *m,
                 const struct spool_reader *v, struct err *e)
 {
-    struct load l = { q, v, m, &m->rcpts, clock_wall_us(), 0, e };
+    struct load l;
+    l.q = q;
+    l.v = v;
+    l.m = m;
+    l.tail = &m->rcpts;
+    l.now = clock_wall_us();
+    l.n = 0;
+    l.e = e;
+    l.nsender = 0;
     int rc = spool_reader_envelope(v, on_field, &l, e);
 
     if (rc == 0 && l.n != v->rec->nrcpt)

@@ -8,6 +8,7 @@
 #include "send/next_mx.h"
 #include "send/parked.h"
 #include "send/ready.h"
+#include "send/relay.h"
 #include "send/wrong_queue.h"
 
 #include <stdio.h>
@@ -190,11 +191,15 @@ static void work_destination(struct sched *s, struct destination *d)
         wrong_queue_leave(s, d);
     } else if (!destination_is_known(d)) {
         destination_look_up(s, d);
+    } else if (relay_pass(s, d)) {
+        return;
     } else if (d->outcome != NULL) {
         parked_wake(d);
         answer_some(s, d, d->outcome, NULL);
     } else {
         use_lanes(s, d);
+        if (relay_is_passed(s, d))
+            ready_destination(d); /* one message tries that host */
     }
 }
 

@@ -21,9 +21,10 @@ static uint64_t hash_of(const struct route *r)
 {
     uint64_t h = map_hash_nocase(r->host, strlen(r->host));
 
-    return h ^ ((uint64_t)r->lmtp << 25 | (uint64_t)r->configured << 24 |
-                (uint64_t)r->kind << 16 | r->port) *
-                   0x9e3779b97f4a7c15u;
+    return h ^
+           ((uint64_t)r->relay << 32 | (uint64_t)r->lmtp << 25 |
+            (uint64_t)r->configured << 24 | (uint64_t)r->kind << 16 | r->port) *
+               0x9e3779b97f4a7c15u;
 }
 
 static struct destination *find(const struct sched *s, const struct route *r,
@@ -34,7 +35,7 @@ static struct destination *find(const struct sched *s, const struct route *r,
         struct destination *d = MAP_ENTRY(l, struct destination, link);
         if (d->kind == r->kind && d->port == r->port && d->why == r->why &&
             d->configured == r->configured && d->lmtp == r->lmtp &&
-            strcmp(d->host, r->host) == 0)
+            d->relay == r->relay && strcmp(d->host, r->host) == 0)
             return d;
     }
     return NULL;
@@ -56,6 +57,7 @@ static struct destination *make(struct sched *s, const struct route *r,
     d->configured = r->configured;
     d->lmtp = r->lmtp;
     d->path = r->path;
+    d->relay = r->relay;
     due_init(&d->due);
     list_init(&d->suspects);
     list_init(&d->parked);
@@ -92,30 +94,60 @@ static void memo_set(struct destination_memo *m, struct span domain,
     memcpy(m->domain, domain.p, domain.n);
 }
 
-static struct destination *look_for(struct sched *s, struct span domain)
+static struct destination *at_route(struct sched *s, const struct route *r)
+{
+    uint64_t hash = hash_of(r);
+    struct destination *d = find(s, r, hash);
+
+    return d != NULL ? d : make(s, r, hash);
+}
+
+static struct destination *look_for(struct sched *s, struct span domain,
+                                    struct span sender)
 {
     struct route r;
 
-    route_find(&r, s->conf, domain, local_has_domain(s->local, domain));
-    uint64_t hash = hash_of(&r);
-    struct destination *d = find(s, &r, hash);
-    return d != NULL ? d : make(s, &r, hash);
+    route_find(&r, s->conf, domain, sender, local_has_domain(s->local, domain));
+    return at_route(s, &r);
 }
 
-struct destination *destination_for(struct sched *s, struct span domain)
+static void add_one(struct destination *d)
 {
-    struct destination_memo *m = memo_for(s, domain);
-    struct destination *d =
-        memo_is(m, domain) ? m->destination : look_for(s, domain);
-
-    if (d == NULL)
-        return NULL;
-    memo_set(m, domain, d);
     d->nrcpt++;
     if (d->idle_since != 0)
         list_remove(&d->turn);
     d->idle_since = 0;
+}
+
+struct destination *destination_for(struct sched *s, struct span domain,
+                                    struct span sender)
+{
+    struct destination_memo *m = sender.n > 0 ? NULL : memo_for(s, domain);
+    struct destination *d =
+        memo_is(m, domain) ? m->destination : look_for(s, domain, sender);
+
+    if (d == NULL)
+        return NULL;
+    memo_set(m, domain, d);
+    add_one(d);
     return d;
+}
+
+struct destination *destination_of_relay(struct sched *s, unsigned relay)
+{
+    struct route r;
+
+    route_relay(&r, s->conf, relay);
+    return at_route(s, &r);
+}
+
+void destination_move(struct rcpt *r, struct destination *to)
+{
+    struct destination *from = r->place;
+
+    add_one(to);
+    r->place = to;
+    destination_release(from);
 }
 
 void destination_detach(struct destination *d)
@@ -164,6 +196,16 @@ int destination_rank(struct sched *s, const struct destination *d)
             *rank = h->rank;
     }
     return best >= 0 ? best : trial;
+}
+
+bool destination_is_tried(struct sched *s, const struct destination *d)
+{
+    for (size_t i = 0; i < d->hops->n; i++) {
+        const struct hop *h = &d->hops->hop[i];
+        if (!is_on_trial(s, h->lane) && destination_may_use(s, d, h))
+            return false;
+    }
+    return true;
 }
 
 bool destination_uses(struct destination *d, const struct lane *l)

@@ -148,7 +148,8 @@ static void add_destination(struct buf *answer, const struct walk *w,
     struct route r = { .kind = d->kind,
                        .port = d->port,
                        .configured = d->configured,
-                       .lmtp = d->lmtp };
+                       .lmtp = d->lmtp,
+                       .relay = d->relay };
 
     if (h == NULL)
         return;

@@ -68,14 +68,14 @@ static size_t fit(const struct conf_route *entry, struct span domain)
 }
 
 static const struct conf_route *longest_route(const struct conf_routes *routes,
-                                              struct span domain)
+                                              struct span domain, bool sender)
 {
     const struct conf_route *best = NULL;
     size_t most = 0;
 
     for (size_t i = 0; i < routes->n; i++) {
         size_t n = fit(&routes->item[i], domain);
-        if (n > most) {
+        if (routes->item[i].sender == sender && n > most) {
             most = n;
             best = &routes->item[i];
         }
@@ -102,15 +102,19 @@ static void by_literal(struct route *r, struct span domain)
 
 /* By the setting that names the next hop; false: there is none. */
 static bool by_setting(struct route *r, const struct conf *c,
-                       struct span domain)
+                       struct span domain, struct span sender)
 {
-    const struct conf_route *entry = longest_route(&c->send.routes, domain);
+    const struct conf_route *entry =
+        longest_route(&c->send.routes, domain, false);
 
-    if (entry == NULL && c->send.relay_host.host[0] == '\0')
+    if (entry == NULL && sender.n > 0)
+        entry = longest_route(&c->send.routes, sender, true);
+    if (entry == NULL && c->send.relay_host.n == 0)
         return false;
     r->configured = true;
+    r->relay = entry == NULL;
     if (entry == NULL)
-        by_hop(r, &c->send.relay_host);
+        by_hop(r, &c->send.relay_host.item[0]);
     else if (entry->lmtp)
         by_lmtp(r, entry);
     else
@@ -120,16 +124,17 @@ static bool by_setting(struct route *r, const struct conf *c,
 
 /* Both spellings of a domain, in U-labels and in A-labels, are one route. */
 void route_find(struct route *r, const struct conf *c, struct span domain,
-                bool is_local)
+                struct span sender, bool is_local)
 {
-    char ascii[DOMAIN_MAX];
+    char ascii[DOMAIN_MAX], from[DOMAIN_MAX];
 
     domain = domain_ascii(ascii, domain);
-
+    if (sender.n > 0)
+        sender = domain_ascii(from, sender);
     *r = (struct route){ .kind = ROUTE_MX, .port = (uint16_t)c->send.port };
     if (is_local)
         r->kind = ROUTE_LOCAL;
-    else if (by_setting(r, c, domain))
+    else if (by_setting(r, c, domain, sender))
         return;
     else if (domain.n > 0 && domain.p[0] == '[')
         by_literal(r, domain);
@@ -137,9 +142,27 @@ void route_find(struct route *r, const struct conf *c, struct span domain,
         bad(r, "not a domain name that DNS can hold");
 }
 
+void route_relay(struct route *r, const struct conf *c, unsigned relay)
+{
+    *r = (struct route){ .kind = ROUTE_MX,
+                         .port = (uint16_t)c->send.port,
+                         .configured = true,
+                         .relay = (unsigned char)relay };
+    by_hop(r, &c->send.relay_host.item[relay - 1]);
+}
+
 bool route_has_settings(const struct conf *c)
 {
-    return c->send.routes.n > 0 || c->send.relay_host.host[0] != '\0';
+    return c->send.routes.n > 0 || c->send.relay_host.n > 0;
+}
+
+bool route_by_sender(const struct conf *c)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < c->send.routes.n; i++)
+        any |= c->send.routes.item[i].sender;
+    return any;
 }
 
 bool route_has_unix(const struct conf *c)
@@ -156,9 +179,11 @@ void route_key(char out[ROUTE_KEY_MAX], const struct route *r)
                                          "loopback", "unix", "bad" };
 
     snprintf(out, ROUTE_KEY_MAX, "%s%s%s/%.*s/%u",
-             r->configured ? "setting/" : "", r->lmtp ? "lmtp-" : "",
-             kinds[r->kind], (int)sizeof r->host - 1, r->host,
-             (unsigned)r->port);
+             r->relay > 0    ? "relay/"
+             : r->configured ? "setting/"
+                             : "",
+             r->lmtp ? "lmtp-" : "", kinds[r->kind], (int)sizeof r->host - 1,
+             r->host, (unsigned)r->port);
     for (char *p = out; *p != '\0'; p++)
         if (*p == ' ')
             *p = '_';

@@ -34,9 +34,13 @@ static struct span domain_of(struct span address)
     return why == SMTP_ADDRESS_OK ? a.domain : SPAN_LIT(" ");
 }
 
-static void *find_place(struct queue *q, struct span address)
+static void *find_place(struct queue *q, struct span sender,
+                        struct span address)
 {
-    return destination_for(of_queue(q), domain_of(address));
+    struct sched *s = of_queue(q);
+    struct span from = s->by_sender ? domain_of(sender) : SPAN_LIT("");
+
+    return destination_for(s, domain_of(address), from);
 }
 
 static void release_place(struct queue *q, void *place)
@@ -138,6 +142,7 @@ int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
     memset(s, 0, sizeof *s);
     s->calls = &real;
     s->conf = c;
+    s->by_sender = route_by_sender(c);
     s->destination.slow.fn = destination_on_slow;
     list_init(&s->ready.destinations);
     list_init(&s->ready.lanes);

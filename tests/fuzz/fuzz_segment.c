@@ -327,8 +327,9 @@ static int on_view(void *ctx, const struct spool_reader *v)
 static struct list due;
 static int token;
 
-static void *on_place(struct queue *q, struct span address)
+static void *on_place(struct queue *q, struct span sender, struct span address)
 {
+    (void)sender;
     (void)q;
     (void)address;
     return &token;

@@ -74,6 +74,7 @@ START_TEST(no_room)
 }
 END_TEST
 
+Suite *base_base64_suite(void);
 Suite *base_base64_suite(void)
 {
     Suite *s = suite_create("base.base64");

@@ -84,6 +84,7 @@ START_TEST(random_differs)
 }
 END_TEST
 
+Suite *base_digest_hmac_suite(void);
 Suite *base_digest_hmac_suite(void)
 {
     Suite *s = suite_create("base.digest_hmac");

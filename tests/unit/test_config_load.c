@@ -307,7 +307,7 @@ static const struct {
     { "quotes around a number", "MTA_SEND_PORT", "\"25\"", NULL, NULL, NULL,
       "MTA_SEND_PORT: send.port: \"25\" has quotation marks", "" },
     { "blanks around a value", "MTA_SEND_RELAY_HOST", " smart.test ", NULL,
-      "send.relay_host", "\"smart.test\"", NULL, "" },
+      "send.relay_host", "[ \"smart.test\" ]", NULL, "" },
     { "not built", "MTA_SEND_RELAY_PASSWORD", "x", NULL, NULL, NULL,
       "MTA_SEND_RELAY_PASSWORD: not in this version", "" },
     { "not built, in a file", "MTA_DKIM_KEYS_FILE", "/q", NULL, NULL, NULL,

@@ -39,8 +39,9 @@ static struct err e;
 
 /* --- the owner ------------------------------------------------------------ */
 
-static void *place(struct queue *of, struct span address)
+static void *place(struct queue *of, struct span sender, struct span address)
 {
+    (void)sender;
     (void)address;
     return of;
 }

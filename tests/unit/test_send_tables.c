@@ -208,6 +208,8 @@ static const struct {
       "smart.test", 25, true },
     { "route before relay", "example.com", "smart.test", ROUTE_MX, "relay.test",
       2525, true },
+    { "the first of relays", "other.test", "[one.test],two.test", ROUTE_HOST,
+      "one.test", 25, true },
     { "literal", "[192.0.2.9]", "", ROUTE_ADDRESS, "192.0.2.9", 25, false },
     { "IPv6 literal", "[IPv6:2001:DB8::2]", "", ROUTE_ADDRESS, "2001:db8::2",
       25, false },
@@ -244,7 +246,8 @@ START_TEST(route_is)
                               span_of(routes[_i].relay), NULL),
                      0);
     struct span domain = span_of(routes[_i].domain);
-    route_find(&r, &c, domain, span_is_nocase(domain, "here.test"));
+    route_find(&r, &c, domain, SPAN_LIT(""),
+               span_is_nocase(domain, "here.test"));
     ck_assert_msg(r.kind == routes[_i].kind, "%s: kind %d", routes[_i].name,
                   r.kind);
     ck_assert_msg(strcmp(r.host, routes[_i].host) == 0, "%s: host %s",
@@ -255,6 +258,53 @@ START_TEST(route_is)
                   routes[_i].name, r.configured);
     ck_assert_msg(r.port == routes[_i].port || r.kind == ROUTE_BAD,
                   "%s: port %u", routes[_i].name, r.port);
+    conf_free(&c);
+}
+END_TEST
+
+/* The sender is from from.test, or from below it. */
+static const struct {
+    const char *name, *domain, *sender, *relay, *key;
+} by_sender[] = {
+    { "sender's", "other.test", "From.Test", "smart.test",
+      "setting/host/hop.test/26" },
+    { "below it", "other.test", "a.from.test", "smart.test",
+      "setting/host/below.test/25" },
+    { "recipient's before it", "to.test", "from.test", "smart.test",
+      "setting/host/to.test/25" },
+    { "no route of the recipient's", "from.test", "other.test", "",
+      "mx/from.test/25" },
+    { "another sender", "other.test", "xfrom.test", "smart.test",
+      "relay/mx/smart.test/25" },
+    { "no sender", "other.test", "", "smart.test", "relay/mx/smart.test/25" },
+    { "U-label", "other.test", "B\303\234cher.test", "",
+      "setting/host/books.test/25" },
+    { "local all the same", "here.test", "from.test", "", "local//25" },
+};
+
+START_TEST(route_by_sender_is)
+{
+    static const char rules[] = "to.test=[to.test],@from.test=[hop.test]:26,"
+                                "@.from.test=[below.test],"
+                                "@xn--bcher-kva.test=[books.test]";
+    static struct conf c;
+    char key[ROUTE_KEY_MAX];
+    struct route r;
+
+    memset(&c, 0, sizeof c);
+    c.send.port = 25;
+    ck_assert_int_eq(
+        conf_set(&c, conf_find(SPAN_LIT("send.routes")), span_of(rules), NULL),
+        0);
+    ck_assert_int_eq(conf_set(&c, conf_find(SPAN_LIT("send.relay_host")),
+                              span_of(by_sender[_i].relay), NULL),
+                     0);
+    struct span domain = span_of(by_sender[_i].domain);
+    route_find(&r, &c, domain, span_of(by_sender[_i].sender),
+               span_is_nocase(domain, "here.test"));
+    route_key(key, &r);
+    ck_assert_msg(strcmp(key, by_sender[_i].key) == 0, "%s: %s",
+                  by_sender[_i].name, key);
     conf_free(&c);
 }
 END_TEST
@@ -522,6 +572,7 @@ Suite *send_tables_suite(void)
     LOOP(t, age_is_of_attempts, ages);
     tcase_add_test(t, backoff_grows);
     LOOP(t, route_is, routes);
+    LOOP(t, route_by_sender_is, by_sender);
     LOOP(t, ranks_are, ranks);
     LOOP(t, own_host_is_known, own);
     LOOP(t, verdict_is, verdicts);

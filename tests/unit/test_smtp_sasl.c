@@ -323,6 +323,7 @@ START_TEST(choose)
 }
 END_TEST
 
+Suite *smtp_sasl_suite(void);
 Suite *smtp_sasl_suite(void)
 {
     Suite *s = suite_create("smtp.sasl");
