@@ -3,7 +3,7 @@
  * The master of a service forks children, each with a pair of sockets
  * (base/line.h), and forks another when one has died: at once, or, so that a
  * child that cannot live costs no more than a fork a second, CHILD_PAUSE_MS
- * after the last start. */
+ * after the last start.  One that its master replaces is due sooner. */
 #ifndef MTA_BASE_CHILD_H
 #define MTA_BASE_CHILD_H
 
@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { CHILD_PAUSE_MS = 1000 };
+enum { CHILD_PAUSE_MS = 1000, CHILD_REPLACE_PAUSE_MS = 250 };
 
 struct child {
     pid_t pid;               /* 0: not running */
@@ -33,6 +33,11 @@ void child_serve_only(int end);
 /* The child has ended, or is given up: the next start is due at once or after
  * the pause. */
 void child_ended(struct child *c);
+
+/* The child is given up because it hangs: the next start is due at once, or
+ * CHILD_REPLACE_PAUSE_MS after the last one.  Work waits for it, and it has
+ * shown that it can live. */
+void child_replaced(struct child *c);
 
 /* Not running, and the start is due. */
 bool child_is_due(const struct child *c, uint64_t now);

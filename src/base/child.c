@@ -43,6 +43,12 @@ void child_ended(struct child *c)
     c->pid = 0; /* start_at is in the past unless it died young */
 }
 
+void child_replaced(struct child *c)
+{
+    child_ended(c);
+    c->start_at = c->born + CHILD_REPLACE_PAUSE_MS;
+}
+
 bool child_is_due(const struct child *c, uint64_t now)
 {
     return c->pid == 0 && c->start_at <= now;

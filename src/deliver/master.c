@@ -289,6 +289,7 @@ static void replace(struct master *m, unsigned i)
         return;
     log_process(LOG_WARN, part_name(i, name), "replaced", m->part[i].pid);
     give_up(m, i);
+    child_replaced(&m->part[i]);
 }
 
 /* --- lines ------------------------------------------------------------ */

@@ -665,32 +665,44 @@ def seconds_to_arrive(m, user):
     return time.monotonic() - begin
 
 
+def others_while_one_hangs(m):
+    """The seconds that mail for others takes, from the start of the system
+    on, at both processes."""
+    m.start()
+    took = []
+    for users in "uv":
+        sent(m, "hung@here.test")
+        took += [seconds_to_arrive(m, "%s%d" % (users, i)) for i in range(8)]
+    print("seconds:", ["%.3f" % t for t in took])
+    return took
+
+
 @AS_ROOT
 @MEASURES
 @pytest.mark.parametrize("kind", [Stuck, Frozen])
 def test_a_mailbox_that_hangs_delays_no_other(mta, kind):
-    """Others' mail comes within a second, at whichever process they are; what
-    hangs is named in the log, and comes when it hangs no more."""
+    """Others' mail comes within a second, at whichever process they are, even
+    when that process was only just started; what hangs is named in the log,
+    and comes when it hangs no more.  (The machine itself may stand still: not
+    three times.)"""
     m = make(mta, {"stop_timeout": "3s"})
     hung = kind(m.mail + "/hung")
+    tries = 1
     try:
-        m.start()
-        begin = time.monotonic()  # a process is not forked twice in a second
-        until("a second", lambda: time.monotonic() > begin + 1.1)
-        sent(m, "hung@here.test")
-        took = [seconds_to_arrive(m, "u%d" % i) for i in range(8)]
-        sent(m, "hung@here.test")
-        took += [seconds_to_arrive(m, "v%d" % i) for i in range(8)]
-        print("seconds:", ["%.3f" % t for t in took])
-        assert statistics.median(took) < 0.5 and max(took) < 1.5
+        took = others_while_one_hangs(m)
+        while max(took) >= 1 and tries < 3:
+            assert m.stop() == 0
+            took = others_while_one_hangs(m)
+            tries += 1
+        assert statistics.median(took) < 0.5 and max(took) < 1
         until("the log names it", lambda: m.events("deliver.stuck",
                                                    mailbox="hung"))
-        assert len(m.queued()) == 2
+        assert len(m.queued()) == 2 * tries
     finally:
         hung.end()
     if kind is Stuck:
         again(m)
-        m.copies("hung", 2)
+        m.copies("hung", 2 * tries)
     assert m.stop() == 0
 
 

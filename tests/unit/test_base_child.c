@@ -51,6 +51,18 @@ START_TEST(a_young_death_is_paced)
 }
 END_TEST
 
+START_TEST(a_child_that_is_replaced_waits_less)
+{
+    struct child c = { .pid = 1, .born = 1000, .start_at = 2000 };
+
+    child_replaced(&c);
+    ck_assert_int_eq(c.pid, 0);
+    ck_assert(!child_is_due(&c, 1200));
+    ck_assert_int_eq(child_wait(&c, 1200, -1), 50);
+    ck_assert(child_is_due(&c, 1000 + CHILD_REPLACE_PAUSE_MS));
+}
+END_TEST
+
 /* (Valgrind keeps the limit itself.) */
 START_TEST(without_descriptors_the_next_start_waits)
 {
@@ -82,6 +94,7 @@ Suite *base_child_suite(void)
 
     tcase_add_test(t, child_and_parent_have_an_end_each);
     tcase_add_test(t, a_young_death_is_paced);
+    tcase_add_test(t, a_child_that_is_replaced_waits_less);
     tcase_add_test(t, without_descriptors_the_next_start_waits);
     suite_add_tcase(s, t);
     return s;
