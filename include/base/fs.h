@@ -17,6 +17,7 @@
 struct fs_ops {
     int (*open)(const char *path, int flags, mode_t mode);
     int (*openat)(int dir, const char *name, int flags, mode_t mode);
+    int (*unnamed)(int dir, mode_t mode);
     int (*close)(int fd);
     ssize_t (*pwritev)(int fd, const struct iovec *v, int n, off_t at);
     ssize_t (*write)(int fd, const void *p, size_t n); /* for O_APPEND */
@@ -31,6 +32,7 @@ struct fs_ops {
     int (*link)(const char *from, const char *to);
     int (*rename_new)(int from_dir, const char *from, int to_dir,
                       const char *to);
+    int (*name)(int fd, int dir, const char *name);
     int (*unlink)(const char *path);
     int (*unlinkat)(int dir, const char *name);
     int (*mkdir)(const char *path, mode_t mode);
@@ -47,6 +49,11 @@ void fs_replace(const struct fs_ops *ops);
 
 int fs_open(const char *path, int flags, mode_t mode); /* adds O_CLOEXEC */
 int fs_openat(int dir, const char *name, int flags, mode_t mode); /* too */
+/* A file for writing that has no name yet (O_TMPFILE), and its first name,
+ * never in place of another file: EEXIST.  A crash in between leaves nothing.
+ * See fs_type_keeps_unnamed(). */
+int fs_unnamed(int dir, mode_t mode);
+int fs_name(int fd, int dir, const char *name);
 int fs_close(int fd);
 ssize_t fs_write(int fd, const void *p, size_t n);
 ssize_t fs_pread(int fd, void *p, size_t n, off_t at);

@@ -19,6 +19,7 @@ struct fs_type {
     unsigned long magic; /* f_type of statfs(2) */
     const char *name;
     enum fs_trust trust;
+    bool unnamed; /* see fs_type_keeps_unnamed() */
 };
 
 /* Never NULL; a type without a row is FS_UNKNOWN. */
@@ -29,4 +30,9 @@ const struct fs_type *fs_type_of(int fd);
 
 /* Whether fs_syncfs() may stand for an fsync() of each file. */
 bool fs_type_keeps_syncfs(const struct fs_type *t);
+
+/* Whether the octets of a file that was synced before it had a name are durable
+ * with the name.  (btrfs syncs such a file when its log has the name, and that
+ * is no promise.) */
+bool fs_type_keeps_unnamed(const struct fs_type *t);
 #endif

@@ -16,7 +16,8 @@
 enum {
     BOX_HOST_MAX = 160, /* a file name has 255 octets in all */
     BOX_FILE_MAX = 250,
-    BOX_TURN_COPIES = 256, /* and octets, between syncs */
+    BOX_DRAFT_MAX = BOX_FILE_MAX + 45, /* a system call refuses longer names */
+    BOX_TURN_COPIES = 256,             /* and octets, between syncs */
     BOX_TURN_OCTETS = 8 * 1024 * 1024
 };
 
@@ -24,7 +25,7 @@ struct mailbox_work;
 
 enum box_copy_state {
     BOX_NEW,
-    BOX_WRITTEN, /* Maildir: under tmp */
+    BOX_WRITTEN, /* Maildir: a draft */
     BOX_SYNCED,  /* its octets are durable */
     BOX_FOUND,   /* Maildir: an earlier attempt has put it there */
     BOX_MOVED,   /* Maildir: in new, which is not yet synced */
@@ -34,17 +35,18 @@ enum box_copy_state {
 
 struct box_copy {
     struct list link; /* copies of one box, in order; then those to answer */
-    struct list open; /* those with a descriptor */
+    struct list open; /* drafts that are not synced */
     struct box *box;
     struct mailbox_request r; /* its strings are behind, its body.fd the
                                  segment's below */
     struct mailbox_segment *segment;
     enum box_copy_state state;
     struct mailbox_answer answer;
-    uint64_t since;           /* ms: mbox, waits for a lock; 0: it does not */
-    int fd;                   /* Maildir, until synced */
-    char name[BOX_FILE_MAX];  /* Maildir: in new */
-    char draft[BOX_FILE_MAX]; /* and in tmp; begins with name */
+    uint64_t since;            /* ms: mbox, waits for a lock; 0: it does not */
+    int fd;                    /* Maildir, of the draft */
+    bool unnamed;              /* the draft has no name */
+    char name[BOX_FILE_MAX];   /* Maildir: in new */
+    char draft[BOX_DRAFT_MAX]; /* and in tmp; begins with name */
     char room[];
 };
 
@@ -67,6 +69,7 @@ struct box {
     int above; /* its directory; work->dir, or this box's own, or -1 */
     int self;  /* Maildir, until its entries are durable */
     int tmp, new;
+    bool unnamed;    /* Maildir: drafts need no name */
     dev_t dev;       /* Maildir: of tmp and new */
     dev_t above_dev; /* of its directory */
     unsigned in_new; /* Maildir: copies in new that its sync is for */

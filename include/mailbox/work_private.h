@@ -37,11 +37,12 @@ struct mailbox_work {
      * that is answered cannot be written again.  NULL: answers wait. */
     void (*answer)(void *ctx);
     void *answer_ctx;
-    struct list open; /* drafts, oldest first */
-    size_t nopen, most_open, nwaiting;
+    struct list open; /* drafts that are not synced, oldest first */
+    size_t nopen, most_open, nwaiting; /* nopen: descriptors of drafts */
     long pid;
     unsigned long counter; /* for names in tmp */
     uint64_t alone_until;  /* ms: no sync of whole file systems before */
+    uint64_t named_until;  /* ms: no draft without a name before */
     struct mailbox_writer_memory *memory;
 };
 
@@ -83,6 +84,7 @@ void box_fail(struct box *k, const struct err *e);
 /* --- maildir_write.c, maildir_publish.c, mbox_append.c -------------------- */
 
 void maildir_write(struct box *k);
+void maildir_close_draft(struct box_copy *c);
 void maildir_drop_draft(struct box_copy *c);
 void maildir_sync_one(struct box_copy *c);
 /* Drafts of this turn, and copies that the turn before has put into new. */

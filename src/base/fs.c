@@ -24,6 +24,11 @@ static int sys_openat(int dir, const char *name, int flags, mode_t mode)
     return openat(dir, name, flags, mode);
 }
 
+static int sys_unnamed(int dir, mode_t mode)
+{
+    return openat(dir, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, mode);
+}
+
 static int sys_renameat(int dir, const char *from, const char *to)
 {
     return renameat(dir, from, dir, to);
@@ -33,6 +38,16 @@ static int sys_rename_new(int from_dir, const char *from, int to_dir,
                           const char *to)
 {
     return renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE);
+}
+
+/* By the name that the system gives to descriptors: without one only root may
+ * link. */
+static int sys_name(int fd, int dir, const char *name)
+{
+    char path[32];
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return linkat(AT_FDCWD, path, dir, name, AT_SYMLINK_FOLLOW);
 }
 
 static int sys_unlinkat(int dir, const char *name)
@@ -87,6 +102,7 @@ static int sys_syncfs(int fd)
 const struct fs_ops fs_system = {
     .open = sys_open,
     .openat = sys_openat,
+    .unnamed = sys_unnamed,
     .close = close,
     .pwritev = pwritev,
     .write = write,
@@ -100,6 +116,7 @@ const struct fs_ops fs_system = {
     .renameat = sys_renameat,
     .rename_new = sys_rename_new,
     .link = link,
+    .name = sys_name,
     .unlink = unlink,
     .unlinkat = sys_unlinkat,
     .mkdir = mkdir,
@@ -133,6 +150,16 @@ int fs_open(const char *path, int flags, mode_t mode)
 int fs_openat(int dir, const char *name, int flags, mode_t mode)
 {
     AGAIN(int, ops->openat(dir, name, flags | O_CLOEXEC, mode));
+}
+
+int fs_unnamed(int dir, mode_t mode)
+{
+    AGAIN(int, ops->unnamed(dir, mode));
+}
+
+int fs_name(int fd, int dir, const char *name)
+{
+    AGAIN(int, ops->name(fd, dir, name));
 }
 
 /* Not repeated: on Linux the descriptor is gone even when close() returns

@@ -2,6 +2,7 @@
 #include "mailbox/work_private.h"
 
 #include "base/clock.h"
+#include "base/fs_type.h"
 #include "config/conf.h"
 
 #include <dirent.h>
@@ -269,6 +270,8 @@ static int open_maildir(struct box *k, struct err *e)
         return -1;
     }
     fs_close(cur);
+    const struct fs_type *type = fs_type_of(k->new);
+    k->unnamed = type != NULL && fs_type_keeps_unnamed(type);
     if (!fs_is_same(&k->seen, k->new, ""))
         k->durable = false;
     if (k->durable)

@@ -15,7 +15,8 @@
 enum {
     TOGETHER = 3, /* so many files and mailboxes are worth it */
     SLOW_MS = 500,
-    ALONE_MS = 60 * 1000
+    ALONE_MS = 60 * 1000,
+    NAMED_MS = 60 * 1000
 };
 
 static struct box_copy *copy_of(struct list *l)
@@ -53,10 +54,10 @@ static bool sync_together(struct mailbox_work *w, int fd)
 
 static void is_synced(struct box_copy *c)
 {
-    fs_close(c->fd);
-    c->fd = -1;
-    list_remove(&c->open);
-    c->box->work->nopen--;
+    if (c->unnamed)
+        list_remove(&c->open);
+    else
+        maildir_close_draft(c);
     c->state = BOX_SYNCED;
 }
 
@@ -69,7 +70,7 @@ void maildir_sync_one(struct box_copy *c)
         is_synced(c);
         return;
     }
-    err_set(&e, ERR_TEMP, errno, "sync %s/tmp/%s", c->box->where, c->draft);
+    err_set(&e, ERR_TEMP, errno, "sync a message in %s", c->box->where);
     maildir_drop_draft(c);
     box_copy_fail(c, &e);
 }
@@ -83,6 +84,8 @@ static int rename_draft(const struct box_copy *c)
     const struct box *k = c->box;
     struct stat st;
 
+    if (c->unnamed)
+        return fs_name(c->fd, k->new, c->name);
     if (fs_rename_new(k->tmp, c->draft, k->new, c->name) == 0)
         return 0;
     if (errno != EINVAL && errno != ENOSYS)
@@ -101,10 +104,14 @@ static void move(struct box_copy *c)
     if (rename_draft(c) == 0) {
         c->state = BOX_MOVED;
         k->in_new++;
+        if (c->unnamed)
+            maildir_close_draft(c);
         return;
     }
     err_set(&e, ERR_TEMP, errno, "rename to %s/new/%s", k->where, c->name);
     maildir_drop_draft(c);
+    if (c->unnamed && e.sys != EEXIST) /* without /proc, none can be named */
+        k->work->named_until = clock_mono_ms() + NAMED_MS;
     if (e.sys == EEXIST) { /* by an earlier attempt, perhaps not yet synced */
         c->state = BOX_FOUND;
         return;
@@ -121,6 +128,13 @@ static bool has_any(const struct box *k)
     return false;
 }
 
+static void drop_drafts(struct box *k)
+{
+    for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
+        if (copy_of(l)->state == BOX_SYNCED)
+            maildir_drop_draft(copy_of(l));
+}
+
 static void move_all(struct box *k)
 {
     struct err e;
@@ -129,6 +143,7 @@ static void move_all(struct box *k)
     if (!has_any(k))
         return;
     if (box_take_identity(k, &e) != 0) {
+        drop_drafts(k);
         box_fail(k, &e);
         return;
     }

@@ -1,6 +1,7 @@
 /* maildir_write.c - the copies of a turn for one Maildir, into its tmp. */
 #include "mailbox/work_private.h"
 
+#include "base/clock.h"
 #include "mail/trace.h"
 
 #include <dirent.h>
@@ -18,19 +19,25 @@ static struct box_copy *copy_of(struct list *l)
 /* --- names ---------------------------------------------------------------- */
 
 /* The name in new follows from the message and the recipient alone, so that
- * two attempts have one name.  That in tmp is of this attempt alone: a
- * predecessor that was killed in a system call may still end that call. */
-static void make_names(struct box_copy *c)
+ * two attempts have one name. */
+static void make_name(struct box_copy *c)
 {
     const struct mailbox_request *r = &c->r;
-    struct mailbox_work *w = c->box->work;
     char id[MSG_ID_TEXT];
 
     msg_id_text(id, r->id);
-    int n = snprintf(c->name, sizeof c->name, "%llu.%s-%llu-%u.%s",
-                     (unsigned long long)(r->arrival / 1000000), id,
-                     (unsigned long long)r->part, r->slot, w->host);
-    snprintf(c->draft, sizeof c->draft, "%.*s.P%ldQ%lu", n, c->name, w->pid,
+    snprintf(c->name, sizeof c->name, "%llu.%s-%llu-%u.%s",
+             (unsigned long long)(r->arrival / 1000000), id,
+             (unsigned long long)r->part, r->slot, c->box->work->host);
+}
+
+/* That in tmp is of this attempt alone: a predecessor that was killed in a
+ * system call may still end that call. */
+static void make_draft_name(struct box_copy *c)
+{
+    struct mailbox_work *w = c->box->work;
+
+    snprintf(c->draft, sizeof c->draft, "%s.P%ldQ%lu", c->name, w->pid,
              w->counter++);
 }
 
@@ -129,13 +136,13 @@ static int write_message(struct box_copy *c, struct err *e)
         return 0;
     err_set(e, ERR_TEMP, errno,
             o.unreadable ? "read the message from the queue for %s"
-                         : "write a message under %s/tmp",
+                         : "write a message in %s",
             c->box->where);
     c->answer.damaged = o.unreadable && e->sys == EBADMSG;
     return -1;
 }
 
-static void close_draft(struct box_copy *c)
+void maildir_close_draft(struct box_copy *c)
 {
     fs_close(c->fd);
     c->fd = -1;
@@ -146,9 +153,44 @@ static void close_draft(struct box_copy *c)
 void maildir_drop_draft(struct box_copy *c)
 {
     if (c->fd >= 0)
-        close_draft(c);
+        maildir_close_draft(c);
+    if (c->unnamed)
+        return;
     if (fs_unlinkat(c->box->tmp, c->draft) != 0 && errno != ENOENT)
         fs_unlinkat(c->box->tmp, c->draft);
+}
+
+/* Some kernels and file systems have no files without names; and while a file
+ * has none it keeps its descriptor until it is in new. */
+static int open_draft(struct box_copy *c)
+{
+    struct box *k = c->box;
+    const struct mailbox_work *w = k->work;
+
+    c->unnamed = k->unnamed && w->nopen < w->most_open &&
+                 clock_mono_ms() >= w->named_until;
+    if (c->unnamed) {
+        int fd = fs_unnamed(k->new, 0600);
+        if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR &&
+                        errno != EINVAL && errno != ENOSYS))
+            return fd;
+        k->unnamed = c->unnamed = false;
+    }
+    make_draft_name(c);
+    return fs_openat(k->tmp, c->draft, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
+                     0600);
+}
+
+/* Descriptors are few: sync the oldest draft early, if that closes it. */
+static void sync_early(struct mailbox_work *w)
+{
+    for (struct list *l = w->open.next; l != &w->open; l = l->next) {
+        struct box_copy *c = LIST_ENTRY(l, struct box_copy, open);
+        if (!c->unnamed) {
+            maildir_sync_one(c);
+            return;
+        }
+    }
 }
 
 /* *gone: the directory does not exist any more. */
@@ -158,12 +200,13 @@ static int write_copy(struct box_copy *c, bool *gone, struct err *e)
     struct mailbox_work *w = k->work;
 
     *gone = false;
-    c->fd = fs_openat(k->tmp, c->draft,
-                      O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+    c->fd = open_draft(c);
     if (c->fd < 0) {
         *gone = errno == ENOENT;
-        return err_set(e, ERR_TEMP, errno, "create %s/tmp/%s", k->where,
-                       c->draft);
+        return c->unnamed ? err_set(e, ERR_TEMP, errno,
+                                    "create a file in %s/new", k->where)
+                          : err_set(e, ERR_TEMP, errno, "create %s/tmp/%s",
+                                    k->where, c->draft);
     }
     list_push(&w->open, &c->open);
     w->nopen++;
@@ -172,9 +215,8 @@ static int write_copy(struct box_copy *c, bool *gone, struct err *e)
         return -1;
     }
     c->state = BOX_WRITTEN;
-    /* Descriptors are few: sync the oldest draft early. */
     if (w->nopen > w->most_open)
-        maildir_sync_one(LIST_ENTRY(w->open.next, struct box_copy, open));
+        sync_early(w);
     return 0;
 }
 
@@ -196,7 +238,7 @@ void maildir_write(struct box *k)
 
     for (struct list *l = k->copies.next; l != &k->copies; l = l->next)
         if (copy_of(l)->state == BOX_NEW)
-            make_names(copy_of(l));
+            make_name(copy_of(l));
     look_for_earlier(k);
     for (struct list *l = k->copies.next; l != &k->copies; l = l->next) {
         struct box_copy *c = copy_of(l);

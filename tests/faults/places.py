@@ -21,7 +21,8 @@ WRAPPERS = {"fs_open": "open", "fs_close": "close",
             "fs_openat": "openat", "fs_mkdirat": "mkdirat",
             "fs_renameat": "renameat", "fs_rename_new": "renameat2",
             "fs_unlinkat": "unlinkat", "sys_openat": "openat",
-            "sys_renameat": "renameat",
+            "sys_renameat": "renameat", "sys_unnamed": "openat",
+            "sys_name": "linkat",
             "fs_sync_dir": "fsync", "fs_is_same": "statx", "sys_open": "open",
             "sys_allocate": "posix_fallocate"}
 # More than one call can fail in it.

@@ -482,6 +482,8 @@ FAILING(int, renameat, (int d, const char *a, int t, const char *b),
         (d, a, t, b), -1)
 FAILING(int, renameat2, (int d, const char *a, int t, const char *b,
                          unsigned f), (d, a, t, b, f), -1)
+FAILING(int, linkat, (int d, const char *a, int t, const char *b, int f),
+        (d, a, t, b, f), -1)
 FAILING(ssize_t, readlinkat, (int d, const char *p, char *to, size_t n),
         (d, p, to, n), -1)
 FAILING(int, fchmod, (int fd, mode_t m), (fd, m), -1)

@@ -303,8 +303,10 @@ static void step(size_t i)
     case MODEL_CREATE:
     case MODEL_MKDIR:
         sure.file[op->node].is_dir = op->kind == MODEL_MKDIR;
-        add_pending(i, HERE);
+        if (op->dir >= 0)
+            add_pending(i, HERE);
         break;
+    case MODEL_FIRST_NAME: add_pending(i, THERE); break;
     case MODEL_UNLINK: add_pending(i, HERE); break;
     case MODEL_RENAME:
         add_pending(i, HERE);

@@ -32,7 +32,8 @@ enum model_kind {
     MODEL_SYNC_DIR,
     MODEL_SYNC_FAILED, /* of a file or a directory */
     MODEL_RENAME,
-    MODEL_UNLINK
+    MODEL_UNLINK,
+    MODEL_FIRST_NAME /* of a file that was created without: dir is -1 */
 };
 
 struct model_op {
@@ -53,8 +54,9 @@ void model_stop(void); /* the system's own calls again; the record stays */
 void model_free(void);
 size_t model_count(void); /* calls recorded so far */
 const struct model_op *model_op(size_t i);
-void model_print(FILE *out);   /* the record, for a person */
-bool model_has_room(int node); /* was it preallocated? */
+void model_print(FILE *out);      /* the record, for a person */
+bool model_has_room(int node);    /* was it preallocated? */
+bool model_has_no_name(int node); /* made without one, which it still lacks */
 /* Where it was made, from the root; "" is the root. */
 const char *model_path(int node);
 
@@ -68,6 +70,8 @@ extern int (*model_fail)(const struct model_op *op);
 extern unsigned model_who;
 /* Asked for each sync: true, it is made but not recorded. */
 extern bool (*model_lie)(const struct model_op *op);
+/* The file system is none that keeps files without names. */
+extern bool model_named;
 
 /* The ways in which unsynced calls can end, for the first `count` calls. */
 size_t model_ways(size_t count, bool thorough);

@@ -18,6 +18,7 @@ enum { PATH = 512 };
 int (*model_fail)(const struct model_op *op);
 unsigned model_who;
 bool (*model_lie)(const struct model_op *op);
+bool model_named;
 
 static struct {
     char root[256];
@@ -61,20 +62,27 @@ static int node_of_fd(int fd)
     return fstat(fd, &st) != 0 ? -1 : node_of(st.st_ino);
 }
 
-static int add_node(const char *path)
+/* path: for patterns and persons. */
+static int add_inode(const char *path, const struct stat *st)
 {
     size_t skip = strlen(rec.root);
-    struct stat st;
 
     ck_assert_int_lt(rec.nnodes, MODEL_NODES);
-    ck_assert_int_eq(lstat(path, &st), 0);
-    rec.node[rec.nnodes].ino = st.st_ino;
+    rec.node[rec.nnodes].ino = st->st_ino;
     rec.node[rec.nnodes].room = rec.node[rec.nnodes].dirty = false;
     rec.node[rec.nnodes].unheard = 0;
-    rec.node[rec.nnodes].is_dir = S_ISDIR(st.st_mode);
+    rec.node[rec.nnodes].is_dir = S_ISDIR(st->st_mode);
     snprintf(rec.node[rec.nnodes].path, sizeof rec.node[0].path, "%s",
              path[skip] == '/' ? path + skip + 1 : "");
     return rec.nnodes++;
+}
+
+static int add_node(const char *path)
+{
+    struct stat st;
+
+    ck_assert_int_eq(lstat(path, &st), 0);
+    return add_inode(path, &st);
 }
 
 /* The directory of a path and the name in it; -1: not one of ours. */
@@ -400,6 +408,50 @@ static int r_rename_new(int from_dir, const char *from, int to_dir,
     return -1;
 }
 
+/* Its path is that of a name that no file has. */
+static int r_unnamed(int dir, mode_t mode)
+{
+    struct model_op op = {
+        .kind = MODEL_CREATE, .node = -1, .dir = -1, .to_dir = -1
+    };
+    char path[PATH];
+    struct stat st;
+
+    if (forbidden(&op) != 0)
+        return -1;
+    int fd = fs_system.unnamed(dir, mode);
+    if (fd < 0)
+        return fd;
+    path_at(path, dir, "*");
+    ck_assert_int_eq(fstat(fd, &st), 0);
+    op.node = add_inode(path, &st);
+    note(&op);
+    return fd;
+}
+
+static int r_name(int fd, int dir, const char *name)
+{
+    struct model_op op = { .kind = MODEL_FIRST_NAME, .dir = -1 };
+    char path[PATH];
+
+    path_at(path, dir, name);
+    op.to_dir = split(path, op.to);
+    op.node = node_of_fd(fd);
+    ck_assert(op.node >= 0 && op.to_dir >= 0);
+    if (forbidden(&op) != 0 || fs_system.name(fd, dir, name) != 0)
+        return -1;
+    note(&op);
+    return 0;
+}
+
+/* That of the real one decides where the tests run. */
+static int r_magic(int fd, unsigned long *magic)
+{
+    (void)fd;
+    *magic = model_named ? 0 : 0xef53;
+    return 0;
+}
+
 /* A way that the model does not know must not be taken unseen. */
 static int r_link(const char *from, const char *to)
 {
@@ -473,6 +525,9 @@ void model_start(const char *root)
     ops.renameat = r_renameat;
     ops.rename_new = r_rename_new;
     ops.unlinkat = r_unlinkat;
+    ops.unnamed = r_unnamed;
+    ops.name = r_name;
+    ops.magic = r_magic;
     ops.link = r_link;
     fs_replace(&ops);
 }
@@ -508,6 +563,15 @@ bool model_has_room(int node)
     return rec.node[node].room;
 }
 
+bool model_has_no_name(int node)
+{
+    for (size_t i = rec.n; i-- > 0;)
+        if (rec.op[i].node == node && (rec.op[i].kind == MODEL_FIRST_NAME ||
+                                       rec.op[i].kind == MODEL_CREATE))
+            return rec.op[i].kind == MODEL_CREATE && rec.op[i].dir < 0;
+    return false;
+}
+
 const char *model_path(int node)
 {
     return rec.node[node].path;
@@ -537,7 +601,8 @@ void model_print(FILE *out)
 {
     static const char *const kinds[] = { "create",      "mkdir",  "write",
                                          "size",        "sync",   "sync dir",
-                                         "sync failed", "rename", "unlink" };
+                                         "sync failed", "rename", "unlink",
+                                         "name" };
 
     for (size_t i = 0; i < rec.n; i++) {
         const struct model_op *op = &rec.op[i];
@@ -549,7 +614,7 @@ void model_print(FILE *out)
             fprintf(out, " %llu", (unsigned long long)op->n);
         if (op->dir >= 0)
             fprintf(out, " %s", op->name);
-        if (op->kind == MODEL_RENAME)
+        if (op->to_dir >= 0)
             fprintf(out, " to %s", op->to);
         fputc('\n', out);
     }

@@ -105,6 +105,7 @@ struct life {
     unsigned epochs, disks; /* disks to look at, an epoch */
     bool quiet;             /* nothing fails and nobody is killed */
     bool unordered;         /* without the order of unlinks */
+    bool named;             /* drafts in mailboxes have names */
     enum conf_mailbox kind;
     /* what came of it */
     size_t calls, judged, kills, failed_calls, sent, recoveries;

@@ -51,6 +51,7 @@ struct delivery_life {
     unsigned epochs, disks; /* disks to look at, an epoch */
     bool quiet;             /* no process is killed */
     bool faults;            /* no kills: calls that fail */
+    bool named;             /* drafts in mailboxes have names */
     enum conf_mailbox kind;
     enum delivery_rule without;
     /* what came of it */

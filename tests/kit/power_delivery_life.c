@@ -249,10 +249,12 @@ static int on_call(const struct model_op *op)
     return MODEL_KILLED;
 }
 
-static bool is_in_tmp(const struct model_op *op)
+static bool is_draft(const struct model_op *op)
 {
     char path[512];
 
+    if (fnmatch("mail/*/tmp/*", model_path(op->node), FNM_PATHNAME) != 0)
+        return model_has_no_name(op->node);
     snprintf(path, sizeof path, "%s/%s", me.dir, model_path(op->node));
     return access(path, F_OK) == 0;
 }
@@ -264,9 +266,7 @@ static bool leave_out(const struct model_op *op)
     bool entry = op->kind == MODEL_SYNC_DIR;
 
     switch (stage.life->without) {
-    case TEXT_FIRST:
-        return !entry && fnmatch("mail/*/tmp/*", path, FNM_PATHNAME) == 0 &&
-               is_in_tmp(op);
+    case TEXT_FIRST: return !entry && is_draft(op);
     case COPY_ENTRY:
         return entry && fnmatch("mail/*/new", path, FNM_PATHNAME) == 0;
     case BOX_ENTRY:
@@ -394,6 +394,7 @@ static void stop_all(void)
 static void live_epoch(bool last)
 {
     model_fail = on_call;
+    model_named = stage.life->named;
     model_lie = leave_out;
     model_start(me.dir);
     for (unsigned i = 0; i < STEPS; i++)

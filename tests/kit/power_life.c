@@ -351,6 +351,7 @@ static void cut_power(void)
 static void live_epoch(void)
 {
     model_fail = on_call;
+    model_named = stage.life->named;
     model_start(me.dir);
     for (unsigned i = 0; i < STEPS; i++)
         step_of((int)(life_chance(3) ? CONSUMERS + life_below(SPOOL_QUEUES)

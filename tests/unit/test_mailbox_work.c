@@ -27,6 +27,27 @@ static FILE *bodies; /* each request's message, one behind the other */
 
 static const int kinds[] = { CONF_MAILDIR, CONF_MBOX };
 
+/* The file system of the mailboxes, for those who ask through base/fs.h. */
+enum { EXT4 = 0xef53, OVERLAY = 0x794c7630 };
+static unsigned long disk;
+
+static int magic_of_disk(int fd, unsigned long *magic)
+{
+    (void)fd;
+    *magic = disk;
+    return 0;
+}
+
+/* The system's calls on a disk where drafts need no name, or do. */
+static struct fs_ops system_on(unsigned long magic)
+{
+    struct fs_ops ops = fs_system;
+
+    ops.magic = magic_of_disk;
+    disk = magic;
+    return ops;
+}
+
 static void set_up(void)
 {
     memcpy(dir + sizeof dir - 7, "XXXXXX", 6);
@@ -36,6 +57,7 @@ static void set_up(void)
     snprintf(conf.hostname, sizeof conf.hostname, "a/b:c");
     conf.local.users.source = CONF_USERS_ANY;
     umask(0); /* as mailbox_run() does */
+    disk = EXT4;
     bodies = tmpfile();
     ck_assert(bodies != NULL);
 }
@@ -382,7 +404,7 @@ static int cannot_rename_new(int from_dir, const char *from, int to_dir,
 
 START_TEST(no_copy_twice_by_plain_rename)
 {
-    struct fs_ops ops = fs_system;
+    struct fs_ops ops = system_on(OVERLAY);
     struct mailbox_work *w = open_work(CONF_MAILDIR);
     struct mailbox_request r = request("joe", "hi\r\n");
 
@@ -1109,15 +1131,29 @@ static int count(const char *text, const char *word)
 static int drafts;
 
 /* The mailbox goes, or becomes a file, when the second draft is made. */
+static void remove_at_second(void)
+{
+    if (++drafts != 2)
+        return;
+    ck_assert(rename(path_of("joe"), path_of("was")) == 0);
+    nftw(path_of("was"), remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    plant_file("joe");
+}
+
 static int openat_and_remove(int at, const char *name, int flags, mode_t mode)
 {
-    if ((flags & O_CREAT) != 0 && ++drafts == 2) {
-        ck_assert(rename(path_of("joe"), path_of("was")) == 0);
-        nftw(path_of("was"), remove_one, 16, FTW_DEPTH | FTW_PHYS);
-        plant_file("joe");
-    }
+    if ((flags & O_CREAT) != 0)
+        remove_at_second();
     return fs_system.openat(at, name, flags, mode);
 }
+
+static int unnamed_and_remove(int at, mode_t mode)
+{
+    remove_at_second();
+    return fs_system.unnamed(at, mode);
+}
+
+static const unsigned long disks[] = { EXT4, OVERLAY };
 
 static void count_all(void *ctx, const struct mailbox_answer *a)
 {
@@ -1128,7 +1164,7 @@ static void count_all(void *ctx, const struct mailbox_answer *a)
 START_TEST(removed_between_copies)
 {
     struct mailbox_work *w = open_work(CONF_MAILBOX_AUTO);
-    struct fs_ops ops = fs_system;
+    struct fs_ops ops = system_on(disks[_i]);
     struct mailbox_request r[4];
     unsigned answered = 0;
     int fds = open_fds();
@@ -1136,6 +1172,7 @@ START_TEST(removed_between_copies)
     for (int i = 0; i < 4; i++)
         r[i] = request("joe", "hi\r\n");
     ops.openat = openat_and_remove;
+    ops.unnamed = unnamed_and_remove;
     fs_replace(&ops);
     drafts = 0;
     delivered = 0;
@@ -1155,6 +1192,7 @@ END_TEST
 /* More mailboxes than descriptors for them. */
 START_TEST(many_mailboxes)
 {
+    const struct fs_ops ops = system_on(disks[_i]);
     enum { N = 60 };
     static struct mailbox_request r[N];
     static char key[N][8];
@@ -1163,6 +1201,7 @@ START_TEST(many_mailboxes)
     w->most_boxes = 7;
     w->most_open = 5;
     delivered = 0;
+    fs_replace(&ops);
     for (int turn = 0; turn < 2; turn++) {
         for (int i = 0; i < N; i++) {
             snprintf(key[i], sizeof key[i], "u%d", i);
@@ -1174,6 +1213,78 @@ START_TEST(many_mailboxes)
     ck_assert_uint_eq(delivered, 2 * N);
     ck_assert_int_eq(entries(path_of("u0/new")), 2);
     mailbox_turn_free(&w);
+}
+END_TEST
+
+/* --- drafts without names -------------------------------------------------- */
+
+static int refusal, refusals;
+
+static int refuse_unnamed(int at, mode_t mode)
+{
+    (void)at;
+    (void)mode;
+    refusals++;
+    errno = refusal;
+    return -1;
+}
+
+static int refuse_name(int fd, int at, const char *name)
+{
+    (void)fd;
+    (void)at;
+    (void)name;
+    refusals++;
+    errno = refusal;
+    return -1;
+}
+
+static const int not_supported[] = { EOPNOTSUPP, EISDIR, EINVAL, ENOSYS };
+
+/* An old kernel: the file has a name then, and it is not asked again. */
+START_TEST(no_files_without_names)
+{
+    struct fs_ops ops = system_on(EXT4);
+    struct mailbox_work *w = open_work(CONF_MAILDIR);
+    struct mailbox_request r[] = { request("joe", "hi\r\n"),
+                                   request("joe", "hi\r\n") };
+
+    refusal = not_supported[_i];
+    refusals = 0;
+    ops.unnamed = refuse_unnamed;
+    fs_replace(&ops);
+    delivered = 0;
+    mailbox_turn_run(w, r, 2, count_delivered, NULL);
+    ck_assert_uint_eq(delivered, 2);
+    ck_assert_int_eq(refusals, 1);
+    ck_assert_int_eq(entries(path_of("joe/new")), 2);
+    mailbox_turn_free(&w);
+}
+END_TEST
+
+/* Without /proc no name can be given: the copy waits, the next has one from
+ * the start. */
+START_TEST(no_name_can_be_given)
+{
+    struct fs_ops ops = system_on(EXT4);
+    struct mailbox_work *w = open_work(CONF_MAILDIR);
+    struct mailbox_request r = request("joe", "hi\r\n");
+    int before = open_fds();
+
+    refusal = ENOENT;
+    refusals = 0;
+    ops.name = refuse_name;
+    fs_replace(&ops);
+    struct mailbox_answer a = run_one(w, &r);
+    ck_assert_msg(a.outcome == MAILBOX_DEFERRED && is(&a, "4.3.0"), "%s",
+                  a.why);
+    a = run_one(w, &r);
+    ck_assert_msg(a.outcome == MAILBOX_DELIVERED, "%s", a.why);
+    ck_assert_int_eq(refusals, 1);
+    ck_assert_int_eq(entries(path_of("joe/new")), 1);
+    ck_assert_int_eq(entries(path_of("joe/tmp")), 0);
+    mailbox_turn_free(&w);
+    ck_assert_int_le(open_fds(), before);
 }
 END_TEST
 
@@ -1228,6 +1339,16 @@ static int s_open(const char *path, int flags, mode_t mode)
 static int s_openat(int at, const char *name, int flags, mode_t mode)
 {
     return fails('o') ? -1 : fs_system.openat(at, name, flags, mode);
+}
+
+static int s_unnamed(int at, mode_t mode)
+{
+    return fails('x') ? -1 : fs_system.unnamed(at, mode);
+}
+
+static int s_name(int fd, int at, const char *name)
+{
+    return fails('a') ? -1 : fs_system.name(fd, at, name);
 }
 
 static int s_unlinkat(int at, const char *name)
@@ -1306,6 +1427,8 @@ static int s_lock(int fd, int operation)
 static const struct fs_ops saboteur = {
     .open = s_open,
     .openat = s_openat,
+    .unnamed = s_unnamed,
+    .name = s_name,
     .close = s_close,
     .pwritev = s_pwritev,
     .write = s_write,
@@ -1318,6 +1441,7 @@ static const struct fs_ops saboteur = {
     .mkdir = s_mkdir,
     .mkdirat = s_mkdirat,
     .lock = s_lock,
+    .magic = magic_of_disk,
 };
 
 static void watch(int fail, bool go_on)
@@ -1339,13 +1463,17 @@ static const struct {
     int kind, copies, boxes;
     const char *calls;
     bool link; /* mail_dir is one */
+    bool named;
 } orders[] = {
-    { "Maildir", CONF_MAILDIR, 1, 1, "orwscns", false },
-    { "mail_dir is a link", CONF_MAILDIR, 1, 1, "orwscns", true },
-    { "Maildir, three", CONF_MAILDIR, 3, 1, "orworworwScccnnns", false },
-    { "Maildirs", CONF_MAILDIR, 3, 3, "orworworwScccnnnS", false },
-    { "mbox", CONF_MBOX, 1, 1, "olwnorrwscuc", false },
-    { "mbox, three", CONF_MBOX, 3, 1, "olwnorrwrwrwscuc", false },
+    { "Maildir", CONF_MAILDIR, 1, 1, "xrwsacs", false, false },
+    { "with a name", CONF_MAILDIR, 1, 1, "orwscns", false, true },
+    { "mail_dir is a link", CONF_MAILDIR, 1, 1, "xrwsacs", true, false },
+    { "three", CONF_MAILDIR, 3, 1, "xrwxrwxrwSacacacs", false, false },
+    { "three with a name", CONF_MAILDIR, 3, 1, "orworworwScccnnns", false,
+      true },
+    { "Maildirs", CONF_MAILDIR, 3, 3, "xrwxrwxrwSacacacS", false, false },
+    { "mbox", CONF_MBOX, 1, 1, "olwnorrwscuc", false, false },
+    { "mbox, three", CONF_MBOX, 3, 1, "olwnorrwrwrwscuc", false, false },
 };
 
 START_TEST(order_of_calls)
@@ -1360,6 +1488,7 @@ START_TEST(order_of_calls)
     }
     struct mailbox_work *w = open_work(orders[_i].kind);
 
+    disk = orders[_i].named ? OVERLAY : EXT4;
     for (int turn = 0; turn < 3; turn++) {
         struct mailbox_request r[3];
         for (int i = 0; i < orders[_i].copies; i++)
@@ -1391,6 +1520,7 @@ START_TEST(order_of_calls_of_two_turns)
         r[i] = request(users[i % 3], "hi\r\n");
         r[i].slot = (uint16_t)i;
     }
+    watch(0, false);
     mailbox_turn_run(w, r, 3, count_delivered, NULL);
     watch(0, false);
     delivered = 0;
@@ -1401,8 +1531,8 @@ START_TEST(order_of_calls_of_two_turns)
     mailbox_turn_run(w, NULL, 0, count_delivered, NULL);
     fs_replace(NULL);
     ck_assert_uint_eq(delivered, 6);
-    ck_assert_str_eq(calls, "orworworwScccnnn"
-                            "orworworwScccnnn"
+    ck_assert_str_eq(calls, "xrwxrwxrwSacacac"
+                            "xrwxrwxrwSacacac"
                             "S");
     mailbox_turn_free(&w);
 }
@@ -1519,10 +1649,16 @@ static int syncfs_missing(int fd)
 static const struct {
     const char *name;
     int (*syncfs)(int fd);
-    const char *calls;
+    const char *calls, *later; /* in the turns after the first */
+    bool named;
 } unwelcome[] = {
-    { "slow", syncfs_slow, "orworworwScccnnns" },
-    { "missing", syncfs_missing, "orworworwSscscscnnns" },
+    { "slow", syncfs_slow, "xrwxrwxrwSacacacs", "xrwxrwxrwsssacacacs", false },
+    { "missing", syncfs_missing, "xrwxrwxrwSsssacacacs", "xrwxrwxrwsssacacacs",
+      false },
+    { "slow, named", syncfs_slow, "orworworwScccnnns", "orworworwscscscnnns",
+      true },
+    { "missing, named", syncfs_missing, "orworworwSscscscnnns",
+      "orworworwscscscnnns", true },
 };
 
 START_TEST(syncfs_is_left_alone)
@@ -1530,6 +1666,7 @@ START_TEST(syncfs_is_left_alone)
     struct mailbox_work *w = open_work(CONF_MAILDIR);
     struct fs_ops ops = saboteur;
 
+    disk = unwelcome[_i].named ? OVERLAY : EXT4;
     ops.syncfs = unwelcome[_i].syncfs;
     syncs_of_turn(w, 1); /* the mailbox is known */
     for (int turn = 0; turn < 3; turn++) {
@@ -1543,7 +1680,7 @@ START_TEST(syncfs_is_left_alone)
         fs_replace(NULL);
         ck_assert_uint_eq(delivered, 3);
         ck_assert_msg(strcmp(calls, turn == 0 ? unwelcome[_i].calls
-                                              : "orworworwscscscnnns") == 0,
+                                              : unwelcome[_i].later) == 0,
                       "%s, turn %d: %s", unwelcome[_i].name, turn, calls);
     }
     mailbox_turn_free(&w);
@@ -1651,11 +1788,11 @@ enum { MESSAGES = 5 };
 static const struct {
     int kind;
     size_t before; /* messages in a turn before */
-} plays[] = { { CONF_MAILDIR, 0 },
-              { CONF_MBOX, 0 },
-              { CONF_MAILDIR, 2 },
-              { CONF_MAILDIR, 3 },
-              { CONF_MBOX, 2 } };
+    unsigned long disk;
+} plays[] = { { CONF_MAILDIR, 0, EXT4 },    { CONF_MBOX, 0, EXT4 },
+              { CONF_MAILDIR, 2, EXT4 },    { CONF_MAILDIR, 3, EXT4 },
+              { CONF_MBOX, 2, EXT4 },       { CONF_MAILDIR, 0, OVERLAY },
+              { CONF_MAILDIR, 2, OVERLAY }, { CONF_MAILDIR, 3, OVERLAY } };
 
 static void note(void *ctx, const struct mailbox_answer *a)
 {
@@ -1688,10 +1825,11 @@ static void play_turn(struct mailbox_work *w, size_t before,
     ck_assert_uint_eq(delivered, MESSAGES);
 }
 
-static void seed(int kind)
+static void seed(int kind, unsigned long magic)
 {
     tear_down();
     set_up();
+    disk = magic;
     write_five();
     if (kind != CONF_MBOX)
         return;
@@ -1717,7 +1855,7 @@ START_TEST(any_call_fails_once)
 
     for (bool done = false; !done; at++) {
         bool stored[MESSAGES];
-        seed(kind);
+        seed(kind, plays[_i].disk);
         int before = open_fds();
         struct mailbox_work *w = open_work(kind);
         watch(at, false);
@@ -1755,7 +1893,7 @@ START_TEST(all_calls_fail_from_one_on)
 
     for (int at = 1; !done; at++) {
         bool stored[MESSAGES], again[MESSAGES];
-        seed(kind);
+        seed(kind, plays[_i].disk);
         int before = open_fds();
         struct mailbox_work *w = open_work(kind);
         watch(at, true);
@@ -1819,8 +1957,10 @@ Suite *mailbox_work_suite(void)
     tcase_add_loop_test(t, mbox_after_a_torn_end, 0, COUNT(tails));
     tcase_add_loop_test(t, mbox_from_line, 0, COUNT(senders));
     tcase_add_loop_test(t, many_copies, 0, 2);
-    tcase_add_test(t, removed_between_copies);
-    tcase_add_test(t, many_mailboxes);
+    tcase_add_loop_test(t, removed_between_copies, 0, COUNT(disks));
+    tcase_add_loop_test(t, many_mailboxes, 0, COUNT(disks));
+    tcase_add_loop_test(t, no_files_without_names, 0, COUNT(not_supported));
+    tcase_add_test(t, no_name_can_be_given);
     tcase_add_test(t, sweep_of_tmp);
     tcase_add_loop_test(t, mail_dir_is_made, 0, 2);
     tcase_add_loop_test(t, order_of_calls, 0, COUNT(orders));

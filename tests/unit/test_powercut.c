@@ -30,6 +30,7 @@ static struct life life_of(uint64_t seed)
                           .epochs = 3,
                           .disks = 25,
                           .quiet = seed % 4 == 0,
+                          .named = seed % 4 >= 2,
                           .kind = seed % 3 == 1 ? CONF_MBOX : CONF_MAILDIR };
 }
 
@@ -91,17 +92,20 @@ static const struct lie {
     enum conf_mailbox kind;
     enum model_kind call;
     const char *path; /* a pattern */
+    bool named;
 } lies[] = {
-    { "segments", CONF_MAILDIR, MODEL_SYNC, "queue/remote/*" },
-    { "entries of segments", CONF_MAILDIR, MODEL_SYNC_DIR, "queue/remote" },
-    { "segments of local/", CONF_MAILDIR, MODEL_SYNC, "queue/local/*" },
-    { "entries of them", CONF_MAILDIR, MODEL_SYNC_DIR, "queue/local" },
-    { "copies", CONF_MAILDIR, MODEL_SYNC, "mail/*/tmp/*" },
-    { "entries of copies", CONF_MAILDIR, MODEL_SYNC_DIR, "mail/*/new" },
-    { "new, of a Maildir", CONF_MAILDIR, MODEL_SYNC_DIR, "mail/*" },
-    { "entries of Maildirs", CONF_MAILDIR, MODEL_SYNC_DIR, "mail" },
-    { "mbox files", CONF_MBOX, MODEL_SYNC, "mail/*" },
-    { "entries of mbox files", CONF_MBOX, MODEL_SYNC_DIR, "mail" },
+    { "segments", CONF_MAILDIR, MODEL_SYNC, "queue/remote/*", false },
+    { "entries of segments", CONF_MAILDIR, MODEL_SYNC_DIR, "queue/remote",
+      false },
+    { "segments of local/", CONF_MAILDIR, MODEL_SYNC, "queue/local/*", false },
+    { "entries of them", CONF_MAILDIR, MODEL_SYNC_DIR, "queue/local", false },
+    { "copies", CONF_MAILDIR, MODEL_SYNC, "mail/*/new/*", false },
+    { "copies with a name", CONF_MAILDIR, MODEL_SYNC, "mail/*/tmp/*", true },
+    { "entries of copies", CONF_MAILDIR, MODEL_SYNC_DIR, "mail/*/new", false },
+    { "new, of a Maildir", CONF_MAILDIR, MODEL_SYNC_DIR, "mail/*", false },
+    { "entries of Maildirs", CONF_MAILDIR, MODEL_SYNC_DIR, "mail", false },
+    { "mbox files", CONF_MBOX, MODEL_SYNC, "mail/*", false },
+    { "entries of mbox files", CONF_MBOX, MODEL_SYNC_DIR, "mail", false },
 };
 static const struct lie *lie;
 
@@ -121,6 +125,7 @@ START_TEST(a_missing_sync_is_noticed)
         l = life_of(i);
         l.quiet = true;
         l.kind = lie->kind;
+        l.named = lie->named;
         life_run(&l);
     }
     ck_assert_msg(l.fault[0] != '\0', "no sync of %s, and nothing is lost",

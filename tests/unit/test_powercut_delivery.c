@@ -31,6 +31,7 @@ static struct delivery_life life_of(uint64_t seed)
                                    .epochs = 1 + (unsigned)(seed % 4),
                                    .disks = 12,
                                    .quiet = seed % 5 == 0,
+                                   .named = seed % 4 >= 2,
                                    .kind = seed % 3 == 1 ? CONF_MBOX
                                                          : CONF_MAILDIR };
 }
@@ -105,16 +106,21 @@ END_TEST
 static const struct {
     enum delivery_rule rule;
     const char *name, *fault; /* part of what goes wrong */
+    bool named;               /* are drafts */
 } rules[] = {
-    { LOOK_FIRST, "a look for copies at a start", "2 times" },
-    { MARK_LAST, "the sync before the mark", "is lost for" },
-    { TEXT_FIRST, "the sync of the text before its rename", "half a message" },
-    { COPY_ENTRY, "the sync of new", "is lost for" },
-    { BOX_ENTRY, "the sync of a new mailbox", "is lost for" },
-    { ONE_NAME, "one name for all tries", "2 times" },
-    { PUBLISH_FIRST, "the publication before the mark", "is lost for" },
-    { MARKS_SYNC, "the sync before the confirmation", "again" },
-    { NOTICE_SYNC, "the sync of a notice", "the notice" },
+    { LOOK_FIRST, "a look for copies at a start", "2 times", false },
+    { MARK_LAST, "the sync before the mark", "is lost for", false },
+    { TEXT_FIRST, "the sync of the text before its name", "half a message",
+      false },
+    { TEXT_FIRST, "the sync of the text before its rename", "half a message",
+      true },
+    { COPY_ENTRY, "the sync of new", "is lost for", false },
+    { COPY_ENTRY, "the sync of new behind a rename", "is lost for", true },
+    { BOX_ENTRY, "the sync of a new mailbox", "is lost for", false },
+    { ONE_NAME, "one name for all tries", "2 times", false },
+    { PUBLISH_FIRST, "the publication before the mark", "is lost for", false },
+    { MARKS_SYNC, "the sync before the confirmation", "again", false },
+    { NOTICE_SYNC, "the sync of a notice", "the notice", false },
 };
 
 START_TEST(a_missing_rule_is_noticed)
@@ -127,6 +133,7 @@ START_TEST(a_missing_rule_is_noticed)
         l = life_of(i);
         l.kind = CONF_MAILDIR;
         l.epochs = 2;
+        l.named = rules[_i].named;
         l.without = rules[_i].rule;
         delivery_life_run(&l);
     }

@@ -53,27 +53,28 @@ static void teardown(void)
 static const struct {
     const char *name;
     unsigned long magic;
-    bool refused, syncfs;
+    bool refused, syncfs, unnamed;
     const char *warning;
 } types[] = {
-    { "ext4", 0xef53, false, true, NULL },
-    { "xfs", 0x58465342, false, true, NULL },
-    { "btrfs", 0x9123683e, false, true, NULL },
-    { "zfs", 0x2fc12fc1, false, true, NULL },
-    { "f2fs", 0xf2f52010, false, true, NULL },
-    { "tmpfs", 0x01021994, false, true, "when the machine stops" },
-    { "overlayfs", 0x794c7630, false, false, "with the container" },
-    { "nfs", 0x6969, true, false, NULL },
-    { "cifs", 0xff534d42, true, false, NULL },
-    { "smb3", 0xfe534d42, true, false, NULL },
-    { "smbfs", 0x517b, true, false, NULL },
-    { "fuse", 0x65735546, true, false, NULL },
-    { "9p", 0x01021997, true, false, NULL },
-    { "ceph", 0x00c36400, true, false, NULL },
-    { "afs", 0x5346414f, true, false, NULL },
-    { "vboxsf", 0x786f4256, true, false, NULL },
-    { "vfat", 0x4d44, false, false, "not known to keep locks and syncs" },
-    { "none", 0, false, false, "not known to keep locks and syncs" },
+    { "ext4", 0xef53, false, true, true, NULL },
+    { "xfs", 0x58465342, false, true, true, NULL },
+    { "btrfs", 0x9123683e, false, true, false, NULL },
+    { "zfs", 0x2fc12fc1, false, true, false, NULL },
+    { "f2fs", 0xf2f52010, false, true, false, NULL },
+    { "tmpfs", 0x01021994, false, true, true, "when the machine stops" },
+    { "overlayfs", 0x794c7630, false, false, false, "with the container" },
+    { "nfs", 0x6969, true, false, false, NULL },
+    { "cifs", 0xff534d42, true, false, false, NULL },
+    { "smb3", 0xfe534d42, true, false, false, NULL },
+    { "smbfs", 0x517b, true, false, false, NULL },
+    { "fuse", 0x65735546, true, false, false, NULL },
+    { "9p", 0x01021997, true, false, false, NULL },
+    { "ceph", 0x00c36400, true, false, false, NULL },
+    { "afs", 0x5346414f, true, false, false, NULL },
+    { "vboxsf", 0x786f4256, true, false, false, NULL },
+    { "vfat", 0x4d44, false, false, false,
+      "not known to keep locks and syncs" },
+    { "none", 0, false, false, false, "not known to keep locks and syncs" },
 };
 
 START_TEST(a_list_of_file_systems)
@@ -86,8 +87,9 @@ START_TEST(a_list_of_file_systems)
     ops.magic = have_magic;
     fs_replace(&ops);
     magic = types[_i].magic;
-    ck_assert_msg(fs_type_keeps_syncfs(t) == types[_i].syncfs, "%s",
-                  types[_i].name);
+    ck_assert_msg(fs_type_keeps_syncfs(t) == types[_i].syncfs &&
+                      fs_type_keeps_unnamed(t) == types[_i].unnamed,
+                  "%s", types[_i].name);
     snprintf(queue, sizeof queue, "%s/a/queue", k->dir);
     bool refused = spool_dirs_check(queue, (uid_t)-1, (gid_t)-1, &e) != 0;
     ck_assert_msg(refused == types[_i].refused, "%s: %s", types[_i].name,
