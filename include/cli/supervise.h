@@ -20,11 +20,16 @@ struct service {
     bool (*wanted)(void *ctx);       /* NULL: always; asked before each start */
     /* Send changed files to the running process. */
     int (*send)(void *ctx, int line, struct err *e);
-    const char *drain; /* a message for the line: a new generation begins
+    const char *drain;  /* a message for the line: a new generation begins
                           beside the old one, which ends when it is done.
                           NULL: when the old one has ended, by SIGTERM */
-    bool ends;         /* its end is the end of the whole, with its status */
-    bool last;         /* the collector: one for all generations; is sent SIGHUP
+    const char *serves; /* the name of another service that asks this one: at
+                           each start of one of them both get an end of a new
+                           pair (base/line.h) over their lines, with the
+                           messages SUPERVISE_PAIR and, to the other, the same,
+                           a blank and the name of this service */
+    bool ends;          /* its end is the end of the whole, with its status */
+    bool last; /* the collector: one for all generations; is sent SIGHUP
                   behind a message; stopped after the others */
 };
 
@@ -56,7 +61,9 @@ struct supervise {
     void (*as_started)(void *ctx);
 };
 
-enum { SUPERVISE_MAX = 5 };
+#define SUPERVISE_PAIR "pair"
+
+enum { SUPERVISE_MAX = 7 };
 
 /* What has changed: something to be sent to the collector, to the others;
  * settings, so that a new generation is due. */

@@ -97,6 +97,44 @@ static pid_t fork_last(void)
     return pid;
 }
 
+static void connect_pair(const struct process *helper,
+                         const struct process *asker)
+{
+    char text[64];
+    struct err e;
+    int end[2];
+
+    snprintf(text, sizeof text, SUPERVISE_PAIR " %s", helper->service->name);
+    if (line_pair(end, &e) != 0) {
+        fprintf(stderr, "mta: %s\n", e.text);
+        return;
+    }
+    if ((line_send(helper->line, SUPERVISE_PAIR, end[0], &e) != 0 ||
+         line_send(asker->line, text, end[1], &e) != 0) &&
+        e.sys != EPIPE) /* it has ended, and gets another at its start */
+        fprintf(stderr, "mta: %s: %s\n", helper->service->name, e.text);
+    close(end[0]);
+    close(end[1]);
+}
+
+/* Connect a process that has started with those that it serves, and those that
+ * serve it. */
+static void connect_pairs(const struct supervisor *v, const struct process *p)
+{
+    const struct service *own = p->service;
+
+    for (size_t i = 0; i < v->plan->n; i++) {
+        const struct process *o = &v->now[i];
+        const struct service *other = o->service;
+        if (o->pid == 0)
+            continue;
+        if (own->serves != NULL && strcmp(own->serves, other->name) == 0)
+            connect_pair(p, o);
+        if (other->serves != NULL && strcmp(other->serves, own->name) == 0)
+            connect_pair(o, p);
+    }
+}
+
 static void start(struct supervisor *v, struct process *p)
 {
     const struct service *s = p->service;
@@ -129,6 +167,7 @@ static void start(struct supervisor *v, struct process *p)
     p->behind = false;
     p->generation = v->generation;
     p->stop_at = p->kill_at = 0;
+    connect_pairs(v, p);
 }
 
 /* Returns the exit status of the supervisor, or -1 to go on. */
