@@ -40,6 +40,7 @@ struct conf {
         struct conf_listeners listen;
         long long workers, max_clients, max_clients_per_ip;
         struct conf_networks relay_networks;
+        struct conf_relays relay_domains;
         int rdns;
         unsigned extra_commands; /* of enum conf_extra */
         long long max_message_size, max_recipients;

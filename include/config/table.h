@@ -28,7 +28,8 @@ enum conf_type {
     CONF_NETWORKS,
     CONF_LISTENERS,
     CONF_ROUTES,
-    CONF_HOPS
+    CONF_HOPS,
+    CONF_RELAYS
 };
 
 enum { CONF_ITEMS_MAX = 64, CONF_LIST_MAX = 1024 };

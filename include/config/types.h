@@ -59,6 +59,17 @@ struct conf_hops {
     size_t n;
     struct host_port *item;
 };
+/* "example.com", accepted from any client and sent on; below: ".example.com",
+ * for the domains below it. */
+struct conf_relay {
+    char domain[CONF_NAME_MAX];
+    bool below;
+    char recipients[CONF_PATH_MAX]; /* file of those that exist; empty: all */
+};
+struct conf_relays {
+    size_t n;
+    struct conf_relay *item;
+};
 
 enum conf_log_level { CONF_DEBUG, CONF_INFO, CONF_WARN, CONF_ERROR };
 enum conf_log_format { CONF_LOG_TEXT, CONF_LOG_JSON };

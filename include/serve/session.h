@@ -18,6 +18,7 @@
 #include "net/conn.h"
 #include "policy/policy.h"
 #include "recipient/full_page.h"
+#include "recipient/relay.h"
 #include "recipient/resolve.h"
 #include "serve/transaction.h"
 #include "smtp/command.h"
@@ -46,6 +47,9 @@ struct serve_env {
     enum local_verdict (*check_local)(void *ctx, struct span local,
                                       struct span domain,
                                       char key[LOCAL_KEY_MAX]);
+    /* As relay_check(); NULL: there are no relay domains. */
+    enum relay_verdict (*check_relay)(void *ctx, struct span local,
+                                      struct span domain);
     /* Count one more unknown recipient of that client; returns the sum. */
     unsigned (*count_unknown)(void *ctx, const struct addr *peer);
     int (*new_id)(void *ctx, enum spool_name queue, struct msg_id *id,

@@ -8,6 +8,7 @@
 #include "dns/resolver.h"
 #include "net/conn.h"
 #include "recipient/full_page.h"
+#include "recipient/relay.h"
 #include "recipient/resolve.h"
 #include "recipient/user_asker.h"
 #include "serve/clients.h"
@@ -42,6 +43,7 @@ struct serve_worker {
     struct conn_env env;
     struct dns *dns;
     struct local *local;
+    struct relay *relay;
     struct user_asker *users; /* with local.users = passwd, else NULL */
     struct serve_commit *commit;
     struct serve_env sessions_env;

@@ -7,6 +7,7 @@
 #include "log/logfile.h"
 #include "net/listen.h"
 #include "recipient/local_files.h"
+#include "recipient/relay.h"
 #include "send/route.h"
 #include "spool/dirs.h"
 
@@ -45,7 +46,11 @@ static int take_files(struct handdown **set, const struct conf *c,
         return -1;
     local.ctx = *set;
     struct handdown *before = handdown_use(*set);
-    int rc = local_each_file(&c->local, &local, e);
+    int rc =
+        local_each_file(&c->local, &local, e) == 0 &&
+                relay_each_file(&c->serve.relay_domains, take, *set, e) == 0
+            ? 0
+            : -1;
     handdown_use(before);
     if (rc == 0 &&
         (c->dns.servers.n > 0 ||

@@ -2,6 +2,7 @@
 
 #include "base/host_port.h"
 #include "base/os.h"
+#include "recipient/relay.h"
 #include "recipient/resolve.h"
 #include "send/own_host.h"
 #include "spool/dirs.h"
@@ -203,6 +204,17 @@ static int check_local(const struct start_check *s, struct err *e)
     return 0;
 }
 
+static int check_relay(const struct conf *c, struct err *e)
+{
+    struct relay *r;
+
+    if (relay_open(&r, &c->serve.relay_domains, c->local.recipient_delimiter,
+                   e) != 0)
+        return conf_fault(c, "serve.relay_domains", e);
+    relay_close(&r);
+    return 0;
+}
+
 /* --- the host itself -------------------------------------------------- */
 
 static int check_loop(const struct conf *c, struct err *e)
@@ -276,7 +288,7 @@ int start_check(struct start_check *s, struct err *e)
     if (check_accounts(s, e) != 0 || check_local_user(c, e) != 0 ||
         check_queue(s, e) != 0 || check_mail_dir(c, e) != 0 ||
         check_log(c, e) != 0 || check_local(s, e) != 0 ||
-        check_routes(c, e) != 0)
+        check_relay(c, e) != 0 || check_routes(c, e) != 0)
         return -1;
     return s->serves ? check_loop(c, e) : 0;
 }

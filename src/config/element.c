@@ -203,6 +203,51 @@ static void hop_text(char out[CONF_ELEMENT_TEXT], const void *el)
     host_port_text(out, el);
 }
 
+/* --- relay domains ---------------------------------------------------- */
+
+static int parse_recipients(struct conf_relay *r, struct span from,
+                            struct err *e)
+{
+    if (!span_starts_nocase(from, "file:") || from.n == 5)
+        return err_set(e, ERR_USAGE, 0,
+                       "'%.*s' is not file:PATH, the file of its recipients",
+                       span_clipped(from), from.p);
+    return conf_parse_path(r->recipients, sizeof r->recipients,
+                           span_trim((struct span){ from.p + 5, from.n - 5 }),
+                           e);
+}
+
+/* "example.com", ".example.com", "example.com=file:PATH" */
+static int parse_relay(void *el, struct span s, struct err *e)
+{
+    struct conf_relay *r = el;
+    size_t eq = span_find(s, '=');
+    struct span domain = span_trim((struct span){ s.p, eq });
+
+    r->below = domain.n > 1 && domain.p[0] == '.';
+    if (r->below)
+        domain = (struct span){ domain.p + 1, domain.n - 1 };
+    const char *fault = idn_normal(r->domain, domain);
+    if (fault != NULL)
+        return err_set(e, ERR_USAGE, 0,
+                       "'%.*s' %s (a relay domain is written example.com, or"
+                       " example.com=file:PATH)",
+                       span_clipped(s), s.p, fault);
+    return eq == s.n
+               ? 0
+               : parse_recipients(
+                     r, span_trim((struct span){ s.p + eq + 1, s.n - eq - 1 }),
+                     e);
+}
+
+static void relay_text(char out[CONF_ELEMENT_TEXT], const void *el)
+{
+    const struct conf_relay *r = el;
+
+    snprintf(out, CONF_ELEMENT_TEXT, "%s%s%s%s", r->below ? "." : "", r->domain,
+             r->recipients[0] != '\0' ? "=file:" : "", r->recipients);
+}
+
 /* ---------------------------------------------------------------------- */
 
 const struct conf_element *conf_element_of(enum conf_type type)
@@ -214,6 +259,7 @@ const struct conf_element *conf_element_of(enum conf_type type)
         { sizeof(struct conf_listener), parse_listener, listener_text },
         { sizeof(struct conf_route), parse_route, route_text },
         { sizeof(struct host_port), parse_hop, hop_text },
+        { sizeof(struct conf_relay), parse_relay, relay_text },
     };
 
     return &elements[type - CONF_DOMAINS];

@@ -145,12 +145,39 @@ static const char *mail_dir_fault(const struct conf_local *c)
                : NULL;
 }
 
+/* A domain is delivered here or sent on. */
+static int check_relays(const struct conf *c, struct err *e)
+{
+    const struct conf_relays *l = &c->serve.relay_domains;
+    char text[CONF_NAME_MAX + 80];
+
+    for (size_t i = 0; i < l->n; i++) {
+        const struct conf_relay *r = &l->item[i];
+        const char *why = NULL;
+        for (size_t k = 0; k < c->local.domains.n && !r->below; k++)
+            if (strcmp(c->local.domains.item[k].name, r->domain) == 0)
+                why = "is one of local.domains, too";
+        for (size_t k = 0; k < i; k++)
+            if (l->item[k].below == r->below &&
+                strcmp(l->item[k].domain, r->domain) == 0)
+                why = "stands there twice";
+        if (why == NULL)
+            continue;
+        snprintf(text, sizeof text, "%s%s %s", r->below ? "." : "", r->domain,
+                 why);
+        return fault(c, "serve.relay_domains", text, e);
+    }
+    return 0;
+}
+
 int conf_check(const struct conf *c, struct err *e)
 {
     /* Report the error at a setting that was set, not at a default. */
     const char *touched =
         is_default(c, "send.retry_min") ? "send.retry_max" : "send.retry_min";
 
+    if (check_relays(c, e) != 0)
+        return -1;
     if (c->send.retry_min > c->send.retry_max)
         return fault(c, touched, "send.retry_min is longer than send.retry_max",
                      e);

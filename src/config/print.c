@@ -248,6 +248,7 @@ static void put_type(FILE *out, const struct conf_item *it)
         [CONF_LISTENERS] = "List of address:port",
         [CONF_ROUTES] = "List of domain=host or domain=host:port",
         [CONF_HOPS] = "List of host or host:port",
+        [CONF_RELAYS] = "List of domain or domain=file:PATH",
     };
 
     fputs(kinds[it->type], out);

@@ -202,6 +202,12 @@ const struct conf_item conf_items[] = {
     LIST("serve.relay_networks", CONF_NETWORKS, serve.relay_networks,
         "127.0.0.0/8,::1/128", 0, NETWORKS_MOST,
         "Networks whose clients may send to any domain."),
+    LIST("serve.relay_domains", CONF_RELAYS, serve.relay_domains, "", 0,
+        CONF_LIST_MAX,
+        "Domains of other hosts whose mail any client may send; it goes on by"
+        " route or MX.  .example.com is all domains below it;"
+        " example.com=file:PATH names the recipients that exist, one a line,"
+        " with or without their domain."),
     ENUM("serve.rdns", serve.rdns, "warn", rdns_words,
         "Reverse DNS of clients: not looked up; noted in Received and in the"
         " log; or required from clients outside the relay networks."),

@@ -18,7 +18,6 @@ static const struct {
     { "serve.listen", "submission" },
     { "serve.listen", "proxy" },
     { "serve.listen", "lmtp" },
-    { "serve.relay_domains", NULL },
     { "serve.extra_commands", "STARTTLS" },
     { "serve.extra_commands", "AUTH" },
     { "serve.extra_commands", "BDAT" },

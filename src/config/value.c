@@ -138,7 +138,7 @@ static int check_length(const struct conf_item *it, struct span s,
 }
 
 /* Make the path absolute, because a process may change its directory. */
-static int set_path(char *field, size_t size, struct span s, struct err *e)
+int conf_parse_path(char *field, size_t size, struct span s, struct err *e)
 {
     char cwd[CONF_PATH_MAX], whole[CONF_PATH_MAX];
 
@@ -193,7 +193,7 @@ static int set_users(void *field, struct span s, struct err *e)
     } else if (span_starts_nocase(s, "file:") && s.n > 5) {
         u.source = CONF_USERS_FILE;
         s = span_trim((struct span){ s.p + 5, s.n - 5 });
-        if (set_path(u.path, sizeof u.path, s, e) != 0)
+        if (conf_parse_path(u.path, sizeof u.path, s, e) != 0)
             return -1;
     } else if (!span_is_nocase(s, "passwd")) {
         snprintf(given, sizeof given, "%.*s", span_clipped(s), s.p);
@@ -393,7 +393,7 @@ static int set_text(char *field, const struct conf_item *it, struct span s,
         if (it->offset == offsetof(struct conf, local.mail_dir) &&
             span_starts_nocase(s, "~/"))
             break; /* not from the current directory */
-        return set_path(field, it->size, s, e);
+        return conf_parse_path(field, it->size, s, e);
     case CONF_ACCOUNT: return set_account(field, it, s, e);
     case CONF_HOSTNAME: return set_hostname(field, s, e);
     default: break;

@@ -192,7 +192,8 @@ struct verdict serve_mail_check(struct serve_session *s)
 
 /* Delay, then disconnect a client that guesses addresses; its unknown
  * recipients are counted across sessions. */
-static struct verdict reject_unknown(struct serve_session *s)
+static struct verdict reject_unknown(struct serve_session *s,
+                                     enum serve_reply r)
 {
     unsigned long long max =
         (unsigned long long)s->env->conf->serve.max_unknown;
@@ -207,7 +208,7 @@ static struct verdict reject_unknown(struct serve_session *s)
         }
     }
     s->delayed = false;
-    return serve_reject(REPLY_UNKNOWN_USER);
+    return serve_reject(r);
 }
 
 /* key: of the mailbox, if it is known. */
@@ -231,12 +232,12 @@ static struct verdict check_local(struct serve_session *s,
     char local[SMTP_ADDRESS_MAX], key[LOCAL_KEY_MAX];
 
     if (!smtp_local_unquote(local, sizeof local, a->local))
-        return reject_unknown(s);
+        return reject_unknown(s, REPLY_UNKNOWN_USER);
     switch (s->env->check_local(s->env->ctx, span_of(local), a->domain, key)) {
     case LOCAL_OK: return check_full(s, key);
     case LOCAL_UNSUPPORTED: return pass; /* waits in the queue */
     case LOCAL_WAIT: return serve_session_ask_later(s);
-    case LOCAL_UNKNOWN: return reject_unknown(s);
+    case LOCAL_UNKNOWN: return reject_unknown(s, REPLY_UNKNOWN_USER);
     case LOCAL_LOOP: return serve_reject(REPLY_ALIAS_LOOP);
     case LOCAL_STOPPED:
     case LOCAL_TEMP: break;
@@ -287,6 +288,22 @@ static struct verdict check_address(const struct serve_session *s,
                    s->env->conf->serve.max_recipients
                ? pass
                : serve_reject(REPLY_TOO_MANY_RCPT);
+}
+
+static struct verdict check_remote(struct serve_session *s,
+                                   const struct smtp_address *a)
+{
+    const struct serve_env *env = s->env;
+    char local[SMTP_ADDRESS_MAX];
+    enum relay_verdict v = RELAY_NO;
+
+    if (env->check_relay != NULL && !a->is_literal &&
+        smtp_local_unquote(local, sizeof local, a->local))
+        v = env->check_relay(env->ctx, span_of(local), a->domain);
+    if (v == RELAY_UNKNOWN)
+        return reject_unknown(s, REPLY_UNKNOWN_RELAY);
+    return v == RELAY_OK || s->trusted ? pass
+                                       : serve_reject(REPLY_RELAY_DENIED);
 }
 
 static bool is_own_literal(const struct serve_session *s, struct span ip)
@@ -341,10 +358,7 @@ struct verdict serve_rcpt_check(struct serve_session *s)
     if (v.kind != VERDICT_PASS)
         return v;
     enum serve_place place = place_of(s, &a);
-    if (place != PLACE_REMOTE)
-        v = check_local(s, &a);
-    else if (!s->trusted)
-        return serve_reject(REPLY_RELAY_DENIED);
+    v = place != PLACE_REMOTE ? check_local(s, &a) : check_remote(s, &a);
     if (v.kind == VERDICT_PASS &&
         add_recipient(s->transaction, a.text, place, &p) != 0)
         return serve_reject(REPLY_NO_ROOM);

@@ -88,6 +88,8 @@ static const struct {
     [REPLY_TOO_MANY_RCPT]    = { 452, "4.5.3",  "Error: too many recipients" },
     [REPLY_UNKNOWN_USER]     = { 550, "5.1.1",  "Recipient address rejected: "
                                  "User unknown in local recipient table" },
+    [REPLY_UNKNOWN_RELAY]    = { 550, "5.1.1",  "Recipient address rejected: "
+                                 "User unknown in relay recipient table" },
     [REPLY_ALIAS_LOOP]       = { 554, "5.4.6",  "Recipient address rejected: "
                                  "alias database loop" },
     [REPLY_LOOKUP_FAILED]    = { 451, "4.3.0",  "Recipient address rejected: "

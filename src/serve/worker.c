@@ -398,9 +398,16 @@ static void on_helper_lost(void *ctx)
         log_err(LOG_ERROR, "serve.helper", &e);
 }
 
+static int open_relay(struct relay **r, const struct conf *c, struct err *e)
+{
+    return relay_open(r, &c->serve.relay_domains, c->local.recipient_delimiter,
+                      e);
+}
+
 static int open_local(struct serve_worker *w, struct err *e)
 {
-    if (local_open(&w->local, &w->conf->local, e) != 0)
+    if (local_open(&w->local, &w->conf->local, e) != 0 ||
+        open_relay(&w->relay, w->conf, e) != 0)
         return -1;
     if (w->conf->local.users.source == CONF_USERS_PASSWD &&
         user_asker_new(&w->users, w->loop, on_users_answered, on_helper_lost, w,
@@ -446,14 +453,19 @@ static int open_signals(struct serve_worker *w, struct err *e)
 static void renew_tables(struct serve_worker *w)
 {
     struct local *local = NULL;
+    struct relay *relay = NULL;
     struct err e;
 
     if (local_open(&local, &w->conf->local, &e) != 0 ||
+        open_relay(&relay, w->conf, &e) != 0 ||
         dns_renew(w->dns, w->conf, &e) != 0) {
         log_err(LOG_ERROR, "serve.tables", &e);
+        relay_close(&relay);
         local_close(&local);
         return;
     }
+    relay_close(&w->relay);
+    w->relay = relay;
     local_close(&w->local);
     w->local = local;
     local_use_asker(w->local, w->users);
@@ -508,9 +520,11 @@ int serve_worker_check(const struct conf *c, struct err *e)
     w->conf = c;
     int rc = loop_new(&w->loop, NULL, e) == 0 &&
                      dns_open_conf(&w->dns, w->loop, c, e) == 0 &&
-                     local_open(&w->local, &c->local, e) == 0
+                     local_open(&w->local, &c->local, e) == 0 &&
+                     open_relay(&w->relay, c, e) == 0
                  ? 0
                  : -1;
+    relay_close(&w->relay);
     local_close(&w->local);
     dns_close(&w->dns);
     loop_free(&w->loop);
@@ -528,6 +542,7 @@ static void serve_worker_close(struct serve_worker *w)
     }
     bury_dead(w);
     serve_commit_close(&w->commit);
+    relay_close(&w->relay);
     local_close(&w->local);
     user_asker_free(&w->users);
     dns_close(&w->dns);

@@ -25,6 +25,14 @@ static enum local_verdict check_local(void *ctx, struct span local,
     return local_check(w->local, local, domain, key);
 }
 
+static enum relay_verdict check_relay(void *ctx, struct span local,
+                                      struct span domain)
+{
+    const struct serve_worker *w = ctx;
+
+    return relay_check(w->relay, local, domain);
+}
+
 static unsigned count_unknown(void *ctx, const struct addr *peer)
 {
     struct serve_worker *w = ctx;
@@ -89,6 +97,7 @@ int serve_worker_open_env(struct serve_worker *w, struct err *e)
         .is_trusted = is_trusted,
         .has_domain = has_domain,
         .check_local = check_local,
+        .check_relay = w->conf->serve.relay_domains.n > 0 ? check_relay : NULL,
         .count_unknown = count_unknown,
         .new_id = new_id,
         .has_room = has_room,

@@ -158,8 +158,17 @@ static const struct {
       " beyond its prefix", NULL },
     { "serve.relay_networks", "\"10.0.0.0-10.0.0.9\"", "is not a network"
       " (192.0.2.0/24", NULL },
-    { "serve.relay_domains", "[ ]", "serve.relay_domains is not in this version",
+    { "serve.relay_domains", "[ \"a..b\" ]", "serve.relay_domains: 'a..b' has"
+      " an empty label", NULL },
+    { "serve.relay_domains", "[ \"[192.0.2.1]\" ]", "(a relay domain is written",
       NULL },
+    { "serve.relay_domains", "[ \"a.test=b.test\" ]", "'b.test' is not"
+      " file:PATH, the file of its recipients", NULL },
+    { "serve.relay_domains", "[ \"a.test=file:\" ]", "is not file:PATH", NULL },
+    { "serve.relay_domains", "[ \"a.test\", \"A.test=file:/x\" ]", "a.test"
+      " stands there twice", NULL },
+    { "serve.relay_domains", "[ \"localhost\" ]", "localhost is one of"
+      " local.domains, too", NULL },
     { "serve.rdns", "true", "serve.rdns: is true or false, should be a string",
       NULL },
     { "serve.rdns", "\"requrie\"", "did you mean 'require'?", NULL },
