@@ -36,7 +36,6 @@ void dsn_put_folded(struct dsn_notice *o, const char *first, const char *indent,
                     const char *value);
 void dsn_start_part(struct dsn_notice *o, const char *type,
                     const char *encoding);
-const char *dsn_encoding_of(bool eight_bit);
 /* A line of the reply, or all of it, as the host sent it: "550 5.1.1 No such
  * user", and with a hyphen behind the code where more lines follow. */
 void dsn_reply_text(char out[DSN_REPLY_MAX], const struct dsn_rcpt *r,

@@ -22,11 +22,16 @@ struct dsn_out {
     dsn_sink *sink;
     void *ctx;
     bool failed;
+    bool quoted; /* what follows is written as quoted-printable */
+    unsigned char column, blank; /* of that; blank: kept back */
     size_t n;
     char memory[DSN_OUT_BUFFER];
 };
 void dsn_put(struct dsn_out *o, const char *p, size_t n);
 bool dsn_flush(struct dsn_out *o); /* false: a write failed */
+/* Begin and end what is written as quoted-printable (RFC 2045 6.7), with CRLF
+ * between its lines. */
+void dsn_quote(struct dsn_out *o, bool on);
 
 struct dsn_original {
     uint64_t header_n; /* octets of header to return, whole lines */

@@ -82,6 +82,8 @@ struct delivery_rcpt {
     struct answer answer;
 };
 
+enum eight_bit { EIGHT_BIT_UNKNOWN, EIGHT_BIT_YES, EIGHT_BIT_NO };
+
 struct long_reply;
 
 /* The owner may embed it as the first member of what delivery_free() frees. */
@@ -102,6 +104,7 @@ struct delivery {
     uint32_t flags;          /* SPOOL_8BIT ... */
     const char *sender;      /* "": null reverse-path */
     const char *envid, *ret; /* RFC 3461; NULL: not given */
+    unsigned char eight_bit; /* enum eight_bit: has the body such octets? */
     bool dsn_passed;         /* the peer supports DSN and notifies (RFC 3461) */
     char sid[SESSION_ID_TEXT];
     unsigned said;              /* RCPTs of the current transaction */

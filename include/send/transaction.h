@@ -28,7 +28,7 @@ struct delivery *send_transaction_next(const struct send_session *s);
 
 /* Does the peer lack an extension that this delivery needs? */
 bool send_transaction_has_misfits(const struct send_session *s,
-                                  const struct delivery *j);
+                                  struct delivery *j);
 void send_transaction_refuse_misfits(struct send_session *s,
                                      struct delivery *j);
 

@@ -53,10 +53,12 @@ static void put_date(struct dsn_notice *o, const char *name, uint64_t when)
     put_field(o, name, date);
 }
 
-static bool original_is_eight_bit(const struct dsn_notice *o)
+/* What stands there as it is: any other part beyond ASCII is written as
+ * quoted-printable, so that it passes everywhere. */
+static bool is_eight_bit(const struct dsn_notice *o)
 {
-    return o->original.header_eight_bit ||
-           (o->whole && o->original.body_eight_bit);
+    return o->global || (o->whole && (o->original.header_eight_bit ||
+                                      o->original.body_eight_bit));
 }
 
 /* --- the header --------------------------------------------------------- */
@@ -98,8 +100,7 @@ static void put_header(struct dsn_notice *o)
            "\tboundary=\"");
     dsn_put_string(o, o->boundary);
     dsn_put_string(o, "\"\r\nContent-Transfer-Encoding: ");
-    dsn_put_string(o, dsn_encoding_of(o->global || o->eight_text ||
-                                      original_is_eight_bit(o)));
+    dsn_put_string(o, is_eight_bit(o) ? "8bit" : "7bit");
     dsn_put_string(
         o, "\r\n\r\nThis is a delivery status notification in MIME format."
            "\r\n");
@@ -246,23 +247,42 @@ static void put_report(struct dsn_notice *o)
 
 /* ---------------------------------------------------------------------- */
 
+static int put_whole(struct dsn_notice *o)
+{
+    bool global = o->d->utf8_header && o->original.header_eight_bit;
+
+    dsn_start_part(o, global ? "message/global" : "message/rfc822",
+                   is_eight_bit(o) ? "8bit" : "7bit");
+    return dsn_put_whole(&o->to, o->d->original);
+}
+
+/* RFC 6533 5: message/global-headers where the notice may be eight-bit. */
+static int put_headers(struct dsn_notice *o)
+{
+    bool eight_bit = o->original.header_eight_bit;
+    bool utf8 = o->d->utf8_header && eight_bit;
+
+    if (o->global)
+        dsn_start_part(
+            o, utf8 ? "message/global-headers" : "text/rfc822-headers", "8bit");
+    else
+        dsn_start_part(o,
+                       utf8 ? "text/rfc822-headers; charset=utf-8"
+                            : "text/rfc822-headers",
+                       eight_bit ? "quoted-printable" : "7bit");
+    dsn_quote(&o->to, eight_bit && !o->global);
+    int rc = dsn_put_header(&o->to, o->d->original, &o->original);
+    dsn_quote(&o->to, false);
+    return rc;
+}
+
 static int put_original(struct dsn_notice *o, struct err *e)
 {
-    static const char *const types[2][2] = {
-        { "text/rfc822-headers", "message/rfc822" },
-        { "message/global-headers", "message/global" } /* RFC 6533 5, 6532 */
-    };
-    bool global = o->d->utf8_header && o->original.header_eight_bit;
-    int rc;
+    int rc = o->whole ? put_whole(o) : put_headers(o);
 
-    dsn_start_part(o, types[global][o->whole],
-                   dsn_encoding_of(original_is_eight_bit(o)));
-    rc = o->whole ? dsn_put_whole(&o->to, o->d->original)
-                  : dsn_put_header(&o->to, o->d->original, &o->original);
     return rc == 0 ? 0 : err_set(e, ERR_TEMP, errno, "read the original");
 }
 
-/* Only for an address that needs it: a 7-bit notice passes everywhere. */
 static void look_at_addresses(struct dsn_notice *o)
 {
     for (size_t i = 0; i < o->d->nrcpt; i++)

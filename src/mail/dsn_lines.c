@@ -89,11 +89,6 @@ void dsn_start_part(struct dsn_notice *o, const char *type,
     dsn_put_string(o, "\r\n\r\n");
 }
 
-const char *dsn_encoding_of(bool eight_bit)
-{
-    return eight_bit ? "8bit" : "7bit";
-}
-
 /* The text without what it repeats of code and status. */
 static struct span bare_text(struct span text, const char *code,
                              const char *status)

@@ -5,7 +5,13 @@
 #include <errno.h>
 #include <string.h>
 
-enum { PIECE = 8192, TEXT_LINE_MAX = 998, FOLD_AT = 900, UTF8_MAX = 4 };
+enum {
+    PIECE = 8192,
+    TEXT_LINE_MAX = 998,
+    FOLD_AT = 900,
+    UTF8_MAX = 4,
+    QUOTED_LINE = 75 /* with "=" behind it 76 */
+};
 
 /* --- the way out -------------------------------------------------------- */
 
@@ -17,7 +23,7 @@ bool dsn_flush(struct dsn_out *o)
     return !o->failed;
 }
 
-void dsn_put(struct dsn_out *o, const char *p, size_t n)
+static void put_plain(struct dsn_out *o, const char *p, size_t n)
 {
     while (n > 0 && !o->failed) {
         size_t part = sizeof o->memory - o->n;
@@ -29,6 +35,62 @@ void dsn_put(struct dsn_out *o, const char *p, size_t n)
         if (o->n == sizeof o->memory)
             dsn_flush(o);
     }
+}
+
+/* An octet as it is, or as "=C3"; a line has at most 76 of them. */
+static void put_quoted(struct dsn_out *o, char c, bool plain)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    unsigned char u = (unsigned char)c;
+    const char code[3] = { '=', digits[u >> 4], digits[u & 15] };
+    unsigned n = plain ? 1 : 3;
+
+    if (o->column + n > QUOTED_LINE) {
+        put_plain(o, "=\r\n", 3);
+        o->column = 0;
+    }
+    put_plain(o, plain ? &c : code, n);
+    o->column = (unsigned char)(o->column + n);
+}
+
+/* A blank is kept back, because at the end of a line it has to be encoded. */
+static void put_blank(struct dsn_out *o, bool at_end)
+{
+    if (o->blank != 0)
+        put_quoted(o, (char)o->blank, !at_end);
+    o->blank = 0;
+}
+
+static void quote_octet(struct dsn_out *o, char c)
+{
+    if (c == '\r')
+        return; /* only in front of LF */
+    put_blank(o, c == '\n');
+    if (c == '\n') {
+        put_plain(o, "\r\n", 2);
+        o->column = 0;
+    } else if (c == ' ' || c == '\t') {
+        o->blank = (unsigned char)c;
+    } else {
+        put_quoted(o, c, c > ' ' && c <= '~' && c != '=');
+    }
+}
+
+void dsn_put(struct dsn_out *o, const char *p, size_t n)
+{
+    if (!o->quoted) {
+        put_plain(o, p, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        quote_octet(o, p[i]);
+}
+
+void dsn_quote(struct dsn_out *o, bool on)
+{
+    put_blank(o, true);
+    o->quoted = on;
+    o->column = 0;
 }
 
 /* --- scanning ----------------------------------------------------------- */

@@ -327,7 +327,8 @@ void dsn_put_text(struct dsn_notice *o)
     char id[MSG_ID_TEXT], host[DSN_VALUE_MAX], text[PARAGRAPH_MAX];
 
     dsn_start_part(o, "text/plain; charset=utf-8",
-                   dsn_encoding_of(o->eight_text));
+                   o->eight_text ? "quoted-printable" : "7bit");
+    dsn_quote(&o->to, o->eight_text);
     put_first_paragraph(o);
     bool told = common_meaning(d) != NULL;
     for (size_t i = 0; i < d->nrcpt; i++)
@@ -341,4 +342,5 @@ void dsn_put_text(struct dsn_notice *o)
              o->whole ? "whole" : "header", id, host);
     dsn_put_string(o, "\r\n");
     dsn_put_folded(o, "", "", text);
+    dsn_quote(&o->to, false);
 }

@@ -76,7 +76,7 @@ bool send_guard_may_chunk(const void *ctx)
 
 bool send_guard_is_misfit(const void *ctx)
 {
-    const struct delivery *j = send_transaction_next(ctx);
+    struct delivery *j = send_transaction_next(ctx);
 
     return j != NULL && send_transaction_has_misfits(ctx, j);
 }

@@ -13,7 +13,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { COMMAND_MAX = 2048 };
+enum { COMMAND_MAX = 2048, PIECE = 16 * 1024 };
 
 void send_transaction_put(struct send_session *s, const char *p, size_t n)
 {
@@ -87,20 +87,51 @@ static bool message_needs_utf8(const struct delivery *j)
     return j->sender_utf8 || (j->flags & SPOOL_UTF8_HEADER) != 0;
 }
 
-static bool is_misfit(const struct send_session *s, const struct delivery *j,
-                      const struct delivery_rcpt *r)
+static enum eight_bit look_for_eight_bit(const struct body *b)
+{
+    struct body_cursor c = { 0 };
+    char piece[PIECE];
+    ssize_t n;
+
+    while ((n = body_next(b, &c, piece, sizeof piece)) > 0)
+        for (ssize_t i = 0; i < n; i++)
+            if (((unsigned char)piece[i] & 0x80) != 0)
+                return EIGHT_BIT_YES;
+    return EIGHT_BIT_NO; /* one that cannot be read is not refused for that */
+}
+
+/* RFC 6152 3: without 8BITMIME a text that was declared as eight-bit and is may
+ * not be sent as it is.  Few hosts lack it, so the text is read only for
+ * them. */
+static bool is_eight_bit(const struct send_session *s, struct delivery *j)
+{
+    if (has(s, SMTP_EXT_8BITMIME) || (j->flags & SPOOL_8BIT) == 0)
+        return false;
+    if (j->eight_bit == EIGHT_BIT_UNKNOWN)
+        j->eight_bit = (unsigned char)look_for_eight_bit(&j->body);
+    return j->eight_bit == EIGHT_BIT_YES;
+}
+
+enum misfit { FITS, TOO_BIG, NEEDS_UTF8, NEEDS_8BIT };
+
+static enum misfit misfit_of(const struct send_session *s, struct delivery *j,
+                             const struct delivery_rcpt *r)
 {
     bool utf8 = message_needs_utf8(j) || r->utf8;
 
-    return is_open(r) &&
-           (is_too_big(s, j) || (utf8 && !has(s, SMTP_EXT_SMTPUTF8)));
+    if (!is_open(r))
+        return FITS;
+    return is_too_big(s, j)                     ? TOO_BIG
+           : utf8 && !has(s, SMTP_EXT_SMTPUTF8) ? NEEDS_UTF8
+           : is_eight_bit(s, j)                 ? NEEDS_8BIT
+                                                : FITS;
 }
 
 bool send_transaction_has_misfits(const struct send_session *s,
-                                  const struct delivery *j)
+                                  struct delivery *j)
 {
     for (size_t i = 0; i < j->nrcpt; i++)
-        if (is_misfit(s, j, &j->rcpt[i]))
+        if (misfit_of(s, j, &j->rcpt[i]) != FITS)
             return true;
     return false;
 }
@@ -109,21 +140,27 @@ static void settle(struct send_session *s, struct delivery *j);
 
 void send_transaction_refuse_misfits(struct send_session *s, struct delivery *j)
 {
-    bool big = is_too_big(s, j);
-
     for (size_t i = 0; i < j->nrcpt; i++) {
         struct delivery_rcpt *r = &j->rcpt[i];
-        if (!is_misfit(s, j, r))
-            continue;
-        r->effect = MAIL_BOUNCES;
-        if (big)
+        switch (misfit_of(s, j, r)) {
+        case FITS: continue;
+        case TOO_BIG:
             answer_set(&r->answer, OUTCOME_FAILED, "5.3.4",
                        "message size %llu exceeds size limit %llu of the host",
                        (unsigned long long)j->body.size, s->ext.size);
-        else
+            break;
+        case NEEDS_UTF8:
             answer_set(&r->answer, OUTCOME_FAILED, "5.6.7",
                        "SMTPUTF8 is required, but was not offered by host %s",
                        s->host);
+            break;
+        case NEEDS_8BIT:
+            answer_set(&r->answer, OUTCOME_FAILED, "5.6.3",
+                       "8BITMIME is required, but was not offered by host %s",
+                       s->host);
+            break;
+        }
+        r->effect = MAIL_BOUNCES;
     }
     settle(s, j);
 }
@@ -148,8 +185,6 @@ static void write_mail(struct send_session *s, const struct delivery *j)
     if (has(s, SMTP_EXT_SIZE))
         snprintf(size, sizeof size, " SIZE=%llu",
                  (unsigned long long)j->body.size);
-    /* A peer without 8BITMIME gets eight-bit text all the same: docs/send.md.
-     */
     bool eight = has(s, SMTP_EXT_8BITMIME) && (j->flags & SPOOL_8BIT) != 0;
     bool utf8 = has(s, SMTP_EXT_SMTPUTF8) && needs_utf8(j);
     send_transaction_command(s, "MAIL FROM:<%s>%s%s%s%s%s%s%s", j->sender, size,

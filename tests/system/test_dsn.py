@@ -177,6 +177,23 @@ def test_odd_originals(case, original):
         part.get_content_type() == "message/rfc822"
 
 
+@pytest.mark.parametrize("line", [
+    b"X: \xe4", b"X: \xc3\xa4 ", b"X:\xff\t", b"X: " + b"\xc3\xa4" * 400,
+    b"X: \xe4=3D =\t " + b"y" * 71, b"X: \xe4" + b" " * 200,
+    b"X: \xe4" + b"z" * 66 + b" ", b"X: \xe4" + b"z" * 67 + b" "])
+def test_a_notice_is_seven_bit(line):
+    """What is beyond ASCII is encoded; decoded it is what was sent."""
+    raw = subprocess.run([TOOL, "failed"], input=line + b"\r\n\r\nbody\r\n",
+                         check=True, stdout=subprocess.PIPE).stdout
+    assert raw.isascii()
+    assert all(len(x) <= 76 for x in raw.split(b"\r\n\r\n")[-1].split(
+        b"\r\n"))
+    _, (_, _, header) = sample("failed", line + b"\r\n\r\nbody\r\n")
+    assert header["Content-Transfer-Encoding"] == "quoted-printable"
+    assert header.get_payload(decode=True).replace(b"\r\n", b"\n") == \
+        line + b"\n"
+
+
 def test_header_is_returned_to_the_byte():
     head = b"Subject: a\r\n\tfolded\r\nX-Long: " + b"w " * 300 + b"\r\n"
     raw = subprocess.run([TOOL, "failed"], input=head + b"\r\nbody\r\n",

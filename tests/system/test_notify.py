@@ -260,6 +260,41 @@ def test_delay_only_if_it_is_wanted(mta):
                                            "rfc822;c@far.test"]
 
 
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize("eight_bit", [True, False])
+def test_a_host_without_8bitmime(mta, declared, eight_bit):
+    """RFC 6152: what is declared eight-bit, and is, does not go there."""
+    body = BODY[:-2] + (b" \xe4" if eight_bit else b"") + b"\r\n"
+    with Peer(extensions=["PIPELINING"]) as peer:
+        m = system(mta, peer)
+        submit(m, ["<a@far.test>"], "BODY=8BITMIME" if declared else "",
+               body=body)
+        if declared and eight_bit:
+            [n] = notices(m)
+            assert n.values("Status") == ["5.6.3"]
+            assert "8BITMIME is required" in n.text.get_content()
+            assert not peer.messages
+            return
+        until("taken", lambda: peer.messages)
+        assert peer.messages[0].sender == "MAIL FROM:<s@src.test>"
+        assert peer.messages[0].data.endswith(body)
+
+
+def test_a_notice_goes_to_a_host_without_8bitmime(mta):
+    """Its text and the returned header are beyond ASCII."""
+    with Peer(extensions=["PIPELINING"]) as peer:
+        m = system(mta, peer)
+        submit(m, ["<j\u00f6@here.test> NOTIFY=SUCCESS"], "SMTPUTF8",
+               sender="s@far.test",
+               body="Subject: \u00fc\r\n\r\nx\r\n".encode())
+        [message] = until("taken", lambda: peer.messages)
+    assert message.data.isascii()
+    m = email.message_from_bytes(message.data, policy=email.policy.default)
+    text, _, header = m.get_payload()
+    assert "j\u00f6@here.test" in text.get_content()
+    assert "Subject: \u00fc" in header.get_content()
+
+
 # --- aliases (RFC 3461 5.2.7) -----------------------------------------------
 
 def test_alias_of_one_passes_everything_on(mta):
@@ -373,6 +408,7 @@ def test_kept_through_a_restart(mta):
         until("tried", lambda: m.events("send.deferred"))
         m.kill_all()
         m.start()
+        until("started", lambda: len(m.events("send.start")) == 2)
         m.kill(signal.SIGUSR1)
         until("taken", lambda: peer.messages)
         [message] = peer.messages
