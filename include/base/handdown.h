@@ -35,6 +35,14 @@ int handdown_take(struct handdown *set, const char *path, struct err *e);
 int handdown_take_guarded(struct handdown *set, const char *path,
                           struct err *e);
 
+/* The same for a file with a secret: copied for the processes alone that have
+ * one of the bits of `readers`. */
+int handdown_take_for(struct handdown *set, const char *path, unsigned readers,
+                      struct err *e);
+
+/* In a process with these bits: close the copies for others. */
+void handdown_drop_others(struct handdown *set, unsigned reader);
+
 /* Is a file another one now than when it was copied, and the same as at the
  * last call: is it written, and not being written? */
 bool handdown_is_stale(struct handdown *set);
@@ -50,14 +58,17 @@ bool handdown_same(const struct handdown *a, const struct handdown *b);
 struct handdown *handdown_use(struct handdown *set);
 
 /* All of a file, with a NUL at its end that is not counted in *n.  The caller
- * frees *text. */
+ * frees *text, by handdown_wipe() if it is a secret. */
 int handdown_read(char **text, size_t *n, const char *path, struct err *e);
 int handdown_read_guarded(char **text, size_t *n, const char *path,
                           struct err *e);
+void handdown_wipe(char **text, size_t n); /* accepts NULL */
 
-/* Send all copies to a process, the last one first: a file that another names
- * arrives before it. */
-int handdown_send(const struct handdown *set, int line, struct err *e);
+/* Send all copies to a process with these bits, the last one first: a file that
+ * another names arrives before it.  HANDDOWN_END follows behind all of them. */
+#define HANDDOWN_END "end of files"
+int handdown_send(const struct handdown *set, unsigned reader, int line,
+                  struct err *e);
 
 /* There: put what a message of the line brought into the set in use, which
  * then owns fd, in place of the copy of that file or as a new one.  False: the

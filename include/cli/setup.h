@@ -10,6 +10,10 @@
 #include "cli/options.h"
 #include "serve/worker.h"
 
+/* Services that alone have copies of files with secrets: bits for
+ * handdown_take_for(). */
+enum { SETUP_FOR_SERVE = 1 };
+
 struct setup {
     struct conf conf;
     struct handdown *files;

@@ -25,8 +25,9 @@ struct stamp {
 
 struct file {
     char path[PATH_MAX];
-    int fd;  /* of the copy; -1: there is none */
-    int why; /* the errno of that */
+    int fd;           /* of the copy; -1: there is none */
+    int why;          /* the errno of that */
+    unsigned readers; /* 0: all */
     struct stamp copied, seen, kept;
 };
 
@@ -97,6 +98,17 @@ static ssize_t read_all(int fd, char *to, size_t size)
     return (ssize_t)at;
 }
 
+/* The compiler must not leave it out. */
+void handdown_wipe(char **text, size_t n)
+{
+    volatile char *p = *text;
+
+    for (size_t i = 0; p != NULL && i < n; i++)
+        p[i] = 0;
+    free(*text);
+    *text = NULL;
+}
+
 static int open_error(const char *path, int why, struct err *e)
 {
     bool passes = os_is_short(why) || why == EIO;
@@ -117,8 +129,7 @@ static int read_open(char **text, size_t *n, int fd, const char *path,
     ssize_t got = *text != NULL ? read_all(fd, *text, size) : -1;
     if (got < 0) {
         err_set(e, ERR_TEMP, errno, "read %s", path);
-        free(*text);
-        *text = NULL;
+        handdown_wipe(text, size);
         return -1;
     }
     *n = (size_t)got;
@@ -212,16 +223,24 @@ static int make_copy(const char *text, size_t n, const char *path,
 typedef int reader_fn(char **text, size_t *n, const char *path, struct stat *st,
                       struct err *e);
 
+/* What two kinds of processes read is for both. */
+static void add_readers(struct file *f, unsigned readers)
+{
+    f->readers = f->readers == 0 || readers == 0 ? 0 : f->readers | readers;
+}
+
 static int take(struct handdown *set, const char *path, reader_fn *reader,
-                struct err *e)
+                unsigned readers, struct err *e)
 {
     struct stat st = { 0 };
-    struct file f = { .fd = -1 };
+    struct file f = { .fd = -1, .readers = readers }, *have = find(set, path);
     char *text;
     size_t n;
 
-    if (find(set, path) != NULL)
+    if (have != NULL) {
+        add_readers(have, readers);
         return 0;
+    }
     if (set->n == HANDDOWN_MAX ||
         !span_copy(f.path, sizeof f.path, span_of(path)))
         return err_set(e, ERR_USAGE, 0,
@@ -230,7 +249,7 @@ static int take(struct handdown *set, const char *path, reader_fn *reader,
     if (reader(&text, &n, path, &st, e) == 0) {
         f.copied = stamp_of(&st);
         f.fd = make_copy(text, n, path, e);
-        free(text);
+        handdown_wipe(&text, n);
         if (f.fd < 0)
             return -1;
     } else if (e->sys == ENOENT || e->sys == ENOTDIR ||
@@ -247,12 +266,36 @@ static int take(struct handdown *set, const char *path, reader_fn *reader,
 
 int handdown_take(struct handdown *set, const char *path, struct err *e)
 {
-    return take(set, path, read_by_name, e);
+    return take(set, path, read_by_name, 0, e);
+}
+
+int handdown_take_for(struct handdown *set, const char *path, unsigned readers,
+                      struct err *e)
+{
+    return take(set, path, read_by_name, readers, e);
 }
 
 int handdown_take_guarded(struct handdown *set, const char *path, struct err *e)
 {
-    return take(set, path, read_guarded, e);
+    return take(set, path, read_guarded, 0, e);
+}
+
+static bool is_for(const struct file *f, unsigned reader)
+{
+    return f->readers == 0 || (f->readers & reader) != 0;
+}
+
+void handdown_drop_others(struct handdown *set, unsigned reader)
+{
+    for (size_t i = 0; i < set->n; i++) {
+        struct file *f = &set->file[i];
+        if (is_for(f, reader))
+            continue;
+        if (f->fd >= 0)
+            close(f->fd);
+        f->fd = -1;
+        f->why = EACCES;
+    }
 }
 
 bool handdown_is_stale(struct handdown *set)
@@ -290,18 +333,21 @@ bool handdown_same(const struct handdown *a, const struct handdown *b)
 
 /* --- to running processes -------------------------------------------- */
 
-int handdown_send(const struct handdown *set, int line, struct err *e)
+int handdown_send(const struct handdown *set, unsigned reader, int line,
+                  struct err *e)
 {
     char text[LINE_MAX_TEXT];
 
     for (const struct file *f = set->file + set->n; f-- > set->file;) {
+        if (!is_for(f, reader))
+            continue;
         int n = snprintf(text, sizeof text, "%s%s", prefix, f->path);
         if (n < 0 || (size_t)n >= sizeof text)
             return err_set(e, ERR_BUG, 0, "name too long: %s", f->path);
         if (line_send(line, text, f->fd, e) != 0)
             return -1;
     }
-    return 0;
+    return line_send(line, HANDDOWN_END, -1, e);
 }
 
 bool handdown_accept(const char *message, int fd)

@@ -182,7 +182,13 @@ static int run_deliver(void *ctx, int line)
 
 static int send_files(void *ctx, int line, struct err *e)
 {
-    return handdown_send(((struct services *)ctx)->now.files, line, e);
+    return handdown_send(((struct services *)ctx)->now.files, 0, line, e);
+}
+
+static int send_server_files(void *ctx, int line, struct err *e)
+{
+    return handdown_send(((struct services *)ctx)->now.files, SETUP_FOR_SERVE,
+                         line, e);
 }
 
 /* --- for the supervisor ------------------------------------------------ */
@@ -198,6 +204,8 @@ static void in_child(void *ctx, const struct service *service)
 
     if (s->has_next) /* its sockets and log are not in use */
         setup_free(&s->next, &s->now, NULL);
+    handdown_drop_others(s->now.files,
+                         service->run == run_serve ? SETUP_FOR_SERVE : 0);
     if (service->run != run_serve)
         setup_close_listen(&s->now);
     if (!service->last)
@@ -358,7 +366,7 @@ static size_t choose(struct service list[SUPERVISE_MAX], unsigned services,
         list[n++] = (struct service){ .name = "serve",
                                       .run = run_serve,
                                       .wanted = count_master,
-                                      .send = send_files,
+                                      .send = send_server_files,
                                       .drain = SERVE_DRAIN };
     if (services & SERVICE_DELIVER)
         list[n++] = (struct service){ .name = "deliver",

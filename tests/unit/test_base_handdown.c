@@ -189,15 +189,15 @@ START_TEST(sent_to_another_process)
     ck_assert_int_eq(handdown_new(&set, &e), 0);
     ck_assert_int_eq(handdown_take(set, path, &e), 0);
     ck_assert_int_eq(handdown_take(set, other, &e), 0);
-    ck_assert_int_eq(handdown_send(set, end[0], &e), 0);
+    ck_assert_int_eq(handdown_send(set, 0, end[0], &e), 0);
 
     handdown_use(receiver);
     expect(path, "first");
-    while (line_receive(end[1], message, &fd) == 1) {
-        ck_assert(handdown_accept(message, fd));
+    while (line_receive(end[1], message, &fd) == 1 &&
+           handdown_accept(message, fd))
         n++;
-    }
     ck_assert_int_eq(n, 2);
+    ck_assert_str_eq(message, HANDDOWN_END);
     expect(path, "news");
     char *text;
     size_t length;
@@ -227,7 +227,7 @@ START_TEST(another_file_to_a_running_process)
     ck_assert_int_eq(handdown_take(set, path, &e), 0);
     ck_assert_int_eq(handdown_take_guarded(set, other, &e), 0);
     ck_assert_int_eq(handdown_take_guarded(set, other, &e), 0); /* once */
-    ck_assert_int_eq(handdown_send(set, end[0], &e), 0);
+    ck_assert_int_eq(handdown_send(set, 0, end[0], &e), 0);
 
     handdown_use(receiver);
     ck_assert_int_eq(line_receive(end[1], message, &fd), 1);
@@ -235,6 +235,8 @@ START_TEST(another_file_to_a_running_process)
     ck_assert(handdown_accept(message, fd));
     ck_assert_int_eq(line_receive(end[1], message, &fd), 1);
     ck_assert(handdown_accept(message, fd));
+    ck_assert_int_eq(line_receive(end[1], message, &fd), 1);
+    ck_assert_str_eq(message, HANDDOWN_END);
     ck_assert_int_eq(line_receive(end[1], message, &fd), 0);
     expect(other, "named by it");
     expect(path, "first");
@@ -242,6 +244,58 @@ START_TEST(another_file_to_a_running_process)
     handdown_free(&receiver);
     close(end[0]);
     close(end[1]);
+}
+END_TEST
+
+/* A secret goes to processes of its kind alone; a process of another kind that
+ * has inherited it drops it. */
+START_TEST(a_secret_is_for_its_readers)
+{
+    enum { SERVER = 1, SIGNER = 2 };
+    char message[LINE_MAX_TEXT];
+    struct err e;
+    char *text;
+    int end[2], fd;
+    size_t n;
+
+    put(other, "a key");
+    ck_assert_int_eq(line_pair(end, &e), 0);
+    ck_assert_int_eq(handdown_take(set, path, &e), 0);
+    ck_assert_int_eq(handdown_take_for(set, other, SERVER, &e), 0);
+    ck_assert_int_eq(handdown_send(set, SIGNER, end[0], &e), 0);
+    ck_assert_int_eq(line_receive(end[1], message, &fd), 1);
+    ck_assert_ptr_nonnull(strstr(message, path));
+    close(fd);
+    ck_assert_int_eq(line_receive(end[1], message, &fd), 1);
+    ck_assert_str_eq(message, HANDDOWN_END);
+    ck_assert_int_eq(handdown_send(set, SERVER | SIGNER, end[0], &e), 0);
+    ck_assert_int_eq(line_receive(end[1], message, &fd), 1);
+    ck_assert_ptr_nonnull(strstr(message, other));
+    close(fd);
+
+    handdown_use(set);
+    handdown_drop_others(set, SERVER);
+    expect(other, "a key");
+    handdown_drop_others(set, SIGNER);
+    ck_assert_int_eq(handdown_read(&text, &n, other, &e), -1);
+    ck_assert_int_eq(e.sys, EACCES);
+    expect(path, "first");
+    close(end[0]);
+    close(end[1]);
+}
+END_TEST
+
+/* Read by a second kind too, or by all. */
+START_TEST(a_secret_of_two)
+{
+    ck_assert_int_eq(handdown_take_for(set, path, 1, NULL), 0);
+    ck_assert_int_eq(handdown_take_for(set, path, 2, NULL), 0);
+    handdown_use(set);
+    handdown_drop_others(set, 2);
+    expect(path, "first");
+    ck_assert_int_eq(handdown_take(set, path, NULL), 0);
+    handdown_drop_others(set, 0);
+    expect(path, "first");
 }
 END_TEST
 
@@ -299,6 +353,8 @@ Suite *base_handdown_suite(void)
     tcase_add_test(t, the_same_files);
     tcase_add_test(t, sent_to_another_process);
     tcase_add_test(t, another_file_to_a_running_process);
+    tcase_add_test(t, a_secret_is_for_its_readers);
+    tcase_add_test(t, a_secret_of_two);
     tcase_add_loop_test(t, guarded_file, 0,
                         sizeof guard_cases / sizeof guard_cases[0]);
     suite_add_tcase(s, t);
