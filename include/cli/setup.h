@@ -19,7 +19,8 @@ struct setup {
     struct handdown *files;
     uid_t uid; /* of user and group; (uid_t)-1: keep */
     gid_t gid;
-    int log_fd; /* -1: not open */
+    int log_fd;  /* -1: not open */
+    bool serves; /* a server */
     size_t nlisten;
     int listen_fd[LISTEN_MAX]; /* for each of serve.listen; -1: none */
     struct addr listen_at[LISTEN_MAX];

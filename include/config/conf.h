@@ -49,6 +49,8 @@ struct conf {
         long long min_rate;    /* octets a second; 0: off */
         long long body_memory; /* of all workers together */
         int early_talk, bare_newline;
+        struct conf_files tls_cert, tls_key; /* pairs, by position */
+        int tls_tickets;                     /* 0: off */
     } serve;
     struct {
         long long workers;

@@ -29,10 +29,11 @@ enum conf_type {
     CONF_LISTENERS,
     CONF_ROUTES,
     CONF_HOPS,
-    CONF_RELAYS
+    CONF_RELAYS,
+    CONF_FILES
 };
 
-enum { CONF_ITEMS_MAX = 64, CONF_LIST_MAX = 1024 };
+enum { CONF_ITEMS_MAX = 96, CONF_LIST_MAX = 1024 };
 
 /* Writes the text of a default that depends on the host or on settings of
  * the rows above. */

@@ -24,6 +24,9 @@ struct conf_domains {
     size_t n;
     struct conf_domain *item;
 };
+struct conf_file {
+    char path[CONF_PATH_MAX];
+};
 struct conf_addrs {
     size_t n;
     struct addr *item;
@@ -32,8 +35,14 @@ struct conf_networks {
     size_t n;
     struct net_cidr *item;
 };
+struct conf_files {
+    size_t n;
+    struct conf_file *item;
+};
+enum conf_role { CONF_ROLE_TLS = 1 }; /* bits */
 struct conf_listener {
     struct addr addr;
+    unsigned roles;
 };
 struct conf_listeners {
     size_t n;
@@ -78,7 +87,11 @@ enum conf_rdns { CONF_RDNS_OFF, CONF_RDNS_WARN, CONF_RDNS_REQUIRE };
 enum conf_early_talk { CONF_EARLY_TALK_REJECT, CONF_EARLY_TALK_ACCEPT };
 enum conf_newline { CONF_NEWLINE_REJECT, CONF_NEWLINE_NORMALIZE };
 enum conf_tls { CONF_TLS_NONE, CONF_TLS_MAY };
-enum conf_extra { CONF_EXTRA_NOOP = 1, CONF_EXTRA_HELP = 2 };
+enum conf_extra {
+    CONF_EXTRA_NOOP = 1,
+    CONF_EXTRA_HELP = 2,
+    CONF_EXTRA_STARTTLS = 4
+};
 
 enum conf_user_source { CONF_USERS_PASSWD, CONF_USERS_ANY, CONF_USERS_FILE };
 struct conf_users {

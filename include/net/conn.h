@@ -35,11 +35,15 @@ struct conn_env {
     struct pool *blocks; /* chain_pool_new() */
     char *scratch;       /* has room for a record of TLS behind its end */
     size_t scratch_size;
-    char *record;            /* plain text of one record; NULL until TLS */
-    struct conn *shown;      /* whose input is in scratch, or NULL */
-    struct chain spare;      /* blocks reserved for its unconsumed input */
-    struct list dirty;       /* connections with unwritten output */
-    struct list starved;     /* not read: no blocks to keep input in */
+    char *record;        /* plain text of one record; NULL until TLS */
+    struct conn *shown;  /* whose input is in scratch, or NULL */
+    struct chain spare;  /* blocks reserved for its unconsumed input */
+    struct list dirty;   /* connections with unwritten output */
+    struct list starved; /* not read: no blocks to keep input in */
+    struct {
+        uint64_t us;     /* that they took in this turn */
+        int first, last; /* descriptors: of this turn, that ran last */
+    } handshakes;
     struct loop_timer again; /* the loop must not sleep while one is dirty */
 };
 

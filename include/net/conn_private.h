@@ -52,6 +52,10 @@ void conn_tls_take(struct conn *c, size_t have, size_t got);
 void conn_tls_show_waiting(struct conn *c);
 bool conn_tls_is_waiting(const struct conn *c);
 
+/* Is it the turn of other handshakes? */
+bool conn_tls_must_wait(const struct conn *c);
+void conn_tls_end_turn(struct conn_env *env);
+
 /* The end of the stream came. */
 void conn_tls_cut(struct conn *c);
 

@@ -19,6 +19,7 @@ enum serve_reply {
     REPLY_SENDER_OK,
     REPLY_RCPT_OK,
     REPLY_GO_AHEAD,
+    REPLY_START_TLS,
     REPLY_QUEUED,
     /* about commands */
     REPLY_BAD_HELO,
@@ -34,6 +35,10 @@ enum serve_reply {
     REPLY_NEED_RCPT,
     REPLY_NESTED_MAIL,
     REPLY_NO_VALID_RCPT,
+    REPLY_STARTTLS_SYNTAX,
+    REPLY_TLS_ACTIVE,
+    REPLY_TLS_IN_MAIL,
+    REPLY_NO_TLS,
     REPLY_DATA_SYNTAX,
     /* about the client and the session */
     REPLY_TOO_MANY_CLIENTS,

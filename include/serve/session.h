@@ -16,6 +16,7 @@
 #include "config/conf.h"
 #include "fsm/fsm.h"
 #include "net/conn.h"
+#include "net/tls.h"
 #include "policy/policy.h"
 #include "recipient/full_page.h"
 #include "recipient/relay.h"
@@ -36,6 +37,7 @@ struct serve_env {
     struct pool *bodies;                       /* blocks of texts */
     struct spool_writer *writer[SPOOL_QUEUES]; /* for large texts */
     const struct full_page *full;              /* NULL: not known */
+    struct tls_context *tls;    /* NULL: there is none, now or at all */
     bool stopping;              /* finish open transactions, then 421 */
     unsigned transactions;      /* open now */
     unsigned unknown_delay_ms;  /* see serve.max_unknown; 1000 */
@@ -65,6 +67,7 @@ struct serve_env {
     struct smtp_command command; /* of the session that runs */
     unsigned extra_commands;     /* bits by enum smtp_verb */
     struct list asking;          /* sessions whose recipient is looked up */
+    struct err tls_error;        /* of the handshake that just failed */
     char *decoded;               /* text between decoder and transaction */
 };
 
@@ -75,9 +78,10 @@ void serve_env_close(struct serve_env *env);
 /* Users may be known now: the sessions that wait for one look again. */
 void serve_env_answered(struct serve_env *env);
 
-/* NULL: no memory. */
+/* roles: those of its listener, bits of enum conf_role.  NULL: no memory. */
 struct serve_session *serve_session_new(struct serve_env *env,
-                                        const struct addr *peer);
+                                        const struct addr *peer,
+                                        unsigned roles);
 
 /* Takes fd over, even on failure.  After -1 with *e the session can only be
  * freed. */

@@ -9,6 +9,10 @@
 
 bool serve_guard_bad_helo_name(const void *ctx);
 bool serve_guard_has_argument(const void *ctx);
+bool serve_guard_tls_first(const void *ctx);
+bool serve_guard_is_tls(const void *ctx);
+bool serve_guard_no_tls(const void *ctx);
+bool serve_guard_is_greeted(const void *ctx);
 bool serve_guard_all_rcpt_refused(const void *ctx);
 bool serve_guard_must_close(const void *ctx);
 bool serve_guard_is_slow(const void *ctx);
@@ -39,6 +43,16 @@ unsigned char serve_action_reply_stopping(void *ctx);
 unsigned char serve_action_reply_too_many_errors(void *ctx);
 unsigned char serve_action_reply_client_refused(void *ctx);
 unsigned char serve_action_reply_refused(void *ctx);
+unsigned char serve_action_reply_starttls_syntax(void *ctx);
+unsigned char serve_action_reply_tls_active(void *ctx);
+unsigned char serve_action_reply_tls_in_mail(void *ctx);
+unsigned char serve_action_reply_no_tls(void *ctx);
+unsigned char serve_action_reply_start_tls(void *ctx);
+unsigned char serve_action_start_tls(void *ctx);
+unsigned char serve_action_log_no_handshake(void *ctx);
+unsigned char serve_action_log_slow_handshake(void *ctx);
+unsigned char serve_action_greet_secured(void *ctx);
+unsigned char serve_action_forget_hello(void *ctx);
 unsigned char serve_action_hold(void *ctx);
 unsigned char serve_action_resume(void *ctx);
 unsigned char serve_action_check_client(void *ctx);

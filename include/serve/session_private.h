@@ -7,6 +7,7 @@
 
 enum serve_session_state {
     S_CONNECTED, /* no banner yet */
+    S_HANDSHAKE, /* of TLS: before the banner, or after STARTTLS */
     S_GREETED,   /* banner sent, no HELO yet */
     S_READY,     /* between transactions */
     S_MAIL,      /* MAIL accepted, no recipient yet */
@@ -29,6 +30,7 @@ enum serve_session_event {
     E_VRFY,
     E_NOOP,
     E_HELP,
+    E_STARTTLS,
     E_OFF,      /* a known command that is disabled */
     E_UNKNOWN,  /* no such command */
     E_GARBLED,  /* not a command: NUL, bare CR, too long */
@@ -41,6 +43,8 @@ enum serve_session_event {
     E_NOUTSIDE,
     /* posted by the session itself: start, actions, text, commit */
     E_CONNECT = E_NOUTSIDE, /* the first of a session */
+    E_SECURED,              /* the handshake is over; TLS from now on */
+    E_UNSECURED,            /* it failed, as env->tls_error has it */
     E_CLIENT_OK,
     E_HELO_OK,
     E_SENDER_OK,
@@ -73,10 +77,12 @@ struct serve_session {
     char sid[SESSION_ID_TEXT];
     unsigned char state;
     bool esmtp, trusted, skipping, rcpt_refused, dead;
-    bool held;    /* the command stays unread until a check can decide */
-    bool delayed; /* the delay before this reply is over */
-    bool fed;     /* an event was fed since the last input: a whole line */
-    bool bye;     /* QUIT was the last command, with nothing behind it */
+    bool tls_first; /* the role of its listener: TLS before the banner */
+    bool greeted;   /* the banner was sent */
+    bool held;      /* the command stays unread until a check can decide */
+    bool delayed;   /* the delay before this reply is over */
+    bool fed;       /* an event was fed since the last input: a whole line */
+    bool bye;       /* QUIT was the last command, with nothing behind it */
     unsigned short errors, messages;
     unsigned short refused; /* since the last message accepted; reply.c */
 };
@@ -86,6 +92,8 @@ void serve_session_delay(struct serve_session *s, unsigned ms);
 /* The verdict of a look-up that waits for serve_env_answered(). */
 struct verdict serve_session_ask_later(struct serve_session *s);
 bool serve_session_is_slow(const struct serve_session *s); /* its text */
+
+bool serve_session_offers_tls(const struct serve_session *s); /* STARTTLS */
 
 /* early_talk.c: input that the client may not have sent yet. */
 bool serve_early_before_banner(struct serve_session *s);

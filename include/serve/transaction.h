@@ -43,7 +43,8 @@ struct serve_transaction {
     struct list link;              /* in the turn of the commit */
     struct serve_session *session; /* NULL: the client hung up meanwhile */
     char sid[SESSION_ID_TEXT];
-    struct pool *blocks; /* of the envelope */
+    const char *tls_version, *tls_cipher; /* of its session; NULL: in clear */
+    struct pool *blocks;                  /* of the envelope */
     /* Set by the owner before the text arrives: */
     struct pool *bodies;         /* of the text */
     struct spool_writer *writer; /* of the queue that the message is for */

@@ -14,6 +14,7 @@
 #include "serve/clients.h"
 #include "serve/commit.h"
 #include "serve/session.h"
+#include "serve/tickets.h"
 #include "serve/unknown_users.h"
 #include "serve/yield.h"
 
@@ -23,16 +24,19 @@ enum { LISTEN_MAX = 16 };
 struct serve_shared {
     const struct conf *conf;
     int listen_fd[LISTEN_MAX];
+    unsigned roles[LISTEN_MAX]; /* of each */
     size_t nlisten;
     struct clients *clients;
     struct unknown_table *unknown;
     struct full_page *full; /* shared with local delivery */
-    unsigned descriptors;   /* that a process may have */
+    struct serve_tickets tickets;
+    unsigned descriptors; /* that a process may have */
 };
 
 struct listener {
     struct loop_io io;
     struct serve_worker *worker;
+    unsigned roles;
 };
 
 struct serve_worker {
@@ -47,6 +51,7 @@ struct serve_worker {
     struct user_asker *users; /* with local.users = passwd, else NULL */
     struct serve_commit *commit;
     struct serve_env sessions_env;
+    struct serve_tickets tickets;
     struct listener listener[LISTEN_MAX];
     struct loop_io signal_io, line_io;
     struct loop_timer accept_again;

@@ -32,6 +32,7 @@ static const struct queue_origin origins[] = {
     { SPOOL_F_CLIENT, false, "client", "received from" },
     { SPOOL_F_HELO, false, "helo", "which called itself" },
     { SPOOL_F_SID, false, "sid", "in session" },
+    { SPOOL_F_TLS, false, "tls", "by" },
     { SPOOL_F_ENVID, false, "envid", "envelope id" },
     { SPOOL_F_RET, false, "ret", "to return in a bounce:" },
     { SPOOL_F_MAILBOX, true, "mailbox", "for mailbox" },

@@ -9,6 +9,7 @@
 #include "recipient/local_files.h"
 #include "recipient/relay.h"
 #include "send/route.h"
+#include "serve/certificates.h"
 #include "spool/dirs.h"
 
 #include <errno.h>
@@ -34,11 +35,32 @@ static int take_guarded(void *ctx, const char *path, struct err *e)
     return handdown_take_guarded(ctx, path, e);
 }
 
+static int take_all_for(struct handdown *set, const struct conf_files *l,
+                        unsigned readers, struct err *e)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (handdown_take_for(set, l->item[i].path, readers, e) != 0)
+            return -1;
+    return 0;
+}
+
+static int take_certificates(struct handdown *set, const struct setup *s,
+                             struct err *e)
+{
+    return !s->serves || (take_all_for(set, &s->conf.serve.tls_cert,
+                                       SETUP_FOR_SERVE, e) == 0 &&
+                          take_all_for(set, &s->conf.serve.tls_key,
+                                       SETUP_FOR_SERVE, e) == 0)
+               ? 0
+               : -1;
+}
+
 /* Copy the files that server and sender read; their content is checked
  * later. */
-static int take_files(struct handdown **set, const struct conf *c,
+static int take_files(struct handdown **set, const struct setup *s,
                       struct err *e)
 {
+    const struct conf *c = &s->conf;
     struct local_files local = { .file = take, .guarded = take_guarded };
 
     *set = NULL;
@@ -52,7 +74,7 @@ static int take_files(struct handdown **set, const struct conf *c,
             ? 0
             : -1;
     handdown_use(before);
-    if (rc == 0 &&
+    if (rc == 0 && take_certificates(*set, s, e) == 0 &&
         (c->dns.servers.n > 0 ||
          handdown_take(*set, DNS_RESOLV_CONF, e) == 0) &&
         (!route_has_settings(c) || handdown_take(*set, DNS_HOSTS_FILE, e) == 0))
@@ -61,11 +83,24 @@ static int take_files(struct handdown **set, const struct conf *c,
     return -1;
 }
 
-static int check_files(struct handdown *next, const struct conf *c,
+static int check_certificates(const struct conf *c, struct err *e)
+{
+    struct tls_context *tls;
+    int rc = serve_certificates_load(&tls, c, e);
+
+    tls_context_free(&tls);
+    return rc;
+}
+
+static int check_files(struct handdown *next, const struct setup *s,
                        struct handdown *in_force, struct err *e)
 {
+    const struct conf *c = &s->conf;
+
     handdown_use(next);
     int rc = serve_worker_check(c, e);
+    if (rc == 0 && s->serves)
+        rc = check_certificates(c, e);
     if (rc != 0)
         handdown_use(in_force);
     return rc;
@@ -77,8 +112,8 @@ int setup_watch(struct setup *s, struct err *e)
 
     if (!handdown_is_stale(s->files))
         return 0;
-    if (take_files(&next, &s->conf, e) != 0 ||
-        check_files(next, &s->conf, s->files, e) != 0) {
+    if (take_files(&next, s, e) != 0 ||
+        check_files(next, s, s->files, e) != 0) {
         handdown_free(&next);
         handdown_keep(s->files);
         return -1;
@@ -258,8 +293,8 @@ static int open_all(struct setup *s, const struct setup *now, struct err *e)
 {
     struct handdown *in_force = now != NULL ? now->files : NULL;
 
-    if (take_files(&s->files, &s->conf, e) != 0 ||
-        check_files(s->files, &s->conf, in_force, e) != 0)
+    if (take_files(&s->files, s, e) != 0 ||
+        check_files(s->files, s, in_force, e) != 0)
         return -1;
     if (now != NULL)
         handdown_use(now->files); /* until s is adopted */
@@ -270,7 +305,7 @@ static int open_all(struct setup *s, const struct setup *now, struct err *e)
 
 int setup_start(struct setup *s, struct options *o, bool listens, struct err *e)
 {
-    *s = (struct setup){ .log_fd = -1, .conf = o->conf };
+    *s = (struct setup){ .log_fd = -1, .conf = o->conf, .serves = listens };
     memset(&o->conf, 0, sizeof o->conf);
     /* Make the queue before the sockets, because a client that can connect
      * expects it. */
@@ -297,14 +332,13 @@ int setup_reload(struct setup *s, const struct options *o,
 {
     const struct conf *have = &now->conf, *want = &s->conf;
 
-    *s = (struct setup){ .log_fd = -1 };
+    *s = (struct setup){ .log_fd = -1, .serves = now->serves };
     if (conf_load(&s->conf, &o->source, e) == 0 &&
         keeps("queue_dir", have->queue_dir, want->queue_dir, e) == 0 &&
         keeps("user", have->user, want->user, e) == 0 &&
         keeps("group", have->group, want->group, e) == 0 &&
-        check(s, o, now->nlisten > 0, now, e) == 0 &&
-        open_all(s, now, e) == 0 &&
-        (now->nlisten == 0 || open_listen(s, now, next, e) == 0))
+        check(s, o, s->serves, now, e) == 0 && open_all(s, now, e) == 0 &&
+        (!s->serves || open_listen(s, now, next, e) == 0))
         return 0;
     setup_free(s, now, next);
     return -1;

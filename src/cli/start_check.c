@@ -1,10 +1,12 @@
 #include "cli/start_check.h"
 
+#include "base/clock.h"
 #include "base/host_port.h"
 #include "base/os.h"
 #include "recipient/relay.h"
 #include "recipient/resolve.h"
 #include "send/own_host.h"
+#include "serve/certificates.h"
 #include "spool/dirs.h"
 #include "spool/space.h"
 
@@ -281,6 +283,55 @@ static int check_routes(const struct conf *c, struct err *e)
     return 0;
 }
 
+/* --- certificates ----------------------------------------------------- */
+
+static void check_dates(void *ctx, const struct serve_certificate *x)
+{
+    const struct start_check *s = ctx;
+    int64_t now = (int64_t)(clock_wall_us() / 1000000);
+    bool expired = x->until <= now;
+    char day[CLOCK_RFC3339_MAX];
+    struct err why;
+
+    if (!expired && x->from <= now)
+        return;
+    clock_rfc3339(day, (uint64_t)(expired ? x->until : x->from) * 1000000);
+    day[sizeof "2026-01-31" - 1] = '\0';
+    err_set(&why, ERR_PERM, 0, "%s %s %s", x->path,
+            expired ? "has expired on" : "is not valid before", day);
+    (void)conf_fault(s->conf, "serve.tls_cert", &why);
+    warn(s, "%s", why.text);
+}
+
+static bool has_use(const struct conf *c)
+{
+    for (size_t i = 0; i < c->serve.listen.n; i++)
+        if (c->serve.listen.item[i].roles & CONF_ROLE_TLS)
+            return true;
+    return (c->serve.extra_commands & CONF_EXTRA_STARTTLS) != 0;
+}
+
+static int check_certificates(struct start_check *s, struct err *e)
+{
+    struct tls_context *tls;
+    struct err why;
+
+    if (s->conf->serve.tls_cert.n == 0)
+        return 0;
+    if (serve_certificates_load(&tls, s->conf, e) != 0)
+        return -1;
+    tls_context_free(&tls);
+    serve_certificates_each(s->conf, check_dates, s);
+    if (has_use(s->conf))
+        return 0;
+    err_set(&why, ERR_PERM, 0,
+            "nothing uses it: add STARTTLS to serve.extra_commands, or the"
+            " role tls to an address of serve.listen");
+    (void)conf_fault(s->conf, "serve.tls_cert", &why);
+    warn(s, "%s", why.text);
+    return 0;
+}
+
 int start_check(struct start_check *s, struct err *e)
 {
     const struct conf *c = s->conf;
@@ -290,5 +341,7 @@ int start_check(struct start_check *s, struct err *e)
         check_log(c, e) != 0 || check_local(s, e) != 0 ||
         check_relay(c, e) != 0 || check_routes(c, e) != 0)
         return -1;
-    return s->serves ? check_loop(c, e) : 0;
+    if (!s->serves)
+        return 0;
+    return check_certificates(s, e) != 0 ? -1 : check_loop(c, e);
 }

@@ -56,7 +56,7 @@ static void domain_text(char out[CONF_ELEMENT_TEXT], const void *el)
 
 /* --- addresses -------------------------------------------------------- */
 
-enum { DNS_PORT = 53, SMTP_PORT = 25 };
+enum { DNS_PORT = 53, SMTP_PORT = 25, SUBMISSIONS_PORT = 465 };
 
 static int parse_server(void *el, struct span s, struct err *e)
 {
@@ -78,40 +78,56 @@ static void network_text(char out[CONF_ELEMENT_TEXT], const void *el)
     net_cidr_text(out, el);
 }
 
-/* "ADDRESS:PORT [ROLE ...]" */
-static int parse_listener(void *el, struct span s, struct err *e)
+static int parse_role(struct conf_listener *l, struct span role, struct err *e)
 {
     static const char *const roles[] = { "tls", "submission", "proxy", "lmtp",
                                          NULL };
+    char word[32];
+
+    if (span_is_nocase(role, "tls")) {
+        l->roles |= CONF_ROLE_TLS;
+        return 0;
+    }
+    if (conf_unbuilt_value("serve.listen", role))
+        return err_set(e, ERR_USAGE, 0, "role %.*s is not in this version",
+                       (int)role.n, role.p);
+    const char *near = span_copy(word, sizeof word, role)
+                           ? conf_nearest_word(roles, word)
+                           : NULL;
+    return err_set(e, ERR_USAGE, 0, "'%.*s' is no role of a listener%s%s%s",
+                   role.n > 60 ? 60 : (int)role.n, role.p,
+                   near != NULL ? "; did you mean " : "",
+                   near != NULL ? near : "", near != NULL ? "?" : "");
+}
+
+/* "ADDRESS:PORT [ROLE ...]" */
+static int parse_listener(void *el, struct span s, struct err *e)
+{
     struct conf_listener *l = el;
     size_t n = span_find(s, ' ');
     struct span rest = span_trim((struct span){ s.p + n, s.n - n });
-    char word[32];
 
-    if (addr_parse(&l->addr, (struct span){ s.p, n }, SMTP_PORT, e) != 0)
-        return -1;
-    if (rest.n == 0)
-        return 0;
-    rest.n = span_find(rest, ' ');
-    if (conf_unbuilt_value("serve.listen", rest))
-        return err_set(e, ERR_USAGE, 0,
-                       "'%.*s': role %.*s is not in this version", (int)s.n,
-                       s.p, (int)rest.n, rest.p);
-    const char *near = span_copy(word, sizeof word, rest)
-                           ? conf_nearest_word(roles, word)
-                           : NULL;
-    return err_set(
-        e, ERR_USAGE, 0, "'%.*s': '%.*s' is no role of a listener%s%s%s",
-        s.n > 100 ? 100 : (int)s.n, s.p, rest.n > 60 ? 60 : (int)rest.n, rest.p,
-        near != NULL ? "; did you mean " : "", near != NULL ? near : "",
-        near != NULL ? "?" : "");
+    while (rest.n > 0) {
+        struct span role = { rest.p, span_find(rest, ' ') };
+        if (parse_role(l, role, e) != 0) {
+            err_prefix(e, "'%.*s'", s.n > 100 ? 100 : (int)s.n, s.p);
+            return -1;
+        }
+        rest = span_trim((struct span){ rest.p + role.n, rest.n - role.n });
+    }
+    return addr_parse(&l->addr, (struct span){ s.p, n },
+                      l->roles & CONF_ROLE_TLS ? SUBMISSIONS_PORT : SMTP_PORT,
+                      e);
 }
 
 static void listener_text(char out[CONF_ELEMENT_TEXT], const void *el)
 {
     const struct conf_listener *l = el;
+    char at[ADDR_PORT_TEXT];
 
-    addr_port_text(out, &l->addr);
+    addr_port_text(at, &l->addr);
+    snprintf(out, CONF_ELEMENT_TEXT, "%s%s", at,
+             l->roles & CONF_ROLE_TLS ? " tls" : "");
 }
 
 /* --- routes ----------------------------------------------------------- */
@@ -248,6 +264,22 @@ static void relay_text(char out[CONF_ELEMENT_TEXT], const void *el)
              r->recipients[0] != '\0' ? "=file:" : "", r->recipients);
 }
 
+/* --- files ------------------------------------------------------------ */
+
+static int parse_file(void *el, struct span s, struct err *e)
+{
+    struct conf_file *f = el;
+
+    return conf_parse_path(f->path, sizeof f->path, s, e);
+}
+
+static void file_text(char out[CONF_ELEMENT_TEXT], const void *el)
+{
+    const struct conf_file *f = el;
+
+    snprintf(out, CONF_ELEMENT_TEXT, "%s", f->path);
+}
+
 /* ---------------------------------------------------------------------- */
 
 const struct conf_element *conf_element_of(enum conf_type type)
@@ -260,6 +292,7 @@ const struct conf_element *conf_element_of(enum conf_type type)
         { sizeof(struct conf_route), parse_route, route_text },
         { sizeof(struct host_port), parse_hop, hop_text },
         { sizeof(struct conf_relay), parse_relay, relay_text },
+        { sizeof(struct conf_file), parse_file, file_text },
     };
 
     return &elements[type - CONF_DOMAINS];

@@ -23,7 +23,8 @@ static bool is_port(const struct conf_override *o)
            o->value[0] == ':' && o->value[1] != ':';
 }
 
-/* Give each address set before another port. */
+/* Give each address set before another port, except those with a role, which
+ * have a port of their own. */
 static int take_port(struct conf_loading *ld, const struct conf_override *o,
                      struct err *e)
 {
@@ -35,7 +36,8 @@ static int take_port(struct conf_loading *ld, const struct conf_override *o,
                        "%s: '%.60s' is not a port, a number from 1 to 65535",
                        o->where, o->value + 1);
     for (size_t i = 0; i < held->n; i++)
-        addr_set_port(&held->item[i].addr, (uint16_t)port);
+        if (held->item[i].roles == 0)
+            addr_set_port(&held->item[i].addr, (uint16_t)port);
     conf_note(ld, conf_find(SPAN_LIT("serve.listen")), o->where);
     return 0;
 }

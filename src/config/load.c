@@ -170,6 +170,33 @@ static int check_relays(const struct conf *c, struct err *e)
     return 0;
 }
 
+/* What a server needs for TLS. */
+static int check_tls(const struct conf *c, struct err *e)
+{
+    static const char needs[] = "TLS needs a certificate: set serve.tls_cert"
+                                " and serve.tls_key";
+    size_t certs = c->serve.tls_cert.n, keys = c->serve.tls_key.n;
+    const char *touched =
+        is_default(c, "serve.tls_key") ? "serve.tls_cert" : "serve.tls_key";
+    char text[160];
+
+    if (certs != keys) {
+        snprintf(text, sizeof text,
+                 "certificates: %zu, keys: %zu; they are pairs, in the same"
+                 " order, and one file may be both",
+                 certs, keys);
+        return fault(c, touched, text, e);
+    }
+    if (certs > 0)
+        return 0;
+    if ((c->serve.extra_commands & CONF_EXTRA_STARTTLS) != 0)
+        return fault(c, "serve.extra_commands", needs, e);
+    for (size_t i = 0; i < c->serve.listen.n; i++)
+        if (c->serve.listen.item[i].roles & CONF_ROLE_TLS)
+            return fault(c, "serve.listen", needs, e);
+    return 0;
+}
+
 int conf_check(const struct conf *c, struct err *e)
 {
     /* Report the error at a setting that was set, not at a default. */
@@ -187,7 +214,8 @@ int conf_check(const struct conf *c, struct err *e)
                      " are)",
                      e);
     const char *wrong = mail_dir_fault(&c->local);
-    return wrong == NULL ? 0 : fault(c, "local.mail_dir", wrong, e);
+    return wrong != NULL ? fault(c, "local.mail_dir", wrong, e)
+                         : check_tls(c, e);
 }
 
 /* ------------------------------------------------------------------------ */

@@ -18,13 +18,14 @@ static const char *const early_talk[] = { "reject", "accept", NULL };
 static const char *const newlines[] = { "reject", "normalize", NULL };
 static const char *const off_on[] = { "off", "on", NULL };
 static const char *const tls_words[] = { "none", "may", NULL };
-static const char *const extras[] = { "NOOP", "HELP", NULL };
+static const char *const extras[] = { "NOOP", "HELP", "STARTTLS", NULL };
 
 enum {
     WORKERS_MAX = 256,
     THREADS_MAX = 64,
     MAILBOX_PROCESSES_MAX = 64,
     LISTEN_MOST = 16,
+    CERTIFICATES_MOST = 16,
     NETWORKS_MOST = 64,
     DNS_SERVERS_MOST = 8,
     RELAYS_MOST = 8,
@@ -188,7 +189,8 @@ const struct conf_item conf_items[] = {
         " written by the same one."),
 
     LIST("serve.listen", CONF_LISTENERS, serve.listen, "[::]:25,0.0.0.0:25", 1, LISTEN_MOST,
-        "Addresses to listen on, each with its port."),
+        "Addresses to listen on, each with its port; with the role tls, as in"
+        " [::]:465 tls, clients begin with TLS at once."),
     DERIVED("serve.workers", CONF_INT, serve.workers, "2", derive_workers,
         "the number of cores, at least 2", 1, WORKERS_MAX,
         "Processes that serve clients."),
@@ -212,7 +214,8 @@ const struct conf_item conf_items[] = {
         "Reverse DNS of clients: not looked up; noted in Received and in the"
         " log; or required from clients outside the relay networks."),
     ITEM("serve.extra_commands", CONF_WORDS, serve.extra_commands, "", 0, 0,
-        extras, "Commands to serve beyond the minimum."),
+        extras, "Commands to serve beyond the minimum; STARTTLS needs a"
+        " certificate."),
     ITEM("serve.max_message_size", CONF_SIZE, serve.max_message_size, "50M",
         KIB, 16 * GIB, NULL, "Largest message that is accepted."),
     INT("serve.max_recipients", serve.max_recipients, "1000", 1, 65535,
@@ -242,6 +245,18 @@ const struct conf_item conf_items[] = {
     ENUM("serve.bare_newline", serve.bare_newline, "reject", newlines,
         "A message with CR or LF alone: refused; or, from relay networks"
         " only, mended."),
+
+    LIST("serve.tls_cert", CONF_FILES, serve.tls_cert, "", 0, CERTIFICATES_MOST,
+        "Certificates of the server, each a PEM file with the chain behind it."
+        "  A client gets the one for the name it asks for, else the first; an"
+        " ECDSA and an RSA one for the same name may stand side by side.  A"
+        " file that changes is used without a reload."),
+    LIST("serve.tls_key", CONF_FILES, serve.tls_key, "", 0, CERTIFICATES_MOST,
+        "Their keys, in the same order: PEM files without a password, which"
+        " only root needs to be able to read.  One file may be both."),
+    ENUM("serve.tls_tickets", serve.tls_tickets, "on", off_on,
+        "Session tickets, so that a client that comes again needs no full"
+        " handshake."),
 
     INT("send.workers", send.workers, "2", 1, THREADS_MAX,
         "Threads that deliver mail."),

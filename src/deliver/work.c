@@ -148,6 +148,7 @@ static int on_field(void *ctx, enum spool_field type, struct span content)
         break;
     case SPOOL_F_CLIENT:
     case SPOOL_F_HELO:
+    case SPOOL_F_TLS:
     case SPOOL_F_REPLACES: break;
     }
     if (to != NULL && (*to = work_keep(w, content)) == NULL)

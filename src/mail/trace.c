@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -107,6 +108,22 @@ static void put_client(struct fold *f, const struct trace *t)
     put_word(f, word);
 }
 
+/* As Postfix writes it; programs that read the field know that form. */
+static void put_tls(struct fold *f, const struct trace *t)
+{
+    char last[DOMAIN_TEXT];
+
+    if (t->tls_version == NULL)
+        return;
+    snprintf(last, sizeof last, "%s)", t->tls_cipher);
+    start_line(f);
+    put_word(f, "(using");
+    put_word(f, t->tls_version);
+    put_word(f, "with");
+    put_word(f, "cipher");
+    put_word(f, last);
+}
+
 static void put_named(struct fold *f, const char *what, const char *value)
 {
     char name[DOMAIN_TEXT + 1];
@@ -139,6 +156,7 @@ void trace_received(struct buf *out, const struct trace *t)
     buf_adds(out, "Received:");
     put_named(&f, "from", t->helo);
     put_client(&f, t);
+    put_tls(&f, t);
     start_line(&f);
     put_named(&f, "by", t->by);
     put_named(&f, "with", t->with);
@@ -147,6 +165,15 @@ void trace_received(struct buf *out, const struct trace *t)
     buf_addc(out, ';');
     put_word(&f, date);
     buf_adds(out, "\r\n");
+}
+
+void trace_tls(char out[TRACE_TLS_TEXT], const char *version,
+               const char *cipher)
+{
+    if (version == NULL)
+        snprintf(out, TRACE_TLS_TEXT, "none");
+    else
+        snprintf(out, TRACE_TLS_TEXT, "%s/%s", version, cipher);
 }
 
 static void put_path(struct buf *out, struct span path)

@@ -199,6 +199,8 @@ void conn_read(struct conn *c)
         conn_show_waiting(c);
         return;
     }
+    if (c->tls != NULL && !c->tls->secured && conn_tls_must_wait(c))
+        return; /* the socket stays readable */
     size_t have = c->in.n, most = keepable(c);
     size_t kept = have + (c->tls == NULL ? 0 : c->tls->raw.n);
 

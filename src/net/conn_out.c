@@ -108,6 +108,8 @@ void conn_flush_all(struct conn_env *env)
             conn_flush(c);
     }
     conn_feed_starved(env);
+    if (env->handshakes.us > 0 || env->handshakes.first > 0)
+        conn_tls_end_turn(env);
 }
 
 void conn_mark_dirty(struct conn *c)

@@ -4,6 +4,8 @@
  * is shorter, so that it never reaches what is still to be opened. */
 #include "net/conn_private.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
@@ -30,6 +32,27 @@ int conn_start_tls(struct conn *c, struct tls_context *t,
     conn_set_want(c);
     conn_mark_dirty(c);
     return 0;
+}
+
+/* --- turns ---------------------------------------------------------------- */
+
+/* A handshake costs as much as many commands.  When those of a turn of the loop
+ * have had their time, the others wait for the next, which goes on with the
+ * descriptor behind, so that none of them starves. */
+enum { TURN_US = 10 * 1000 };
+
+bool conn_tls_must_wait(const struct conn *c)
+{
+    const struct conn_env *env = c->env;
+
+    return env->handshakes.us >= TURN_US || c->io.fd < env->handshakes.first;
+}
+
+void conn_tls_end_turn(struct conn_env *env)
+{
+    env->handshakes.first =
+        env->handshakes.us < TURN_US ? 0 : env->handshakes.last + 1;
+    env->handshakes.us = 0;
 }
 
 /* --- input ---------------------------------------------------------------- */
@@ -77,9 +100,15 @@ static void open_here(struct conn *c, size_t have, size_t n, bool waiting)
     struct conn_env *env = c->env;
     struct conn_tls *t = c->tls;
     struct span from = { env->scratch + have, n };
+    uint64_t began = t->secured ? 0 : clock_mono_us();
     size_t plain;
     enum tls_got got = tls_stream_open(t, &from, env->scratch + have,
                                        env->scratch_size - have, &plain);
+
+    if (began != 0) {
+        env->handshakes.us += clock_mono_us() - began;
+        env->handshakes.last = c->io.fd;
+    }
 
     if (n > 0) {
         chain_clear(&t->raw, env->blocks);

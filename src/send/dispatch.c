@@ -122,6 +122,7 @@ static int on_field(void *ctx, enum spool_field type, struct span content)
     case SPOOL_F_SID:
     case SPOOL_F_CLIENT:
     case SPOOL_F_HELO:
+    case SPOOL_F_TLS:
     case SPOOL_F_REPLACES:
     case SPOOL_F_HERE:
     case SPOOL_F_MAILBOX:

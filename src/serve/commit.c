@@ -1,6 +1,7 @@
 #include "serve/commit.h"
 
 #include "log/log.h"
+#include "mail/trace.h"
 #include "smtp/address.h"
 #include "spool/submit.h"
 
@@ -79,12 +80,13 @@ unsigned serve_commit_waiting(const struct serve_commit *s)
 /* Log the reply that the client gets next. */
 static void log_answer(const struct serve_transaction *t, const struct err *why)
 {
-    char id[MSG_ID_TEXT], first[1024];
+    char id[MSG_ID_TEXT], first[1024], tls[TRACE_TLS_TEXT];
     struct span path = spool_envelope_sender(&t->envelope, first, sizeof first);
     char from[SMTP_PATH_MAX + 3];
 
     snprintf(from, sizeof from, "<%.*s>", (int)path.n, path.p);
     msg_id_text(id, t->id);
+    trace_tls(tls, t->tls_version, t->tls_cipher);
     if (why != NULL)
         LOG(LOG_WARN, "serve.unstored", LS("id", id), LS("sid", t->sid),
             LS("error", why->text));
@@ -92,7 +94,7 @@ static void log_answer(const struct serve_transaction *t, const struct err *why)
         LOG(LOG_INFO, "serve.accepted", LS("id", id), LS("sid", t->sid),
             LS("from", from), LN("nrcpt", t->nlocal + t->nremote),
             LN("local", t->nlocal), LN("remote", t->nremote),
-            LN("size", t->size));
+            LN("size", t->size), LS("tls", tls));
 }
 
 static void answer(struct serve_commit *s, struct serve_transaction *t,

@@ -8,11 +8,18 @@
 
 #include <stdio.h>
 
+/* RFC 3848, RFC 6531 4.3; there is no word for HELO in TLS. */
+static const char *const with[3][2] = { { "SMTP", "SMTP" },
+                                        { "ESMTP", "ESMTPS" },
+                                        { "UTF8SMTP", "UTF8SMTPS" } };
+
 static void write_trace(struct serve_session *s, struct buf *out)
 {
     const struct serve_transaction *t = s->transaction;
     const struct policy_rdns *rdns = &s->policy.rdns;
     char peer[ADDR_PORT_TEXT] = "", ip[ADDR_TEXT], rcpt[SMTP_ADDRESS_MAX];
+
+    const struct tls_facts *tls = conn_tls_facts(&s->conn);
 
     addr_text(ip, &s->peer);
     snprintf(peer, sizeof peer, "%s%s", addr_is_v6(&s->peer) ? "IPv6:" : "",
@@ -23,9 +30,9 @@ static void write_trace(struct serve_session *s, struct buf *out)
         .client_name = rdns->name,
         .name_confirmed = rdns->name != NULL && rdns->status == FCRDNS_OK,
         .by = s->env->conf->hostname,
-        .with = t->flags & SPOOL_UTF8 ? "UTF8SMTP"
-                : s->esmtp            ? "ESMTP"
-                                      : "SMTP",
+        .with = with[(t->flags & SPOOL_UTF8) != 0 ? 2 : s->esmtp][tls != NULL],
+        .tls_version = tls != NULL ? tls->version : NULL,
+        .tls_cipher = tls != NULL ? tls->cipher : NULL,
         .id = t->id,
         .rcpt = serve_transaction_only_rcpt(t, rcpt),
         .when = clock_wall_us(),
@@ -36,11 +43,15 @@ static void write_trace(struct serve_session *s, struct buf *out)
 static int add_origin(struct serve_session *s)
 {
     struct serve_transaction *t = s->transaction;
-    char ip[ADDR_TEXT];
+    char ip[ADDR_TEXT], tls[TRACE_TLS_TEXT];
 
     addr_text(ip, &s->peer);
     if (serve_transaction_add_field(t, SPOOL_F_SID, span_of(s->sid)) != 0 ||
         serve_transaction_add_field(t, SPOOL_F_CLIENT, span_of(ip)) != 0)
+        return -1;
+    trace_tls(tls, t->tls_version, t->tls_cipher);
+    if (t->tls_version != NULL &&
+        serve_transaction_add_field(t, SPOOL_F_TLS, span_of(tls)) != 0)
         return -1;
     return serve_transaction_add_field(t, SPOOL_F_HELO, span_of(s->helo));
 }

@@ -167,6 +167,11 @@ static struct verdict open_transaction(struct serve_session *s,
     if (t == NULL)
         return serve_reject(REPLY_NO_ROOM);
     memcpy(t->sid, s->sid, sizeof s->sid);
+    const struct tls_facts *tls = conn_tls_facts(&s->conn);
+    if (tls != NULL) {
+        t->tls_version = tls->version;
+        t->tls_cipher = tls->cipher;
+    }
     t->flags = p->flags;
     t->max_size = (uint64_t)env->conf->serve.max_message_size;
     t->bodies = env->bodies;

@@ -13,6 +13,7 @@
 #include "log/log.h"
 #include "log/sandbox.h"
 #include "recipient/user_helper.h"
+#include "serve/certificates.h"
 #include "serve/worker.h"
 
 #include <signal.h>
@@ -37,6 +38,7 @@ struct master {
     bool helpers; /* wanted: users are those of the system */
     uid_t only;   /* for them */
     bool draining;
+    uint32_t certificates; /* a sum of those that were logged */
 };
 
 static bool must_stop(void)
@@ -110,6 +112,7 @@ static void become_helper(struct master *m, int end)
     struct sandbox_report report;
 
     title_set("user helper");
+    serve_tickets_forget(&m->shared.tickets);
     loop_free(&m->loop);
     log_close_descriptor();
     child_serve_only(end);
@@ -272,6 +275,62 @@ static void pass_on(struct master *m, const char *message, int fd)
             log_err(LOG_ERROR, "serve.tables", &e);
 }
 
+static void log_certificate(void *ctx, const struct serve_certificate *x)
+{
+    int64_t now = (int64_t)(clock_wall_us() / 1000000);
+    bool expired = x->until <= now;
+    char day[CLOCK_RFC3339_MAX];
+
+    (void)ctx;
+    clock_rfc3339(day, (uint64_t)x->until * 1000000);
+    day[sizeof "2026-01-31" - 1] = '\0';
+    LOG(expired || x->from > now ? LOG_WARN : LOG_INFO, "serve.certificate",
+        LS("file", x->path), LS("expires", day),
+        LS("error", expired         ? "expired"
+                    : x->from > now ? "not valid yet"
+                                    : NULL));
+}
+
+static void add_certificate(void *ctx, const struct serve_certificate *x)
+{
+    uint32_t *sum = ctx;
+
+    *sum = *sum * 31 + x->crc;
+}
+
+/* Log the certificates in force, at the start and when others have come. */
+static void note_certificates(struct master *m)
+{
+    const struct conf *c = m->shared.conf;
+    uint32_t sum = 0;
+
+    serve_certificates_each(c, add_certificate, &sum);
+    if (sum != m->certificates)
+        serve_certificates_each(c, log_certificate, NULL);
+    m->certificates = sum;
+}
+
+static void send_tickets(struct master *m)
+{
+    char text[SERVE_TICKETS_TEXT];
+
+    serve_tickets_message(text, &m->shared.tickets);
+    pass_on(m, text, -1);
+}
+
+/* Returns the ms until the next key is due; -1: none ever. */
+static long renew_tickets(struct master *m)
+{
+    struct serve_tickets *t = &m->shared.tickets;
+    uint64_t now = clock_mono_ms();
+
+    if (m->shared.conf->serve.tls_cert.n == 0)
+        return -1;
+    if (serve_tickets_renew(t, now))
+        send_tickets(m);
+    return (long)(t->renew_at - now);
+}
+
 static void on_line(struct loop_io *io, unsigned ready)
 {
     struct master *m = LOOP_ENTRY(io, struct master, line_io);
@@ -283,6 +342,8 @@ static void on_line(struct loop_io *io, unsigned ready)
         pass_on(m, message, fd);
         if (!handdown_accept(message, fd) && fd >= 0)
             close(fd);
+        if (strcmp(message, HANDDOWN_END) == 0)
+            note_certificates(m);
         if (strcmp(message, SERVE_DRAIN) == 0 && !m->draining)
             drain(m);
     }
@@ -352,20 +413,30 @@ static bool is_over(const struct master *m)
     return must_stop() || (m->draining && signal_all(m, 0) == 0);
 }
 
+/* Of two waits; -1 is endless. */
+static long sooner(long a, long b)
+{
+    return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 static void run(struct master *m)
 {
+    const struct conf_listeners *all = &m->shared.conf->serve.listen;
     char at[ADDR_PORT_TEXT];
 
-    for (size_t i = 0; i < m->shared.conf->serve.listen.n; i++) {
-        addr_port_text(at, &m->shared.conf->serve.listen.item[i].addr);
-        LOG(LOG_INFO, "serve.listen", LS("address", at));
+    for (size_t i = 0; i < all->n; i++) {
+        addr_port_text(at, &all->item[i].addr);
+        LOG(LOG_INFO, "serve.listen", LS("address", at),
+            LS("role", all->item[i].roles & CONF_ROLE_TLS ? "tls" : NULL));
     }
+    note_certificates(m);
     if (serve_worker_room(&m->shared) < m->shared.conf->serve.max_clients)
         LOG(LOG_WARN, "serve.limits",
             LN("max_clients", serve_worker_room(&m->shared)),
             LN("descriptors", m->shared.descriptors));
+    serve_tickets_make(&m->shared.tickets, clock_mono_ms());
     while (!is_over(m)) {
-        long next = start_missing(m);
+        long next = sooner(renew_tickets(m), start_missing(m));
         log_flush();
         wait_for(m, next);
         reap(m);
@@ -400,8 +471,11 @@ int serve_run(const struct serve_options *o, struct err *e)
     m.shared.unknown = o->tables->unknown;
     m.shared.full = o->full;
     for (size_t i = 0; i < o->nlisten; i++)
-        if (o->listen_fd[i] >= 0)
+        if (o->listen_fd[i] >= 0) {
+            m.shared.roles[m.shared.nlisten] =
+                o->conf->serve.listen.item[i].roles;
             m.shared.listen_fd[m.shared.nlisten++] = o->listen_fd[i];
+        }
     m.first_row = o->master * SERVE_WORKERS_MAX;
     m.nworkers = (unsigned)o->conf->serve.workers;
     m.line_io.fd = o->line;

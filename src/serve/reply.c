@@ -27,6 +27,7 @@ static const struct {
     [REPLY_RCPT_OK]          = { 250, "2.1.5",  "Ok" },
     [REPLY_GO_AHEAD]         = { 354, NULL,
                                  "End data with <CR><LF>.<CR><LF>" },
+    [REPLY_START_TLS]        = { 220, "2.0.0",  "Ready to start TLS" },
     [REPLY_QUEUED]           = { 250, "2.0.0",  "Ok: queued as %s" },
 
     [REPLY_BAD_HELO]         = { 501, "5.5.4",  "Syntax: EHLO hostname" },
@@ -49,6 +50,12 @@ static const struct {
     [REPLY_NEED_RCPT]        = { 503, "5.5.1",  "Error: need RCPT command" },
     [REPLY_NESTED_MAIL]      = { 503, "5.5.1",  "Error: nested MAIL command" },
     [REPLY_NO_VALID_RCPT]    = { 554, "5.5.1",  "Error: no valid recipients" },
+    [REPLY_STARTTLS_SYNTAX]  = { 501, "5.5.4",  "Syntax: STARTTLS" },
+    [REPLY_TLS_ACTIVE]       = { 503, "5.5.1",  "Error: TLS already active" },
+    [REPLY_TLS_IN_MAIL]      = { 503, "5.5.1",
+                                 "Error: MAIL transaction in progress" },
+    [REPLY_NO_TLS]           = { 454, "4.7.0",
+                                 "TLS not available due to local problem" },
     [REPLY_DATA_SYNTAX]      = { 501, "5.5.4",  "Syntax: DATA" },
 
     [REPLY_TOO_MANY_CLIENTS] = { 421, "4.3.2",
@@ -165,6 +172,8 @@ void serve_reply_extensions(struct serve_session *s)
     buf_addf(&b, "250-%s greets you\r\n250-PIPELINING\r\n", c->hostname);
     buf_addf(&b, "250-SIZE %lld\r\n250-8BITMIME\r\n",
              c->serve.max_message_size);
+    if (serve_session_offers_tls(s))
+        buf_adds(&b, "250-STARTTLS\r\n");
     buf_adds(&b, "250-SMTPUTF8\r\n250-DSN\r\n250 ENHANCEDSTATUSCODES\r\n");
     (void)conn_write(&s->conn, b.p, b.n);
 }

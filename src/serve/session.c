@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "log/log.h"
+#include "mail/trace.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,6 +15,10 @@
  * most CONN_SCRATCH octets, one a turn. */
 enum { TURN_COMMANDS = 50, TURN_SESSION_MS = 5, TURN_MS = 20 };
 
+/* A client that shakes hands needs two or three round trips; meanwhile it has
+ * the place of another. */
+enum { HANDSHAKE_MS = 60 * 1000 };
+
 enum { UNKNOWN_DELAY_MS = 1000, MIN_RATE_AFTER_MS = 60 * 1000, LINGER_S = 30 };
 
 /* --- the surroundings ------------------------------------------------- */
@@ -22,8 +27,10 @@ static void open_extra(struct serve_env *env)
 {
     unsigned on = env->conf->serve.extra_commands;
 
-    env->extra_commands = ((on & CONF_EXTRA_NOOP) != 0 ? 1u << SMTP_NOOP : 0) |
-                          ((on & CONF_EXTRA_HELP) != 0 ? 1u << SMTP_HELP : 0);
+    env->extra_commands =
+        ((on & CONF_EXTRA_NOOP) != 0 ? 1u << SMTP_NOOP : 0) |
+        ((on & CONF_EXTRA_HELP) != 0 ? 1u << SMTP_HELP : 0) |
+        ((on & CONF_EXTRA_STARTTLS) != 0 ? 1u << SMTP_STARTTLS : 0);
 }
 
 int serve_env_open(struct serve_env *env, struct err *e)
@@ -60,6 +67,12 @@ const struct addr *serve_session_peer(const struct serve_session *s)
     return &s->peer;
 }
 
+bool serve_session_offers_tls(const struct serve_session *s)
+{
+    return (s->env->extra_commands & 1u << SMTP_STARTTLS) != 0 &&
+           s->env->tls != NULL && !conn_is_tls(&s->conn);
+}
+
 bool serve_session_is_over(const struct serve_session *s)
 {
     return s->state == S_END;
@@ -88,20 +101,27 @@ static void bury(struct serve_session *s)
     s->env->ended(s->env->ctx, s);
 }
 
-static void wind_up(struct serve_session *s)
+/* A client whose handshake is not over can be sent nothing. */
+static void wind_up(struct serve_session *s, bool handshake)
 {
     struct loop *loop = s->env->conns->loop;
+    const struct tls_facts *facts = conn_tls_facts(&s->conn);
+    char tls[TRACE_TLS_TEXT];
 
+    trace_tls(tls, facts != NULL ? facts->version : NULL,
+              facts != NULL ? facts->cipher : NULL);
     release_transaction(s);
     policy_cancel(&s->policy);
     loop_timer_clear(loop, &s->delay);
     list_remove(&s->asking);
     LOG(LOG_INFO, "serve.disconnect", LS("sid", s->sid),
         LN("messages", s->messages), LN("errors", s->errors),
-        LN("ms", loop_now(loop) - s->since));
+        LN("ms", loop_now(loop) - s->since), LS("tls", tls));
     conn_set_timeout(&s->conn, LINGER_S); /* for the last reply */
     conn_resume(&s->conn);
-    if (s->bye)
+    if (handshake)
+        bury(s);
+    else if (s->bye)
         conn_part(&s->conn);
     else
         conn_close_after_output(&s->conn);
@@ -109,13 +129,13 @@ static void wind_up(struct serve_session *s)
 
 static void feed(struct serve_session *s, enum serve_session_event ev)
 {
-    bool was_over = s->state == S_END;
+    enum serve_session_state before = s->state;
 
     s->fed = true;
     if (fsm_feed(&serve_session_fsm, &s->env->fsm, &s->state, ev, s) != 0)
         s->state = S_END; /* a hole in the table: the unit test forbids it */
-    if (s->state == S_END && !was_over)
-        wind_up(s);
+    if (s->state == S_END && before != S_END)
+        wind_up(s, before == S_HANDSHAKE);
 }
 
 /* --- deadlines -------------------------------------------------------- */
@@ -145,9 +165,12 @@ static uint64_t step_ms(const struct serve_session *s)
 {
     const struct conf *c = s->env->conf;
 
+    uint64_t ms = (uint64_t)c->serve.command_timeout * 1000;
+    if (s->state == S_HANDSHAKE && ms > HANDSHAKE_MS)
+        return HANDSHAKE_MS;
     if (s->state != S_DATA)
-        return (uint64_t)c->serve.command_timeout * 1000;
-    uint64_t ms = (uint64_t)c->serve.data_timeout * 1000;
+        return ms;
+    ms = (uint64_t)c->serve.data_timeout * 1000;
     uint64_t left = text_allowed_ms(s) - text_took_ms(s);
     return left < ms ? left + 1 : ms;
 }
@@ -212,7 +235,7 @@ static enum serve_session_event event_of(const struct serve_env *env)
     case SMTP_VRFY: return E_VRFY;
     case SMTP_NOOP: return on ? E_NOOP : E_OFF;
     case SMTP_HELP: return on ? E_HELP : E_OFF;
-    case SMTP_STARTTLS:
+    case SMTP_STARTTLS: return on ? E_STARTTLS : E_OFF;
     case SMTP_AUTH:
     case SMTP_BDAT: return E_OFF;
     case SMTP_UNKNOWN: break;
@@ -276,8 +299,8 @@ static size_t take_text(struct serve_session *s, struct span in)
 
 static bool can_take_input(const struct serve_session *s)
 {
-    return !s->held && s->state != S_CONNECTED && s->state != S_CHECK &&
-           s->state != S_COMMIT && s->state != S_END &&
+    return !s->held && s->state != S_CONNECTED && s->state != S_HANDSHAKE &&
+           s->state != S_CHECK && s->state != S_COMMIT && s->state != S_END &&
            conn_output_waiting(&s->conn) < CONN_HIGH;
 }
 
@@ -319,7 +342,7 @@ static void take_input(struct serve_session *s)
     bool more = take_a_turn(s);
     if (s->state == S_END)
         return;
-    if (more || !can_take_input(s))
+    if (s->state != S_HANDSHAKE && (more || !can_take_input(s)))
         conn_pause(&s->conn);
     if (more)
         conn_resume(&s->conn);
@@ -329,11 +352,17 @@ static void take_input(struct serve_session *s)
         arm_timeout(s);
 }
 
+/* The reason of the failure is lost with conn_close(). */
 static void on_end_event(struct serve_session *s, enum conn_event ev)
 {
+    if (s->state == S_HANDSHAKE)
+        err_set(&s->env->tls_error, ERR_PROTO, 0, "%s",
+                conn_tls_error(&s->conn));
     if (ev == CONN_FAILED)
         conn_close(&s->conn);
-    if (s->state != S_END)
+    if (s->state == S_HANDSHAKE)
+        feed(s, E_UNSECURED);
+    else if (s->state != S_END)
         feed(s, E_HANGUP);
     else
         bury(s);
@@ -346,8 +375,12 @@ static void on_conn(struct conn *c, enum conn_event ev)
     struct serve_session *s = LOOP_ENTRY(c, struct serve_session, conn);
 
     switch (ev) {
-    case CONN_CONNECTED:
-    case CONN_SECURED: break;
+    case CONN_CONNECTED: break;
+    case CONN_SECURED:
+        feed(s, E_SECURED);
+        if (s->state != S_END)
+            arm_timeout(s);
+        break;
     case CONN_INPUT:
         if (s->state == S_END)
             conn_consume(c, conn_input(c).n);
@@ -382,7 +415,7 @@ void serve_env_answered(struct serve_env *env)
 }
 
 struct serve_session *serve_session_new(struct serve_env *env,
-                                        const struct addr *peer)
+                                        const struct addr *peer, unsigned roles)
 {
     struct serve_session *s = calloc(1, sizeof *s);
 
@@ -391,6 +424,7 @@ struct serve_session *serve_session_new(struct serve_env *env,
     s->env = env;
     s->peer = *peer;
     s->state = S_CONNECTED;
+    s->tls_first = (roles & CONF_ROLE_TLS) != 0;
     s->since = loop_now(env->conns->loop);
     s->trusted = env->is_trusted(env->ctx, peer);
     s->delay.fn = on_delay;

@@ -2,6 +2,7 @@
 #include "serve/session_actions.h"
 
 #include "log/log.h"
+#include "mail/trace.h"
 #include "serve/reply.h"
 #include "serve/session_private.h"
 
@@ -21,6 +22,26 @@ bool serve_guard_bad_helo_name(const void *ctx)
 bool serve_guard_has_argument(const void *ctx)
 {
     return ((const struct serve_session *)ctx)->env->command.args.n > 0;
+}
+
+bool serve_guard_tls_first(const void *ctx)
+{
+    return ((const struct serve_session *)ctx)->tls_first;
+}
+
+bool serve_guard_is_tls(const void *ctx)
+{
+    return conn_is_tls(&((const struct serve_session *)ctx)->conn);
+}
+
+bool serve_guard_no_tls(const void *ctx)
+{
+    return ((const struct serve_session *)ctx)->env->tls == NULL;
+}
+
+bool serve_guard_is_greeted(const void *ctx)
+{
+    return ((const struct serve_session *)ctx)->greeted;
 }
 
 bool serve_guard_all_rcpt_refused(const void *ctx)
@@ -88,6 +109,7 @@ static unsigned char refuse_plainly(struct serve_session *s, enum serve_reply r)
 
 unsigned char serve_action_reply_banner(void *ctx)
 {
+    ((struct serve_session *)ctx)->greeted = true;
     serve_reply(ctx, REPLY_BANNER, hostname_of(ctx));
     return FSM_QUIET;
 }
@@ -260,6 +282,103 @@ unsigned char serve_action_reply_refused(void *ctx)
     serve_refuse(s, &s->verdict, subject);
     return serve_refused_enough(s) && !serve_guard_must_close(s) ? E_ENOUGH
                                                                  : FSM_QUIET;
+}
+
+/* --- TLS -------------------------------------------------------------- */
+
+unsigned char serve_action_reply_starttls_syntax(void *ctx)
+{
+    return refuse_error(ctx, REPLY_STARTTLS_SYNTAX);
+}
+
+unsigned char serve_action_reply_tls_active(void *ctx)
+{
+    return refuse_error(ctx, REPLY_TLS_ACTIVE);
+}
+
+unsigned char serve_action_reply_tls_in_mail(void *ctx)
+{
+    return refuse_error(ctx, REPLY_TLS_IN_MAIL);
+}
+
+/* No error of the client. */
+unsigned char serve_action_reply_no_tls(void *ctx)
+{
+    refuse(ctx, REPLY_NO_TLS);
+    return FSM_QUIET;
+}
+
+unsigned char serve_action_start_tls(void *ctx)
+{
+    struct serve_session *s = ctx;
+    struct serve_env *env = s->env;
+
+    if (env->tls == NULL)
+        err_set(&env->tls_error, ERR_TEMP, 0, "no certificate is loaded");
+    else if (conn_start_tls(&s->conn, env->tls, NULL, &env->tls_error) == 0)
+        return FSM_QUIET;
+    return E_UNSECURED;
+}
+
+/* RFC 3207 4.2: what the client sent behind the command may come from another
+ * host, so conn_start_tls() throws it away. */
+unsigned char serve_action_reply_start_tls(void *ctx)
+{
+    serve_reply(ctx, REPLY_START_TLS, NULL);
+    return serve_action_start_tls(ctx);
+}
+
+static void log_fault(struct serve_session *s, const char *why)
+{
+    char peer[ADDR_TEXT];
+
+    s->errors++;
+    addr_text(peer, &s->peer);
+    LOG(LOG_INFO, "serve.tls", LS("sid", s->sid), LS("client", peer),
+        LS("error", why));
+}
+
+unsigned char serve_action_log_no_handshake(void *ctx)
+{
+    struct serve_session *s = ctx;
+
+    log_fault(s, s->env->tls_error.text);
+    return FSM_QUIET;
+}
+
+unsigned char serve_action_log_slow_handshake(void *ctx)
+{
+    log_fault(ctx, "handshake timed out");
+    return FSM_QUIET;
+}
+
+static void log_secured(const struct serve_session *s)
+{
+    const struct tls_facts *facts = conn_tls_facts(&s->conn);
+    char text[TRACE_TLS_TEXT];
+
+    trace_tls(text, facts->version, facts->cipher);
+    LOG(LOG_DEBUG, "serve.tls", LS("sid", s->sid), LS("tls", text),
+        LS("resumed", facts->resumed ? "yes" : "no"));
+}
+
+/* The banner of a listener with TLS from the first octet. */
+unsigned char serve_action_greet_secured(void *ctx)
+{
+    log_secured(ctx);
+    return serve_action_check_client(ctx);
+}
+
+/* RFC 3207 4.2: nothing that the client sent in clear counts. */
+unsigned char serve_action_forget_hello(void *ctx)
+{
+    struct serve_session *s = ctx;
+
+    log_secured(s);
+    free(s->helo);
+    s->helo = NULL;
+    s->esmtp = false;
+    return FSM_QUIET;
 }
 
 /* --- checks ----------------------------------------------------------- */

@@ -16,26 +16,34 @@
             #guard, #act                                                       \
     }
 
-static const char *const state_names[] = { "CONNECTED", "GREETED", "READY",
-                                           "MAIL",      "RCPT",    "DATA",
-                                           "CHECK",     "COMMIT",  "END" };
+static const char *const state_names[] = { "CONNECTED", "HANDSHAKE", "GREETED",
+                                           "READY",     "MAIL",      "RCPT",
+                                           "DATA",      "CHECK",     "COMMIT",
+                                           "END" };
 
 static const char *const event_names[] = {
-    "HELO",    "EHLO",     "MAIL",      "RCPT",     "DATA",      "RSET",
-    "QUIT",    "VRFY",     "NOOP",      "HELP",     "off",       "unknown",
-    "garbled", "bare_lf",  "early",     "answered", "timeout",   "hangup",
-    "stop",    "connect",  "client_ok", "helo_ok",  "sender_ok", "rcpt_ok",
-    "data_ok", "opened",   "dot",       "text_ok",  "wait",      "refused",
-    "queued",  "unstored", "enough"
+    "HELO",    "EHLO",      "MAIL",    "RCPT",    "DATA",      "RSET",
+    "QUIT",    "VRFY",      "NOOP",    "HELP",    "STARTTLS",  "off",
+    "unknown", "garbled",   "bare_lf", "early",   "answered",  "timeout",
+    "hangup",  "stop",      "connect", "secured", "unsecured", "client_ok",
+    "helo_ok", "sender_ok", "rcpt_ok", "data_ok", "opened",    "dot",
+    "text_ok", "wait",      "refused", "queued",  "unstored",  "enough"
 };
 
 /* clang-format off */
 static const struct fsm_row rows[] = {
     /*  in           on           only if           do                     then */
+    ROW(S_CONNECTED, E_CONNECT,   tls_first,        start_tls,             S_HANDSHAKE),
     ROW(S_CONNECTED, E_CONNECT,   NULL,             check_client,          FSM_ANY),
     ROW(S_CONNECTED, E_ANSWERED,  NULL,             check_client,          FSM_ANY),
     ROW(S_CONNECTED, E_CLIENT_OK, NULL,             reply_banner,          S_GREETED),
     ROW(S_CONNECTED, E_REFUSED,   NULL,             reply_client_refused,  S_END),
+
+    ROW(S_HANDSHAKE, E_SECURED,   is_greeted,       forget_hello,          S_GREETED),
+    ROW(S_HANDSHAKE, E_SECURED,   NULL,             greet_secured,         S_CONNECTED),
+    ROW(S_HANDSHAKE, E_UNSECURED, NULL,             log_no_handshake,      S_END),
+    ROW(S_HANDSHAKE, E_TIMEOUT,   NULL,             log_slow_handshake,    S_END),
+    ROW(S_HANDSHAKE, E_STOP,      NULL,             NULL,                  S_END),
 
     ROW(S_GREETED,   E_MAIL,      NULL,             reply_helo_first,      FSM_ANY),
     ROW(S_GREETED,   E_RSET,      NULL,             reply_ok,              FSM_ANY),
@@ -44,10 +52,12 @@ static const struct fsm_row rows[] = {
     ROW(S_READY,     E_MAIL,      NULL,             check_sender,          FSM_ANY),
     ROW(S_READY,     E_SENDER_OK, NULL,             reply_sender_ok,       S_MAIL),
 
+    ROW(S_MAIL,      E_STARTTLS,  NULL,             reply_tls_in_mail,     FSM_ANY),
     ROW(S_MAIL,      E_RCPT,      NULL,             check_rcpt,            FSM_ANY),
     ROW(S_MAIL,      E_RCPT_OK,   NULL,             reply_rcpt_ok,         S_RCPT),
     ROW(S_MAIL,      E_DATA,      all_rcpt_refused, reply_no_valid_rcpt,   FSM_ANY),
 
+    ROW(S_RCPT,      E_STARTTLS,  NULL,             reply_tls_in_mail,     FSM_ANY),
     ROW(S_RCPT,      E_RCPT,      NULL,             check_rcpt,            FSM_ANY),
     ROW(S_RCPT,      E_RCPT_OK,   NULL,             reply_rcpt_ok,         FSM_ANY),
     ROW(S_RCPT,      E_DATA,      has_argument,     reply_data_syntax,     FSM_ANY),
@@ -79,6 +89,10 @@ static const struct fsm_row rows[] = {
     ROW(FSM_ANY,     E_NOOP,      NULL,             reply_ok,              FSM_ANY),
     ROW(FSM_ANY,     E_HELP,      NULL,             reply_help,            FSM_ANY),
     ROW(FSM_ANY,     E_VRFY,      NULL,             reply_no_vrfy,         FSM_ANY),
+    ROW(FSM_ANY,     E_STARTTLS,  has_argument,     reply_starttls_syntax, FSM_ANY),
+    ROW(FSM_ANY,     E_STARTTLS,  is_tls,           reply_tls_active,      FSM_ANY),
+    ROW(FSM_ANY,     E_STARTTLS,  no_tls,           reply_no_tls,          FSM_ANY),
+    ROW(FSM_ANY,     E_STARTTLS,  NULL,             reply_start_tls,       S_HANDSHAKE),
     ROW(FSM_ANY,     E_OFF,       NULL,             reply_off,             FSM_ANY),
     ROW(FSM_ANY,     E_UNKNOWN,   NULL,             reply_unknown,         FSM_ANY),
     ROW(FSM_ANY,     E_QUIT,      NULL,             reply_bye,             S_END),

@@ -10,6 +10,7 @@
 #include "log/log.h"
 #include "log/sandbox.h"
 #include "net/listen.h"
+#include "serve/certificates.h"
 #include "serve/master.h"
 #include "serve/reply.h"
 
@@ -73,9 +74,9 @@ static void listen_to_all(struct serve_worker *w, bool on)
 }
 
 static void start_session(struct serve_worker *w, int fd,
-                          const struct addr *peer)
+                          const struct addr *peer, unsigned roles)
 {
-    struct serve_session *s = serve_session_new(&w->sessions_env, peer);
+    struct serve_session *s = serve_session_new(&w->sessions_env, peer, roles);
     struct err e;
 
     if (s == NULL) {
@@ -102,24 +103,34 @@ static unsigned open_room(const struct serve_worker *w)
     return room - room / RELAY_SHARE;
 }
 
-static void refuse_full(const struct serve_worker *w, int fd,
+/* A client that expects TLS could not read the reply. */
+static void refuse(int fd, unsigned roles, enum serve_reply r)
+{
+    if (roles & CONF_ROLE_TLS)
+        close(fd);
+    else
+        serve_reply_close(fd, r);
+}
+
+static void refuse_full(const struct serve_worker *w, int fd, unsigned roles,
                         const char *client)
 {
     LOG(LOG_WARN, "serve.overload", LS("client", client),
         LN("clients", w->nsessions), LS("error", "too many clients"));
-    serve_reply_close(fd, REPLY_TOO_MANY_CLIENTS);
+    refuse(fd, roles, REPLY_TOO_MANY_CLIENTS);
 }
 
-static void refuse_more(int fd, const char *client)
+static void refuse_more(int fd, unsigned roles, const char *client)
 {
     struct verdict v = serve_reject(REPLY_TOO_MANY_OF_CLIENT);
 
     LOG(LOG_WARN, "serve.reject", LS("client", client), LN("code", v.code),
         LS("enhanced", v.status), LS("why", v.text));
-    serve_reply_close(fd, REPLY_TOO_MANY_OF_CLIENT);
+    refuse(fd, roles, REPLY_TOO_MANY_OF_CLIENT);
 }
 
-static void take_client(struct serve_worker *w, int fd, const struct addr *peer)
+static void take_client(struct serve_worker *w, int fd, const struct addr *peer,
+                        unsigned roles)
 {
     unsigned long long max =
         (unsigned long long)w->conf->serve.max_clients_per_ip;
@@ -128,11 +139,11 @@ static void take_client(struct serve_worker *w, int fd, const struct addr *peer)
 
     addr_text(client, peer);
     if (w->nsessions >= (trusted ? serve_worker_room(w->shared) : open_room(w)))
-        refuse_full(w, fd, client);
+        refuse_full(w, fd, roles, client);
     else if (!trusted && clients_of(w->shared->clients, peer) >= max)
-        refuse_more(fd, client);
+        refuse_more(fd, roles, client);
     else
-        start_session(w, fd, peer);
+        start_session(w, fd, peer, roles);
 }
 
 /* When this worker is full, with or without the places of relay networks, but
@@ -167,7 +178,8 @@ static void be_starved(struct serve_worker *w)
 
 static void on_client(struct loop_io *io, unsigned ready)
 {
-    struct serve_worker *w = LOOP_ENTRY(io, struct listener, io)->worker;
+    const struct listener *l = LOOP_ENTRY(io, struct listener, io);
+    struct serve_worker *w = l->worker;
     struct addr peer;
 
     (void)ready;
@@ -180,7 +192,7 @@ static void on_client(struct loop_io *io, unsigned ready)
         int fd = net_accept(io->fd, &peer);
         if (fd >= 0) {
             w->starved = false;
-            take_client(w, fd, &peer);
+            take_client(w, fd, &peer, l->roles);
             continue;
         }
         if (os_is_short(errno)) {
@@ -471,6 +483,24 @@ static void renew_tables(struct serve_worker *w)
     local_use_asker(w->local, w->users);
 }
 
+/* Sessions in TLS go on with the certificate they began with.  One that cannot
+ * be loaded, as the supervisor has checked it, leaves the former in force; at a
+ * start STARTTLS is answered with 454. */
+static void renew_certificates(struct serve_worker *w)
+{
+    struct tls_context *tls;
+    struct err e;
+
+    if (serve_certificates_load(&tls, w->conf, &e) != 0) {
+        log_err(LOG_ERROR, "serve.tables", &e);
+        return;
+    }
+    if (tls != NULL)
+        serve_tickets_use(&w->tickets, tls);
+    tls_context_free(&w->sessions_env.tls);
+    w->sessions_env.tls = tls;
+}
+
 static void on_line(struct loop_io *io, unsigned ready)
 {
     struct serve_worker *w = LOOP_ENTRY(io, struct serve_worker, line_io);
@@ -482,6 +512,10 @@ static void on_line(struct loop_io *io, unsigned ready)
     while ((rc = line_receive(io->fd, message, &fd)) > 0) {
         if (handdown_accept(message, fd))
             renew = true;
+        else if (strcmp(message, HANDDOWN_END) == 0)
+            renew_certificates(w);
+        else if (serve_tickets_accept(&w->tickets, message))
+            serve_tickets_use(&w->tickets, w->sessions_env.tls);
         else if (fd >= 0 && w->users != NULL &&
                  strcmp(message, SERVE_HELPER) == 0)
             user_asker_connect(w->users, fd);
@@ -498,11 +532,13 @@ static int serve_worker_open(struct serve_worker *w, struct err *e)
 {
     if (open_parts(w, e) != 0 || open_signals(w, e) != 0)
         return -1;
+    renew_certificates(w);
     w->line_io.fn = on_line;
     if (loop_watch(w->loop, &w->line_io, LOOP_READ, e) != 0)
         return -1;
     for (size_t i = 0; i < w->shared->nlisten; i++) {
         w->listener[i].worker = w;
+        w->listener[i].roles = w->shared->roles[i];
         w->listener[i].io.fd = w->shared->listen_fd[i];
         w->listener[i].io.fn = on_client;
     }
@@ -549,6 +585,7 @@ static void serve_worker_close(struct serve_worker *w)
     conn_env_done(&w->env);
     pool_free(&w->bodies);
     loop_free(&w->loop);
+    tls_context_free(&w->sessions_env.tls);
     serve_env_close(&w->sessions_env);
 }
 
@@ -577,6 +614,7 @@ void serve_worker_main(const struct serve_shared *shared, unsigned row,
         goto out;
     w->conf = shared->conf;
     w->shared = shared;
+    w->tickets = shared->tickets;
     w->row = row;
     w->line_io.fd = line;
     list_init(&w->sessions);

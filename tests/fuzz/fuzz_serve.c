@@ -202,7 +202,7 @@ static void converse(struct outcome *o, struct span in, unsigned seed)
 
     MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
     MUST(addr_parse_ip(&peer, span_of("127.0.0.1"), 4242));
-    struct serve_session *s = serve_session_new(&w.sessions_env, &peer);
+    struct serve_session *s = serve_session_new(&w.sessions_env, &peer, 0);
     MUST(s != NULL);
     list_push(&w.sessions, serve_session_link(s));
     w.nsessions++;

@@ -139,8 +139,13 @@ static const struct {
     { "serve.listen", "[ ]", "serve.listen: may not be empty", NULL },
     { "serve.listen", "25", "serve.listen: is a number, should be a list of"
       " strings", NULL },
-    { "serve.listen", "[ \"[::]:465 tls\" ]", "role tls is not in this version",
-      NULL },
+    { "serve.listen", "[ \"[::]:465 tls\" ]", "serve.listen: TLS needs a"
+      " certificate: set serve.tls_cert and serve.tls_key", NULL },
+    { "serve.listen", "[ \"[::]:587 tls submission\" ]", "'[::]:587 tls"
+      " submission': role submission is not in this version", NULL },
+    { "serve.listen", "[ \"[::]:465 tsl\" ]", "'tsl' is no role of a listener;"
+      " did you mean tls?", NULL },
+    { "serve.listen", "[ \"tls\" ]", "'tls' is not an address", NULL },
     { "serve.listen", "[ \"[::]:587 submision\" ]", "'submision' is no role of"
       " a listener; did you mean submission?", NULL },
     { "serve.listen", "[ \"unix:/run/x\" ]", "'unix:/run/x' is not in this"
@@ -172,8 +177,8 @@ static const struct {
     { "serve.rdns", "true", "serve.rdns: is true or false, should be a string",
       NULL },
     { "serve.rdns", "\"requrie\"", "did you mean 'require'?", NULL },
-    { "serve.extra_commands", "[ \"STARTTLS\" ]", "serve.extra_commands:"
-      " 'STARTTLS' is not in this version", NULL },
+    { "serve.extra_commands", "[ \"STARTTLS\" ]", "serve.extra_commands: TLS"
+      " needs a certificate: set serve.tls_cert and serve.tls_key", NULL },
     { "serve.extra_commands", "[ \"NOOP\", \"bdat\" ]", "'bdat' is not in this"
       " version", NULL },
     { "serve.extra_commands", "[ \"EXPN\" ]", "'EXPN' is none of NOOP, HELP",
@@ -185,8 +190,12 @@ static const struct {
     { "serve.min_rate", "-1", "serve.min_rate: '-1' is not a number", NULL },
     { "serve.max_unknown", "0", "serve.max_unknown: 0 is out of bounds", NULL },
     { "serve.bare_newline", "\"fix\"", "is none of reject, normalize", NULL },
-    { "serve.tls_cert", "\"/c\"", "serve.tls_cert is not in this version", NULL },
-    { "serve.tls_key", "\"/k\"", "serve.tls_key is not in this version", NULL },
+    { "serve.tls_cert", "\"/c\"", "serve.tls_cert: certificates:"
+      " 1, keys: 0; they are pairs, in the same order", "one file may be both" },
+    { "serve.tls_key", "[ \"/k\", \"/l\" ]", "serve.tls_key: certificates: 0,"
+      " keys: 2", NULL },
+    { "serve.tls_cert", "[ \"\" ]", "serve.tls_cert: empty element", NULL },
+    { "serve.tls_tickets", "\"of\"", "did you mean 'off'?", NULL },
     { "send.relay_host", "\"host:99999\"", "send.relay_host: 'host:99999': port"
       " '99999' is not a number from 1 to 65535", NULL },
     { "send.relay_host", "\"[::1\"", "'[::1' has a [ without a ]", NULL },

@@ -382,6 +382,13 @@ static const struct {
       "serve.listen",
       "[ \"10.0.0.1:2525\", \"[::1]:2525\" ]",
       NULL },
+    { "port of the file's addresses, but not of one for TLS",
+      "serve: { listen = [ \"10.0.0.1:25\", \"[::1]:465 tls\" ];"
+      " tls_cert = [ \"/c\" ]; tls_key = [ \"/k\" ]; };",
+      { { "serve.listen", ":2525", "--port" } },
+      "serve.listen",
+      "[ \"10.0.0.1:2525\", \"[::1]:465 tls\" ]",
+      NULL },
     { "bind",
       "",
       { { "serve.listen", "127.0.0.1", "--bind" } },

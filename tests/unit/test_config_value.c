@@ -131,6 +131,13 @@ static const struct {
     { "dns.servers", "1,2,3,4,5,6,7,8,9", NULL, "more than 8" },
     { "serve.extra_commands", "noop,HELP", "[ \"NOOP\", \"HELP\" ]", NULL },
     { "serve.extra_commands", "", "[ ]", NULL },
+    { "serve.extra_commands", "starttls", "[ \"STARTTLS\" ]", NULL },
+    { "serve.listen", "::1 TLS, 192.0.2.1:2465  tls,192.0.2.1",
+      "[ \"[::1]:465 tls\", \"192.0.2.1:2465 tls\", \"192.0.2.1:25\" ]", NULL },
+    { "serve.tls_cert", "/a/b.pem, /c", "[ \"/a/b.pem\", \"/c\" ]", NULL },
+    { "serve.tls_cert", "/a,,/c", NULL, "empty element" },
+    { "serve.tls_key", "", "[ ]", NULL },
+    { "serve.tls_tickets", "OFF", "\"off\"", NULL },
     { "serve.extra_commands", "NOPE", NULL, "did you mean 'NOOP'" },
 };
 

@@ -24,6 +24,20 @@ static const struct {
       "Received: from client.example (mail.example [192.0.2.1])\r\n"
       "\tby mx.example with ESMTP id " ID "\r\n"
       "\tfor <joe@x.example>; " },
+    { "TLS",
+      { .helo = "client.example",
+        .client = "192.0.2.1",
+        .client_name = "mail.example",
+        .name_confirmed = true,
+        .by = "mx.example",
+        .with = "ESMTPS",
+        .tls_version = "TLSv1.3",
+        .tls_cipher = "TLS_AES_256_GCM_SHA384",
+        .rcpt = "joe@x.example" },
+      "Received: from client.example (mail.example [192.0.2.1])\r\n"
+      "\t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384)\r\n"
+      "\tby mx.example with ESMTPS id " ID "\r\n"
+      "\tfor <joe@x.example>; " },
     { "no name, several recipients",
       { .helo = "[192.0.2.1]",
         .client = "192.0.2.1",

@@ -10,11 +10,13 @@
  *   "U"       users are known now           "T"       look-ups fail for now
  *   "Q" "F" "G"  the commit: queued, failed, disk full
  *   "W"       time passes until the server says something
+ *   "Y"       the client begins TLS; lines go through it from then on
  * All around the session is a fake that answers at once, later, or fails. */
 #include "base/clock.h"
 #include "serve/session.h"
 
 #include "fsm_check.h"
+#include "tls_peer.h"
 
 #include <check.h>
 #include <errno.h>
@@ -53,7 +55,7 @@ END_TEST
 
 /* --- dialogues -------------------------------------------------------- */
 
-enum { LINES_MAX = 40 };
+enum { LINES_MAX = 48 };
 
 /* What is different from the usual. */
 enum {
@@ -67,7 +69,10 @@ enum {
     NO_TIME = 128,
     SLOW = 256,
     NO_RESOLVER = 512,
-    MAIL_DIR_FULL = 1024
+    MAIL_DIR_FULL = 1024,
+    STARTTLS = 2048,
+    CERT = 4096,
+    TLS_FIRST = 8192
 };
 
 #define HI "S 220 mx.test ESMTP"
@@ -75,6 +80,15 @@ enum {
     HI, "C EHLO c.test", "S 250-mx.test", "S 250-PIPELINING",                  \
         "S 250-SIZE 1000", "S 250-8BITMIME", "S 250-SMTPUTF8", "S 250-DSN",    \
         "S 250 ENHANCEDSTATUSCODES"
+#define EHLO_TLS                                                               \
+    "C EHLO c.test", "S 250-mx.test", "S 250-PIPELINING", "S 250-SIZE 1000",   \
+        "S 250-8BITMIME", "S 250-STARTTLS", "S 250-SMTPUTF8", "S 250-DSN",     \
+        "S 250 ENHANCEDSTATUSCODES"
+#define EHLO_SECURED                                                           \
+    "C EHLO c.test", "S 250-mx.test", "S 250-PIPELINING", "S 250-SIZE 1000",   \
+        "S 250-8BITMIME", "S 250-SMTPUTF8", "S 250-DSN",                       \
+        "S 250 ENHANCEDSTATUSCODES"
+#define READY_TLS "S 220 2.0.0 Ready to start TLS"
 #define MAIL EHLO, "C MAIL FROM:<a@c.test>", "S 250 2.1.0 Ok"
 #define RCPT MAIL, "C RCPT TO:<ann@mx.test>", "S 250 2.1.5 Ok"
 #define DATA RCPT, "C DATA", "S 354 End data"
@@ -163,6 +177,57 @@ static const struct dialogue {
       { RCPT, "C DATA", ".", "N ok", "S 354", "H", "E" } },
     { "the name is not waited for long", NOTE_NAME, "",
       { RCPT, "C DATA", ".", "W", "S 354", "H", "E" } },
+    /* TLS */
+    { "STARTTLS is off", CERT, "",
+      { EHLO, "C STARTTLS", "S 502 5.5.1 Error: command not implemented",
+        "C STARTTLS", "S 502", "C STARTTLS", "S 502", QUIT } },
+    { "STARTTLS", STARTTLS | CERT, "",
+      { HI, EHLO_TLS, "C STARTTLS", READY_TLS, "Y", ".", EHLO_SECURED,
+        "C MAIL FROM:<>", "S 250", "C RCPT TO:<ann@mx.test>", "S 250", "C DATA",
+        "S 354", "C ", "C .", "Q", "S 250 2.0.0", QUIT } },
+    { "STARTTLS before EHLO", STARTTLS | CERT, "",
+      { HI, "C STARTTLS", READY_TLS, "Y", EHLO_SECURED, QUIT } },
+    { "what was said in clear is forgotten", STARTTLS | CERT, "",
+      { HI, EHLO_TLS, "C STARTTLS", READY_TLS, "Y", "C MAIL FROM:<a@c.test>",
+        "S 503 5.5.1 Error: send HELO/EHLO first", EHLO_SECURED,
+        "C MAIL FROM:<a@c.test>", "S 250", QUIT } },
+    { "commands behind STARTTLS are thrown away", STARTTLS | CERT, "",
+      { HI, EHLO_TLS,
+        "c STARTTLS\r\nEHLO x.test\r\nMAIL FROM:<a@c.test>\r\nRSET\r\n",
+        READY_TLS, ".", "Y", ".", "C MAIL FROM:<a@c.test>", "S 503 5.5.1",
+        EHLO_SECURED, QUIT } },
+    { "a part of a line behind STARTTLS", STARTTLS | CERT, "",
+      { HI, EHLO_TLS, "c STARTTLS\r\nMAIL FR", READY_TLS, "Y",
+        "C OM:<a@c.test>", "S 500 5.5.1", "E" } },
+    { "STARTTLS twice", STARTTLS | CERT, "",
+      { HI, EHLO_TLS, "C STARTTLS", READY_TLS, "Y", EHLO_SECURED, "C STARTTLS",
+        "S 503 5.5.1 Error: TLS already active", QUIT } },
+    { "STARTTLS with an argument", STARTTLS | CERT, "",
+      { HI, EHLO_TLS, "C STARTTLS now", "S 501 5.5.4 Syntax: STARTTLS", "C RSET",
+        "S 250", QUIT } },
+    { "STARTTLS behind MAIL and RCPT", STARTTLS | CERT, "",
+      { HI, EHLO_TLS, "C MAIL FROM:<>", "S 250", "C STARTTLS",
+        "S 503 5.5.1 Error: MAIL transaction in progress",
+        "C RCPT TO:<ann@mx.test>", "S 250", "C STARTTLS", "S 503 5.5.1",
+        "C DATA", "S 354", "H", "E" } },
+    { "no TLS now", STARTTLS, "",
+      { EHLO, "C STARTTLS",
+        "S 454 4.7.0 TLS not available due to local problem", "C MAIL FROM:<>",
+        "S 250", QUIT } },
+    { "a broken handshake", STARTTLS | CERT, "",
+      { HI, EHLO_TLS, "C STARTTLS", READY_TLS, "C MAIL FROM:<>", "W" } },
+    { "hang-up in a handshake", STARTTLS | CERT, "",
+      { HI, EHLO_TLS, "C STARTTLS", READY_TLS, "H", "E" } },
+    { "stop in a handshake", STARTTLS | CERT, "",
+      { HI, EHLO_TLS, "C STARTTLS", READY_TLS, "Z", "E" } },
+    { "TLS from the first octet", TLS_FIRST | STARTTLS | CERT, "",
+      { ".", "Y", HI, EHLO_SECURED, "C STARTTLS", "S 503 5.5.1", QUIT } },
+    { "TLS from the first octet, the banner waits", TLS_FIRST | CERT, "c",
+      { "Y", ".", "A", HI, EHLO_SECURED, QUIT } },
+    { "TLS from the first octet, refused", TLS_FIRST | CERT, "c",
+      { "Y", ".", "R", "S 550 5.7.1 no c", "E" } },
+    { "TLS from the first octet, none", TLS_FIRST, "", { "E" } },
+    { "a handshake without time", TLS_FIRST | CERT | NO_TIME, "", { "E" } },
     /* recipients */
     { "the user is looked up later", 0, "",
       { MAIL, "c RCPT TO:<later@mx.test>\r\nRCPT TO:<ann@mx.test>\r\n", ".",
@@ -299,8 +364,9 @@ static struct {
     struct conn_env conns;
     struct serve_env env;
     struct policy_check checks[16];
-    struct serve_session *session;
-    int fd; /* the client's end */
+    struct serve_session *session, *starting;
+    int fd;               /* the client's end */
+    struct tls_peer *tls; /* or its TLS, which owns it then */
     bool over;
     char got[8192]; /* replies that were not looked at yet */
     size_t n;
@@ -388,7 +454,7 @@ static void submit(void *ctx, struct serve_transaction *t)
 static void ended(void *ctx, struct serve_session *s)
 {
     (void)ctx;
-    me.over |= s == me.session;
+    me.over |= s == (me.session != NULL ? me.session : me.starting);
 }
 
 static struct fcrdns_query *ask_name(struct dns *dns, const struct addr *client,
@@ -484,6 +550,8 @@ static void make_conf(void)
         c->serve.early_talk = CONF_EARLY_TALK_ACCEPT;
     if (me.d->how & EXTRA)
         c->serve.extra_commands = CONF_EXTRA_NOOP | CONF_EXTRA_HELP;
+    if (me.d->how & STARTTLS)
+        c->serve.extra_commands |= CONF_EXTRA_STARTTLS;
 }
 
 static bool row_taken[128];
@@ -529,6 +597,7 @@ static void open_env(void)
         .submit = submit,
         .ended = ended,
     };
+    env->tls = me.d->how & CERT ? tls_peer_server() : NULL;
     ck_assert_int_eq(serve_env_open(env, &e), 0);
     env->unknown_delay_ms = 30;
     env->min_rate_after_ms = me.d->how & SLOW ? 20 : 60000;
@@ -548,8 +617,10 @@ static struct serve_session *connect_client(int *fd, const char *early)
     ck_assert(addr_parse_ip(&peer, span_of("192.0.2.1"), 4242));
     if (early != NULL)
         ck_assert_int_gt(write(pair[1], early, strlen(early)), 0);
-    struct serve_session *s = serve_session_new(&me.env, &peer);
+    struct serve_session *s = serve_session_new(
+        &me.env, &peer, me.d->how & TLS_FIRST ? CONF_ROLE_TLS : 0);
     ck_assert_ptr_nonnull(s);
+    me.starting = s;
     ck_assert_int_eq(serve_session_start(s, pair[0], &e), 0);
     *fd = pair[1];
     return s;
@@ -559,9 +630,14 @@ static void turn(int wait_ms)
 {
     struct err e;
 
+    if (me.tls != NULL)
+        tls_peer_flush(me.tls);
     ck_assert_int_ge(loop_turn(me.loop, wait_ms, &e), 0);
     conn_flush_all(&me.conns);
-    ssize_t got = recv(me.fd, me.got + me.n, sizeof me.got - 1 - me.n, 0);
+    size_t room = sizeof me.got - 1 - me.n;
+    ssize_t got = me.tls != NULL
+                      ? (ssize_t)tls_peer_take(me.tls, me.got + me.n, room)
+                      : recv(me.fd, me.got + me.n, room, 0);
     if (got > 0)
         me.n += (size_t)got;
     me.got[me.n] = '\0';
@@ -575,7 +651,9 @@ static void settle(void)
 
 static void close_env(void)
 {
-    close(me.fd);
+    if (me.tls == NULL)
+        close(me.fd);
+    tls_peer_free(&me.tls);
     for (int i = 0; i < 10 && !me.over; i++)
         turn(1);
     ck_assert_msg(me.over, "%s: the session does not end", me.d->name);
@@ -584,6 +662,7 @@ static void close_env(void)
         serve_transaction_free(&me.committing);
     ck_assert_uint_eq(me.env.transactions, 0);
     ck_assert_uint_eq(pool_used(me.conns.blocks), 0);
+    tls_context_free(&me.env.tls);
     serve_env_close(&me.env);
     full_page_free(&me.full);
     conn_env_done(&me.conns);
@@ -614,6 +693,12 @@ static void send_text(const char *text, const char *end)
 {
     size_t n = strlen(text);
 
+    if (me.tls != NULL) {
+        tls_peer_send(me.tls, text);
+        tls_peer_send(me.tls, end);
+        settle();
+        return;
+    }
     ck_assert_int_eq(send(me.fd, text, n, MSG_NOSIGNAL), (ssize_t)n);
     n = strlen(end);
     ck_assert_int_eq(send(me.fd, end, n, MSG_NOSIGNAL), (ssize_t)n);
@@ -625,6 +710,10 @@ static void expect_end(void)
     char octet;
 
     expect_nothing();
+    if (me.tls != NULL) {
+        ck_assert_msg(tls_peer_is_over(me.tls), "%s: not closed", me.d->name);
+        return;
+    }
     ck_assert_msg(recv(me.fd, &octet, 1, 0) == 0, "%s: not closed", me.d->name);
 }
 
@@ -668,6 +757,14 @@ static void commit(char letter)
     serve_transaction_free(&me.committing);
 }
 
+static void begin_tls(void)
+{
+    settle();
+    me.tls = tls_peer_new(me.loop, me.fd);
+    settle();
+    ck_assert_msg(tls_peer_is_secured(me.tls), "%s: no TLS", me.d->name);
+}
+
 static void play_line(const char *line)
 {
     switch (line[0]) {
@@ -676,6 +773,7 @@ static void play_line(const char *line)
     case 'S': expect(line + 2); break;
     case '.': expect_nothing(); break;
     case 'E': expect_end(); break;
+    case 'Y': begin_tls(); break;
     case 'H': shutdown(me.fd, SHUT_WR); break;
     case 'Z':
         me.env.stopping = true;
