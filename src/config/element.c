@@ -270,6 +270,10 @@ static int parse_file(void *el, struct span s, struct err *e)
 {
     struct conf_file *f = el;
 
+    /* As from a variable that ends in _FILE and names the file itself. */
+    if (span_starts_nocase(s, "-----BEGIN"))
+        return err_set(e, ERR_USAGE, 0,
+                       "is the text of a file, should be the file's name");
     return conf_parse_path(f->path, sizeof f->path, s, e);
 }
 

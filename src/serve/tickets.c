@@ -16,7 +16,8 @@ bool serve_tickets_renew(struct serve_tickets *t, uint64_t now)
 {
     if (now < t->renew_at)
         return false;
-    memmove(t->keys + TLS_TICKET_KEY, t->keys, sizeof t->keys - TLS_TICKET_KEY);
+    for (size_t i = sizeof t->keys; i-- > TLS_TICKET_KEY;)
+        t->keys[i] = t->keys[i - TLS_TICKET_KEY];
     arc4random_buf(t->keys, TLS_TICKET_KEY);
     t->renew_at = now + SERVE_TICKETS_MS;
     return true;

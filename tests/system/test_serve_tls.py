@@ -17,7 +17,7 @@ import time
 import pytest
 
 import certs
-from harness import DEADLINE, Clock, Raw, connect, free_port, until
+from harness import DEADLINE, ROOT, Clock, Raw, connect, free_port, until
 from postfix import Postfix
 from processes import by_role
 
@@ -95,12 +95,22 @@ def logged(m, name, **fields):
     return until(name, lambda: m.events(name, **fields))[0]
 
 
+def client_hello():
+    out = ssl.MemoryBIO()
+    hello = client_context().wrap_bio(ssl.MemoryBIO(), out,
+                                      server_hostname=NAME)
+    with pytest.raises(ssl.SSLWantReadError):
+        hello.do_handshake()
+    return out.read()
+
+
 def faults(m):
     return [e["error"] for e in m.events("serve.tls") if "error" in e]
 
 
 # --- the command ------------------------------------------------------------
 
+@pytest.mark.memory
 def test_starttls(mta):
     m = with_tls(mta, "run")
     with starttls(m, client_context(m.cert)) as r:
@@ -320,15 +330,11 @@ def test_a_renegotiation_is_refused(mta):
         assert r.say("EHLO client.test")[0] == 250
 
 
+@pytest.mark.memory
 def test_a_handshake_that_is_cut(mta):
     """At each place of the client's first message."""
     m = with_tls(mta, tls_port=True)
-    out = ssl.MemoryBIO()
-    hello = client_context().wrap_bio(ssl.MemoryBIO(), out,
-                                      server_hostname=NAME)
-    with pytest.raises(ssl.SSLWantReadError):
-        hello.do_handshake()
-    record = out.read()
+    record = client_hello()
     places = [0, 1, 4, 5, 6, 40, len(record) - 1, len(record)]
     for n in places:
         with connect("127.0.0.1", m.tls_port) as s:
@@ -423,32 +429,47 @@ def test_stop_in_a_handshake(mta):
         assert s.recv(1) == b""
 
 
+def work_before(m, r, many, record):
+    """The ms that the worker works before the reply to a command, when that and
+    all handshakes begin at the same time."""
+    worker, = by_role(m.process.pid)["worker"]
+    os.kill(worker, signal.SIGSTOP)
+    for s in many:
+        s.sendall(record)
+    r.send("RSET\r\n")
+
+    def worked():
+        with open("/proc/%d/schedstat" % worker) as f:
+            return int(f.read().split()[0]) / 1e6
+    before = worked()
+    os.kill(worker, signal.SIGCONT)
+    assert r.reply()[0] == 250
+    return worked() - before
+
+
 def test_many_handshakes_delay_no_other(mta):
-    """RSA costs the server the most; a client in clear goes on meanwhile."""
+    """Those of RSA, which cost the server the most, and a client in clear."""
     m = with_tls(mta, tls_port=True,
                  pairs=[lambda d: certs.make(d, NAME, "rsa")],
                  **{"serve.workers": 1, "serve.max_clients_per_ip": 900})
-    out = ssl.MemoryBIO()
-    hello = client_context().wrap_bio(ssl.MemoryBIO(), out,
-                                      server_hostname=NAME)
-    with pytest.raises(ssl.SSLWantReadError):
-        hello.do_handshake()
-    record = out.read()
+    record, took = client_hello(), []
     with m.raw() as r:
         assert r.say("EHLO client.test")[0] == 250
-        many = [connect("127.0.0.1", m.tls_port) for _ in range(150)]
-        try:
-            for s in many:
-                s.sendall(record)
-            begin = time.monotonic()
-            assert r.say("RSET")[0] == 250
-            took = time.monotonic() - begin
-            for s in many:
-                assert s.recv(5)[:1] == b"\x16"
-        finally:
-            for s in many:
-                s.close()
-    assert took < 0.15, took
+        for _ in range(10):
+            begun = len(m.events("serve.connect"))
+            many = [connect("127.0.0.1", m.tls_port) for _ in range(150)]
+            until("they are there", lambda: len(
+                m.events("serve.connect")) >= begun + 150)
+            try:
+                took.append(work_before(m, r, many, record))
+                for s in many:  # none of them starves
+                    assert s.recv(5)[:1] == b"\x16"
+            finally:
+                for s in many:
+                    s.close()
+            if took[-1] < 50:
+                return
+    raise AssertionError(took)
 
 
 # --- several certificates ---------------------------------------------------
@@ -680,6 +701,7 @@ def test_a_bad_new_certificate_changes_nothing(mta, by):
         m, certs.fingerprint(new[0])), 60)
 
 
+@pytest.mark.memory
 def test_a_reload_by_signal(mta):
     m = with_tls(mta)
     new = certs.make(m.dir, NAME, tag="-new")
@@ -948,3 +970,55 @@ def test_postfix_relays_to_us(mta, tls):
         assert "Verified TLS connection established to" in p.log(), p.log()
     for text in m.mailbox("ann"):
         assert b"with ESMTPS id" in text.split(b"Received:")[1]
+
+
+EXIM = os.path.join(ROOT, "build", "peers", "exim", "usr", "sbin", "exim4")
+EXIM_CONF = """
+exim_path = %(exim)s
+primary_hostname = exim.test
+spool_directory = %(dir)s
+log_file_path = %(dir)s/log-%%s
+keep_environment =
+begin routers
+all:
+  driver = manualroute
+  route_list = * 127.0.0.1
+  self = send
+  transport = t
+begin transports
+t:
+  driver = smtp
+  port = %(port)d
+  protocol = %(protocol)s
+  hosts_require_tls = *
+  tls_tempfail_tryclear = false
+"""
+
+
+@AS_ROOT
+@pytest.mark.skipif(not os.path.exists(EXIM),
+                    reason="no tests/bench/unpack.sh build/peers")
+@pytest.mark.parametrize("tls", [False, True], ids=["starttls", "tls"])
+def test_exim_relays_to_us(mta, tls):
+    """Whose TLS is GnuTLS's.  Its account is there for itself alone."""
+    m = with_tls(mta, "run", tls_port=True)
+    spool = os.path.join(m.dir, "exim")
+    os.mkdir(spool)
+    os.chown(spool, 9991, 9991)
+    os.chmod(m.dir, 0o755)
+    with open(spool + "/conf", "w") as f:
+        f.write(EXIM_CONF % {
+            "exim": EXIM, "dir": spool, "port": m.tls_port if tls else m.port,
+            "protocol": "smtps" if tls else "smtp"})
+    for name, line in (("passwd", "Debian-exim:x:9991:9991::/:/bin/false\n"),
+                       ("group", "Debian-exim:x:9991:\n")):
+        shutil.copy("/etc/" + name, spool)
+        with open(os.path.join(spool, name), "a") as f:
+            f.write(line)
+    run(["unshare", "-m", "sh", "-c", "mount --make-rprivate / &&"
+         " mount --bind %s/passwd /etc/passwd &&"
+         " mount --bind %s/group /etc/group &&"
+         " exec %s -C %s/conf -odi -f a@client.test ann@here.test"
+         % (spool, spool, EXIM, spool)], "Subject: x\n\ntext\n")
+    text = m.copies("ann")[0].split(b"Received:")[1]
+    assert b"from exim.test" in text and b"with ESMTPS id" in text

@@ -194,6 +194,8 @@ static const struct {
       " 1, keys: 0; they are pairs, in the same order", "one file may be both" },
     { "serve.tls_key", "[ \"/k\", \"/l\" ]", "serve.tls_key: certificates: 0,"
       " keys: 2", NULL },
+    { "serve.tls_cert", "[ \"-----BEGIN CERTIFICATE-----\" ]",
+      "serve.tls_cert: is the text of a file, should be the file's name", NULL },
     { "serve.tls_cert", "[ \"\" ]", "serve.tls_cert: empty element", NULL },
     { "serve.tls_tickets", "\"of\"", "did you mean 'off'?", NULL },
     { "send.relay_host", "\"host:99999\"", "send.relay_host: 'host:99999': port"
