@@ -62,7 +62,7 @@ class Notice:
         m = email.message_from_bytes(raw, policy=email.policy.default)
         assert not m.defects
         assert m.get_content_type() == "multipart/report"
-        assert m["Return-Path"] == "<>"
+        assert m["Return-Path"] in ("<>", None)  # Exim adds none
         self.message = m
         self.text, report, self.returned = m.get_payload()
         self.type = report.get_content_type()
