@@ -132,6 +132,20 @@ def test_gateway_sends_by_route(mta):
         until("taken", lambda: inside.messages)
 
 
+@pytest.mark.parametrize("hops,code", [(100, 250), (101, 554)])
+def test_a_loop_ends(gate, hops, code):
+    """RFC 5321 6.3: by the number of Received fields."""
+    with gate.raw() as c:
+        c.say("EHLO client.test")
+        c.say("MAIL FROM:<a@client.test>")
+        c.say("RCPT TO:<x@all.test>")
+        c.say("DATA")
+        c.send("Received: from a by b\r\n" * hops + "\r\nx\r\n")
+        got, lines = c.say(".")
+    assert got == code, lines
+    assert code == 250 or lines[0].startswith("5.4.6 ")
+
+
 def test_a_file_of_recipients_that_changes(mta):
     """Without a signal; a bad one changes nothing."""
     m = system(mta, ["some.test=file:%s/some"], {"some": "ann\n"},
