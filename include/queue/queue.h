@@ -60,10 +60,9 @@ struct queue_events { /* of the owner: what becomes of a recipient */
     const char *delivered, *deferred, *bounced, *expanded;
 };
 
-/* A reverse-path and its hash; n 0: none. */
 struct queue_sender {
-    uint32_t hash;
-    uint8_t n;
+    uint32_t hash; /* of the reverse-path */
+    uint8_t n;     /* 0: none */
     char path[59];
 };
 
@@ -106,7 +105,8 @@ struct queue {
     } slot;
     struct { /* bounce.c */
         struct pool *blocks;
-        struct list deliveries; /* with notices to write */
+        struct list deliveries, unwritten; /* with notices; not written... */
+        uint32_t again;                    /* ... until then */
     } notice;
     struct { /* handover.c */
         struct spool_handover *spool;

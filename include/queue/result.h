@@ -18,6 +18,10 @@ void result_count(struct queue *q, const struct delivery *j,
                   const struct rcpt *r, struct spool_slot *slot);
 
 /* Takes the delivery.  Its notices are durable (bounce: the id of the message
- * that reports failures) or, with NULL, could not be written. */
+ * that reports failures) or, with NULL, could not be written: a recipient that
+ * failed is tried again, and a report of success is written again later. */
 void result_settled(struct queue *q, struct delivery *j, const char *bounce);
+
+/* For queue_close(): reports that were never written. */
+void result_forget(struct queue *q);
 #endif

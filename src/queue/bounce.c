@@ -254,6 +254,9 @@ static void end_batch(struct queue *q, struct batch *b)
 
 void bounce_flush(struct queue *q)
 {
+    if (!list_empty(&q->notice.unwritten) &&
+        queue_seconds(q) >= q->notice.again)
+        list_splice(&q->notice.deliveries, &q->notice.unwritten);
     while (!list_empty(&q->notice.deliveries) && queue_may_commit(q)) {
         struct batch b;
         memset(&b, 0, sizeof b);

@@ -432,6 +432,7 @@ void queue_finish(struct queue *q)
 
     if (q->handover.spool == NULL || queue_is_lost(q, &e))
         return;
+    q->notice.again = 0;
     queue_flush(q);
     slots_retry(q);
     if (queue_confirm(q, &e) != 0)

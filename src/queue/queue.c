@@ -4,6 +4,7 @@
 #include "base/os.h"
 #include "log/log.h"
 #include "queue/handover.h"
+#include "queue/result.h"
 #include "queue/slots.h"
 
 #include <errno.h>
@@ -48,6 +49,7 @@ int queue_open(struct queue *q, enum spool_name name, struct err *e)
     q->handover.tables = clock_wall_us();
     list_init(&q->handover.steps);
     list_init(&q->notice.deliveries);
+    list_init(&q->notice.unwritten);
     list_init(&q->slot.unwritten);
     list_init(&q->held.rcpts);
     retry_queue_init(&q->memory.retry, queue_seconds(q));
@@ -60,6 +62,7 @@ void queue_close(struct queue *q)
     for (int i = 0; i < SPOOL_QUEUES; i++)
         spool_writer_close(&q->writer[i]);
     handover_forget(q);
+    result_forget(q);
     spool_queue_close(&q->spool);
     pool_free(&q->memory.messages);
     pool_free(&q->memory.rcpts);

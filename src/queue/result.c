@@ -318,31 +318,35 @@ static void warned(struct queue *q, struct message *m, struct rcpt *r)
     slots_put(q, m, r->slot, &slot);
 }
 
-static void settle(struct queue *q, struct delivery *j,
+/* False: its notice is still to be written. */
+static bool settle(struct queue *q, struct delivery *j,
                    struct delivery_rcpt *jr, const char *bounce)
 {
     switch ((enum notice)jr->notice) {
-    case NOTICE_NONE: return;
+    case NOTICE_NONE: return true;
     case NOTICE_DELAYED:
         if (bounce != NULL)
             warned(q, j->msg, jr->rcpt);
-        return;
-    case NOTICE_EXPANDED: return; /* a child has its place */
+        return true;
+    case NOTICE_EXPANDED: return true; /* a child has its place */
     case NOTICE_RELAYED:
     case NOTICE_DELIVERED:
         if (jr->rcpt == NULL)
-            return;
+            return true;
+        if (bounce == NULL)
+            return false;
         break;
     case NOTICE_FAILED:
         if (bounce == NULL) {
             rcpt_later(q, jr->rcpt, UNWRITTEN_SECONDS);
-            return;
+            return true;
         }
         put_slot(q, j, jr, SPOOL_FAILED, 0);
         say(q->events->bounced, LOG_WARN, j, jr, "bounce", bounce);
         break;
     }
     rcpt_release(q, jr->rcpt);
+    return true;
 }
 
 void result_replaced(struct queue *q, struct delivery *j)
@@ -355,8 +359,31 @@ void result_replaced(struct queue *q, struct delivery *j)
 
 void result_settled(struct queue *q, struct delivery *j, const char *bounce)
 {
-    for (size_t i = 0; i < j->nrcpt; i++)
-        settle(q, j, &j->rcpt[i], bounce);
+    bool settled = true;
+
+    for (size_t i = 0; i < j->nrcpt; i++) {
+        if (settle(q, j, &j->rcpt[i], bounce))
+            j->rcpt[i].notice = NOTICE_NONE;
+        else
+            settled = false;
+    }
+    if (!settled) {
+        list_push(&q->notice.unwritten, &j->link);
+        q->notice.again = queue_seconds(q) + UNWRITTEN_SECONDS;
+        return;
+    }
     j->msg->settling--;
     dispose(q, j);
+}
+
+void result_forget(struct queue *q)
+{
+    struct list *l;
+
+    while (q->notice.unwritten.next != NULL &&
+           (l = list_pop(&q->notice.unwritten)) != NULL) {
+        struct delivery *j = LIST_ENTRY(l, struct delivery, link);
+        spool_message_unpin(q->spool, j->pinned);
+        delivery_free(&j);
+    }
 }

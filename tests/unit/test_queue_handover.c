@@ -656,6 +656,34 @@ START_TEST(a_notice_fails_with_its_queue)
 }
 END_TEST
 
+/* RFC 3461: the copy is made, and its sender asked for a report. */
+START_TEST(a_report_of_success_is_written_again)
+{
+    submit(SPOOL_LOCAL, 3, 0);
+    start(SPOOL_LOCAL);
+    hand_over_first();
+    watch();
+    failing_fd = q.writer[SPOOL_LOCAL]->f.fd;
+    failures = 1;
+    struct delivery *j = delivery_for(due[2], "s@here.test", OUTCOME_DELIVERED);
+    j->rcpt[0].notify = "SUCCESS";
+    result_apply(&q, j);
+    queue_flush(&q);
+    ck_assert_uint_eq(count_notices(SPOOL_LOCAL), 0);
+    ck_assert_int_eq(find(0, SPOOL_LOCAL)->state[2], SPOOL_DELIVERED);
+    queue_flush(&q);
+    ck_assert_uint_eq(count_notices(SPOOL_LOCAL), 0); /* not yet */
+    ck_assert_int_eq(due[2]->state, RCPT_SETTLES); /* and its message stays */
+    if (_i == 0)
+        q.notice.again = queue_seconds(&q);
+    else
+        queue_finish(&q);
+    queue_flush(&q);
+    ck_assert_uint_eq(count_notices(SPOOL_LOCAL), 1);
+    ck_assert_uint_eq(q.memory.pending, 0);
+}
+END_TEST
+
 START_TEST(marks_that_fail_hold_up_notices)
 {
     submit(SPOOL_LOCAL, 2, 0);
@@ -824,6 +852,7 @@ Suite *queue_handover_suite(void)
     tcase_add_test(t, many_children);
     tcase_add_loop_test(t, a_notice_goes_to_its_senders_queue, 0, 2);
     tcase_add_loop_test(t, a_notice_fails_with_its_queue, 0, 2);
+    tcase_add_loop_test(t, a_report_of_success_is_written_again, 0, 2);
     tcase_add_test(t, marks_that_fail_hold_up_notices);
     tcase_add_loop_test(t, recipients_end_in_any_order, 0, 6);
     tcase_add_test(t, a_lost_process_ends_and_the_start_decides);
