@@ -99,7 +99,7 @@ END_TEST
 /* Calls of a process fail, and it goes on, or ends where it must. */
 START_TEST(calls_fail)
 {
-    live(true, few(LIVES) / 2, number_of("POWERCUT_SECONDS", 0) / 4);
+    live(true, (few(LIVES) + 1) / 2, number_of("POWERCUT_SECONDS", 0) / 4);
 }
 END_TEST
 
