@@ -23,6 +23,7 @@ struct queue_delivering {
 enum queue_shut_is {
     QUEUE_SHUT,   /* until then, for what it did */
     QUEUE_PAUSED, /* the next session begins then */
+    QUEUE_PACED,  /* its provider takes no more before */
     QUEUE_TRIAL   /* it was shut, and one message tries it */
 };
 

@@ -62,6 +62,7 @@ struct conf {
         long long session_messages; /* 0: as many as the peer takes */
         int chunking;               /* 0: off */
         struct conf_routes routes;
+        struct conf_providers providers;
     } send;
     char (*origin)[CONF_ORIGIN_MAX]; /* of each row of the table */
 };

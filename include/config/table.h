@@ -30,7 +30,8 @@ enum conf_type {
     CONF_ROUTES,
     CONF_HOPS,
     CONF_RELAYS,
-    CONF_FILES
+    CONF_FILES,
+    CONF_PROVIDERS
 };
 
 enum { CONF_ITEMS_MAX = 96, CONF_LIST_MAX = 1024 };

@@ -79,6 +79,16 @@ struct conf_relays {
     size_t n;
     struct conf_relay *item;
 };
+/* "google=.google.com": hosts of that name, or below it, share the pace of the
+ * group. */
+struct conf_provider {
+    char group[32];
+    char suffix[CONF_NAME_MAX]; /* with a dot in front: all hosts below */
+};
+struct conf_providers {
+    size_t n;
+    struct conf_provider *item;
+};
 
 enum conf_log_level { CONF_DEBUG, CONF_INFO, CONF_WARN, CONF_ERROR };
 enum conf_log_format { CONF_LOG_TEXT, CONF_LOG_JSON };

@@ -40,7 +40,8 @@ struct answer {
     bool misconfigured; /* a setting of ours has to change first: with
                          * OUTCOME_NONE, the mail waits and shows why */
     bool greylisted;    /* it has its own waits */
-    uint32_t again;     /* try again after so many seconds, says the reply; 0:
+    unsigned char refusal; /* the owner's */
+    uint32_t again; /* try again after so many seconds, says the reply; 0:
                          * it does not */
     char text[DELIVERY_TEXT_MAX];
 };

@@ -10,6 +10,7 @@
  *   delivering ID PART SLOTS SINCE SESSION ADDRESS HOST
  *   shut KEY UNTIL REASON     all hosts are shut, the first one until then
  *   paused KEY UNTIL REASON   reconnects then
+ *   paced KEY UNTIL REASON    its provider takes no more now; then the next one
  *   trial KEY 0 REASON        was shut; one message tries it */
 #ifndef MTA_SEND_EXPLAIN_H
 #define MTA_SEND_EXPLAIN_H

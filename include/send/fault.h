@@ -113,8 +113,9 @@ enum fault_lane { /* each is stronger than those before */
                   LANE_LEAVES,  /* settle what is in flight, QUIT, come again */
                   LANE_CUTS,    /* before the last octet of the text */
                   LANE_REOPENS, /* the session is lost; come again, paced */
-                  LANE_PAUSES,  /* for a minute */
-                  LANE_SHUTS    /* 1, 2, 4 ... 30 minutes */
+                  LANE_SLOWS,   /* its pace, after a minute or more */
+                  LANE_SHUTS,   /* 1, 2, 4 ... 30 minutes */
+                  LANE_STOPS    /* all lanes of its pace, 1, 2, 4, 8 hours */
 };
 
 struct fault_rule {

@@ -56,6 +56,16 @@ struct lane {
     bool refused;                      /* the one below */
     struct msg_id lost[2], refused_id; /* nothing delivered since */
     struct answer why;                 /* it is shut or paused */
+
+    struct {             /* pace.c */
+        struct pace *of; /* NULL: there was no sign, and its host is of none */
+        struct list lanes, waits; /* in it */
+        bool for_slot;            /* it waits for a session */
+        bool yields;              /* its session gives way to another lane's */
+        unsigned turn;        /* messages while another lane waits for one */
+        unsigned now, before; /* messages in */
+        uint64_t minute;      /* that minute, and the one before it */
+    } pace;
 };
 
 /* A destination's use of a lane. */
@@ -102,6 +112,9 @@ void lane_want_session(struct sched *s, struct lane *l);
 
 /* The next lane that waited for a descriptor, when one is free, or NULL. */
 struct lane *lane_next_opening(struct sched *s);
+
+/* It is shut while it has no session: its lines go elsewhere. */
+void lane_turn_away(struct sched *s, struct lane *l);
 
 /* A delivery came back: its time sizes the window. */
 void lane_measure(struct sched *s, const struct send_delivery *d);

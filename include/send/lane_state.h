@@ -10,7 +10,13 @@
 
 #include "send/lane.h"
 
-enum lane_is { LANE_IS_UP, LANE_IS_PAUSED, LANE_IS_SHUT, LANE_IS_ON_TRIAL };
+enum lane_is {
+    LANE_IS_UP,
+    LANE_IS_PACED, /* it waits for its pace: pace_reason() */
+    LANE_IS_PAUSED,
+    LANE_IS_SHUT,
+    LANE_IS_ON_TRIAL
+};
 
 struct lane_state {
     enum lane_is is;
@@ -34,6 +40,11 @@ bool lane_is_clear(const struct sched *s, const struct lane *l);
 
 /* Its session ended: what follows for the lane. */
 void lane_state_judge(struct sched *s, struct lane *l);
+
+/* Its pace shuts it until then (ms of the loop), for that reason; NULL: it has
+ * its own. */
+void lane_state_shut_until(struct sched *s, struct lane *l, uint64_t until,
+                           const char *why);
 
 /* The host replied to a command of a message: the trial is over. */
 void lane_state_replied(struct sched *s, struct lane *l);

@@ -34,4 +34,7 @@ struct refusal {
  * named yet (greeting, EHLO, HELO). */
 struct refusal refusal_read(const struct smtp_status *status, const char *text,
                             bool before_mail);
+
+/* What an operator can do about a reply with X.7.x; NULL: nothing is known. */
+const char *refusal_hint(const struct smtp_status *status);
 #endif

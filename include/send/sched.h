@@ -7,6 +7,7 @@
  *   lane             a peer: its session, its window of deliveries, its lines
  *   lane_state       shut, on trial, paused
  *   learned          limits of hosts
+ *   pace             how much mail they take; pace_signs, pace_rate, pace_file
  *   parked           mail that waits for a shut host
  *   next_mx          a recipient that one host puts off goes to the next
  *   assign           a turn's work: which due mail goes to which lane
@@ -79,6 +80,14 @@ struct sched {
         uint64_t deliveries; /* given to workers and not back */
         struct list given;   /* the same in a list, the oldest first */
     } lane;
+    struct { /* pace.c */
+        struct map all;
+        struct list known; /* the same in a list */
+        struct list busy;  /* those for which lanes wait */
+        struct loop_timer save;
+        int dir_fd; /* run/ */
+        bool changed;
+    } pace;
     struct {                /* next_mx.c */
         struct list failed; /* were not offered to a second host */
         unsigned n;         /* first answers that are kept */

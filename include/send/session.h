@@ -54,6 +54,7 @@ struct send_session_end {
     bool fault;         /* the peer or the network ended it, and not while idle
                          */
     bool local;         /* a local failure: descriptors, memory */
+    bool unanswered;    /* the host refused the connection itself */
     unsigned delivered; /* messages that the peer accepted */
     struct answer why;  /* of the fault */
     bool lost;          /* the session; */

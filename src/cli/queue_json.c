@@ -44,6 +44,10 @@ static void json_present(FILE *out, const struct queue_present *now)
         fputs(",\"reconnects_at\":", out);
         json_time(out, shut->until);
     }
+    if (shut != NULL && shut->is == QUEUE_PACED) {
+        fputs(",\"paced_until\":", out);
+        json_time(out, shut->until);
+    }
     if (shut != NULL && shut->is == QUEUE_TRIAL)
         fputs(",\"on_trial\":true", out);
     fputs(",\"host_state\":", out);

@@ -182,6 +182,7 @@ int queue_live_line(void *live, struct span line)
 {
     static const char *const kinds[] = { [QUEUE_SHUT] = "shut",
                                          [QUEUE_PAUSED] = "paused",
+                                         [QUEUE_PACED] = "paced",
                                          [QUEUE_TRIAL] = "trial" };
     struct span kind = word(&line);
 

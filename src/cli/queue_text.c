@@ -137,6 +137,7 @@ static const struct {
 } shut_words[] = {
     [QUEUE_SHUT] = { ", host shut until ", "shut" },
     [QUEUE_PAUSED] = { ", reconnects at ", "paused" },
+    [QUEUE_PACED] = { ", paced until ", "paced" },
     [QUEUE_TRIAL] = { ", host on trial", "on trial" },
 };
 
@@ -165,7 +166,8 @@ static void text_state(const struct queue_style *st,
         put_time(st->out, now->delivering->since);
     }
     if (now->shut != NULL) {
-        fputs(shut_words[now->shut->is].behind, st->out);
+        bool soon = now->shut->is == QUEUE_PACED && now->shut->until == 0;
+        fputs(soon ? ", paced" : shut_words[now->shut->is].behind, st->out);
         if (now->shut->until > 0)
             put_time(st->out, now->shut->until);
     }

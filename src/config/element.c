@@ -284,6 +284,56 @@ static void file_text(char out[CONF_ELEMENT_TEXT], const void *el)
     snprintf(out, CONF_ELEMENT_TEXT, "%s", f->path);
 }
 
+/* --- providers -------------------------------------------------------- */
+
+/* It stands in log and state: letters, digits, "-". */
+static bool is_group_name(struct span s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!ascii_is_alnum(s.p[i]) && s.p[i] != '-')
+            return false;
+    return s.n > 0;
+}
+
+static int parse_provider(void *el, struct span s, struct err *e)
+{
+    struct conf_provider *p = el;
+    size_t eq = span_find(s, '=');
+    struct span group = span_trim((struct span){ s.p, eq });
+    char name[CONF_NAME_MAX];
+
+    if (eq == s.n || !is_group_name(group) ||
+        !span_copy(p->group, sizeof p->group, group))
+        return err_set(e, ERR_USAGE, 0,
+                       "'%.*s' has no name of a group (a provider is written"
+                       " google=.google.com)",
+                       span_clipped(s), s.p);
+    ascii_lower_str(p->group);
+    struct span suffix = span_trim((struct span){ s.p + eq + 1, s.n - eq - 1 });
+    bool below = suffix.n > 1 && suffix.p[0] == '.';
+    if (below)
+        suffix = (struct span){ suffix.p + 1, suffix.n - 1 };
+    if (conf_parse_hostname(name, suffix, e) != 0) {
+        err_prefix(e, "'%.*s'", span_clipped(s), s.p);
+        return -1;
+    }
+    if (name[0] == '[' || strlen(name) + below >= sizeof p->suffix)
+        return err_set(e, ERR_USAGE, 0,
+                       "'%.*s' is no end of a host name (a provider is written"
+                       " google=.google.com)",
+                       span_clipped(s), s.p);
+    p->suffix[0] = '.';
+    (void)span_copy(p->suffix + below, sizeof p->suffix - below, span_of(name));
+    return 0;
+}
+
+static void provider_text(char out[CONF_ELEMENT_TEXT], const void *el)
+{
+    const struct conf_provider *p = el;
+
+    snprintf(out, CONF_ELEMENT_TEXT, "%s=%s", p->group, p->suffix);
+}
+
 /* ---------------------------------------------------------------------- */
 
 const struct conf_element *conf_element_of(enum conf_type type)
@@ -297,6 +347,7 @@ const struct conf_element *conf_element_of(enum conf_type type)
         { sizeof(struct host_port), parse_hop, hop_text },
         { sizeof(struct conf_relay), parse_relay, relay_text },
         { sizeof(struct conf_file), parse_file, file_text },
+        { sizeof(struct conf_provider), parse_provider, provider_text },
     };
 
     return &elements[type - CONF_DOMAINS];

@@ -250,6 +250,7 @@ static void put_type(FILE *out, const struct conf_item *it)
         [CONF_HOPS] = "List of host or host:port",
         [CONF_RELAYS] = "List of domain or domain=file:PATH",
         [CONF_FILES] = "List of files",
+        [CONF_PROVIDERS] = "List of group=host or group=.suffix",
     };
 
     fputs(kinds[it->type], out);

@@ -291,6 +291,11 @@ const struct conf_item conf_items[] = {
         " lmtp:unix:/path and lmtp:host:port speak LMTP.  @example.com=[host]"
         " is the next hop of mail from that domain, where none fits the"
         " recipient."),
+    LIST("send.providers", CONF_PROVIDERS, send.providers, "", 0,
+        CONF_LIST_MAX,
+        "Hosts that share one pace, beyond those of the large receivers that"
+        " are built in: google=.google.com is the name of the group, and the"
+        " end of the names of its MX hosts."),
 };
 /* clang-format on */
 

@@ -26,7 +26,7 @@ void answer_set(struct answer *a, enum outcome outcome, const char *status,
 
     a->outcome = outcome;
     a->damaged = a->misconfigured = a->greylisted = false;
-    a->again = 0;
+    a->again = a->refusal = 0;
     a->status = (struct smtp_status){ 0 };
     (void)smtp_status_take(&a->status, &code);
     va_start(ap, fmt);

@@ -4,6 +4,7 @@
 #include "base/host_port.h"
 #include "log/log.h"
 #include "send/next_mx.h"
+#include "send/pace.h"
 #include "send/ready.h"
 #include "send/sched.h"
 
@@ -64,6 +65,7 @@ static int set_hops(struct sched *s, struct destination *d,
             drop_hops(s, &h);
             break;
         }
+        pace_join(s, l, e[i].name);
         memcpy(at, e[i].name, size);
         h->hop[h->n++] = (struct hop){ .destination = d,
                                        .lane = l,

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "send/lane_state.h"
+#include "send/pace.h"
 #include "send/session.h"
 #include "send/work_item.h"
 
@@ -139,26 +140,28 @@ static const struct hop *first_to_open(const struct sched *s,
 static void add_destination(struct buf *answer, const struct walk *w,
                             const struct destination *d)
 {
-    static const char *const names[] = { [LANE_IS_PAUSED] = "paused",
+    static const char *const names[] = { [LANE_IS_PACED] = "paced",
+                                         [LANE_IS_PAUSED] = "paused",
                                          [LANE_IS_SHUT] = "shut",
                                          [LANE_IS_ON_TRIAL] = "trial" };
     struct lane_state state;
     const struct hop *h = first_to_open(w->s, d, &state);
-    char key[ROUTE_KEY_MAX], address[ADDR_PORT_TEXT];
+    char key[ROUTE_KEY_MAX], address[ADDR_PORT_TEXT], pace[PACE_REASON_MAX];
     struct route r = { .kind = d->kind,
                        .port = d->port,
                        .configured = d->configured,
                        .lmtp = d->lmtp,
                        .relay = d->relay };
 
-    if (h == NULL)
+    if (h == NULL || (state.is == LANE_IS_PACED &&
+                      !pace_reason(h->lane, &state.until, pace)))
         return;
     snprintf(r.host, sizeof r.host, "%s", d->host);
     route_key(key, &r);
     addr_port_text(address, &h->lane->peer);
     control_add(answer, "%s %s %" PRIu64 " %s (%s): %s", names[state.is], key,
                 state.until > 0 ? wall_of(w, state.until) : 0, h->name, address,
-                h->lane->why.text);
+                state.is == LANE_IS_PACED ? pace : h->lane->why.text);
 }
 
 /* A bucket that does not fit into the piece is gone on with in the next. */

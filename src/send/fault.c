@@ -23,6 +23,12 @@ static bool is_rate(const struct fault *f)
     return in_words(f) && f->refusal.by_code;
 }
 
+/* It takes nothing from our address. */
+static bool is_stop(const struct fault *f)
+{
+    return f->refusal.kind == REFUSAL_BLOCKED;
+}
+
 static bool has_delivered(const struct fault *f)
 {
     return f->delivered;
@@ -97,16 +103,21 @@ static const struct fault_rule rules[] = {
     ROW(ANYWHERE,  OURS,       ALWAYS,        US,        UNTOUCHED, REOPENS),
     ROW(CONNECT,   LOST,       ALWAYS,        ADDRESS,   MOVES_ON,  SHUTS),
     ROW(GREETING,  OWN_NAME,   ALWAYS,        US,        LOOPS,     LEAVES),
+    ROW(HELLO,     REFUSED,    is_stop,       PACE,      MOVES_ON,  STOPS),
+    ROW(HELLO,     REFUSED,    in_words,      PACE,      MOVES_ON,  SLOWS),
     ROW(HELLO,     NO_TALK,    ALWAYS,        HOST,      MOVES_ON,  SHUTS),
 
     ROW(MAIL,      NO_TALK,    is_leaving,    LIMIT,     UNTOUCHED, LEAVES),
     ROW(ENVELOPE,  5XX,        asks_login,    SETTING,   WAITS,     GOES_ON),
-    ROW(MESSAGE,   REFUSED,    is_rate,       PACE,      ATTEMPT,   PAUSES),
+    ROW(MAIL,      REFUSED,    is_stop,       PACE,      ATTEMPT,   STOPS),
+    /* one of its domains may be all that refuses us: pace_signs.c */
+    ROW(MESSAGE,   REFUSED,    is_stop,       PACE,      ATTEMPT,   LEAVES),
+    ROW(MESSAGE,   REFUSED,    is_rate,       PACE,      ATTEMPT,   SLOWS),
 
     ROW(MAIL,      SOFT,       has_delivered, LIMIT,     UNTOUCHED, LEAVES),
     ROW(MAIL,      DROP,       is_between,    LIMIT,     UNTOUCHED, REOPENS),
     /* "too many messages" is first of all a limit of the session */
-    ROW(MESSAGE,   REFUSED,    in_words,      PACE,      ATTEMPT,   PAUSES),
+    ROW(MESSAGE,   REFUSED,    in_words,      PACE,      ATTEMPT,   SLOWS),
     ROW(MAIL,      421,        ALWAYS,        MESSAGE,   ATTEMPT,   REOPENS),
     ROW(MAIL,      4XX,        ALWAYS,        MESSAGE,   ATTEMPT,   GOES_ON),
     ROW(MAIL,      5XX,        ALWAYS,        MESSAGE,   BOUNCES,   GOES_ON),

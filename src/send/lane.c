@@ -4,6 +4,7 @@
  * that lead to it share it. */
 #include "send/lane_state.h"
 #include "send/next_mx.h"
+#include "send/pace.h"
 #include "send/ready.h"
 #include "send/sched.h"
 #include "send/session.h"
@@ -56,6 +57,7 @@ static void free_lane(struct sched *s, struct lane *l)
 {
     list_remove(&l->opening);
     list_remove(&l->ready);
+    pace_leave(l);
     lane_state_done(l);
     map_remove(&s->lane.all, &l->link);
     free(l);
@@ -111,7 +113,7 @@ bool lane_has_room(const struct sched *s, const struct lane *l)
 {
     if (l->out >= window_of(l) || l->out_rcpts >= LANE_RCPTS || l->ended ||
         l->alone || s->stopping || !lane_is_clear(s, l) ||
-        (l->out > 0 && is_suspects_turn(s, l)))
+        (l->out > 0 && is_suspects_turn(s, l)) || !pace_allows(l))
         return false;
     return lane_is_open(l) || s->lane.sessions < SCHED_SESSIONS_MAX;
 }
@@ -138,6 +140,7 @@ static int open_session(struct sched *s, struct lane *l, struct delivery *j,
     send_session_set_lane(l->session, l);
     l->ended = false;
     s->lane.sessions++;
+    pace_opened(l);
     s->calls->give(l->worker, send_session_note(l->session));
     return 0;
 }
@@ -159,6 +162,7 @@ int lane_give(struct sched *s, struct lane *l, struct delivery *j, bool alone,
     l->out_rcpts += j->nrcpt;
     d->line = l->out;
     window_given(&l->window, d->line);
+    pace_given(l);
     s->lane.deliveries++;
     d->given.since = loop_now(s->loop);
     list_push(&s->lane.given, &d->given.link);
@@ -176,6 +180,11 @@ bool lane_is_awaited(const struct lane *l)
 
 void lane_want_session(struct sched *s, struct lane *l)
 {
+    if (lane_is_awaited(l) && lane_is_up(s, l) && !l->ended &&
+        !pace_allows(l)) {
+        pace_wait(l);
+        return;
+    }
     if (!lane_is_awaited(l) || !lane_is_clear(s, l) || lane_is_open(l) ||
         l->ended || list_linked(&l->opening) || lane_has_room(s, l))
         return;
@@ -266,17 +275,22 @@ static void look_after_parked(struct lane *l)
     }
 }
 
+void lane_turn_away(struct sched *s, struct lane *l)
+{
+    send_away(s, l);
+    look_after_parked(l);
+}
+
 static void reap(struct sched *s, struct lane *l)
 {
     send_session_free(&l->session);
     l->ended = false;
     s->lane.sessions--;
-    if (lane_is_up(s, l)) {
+    pace_closed(l);
+    if (lane_is_up(s, l))
         ready_lane(s, l);
-    } else {
-        send_away(s, l);
-        look_after_parked(l);
-    }
+    else
+        lane_turn_away(s, l);
     free_unused(s, l);
 }
 
@@ -287,6 +301,7 @@ void lane_measure(struct sched *s, const struct send_delivery *d)
 
     if (!untouched)
         window_back(&l->window, d->line, loop_now(s->loop) - d->given.since);
+    pace_back_from(l, &d->delivery);
 }
 
 void lane_delivery_back(struct sched *s, struct lane *l, size_t nrcpt)

@@ -7,6 +7,7 @@
 
 #include "log/log.h"
 #include "send/fault.h"
+#include "send/pace.h"
 #include "send/ready.h"
 #include "send/sched.h"
 #include "send/session.h"
@@ -15,7 +16,6 @@
 
 enum {
     LOCAL_FAULT_SECONDS = 5,
-    PACE_SECONDS = 60,
     CUT_SECONDS = 1, /* the host is not at fault for damage in our queue */
     RECONNECT_SECONDS = 60, /* at most */
     NOTHING_OFFERED_SECONDS = 5,
@@ -31,17 +31,27 @@ bool lane_is_up(const struct sched *s, const struct lane *l)
     return l->shut_until <= loop_now(s->loop);
 }
 
+static bool is_paused(const struct sched *s, const struct lane *l)
+{
+    return l->paused_until > loop_now(s->loop);
+}
+
 bool lane_is_clear(const struct sched *s, const struct lane *l)
 {
-    return lane_is_up(s, l) && l->paused_until <= loop_now(s->loop);
+    return lane_is_up(s, l) && !is_paused(s, l) && !pace_is_held(l);
 }
 
 struct lane_state lane_state(const struct sched *s, const struct lane *l)
 {
+    char text[PACE_REASON_MAX];
+    uint64_t until;
+
     if (!lane_is_up(s, l))
         return (struct lane_state){ LANE_IS_SHUT, l->shut_until, &l->why };
-    if (!lane_is_clear(s, l))
+    if (is_paused(s, l))
         return (struct lane_state){ LANE_IS_PAUSED, l->paused_until, &l->why };
+    if (pace_reason(l, &until, text))
+        return (struct lane_state){ LANE_IS_PACED, until, NULL };
     return (struct lane_state){ l->trial ? LANE_IS_ON_TRIAL : LANE_IS_UP, 0,
                                 NULL };
 }
@@ -179,7 +189,8 @@ static enum fault_lane judge(struct lane *l, const struct send_session_end *end)
         l->refused = true;
         l->refused_id = end->refused_id;
     }
-    return f.what != 0 ? fault_judge(&f)->lane : end->lane;
+    enum fault_lane row = f.what != 0 ? fault_judge(&f)->lane : end->lane;
+    return row > end->lane ? row : end->lane;
 }
 
 static void report(const struct lane *l, unsigned seconds)
@@ -202,6 +213,24 @@ static void shut(struct sched *s, struct lane *l)
     l->trial = true;
     set_timer(s, l);
     report(l, seconds);
+}
+
+/* All mail that waits here, and elsewhere for the same host, turns to others
+ * now; a session that is open ends by itself. */
+void lane_state_shut_until(struct sched *s, struct lane *l, uint64_t until,
+                           const char *why)
+{
+    l->shut_until = l->shut_until > until ? l->shut_until : until;
+    if (why != NULL)
+        answer_set(&l->why, OUTCOME_DEFERRED, "4.7.0", "%s", why);
+    l->paused_until = 0;
+    l->said = false;
+    l->trial = true;
+    if (l->unused)
+        return;
+    set_timer(s, l);
+    if (l->session == NULL)
+        lane_turn_away(s, l);
 }
 
 /* The first is replaced at once; the pause before another doubles. */
@@ -234,7 +263,7 @@ void lane_state_judge(struct sched *s, struct lane *l)
         lane_state_replied(s, l);
         l->failures = l->reconnects = 0;
     }
-    if (end->fault || verdict >= LANE_PAUSES)
+    if (end->fault || verdict >= LANE_SLOWS)
         set_why(l, &end->why);
     if (end->local) {
         pause_for(s, l, LOCAL_FAULT_SECONDS);
@@ -250,14 +279,21 @@ void lane_state_judge(struct sched *s, struct lane *l)
     case LANE_CUTS: reconnect(s, l, CUT_SECONDS); break;
     case LANE_LEAVES:
     case LANE_REOPENS: reconnect(s, l, RECONNECT_SECONDS); break;
-    case LANE_PAUSES: pause_for(s, l, PACE_SECONDS); break;
-    case LANE_SHUTS: shut(s, l); break;
+    case LANE_SLOWS: pace_take_sign(l, end); break;
+    case LANE_SHUTS:
+        if (end->unanswered)
+            pace_take_refused(l);
+        shut(s, l);
+        break;
+    case LANE_STOPS: pace_take_stop(l, end); break;
     }
 }
 
+/* A reply to mail that was on its way when the lane was shut ends no trial:
+ * that begins when it opens. */
 void lane_state_replied(struct sched *s, struct lane *l)
 {
-    if (!l->trial)
+    if (!l->trial || !lane_is_up(s, l))
         return;
     l->trial = false;
     for (struct list *p = l->parked.next; p != &l->parked; p = p->next)

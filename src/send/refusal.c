@@ -382,3 +382,42 @@ struct refusal refusal_read(const struct smtp_status *status, const char *text,
     r.seconds = r.kind != REFUSAL_OTHER ? named_time(folded) : 0;
     return r;
 }
+
+/* --- what to do ----------------------------------------------------------- */
+
+const char *refusal_hint(const struct smtp_status *s)
+{
+    static const struct {
+        unsigned first, last;
+        const char *hint;
+    } hints[] = {
+        { 20, 22, "sign mail with DKIM by the domain of its From" },
+        { 23, 24, "let the SPF record of the sender's domain name this host" },
+        { 25, 25,
+          "give the address of this host a PTR record whose name leads"
+          " back to it, and use that name as hostname" },
+        { 26, 27, "let SPF or DKIM pass: an SPF record, dkim.keys" },
+        { 28, 28,
+          "less mail, and only such as is asked for; mta slows down by"
+          " itself" },
+        { 29, 29, "allow TLS: send.tls = may" },
+        { 30, 30, "sign mail with DKIM (dkim.keys)" },
+        { 31, 40,
+          "align the From domain with SPF or DKIM, and publish a DMARC"
+          " record" },
+        { 500, 599,
+          "see the receiver's page for senders; mta slows down by"
+          " itself" },
+        { 600, 649, "ask the receiver to take this address from its list" },
+        { 650, 699,
+          "see the receiver's page for senders; mta slows down by"
+          " itself" },
+    };
+
+    if (s->class == 0 || s->subject != 7)
+        return NULL;
+    for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++)
+        if (s->detail >= hints[i].first && s->detail <= hints[i].last)
+            return hints[i].hint;
+    return NULL;
+}

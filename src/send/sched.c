@@ -5,6 +5,7 @@
 #include "send/fault.h"
 #include "send/next_mx.h"
 #include "send/own_host.h"
+#include "send/pace.h"
 #include "send/parked.h"
 #include "smtp/address.h"
 
@@ -131,7 +132,7 @@ static int make_maps(struct sched *s, struct err *e)
         lookup_turns_init(&s->destination.lookups) != 0 ||
         due_groups_init(&s->destination.groups) != 0 ||
         learned_init(&s->lane.learned) != 0 ||
-        map_init(&s->lane.all, LANE_BUCKETS) != 0)
+        map_init(&s->lane.all, LANE_BUCKETS) != 0 || pace_open(s) != 0)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for the sender");
     return 0;
 }
@@ -150,6 +151,9 @@ int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
     list_init(&s->lane.opening);
     list_init(&s->lane.given);
     list_init(&s->lane.pausing);
+    list_init(&s->pace.known);
+    list_init(&s->pace.busy);
+    s->pace.dir_fd = -1;
     list_init(&s->next_mx.failed);
     if (loop_new(&s->loop, wait_mask, e) != 0)
         return -1;
@@ -173,6 +177,7 @@ void sched_close(struct sched *s)
         loop_timer_clear(s->loop, &s->destination.slow);
     if (s->lane.all.bucket != NULL)
         lane_free_unused(s);
+    pace_close(s);
     if (s->next_mx.n > 0)
         next_mx_forget(s, &s->next_mx.failed);
     lookup_turns_free(&s->destination.lookups);

@@ -17,6 +17,7 @@
 #include "send/destination_dns.h"
 #include "send/explain.h"
 #include "send/lane_state.h"
+#include "send/pace.h"
 #include "send/ready.h"
 #include "send/route.h"
 #include "send/session.h"
@@ -225,6 +226,7 @@ static void flush_queue(struct sched *s)
 
     list_init(&due);
     lane_state_flush(s);
+    pace_flush(s);
     dns_forget_negative(s->dns);
     destination_flush(s);
     retry_queue_flush(&s->queue.memory.retry, &due);
@@ -238,7 +240,8 @@ static bool is_busy(const struct sched *s)
            !list_empty(&s->lane.opening) ||
            !list_empty(&s->queue.notice.deliveries) ||
            s->destination.lookups.running > 0 || s->lane.deliveries > 0 ||
-           s->queue.scan.wanted || lane_state_any_awaited(s);
+           s->queue.scan.wanted || lane_state_any_awaited(s) ||
+           pace_any_awaited(s);
 }
 
 static int wait_ms(struct sender *x)

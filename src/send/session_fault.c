@@ -4,6 +4,7 @@
 
 #include "send/transaction.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* --- the failure in hand ------------------------------------------------ */
@@ -145,13 +146,16 @@ const struct fault_rule *send_session_judge(const struct send_session *s,
 
     if (is_refusal(what)) {
         f.status = status_of(&s->reply);
-        f.refusal =
-            refusal_read(&f.status, s->reply.text, (f.when & FAULT_HELLO) != 0);
+        /* a mailbox store is no stranger that has to be spared */
+        if (!f.lmtp)
+            f.refusal = refusal_read(&f.status, s->reply.text,
+                                     (f.when & FAULT_HELLO) != 0);
     }
     const struct fault_rule *rule = fault_judge(&f);
     if (why != NULL) {
         set_reason(s, what, rule, why);
         why->greylisted = f.refusal.kind == REFUSAL_GREYLISTED;
+        why->refusal = (unsigned char)f.refusal.kind;
         why->again = f.refusal.seconds;
     }
     return rule;
@@ -181,6 +185,7 @@ void send_session_follow(struct send_session *s, const struct fault_rule *rule,
                          const struct answer *why)
 {
     learn(s, rule);
+    s->end.unanswered |= s->was == S_DIAL && s->conn.error == ECONNREFUSED;
     if (rule->lane < LANE_LEAVES)
         return;
     s->stopping = true;

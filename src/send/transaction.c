@@ -335,7 +335,7 @@ void send_transaction_take_answer(const struct send_session *s,
                  : r->status.code < 500 ? OUTCOME_DEFERRED
                                         : OUTCOME_FAILED;
     a->damaged = a->misconfigured = a->greylisted = false;
-    a->again = 0;
+    a->again = a->refusal = 0;
     a->status = r->status;
     answer_set_text(a, r->text);
     if (s->cur != NULL && r->status.code >= 400)

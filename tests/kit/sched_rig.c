@@ -8,6 +8,7 @@
 #include "queue/slots.h"
 #include "send/assign.h"
 #include "send/destination_dns.h"
+#include "send/pace_private.h"
 #include "send/ready.h"
 #include "send/session_private.h"
 #include "spool/dirs.h"
@@ -286,21 +287,50 @@ static void be_older(struct list *notes, uint64_t ms)
     }
 }
 
-/* Lanes wait on the loop's clock, which is real: bring their times nearer. */
-static void pass_time(struct sched_rig *r, struct lane *l, uint64_t ms)
+static void be_earlier(uint64_t *at, uint64_t ms)
 {
-    struct loop_timer *t = &l->opens;
+    *at -= *at < ms ? *at : ms;
+}
+
+static void pass_timer(struct sched_rig *r, struct loop_timer *t, uint64_t ms)
+{
     uint64_t now = loop_now(r->s.loop);
 
-    l->shut_until -= l->shut_until < ms ? l->shut_until : ms;
-    l->paused_until -= l->paused_until < ms ? l->paused_until : ms;
     if (!loop_timer_is_set(t))
         return;
     if (t->due > now + ms) {
         loop_timer_set(r->s.loop, t, t->due - now - ms);
     } else {
         loop_timer_clear(r->s.loop, t);
-        t->fn(t); /* may free the lane */
+        t->fn(t);
+    }
+}
+
+/* Lanes wait on the loop's clock, which is real: bring their times nearer. */
+static void pass_time(struct sched_rig *r, struct lane *l, uint64_t ms)
+{
+    be_earlier(&l->shut_until, ms);
+    be_earlier(&l->paused_until, ms);
+    pass_timer(r, &l->opens, ms); /* may free the lane */
+}
+
+static void pass_paces(struct sched_rig *r, uint64_t ms)
+{
+    struct list *all = &r->s.pace.known, *next;
+
+    for (struct list *l = all->next; l != all; l = l->next) {
+        struct pace *p = LIST_ENTRY(l, struct pace, known);
+        be_earlier(&p->held_until, ms);
+        be_earlier(&p->shut_until, ms);
+        be_earlier(&p->next, ms * 1000);
+        be_earlier(&p->slots_since, ms);
+        be_earlier(&p->forget_at, ms);
+    }
+    for (struct list *l = all->next; l != all; l = next) {
+        struct pace *p = LIST_ENTRY(l, struct pace, known);
+        next = l->next;
+        pass_timer(r, &p->minute, ms);
+        pass_timer(r, &p->wake, ms);
     }
 }
 
@@ -317,6 +347,7 @@ void sched_rig_wait(struct sched_rig *r, unsigned seconds)
             next = m->next;
             pass_time(r, MAP_ENTRY(m, struct lane, link), ms);
         }
+    pass_paces(r, ms);
     sched_rig_turn(r);
 }
 

@@ -38,7 +38,7 @@ enum { LINES_MAX = 80, JOBS_MAX = 4, BIG = 8 << 20 };
 #define LEAVES LANE_LEAVES
 #define CUTS LANE_CUTS
 #define LOST LANE_REOPENS
-#define PAUSES LANE_PAUSES
+#define SLOWS LANE_SLOWS
 #define SHUTS LANE_SHUTS
 
 struct dialogue {

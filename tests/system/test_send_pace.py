@@ -1,8 +1,15 @@
-"""Receivers with manners of their own: greylisting, Exim's ten messages."""
+"""Receivers with manners of their own: greylisting, Exim's ten messages, and
+the pace of large ones (provider.py), as docs/deliverability.md has it."""
+
+import os
+import signal
 
 import pytest
 
+from dnsserver import DnsServer
 from harness import Clock, until
+from peer import Peer
+from provider import Gmail, Outlook, Yahoo
 from scene import CHUNKING, PLAIN, at, name_server, scenes, verbs
 
 SPEED = 60  # a minute is a second
@@ -97,3 +104,196 @@ def test_exim_keeps_its_session_while_no_mail_waits(scene):
     s.submit([10])
     s.until_taken("the eleventh", [10])
     assert len(s.host.sessions) == 2
+
+
+# --- providers ------------------------------------------------------------------
+
+ADDRESSES = ["127.0.0.%d" % n for n in range(11, 17)]
+HOSTED = ["d%d.test" % n for n in range(len(ADDRESSES))]
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Domains of each provider, as their zones have them; one of none."""
+    zones = {"small.test": "@ A 127.0.0.31",
+             "gmail.test": "@ MX 5 gmail-smtp-in.l.google.com.\n"
+                           "@ MX 10 alt1.gmail-smtp-in.l.google.com.",
+             "l.google.com": "gmail-smtp-in A 127.0.0.11\n"
+                             "alt1.gmail-smtp-in A 127.0.0.12",
+             "yahoo.test": "@ MX 1 mta5.am0.yahoodns.net.\n"
+                           "@ MX 1 mta6.am0.yahoodns.net.",
+             "yahoodns.net": "mta5.am0 A 127.0.0.11\nmta6.am0 A 127.0.0.12",
+             "protection.outlook.com": "\n".join(
+                 "%s.mail A %s" % (d.replace(".", "-"), a)
+                 for d, a in zip(HOSTED, ADDRESSES))}
+    for d in HOSTED:
+        zones[d] = "@ MX 0 %s.mail.protection.outlook.com." % \
+            d.replace(".", "-")
+    with DnsServer(zones) as d:
+        yield d
+
+
+@pytest.fixture
+def make(mta, world):
+    """make(site, env=None, **settings): a system whose mail goes there."""
+    def system(site, env=None, **settings):
+        more = {"dns.servers": [world.address], "send.port": site.port,
+                "local.domains": ["here.test", "src.test"],
+                "send.retry_min": "5m", "send.retry_max": "4h",
+                "send.warn_after": "0", "dns.timeout": "60s",
+                "send.session_linger": "5s"}
+        more.update({k.replace("__", "."): v for k, v in settings.items()})
+        return mta("serve", more, env=env)
+    return system
+
+
+def submit(m, to, n=1, sender="s@src.test"):
+    with m.smtp() as s:
+        for i in range(n):
+            s.sendmail(sender, [to], b"Subject: n%d\r\n\r\nhi\r\n" % i)
+
+
+def run(m):
+    m.stop()
+    m.command = "run"
+    m.start()
+
+
+def test_microsoft_has_one_connection_for_all_its_domains(make, fast):
+    """Six domains, each with an address of its own: at first a connection to
+    each, then as many as it takes, in turns.  No mail is lost, none bounces,
+    and S3150 does not follow."""
+    with Outlook(ADDRESSES, limit=1) as site:
+        m = make(site, fast.env)
+        for d in HOSTED:
+            submit(m, "u@" + d, 20)
+        run(m)
+        until("all", lambda: len(site.messages()) == 120)
+        assert site.most == 1 and not site.listed
+        assert len(site.refused) <= 6
+        said = m.events("send.pace")
+        assert said[0]["group"] == "microsoft"
+        assert said[0]["state"] in ("fewer sessions", "slower")
+        assert not m.events("send.bounced")
+
+
+@pytest.mark.slow
+def test_microsoft_stops_all_its_domains(make, fast):
+    """S3150 for one domain is for all of them, and for none else.  The mail
+    waits for an hour, and two if it is still so, with the reply for the
+    operator; SIGUSR1 ends it."""
+    with Outlook(ADDRESSES, limit=10) as site, \
+            Peer("127.0.0.31", site.port) as small:
+        site.listed = True
+        m = make(site, fast.env)
+        submit(m, "u@d0.test")
+        run(m)
+        until("stopped", lambda: m.events("send.pace"))
+        for d in HOSTED:
+            submit(m, "v@" + d)
+        submit(m, "u@small.test", 10)
+        until("the others", lambda: len(small.messages) == 10)
+        said = m.events("send.pace")[0]
+        assert (said["group"], said["state"]) == ("microsoft", "stopped")
+        assert int(said["pause"]) == 3600 and "S3150" in said["reply"]
+        assert len(site.refused) == 1 and not m.events("send.bounced")
+
+        def reported():
+            rows = [r for q in m.queued() for r in q["recipients"]]
+            return len(rows) == 7 and all(
+                r["shut_until"] and "S3150" in r["host_state"] for r in rows)
+        until("in the queue", reported)
+        first = site.refused[0][0]
+        until("the second try", lambda: len(site.refused) == 2, 90)
+        assert 3600 <= (site.refused[1][0] - first) * SPEED < 4200
+        assert int(m.events("send.pace")[1]["pause"]) == 7200
+        site.listed = False
+        m.kill(signal.SIGUSR1)
+        until("all", lambda: len(site.messages()) == 7)
+
+
+def test_what_was_learned_outlives_a_restart(make):
+    with Outlook(ADDRESSES, limit=10) as site:
+        site.listed = True
+        m = make(site)
+        submit(m, "u@d0.test")
+        run(m)
+        until("stopped", lambda: m.events("send.pace"))
+        submit(m, "u@d1.test")
+        m.stop()
+        path = os.path.join(m.settings["queue_dir"], "run", "pace")
+        with open(path, encoding="ascii") as f:
+            text = f.read()
+        assert text.split("\n")[1].startswith("microsoft 1 ")
+        site.listed = False
+        m.start()
+        submit(m, "v@d1.test")
+        until("parked", lambda: sum(
+            bool(r["shut_until"]) for q in m.queued()
+            for r in q["recipients"]) == 2)
+        assert len(site.refused) == 1 and not site.messages()
+        m.stop()
+        with open(path, "w", encoding="ascii") as f:
+            f.write(text.replace("microsoft 1 ", "microsoft 2 "))
+        m.start()  # as one that knows nothing
+        m.kill(signal.SIGUSR1)
+        until("all", lambda: len(site.messages()) == 3)
+        assert "damaged" in m.events("send.pace_file")[0]["error"]
+
+
+def test_gmail_asks_for_less(make, fast):
+    """At most so many messages a minute (here: a second): after the first
+    421 4.7.28 half of them, and all of the mail leaves with few more."""
+    with Gmail(["127.0.0.11", "127.0.0.12"], messages=60, seconds=1) as site, \
+            Peer("127.0.0.31", site.port) as small:
+        m = make(site, fast.env)
+        submit(m, "u@gmail.test", 200)
+        run(m)
+        until("slower", lambda: m.events("send.pace"))
+        submit(m, "u@small.test", 50)
+        until("the others", lambda: len(small.messages) == 50)
+        said = m.events("send.pace")[0]
+        assert (said["group"], said["state"]) == ("google", "slower")
+        assert int(said["pause"]) == 60 and 0 < int(said["rate"]) <= 100
+        advice = m.events("send.advice")
+        assert [(a["group"], a["status"]) for a in advice] == \
+            [("google", "4.7.28")]
+        paced = until("paced", lambda: [
+            r for q in m.queued() for r in q["recipients"]
+            if r.get("paced_until") and "pace of google" in r["host_state"]])
+        assert "421 4.7.28 Gmail" in paced[0]["host_state"]
+        until("all", lambda: len(site.messages()) == 200)
+        assert len(site.refused) <= 5
+        assert not m.events("send.bounced")
+
+
+def test_gmail_unauthenticated_mail_is_its_own_fault(make):
+    """550 5.7.26 returns that message, and slows no other."""
+    with Gmail(["127.0.0.11", "127.0.0.12"]) as site:
+        m = make(site)
+        submit(m, "u@gmail.test", 5)
+        submit(m, "u@gmail.test", 1, sender="unsigned@src.test")
+        submit(m, "u@gmail.test", 5)
+        run(m)
+        until("the others", lambda: len(site.messages()) == 10)
+        until("returned", lambda: m.events("send.bounced"))
+        notice = until("the notice", lambda: m.mailbox("unsigned"))[0]
+        assert b"5.7.26" in notice and b"SPF [src.test]" in notice
+        assert not m.events("send.pace")
+
+
+def test_yahoo_puts_off_at_the_greeting(make, fast):
+    """[TSS04] for ten minutes: after 1, 2, 4, 8 minutes another try, whichever
+    host it is, and then all of it."""
+    with Yahoo(["127.0.0.11", "127.0.0.12"], seconds=10) as site:
+        m = make(site, fast.env)
+        submit(m, "u@yahoo.test", 30)
+        run(m)
+        until("all", lambda: len(site.messages()) == 30)
+        pauses = [int(e["pause"]) for e in m.events("send.pace")
+                  if e["state"] == "slower"]
+        assert pauses == [60, 120, 240, 480][:len(pauses)]
+        assert 3 <= len(pauses) <= 4 and len(site.refused) <= 2 * len(pauses)
+        times = [t for t, _ in site.refused]
+        assert all(b - a > 0.9 or b - a < 0.5 for a, b in zip(times, times[1:]))
+        assert not m.events("send.bounced")

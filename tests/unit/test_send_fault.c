@@ -10,6 +10,7 @@
 #define S(c, ...) .status = R(c, __VA_ARGS__)
 /* Read as a rate, by its code or in words. */
 #define PACE(code) .refusal = { REFUSAL_RATE, (code), 0 }
+#define STOP .refusal = { REFUSAL_BLOCKED, false, 0 }
 #define F(at, came, ...)                                                       \
     {                                                                          \
         .when = FAULT_##at, .what = FAULT_##came, __VA_ARGS__                  \
@@ -26,7 +27,15 @@ static const struct {
     { F(CONNECT, SILENCE, .status = { 0 }), WHOSE_ADDRESS, MAIL_MOVES_ON, LANE_SHUTS },
     { F(GREETING, 4XX, S(450, 0, 0, 0)), WHOSE_HOST, MAIL_MOVES_ON, LANE_SHUTS },
     { F(GREETING, 5XX, S(554, 0, 0, 0)), WHOSE_HOST, MAIL_MOVES_ON, LANE_SHUTS },
-    { F(GREETING, 421, S(421, 4, 7, 0)), WHOSE_HOST, MAIL_MOVES_ON, LANE_SHUTS },
+    { F(GREETING, 421, S(421, 4, 3, 0)), WHOSE_HOST, MAIL_MOVES_ON, LANE_SHUTS },
+    { F(GREETING, 421, S(421, 4, 7, 0), PACE(true)), WHOSE_PACE, MAIL_MOVES_ON, LANE_SLOWS },
+    { F(GREETING, 421, S(421, 0, 0, 0), PACE(false)), WHOSE_PACE, MAIL_MOVES_ON, LANE_SLOWS },
+    /* nothing is taken from our address */
+    { F(GREETING, 5XX, S(554, 0, 0, 0), STOP), WHOSE_PACE, MAIL_MOVES_ON, LANE_STOPS },
+    { F(EHLO, 5XX, S(554, 5, 7, 1), STOP), WHOSE_PACE, MAIL_MOVES_ON, LANE_STOPS },
+    { F(MAIL, 5XX, S(550, 5, 7, 1), STOP, .delivered = true), WHOSE_PACE, MAIL_ATTEMPT, LANE_STOPS },
+    { F(RCPT, 5XX, S(554, 5, 7, 1), STOP), WHOSE_PACE, MAIL_ATTEMPT, LANE_LEAVES },
+    { F(END, 5XX, S(554, 5, 7, 1), STOP), WHOSE_PACE, MAIL_ATTEMPT, LANE_LEAVES },
     { F(GREETING, NONSENSE, .status = { 0 }), WHOSE_HOST, MAIL_MOVES_ON, LANE_SHUTS },
     { F(GREETING, OWN_NAME, .status = { 0 }), WHOSE_US, MAIL_LOOPS, LANE_LEAVES },
     { F(EHLO, DROP, .status = { 0 }), WHOSE_HOST, MAIL_MOVES_ON, LANE_SHUTS },
@@ -36,17 +45,17 @@ static const struct {
     { F(RCPT, 5XX, S(535, 5, 7, 8), .configured = true), WHOSE_SETTING, MAIL_WAITS, LANE_GOES_ON },
     { F(MAIL, 5XX, S(530, 5, 7, 0)), WHOSE_MESSAGE, MAIL_BOUNCES, LANE_GOES_ON },
     /* rate codes stand above the others */
-    { F(MAIL, 421, S(421, 4, 7, 28), PACE(true), .delivered = true), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
-    { F(RCPT, 4XX, S(451, 4, 7, 650), PACE(true)), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
-    { F(END, 421, S(421, 4, 7, 0), PACE(true)), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
-    { F(END, 4XX, S(450, 4, 3, 2), PACE(true)), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
-    { F(DATA, 5XX, S(550, 4, 7, 28), PACE(true)), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
+    { F(MAIL, 421, S(421, 4, 7, 28), PACE(true), .delivered = true), WHOSE_PACE, MAIL_ATTEMPT, LANE_SLOWS },
+    { F(RCPT, 4XX, S(451, 4, 7, 650), PACE(true)), WHOSE_PACE, MAIL_ATTEMPT, LANE_SLOWS },
+    { F(END, 421, S(421, 4, 7, 0), PACE(true)), WHOSE_PACE, MAIL_ATTEMPT, LANE_SLOWS },
+    { F(END, 4XX, S(450, 4, 3, 2), PACE(true)), WHOSE_PACE, MAIL_ATTEMPT, LANE_SLOWS },
+    { F(DATA, 5XX, S(550, 4, 7, 28), PACE(true)), WHOSE_PACE, MAIL_ATTEMPT, LANE_SLOWS },
     { F(RCPT, 4XX, S(450, 4, 7, 1)), WHOSE_RECIPIENT, MAIL_NEXT_MX, LANE_GOES_ON },
     { F(RCPT, 4XX, S(451, 4, 7, 0)), WHOSE_RECIPIENT, MAIL_NEXT_MX, LANE_GOES_ON },
     /* in words: a limit of the session may say the same */
     { F(MAIL, 421, S(421, 4, 3, 0), PACE(false), .delivered = true), WHOSE_LIMIT, MAIL_UNTOUCHED, LANE_LEAVES },
-    { F(MAIL, 421, S(421, 4, 3, 0), PACE(false)), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
-    { F(RCPT, 4XX, S(450, 4, 7, 1), PACE(false), .delivered = true), WHOSE_PACE, MAIL_ATTEMPT, LANE_PAUSES },
+    { F(MAIL, 421, S(421, 4, 3, 0), PACE(false)), WHOSE_PACE, MAIL_ATTEMPT, LANE_SLOWS },
+    { F(RCPT, 4XX, S(450, 4, 7, 1), PACE(false), .delivered = true), WHOSE_PACE, MAIL_ATTEMPT, LANE_SLOWS },
     /* MAIL */
     { F(MAIL, 4XX, S(452, 4, 5, 3), .delivered = true), WHOSE_LIMIT, MAIL_UNTOUCHED, LANE_LEAVES },
     { F(MAIL, 421, S(421, 4, 3, 0), .delivered = true), WHOSE_LIMIT, MAIL_UNTOUCHED, LANE_LEAVES },

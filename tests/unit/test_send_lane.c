@@ -652,7 +652,8 @@ START_TEST(a_rate_code_pauses_for_a_minute)
     struct rcpt *y = b->rcpt[0].rcpt;
     sched_rig_effect(r, a, MAIL_ATTEMPT, "451 4.7.28 slow down");
     sched_rig_effect(r, b, MAIL_UNTOUCHED, "");
-    end(s, (struct send_session_end){ .lane = LANE_PAUSES });
+    end(s, (struct send_session_end){ .lane = LANE_SLOWS,
+                                      .mail = MAIL_UNTOUCHED });
     none();
     sched_rig_wait(r, 59);
     none();

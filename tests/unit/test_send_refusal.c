@@ -194,6 +194,18 @@ START_TEST(times_are_bounded)
 }
 END_TEST
 
+START_TEST(hints_are_for_7_alone)
+{
+    const struct smtp_status ptr = { 421, 4, 7, 25 }, dkim = { 550, 5, 7, 26 },
+                             none = { 450, 4, 2, 25 }, plain = { 421, 0, 0, 0 };
+
+    ck_assert_ptr_nonnull(strstr(refusal_hint(&ptr), "PTR"));
+    ck_assert_ptr_nonnull(strstr(refusal_hint(&dkim), "DKIM"));
+    ck_assert_ptr_null(refusal_hint(&none));
+    ck_assert_ptr_null(refusal_hint(&plain));
+}
+END_TEST
+
 Suite *send_refusal_suite(void);
 Suite *send_refusal_suite(void)
 {
@@ -204,6 +216,7 @@ Suite *send_refusal_suite(void)
     tcase_add_test(t, a_greeting_means_this_system);
     tcase_add_test(t, a_long_reply_is_read_at_its_front);
     tcase_add_test(t, times_are_bounded);
+    tcase_add_test(t, hints_are_for_7_alone);
     suite_add_tcase(s, t);
     return s;
 }
