@@ -219,6 +219,15 @@ static const struct {
       NULL },
     { "send.relay_password", "\"s3cret\"", "send.relay_password is not in this"
       " version", NULL },
+    { "send.providers", "[ \".google.com\" ]", "send.providers: '.google.com'"
+      " has no name of a group (a provider is written google=.google.com)",
+      NULL },
+    { "send.providers", "[ \"my group=.x.test\" ]", "has no name of a group",
+      NULL },
+    { "send.providers", "[ \"g=\" ]", "'g=': '' is empty", NULL },
+    { "send.providers", "[ \"g=.a..b\" ]", "has an empty label", NULL },
+    { "send.providers", "[ \"g=[192.0.2.1]\" ]", "is no end of a host name",
+      NULL },
     { "send.routes", "[ \"example.com\" ]", "send.routes: 'example.com' has no"
       " = (a route is written example.com=host:25)", NULL },
     { "send.routes", "[ \"example.com=\" ]", "host '' is empty", NULL },
@@ -291,6 +300,8 @@ static const struct {
     { "send.relay_host", "[ \"[192.0.2.1]:25\", \"B.test\" ]",
       "[ \"192.0.2.1:25\", \"b.test\" ]" },
     { "send.relay_host", "\"\"", "[ ]" },
+    { "send.providers", "[ \"Hoster=.MX.Hoster.test.\", \"one=mx.one.test\" ]",
+      "[ \"hoster=.mx.hoster.test\", \"one=mx.one.test\" ]" },
     { "send.routes", "[ \"@A.test=[b]\", \"@.a.test = b:26\" ]",
       "[ \"@a.test=[b]\", \"@.a.test=b:26\" ]" },
     { "send.routes", "[ \"Example.COM. = Host:25\", \".b\303\274.test=[::1]\" ]",
