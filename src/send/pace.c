@@ -473,6 +473,14 @@ bool pace_any_awaited(const struct sched *s)
     return false;
 }
 
+static void add_limit(struct buf *text, uint32_t n, const char *what,
+                      const char *when)
+{
+    if (n > 0)
+        buf_addf(text, ", %u %s%s %s", (unsigned)n, what, n == 1 ? "" : "s",
+                 when);
+}
+
 bool pace_reason(const struct lane *l, uint64_t *until,
                  char out[PACE_REASON_MAX])
 {
@@ -483,10 +491,8 @@ bool pace_reason(const struct lane *l, uint64_t *until,
         return false;
     buf_init(&text, out, PACE_REASON_MAX);
     buf_addf(&text, "pace of %s", p->name);
-    if (p->limit.rate > 0)
-        buf_addf(&text, ", %u messages a minute", (unsigned)p->limit.rate);
-    if (p->limit.sessions > 0)
-        buf_addf(&text, ", %u sessions at once", (unsigned)p->limit.sessions);
+    add_limit(&text, p->limit.rate, "message", "a minute");
+    add_limit(&text, p->limit.sessions, "session", "at once");
     buf_addf(&text, ", since: %s", p->why);
     *until = wakes_at(p);
     if (l->pace.for_slot && !pace_is_held(l))

@@ -54,6 +54,7 @@ class Contact:
         self.start, self.end, self.visit = start, end, visit
         self.earliest = self.latest = end
         self.why = ""
+        self.paced = False  # a kill does not end that
 
 
 class Lane:
@@ -61,6 +62,7 @@ class Lane:
 
     def __init__(self, host, contacts, kills):
         self.host, self.contacts, self.kills = host, contacts, kills
+        self.signs = 0
         self.forget()
         last = None
         for c in contacts:
@@ -114,8 +116,10 @@ class Lane:
             c.earliest = c.latest = c.end + wait
             self.reconnects, self.lost, self.refused = 0, set(), None
         elif paced:
-            c.why, c.latest = "pause", c.end + table.MINUTE
-            c.earliest = c.latest
+            self.signs += 1  # in a row, if no good minute lies between
+            c.why, c.paced = "pause" if self.signs == 1 else "shut", True
+            c.earliest = c.end + table.MINUTE
+            c.latest = c.end + table.pause_for(self.signs)
         elif lost:
             self.reconnects += 1
             c.why = "reconnect %d" % self.reconnects
@@ -127,8 +131,12 @@ class Lane:
         """When the lane may be open at the latest, by all that ended before
         then."""
         return max((c.latest for c in self.contacts
-                    if c.end < when and not self.killed(c.start, when)),
+                    if c.end < when and (c.paced or
+                                         not self.killed(c.start, when))),
                    default=0)
+
+    def signs_before(self, when):
+        return sum(c.paced and c.end < when for c in self.contacts)
 
 
 class Judge:
@@ -239,13 +247,23 @@ class Judge:
         """Since when it should have been on its way, and why not before."""
         found = self.own_ready(letter, rcpt, place, at)
         if len(place.hosts) == 1:
-            opens = self.lanes[place.hosts[0]].before(at)
+            lane = self.lanes[place.hosts[0]]
+            opens = lane.before(at)
+            if lane.signs_before(at):  # a letter a minute is the least
+                opens += table.MINUTE * self.in_line(place, letter, opens)
             found.append((opens, "the opening of the lane"))
         if place.dns != "ok":
             answered = [t for t in place.zone.answered if t <= at]
             if isinstance(place.dns, float) and answered:
                 found.append((answered[-1], "the answer of the DNS"))
         return max(found)
+
+    def in_line(self, place, letter, when):
+        """Letters that may have been before that one when the lane opened."""
+        return sum(x.arrival <= max(when, letter.arrival) and any(
+            self.place(r) is place and not any(
+                t < when for t, _ in self.arrived[r]) for r in x.rcpts)
+                   for x in self.run.letters)
 
     def own_ready(self, letter, rcpt, place, at):
         found = [(letter.arrival, "its arrival")]

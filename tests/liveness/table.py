@@ -24,6 +24,11 @@ def shut_for(failures):
     return SHUT[min(failures, len(SHUT)) - 1]
 
 
+def pause_for(signs):
+    """After so many rate codes in a row."""
+    return min(MINUTE * 2 ** (signs - 1), 60 * MINUTE)
+
+
 def pace_for(reconnects):
     """Before the n-th session in a row after one without a delivery."""
     return PACE[min(reconnects, len(PACE)) - 1]

@@ -179,21 +179,22 @@ def test_a_next_hop_of_the_settings(mta, dns, peers):
     assert rcpt(m, "v@other.test")["shut_until"] == r["shut_until"]
 
 
-def test_a_host_that_is_paused(mta, dns, peers):
+def test_a_host_that_is_paced(mta, dns, peers):
     """It wants less mail for now: the rest stays in line."""
     p = peers("127.0.0.1", answers={"MAIL": "421 4.7.0 slow down"})
     m = system(mta, dns, p.port)
     submit(m, "u@x.test")
     until("refused", lambda: m.events("send.deferred"))
     submit(m, "v@x.test")
-    r = until("paused", lambda: rcpt(m, "v@x.test").get("reconnects_at") and
+    r = until("paced", lambda: rcpt(m, "v@x.test").get("paced_until") and
               rcpt(m, "v@x.test"))
-    assert 0 < seconds_until(r["reconnects_at"]) <= 61
+    assert 0 < seconds_until(r["paced_until"]) <= 61
     assert r["shut_until"] is None
-    assert r["host_state"] == "mx.x.test (127.0.0.1:%d): slow down" % p.port
-    assert (", reconnects at %s" % clock(r["reconnects_at"])
-            in text(m, "list"))
-    assert "        paused: " + r["host_state"] in text(m, "show", r["id"])
+    assert r["host_state"] == (
+        "mx.x.test (127.0.0.1:%d): pace of 127.0.0.1:%d, 1 message a minute,"
+        " since: 421 4.7.0 slow down" % (p.port, p.port))
+    assert ", paced until %s" % clock(r["paced_until"]) in text(m, "list")
+    assert "        paced: " + r["host_state"] in text(m, "show", r["id"])
     assert len(p.sessions) == 1
 
 
