@@ -74,6 +74,14 @@ static int show(struct queue_read *k, const struct spool_record *r, uint64_t at,
     return 0;
 }
 
+/* Recovery has cut the segment meanwhile: what stood behind was no record. */
+static bool was_cut(int fd, uint64_t end)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && (uint64_t)st.st_size < end;
+}
+
 static int walk_records(struct queue_read *k, int fd,
                         const struct spool_segment_header *h, struct err *e)
 {
@@ -86,13 +94,12 @@ static int walk_records(struct queue_read *k, int fd,
         return -1;
     spool_records_start(&k->records, fd, h->id, SPOOL_SEGMENT_HEADER, end);
     while ((rc = spool_records_next(&k->records, &r, &at, e)) == 1) {
-        rc = wanted(k, &r, at, verify, e);
-        if (rc == 1)
-            rc = show(k, &r, at, e);
-        if (rc != 0)
+        if ((rc = wanted(k, &r, at, verify, e)) < 0)
+            break;
+        if (rc == 1 && (rc = show(k, &r, at, e)) != 0)
             return rc;
     }
-    return rc;
+    return rc < 0 && verify && was_cut(fd, end) ? 0 : rc;
 }
 
 static int on_segment(void *ctx, uint64_t id, enum spool_kind kind,

@@ -384,6 +384,42 @@ START_TEST(a_body_is_no_record)
 }
 END_TEST
 
+static char victim_path[SPOOL_PATH];
+
+static int cut_behind_the_first(void *ctx, const struct spool_reader *v)
+{
+    unsigned *seen = ctx;
+
+    if ((*seen)++ == 0)
+        ck_assert_int_eq(truncate(victim_path, (off_t)(v->at + v->rec->length)),
+                         0);
+    return 0;
+}
+
+/* A consumer that starts cuts the torn tail while the queue is listed. */
+START_TEST(recovery_cuts_a_segment_that_is_read)
+{
+    char dir[300];
+    struct err e;
+    unsigned seen = 0;
+
+    snprintf(dir, sizeof dir, "%s/remote", k->dir);
+    ck_assert_int_eq(
+        spool_writer_open_sized(&k->w, k->dir, SPOOL_REMOTE, KIT_SEGMENT, &e),
+        0);
+    for (uint32_t i = 0; i < 3; i++)
+        kit_add(k, k->w, i, 100 * 1000, NULL);
+    ck_assert_int_eq(spool_writer_commit(k->w, &e), 0);
+    spool_path(victim_path, dir, k->w->f.h.id, SPOOL_SEG);
+    spool_file_drop(&k->w->f);
+    spool_writer_close(&k->w);
+    ck_assert_msg(
+        spool_read_all(k->dir, true, cut_behind_the_first, &seen, &e) == 0,
+        "%s", e.text);
+    ck_assert_uint_eq(seen, 1);
+}
+END_TEST
+
 /* A closed segment is not verified when it is opened: rot shows when the
  * record is read, before all of it was handed out. */
 static const struct {
@@ -795,6 +831,7 @@ Suite *spool_crash_suite(void)
     tcase_set_timeout(t, 60);
     tcase_add_loop_test(t, recovery, 0, (int)(sizeof cases / sizeof cases[0]));
     tcase_add_test(t, a_body_is_no_record);
+    tcase_add_test(t, recovery_cuts_a_segment_that_is_read);
     tcase_add_loop_test(t, rot_is_not_handed_out, 0,
                         (int)(sizeof rotten / sizeof rotten[0]));
     tcase_add_loop_test(t, another_format_is_left_alone, 0,
