@@ -73,8 +73,8 @@ void tls_stream_note(struct conn_tls *t, const char *what, int sys);
 struct ssl_ctx_st *tls_context_ssl(const struct tls_context *t);
 bool tls_context_is_server(const struct tls_context *t);
 
-/* The first reason in this thread's queue of OpenSSL, never empty; empties the
- * queue. */
+/* The reason in this thread's queue of OpenSSL, which is emptied: the last one
+ * that is about TLS, else the first.  Never empty. */
 const char *tls_reason(void);
 
 /* When the certificate of a session was judged: sessions may be renewed for

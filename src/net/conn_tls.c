@@ -85,7 +85,7 @@ static void act_on(struct conn *c, enum tls_got got)
         c->fn(c, CONN_SECURED);
         if (is_live(c, t))
             conn_set_want(c); /* a pause counts from now on */
-    } else if (t->closed && !c->eof && !c->paused) {
+    } else if (t->closed && !c->eof && !c->paused && !c->resumed) {
         conn_end_of_input(c);
     }
     if (is_live(c, t) && !c->paused && conn_tls_is_waiting(c))

@@ -59,12 +59,17 @@ struct tls_context {
 
 const char *tls_reason(void)
 {
-    unsigned long code = ERR_peek_error();
-    const char *text = ERR_reason_error_string(code);
+    enum { OWN_REASON = 100 }; /* of a library; below: "X lib" */
+    unsigned long code, best = 0;
+    const char *text;
 
-    ERR_clear_error();
+    while ((code = ERR_get_error()) != 0)
+        if (best == 0 || (ERR_GET_LIB(code) == ERR_LIB_SSL &&
+                          ERR_GET_REASON(code) >= OWN_REASON))
+            best = code;
+    text = ERR_reason_error_string(best);
     if (text == NULL)
-        text = code == 0 ? "unknown reason" : "reason without a name";
+        text = best == 0 ? "unknown reason" : "reason without a name";
     return text;
 }
 
@@ -230,8 +235,13 @@ static int load_cas(SSL_CTX *ctx, const char *ca_file, struct err *e)
     ERR_clear_error();
     if (SSL_CTX_load_verify_file(ctx, file) == 1)
         return 0;
+    unsigned long first = ERR_peek_error();
+    int sys = ERR_SYSTEM_ERROR(first) ? ERR_GET_REASON(first) : 0;
+    const char *why = tls_reason();
+    if (sys != 0)
+        return err_set(e, ERR_PERM, sys, "read CA certificates from %s", file);
     return err_set(e, ERR_PERM, 0, "read CA certificates from %s: %s", file,
-                   tls_reason());
+                   why);
 }
 
 int tls_client_new(struct tls_context **t, const char *ca_file, struct err *e)

@@ -1,8 +1,9 @@
 /* test_net_transfer.c - many bytes both ways through two conns, in pieces of
  * chance size, with pauses, small pools and signals; every byte is checked. */
+#include "certs.h"
 #include "few.h"
 
-#include "net/conn.h"
+#include "net/tls.h"
 
 #include "base/clock.h"
 #include "base/os.h"
@@ -42,7 +43,7 @@ struct end {
     uint64_t sent, taken, total;
     size_t piece, frame, frame_max;
     unsigned salt;
-    bool pauses, full, eof, over;
+    bool pauses, full, eof, over, secured;
 };
 
 static struct end left, right;
@@ -118,7 +119,8 @@ static void on_rest(struct loop_timer *t)
 /* Who has sent all says so; who has taken all, too, closes. */
 static void look_for_the_end(struct end *x)
 {
-    if (x->sent == x->total && x->taken == other(x)->total && !x->over) {
+    if (x->sent == x->total && x->taken == other(x)->total && !x->over &&
+        x->secured) {
         x->over = true;
         conn_close_after_output(&x->c);
     }
@@ -129,8 +131,8 @@ static void on_event(struct conn *c, enum conn_event ev)
     struct end *x = LOOP_ENTRY(c, struct end, c);
 
     switch (ev) {
-    case CONN_CONNECTED:
-    case CONN_SECURED: break;
+    case CONN_CONNECTED: break;
+    case CONN_SECURED: x->secured = true; break;
     case CONN_INPUT: take_frames(x); break;
     case CONN_DRAINED:
         if (!x->over)
@@ -142,7 +144,9 @@ static void on_event(struct conn *c, enum conn_event ev)
         if (x->over && conn_output_waiting(c) == 0)
             conn_close(c);
         break;
-    case CONN_FAILED: ck_abort_msg("failed: %s", strerror(c->error));
+    case CONN_FAILED:
+        ck_abort_msg("failed: %s",
+                     conn_is_tls(c) ? conn_tls_error(c) : strerror(c->error));
     case CONN_TIMEOUT: ck_abort_msg("deadline");
     }
 }
@@ -154,20 +158,31 @@ static const struct {
     const char *name;
     uint64_t there, back; /* bytes */
     size_t piece, frame, blocks;
-    bool tcp, pauses, signals;
+    bool tcp, pauses, signals, tls;
 } cases[] = {
-    { "nothing",              0,        0,        10,    10,    64, 1, 0, 0 },
-    { "one byte",             1,        0,        10,    10,    64, 1, 0, 0 },
-    { "small pieces",         200000,   3000,     10,    10,    64, 0, 0, 0 },
-    { "small pieces, tcp",    200000,   200000,   10,    10,    64, 1, 0, 0 },
-    { "one way",              20000000, 0,        60000, 2000,  80, 1, 0, 0 },
-    { "both ways",            8000000,  8000000,  60000, 2000,  99, 1, 0, 0 },
-    { "large frames",         5000000,  5000000,  60000, 65536, 99, 1, 0, 0 },
-    { "large frames, pauses", 3000000,  3000000,  60000, 65536, 99, 1, 1, 0 },
-    { "pauses",               2000000,  2000000,  9000,  9000,  99, 0, 1, 0 },
-    { "scarce blocks",        3000000,  0,        8000,  2000,  24, 1, 1, 0 },
-    { "scarce blocks, back",  0,        3000000,  8000,  2000,  24, 0, 1, 0 },
-    { "signals",              8000000,  8000000,  60000, 9000,  99, 1, 1, 1 },
+    { "nothing",              0,        0,        10,    10,    64, 1, 0, 0, 0 },
+    { "one byte",             1,        0,        10,    10,    64, 1, 0, 0, 0 },
+    { "small pieces",         200000,   3000,     10,    10,    64, 0, 0, 0, 0 },
+    { "small pieces, tcp",    200000,   200000,   10,    10,    64, 1, 0, 0, 0 },
+    { "one way",              20000000, 0,        60000, 2000,  80, 1, 0, 0, 0 },
+    { "both ways",            8000000,  8000000,  60000, 2000,  99, 1, 0, 0, 0 },
+    { "large frames",         5000000,  5000000,  60000, 65536, 99, 1, 0, 0, 0 },
+    { "large frames, pauses", 3000000,  3000000,  60000, 65536, 99, 1, 1, 0, 0 },
+    { "pauses",               2000000,  2000000,  9000,  9000,  99, 0, 1, 0, 0 },
+    { "scarce blocks",        3000000,  0,        8000,  2000,  24, 1, 1, 0, 0 },
+    { "scarce blocks, back",  0,        3000000,  8000,  2000,  24, 0, 1, 0, 0 },
+    { "signals",              8000000,  8000000,  60000, 9000,  99, 1, 1, 1, 0 },
+    { "tls, nothing",         0,        0,        10,    10,    64, 1, 0, 0, 1 },
+    { "tls, one byte",        1,        0,        10,    10,    64, 0, 0, 0, 1 },
+    { "tls, small pieces",    200000,   200000,   10,    10,    64, 1, 0, 0, 1 },
+    { "tls, one way",         20000000, 0,        60000, 2000,  80, 1, 0, 0, 1 },
+    { "tls, both ways",       8000000,  8000000,  60000, 2000,  99, 1, 0, 0, 1 },
+    { "tls, large frames",    5000000,  5000000,  60000, 65536, 99, 1, 0, 0, 1 },
+    { "tls, frames, pauses",  3000000,  3000000,  60000, 65536, 99, 1, 1, 0, 1 },
+    { "tls, pauses",          2000000,  2000000,  9000,  9000,  99, 0, 1, 0, 1 },
+    { "tls, scarce blocks",   3000000,  0,        8000,  2000,  24, 1, 1, 0, 1 },
+    { "tls, scarce, back",    0,        3000000,  8000,  2000,  24, 0, 1, 0, 1 },
+    { "tls, signals",         8000000,  8000000,  60000, 9000,  99, 1, 1, 1, 1 },
 };
 /* clang-format on */
 
@@ -204,6 +219,7 @@ static void open_end(struct end *x, int fd, int i, uint64_t total)
     x->frame_max = cases[i].frame;
     x->pauses = cases[i].pauses;
     x->salt = (unsigned)fd * 77777u;
+    x->secured = !cases[i].tls;
 }
 
 static void close_end(struct end *x, const char *name)
@@ -213,6 +229,23 @@ static void close_end(struct end *x, const char *name)
     ck_assert_msg(pool_used(x->env.blocks) == 0, "%s: blocks", name);
     ck_assert_msg(x->taken == other(x)->total, "%s: bytes", name);
     conn_env_done(&x->env);
+}
+
+/* Both are sure of it only by CONN_SECURED: an end sends no end before. */
+static void start_tls(void)
+{
+    struct cert_made cert;
+    struct tls_context *server, *client;
+
+    cert_make(&cert, &(struct cert_wish){ .names = "a.test" });
+    struct tls_pair pair = cert_pair(&cert);
+    ck_assert_int_eq(tls_server_new(&server, &pair, 1, true, &e), 0);
+    ck_assert_int_eq(tls_client_new(&client, NULL, &e), 0);
+    ck_assert_int_eq(conn_start_tls(&left.c, client, NULL, &e), 0);
+    ck_assert_int_eq(conn_start_tls(&right.c, server, NULL, &e), 0);
+    tls_context_free(&server);
+    tls_context_free(&client);
+    cert_free(&cert);
 }
 
 static void on_signal(int signo)
@@ -242,6 +275,8 @@ START_TEST(transfer)
     make_pair(cases[_i].tcp, fd);
     open_end(&left, fd[0], _i, few(cases[_i].there));
     open_end(&right, fd[1], _i, few(cases[_i].back));
+    if (cases[_i].tls)
+        start_tls();
     if (cases[_i].signals)
         ring(true);
     send_some(&left);
