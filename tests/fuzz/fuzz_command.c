@@ -1,6 +1,32 @@
 /* fuzz_command.c - a command line and what is in it. */
 #include "fuzz.h"
 #include "smtp/command.h"
+#include "smtp/dsn.h"
+
+/* What is valid holds no octet that ends a word or a line, and in ASCII it is
+ * valid for every host. */
+static void try_dsn(struct span v)
+{
+    char text[8 * SMTP_ORCPT_MAX];
+    struct buf b = BUF_ON(text);
+    unsigned bits;
+
+    if (smtp_dsn_check_notify(v, &bits) == NULL)
+        MUST(bits != 0 &&
+             smtp_dsn_notify_bits(smtp_dsn_notify_text(bits)) == bits);
+    if (smtp_dsn_check_envid(v) == NULL)
+        smtp_xtext_decode(&b, v);
+    for (size_t i = 0; i < b.n; i++)
+        MUST(text[i] >= ' ' && text[i] <= '~');
+    if (smtp_dsn_check_orcpt(v, true) != NULL)
+        return;
+    buf_init(&b, text, sizeof text);
+    smtp_dsn_put_ascii(&b, v);
+    for (size_t i = 0; i < b.n; i++)
+        MUST(text[i] > ' ' && text[i] <= '~');
+    MUST(!b.full && (b.n > SMTP_ORCPT_MAX ||
+                     smtp_dsn_check_orcpt(buf_span(&b), false) == NULL));
+}
 
 static void try_path(struct span args, const char *keyword)
 {
@@ -18,6 +44,7 @@ static void try_path(struct span args, const char *keyword)
         MUST(params[i].key.n > 0 && inside(params[i].key, args));
         MUST(inside(params[i].value, args));
         MUST((params[i].value.p == NULL) == (params[i].value.n == 0));
+        try_dsn(params[i].value);
     }
 }
 
@@ -35,6 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
              span_find(line, '\n') == n);
         try_path(c.args, "FROM:");
         try_path(c.args, "TO:");
+        try_dsn(c.args);
         if (smtp_helo_name(c.args, &name))
             MUST(name.n > 0 && name.n <= 255 && inside(name, line) &&
                  span_find(name, ' ') == name.n);

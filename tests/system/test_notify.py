@@ -383,6 +383,42 @@ def test_a_mailbox_reached_twice_reports_for_both(mta):
     m.copies("bob")
 
 
+def test_a_mailbox_that_a_list_reaches_too(mta):
+    """Its one copy goes by the list, which reports nothing to the sender."""
+    m = system(mta, command="serve")
+    submit(m, ["<list@here.test> NOTIFY=NEVER",
+               "<bob@here.test> NOTIFY=SUCCESS ORCPT=rfc822;b@x.test"])
+    [n] = notices(m)
+    assert n.values("Action") == ["expanded"]
+    assert n.values("Final-Recipient") == ["rfc822;bob@here.test"]
+    assert n.values("Original-Recipient") == ["rfc822;b@x.test"]
+    m.copies("bob")
+
+
+def test_an_unknown_member_of_an_alias(mta):
+    """RFC 3461 5.2.7.3: its failure is reported as the sender asked."""
+    m = system(mta, command="serve")
+    users = os.path.join(m.dir, "users")
+    with open(users, "w", encoding="utf-8") as f:
+        f.write("bob\ns\nt\n")
+    with open(m.settings["local.aliases"], "a", encoding="utf-8") as f:
+        f.write("half: bob, gone\n")
+    m.settings["local.users"] = "file:" + users
+    m.write_conf()
+    m.stop()
+    m.start()
+    submit(m, ["<half@here.test> NOTIFY=FAILURE ORCPT=rfc822;h@x.test"],
+           "ENVID=half")
+    submit(m, ["<half@here.test> NOTIFY=NEVER"], sender="t@src.test")
+    [n] = notices(m)
+    m.copies("bob", 2)
+    assert n.values("Action") == ["failed"]
+    assert n.values("Final-Recipient") == ["rfc822;gone@here.test"]
+    assert n.values("Original-Recipient") == ["rfc822;h@x.test"]
+    assert n.fields["Original-Envelope-Id"] == "half"
+    no_notice(m, "t")
+
+
 # --- other queues, and restarts ----------------------------------------------
 
 def test_mixed_recipients_keep_what_they_asked_for(mta):
