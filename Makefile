@@ -104,9 +104,10 @@ $(BUILD)/tools/%: tests/tools/%.c $(LIB)
 
 BENCH  := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
-$(BUILD)/bench/%: tests/bench/%.c
+$(BUILD)/bench/%: tests/bench/%.c tests/bench/secure.h
 	@mkdir -p $(@D)
-	$(call short,CC,$<)$(CC) -O2 -g -Wall -Wextra -o $@ $<
+	$(call short,CC,$<)$(CC) -O2 -g -Wall -Wextra -o $@ $< \
+	    -Wl,--as-needed -lssl -lcrypto
 
 # To be preloaded; without the sanitizers, which the program brings.
 $(BUILD)/tools/timeshift.so: tests/system/timeshift.c

@@ -1,14 +1,17 @@
 /* idle.c - open many connections at once and hold them.
  *
- *   idle -a 127.0.0.1:2525 -c 1000 [-T seconds] [-e] [-w window]
+ *   idle -a 127.0.0.1:2525 -c 1000 [-T seconds] [-e] [-S] [-w window]
  *
  * Prints a line of JSON when all are greeted or -T seconds (10) are over:
  * how many were, and after how long the median, the 99th percentile and the
  * last of them, in ms, counted from the first connect().  Then holds them
  * until SIGTERM or until standard input ends.  -e says EHLO, too, and waits
- * for its answer: sessions that have done something.  -w opens them so many
+ * for its answer: sessions that have done something.  -S does so in TLS, after
+ * STARTTLS.  -w opens them so many
  * at a time rather than all at once. */
 #define _GNU_SOURCE
+#include "secure.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
@@ -25,7 +28,14 @@ static struct sockaddr_in there;
 static int count = 1000, window, ep, dialled, greeted, failed;
 static double limit = 10, begin, *when;
 static bool hello;
-static bool *said; /* by descriptor: EHLO is on its way */
+static SSL_CTX *secure; /* -S */
+
+/* By descriptor. */
+enum step { GREETING, EHLO, STARTTLS, SHAKE };
+static struct {
+    enum step step;
+    SSL *ssl;
+} *clients;
 
 static double now(void)
 {
@@ -56,19 +66,51 @@ static void dial(void)
     dialled++;
 }
 
+static void say(int fd, const char *text, enum step next)
+{
+    int n = (int)strlen(text);
+
+    clients[fd].step = next;
+    if (clients[fd].ssl == NULL)
+        send(fd, text, (size_t)n, MSG_NOSIGNAL);
+    else
+        SSL_write(clients[fd].ssl, text, n);
+}
+
+/* False: it has failed. */
+static bool shake(int fd)
+{
+    int how = secure_handshake(clients[fd].ssl);
+
+    if (how == 1)
+        say(fd, "EHLO client.test\r\n", EHLO);
+    return how >= 0;
+}
+
 static void on_input(int fd)
 {
     char text[2048];
-    ssize_t n = recv(fd, text, sizeof text - 1, 0);
+    SSL *ssl = clients[fd].ssl;
+    int later = 0;
 
-    if (n < 0 && errno == EAGAIN)
+    if (clients[fd].step == SHAKE && shake(fd))
+        return;
+    ssize_t n = ssl != NULL ? secure_read(ssl, text, sizeof text - 1, &later)
+                            : recv(fd, text, sizeof text - 1, 0);
+
+    if (later || (n < 0 && errno == EAGAIN))
         return;
     if (n <= 0 || text[0] != '2') {
         failed++;
         close(fd);
-    } else if (hello && !said[fd]) {
-        said[fd] = true;
-        send(fd, "EHLO client.test\r\n", 18, MSG_NOSIGNAL);
+    } else if (hello && clients[fd].step == GREETING) {
+        say(fd, "EHLO client.test\r\n", EHLO);
+    } else if (secure != NULL && clients[fd].step == EHLO && ssl == NULL) {
+        say(fd, "STARTTLS\r\n", STARTTLS);
+    } else if (clients[fd].step == STARTTLS) {
+        clients[fd].ssl = secure_start(secure, fd, 0);
+        clients[fd].step = SHAKE;
+        shake(fd);
     } else {
         when[greeted++] = now() - begin;
         epoll_ctl(ep, EPOLL_CTL_DEL, fd, NULL);
@@ -81,7 +123,7 @@ static void options(int argc, char **argv)
 {
     int o;
 
-    while ((o = getopt(argc, argv, "a:c:T:w:e")) != -1)
+    while ((o = getopt(argc, argv, "a:c:T:w:eS")) != -1)
         switch (o) {
         case 'a': {
             char *colon = strrchr(optarg, ':');
@@ -96,6 +138,7 @@ static void options(int argc, char **argv)
         case 'c': count = atoi(optarg); break;
         case 'T': limit = atof(optarg); break;
         case 'w': window = atoi(optarg); break;
+        case 'S': secure = secure_context(NULL); /* fall through */
         case 'e': hello = true; break;
         default: exit(64);
         }
@@ -118,9 +161,9 @@ int main(int argc, char **argv)
     raise_limit();
     options(argc, argv);
     when = calloc((size_t)count + 1, sizeof *when);
-    said = calloc((size_t)count + 1024, sizeof *said);
+    clients = calloc((size_t)count + 1024, sizeof *clients);
     ep = epoll_create1(0);
-    if (when == NULL || said == NULL)
+    if (when == NULL || clients == NULL)
         fatal("memory");
     begin = now();
     if (window == 0)

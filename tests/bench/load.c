@@ -1,7 +1,7 @@
 /* load.c - an SMTP load generator that is not the bottleneck.
  *
  *   load -a 127.0.0.1:2525 -c 100 -n 20000 -s 1024 [-k] [-p] [-r 100]
- *        [-f FROM] [-t TO] [-u USERS] [-T seconds]
+ *        [-f FROM] [-t TO] [-u USERS] [-T seconds] [-S] [-R] [-H]
  *
  * -c connections at once, -n messages in all, -s octets of body, -k keep
  * each connection for many messages (else one message a connection), -p
@@ -9,7 +9,9 @@
  * the next, so a message costs one round trip), -r recipients a message.  In
  * -t, %d is the number of the message (with -u: modulo USERS) and %r that of
  * the recipient; messages take several -t in turn, and %d counts those of
- * each.  Each message carries its number, so all differ.
+ * each.  Each message carries its number, so all differ.  -S says STARTTLS,
+ * -R resumes the newest session, -H counts a handshake as a message and waits
+ * then for the end of the connection (bare.c).
  *
  * Kept connections are opened a few at a time, for a peer may have a short
  * backlog, and the clock starts when all have said EHLO; it stops with the
@@ -18,6 +20,8 @@
  * p50, p99 and most of the time from the dot to its answer in us, own CPU us per
  * message, and CLOCK_MONOTONIC at the start. */
 #define _GNU_SOURCE
+#include "secure.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum step { BANNER, EHLO, GROUP, DATA, DOT, QUIT };
+enum step { BANNER, EHLO, STARTTLS, SHAKE, GROUP, DATA, DOT, QUIT };
 
 struct client {
     int fd;
@@ -39,12 +43,16 @@ struct client {
     int next_number;  /* of the one whose commands are under way, or -1 */
     unsigned waiting; /* replies to MAIL and RCPT still to come */
     double dot_at;
+    SSL *ssl;
     size_t n;
     char in[4096];
 };
 
 static const char *host = "127.0.0.1", *from = "sender@client.test";
 static const char *to[4] = { "user@here.test" };
+static SSL_CTX *secure; /* -S */
+static SSL_SESSION *newest;
+static int resume, handshakes_only, resumed;
 static int port = 2525, nconn = 20, total = 1000, keep, pipeline;
 static int rcpts = 1, users, nto;
 static size_t size = 4096;
@@ -98,7 +106,17 @@ static void number_body(int number)
 static int put(struct client *c, const char *p, size_t n)
 {
     while (n > 0) {
-        ssize_t w = send(c->fd, p, n, MSG_NOSIGNAL);
+        ssize_t w;
+        if (c->ssl != NULL) {
+            w = SSL_write(c->ssl, p, (int)n);
+            errno = w <= 0 && SSL_get_error(c->ssl, (int)w) ==
+                                  SSL_ERROR_WANT_WRITE
+                        ? EAGAIN
+                        : EPROTO;
+            w = w <= 0 ? -1 : w;
+        } else {
+            w = send(c->fd, p, n, MSG_NOSIGNAL);
+        }
         if (w < 0 && errno == EAGAIN) {
             fd_set s;
             FD_ZERO(&s);
@@ -206,11 +224,16 @@ static int dial(struct client *c)
     }
     c->step = BANNER;
     c->n = 0;
+    c->ssl = NULL;
     return epoll_ctl(ep, EPOLL_CTL_ADD, c->fd, &ev);
 }
 
 static void end(struct client *c)
 {
+    if (c->ssl != NULL) /* its session is good yet */
+        SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    SSL_free(c->ssl);
+    c->ssl = NULL;
     close(c->fd);
     c->fd = -1;
     if (started < total && dial(c) != 0)
@@ -284,11 +307,53 @@ static int envelope_reply(struct client *c)
     return put(c, group, (size_t)(end - group));
 }
 
+static int shake(struct client *c)
+{
+    int how = secure_handshake(c->ssl);
+
+    if (how <= 0)
+        return how;
+    resumed += SSL_session_reused(c->ssl);
+    if (handshakes_only && done < total) {
+        started++;
+        latency[done++] = (float)((now() - c->dot_at) * 1e6);
+    }
+    c->step = handshakes_only ? QUIT : EHLO;
+    if (handshakes_only)
+        return 0;
+    return say(c, "EHLO client.test\r\n");
+}
+
+static int on_session(SSL *s, SSL_SESSION *session)
+{
+    (void)s;
+    SSL_SESSION_free(newest);
+    newest = session;
+    return 1;
+}
+
+static int start_tls(struct client *c)
+{
+    c->ssl = secure_start(secure, c->fd, 0);
+    if (resume && newest != NULL)
+        SSL_set_session(c->ssl, newest);
+    c->step = SHAKE;
+    c->n = 0;
+    c->dot_at = now();
+    return shake(c);
+}
+
 static int step_on(struct client *c, int code)
 {
     switch (c->step) {
     case BANNER: c->step = EHLO; return say(c, "EHLO client.test\r\n");
+    case STARTTLS: return start_tls(c);
+    case SHAKE: return -1;
     case EHLO:
+        if (secure != NULL && c->ssl == NULL) {
+            c->step = STARTTLS;
+            return say(c, "STARTTLS\r\n");
+        }
         if (!keep || waiting >= nconn) /* or it replaces one that failed */
             return next_message(c);
         one_is_ready();
@@ -301,24 +366,15 @@ static int step_on(struct client *c, int code)
     return 1;
 }
 
-static void on_input(struct client *c)
+/* Replies that are in c->in; false: the connection has ended. */
+static int on_lines(struct client *c, ssize_t got)
 {
-    ssize_t got = recv(c->fd, c->in + c->n, sizeof c->in - c->n - 1, 0);
-
-    if (got <= 0) {
-        if (got < 0 && errno == EAGAIN)
-            return;
-        if (c->step == QUIT)
-            end(c);
-        else
-            fail(c, got == 0 ? "closed" : strerror(errno));
-        return;
-    }
     c->n += (size_t)got;
     c->in[c->n] = '\0';
     char *line = c->in, *lf;
     while ((lf = strchr(line, '\n')) != NULL) {
         int code = atoi(line), rc = 0;
+        SSL *before = c->ssl;
         if (line[3] != '-') {
             if (code >= 400)
                 rc = -1;
@@ -331,16 +387,51 @@ static void on_input(struct client *c)
         }
         if (rc < 0) {
             fail(c, line);
-            return;
+            return 0;
         }
         if (rc > 0) {
             end(c);
-            return;
+            return 0;
         }
+        if (c->ssl != before) /* what follows is not in clear */
+            return 1;
         line = lf + 1;
     }
     c->n -= (size_t)(line - c->in);
     memmove(c->in, line, c->n);
+    return 1;
+}
+
+static void on_input(struct client *c)
+{
+    for (;;) {
+        int later = 0;
+        if (c->step == SHAKE) {
+            int rc = shake(c);
+            if (rc < 0)
+                fail(c, "handshake");
+            if (rc > 0)
+                end(c);
+            if (rc != 0 || c->step == SHAKE)
+                return;
+        }
+        char *to = c->in + c->n;
+        size_t room = sizeof c->in - c->n - 1;
+        ssize_t got = c->ssl != NULL ? secure_read(c->ssl, to, room, &later)
+                                     : recv(c->fd, to, room, 0);
+        if (later || (got < 0 && errno == EAGAIN))
+            return;
+        if (got <= 0) {
+            if (c->step == QUIT)
+                end(c);
+            else
+                fail(c, got == 0 ? "closed" : strerror(errno));
+            return;
+        }
+        int fd = c->fd;
+        if (!on_lines(c, got) || c->ssl == NULL || c->fd != fd)
+            return;
+    }
 }
 
 static int by_size(const void *a, const void *b)
@@ -350,11 +441,21 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+static void start_secure(void)
+{
+    if (secure != NULL)
+        return;
+    secure = secure_context(NULL);
+    SSL_CTX_set_session_cache_mode(secure, SSL_SESS_CACHE_CLIENT |
+                                               SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(secure, on_session);
+}
+
 static void options(int argc, char **argv)
 {
     int o;
 
-    while ((o = getopt(argc, argv, "a:c:n:r:s:f:t:T:u:kp")) != -1)
+    while ((o = getopt(argc, argv, "a:c:n:r:s:f:t:T:u:kpSRH")) != -1)
         switch (o) {
         case 'a': {
             char *colon = strrchr(optarg, ':');
@@ -379,6 +480,9 @@ static void options(int argc, char **argv)
         case 'T': limit = atof(optarg); break;
         case 'k': keep = 1; break;
         case 'p': pipeline = 1; break;
+        case 'H': handshakes_only = 1; /* fall through */
+        case 'S': start_secure(); break;
+        case 'R': resume = 1; break;
         default: exit(64);
         }
 }
@@ -394,12 +498,12 @@ static void report(double begin, double seconds)
     qsort(latency, (size_t)done, sizeof *latency, by_size);
     printf("{\"messages\":%d,\"seconds\":%.3f,\"rate\":%.1f,\"errors\":%d,"
            "\"p50_us\":%.0f,\"p99_us\":%.0f,\"most_us\":%.0f,"
-           "\"own_cpu_us\":%.1f,"
+           "\"own_cpu_us\":%.1f,\"resumed\":%d,"
            "\"begin\":%.6f}\n",
            ok, seconds, ok / seconds, errors,
            (double)latency[done / 2], (double)latency[done * 99 / 100],
            (double)latency[done > 0 ? done - 1 : 0],
-           done > 0 ? cpu * 1e6 / done : 0.0, begin);
+           done > 0 ? cpu * 1e6 / done : 0.0, resumed, begin);
 }
 
 int main(int argc, char **argv)

@@ -1,11 +1,12 @@
 /* sink.c - an SMTP server that throws all mail away, and counts.
  *
  *   sink -a 127.0.0.1:2525 [-a 127.0.1.1-127.0.1.100:2525] [-P] [-b]
- *        [-d ms] [-n messages] [-s FILE]
+ *        [-d ms] [-n messages] [-s FILE] [-C PEM]
  *
  * -a address and port to listen on, or a range of addresses that share a
  * port (a hundred MX hosts in one process); -P does not offer PIPELINING;
- * -b offers CHUNKING; -d waits so long before it answers the end of a
+ * -b offers CHUNKING; -C offers STARTTLS with the certificate and key of a
+ * file; -d waits so long before it answers the end of a
  * message, and reads nothing from that connection meanwhile, as a slow
  * filter does; -n leaves after so many messages; -s writes the status to a
  * file too (with rename, so a reader never sees half of it).
@@ -16,6 +17,8 @@
  * "last" are CLOCK_MONOTONIC at the end of the first and the last message,
  * so a rate needs no guess at when a queue has drained. */
 #define _GNU_SOURCE
+#include "secure.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -47,6 +50,8 @@ struct conn {
     bool is_door;
     int fd;
     struct door *door;
+    SSL *ssl;
+    bool shaking;
     enum mode mode;
     unsigned matched; /* octets of CRLF.CRLF seen, in BODY */
     size_t left;      /* octets of the chunk to come, in CHUNK */
@@ -61,9 +66,11 @@ struct conn {
 
 static struct {
     long messages, rcpts, bytes, connections, open, most_open;
+    long handshakes, resumed, secured; /* messages in TLS */
     double first, last, cpu;
 } count;
 
+static SSL_CTX *secure;
 static struct door doors[DOORS_MAX];
 static size_t ndoors;
 static bool pipelining = true, chunking;
@@ -110,10 +117,12 @@ static void print_status(FILE *f)
     fprintf(f,
             "{\"messages\":%ld,\"recipients\":%ld,\"bytes\":%ld,"
             "\"connections\":%ld,\"open\":%ld,\"most_open\":%ld,"
+            "\"handshakes\":%ld,\"resumed\":%ld,\"secured\":%ld,"
             "\"most_open_of_one\":%ld,\"first\":%.6f,\"last\":%.6f,"
             "\"own_cpu_us\":%.2f,\"addresses\":[",
             count.messages, count.rcpts, count.bytes, count.connections,
-            count.open, count.most_open, most, count.first, count.last,
+            count.open, count.most_open, count.handshakes, count.resumed,
+            count.secured, most, count.first, count.last,
             (cpu() - count.cpu) * 1e6 /
                 (double)(count.messages > 0 ? count.messages : 1));
     for (size_t i = 0; i < ndoors; i++)
@@ -163,6 +172,7 @@ static void hang_up(struct conn *c)
 {
     count.open--;
     c->door->open--;
+    SSL_free(c->ssl);
     close(c->fd);
     free(c->kept);
     free(c);
@@ -177,12 +187,22 @@ static void watch(struct conn *c)
 }
 
 /* Answers are small; a client that does not read them is waited for. */
-static int flush(int fd)
+static int flush(struct conn *c)
 {
     for (size_t at = 0; at < out_n;) {
-        ssize_t n = send(fd, out + at, out_n - at, MSG_NOSIGNAL);
+        ssize_t n;
+        if (c->ssl != NULL && !c->shaking) {
+            n = SSL_write(c->ssl, out + at, (int)(out_n - at));
+            errno = n <= 0 && SSL_get_error(c->ssl, (int)n) ==
+                                  SSL_ERROR_WANT_WRITE
+                        ? EAGAIN
+                        : EPROTO;
+            n = n <= 0 ? -1 : n;
+        } else {
+            n = send(c->fd, out + at, out_n - at, MSG_NOSIGNAL);
+        }
         if (n < 0 && errno == EAGAIN) {
-            struct pollfd p = { .fd = fd, .events = POLLOUT };
+            struct pollfd p = { .fd = c->fd, .events = POLLOUT };
             if (poll(&p, 1, 10000) > 0)
                 continue;
         }
@@ -199,7 +219,7 @@ static void say(struct conn *c, const char *text)
     size_t n = strlen(text);
 
     if (out_n + n > sizeof out)
-        flush(c->fd);
+        flush(c);
     memcpy(out + out_n, text, n);
     out_n += n;
 }
@@ -211,6 +231,7 @@ static void message_ends(struct conn *c)
     if (count.messages++ == 0)
         count.first = count.last;
     c->door->messages++;
+    count.secured += c->ssl != NULL;
     count.rcpts += c->rcpts;
     c->rcpts = 0;
     if (delay <= 0) {
@@ -232,6 +253,8 @@ static void say_hello(struct conn *c)
         say(c, "250-PIPELINING\r\n");
     if (chunking)
         say(c, "250-CHUNKING\r\n");
+    if (secure != NULL && c->ssl == NULL)
+        say(c, "250-STARTTLS\r\n");
     say(c, "250-8BITMIME\r\n250 SIZE 1000000000\r\n");
 }
 
@@ -256,6 +279,11 @@ static bool command(struct conn *c, const char *line)
         say(c, "354 go on\r\n");
     } else if (strncasecmp(line, "BDAT", 4) == 0 && chunking) {
         begin_chunk(c, line);
+    } else if (strncasecmp(line, "STARTTLS", 8) == 0 && secure != NULL &&
+               c->ssl == NULL) {
+        c->ssl = secure_start(secure, c->fd, 1);
+        c->shaking = true;
+        say(c, "220 go on\r\n");
     } else if (strncasecmp(line, "EHLO", 4) == 0) {
         say_hello(c);
     } else if (strncasecmp(line, "QUIT", 4) == 0) {
@@ -348,7 +376,7 @@ static ssize_t work(struct conn *c, char *p, size_t n)
 static void go_on(struct conn *c, size_t n)
 {
     ssize_t used = work(c, scratch, n);
-    bool sent = flush(c->fd) == 0;
+    bool sent = flush(c) == 0;
 
     out_n = 0;
     if (used < 0 || (!sent && !c->waiting)) {
@@ -377,12 +405,50 @@ static size_t take_kept(struct conn *c)
     return n;
 }
 
+/* Returns true when it is over, for now or for good. */
+static bool shake(struct conn *c)
+{
+    int how = secure_handshake(c->ssl);
+
+    if (how < 0)
+        hang_up(c);
+    if (how <= 0)
+        return true;
+    c->shaking = false;
+    count.handshakes++;
+    count.resumed += SSL_session_reused(c->ssl);
+    return false;
+}
+
+/* All records that are there, as one input. */
+static ssize_t receive(struct conn *c, char *to, size_t room)
+{
+    size_t have = 0;
+    int later = 0;
+
+    while (have < room) {
+        ssize_t got = secure_read(c->ssl, to + have, room - have, &later);
+        if (got <= 0)
+            break;
+        have += (size_t)got;
+    }
+    if (have == 0 && later)
+        errno = EAGAIN;
+    return have > 0 ? (ssize_t)have : later ? -1 : 0;
+}
+
 static void on_input(struct conn *c)
 {
+    if (c->shaking && shake(c))
+        return;
     size_t n = take_kept(c);
-    ssize_t got = recv(c->fd, scratch + n, sizeof scratch - n, 0);
+    ssize_t got = c->ssl != NULL
+                      ? receive(c, scratch + n, sizeof scratch - n)
+                      : recv(c->fd, scratch + n, sizeof scratch - n, 0);
 
-    if (got <= 0)
+    if (got < 0 && c->ssl != NULL && errno == EAGAIN)
+        go_on(c, n);
+    else if (got <= 0)
         hang_up(c);
     else
         go_on(c, n + (size_t)got);
@@ -475,19 +541,20 @@ static void options(int argc, char **argv)
 {
     int o;
 
-    while ((o = getopt(argc, argv, "a:d:n:s:Pb")) != -1)
+    while ((o = getopt(argc, argv, "a:d:n:s:C:Pb")) != -1)
         switch (o) {
         case 'a': listen_on_all(optarg); break;
         case 'd': delay = atof(optarg) / 1e3; break;
         case 'n': leave_after = atol(optarg); break;
         case 's': status_file = optarg; break;
+        case 'C': secure = secure_context(optarg); break;
         case 'P': pipelining = false; break;
         case 'b': chunking = true; break;
         default: exit(64);
         }
     if (ndoors == 0) {
         fputs("usage: sink -a ADDRESS[-ADDRESS]:PORT ... [-P] [-b] [-d ms] "
-              "[-n messages] [-s FILE]\n",
+              "[-n messages] [-s FILE] [-C PEM]\n",
               stderr);
         exit(64);
     }

@@ -17,15 +17,16 @@ def tool(name):
 
 def load(port, conns, messages, size=1024, keep=True, pipeline=False,
          rcpts=1, to="user%d@elsewhere.test", users=0, seconds=120,
-         sender="sender@client.test"):
+         sender="sender@client.test", tls=""):
     """Run the generator; what it says, as a dict.  to: an address, or several
-    that messages take in turn."""
+    that messages take in turn.  tls: S, by STARTTLS; SR, and resume; HS,
+    handshakes alone, of Bare."""
     cmd = [tool("load"), "-a", "127.0.0.1:%d" % port, "-c", str(conns),
            "-n", str(messages), "-s", str(size), "-r", str(rcpts),
            "-u", str(users), "-T", str(seconds), "-f", sender]
     for address in [to] if isinstance(to, str) else to:
         cmd += ["-t", address]
-    cmd += ["-k"] * keep + ["-p"] * pipeline
+    cmd += ["-k"] * keep + ["-p"] * pipeline + ["-" + tls] * bool(tls)
     done = subprocess.run(cmd, stdout=subprocess.PIPE, check=False)
     said = json.loads(done.stdout)
     if said["errors"] or said["messages"] < messages:
@@ -55,6 +56,23 @@ class Tool:
 
     def __exit__(self, *_):
         self.close()
+
+
+class Bare(Tool):
+    """The least that a server with TLS can do; pem: certificate and key."""
+
+    def __init__(self, port, pem):
+        super().__init__("bare", "-a", "127.0.0.1:%d" % port, "-C", pem)
+        try:
+            harness.connect("127.0.0.1", port).close()
+        except BaseException:
+            self.close()
+            raise
+
+    def end(self):
+        """Stop it; what it counted."""
+        self.process.terminate()
+        return self.hear()
 
 
 class Sink(Tool):
