@@ -24,6 +24,7 @@ struct pace {
     uint64_t shut_until;  /* the same, and the lanes are shut */
     uint64_t next;        /* us of the loop, for pace_may() */
     uint64_t slots_since; /* the first of them waits */
+    uint64_t closed_at;   /* a session ended */
     uint64_t forget_at;   /* a day after the last sign; 0: there is none */
     uint64_t accuser;     /* hash of the destination whose host refused our
                            * address; none took mail since; 0: none */

@@ -36,6 +36,9 @@ struct pace_rate {
  * were sent of late; named: seconds that the reply asks for, or 0. */
 uint32_t pace_slow(struct pace_rate *r, uint32_t recent, uint32_t named);
 
+/* The same, but it is not the rate that is too much. */
+uint32_t pace_pause(struct pace_rate *r, uint32_t named);
+
 /* So many sessions were one too many: of these half are left, or all but it. */
 void pace_fewer(struct pace_rate *r, uint32_t open, bool halve);
 

@@ -12,8 +12,9 @@
 
 enum {
     BUCKETS = 1024,
-    WOKEN_MAX = 16,  /* lanes at a time */
-    TURN_MS = 10000, /* a session goes on while another lane waits for one, */
+    WOKEN_MAX = 16,   /* lanes at a time */
+    SETTLE_MS = 1000, /* in which a host forgets a session that has ended */
+    TURN_MS = 10000,  /* a session goes on while another lane waits for one, */
     TURN_MESSAGES = 100,
     AGAIN_MS = 1000, /* those that a wake-up did not reach */
     AWAITED_MS = 60000
@@ -199,6 +200,7 @@ void pace_closed(struct lane *l)
     if (p == NULL)
         return;
     p->open--;
+    p->closed_at = pace_now(p);
     see(p);
 }
 
@@ -213,7 +215,8 @@ bool pace_is_held(const struct lane *l)
 
 static bool has_slot(const struct pace *p)
 {
-    return p->limit.sessions == 0 || p->open < p->limit.sessions;
+    return p->limit.sessions == 0 || (p->open < p->limit.sessions &&
+                                      pace_now(p) >= p->closed_at + SETTLE_MS);
 }
 
 static bool has_turn(const struct lane *l)
@@ -299,7 +302,8 @@ static void see_slots(struct pace *p)
         return;
     if (has_slot(p)) {
         let_go(p, &p->slots, WOKEN_MAX);
-    } else if (now >= p->slots_since + TURN_MS) {
+    } else if (p->open >= p->limit.sessions &&
+               now >= p->slots_since + TURN_MS) {
         p->slots_since = now;
         have_one_yield(p);
     }
@@ -453,7 +457,7 @@ void pace_flush(struct sched *s)
     for (struct list *l = s->pace.known.next; l != &s->pace.known;
          l = l->next) {
         struct pace *p = LIST_ENTRY(l, struct pace, known);
-        p->held_until = p->shut_until = p->next = 0;
+        p->held_until = p->shut_until = p->next = p->closed_at = 0;
         see(p);
     }
     pace_save_soon(s);

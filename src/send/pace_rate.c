@@ -32,13 +32,18 @@ static uint32_t was(const struct pace_rate *r, uint32_t recent)
     return r->rate > 0 ? r->rate : at_most(recent, PACE_RATE_MAX);
 }
 
+uint32_t pace_pause(struct pace_rate *r, uint32_t named)
+{
+    r->signs = at_most(r->signs + 1, ROW_MAX);
+    uint32_t pause = doubled(PACE_PAUSE_MIN, PACE_PAUSE_MAX, r->signs);
+    return at_least(pause, at_most(named, PACE_PAUSE_MAX));
+}
+
 uint32_t pace_slow(struct pace_rate *r, uint32_t recent, uint32_t named)
 {
     r->too_much = at_least(was(r, recent), 2);
     r->rate = r->too_much / 2;
-    r->signs = at_most(r->signs + 1, ROW_MAX);
-    uint32_t pause = doubled(PACE_PAUSE_MIN, PACE_PAUSE_MAX, r->signs);
-    return at_least(pause, at_most(named, PACE_PAUSE_MAX));
+    return pace_pause(r, named);
 }
 
 void pace_fewer(struct pace_rate *r, uint32_t open, bool halve)

@@ -93,9 +93,12 @@ static void note(struct pace *p, const struct answer *why)
     pace_save_soon(p->sched);
 }
 
-/* Mail that was on its way when the sign came brings the same one again. */
+/* Mail that was on its way when the sign came brings the same one again.  Too
+ * many sessions where there is one: those of others at our address, or one
+ * that has ended and is not forgotten there. */
 void pace_take_sign(struct lane *l, const struct send_session_end *end)
 {
+    bool sessions = end->why.refusal == REFUSAL_SESSIONS;
     struct pace *p = pace_of(l);
 
     if (p == NULL)
@@ -104,15 +107,17 @@ void pace_take_sign(struct lane *l, const struct send_session_end *end)
     if (pace_is_held(l))
         return;
     note(p, &end->why);
-    if (end->why.refusal == REFUSAL_SESSIONS && p->open > 1) {
+    if (sessions && p->open > 1) {
         pace_fewer(&p->limit, p->open, true);
         pace_hold(p, 0, false, NULL);
         report(p, l, "fewer sessions", 0);
         return;
     }
-    uint32_t seconds = pace_slow(&p->limit, pace_recent(p), end->why.again);
+    uint32_t seconds =
+        sessions ? pace_pause(&p->limit, end->why.again)
+                 : pace_slow(&p->limit, pace_recent(p), end->why.again);
     bool shut = end->mail == MAIL_MOVES_ON || seconds > PACE_PAUSE_MIN;
-    report(p, l, "slower", seconds);
+    report(p, l, sessions ? "paused" : "slower", seconds);
     pace_hold(p, pace_now(p) + seconds * (uint64_t)1000, shut, l);
 }
 
@@ -179,11 +184,13 @@ static bool is_alone(const struct lane *l, const struct destination *d)
     return own == all;
 }
 
+/* A next hop of the settings may pass on what a host behind it replies for one
+ * recipient (a callout): no reply to RCPT stops all mail there. */
 static void accuse(struct lane *l, const struct destination *d,
                    const struct answer *a)
 {
     bool alone = is_alone(l, d);
-    struct pace *p = pace_of(l);
+    struct pace *p = d->configured ? NULL : pace_of(l);
 
     if (p == NULL || p->shut_until > pace_now(p) || l->session == NULL)
         return;

@@ -328,8 +328,10 @@ static bool has_rate_code(const struct smtp_status *s, const char *text)
 {
     bool message = has_any(text, of_message) || has_any(text, of_recipient);
 
-    if (is_of(s, 7, 28) || is_of(s, 4, 5) || is_of(s, 3, 2))
+    if (is_of(s, 7, 28) || is_of(s, 4, 5))
         return true;
+    if (is_of(s, 3, 2))
+        return !has_any(text, of_recipient);
     if (s->class == 4 && s->subject == 7 && s->detail == 0 && s->code == 421)
         return !message || has_any(text, rates);
     return s->class == 4 && s->subject == 7 && s->detail >= 500 &&

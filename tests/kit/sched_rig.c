@@ -324,6 +324,7 @@ static void pass_paces(struct sched_rig *r, uint64_t ms)
         be_earlier(&p->shut_until, ms);
         be_earlier(&p->next, ms * 1000);
         be_earlier(&p->slots_since, ms);
+        be_earlier(&p->closed_at, ms);
         be_earlier(&p->forget_at, ms);
     }
     for (struct list *l = all->next; l != all; l = next) {

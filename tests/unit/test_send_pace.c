@@ -368,6 +368,28 @@ START_TEST(the_only_domain_of_a_host_is_the_host)
 }
 END_TEST
 
+/* It passes on what a host behind it replied. */
+START_TEST(a_next_hop_of_the_settings_is_not_stopped_at_rcpt)
+{
+    static const char *const relay[] = { "send.relay_host=mx.hub.test", NULL };
+    static const struct sched_rig_mx hub[] = {
+        { "mx.hub.test", MX_OK, { "mx.hub.test" }, { "127.0.3.1" } }
+    };
+
+    close_rig();
+    r = sched_rig_open(relay);
+    r->mx = hub;
+    r->nmx = 1;
+    add_many("a@one.test", 1);
+    add_many("a@two.test", 1);
+    blocked_at_rcpt(next());
+    blocked_at_rcpt(next());
+    ck_assert_uint_eq(r->s.pace.all.n, 0);
+    add_many("a@three.test", 1);
+    deliver(next());
+}
+END_TEST
+
 /* --- sessions ------------------------------------------------------------------ */
 
 /* Three domains, and the provider takes one connection. */
@@ -399,10 +421,27 @@ START_TEST(a_limit_of_sessions_is_kept_in_turns)
     end_well(s);
     none(); /* there is another one still */
     end_well(t);
+    none(); /* the host may not have seen it yet */
+    sched_rig_wait(r, 1);
     struct delivery *j = next();
     ck_assert_str_eq(j->host, "mx.three.big");
     ck_assert_uint_eq(p->open, 1);
     deliver(j);
+}
+END_TEST
+
+/* Then it is those of others. */
+START_TEST(too_many_where_there_is_one_is_a_pause)
+{
+    add_many("a@one.test", 3);
+    sign(next(), REFUSAL_SESSIONS, "421 4.7.0 too many connections");
+    struct pace *p = pace_named("big");
+    ck_assert(!pace_is_limited(&p->limit));
+    none();
+    sched_rig_wait(r, 61);
+    ck_assert_int_eq(deliver_all(NULL), 2);
+    sched_rig_wait(r, 60);
+    ck_assert_uint_eq(p->limit.signs, 0);
 }
 END_TEST
 
@@ -411,10 +450,10 @@ START_TEST(a_session_gives_way_after_ten_seconds)
 {
     struct delivery *given[3], *j;
     struct pace *p = one_session_for_three(given);
-    struct send_session *s = session_of(given[0]);
+    struct send_session *s = session_of(given[0]), *t = session_of(given[1]);
 
     deliver(given[1]);
-    end_well(session_of(given[1]));
+    end_well(t);
     deliver(given[0]);
     add_many("b@one.test", 40);
     add_many("b@two.test", 1);
@@ -428,6 +467,7 @@ START_TEST(a_session_gives_way_after_ten_seconds)
         deliver(j);
     ck_assert(sched_rig_pending(r) > 20); /* nothing more is given to it */
     end_well(s);
+    sched_rig_wait(r, 1);
     ck_assert_str_ne(next()->host, "mx.one.big");
 }
 END_TEST
@@ -436,9 +476,10 @@ START_TEST(a_session_gives_way_after_a_hundred_messages)
 {
     struct delivery *given[3];
     struct pace *p = one_session_for_three(given);
+    struct send_session *t = session_of(given[1]);
 
     deliver(given[1]);
-    end_well(session_of(given[1]));
+    end_well(t);
     deliver(given[0]);
     add_many("b@two.test", 1);
     add_many("b@one.test", 300);
@@ -447,24 +488,27 @@ START_TEST(a_session_gives_way_after_a_hundred_messages)
 }
 END_TEST
 
+static void refuse_connection(struct delivery *j)
+{
+    struct send_session_end e = { .lane = LANE_SHUTS, .unanswered = true };
+    struct send_session *s = session_of(j);
+
+    answer_set(&e.why, OUTCOME_DEFERRED, "4.4.1", "Connection refused");
+    sched_rig_effect(r, j, MAIL_MOVES_ON, "");
+    end(s, e);
+}
+
 /* It may be down, and its provider is not. */
 START_TEST(refused_connections_count_while_others_are_open)
 {
-    struct send_session_end e = { .lane = LANE_SHUTS, .unanswered = true };
-
     add_many("a@one.test", 1);
-    struct delivery *a = next();
-    answer_set(&e.why, OUTCOME_DEFERRED, "4.4.1", "Connection refused");
-    sched_rig_effect(r, a, MAIL_MOVES_ON, "");
-    end(session_of(a), e);
+    refuse_connection(next());
     struct pace *p = pace_named("big");
     ck_assert(!pace_is_limited(&p->limit));
     add_many("a@two.test", 1);
     add_many("a@three.test", 1);
     next();
-    struct delivery *c = next();
-    sched_rig_effect(r, c, MAIL_MOVES_ON, "");
-    end(session_of(c), e);
+    refuse_connection(next());
     ck_assert_uint_eq(p->limit.sessions, 1);
     ck_assert_uint_eq(p->limit.rate, 0);
 }
@@ -648,7 +692,9 @@ Suite *send_pace_suite(void)
     tcase_add_test(t, one_domain_that_blocks_us_stops_no_other);
     tcase_add_test(t, two_domains_that_block_us_are_the_provider);
     tcase_add_test(t, the_only_domain_of_a_host_is_the_host);
+    tcase_add_test(t, a_next_hop_of_the_settings_is_not_stopped_at_rcpt);
     tcase_add_test(t, a_limit_of_sessions_is_kept_in_turns);
+    tcase_add_test(t, too_many_where_there_is_one_is_a_pause);
     tcase_add_test(t, a_session_gives_way_after_ten_seconds);
     tcase_add_test(t, a_session_gives_way_after_a_hundred_messages);
     tcase_add_test(t, refused_connections_count_while_others_are_open);

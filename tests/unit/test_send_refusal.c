@@ -51,6 +51,7 @@ static const struct {
     { OTHER, 0, "550 5.7.515 Access denied, sending domain example.org doesn't meet the required authentication level." },
     { OTHER, 0, "550 5.4.1 Recipient address rejected: Access denied. [AM7EUR06FT012.eop-eur06.prod.protection.outlook.com]" },
     { STOP, 0, "550 5.7.511 Access denied, banned sender[192.0.2.25]" },
+    { OTHER, 0, "432 4.3.2 STOREDRV.Deliver; recipient thread limit exceeded" },
     /* Yahoo */
     { RATE, 0, "421 4.7.0 [TSS04] Messages from 192.0.2.25 temporarily deferred due to unexpected volume or user complaints - 4.16.55.1; see https://postmaster.yahooinc.com/error-codes" },
     { STOP, 0, "421 4.7.1 [TS03] All messages from 192.0.2.25 will be permanently deferred; Retrying will NOT succeed. See https://postmaster.yahooinc.com/error-codes" },
