@@ -19,6 +19,7 @@ enum sandbox_row {
     SANDBOX_MAILBOX,       /* as one user */
     SANDBOX_MAILBOX_USERS, /* takes the identity of each user */
     SANDBOX_SENDER,
+    SANDBOX_SIGNER,
     SANDBOX_SENDER_UNIX, /* a route leads to a Unix socket */
     SANDBOX_COLLECTOR,
     SANDBOX_ROWS

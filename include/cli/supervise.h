@@ -28,7 +28,9 @@ struct service {
                            pair (base/line.h) over their lines, with the
                            messages SUPERVISE_PAIR and, to the other, the same,
                            a blank and the name of this service */
-    bool ends;          /* its end is the end of the whole, with its status */
+    bool (*stuck)(void *ctx); /* asked every few seconds; true: it hangs, is
+                               * killed, and started again.  NULL: never */
+    bool ends; /* its end is the end of the whole, with its status */
     bool last; /* the collector: one for all generations; is sent SIGHUP
                   behind a message; stopped after the others */
 };

@@ -64,6 +64,9 @@ struct conf {
         struct conf_routes routes;
         struct conf_providers providers;
     } send;
+    struct {
+        struct conf_dkim_keys keys;
+    } dkim;
     char (*origin)[CONF_ORIGIN_MAX]; /* of each row of the table */
 };
 

@@ -31,7 +31,8 @@ enum conf_type {
     CONF_HOPS,
     CONF_RELAYS,
     CONF_FILES,
-    CONF_PROVIDERS
+    CONF_PROVIDERS,
+    CONF_DKIM_KEYS
 };
 
 enum { CONF_ITEMS_MAX = 96, CONF_LIST_MAX = 1024 };

@@ -90,6 +90,16 @@ struct conf_providers {
     struct conf_provider *item;
 };
 
+/* "example.com:selector:/path" */
+struct conf_dkim_key {
+    char domain[CONF_NAME_MAX], selector[CONF_NAME_MAX];
+    char path[CONF_PATH_MAX];
+};
+struct conf_dkim_keys {
+    size_t n;
+    struct conf_dkim_key *item;
+};
+
 enum conf_log_level { CONF_DEBUG, CONF_INFO, CONF_WARN, CONF_ERROR };
 enum conf_log_format { CONF_LOG_TEXT, CONF_LOG_JSON };
 enum conf_mailbox { CONF_MAILBOX_AUTO, CONF_MAILDIR, CONF_MBOX };

@@ -12,6 +12,7 @@
  *   next_mx          a recipient that one host puts off goes to the next
  *   assign           a turn's work: which due mail goes to which lane
  *   dispatch         message and recipients -> delivery
+ *   signing          DKIM, before a delivery gets to its lane's session
  *
  * The queue (queue/queue.h) stands below: it reads messages from the disk,
  * reports recipients that are due, and takes the results. */
@@ -95,6 +96,7 @@ struct sched {
     struct { /* ready.c */
         struct list destinations, lanes;
     } ready;
+    struct signing *signing; /* NULL: nothing is signed */
     struct {                 /* explain.c */
         uint64_t wall_ahead; /* us, of the wall clock before the loop's */
     } explain;

@@ -16,6 +16,7 @@ struct send_options {
     bool drain;              /* try all at once, return when nothing is left */
     long long drain_timeout; /* seconds; 0: none */
     int line;                /* copies of files come on it (handdown.h) */
+    int signer;              /* its end of the channel (signer/signer.h) */
 };
 
 /* Call it in a process of its own that has no threads yet; the collector of

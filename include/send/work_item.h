@@ -25,10 +25,11 @@ struct send_delivery {
     struct list put_off;
     struct lane *shut; /* the reason of a round: mail is parked */
     struct send_session *session;
-    bool configured;    /* the next hop is a setting */
-    bool lmtp;          /* it speaks LMTP */
-    struct given given; /* of the main thread */
-    unsigned line;      /* of so many that were out then, the last */
+    struct signature *signature; /* signing.c; NULL: none */
+    bool configured;             /* the next hop is a setting */
+    bool lmtp;                   /* it speaks LMTP */
+    struct given given;          /* of the main thread */
+    unsigned line;               /* of so many that were out then, the last */
 };
 
 static inline struct send_delivery *send_delivery_of(struct delivery *j)

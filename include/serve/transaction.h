@@ -12,6 +12,7 @@
 #include "base/chain.h"
 #include "base/list.h"
 #include "base/msg_id.h"
+#include "mail/dkim_body.h"
 #include "mail/header_scan.h"
 #include "smtp/address.h"
 #include "smtp/dot.h"
@@ -64,7 +65,9 @@ struct serve_transaction {
     uint64_t began;                   /* ms, monotonic: when 354 was sent */
     char undecided[HEADER_FIRST_MAX]; /* until header.first is known */
     size_t nundecided;
-    bool begun;      /* header.first is known */
+    bool begun;                  /* header.first is known */
+    struct dkim_body *body_hash; /* NULL: it is not taken here */
+    struct spool_late late;
     unsigned *count; /* open transactions */
 };
 
@@ -92,6 +95,13 @@ const char *serve_transaction_only_rcpt(const struct serve_transaction *t,
 enum spool_name serve_transaction_queue(const struct serve_transaction *t);
 struct spool_submission
 serve_transaction_submission(const struct serve_transaction *t);
+
+/* Take the body hash of DKIM from now on, if there is memory.  The sender takes
+ * it where it is missing. */
+void serve_transaction_hash(struct serve_transaction *t);
+
+/* All of the text is there. */
+void serve_transaction_end(struct serve_transaction *t);
 
 /* Begin the body with the trace field. */
 void serve_transaction_begin(struct serve_transaction *t, struct span trace);

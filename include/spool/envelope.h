@@ -30,7 +30,9 @@ enum spool_field {
     SPOOL_F_ENVID = 16,
     SPOOL_F_RET = 17, /* DSN, RFC 3461: of the message */
     SPOOL_F_ORCPT = 18,
-    SPOOL_F_NOTIFY = 19 /* of the recipient before */
+    SPOOL_F_NOTIFY = 19, /* of the recipient before */
+    /* Late fields: */
+    SPOOL_F_BODY_HASH = 32 /* of DKIM: 32 octets, SHA-256 of the relaxed body */
 };
 enum { SPOOL_FIELD_HEAD = 3, SPOOL_FIELD_MAX = 4000 };
 

@@ -67,8 +67,10 @@ enum {
     SPOOL_UTF8 = 2,
     SPOOL_BOUNCE = 4,
     SPOOL_LARGE = 8,
-    SPOOL_TORN = 16,       /* recovery found the content incomplete: skip it */
-    SPOOL_UTF8_HEADER = 32 /* and SPOOL_UTF8: header fields in UTF-8 */
+    SPOOL_TORN = 16,        /* recovery found the content incomplete: skip it */
+    SPOOL_UTF8_HEADER = 32, /* and SPOOL_UTF8: header fields in UTF-8 */
+    SPOOL_SIGN = 64         /* from a relay network, or made here: DKIM signs
+                             * it, if there is a key for its domain */
 };
 
 enum spool_state {

@@ -37,6 +37,8 @@ static const struct row {
                             IN_QUEUES | IN_RUN },
     [SANDBOX_SENDER_UNIX] = { "sender", MAY_INET | MAY_UNIX | MAY_ACCEPT |
                                         MAY_LOG, IN_QUEUES | IN_RUN },
+    /* The keys of DKIM in memory, and a pair of sockets. */
+    [SANDBOX_SIGNER] =    { "signer", MAY_SAY, 0 },
     [SANDBOX_COLLECTOR] = { "collector", MAY_LOG, IN_RUN },
     /* clang-format on */
 };

@@ -14,6 +14,7 @@
 #include "log/run.h"
 #include "recipient/full_page.h"
 #include "serve/master.h"
+#include "signer/signer.h"
 #include "spool/reader.h"
 
 #include <errno.h>
@@ -32,8 +33,9 @@ struct services {
     bool looks;      /* for mail in local/ without a consumer, which ... */
     unsigned looked; /* ... has been there at so many looks */
     struct serve_tables tables;
-    struct full_page *full; /* what deliver reports to workers */
-    unsigned masters;       /* started so far */
+    struct full_page *full;        /* what deliver reports to workers */
+    unsigned masters;              /* started so far */
+    struct signer_channel channel; /* with keys of DKIM, and a sender */
 };
 
 static int fail(const char *service, const struct err *e)
@@ -150,8 +152,30 @@ static int run_send(void *ctx, int line)
 
     title_set("sender");
     o->line = line;
+    o->signer = s->channel.sender;
     int rc = send_run(&s->now.conf, o, &e);
     return consumer_status("send", rc, o->once || o->drain, &e);
+}
+
+static int run_signer(void *ctx, int line)
+{
+    const struct services *s = ctx;
+    struct err e;
+
+    title_set("signer");
+    return signer_run(&s->now.conf, &s->channel, line, &e) == 0
+               ? EX_OK
+               : fail("signer", &e);
+}
+
+static bool signer_wanted(void *ctx)
+{
+    return ((const struct services *)ctx)->now.conf.dkim.keys.n > 0;
+}
+
+static bool signer_stuck(void *ctx)
+{
+    return signer_is_stuck(&((struct services *)ctx)->channel);
 }
 
 static int deliver(void *ctx, int line, const struct mailbox_progress *progress)
@@ -191,11 +215,25 @@ static int send_server_files(void *ctx, int line, struct err *e)
                          line, e);
 }
 
+static int send_signer_files(void *ctx, int line, struct err *e)
+{
+    return handdown_send(((struct services *)ctx)->now.files, SETUP_FOR_SIGNER,
+                         line, e);
+}
+
 /* --- for the supervisor ------------------------------------------------ */
 
 static long long stop_timeout(void *ctx)
 {
     return ((struct services *)ctx)->now.conf.stop_timeout;
+}
+
+/* Bits of the files with secrets that a service is for. */
+static unsigned secrets_of(const struct service *service)
+{
+    return service->run == run_serve    ? SETUP_FOR_SERVE
+           : service->run == run_signer ? SETUP_FOR_SIGNER
+                                        : 0;
 }
 
 static void in_child(void *ctx, const struct service *service)
@@ -204,8 +242,9 @@ static void in_child(void *ctx, const struct service *service)
 
     if (s->has_next) /* its sockets and log are not in use */
         setup_free(&s->next, &s->now, NULL);
-    handdown_drop_others(s->now.files,
-                         service->run == run_serve ? SETUP_FOR_SERVE : 0);
+    handdown_drop_others(s->now.files, secrets_of(service));
+    signer_channel_keep(&s->channel, service->run == run_send,
+                        service->run == run_signer);
     if (service->run != run_serve)
         setup_close_listen(&s->now);
     if (!service->last)
@@ -379,13 +418,23 @@ static size_t choose(struct service list[SUPERVISE_MAX], unsigned services,
                               .run = run_send,
                               .send = send_files,
                               .ends = with->send.once || with->send.drain };
+    if (services & SERVICE_SEND)
+        list[n++] = (struct service){ .name = "signer",
+                                      .run = run_signer,
+                                      .wanted = signer_wanted,
+                                      .send = send_signer_files,
+                                      .stuck = signer_stuck };
     return n;
 }
 
-static int open_all(struct services *s, bool serves, struct err *e)
+static int open_all(struct services *s, unsigned services, struct err *e)
 {
+    bool serves = (services & SERVICE_SERVE) != 0;
+
     if (setup_start(&s->now, s->options, serves, e) != 0 ||
-        full_page_new(&s->full, e) != 0)
+        full_page_new(&s->full, e) != 0 ||
+        ((services & SERVICE_SEND) != 0 &&
+         signer_channel_open(&s->channel, e) != 0))
         return -1;
     return serves ? serve_tables_new(&s->tables, e) : 0;
 }
@@ -411,11 +460,11 @@ int services_run(struct options *o, unsigned services,
     int status;
 
     s.options = o;
+    s.channel = (struct signer_channel){ .sender = -1, .signer = -1 };
     if (with != NULL)
         s.with = *with;
     plan.n = choose(list, services, &s.with);
-    if (supervise_signals(&e) != 0 ||
-        open_all(&s, services & SERVICE_SERVE, &e) != 0) {
+    if (supervise_signals(&e) != 0 || open_all(&s, services, &e) != 0) {
         status = fail(o->command, &e);
     } else {
         plan.queue_dir = s.now.conf.queue_dir;
@@ -430,6 +479,7 @@ int services_run(struct options *o, unsigned services,
     setup_free(&s.now, NULL, NULL);
     serve_tables_free(&s.tables);
     full_page_free(&s.full);
+    signer_channel_close(&s.channel);
     options_done(o);
     return status;
 }

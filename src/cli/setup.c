@@ -10,6 +10,7 @@
 #include "recipient/relay.h"
 #include "send/route.h"
 #include "serve/certificates.h"
+#include "signer/signer.h"
 #include "spool/dirs.h"
 
 #include <errno.h>
@@ -55,6 +56,16 @@ static int take_certificates(struct handdown *set, const struct setup *s,
                : -1;
 }
 
+static int take_dkim_keys(struct handdown *set, const struct conf *c,
+                          struct err *e)
+{
+    for (size_t i = 0; i < c->dkim.keys.n; i++)
+        if (handdown_take_for(set, c->dkim.keys.item[i].path, SETUP_FOR_SIGNER,
+                              e) != 0)
+            return -1;
+    return 0;
+}
+
 /* Copy the files that server and sender read; their content is checked
  * later. */
 static int take_files(struct handdown **set, const struct setup *s,
@@ -75,6 +86,7 @@ static int take_files(struct handdown **set, const struct setup *s,
             : -1;
     handdown_use(before);
     if (rc == 0 && take_certificates(*set, s, e) == 0 &&
+        take_dkim_keys(*set, c, e) == 0 &&
         (c->dns.servers.n > 0 ||
          handdown_take(*set, DNS_RESOLV_CONF, e) == 0) &&
         (!route_has_settings(c) || handdown_take(*set, DNS_HOSTS_FILE, e) == 0))
@@ -101,6 +113,8 @@ static int check_files(struct handdown *next, const struct setup *s,
     int rc = serve_worker_check(c, e);
     if (rc == 0 && s->serves)
         rc = check_certificates(c, e);
+    if (rc == 0)
+        rc = signer_check_keys(c, e);
     if (rc != 0)
         handdown_use(in_force);
     return rc;

@@ -7,6 +7,7 @@
 #include "recipient/resolve.h"
 #include "send/own_host.h"
 #include "serve/certificates.h"
+#include "signer/signer.h"
 #include "spool/dirs.h"
 #include "spool/space.h"
 
@@ -339,7 +340,8 @@ int start_check(struct start_check *s, struct err *e)
     if (check_accounts(s, e) != 0 || check_local_user(c, e) != 0 ||
         check_queue(s, e) != 0 || check_mail_dir(c, e) != 0 ||
         check_log(c, e) != 0 || check_local(s, e) != 0 ||
-        check_relay(c, e) != 0 || check_routes(c, e) != 0)
+        check_relay(c, e) != 0 || check_routes(c, e) != 0 ||
+        signer_check_keys(c, e) != 0)
         return -1;
     if (!s->serves)
         return 0;

@@ -392,6 +392,18 @@ static void open_control(struct supervisor *v)
 
 /* --- from time to time --------------------------------------------------- */
 
+static void kill_stuck(struct supervisor *v)
+{
+    for (size_t i = 0; i < v->plan->n; i++) {
+        struct process *p = &v->now[i];
+        const struct service *s = p->service;
+        if (p->pid == 0 || s->stuck == NULL || !s->stuck(v->plan->ctx))
+            continue;
+        fprintf(stderr, "mta: %s hangs; starting it again\n", s->name);
+        kill(-p->pid, SIGKILL);
+    }
+}
+
 static void watch(struct supervisor *v)
 {
     uint64_t now = clock_mono_ms();
@@ -400,6 +412,7 @@ static void watch(struct supervisor *v)
     if (now < v->watch_at)
         return;
     v->watch_at = now + WATCH_MS;
+    kill_stuck(v);
     int rc = v->plan->watch(v->plan->ctx, &e);
     if (rc < 0) {
         fprintf(stderr, "mta: %s\n", e.text);

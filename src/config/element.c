@@ -334,6 +334,53 @@ static void provider_text(char out[CONF_ELEMENT_TEXT], const void *el)
     snprintf(out, CONF_ELEMENT_TEXT, "%s=%s", p->group, p->suffix);
 }
 
+/* --- keys of DKIM ----------------------------------------------------- */
+
+static int parse_dkim_name(char out[CONF_NAME_MAX], const char *what,
+                           struct span s, struct err *e)
+{
+    const char *fault = idn_normal(out, s);
+
+    return fault == NULL ? 0
+                         : err_set(e, ERR_USAGE, 0, "the %s '%.*s' %s", what,
+                                   span_clipped(s), s.p, fault);
+}
+
+/* "DOMAIN:SELECTOR:FILE" */
+static int parse_dkim_key(void *el, struct span s, struct err *e)
+{
+    struct conf_dkim_key *k = el;
+    size_t one = span_find(s, ':');
+    struct span rest = { s.p + one, s.n - one };
+    size_t two = rest.n > 0
+                     ? span_find((struct span){ rest.p + 1, rest.n - 1 }, ':')
+                     : 0;
+
+    if (two + 2 >= rest.n)
+        return err_set(e, ERR_USAGE, 0,
+                       "'%.*s' is no key (write example.com:selector:/path)",
+                       span_clipped(s), s.p);
+    if (parse_dkim_name(k->domain, "domain", (struct span){ s.p, one }, e) ==
+            0 &&
+        parse_dkim_name(k->selector, "selector",
+                        (struct span){ rest.p + 1, two }, e) == 0 &&
+        conf_parse_path(
+            k->path, sizeof k->path,
+            span_trim((struct span){ rest.p + two + 2, rest.n - two - 2 }),
+            e) == 0)
+        return 0;
+    err_prefix(e, "'%.*s'", span_clipped(s), s.p);
+    return -1;
+}
+
+static void dkim_key_text(char out[CONF_ELEMENT_TEXT], const void *el)
+{
+    const struct conf_dkim_key *k = el;
+
+    snprintf(out, CONF_ELEMENT_TEXT, "%s:%s:%s", k->domain, k->selector,
+             k->path);
+}
+
 /* ---------------------------------------------------------------------- */
 
 const struct conf_element *conf_element_of(enum conf_type type)
@@ -348,6 +395,7 @@ const struct conf_element *conf_element_of(enum conf_type type)
         { sizeof(struct conf_relay), parse_relay, relay_text },
         { sizeof(struct conf_file), parse_file, file_text },
         { sizeof(struct conf_provider), parse_provider, provider_text },
+        { sizeof(struct conf_dkim_key), parse_dkim_key, dkim_key_text },
     };
 
     return &elements[type - CONF_DOMAINS];

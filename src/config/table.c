@@ -26,6 +26,7 @@ enum {
     MAILBOX_PROCESSES_MAX = 64,
     LISTEN_MOST = 16,
     CERTIFICATES_MOST = 16,
+    DKIM_KEYS_MOST = 32,
     NETWORKS_MOST = 64,
     DNS_SERVERS_MOST = 8,
     RELAYS_MOST = 8,
@@ -296,6 +297,12 @@ const struct conf_item conf_items[] = {
         "Hosts that share one pace, beyond those of the large receivers that"
         " are built in: google=.google.com is the name of the group, and the"
         " end of the names of its MX hosts."),
+
+    LIST("dkim.keys", CONF_DKIM_KEYS, dkim.keys, "", 0, DKIM_KEYS_MOST,
+        "Keys that sign mail from relay networks and from this host, whose From"
+        " is of that domain or below it: domain:selector:file, the file PEM"
+        " with an RSA or Ed25519 key, which only root needs to be able to read."
+        "  Two keys of one domain make two signatures."),
 };
 /* clang-format on */
 

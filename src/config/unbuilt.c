@@ -30,7 +30,6 @@ static const struct {
     { "send.tls_ca", NULL },
     { "send.tls_policy", NULL },
     { "send.mta_sts", NULL },
-    { "dkim.keys", NULL },
     { "rewrite.from", NULL },
     { "rewrite.root", NULL },
     { "rewrite.rules", NULL },

@@ -149,7 +149,8 @@ static int on_field(void *ctx, enum spool_field type, struct span content)
     case SPOOL_F_CLIENT:
     case SPOOL_F_HELO:
     case SPOOL_F_TLS:
-    case SPOOL_F_REPLACES: break;
+    case SPOOL_F_REPLACES:
+    case SPOOL_F_BODY_HASH: break;
     }
     if (to != NULL && (*to = work_keep(w, content)) == NULL)
         return 2;

@@ -170,7 +170,7 @@ static int write_notice(struct queue *q, struct batch *b, struct group *g,
     d->utf8_header = (j->flags & SPOOL_UTF8_HEADER) != 0;
     if (dsn_write(d, put, &k, e) != 0)
         return -1;
-    m.flags = SPOOL_BOUNCE | (k.eight_bit ? SPOOL_8BIT : 0u) |
+    m.flags = SPOOL_BOUNCE | SPOOL_SIGN | (k.eight_bit ? SPOOL_8BIT : 0u) |
               (j->sender_utf8 ? SPOOL_UTF8 | SPOOL_UTF8_HEADER : 0u);
     if (!add_field(q, &b->env[b->nchains], SPOOL_F_SENDER, "") ||
         !add_field(q, &b->env[b->nchains], SPOOL_F_RCPT, j->sender))

@@ -162,7 +162,8 @@ static bool add_field(struct writing *w, enum spool_field type,
     case SPOOL_F_REPLACES:
     case SPOOL_F_HERE:
     case SPOOL_F_MAILBOX:
-    case SPOOL_F_TABLES: break;
+    case SPOOL_F_TABLES:
+    case SPOOL_F_BODY_HASH: break;
     }
     return true;
 }
@@ -194,7 +195,8 @@ static struct step *new_step(struct queue *q, const struct queue_child *c)
 {
     const struct spool_record *parent = &c->parent->stored.rec;
     struct step *t = calloc(1, sizeof *t + c->nrcpt * sizeof t->slots[0]);
-    uint32_t flags = SPOOL_8BIT | SPOOL_UTF8 | SPOOL_UTF8_HEADER | SPOOL_BOUNCE;
+    uint32_t flags =
+        SPOOL_8BIT | SPOOL_UTF8 | SPOOL_UTF8_HEADER | SPOOL_BOUNCE | SPOOL_SIGN;
 
     if (t == NULL)
         return NULL;

@@ -9,6 +9,7 @@
 #include "send/parked.h"
 #include "send/ready.h"
 #include "send/relay.h"
+#include "send/signing.h"
 #include "send/wrong_queue.h"
 
 #include <stdio.h>
@@ -316,6 +317,7 @@ void assign_take_back(struct sched *s, struct delivery *j)
     size_t nrcpt = j->nrcpt;
 
     list_remove(&send_delivery_of(j)->given.link);
+    signing_release(s, send_delivery_of(j));
     lane_measure(s, send_delivery_of(j));
     see_settings(j);
     if (l->trial && has_reply(j))

@@ -8,6 +8,7 @@
 #include "send/ready.h"
 #include "send/sched.h"
 #include "send/session.h"
+#include "send/signing.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -166,7 +167,7 @@ int lane_give(struct sched *s, struct lane *l, struct delivery *j, bool alone,
     s->lane.deliveries++;
     d->given.since = loop_now(s->loop);
     list_push(&s->lane.given, &d->given.link);
-    s->calls->give(l->worker, &d->note);
+    signing_give(s, d);
     return 0;
 }
 

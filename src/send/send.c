@@ -21,6 +21,7 @@
 #include "send/ready.h"
 #include "send/route.h"
 #include "send/session.h"
+#include "send/signing.h"
 #include "spool/space.h"
 
 #include <errno.h>
@@ -39,7 +40,7 @@ struct back {
 struct sender {
     struct sched s;
     struct housekeeping housekeeping;
-    struct loop_io line;
+    struct loop_io line, signing;
     struct control *control;
     struct back back[SCHED_WORKERS_MAX];
     const struct send_options *o;
@@ -77,6 +78,24 @@ static void on_back(struct loop_io *io, unsigned ready)
     send_worker_take(b->worker, &notes);
     while ((l = list_pop(&notes)) != NULL)
         take_note(b->sched, LIST_ENTRY(l, struct work_item, link));
+}
+
+static void take_unsigned(struct sched *s)
+{
+    struct list back, *l;
+
+    list_init(&back);
+    signing_take(s, &back);
+    while ((l = list_pop(&back)) != NULL)
+        take_note(s, LIST_ENTRY(l, struct work_item, link));
+}
+
+static void on_signed(struct loop_io *io, unsigned ready)
+{
+    struct sender *x = LOOP_ENTRY(io, struct sender, signing);
+
+    (void)ready;
+    take_unsigned(&x->s);
 }
 
 /* --- files from the supervisor ------------------------------------------ --*/
@@ -170,6 +189,28 @@ static int start_workers(struct sender *x, struct err *e)
             return -1;
     x->s.nworkers = n;
     return 0;
+}
+
+static int start_signing(struct sender *x, struct err *e)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = signing_open(&x->s, x->o->signer, e);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc != 0 || signing_fd(&x->s) < 0)
+        return rc;
+    x->signing = (struct loop_io){ .fd = signing_fd(&x->s), .fn = on_signed };
+    return loop_watch(x->s.loop, &x->signing, LOOP_READ, e);
+}
+
+static void end_signing(struct sender *x)
+{
+    signing_end(&x->s);
+    take_unsigned(&x->s);
+    if (x->signing.fd >= 0)
+        (void)loop_watch(x->s.loop, &x->signing, 0, NULL);
 }
 
 static void end_workers(struct sender *x)
@@ -276,7 +317,10 @@ static int turn(struct sender *x, struct err *e)
     if (!x->o->once)
         take_due(s);
     assign_work(s);
+    if (signing_is_short(s))
+        take_unsigned(s);
     queue_flush(&s->queue);
+    signing_hand_over(s);
     for (unsigned i = 0; i < s->nworkers; i++)
         send_worker_hand_over(s->worker[i]);
     log_flush();
@@ -317,6 +361,7 @@ static int wind_down(struct sender *x, struct err *e)
     x->stop_by = loop_now(s->loop) + stop_ms(s->conf->stop_timeout, 0);
     for (unsigned i = 0; i < s->nworkers; i++)
         send_worker_stop(s->worker[i]);
+    signing_stop(s);
     while ((s->lane.sessions > 0 || s->lane.deliveries > 0) &&
            loop_now(s->loop) < x->stop_by)
         if (turn(x, e) != 0)
@@ -367,7 +412,8 @@ static int run(struct sender *x, const struct conf *c,
                   &paths, &report);
     log_sandbox(&report);
     if (housekeeping_watch(&x->housekeeping, &x->s.queue, e) != 0 ||
-        start_workers(x, e) != 0 || watch_line(x, e) != 0)
+        start_workers(x, e) != 0 || start_signing(x, e) != 0 ||
+        watch_line(x, e) != 0)
         goto out;
     rc = work_until_over(x, e);
     LOG(LOG_INFO, "send.stop", LN("pending", x->s.queue.memory.pending),
@@ -375,11 +421,13 @@ static int run(struct sender *x, const struct conf *c,
 out:
     x->s.stopping = true;
     control_close(&x->control);
+    end_signing(x);
     end_workers(x);
     queue_finish(&x->s.queue);
     if (rc == 0 && (has_work(&x->s) || x->s.queue.held.n > 0))
         rc = 1;
     free_workers(x);
+    signing_free(&x->s);
     sched_close(&x->s);
     log_close();
     return rc;
@@ -404,7 +452,7 @@ int send_run(const struct conf *c, const struct send_options *o, struct err *e)
 
     if (become_ourselves(c, e) != 0)
         return -1;
-    sender = (struct sender){ .o = o };
+    sender = (struct sender){ .o = o, .signing = { .fd = -1 } };
     signals_block(ours, NOURS, &before, &wait_mask);
     int rc = signals_catch(ours, NOURS, e);
     if (rc == 0)

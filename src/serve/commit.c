@@ -112,9 +112,10 @@ static int add_record(struct spool_writer *w, struct serve_transaction *t,
 {
     struct spool_submission m = serve_transaction_submission(t);
 
+    serve_transaction_end(t);
     if (t->large != NULL) {
         spool_large_add_flags(t->large, t->flags);
-        return spool_large_finish(w, &t->large, NULL, e);
+        return spool_large_finish(w, &t->large, &t->late, e);
     }
     struct body body = body_of_chain(&t->body, t->body_crc);
     return spool_submit(w, &m, &body, e);

@@ -82,6 +82,9 @@ bool serve_data_open(struct serve_session *s)
         return false;
     write_trace(s, &trace);
     serve_transaction_begin(t, buf_span(&trace));
+    if ((t->flags & SPOOL_SIGN) != 0 && s->env->conf->dkim.keys.n > 0 &&
+        serve_transaction_queue(t) == SPOOL_REMOTE)
+        serve_transaction_hash(t);
     t->began = loop_now(s->env->conns->loop);
     t->dot.normalize = s->trusted && s->env->conf->serve.bare_newline ==
                                          CONF_NEWLINE_NORMALIZE;

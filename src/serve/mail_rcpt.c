@@ -172,7 +172,7 @@ static struct verdict open_transaction(struct serve_session *s,
         t->tls_version = tls->version;
         t->tls_cipher = tls->cipher;
     }
-    t->flags = p->flags;
+    t->flags = p->flags | (s->trusted ? SPOOL_SIGN : 0u);
     t->max_size = (uint64_t)env->conf->serve.max_message_size;
     t->bodies = env->bodies;
     s->transaction = t;

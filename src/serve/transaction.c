@@ -34,6 +34,8 @@ void serve_transaction_free(struct serve_transaction **tp)
     spool_large_abort(&t->large);
     chain_clear(&t->envelope, t->blocks);
     chain_clear(&t->body, t->bodies);
+    chain_clear(&t->late.fields, t->blocks);
+    dkim_body_free(&t->body_hash);
     --*t->count;
     free(t);
     *tp = NULL;
@@ -93,7 +95,8 @@ serve_transaction_submission(const struct serve_transaction *t)
                                       .arrival = t->arrival,
                                       .nrcpt = serve_transaction_nrcpt(t),
                                       .flags = t->flags,
-                                      .envelope = &t->envelope };
+                                      .envelope = &t->envelope,
+                                      .late = &t->late };
 }
 
 /* Move the body from memory to a segment of its own. */
@@ -118,6 +121,8 @@ static int keep(struct serve_transaction *t, const char *p, size_t n)
 {
     struct err e;
 
+    if (t->body_hash != NULL)
+        dkim_body_add(t->body_hash, p, n);
     if (t->large == NULL && t->body.n + n <= BODY_MEMORY &&
         chain_add(&t->body, t->bodies, p, n)) {
         t->body_crc = crc32c(t->body_crc, p, n);
@@ -186,4 +191,22 @@ void serve_transaction_take(struct serve_transaction *t, const char *p,
         drop_body(t, BODY_BARE_NEWLINE);
     else if ((t->begun ? keep(t, p, n) : keep_first(t, p, n)) != 0)
         drop_body(t, BODY_NO_ROOM);
+}
+
+void serve_transaction_hash(struct serve_transaction *t)
+{
+    struct err e;
+
+    if (dkim_body_new(&t->body_hash, &e) != 0)
+        t->body_hash = NULL;
+}
+
+void serve_transaction_end(struct serve_transaction *t)
+{
+    unsigned char hash[DIGEST_SIZE];
+    const struct span field = { (const char *)hash, sizeof hash };
+
+    if (t->body_hash != NULL && dkim_body_end(t->body_hash, hash))
+        (void)spool_envelope_add(&t->late.fields, t->blocks, SPOOL_F_BODY_HASH,
+                                 field);
 }

@@ -20,7 +20,7 @@ STEPS = [
     ["smtp", "dns"],
     ["spool", "mail"],
     ["mailbox"],
-    ["queue", "policy", "control", "recipient"],
+    ["queue", "policy", "control", "recipient", "signer"],
     ["serve", "deliver", "send"],
     ["cli"],
 ]

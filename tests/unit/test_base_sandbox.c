@@ -39,6 +39,7 @@ static const char *const names[SANDBOX_ROWS] = {
     [SANDBOX_MAILBOX_USERS] = "mailbox of users",
     [SANDBOX_SENDER] = "sender",
     [SANDBOX_SENDER_UNIX] = "sender with a Unix socket",
+    [SANDBOX_SIGNER] = "signer",
     [SANDBOX_COLLECTOR] = "collector",
 };
 

@@ -256,7 +256,16 @@ static const struct {
     { "send.queue_lifetime", "\"1w\"", "'1w' is not a time", NULL },
     { "send.logins", "[ ]", "send.logins is not in this version", NULL },
     { "rewrite.from", "\"a@b\"", "rewrite.from is not in this version", NULL },
-    { "dkim.keys", "[ ]", "dkim.keys is not in this version", NULL },
+    { "dkim.keys", "[ \"example.com:s1\" ]", "'example.com:s1' is no key"
+      " (write example.com:selector:/path)", NULL },
+    { "dkim.keys", "[ \"example.com:s1:\" ]", "is no key", NULL },
+    { "dkim.keys", "[ \"example.com\" ]", "is no key", NULL },
+    { "dkim.keys", "[ \":\" ]", "is no key", NULL },
+    { "dkim.keys", "[ \"a..b:s1:/k\" ]", "the domain 'a..b' has an empty label",
+      "'a..b:s1:/k'" },
+    { "dkim.keys", "[ \"a.b::/k\" ]", "the selector '' is empty", NULL },
+    { "dkim.keys", "[ \"a.b:s s:/k\" ]", "the selector 's s' has a blank",
+      NULL },
     { "serve.port", "25", "no setting 'serve.port'; did you mean 'send.port'?",
       NULL },
 };
@@ -309,6 +318,8 @@ static const struct {
     { "send.routes", "[ \"a.test=LMTP:unix:/run/Dovecot/lmtp\","
       " \".b.test=lmtp:[::1]:24\" ]", "[ \"a.test=lmtp:unix:/run/Dovecot/lmtp\","
       " \".b.test=lmtp:[::1]:24\" ]" },
+    { "dkim.keys", "[ \"B\303\234CHER.test.:S1:/etc/mta/a:b\" ]",
+      "[ \"xn--bcher-kva.test:s1:/etc/mta/a:b\" ]" },
     { "stop_timeout", "\"120s\"", "\"2m\"" },
     { "serve.max_message_size", "2097152", "\"2M\"" },
 };

@@ -310,8 +310,8 @@ static const struct {
       "send.relay_host", "[ \"smart.test\" ]", NULL, "" },
     { "not built", "MTA_SEND_RELAY_PASSWORD", "x", NULL, NULL, NULL,
       "MTA_SEND_RELAY_PASSWORD: not in this version", "" },
-    { "not built, in a file", "MTA_DKIM_KEYS_FILE", "/q", NULL, NULL, NULL,
-      "MTA_DKIM_KEYS_FILE: not in this version", "" },
+    { "not built, in a file", "MTA_REWRITE_RULES_FILE", "/q", NULL, NULL, NULL,
+      "MTA_REWRITE_RULES_FILE: not in this version", "" },
     { "slip", "MTA_QUEUEDIR", "/q", NULL, "send.port", "25", NULL,
       "environment: no setting 'MTA_QUEUEDIR'; the nearest is"
       " 'MTA_QUEUE_DIR'" },
