@@ -15,6 +15,8 @@ struct spool_segment_header {
     bool closed;        /* its writer has closed it */
     bool moved;         /* a record in it was moved here by reclaim */
     bool damaged;       /* recovery found damaged bytes */
+    bool unsynced;      /* a sync by its writer failed: slots that were written
+                         * before may be lost, whatever a later sync says */
 };
 /* The queue whose children a segment may hold: said at its birth, synced before
  * its first record. */

@@ -38,6 +38,7 @@ struct spool_segment {
     bool closed;        /* its writer has ended */
     bool moved;         /* some record has a generation */
     bool damaged;       /* renamed to .bad instead of removed */
+    bool lost; /* was read while it was live; then its writer's sync failed */
     bool large;
     bool stuck; /* reclaim failed, or of another format: leave it */
     bool gone;  /* the file is unlinked; only pins keep this */

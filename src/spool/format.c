@@ -17,7 +17,7 @@ const char *spool_name_text(enum spool_name name)
 static const unsigned char segment_magic[8] = { 0x89, 'm', 't', 'a',
                                                 's',  'e', 'g', '\n' };
 
-enum { S_CLOSED = 1, S_MOVED = 2, S_DAMAGED = 4 };
+enum { S_CLOSED = 1, S_MOVED = 2, S_DAMAGED = 4, S_UNSYNCED = 8 };
 enum { H_VERSION = 8, H_SIZE = 12, H_ID = 16, H_CREATED = 24 };
 enum { H_CHILDREN = 32, H_CRC = 60 };
 
@@ -46,7 +46,8 @@ void spool_state_encode(unsigned char out[SPOOL_STATE],
                         const struct spool_segment_header *h)
 {
     unsigned flags = (h->closed ? S_CLOSED : 0u) | (h->moved ? S_MOVED : 0u) |
-                     (h->damaged ? S_DAMAGED : 0u);
+                     (h->damaged ? S_DAMAGED : 0u) |
+                     (h->unsynced ? S_UNSYNCED : 0u);
 
     put_le64(out, h->committed);
     put_le32(out + 8, flags);
@@ -95,6 +96,7 @@ enum spool_check spool_segment_header_decode(struct spool_segment_header *h,
     h->closed = (get_le32(state + 8) & S_CLOSED) != 0;
     h->moved = (get_le32(state + 8) & S_MOVED) != 0;
     h->damaged = (get_le32(state + 8) & S_DAMAGED) != 0;
+    h->unsynced = (get_le32(state + 8) & S_UNSYNCED) != 0;
     return SPOOL_GOOD;
 }
 

@@ -112,13 +112,28 @@ int spool_slot_put(struct spool_queue *q, struct spool_message *m,
     return 0;
 }
 
+/* A sync by the segment's writer that failed may have lost slots that were
+ * written before it, and a later sync does not say so. */
+static int look_for_lost_slots(struct spool_queue *q, struct spool_segment *g,
+                               struct err *e)
+{
+    if (!g->closed && spool_segments_refresh(q, g, false, e) != 0)
+        return -1;
+    if (!g->lost)
+        return 0;
+    g->lost = false;
+    q->unsynced = true;
+    return err_set(e, ERR_TEMP, EIO,
+                   "a writer's sync lost slots of recipients");
+}
+
 static int sync_marks(struct spool_queue *q, struct spool_segment *g,
                       struct err *e)
 {
     if (spool_segments_fd(q, g, e) < 0)
         return -1;
     if (fs_fdatasync(g->fd) == 0)
-        return 0;
+        return look_for_lost_slots(q, g, e);
     q->unsynced = true;
     return err_set(e, ERR_TEMP, errno, "sync the slots of recipients");
 }

@@ -51,6 +51,8 @@ static int take_closed(struct spool_queue *q, struct spool_segment *g,
 
     if (fstat(g->fd, &st) != 0)
         return err_set(e, ERR_TEMP, errno, "look at a segment");
+    g->lost = h->unsynced && g->end > SPOOL_SEGMENT_HEADER;
+    q->unsynced |= g->lost;
     g->closed = true;
     g->moved |= h->moved;
     g->children = h->children;

@@ -357,9 +357,10 @@ static int write_records(struct spool_writer *w, struct err *e)
 
 static int sync_records(struct spool_writer *w, struct err *e)
 {
-    if (w->f.fd >= 0 && w->at > w->f.h.committed && fs_fdatasync(w->f.fd) != 0)
-        return err_set(e, ERR_TEMP, errno, "sync a segment");
-    return 0;
+    if (w->f.fd < 0 || w->at <= w->f.h.committed || fs_fdatasync(w->f.fd) == 0)
+        return 0;
+    w->f.h.unsynced = true;
+    return err_set(e, ERR_TEMP, errno, "sync a segment");
 }
 
 /* Make the records visible to the sender; from here on there is no rollback. */

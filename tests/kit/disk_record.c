@@ -31,7 +31,7 @@ static struct {
         ino_t ino;
         bool room, is_dir;
         bool dirty;       /* changed since it was synced */
-        unsigned unheard; /* who did not hear yet of a failed syncfs() */
+        unsigned unheard; /* who did not hear yet of a failed sync */
         char path[2 * MODEL_NAME];
     } node[MODEL_NODES];
     unsigned unheard; /* who has not, of the file system as a whole */
@@ -271,6 +271,8 @@ static int sync_node(int node, bool data_only, bool together)
         op.kind = MODEL_SYNC_FAILED;
     if (why > 0 && together)
         rec.node[node].unheard = rec.unheard = ~0u;
+    else if (why > 0) /* each open descriptor reports it once (fsync(2)) */
+        rec.node[node].unheard = ~(1u << model_who);
     if (why != MODEL_KILLED &&
         (why > 0 || model_lie == NULL || !model_lie(&op)))
         note(&op);

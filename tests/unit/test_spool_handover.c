@@ -65,26 +65,34 @@ static void scan(void)
     OK(spool_queue_scan(k->s, on_found, NULL, &e));
 }
 
-/* Into its segment, which is closed; its id is returned. */
-static struct msg_id submit(enum spool_name name, uint32_t nrcpt, uint64_t part)
+static struct msg_id submit_by(struct spool_writer *writer, uint32_t nrcpt,
+                               uint64_t part, bool fails)
 {
-    struct spool_writer_kind kind = { name, part == 0 ? 0 : 1, 1 << 16 };
     struct spool_submission m = { .nrcpt = nrcpt,
                                   .part = part,
                                   .envelope = &envelope };
     struct chain text = CHAIN_INIT;
     const struct body body = body_of_chain(&text, 0);
-    struct spool_writer *writer;
 
-    OK(spool_writer_open_as(&writer, k->dir, &kind, &e));
     ck_assert(
         spool_envelope_add(&envelope, k->blocks, SPOOL_F_SENDER, span_of("x")));
     OK(spool_writer_new_id(writer, &m.id, &e));
     OK(spool_submit(writer, &m, &body, &e));
-    OK(spool_writer_commit(writer, &e));
-    spool_writer_close(&writer);
+    ck_assert_int_eq(spool_writer_commit(writer, &e), fails ? -1 : 0);
     chain_clear(&envelope, k->blocks);
     return m.id;
+}
+
+/* Into its segment, which is closed; its id is returned. */
+static struct msg_id submit(enum spool_name name, uint32_t nrcpt, uint64_t part)
+{
+    struct spool_writer_kind kind = { name, part == 0 ? 0 : 1, 1 << 16 };
+    struct spool_writer *writer;
+
+    OK(spool_writer_open_as(&writer, k->dir, &kind, &e));
+    struct msg_id id = submit_by(writer, nrcpt, part, false);
+    spool_writer_close(&writer);
+    return id;
 }
 
 static void start(enum spool_name name)
@@ -351,6 +359,36 @@ START_TEST(a_mark_lost_by_a_sync_is_written_again_by_the_start)
 }
 END_TEST
 
+/* A mark stands in the segment of a server, whose next sync fails and may lose
+ * the mark with it; the descriptor of the consumer does not say so. */
+START_TEST(a_mark_lost_by_a_sync_of_the_writer)
+{
+    struct spool_writer_kind kind = { SPOOL_LOCAL, 0, 1 << 16 };
+    struct spool_child c = { .to = SPOOL_REMOTE };
+    struct spool_writer *server;
+
+    OK(spool_writer_open_as(&server, k->dir, &kind, &e));
+    submit_by(server, 1, 0, false);
+    start(SPOOL_LOCAL);
+    c.parent = &item[0];
+    ck_assert_int_eq(append(&c, first, 1), 0);
+    OK(spool_handover_commit(h, &e));
+    OK(spool_handover_mark(h, &e));
+    chain_clear(&envelope, k->blocks);
+    fail_syncs(server->f.fd, 1);
+    submit_by(server, 1, 0, true);
+    if (_i == 1)
+        scan(); /* it is found either way */
+    ck_assert_int_eq(spool_handover_confirm(h, &e), -1);
+    ck_assert(spool_handover_lost(h));
+    spool_writer_close(&server);
+    die();
+    start(SPOOL_LOCAL);
+    ck_assert(!spool_handover_lost(h));
+    OK(spool_handover_confirm(h, &e));
+}
+END_TEST
+
 /* --- the start ------------------------------------------------------------ */
 
 static struct msg_id hand_over_and_die(struct spool_child *c)
@@ -493,6 +531,7 @@ Suite *spool_handover_suite(void)
     tcase_add_test(t, a_turn_taken_back_marks_nothing);
     tcase_add_loop_test(t, a_failed_commit_is_tried_again_when_it_is_cut, 0, 2);
     tcase_add_test(t, a_mark_lost_by_a_sync_is_written_again_by_the_start);
+    tcase_add_loop_test(t, a_mark_lost_by_a_sync_of_the_writer, 0, 2);
     tcase_add_loop_test(t, what_has_rotted, 0,
                         (int)(sizeof rot / sizeof rot[0]));
     tcase_add_test(t, a_parent_that_is_gone_needs_no_mark);
