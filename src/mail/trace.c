@@ -171,7 +171,7 @@ void trace_tls(char out[TRACE_TLS_TEXT], const char *version,
                const char *cipher)
 {
     if (version == NULL)
-        snprintf(out, TRACE_TLS_TEXT, "none");
+        memcpy(out, "none", sizeof "none");
     else
         snprintf(out, TRACE_TLS_TEXT, "%s/%s", version, cipher);
 }

@@ -49,10 +49,11 @@ static int add_origin(struct serve_session *s)
     if (serve_transaction_add_field(t, SPOOL_F_SID, span_of(s->sid)) != 0 ||
         serve_transaction_add_field(t, SPOOL_F_CLIENT, span_of(ip)) != 0)
         return -1;
-    trace_tls(tls, t->tls_version, t->tls_cipher);
-    if (t->tls_version != NULL &&
-        serve_transaction_add_field(t, SPOOL_F_TLS, span_of(tls)) != 0)
-        return -1;
+    if (t->tls_version != NULL) {
+        trace_tls(tls, t->tls_version, t->tls_cipher);
+        if (serve_transaction_add_field(t, SPOOL_F_TLS, span_of(tls)) != 0)
+            return -1;
+    }
     return serve_transaction_add_field(t, SPOOL_F_HELO, span_of(s->helo));
 }
 
