@@ -24,7 +24,9 @@
 
 enum {
     ACCEPT_PER_TURN = 64, /* then open sessions run */
-    OTHER_BLOCKS = 1024,  /* and 4 a client: input, replies, envelopes */
+    OTHER_BLOCKS = 1024,
+    CLIENT_BLOCKS = 4,    /* input, replies, envelopes; */
+    TLS_BLOCKS = 2,       /* and parts of records */
     TRIM_MS = 1000,       /* free slabs of bodies unused for so long */
     LAST_WORDS_MS = 1000, /* for clients that only have to read a 421 */
     GATHER_TURNS = 6,     /* turns without commit, or until so many: */
@@ -434,9 +436,12 @@ static int open_local(struct serve_worker *w, struct err *e)
 static int open_parts(struct serve_worker *w, struct err *e)
 {
     size_t clients = (size_t)w->conf->serve.max_clients;
+    size_t each = w->conf->serve.tls_cert.n > 0 ? CLIENT_BLOCKS + TLS_BLOCKS
+                                                : CLIENT_BLOCKS;
 
     if (loop_new(&w->loop, NULL, e) != 0 ||
-        conn_env_init(&w->env, w->loop, OTHER_BLOCKS + 4 * clients, e) != 0 ||
+        conn_env_init(&w->env, w->loop, OTHER_BLOCKS + each * clients, e) !=
+            0 ||
         open_bodies(w, e) != 0 ||
         dns_open_conf(&w->dns, w->loop, w->conf, e) != 0 ||
         open_local(w, e) != 0 ||
