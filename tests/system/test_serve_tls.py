@@ -420,12 +420,12 @@ def test_drops_of_octets_give_no_more_time(mta):
 
 
 def test_stop_in_a_handshake(mta):
-    m = with_tls(mta, tls_port=True)
+    m = with_tls(mta, tls_port=True, stop_timeout="40s")
     with connect("127.0.0.1", m.tls_port) as s:
-        until("it is there", lambda: m.events("serve.connect"))
+        until("it is there", lambda: len(m.events("serve.connect")) == 2)
         begin = time.monotonic()
         assert m.stop() == 0
-        assert time.monotonic() - begin < 3
+        assert time.monotonic() - begin < 20
         assert s.recv(1) == b""
 
 
@@ -815,12 +815,10 @@ def test_resumption_by_any_worker(mta, version):
 def ticket_keys(m):
     """The names of the keys that tickets of several sessions have: their first
     16 octets."""
-    found = set()
-    for _ in range(8):
-        out = s_client(m, "-tls1_2")
-        found.add(re.search(r"TLS session ticket:\s+0000 - ([0-9a-f -]{47})",
-                            out).group(1))
-    return found
+    def name():
+        return re.search(r"TLS session ticket:\s+0000 - ([0-9a-f -]{47})",
+                         s_client(m, "-tls1_2"))
+    return {until("a ticket", name).group(1) for _ in range(8)}
 
 
 @pytest.mark.slow
