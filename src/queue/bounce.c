@@ -33,6 +33,10 @@ struct group {
     char bounce[MSG_ID_TEXT];
     enum spool_name to; /* of its notices */
     bool failed;
+    struct {
+        struct msg_id id;
+        size_t nrcpt; /* 0: there is none */
+    } sent[PARTS_MAX];
 };
 
 /* Kept until the commit. */
@@ -85,12 +89,13 @@ static bool no_room(struct err *e)
 static const struct {
     enum notice notice;
     enum dsn_action action;
+    const char *name;
 } parts[PARTS_MAX] = {
-    { NOTICE_FAILED,    DSN_FAILED },
-    { NOTICE_DELAYED,   DSN_DELAYED },
-    { NOTICE_RELAYED,   DSN_RELAYED },
-    { NOTICE_DELIVERED, DSN_DELIVERED },
-    { NOTICE_EXPANDED,  DSN_EXPANDED },
+    { NOTICE_FAILED,    DSN_FAILED,    "failed" },
+    { NOTICE_DELAYED,   DSN_DELAYED,   "delayed" },
+    { NOTICE_RELAYED,   DSN_RELAYED,   "relayed" },
+    { NOTICE_DELIVERED, DSN_DELIVERED, "delivered" },
+    { NOTICE_EXPANDED,  DSN_EXPANDED,  "expanded" },
 };
 /* clang-format on */
 
@@ -192,6 +197,8 @@ static int write_notices(struct queue *q, struct batch *b, struct group *g,
         d.nrcpt = collect(q, rcpt, &g->deliveries, parts[i].notice);
         if (d.nrcpt > 0 && write_notice(q, b, g, &d, e) != 0)
             return -1;
+        g->sent[i].id = d.own_id;
+        g->sent[i].nrcpt = d.nrcpt;
     }
     return 0;
 }
@@ -233,6 +240,23 @@ static void write_group(struct queue *q, struct batch *b, struct group *g)
     b->nchains++; /* what was begun there is cleared with the others */
 }
 
+/* A failure is named by the line of its recipient. */
+static void say_notices(const struct queue *q, const struct group *g)
+{
+    const struct delivery *j = delivery_at(g->deliveries.next);
+    char id[MSG_ID_TEXT], notice[MSG_ID_TEXT];
+
+    msg_id_text(id, j->id);
+    for (size_t i = 0; i < PARTS_MAX; i++) {
+        if (g->sent[i].nrcpt == 0 || parts[i].action == DSN_FAILED)
+            continue;
+        msg_id_text(notice, g->sent[i].id);
+        LOG(LOG_INFO, "queue.notified", LS("queue", spool_name_text(q->name)),
+            LS("id", id), LS("action", parts[i].name), LS("to", j->sender),
+            LN("nrcpt", (long long)g->sent[i].nrcpt), LS("notice", notice));
+    }
+}
+
 static void end_batch(struct queue *q, struct batch *b)
 {
     bool failed[SPOOL_QUEUES];
@@ -246,6 +270,8 @@ static void end_batch(struct queue *q, struct batch *b)
     for (size_t i = 0; i < b->ngroups; i++) {
         struct group *g = &b->group[i];
         g->failed |= failed[g->to];
+        if (!g->failed)
+            say_notices(q, g);
         while ((l = list_pop(&g->deliveries)) != NULL)
             result_settled(q, delivery_at(l), g->failed ? NULL : g->bounce);
     }

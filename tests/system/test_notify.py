@@ -156,6 +156,11 @@ def test_delivered(mta):
     assert n.values("Final-Recipient") == ["rfc822;bob@here.test"]
     assert n.values("Action") == ["delivered"]
     assert n.values("Status")[0].startswith("2.")
+    [said] = m.events("queue.notified")
+    assert said["action"] == "delivered" and said["nrcpt"] == "1"
+    assert said["to"] == "s@src.test" and said["queue"] == "local"
+    assert m.events("serve.accepted", id=said["id"])
+    assert m.events("deliver.delivered", id=said["notice"])
     assert n.returned.get_content_type() == "text/rfc822-headers"
     assert b"The body" not in n.raw
 
