@@ -7,21 +7,30 @@
 
 enum {
     FOLDED_MAX = 2048, /* what a host has to say stands at the front */
+    WORDS_MAX = 512,
     LONGEST_SECONDS = 24 * 3600
 };
 
 /* --- the text, on one line ------------------------------------------------ */
 
+struct folded {
+    char text[FOLDED_MAX];
+    unsigned short word[WORDS_MAX]; /* where each begins */
+    unsigned words;
+};
+
 /* Lower case, one blank between words, no enhanced code at the begin of a
  * line: so a phrase is found across lines. */
-static void fold(char out[FOLDED_MAX], const char *text)
+static void fold(struct folded *f, const char *text)
 {
+    const char *end = text + strlen(text);
+    char *out = f->text;
     size_t n = 0;
     bool begins = true;
 
     while (*text != '\0' && n + 1 < FOLDED_MAX) {
         struct smtp_status code;
-        struct span rest = { text, strlen(text) };
+        struct span rest = { text, (size_t)(end - text) };
         if (begins && ascii_is_digit(*text) && smtp_status_take(&code, &rest)) {
             text = rest.p;
             begins = false;
@@ -37,27 +46,40 @@ static void fold(char out[FOLDED_MAX], const char *text)
     out[n] = '\0';
 }
 
-/* The phrase begins a word, and ends one unless it ends in "*". */
-static bool has_phrase(const char *text, const char *phrase)
+static void find_words(struct folded *f)
 {
-    size_t n = strlen(phrase);
-    bool open = phrase[n - 1] == '*';
-    char wanted[64];
+    bool inside = false;
 
-    n -= open;
-    (void)span_copy(wanted, sizeof wanted, (struct span){ phrase, n });
-    for (const char *p = text; (p = strstr(p, wanted)) != NULL; p++)
-        if ((p == text || !ascii_is_alnum(p[-1]) ||
-             !ascii_is_alnum(wanted[0])) &&
-            (open || !ascii_is_alnum(p[n])))
+    f->words = 0;
+    for (size_t i = 0; f->text[i] != '\0' && f->words < WORDS_MAX; i++) {
+        if (!inside && f->text[i] != ' ')
+            f->word[f->words++] = (unsigned short)i;
+        inside = ascii_is_alnum(f->text[i]);
+    }
+}
+
+/* It ends in a word's end unless it ends in "*". */
+static bool begins_with(const char *text, const char *phrase)
+{
+    while (*phrase != '\0' && *phrase != '*' && *text == *phrase) {
+        text++;
+        phrase++;
+    }
+    return *phrase == '*' || (*phrase == '\0' && !ascii_is_alnum(*text));
+}
+
+static bool has_phrase(const struct folded *f, const char *phrase)
+{
+    for (unsigned i = 0; i < f->words; i++)
+        if (begins_with(f->text + f->word[i], phrase))
             return true;
     return false;
 }
 
-static bool has_any(const char *text, const char *const *phrases)
+static bool has_any(const struct folded *f, const char *const *phrases)
 {
     for (; *phrases != NULL; phrases++)
-        if (has_phrase(text, *phrases))
+        if (has_phrase(f, *phrases))
             return true;
     return false;
 }
@@ -235,15 +257,10 @@ static uint32_t unit_of(const char *p)
     } units[] = { { "second*", 1 },  { "sec*", 1 },   { "s", 1 },
                   { "minute*", 60 }, { "min*", 60 },  { "m", 60 },
                   { "hour*", 3600 }, { "hr*", 3600 }, { "h", 3600 } };
-    char word[16];
-    size_t n = 0;
 
     p += *p == ' ';
-    while (ascii_is_alpha(p[n]) && n + 1 < sizeof word)
-        n++;
-    (void)span_copy(word, sizeof word, (struct span){ p, n });
-    for (size_t i = 0; i < sizeof units / sizeof units[0] && n > 0; i++)
-        if (has_phrase(word, units[i].word))
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+        if (begins_with(p, units[i].word))
             return units[i].seconds;
     return 0;
 }
@@ -302,7 +319,7 @@ static bool is_of(const struct smtp_status *s, unsigned subject,
 /* Microsoft's lists (S3140, S3150; banned addresses 5.7.606 to 649), Gmail's
  * 5.7.28, Yahoo's [TSS09] and others; else a text that speaks of our address
  * and a list. */
-static bool is_blocked(const struct smtp_status *s, const char *text,
+static bool is_blocked(const struct smtp_status *s, const struct folded *text,
                        bool before_mail)
 {
     if (has_any(text, of_tenant))
@@ -319,21 +336,21 @@ static bool is_blocked(const struct smtp_status *s, const char *text,
     if (!has_any(text, blocks) || has_any(text, of_message) ||
         has_any(text, of_recipient))
         return false;
-    return before_mail || has_any(text, of_us) || has_address(text);
+    return before_mail || has_any(text, of_us) || has_address(text->text);
 }
 
 /* X.7.28 (RFC 7372's registry), X.4.5 (congestion), 4.7.500 to 4.7.699 of
  * Microsoft; 4.3.2, "not accepting messages" (RFC 3463); 421 4.7.0. */
-static bool has_rate_code(const struct smtp_status *s, const char *text)
+static bool has_rate_code(const struct smtp_status *s,
+                          const struct folded *text)
 {
-    bool message = has_any(text, of_message) || has_any(text, of_recipient);
-
     if (is_of(s, 7, 28) || is_of(s, 4, 5))
         return true;
     if (is_of(s, 3, 2))
         return !has_any(text, of_recipient);
     if (s->class == 4 && s->subject == 7 && s->detail == 0 && s->code == 421)
-        return !message || has_any(text, rates);
+        return has_any(text, rates) ||
+               (!has_any(text, of_message) && !has_any(text, of_recipient));
     return s->class == 4 && s->subject == 7 && s->detail >= 500 &&
            s->detail < 700 && s->detail != 515;
 }
@@ -346,14 +363,15 @@ static bool is_of_authentication(const struct smtp_status *s)
            s->detail < 50 && s->detail != 28;
 }
 
-static bool is_greylisted(const struct smtp_status *s, const char *text)
+static bool is_greylisted(const struct smtp_status *s,
+                          const struct folded *text)
 {
     return has_any(text, greylisted) ||
            (is_of(s, 7, 1) && s->code != 421 && has_any(text, later));
 }
 
-static struct refusal judge(const struct smtp_status *s, const char *text,
-                            bool before_mail)
+static struct refusal judge(const struct smtp_status *s,
+                            const struct folded *text, bool before_mail)
 {
     struct refusal r = { .by_code = has_rate_code(s, text) };
 
@@ -377,11 +395,12 @@ static struct refusal judge(const struct smtp_status *s, const char *text,
 struct refusal refusal_read(const struct smtp_status *status, const char *text,
                             bool before_mail)
 {
-    char folded[FOLDED_MAX];
+    struct folded folded;
 
-    fold(folded, text);
-    struct refusal r = judge(status, folded, before_mail);
-    r.seconds = r.kind != REFUSAL_OTHER ? named_time(folded) : 0;
+    fold(&folded, text);
+    find_words(&folded);
+    struct refusal r = judge(status, &folded, before_mail);
+    r.seconds = r.kind != REFUSAL_OTHER ? named_time(folded.text) : 0;
     return r;
 }
 
