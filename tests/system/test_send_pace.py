@@ -206,6 +206,7 @@ def test_microsoft_stops_all_its_domains(make, fast):
         first = site.refused[0][0]
         until("the second try", lambda: len(site.refused) == 2, 90)
         assert 3600 <= (site.refused[1][0] - first) * SPEED < 4200
+        until("again", lambda: len(m.events("send.pace")) == 2)
         assert int(m.events("send.pace")[1]["pause"]) == 7200
         site.listed = False
         m.kill(signal.SIGUSR1)
