@@ -1,6 +1,9 @@
 /* delay.c - a TCP proxy that makes a long line of a short one.
  *
- *   delay -a 127.0.0.1:2526 -t 127.0.0.1:2525 [-d ms] [-s FILE]
+ *   delay -a 127.0.0.1:2526 -t 127.0.0.1:2525 [-d ms] [-s FILE] [-n hosts]
+ *
+ * With -n, so many addresses from that of -a on lead to as many from that of
+ * -t on.
  *
  * What comes in leaves -d milliseconds later (25), in each direction, and
  * neither is slowed otherwise: every piece that was read waits in a queue
@@ -13,6 +16,7 @@
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,10 +48,16 @@ struct pair {
     struct pair *next;
 };
 
+enum { DOORS_MAX = 256 };
+static struct door {
+    int fd;
+    struct sockaddr_in there;
+} doors[DOORS_MAX];
+static int ndoors = 1;
 static struct sockaddr_in here, there;
 static double delay = 0.025;
 static const char *status_file;
-static int ep, door;
+static int ep;
 static long connections, open_now, most_open;
 static struct pair *pairs;
 static volatile sig_atomic_t stop;
@@ -137,15 +147,16 @@ static void add(struct end *e, int fd, struct end *to)
         fatal("epoll");
 }
 
-static void on_client(void)
+static void on_client(const struct door *d)
 {
-    int fd = accept4(door, NULL, NULL, 0);
+    int fd = accept4(d->fd, NULL, NULL, 0);
     int out = socket(AF_INET, SOCK_STREAM, 0);
     struct pair *p = calloc(1, sizeof *p);
 
     if (p == NULL || out < 0)
         fatal("connection");
-    if (fd < 0 || connect(out, (struct sockaddr *)&there, sizeof there) != 0) {
+    if (fd < 0 ||
+        connect(out, (struct sockaddr *)&d->there, sizeof there) != 0) {
         if (fd >= 0)
             close(fd);
         close(out);
@@ -211,33 +222,50 @@ static void options(int argc, char **argv)
 {
     int o;
 
-    while ((o = getopt(argc, argv, "a:t:d:s:")) != -1)
+    while ((o = getopt(argc, argv, "a:t:d:s:n:")) != -1)
         switch (o) {
         case 'a': here = address(optarg); break;
         case 't': there = address(optarg); break;
         case 'd': delay = atof(optarg) / 1e3; break;
         case 's': status_file = optarg; break;
+        case 'n': ndoors = atoi(optarg); break;
         default: exit(64);
         }
-    if (here.sin_port == 0 || there.sin_port == 0) {
+    if (here.sin_port == 0 || there.sin_port == 0 || ndoors < 1 ||
+        ndoors > DOORS_MAX) {
         fputs("usage: delay -a ADDRESS:PORT -t ADDRESS:PORT [-d ms] "
-              "[-s FILE]\n",
+              "[-s FILE] [-n hosts]\n",
               stderr);
         exit(64);
     }
 }
 
-static void listen_here(void)
+static struct sockaddr_in further(struct sockaddr_in a, int n)
 {
-    struct epoll_event ev = { .events = EPOLLIN, .data.ptr = NULL };
+    a.sin_addr.s_addr = htonl(ntohl(a.sin_addr.s_addr) + (uint32_t)n);
+    return a;
+}
+
+static void listen_at(int n)
+{
+    struct door *d = &doors[n];
+    struct epoll_event ev = { .events = EPOLLIN, .data.ptr = d };
+    struct sockaddr_in a = further(here, n);
     int one = 1;
 
-    door = socket(AF_INET, SOCK_STREAM, 0);
-    setsockopt(door, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(door, (struct sockaddr *)&here, sizeof here) != 0 ||
-        listen(door, 1024) != 0 ||
-        epoll_ctl(ep, EPOLL_CTL_ADD, door, &ev) != 0)
+    d->there = further(there, n);
+    d->fd = socket(AF_INET, SOCK_STREAM, 0);
+    setsockopt(d->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(d->fd, (struct sockaddr *)&a, sizeof a) != 0 ||
+        listen(d->fd, 1024) != 0 ||
+        epoll_ctl(ep, EPOLL_CTL_ADD, d->fd, &ev) != 0)
         fatal("listen");
+}
+
+static bool is_door(const void *p)
+{
+    return (uintptr_t)p >= (uintptr_t)doors &&
+           (uintptr_t)p < (uintptr_t)(doors + DOORS_MAX);
 }
 
 static void tell(void)
@@ -259,7 +287,8 @@ int main(int argc, char **argv)
 
     options(argc, argv);
     ep = epoll_create1(0);
-    listen_here();
+    for (int i = 0; i < ndoors; i++)
+        listen_at(i);
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);
     while (!stop) {
@@ -270,8 +299,8 @@ int main(int argc, char **argv)
             t.tv_sec = t.tv_nsec = 0;
         int n = epoll_pwait2(ep, ev, 64, &t, NULL);
         for (int i = 0; i < n; i++)
-            if (ev[i].data.ptr == NULL)
-                on_client();
+            if (is_door(ev[i].data.ptr))
+                on_client(ev[i].data.ptr);
             else
                 on_input(ev[i].data.ptr);
         next = move_all();

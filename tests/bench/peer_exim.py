@@ -18,8 +18,8 @@ acl_smtp_rcpt = accept
 acl_smtp_data = accept
 host_lookup =
 rfc1413_query_timeout = 0s
-tls_advertise_hosts =
-smtp_accept_max = 0
+tls_advertise_hosts = %(tls_hosts)s
+%(tls)ssmtp_accept_max = 0
 smtp_accept_max_per_connection = 0
 smtp_accept_queue_per_connection = 0
 smtp_connect_backlog = 4096
@@ -67,7 +67,7 @@ mx:
 OUT = """
 out:
   driver = smtp
-  hosts_avoid_tls = *
+  %(out_tls)s = *
   hosts_try_dane =
   dnssec_request_domains =
 """
@@ -84,10 +84,21 @@ class Exim(Rooted):
         router, transport = {
             "maildir": (LOCAL, BOX), "mx": (BY_MX, OUT),
         }.get(self.mode, (NEXT_HOP, OUT))
-        names = {"port": self.port,
+        cert = ""
+        if self.serves_tls:
+            for name, path in zip(("certificate", "privatekey"),
+                                  self.place.certificate()):
+                with open(path) as f:
+                    self.write("/etc/exim4/" + name, f.read())
+                os.chmod(self.root + "/etc/exim4/" + name, 0o644)
+                cert += "tls_%s = /etc/exim4/%s\n" % (name, name)
+        names = {"port": self.port, "tls": cert,
+                 "tls_hosts": "*" * bool(self.serves_tls),
                  "queue_only": "true" if self.mode == "hold" else "false",
                  "router": router % {"hop": self.next_hop},
-                 "transport": transport}
+                 "transport": transport % {
+                     "out_tls": "hosts_require_tls" if self.sends_tls
+                                else "hosts_avoid_tls"}}
         self.write("/etc/exim4/exim4.conf", MAIN % names)
         self.write("/etc/users", "".join("user%d: user%d\n" % (i, i)
                                          for i in range(USERS)))

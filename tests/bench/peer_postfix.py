@@ -5,7 +5,7 @@ import subprocess
 
 import harness
 import postfix
-from peers import MEMBERS, Peer, USERS
+from peers import MEMBERS, Peer, SELECTOR, SIGNED, USERS
 
 HOLD = """
 smtpd_end_of_data_restrictions = check_client_access static:HOLD
@@ -44,12 +44,44 @@ smtp_connection_cache_destinations = %(hop)s
 """
 
 
+SERVE_TLS = """
+smtpd_tls_security_level = may
+smtpd_tls_chain_files = %(key)s, %(cert)s
+"""
+# A connection that is used again belongs to tlsproxy, which holds its TLS.
+SEND_TLS = """
+smtp_tls_security_level = encrypt
+smtp_tls_connection_reuse = yes
+"""
+TLSPROXY = "tlsproxy unix - - n - 0 tlsproxy\n"
+SIGN = """
+smtpd_milters = unix:%(dir)s/opendkim.sock
+milter_default_action = tempfail
+"""
+OPENDKIM = """
+Syslog no
+Mode s
+Domain %(domain)s
+Selector %(selector)s
+KeyFile %(key)s
+Canonicalization relaxed/relaxed
+SignatureAlgorithm rsa-sha256
+OversignHeaders From
+Socket local:%(dir)s/opendkim.sock
+PidFile %(dir)s/opendkim.pid
+RequireSafeKeys no
+InternalHosts 0.0.0.0/0
+Background no
+UMask 000
+"""
+
+
 class Server(postfix.Postfix):
     """Started inside of a control group."""
 
-    def __init__(self, become, settings, base):
+    def __init__(self, become, settings, base, services):
         super().__init__(settings, base=base)
-        self.become = become
+        self.become, self.services = become, services
 
     def run(self, verb):
         subprocess.run(["postfix", "-c", self.dir + "/etc", verb], check=True,
@@ -59,6 +91,7 @@ class Server(postfix.Postfix):
 
 class Postfix(Peer):
     name, title = "postfix", "Postfix"
+    signer = None
 
     @staticmethod
     def version():
@@ -86,19 +119,41 @@ class Postfix(Peer):
                  "alias": ALIAS, "half": MAILDIR + SEND}.get(self.mode, SEND)
         if self.mode in ("relay", "mx", "half") and self.tuned:
             text += TUNED
+        if self.serves_tls:
+            names["cert"], names["key"] = self.place.certificate()
+        text += SERVE_TLS * bool(self.serves_tls) + \
+            SEND_TLS * bool(self.sends_tls) + SIGN * self.signs
         return text % names
 
     def prepare(self):
         os.mkdir(self.dir + "/mail")
         os.chown(self.dir + "/mail", 8, 8)
-        self.server = Server(self.become, self.settings(), self.dir)
+        self.server = Server(self.become, self.settings(), self.dir,
+                             TLSPROXY * bool(self.sends_tls))
         self.port = self.server.port
 
     def start(self):
+        if self.signs and self.signer is None:
+            self.start_signer()
         if self.server.master is None:
             self.server.start()
         else:
             self.server.run("start")
+
+    def start_signer(self):
+        conf = self.dir + "/opendkim.conf"
+        with open(conf, "w") as f:
+            f.write(OPENDKIM % {"dir": self.dir, "domain": SIGNED,
+                                "selector": SELECTOR,
+                                "key": self.place.dkim_key()})
+        self.signer = self.spawn("opendkim", "-f", "-x", conf)
+        harness.until("opendkim", lambda: os.path.exists(
+            self.dir + "/opendkim.sock"))
+
+    def close(self):
+        super().close()
+        if self.signer is not None:
+            self.signer.wait()
 
     def stop(self):
         self.server.run("stop")

@@ -14,6 +14,10 @@ level.  What becomes of accepted mail is the mode:
     stuck    the next hop refuses, so it stays and is tried again much later
 
 "tuned" takes settings that suit the work; without, those of the package.
+
+With serve_tls= a server offers STARTTLS with the certificate of
+place.certificate(); with send_tls= mail leaves over TLS alone, to whatever
+certificate; with sign= mail of sender@signed.test is signed by DKIM.
 """
 
 import mmap
@@ -32,6 +36,8 @@ NEXT_HOP = "127.0.0.2"  # of mode relay; port 25
 NOBODY = "127.0.0.9"    # nothing listens there: mode stuck
 USERS = 100             # of mode maildir: user0 to user99
 MEMBERS = 1000          # of the alias: user0 to user999
+SIGNED = "signed.test"  # the domain that has a key for DKIM, RSA-2048
+SELECTOR = "bench"
 
 
 class Peer:
@@ -58,6 +64,18 @@ class Peer:
         """Where mail goes in modes relay and stuck."""
         return NOBODY if self.mode == "stuck" else \
             self.more.get("next_hop", NEXT_HOP)
+
+    @property
+    def serves_tls(self):
+        return self.more.get("serve_tls", False)
+
+    @property
+    def sends_tls(self):
+        return self.more.get("send_tls", False)
+
+    @property
+    def signs(self):
+        return self.more.get("sign", False)
 
     def become(self):
         """For a child before its exec: part of the peer from here on."""
@@ -162,6 +180,15 @@ class Mta(Peer):
         for key in ("workers", "max_clients"):
             if key in self.more:
                 wanted["serve." + key] = self.more[key]
+        if self.serves_tls:
+            cert, key = self.place.certificate()
+            wanted.update({"serve.extra_commands": ["STARTTLS"],
+                           "serve.tls_cert": [cert], "serve.tls_key": [key]})
+        if self.sends_tls:
+            wanted["send.tls"] = self.sends_tls
+        if self.signs:
+            wanted["dkim.keys"] = ["%s:%s:%s" % (
+                SIGNED, SELECTOR, self.place.dkim_key())]
         if "routes" in self.more:
             wanted["send.routes"] = self.more["routes"]
         if self.mode == "mx":

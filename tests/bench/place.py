@@ -19,6 +19,7 @@ import tempfile
 import time
 
 import account
+import certs
 import harness
 
 TOP = "BENCH_TOP"  # in the environment: our directory, once inside
@@ -85,12 +86,16 @@ def run(*cmd):
 
 
 class Place:
+    current = None  # the one of this run
+
     def __init__(self, gib):
         self.top = os.environ[TOP]
         self.dir = os.path.join(self.top, "fs")
         os.mkdir(self.dir)
         os.chmod(self.top, 0o755)
         self.mounted = False
+        self.pair = None
+        Place.current = self
         try:
             if gib > 0:
                 self.mount(gib)
@@ -128,6 +133,30 @@ class Place:
         with open(own, "w") as f:
             f.write("nameserver %s\n" % DNS)
         run("mount", "--bind", own, os.path.realpath("/etc/resolv.conf"))
+
+    def certificate(self):
+        """(certificate, key): one for all servers and sinks, P-256."""
+        if self.pair is None:
+            self.pair = certs.make(self.top, "mx.bench.test")
+        return self.pair
+
+    def certificate_and_key(self):
+        """Both in one file."""
+        path = os.path.join(self.top, "both.pem")
+        if not os.path.exists(path):
+            with open(path, "w") as out:
+                for part in self.certificate():
+                    with open(part) as f:
+                        out.write(f.read())
+        return path
+
+    def dkim_key(self):
+        path = os.path.join(self.top, "dkim.key")
+        if not os.path.exists(path):
+            run("openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt",
+                "rsa_keygen_bits:2048", "-out", path)
+            os.chmod(path, 0o600)
+        return path
 
     def room(self, name):
         """A new directory for a server."""

@@ -78,6 +78,8 @@ class Report:
         ours = results.get("mta", [])
         if goal.key == "most_ms":  # one client that hangs is one too many
             return max(values(ours, goal.key), default=None)
+        if goal.key == "of_postfix":
+            return ratio(ours, best_peer(results, "postfix"), "cpu_us")
         if goal.key not in ("x_postfix", "x_best"):
             return middle(ours, goal.key)
         others = results if goal.against is None else \
@@ -101,7 +103,7 @@ class Report:
         if value is None:
             return "not measured"
         shown = "%.3g" % value if value < 1000 else "%.0f" % value
-        unit = "×" if goal.key.startswith("x_") else \
+        unit = "×" if goal.key[:2] in ("x_", "of") else \
             " " * bool(goal.unit) + goal.unit
         if goal.sense == "==":
             return "%s%s: %s" % (shown, unit, "reached" if value == goal.limit

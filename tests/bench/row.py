@@ -13,7 +13,8 @@ ALL = ("mta", "postfix", "exim", "opensmtpd")
 
 class Goal:
     """What mta must reach: the figure `key`, in `unit`, not above or not
-    below `limit`.  Keys "x_postfix" and "x_best" are ratios of rates; with
+    below `limit`.  Keys "x_postfix" and "x_best" are ratios of rates,
+    "of_postfix" is one of CPU; with
     `against`, to the rate in that row.  `yard`: what Postfix needed on the
     machine for which the limit was set."""
 
@@ -27,8 +28,12 @@ class Goal:
 
     def __str__(self):
         sense = {"<=": "≤", ">=": "≥", "==": "="}[self.sense]
-        name = {"x_postfix": "× Postfix", "x_best": "× the best peer"}.get(
-            self.key)
+        name = {"x_postfix": "× Postfix", "x_best": "× the best peer",
+                "x_clear": "× its own CPU in clear",
+                "of_postfix": "of Postfix's CPU",
+                "over_bare": "µs more CPU than a bare server",
+                "over_parts": "µs more CPU than without and the bare "
+                "signature"}.get(self.key)
         if self.sense == "==":
             return "%g %s" % (self.limit, self.unit)
         return "%s %g %s" % (sense, self.limit, name or self.unit)

@@ -1,11 +1,12 @@
 /* sink.c - an SMTP server that throws all mail away, and counts.
  *
  *   sink -a 127.0.0.1:2525 [-a 127.0.1.1-127.0.1.100:2525] [-P] [-b]
- *        [-d ms] [-n messages] [-s FILE] [-C PEM]
+ *        [-d ms] [-n messages] [-s FILE] [-C PEM] [-B] [-4 N] [-5 N]
  *
  * -a address and port to listen on, or a range of addresses that share a
  * port (a hundred MX hosts in one process); -P does not offer PIPELINING;
- * -b offers CHUNKING; -C offers STARTTLS with the certificate and key of a
+ * -b offers CHUNKING, -B at every second address; of each N messages -4 defers
+ * one and -5 refuses one; -C offers STARTTLS with the certificate and key of a
  * file; -d waits so long before it answers the end of a
  * message, and reads nothing from that connection meanwhile, as a slow
  * filter does; -n leaves after so many messages; -s writes the status to a
@@ -59,6 +60,7 @@ struct conn {
     long rcpts;
     bool waiting; /* the answer to its message is due at "due" */
     double due;
+    const char *answer;
     struct conn *next; /* among those that wait */
     char *kept;        /* input that is not consumed yet */
     size_t kept_n;
@@ -67,6 +69,7 @@ struct conn {
 static struct {
     long messages, rcpts, bytes, connections, open, most_open;
     long handshakes, resumed, secured; /* messages in TLS */
+    long deferred, refused;
     double first, last, cpu;
 } count;
 
@@ -75,7 +78,8 @@ static struct door doors[DOORS_MAX];
 static size_t ndoors;
 static bool pipelining = true, chunking;
 static double delay;
-static long leave_after;
+static long leave_after, defer_each, refuse_each;
+static bool chunking_half;
 static const char *status_file;
 static int ep;
 static struct conn *wait_head, **wait_tail = &wait_head;
@@ -118,11 +122,13 @@ static void print_status(FILE *f)
             "{\"messages\":%ld,\"recipients\":%ld,\"bytes\":%ld,"
             "\"connections\":%ld,\"open\":%ld,\"most_open\":%ld,"
             "\"handshakes\":%ld,\"resumed\":%ld,\"secured\":%ld,"
+            "\"deferred\":%ld,\"refused\":%ld,"
             "\"most_open_of_one\":%ld,\"first\":%.6f,\"last\":%.6f,"
             "\"own_cpu_us\":%.2f,\"addresses\":[",
             count.messages, count.rcpts, count.bytes, count.connections,
             count.open, count.most_open, count.handshakes, count.resumed,
-            count.secured, most, count.first, count.last,
+            count.secured, count.deferred, count.refused, most, count.first,
+            count.last,
             (cpu() - count.cpu) * 1e6 /
                 (double)(count.messages > 0 ? count.messages : 1));
     for (size_t i = 0; i < ndoors; i++)
@@ -193,10 +199,10 @@ static int flush(struct conn *c)
         ssize_t n;
         if (c->ssl != NULL && !c->shaking) {
             n = SSL_write(c->ssl, out + at, (int)(out_n - at));
-            errno = n <= 0 && SSL_get_error(c->ssl, (int)n) ==
-                                  SSL_ERROR_WANT_WRITE
-                        ? EAGAIN
-                        : EPROTO;
+            errno =
+                n <= 0 && SSL_get_error(c->ssl, (int)n) == SSL_ERROR_WANT_WRITE
+                    ? EAGAIN
+                    : EPROTO;
             n = n <= 0 ? -1 : n;
         } else {
             n = send(c->fd, out + at, out_n - at, MSG_NOSIGNAL);
@@ -224,6 +230,20 @@ static void say(struct conn *c, const char *text)
     out_n += n;
 }
 
+/* By its number, so that all servers get the same. */
+static const char *answer(void)
+{
+    if (refuse_each > 0 && count.messages % refuse_each == refuse_each / 2) {
+        count.refused++;
+        return "550 5.7.1 not wanted\r\n";
+    }
+    if (defer_each > 0 && count.messages % defer_each == defer_each / 2 + 1) {
+        count.deferred++;
+        return "451 4.3.0 later\r\n";
+    }
+    return "250 thrown away\r\n";
+}
+
 static void message_ends(struct conn *c)
 {
     c->mode = COMMANDS;
@@ -234,8 +254,9 @@ static void message_ends(struct conn *c)
     count.secured += c->ssl != NULL;
     count.rcpts += c->rcpts;
     c->rcpts = 0;
+    c->answer = answer();
     if (delay <= 0) {
-        say(c, "250 thrown away\r\n");
+        say(c, c->answer);
         return;
     }
     c->waiting = true; /* all wait equally long: the list stays sorted */
@@ -246,12 +267,17 @@ static void message_ends(struct conn *c)
     epoll_ctl(ep, EPOLL_CTL_DEL, c->fd, NULL);
 }
 
+static bool offers_chunking(const struct conn *c)
+{
+    return chunking || (chunking_half && (c->door - doors) % 2 == 1);
+}
+
 static void say_hello(struct conn *c)
 {
     say(c, "250-sink.test\r\n");
     if (pipelining)
         say(c, "250-PIPELINING\r\n");
-    if (chunking)
+    if (offers_chunking(c))
         say(c, "250-CHUNKING\r\n");
     if (secure != NULL && c->ssl == NULL)
         say(c, "250-STARTTLS\r\n");
@@ -277,7 +303,7 @@ static bool command(struct conn *c, const char *line)
         c->mode = BODY;
         c->matched = 2; /* the command's own CRLF */
         say(c, "354 go on\r\n");
-    } else if (strncasecmp(line, "BDAT", 4) == 0 && chunking) {
+    } else if (strncasecmp(line, "BDAT", 4) == 0 && offers_chunking(c)) {
         begin_chunk(c, line);
     } else if (strncasecmp(line, "STARTTLS", 8) == 0 && secure != NULL &&
                c->ssl == NULL) {
@@ -463,7 +489,7 @@ static void answer_late(double t)
             wait_tail = &wait_head;
         c->waiting = false;
         watch(c);
-        say(c, "250 thrown away\r\n");
+        say(c, c->answer);
         go_on(c, take_kept(c));
     }
 }
@@ -541,7 +567,7 @@ static void options(int argc, char **argv)
 {
     int o;
 
-    while ((o = getopt(argc, argv, "a:d:n:s:C:Pb")) != -1)
+    while ((o = getopt(argc, argv, "a:d:n:s:C:PbB4:5:")) != -1)
         switch (o) {
         case 'a': listen_on_all(optarg); break;
         case 'd': delay = atof(optarg) / 1e3; break;
@@ -550,11 +576,15 @@ static void options(int argc, char **argv)
         case 'C': secure = secure_context(optarg); break;
         case 'P': pipelining = false; break;
         case 'b': chunking = true; break;
+        case 'B': chunking_half = true; break;
+        case '4': defer_each = atol(optarg); break;
+        case '5': refuse_each = atol(optarg); break;
         default: exit(64);
         }
     if (ndoors == 0) {
         fputs("usage: sink -a ADDRESS[-ADDRESS]:PORT ... [-P] [-b] [-d ms] "
-              "[-n messages] [-s FILE] [-C PEM]\n",
+              "[-n messages] [-s FILE] [-C PEM] [-B] [-4 N] "
+              "[-5 N]\n",
               stderr);
         exit(64);
     }
@@ -571,8 +601,7 @@ static void on_signal(int signo)
 }
 
 /* Signals are taken only inside of the wait, so none is seen too late. */
-static int wait_for_work(struct epoll_event *ev, int room,
-                         const sigset_t *open)
+static int wait_for_work(struct epoll_event *ev, int room, const sigset_t *open)
 {
     struct timespec t = { 0, 0 };
 

@@ -104,9 +104,10 @@ class Sink(Tool):
 
 
 class Delay(Tool):
-    def __init__(self, near, far, ms=25, port=25):
+    def __init__(self, near, far, ms=25, port=25, hosts=1):
         super().__init__("delay", "-a", "%s:%d" % (near, port),
-                         "-t", "%s:%d" % (far, port), "-d", str(ms))
+                         "-t", "%s:%d" % (far, port), "-d", str(ms),
+                         "-n", str(hosts))
         try:
             harness.connect(near, port).close()
         except BaseException:

@@ -39,6 +39,8 @@ local_recipient_maps =
 
 
 class Postfix:
+    services = ""  # more lines of master.cf
+
     def __init__(self, settings="", host="127.0.0.1", base=None):
         self.dir = tempfile.mkdtemp(prefix="postfix-", dir=base)
         os.chmod(self.dir, 0o755)
@@ -61,7 +63,7 @@ class Postfix:
             # copy; the log goes to a file of ours.
             f.write(master.replace("smtp      inet  n       -       y",
                                    "%s:%d inet n - n" % (self.host, self.port))
-                    .replace("  y  ", "  n  ") +
+                    .replace("  y  ", "  n  ") + "\n" + self.services +
                     "\npostlog unix-dgram n - n - 1 postlogd\n")
         self.run("start")
         harness.connect(self.host, self.port).close()

@@ -102,6 +102,50 @@ def test_bench_measures(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may measure")
+def test_bench_measures_tls(tmp_path):
+    """Beside itself in clear, and beside a server that only shakes hands."""
+    done, rows = bench(tmp_path, "--only", "tls-kept-100,tls-resumed-20",
+                       "--peers", "mta")
+    assert done.returncode == 0, done.stdout
+    [kept], [resumed] = rows["tls-kept-100"]["mta"], rows["tls-resumed-20"][
+        "mta"]
+    assert kept["messages"] == resumed["messages"] == 60
+    assert kept["x_clear"] > 0 and resumed["bare_us"] > 0
+
+
+def test_sink_behind_long_lines():
+    """A host for each address, half of them with CHUNKING; one of 20
+    messages is deferred, one of 100 refused."""
+    port = harness.free_port()
+    with running("sink", port, "-a", "127.0.0.1-127.0.0.4:%d" % port, "-B",
+                 "-4", "20", "-5", "100") as sink:
+        for i in range(4):
+            with harness.Raw("127.0.0.%d" % (i + 1), port) as c:
+                _, words = c.say("EHLO client.test")
+                assert ("CHUNKING" in words) == (i % 2 == 1)
+        done = subprocess.run(
+            [os.path.join(BENCH, "load"), "-a", "127.0.0.1:%d" % port, "-c",
+             "1", "-n", "100", "-k"], stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, check=False)
+        assert json.loads(done.stdout)["errors"] == 6
+        seen = ask(sink)
+        assert (seen["deferred"], seen["refused"]) == (5, 1)
+
+
+def test_delay_leads_each_address_to_its_own():
+    far, near = harness.free_port(), harness.free_port()
+    with running("sink", far, "-a", "127.0.0.1-127.0.0.2:%d" % far) as sink, \
+            running("delay", near, "-a", "127.0.0.1:%d" % near, "-t",
+                    "127.0.0.1:%d" % far, "-n", "2", "-d", "1"):
+        for i in range(2):
+            subprocess.run(
+                [os.path.join(BENCH, "load"), "-a",
+                 "127.0.0.%d:%d" % (i + 1, near), "-c", "1", "-n",
+                 str(i + 1)], stdout=subprocess.DEVNULL, check=True)
+        assert [a["messages"] for a in ask(sink)["addresses"]] == [1, 2]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may measure")
 def test_bench_compares_two_builds(tmp_path):
     """A build with itself: which one is faster is noise on 60 messages, but
     the exit status is that of the verdicts."""

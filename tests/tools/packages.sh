@@ -16,7 +16,7 @@ fuzz="$build clang libclang-rt-14-dev"
 peers="python3 postfix iproute2 util-linux mount libdb5.3 libevent-2.1-7
        libgnutls-dane0 libgnutls30 libidn12 libidn2-0 libnsl2 libpam0g
        libpcre2-8-0 libssl3 zlib1g"
-bench="$build $peers knot strace e2fsprogs linux-perf"
+bench="$build $peers knot strace e2fsprogs linux-perf openssl opendkim"
 
 want=""
 for set in "$@"; do
