@@ -40,14 +40,22 @@ static int sys_rename_new(int from_dir, const char *from, int to_dir,
     return renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE);
 }
 
-/* By the name that the system gives to descriptors: without one only root may
- * link. */
+/* By the descriptor itself, as Linux 6.10 lets the identity do that opened it,
+ * or by the name that the system gives to descriptors.  (An identity that was
+ * taken again is another one, so it is always the second with system users.) */
 static int sys_name(int fd, int dir, const char *name)
 {
+    static bool by_path; /* known to be necessary */
     char path[32];
 
+    if (!by_path && linkat(fd, "", dir, name, AT_EMPTY_PATH) == 0)
+        return 0;
+    if (!by_path && errno != ENOENT)
+        return -1;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    return linkat(AT_FDCWD, path, dir, name, AT_SYMLINK_FOLLOW);
+    int rc = linkat(AT_FDCWD, path, dir, name, AT_SYMLINK_FOLLOW);
+    by_path = by_path || rc == 0;
+    return rc;
 }
 
 static int sys_unlinkat(int dir, const char *name)

@@ -344,9 +344,11 @@ static bool is_open(struct box *k)
         return fstatat(k->above, k->entry, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
                S_ISREG(st.st_mode);
     }
-    int n = snprintf(path, sizeof path, "%s/new", k->where);
+    bool in_mail_dir = k->above == k->work->dir; /* that is still the same */
+    int n = snprintf(path, sizeof path, "%s/new",
+                     in_mail_dir ? k->entry : k->where);
     if (n > 0 && (size_t)n < sizeof path &&
-        fs_is_same(&k->seen, AT_FDCWD, path))
+        fs_is_same(&k->seen, in_mail_dir ? k->above : AT_FDCWD, path))
         return true;
     k->durable = false;
     return false;
