@@ -5,8 +5,7 @@
  * owner in one piece per CONN_INPUT; unconsumed input is kept in pool blocks.
  * So a connection with nothing in flight holds no buffer.  Output is a chain of
  * blocks, written when the owner's turn ends (conn_flush_all()) or when it
- * grows beyond 64 KiB.  TLS (net/tls.h) is inside: the interface has plain
- * bytes only, and the end that a peer of TLS announces is CONN_EOF too. */
+ * grows beyond 64 KiB.  TLS (net/tls.h) is inside: the bytes here are plain. */
 #ifndef MTA_NET_CONN_H
 #define MTA_NET_CONN_H
 
@@ -35,11 +34,12 @@ struct conn_env {
     struct pool *blocks; /* chain_pool_new() */
     char *scratch;       /* has room for a record of TLS behind its end */
     size_t scratch_size;
-    char *record;        /* plain text of one record; NULL until TLS */
-    struct conn *shown;  /* whose input is in scratch, or NULL */
-    struct chain spare;  /* blocks reserved for its unconsumed input */
-    struct list dirty;   /* connections with unwritten output */
-    struct list starved; /* not read: no blocks to keep input in */
+    char *record;         /* plain text of one record; NULL until TLS */
+    struct conn *shown;   /* whose input is in scratch, or NULL */
+    struct conn *showing; /* which gets CONN_INPUT now, or NULL */
+    struct chain spare;   /* blocks reserved for its unconsumed input */
+    struct list dirty;    /* connections with unwritten output */
+    struct list starved;  /* not read: no blocks to keep input in */
     struct {
         uint64_t us;     /* that they took in this turn */
         int first, last; /* descriptors: of this turn, that ran last */
@@ -74,6 +74,7 @@ struct conn {
     bool drained_owed; /* output was high; CONN_DRAINED is pending */
     bool blocked;      /* the socket accepts no more now */
     bool starved, resumed;
+    bool joins;  /* show what waits before output is written */
     bool parted; /* conn_part() */
 };
 
@@ -88,10 +89,10 @@ int conn_dial(struct conn *c, struct conn_env *env, const struct addr *to,
               conn_fn *fn, struct err *e);
 
 /* Close at once; unwritten output is dropped, and the connection is reset if
- * there was any; no event follows.  A conn may
- * be closed inside its own fn, but its memory must stay until loop_turn() or
- * conn_flush_all() has returned: owners collect the dead and free them at the
- * end of the turn.  Closing a closed conn does nothing. */
+ * there was any; no event follows.  A conn may be closed inside its own fn, but
+ * its memory must stay until loop_turn() or conn_flush_all() has returned:
+ * owners free the dead at the end of the turn.  Closing it again does nothing.
+ */
 void conn_close(struct conn *c);
 bool conn_is_open(const struct conn *c);
 
@@ -117,7 +118,8 @@ void conn_consume(struct conn *c, size_t n);
 bool conn_has_input(const struct conn *c);
 
 /* While paused no CONN_INPUT comes and nothing more is read; resuming shows
- * waiting input in the next turn at the latest. */
+ * waiting input in the next turn at the latest: outside of CONN_INPUT already
+ * before the flush, so that the replies leave together. */
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);
 

@@ -42,6 +42,9 @@ void conn_flush(struct conn *c);
 /* Write now what the socket accepts; a failure waits for conn_flush(). */
 void conn_try_now(struct conn *c);
 
+/* Send a record: how much the socket accepts, 0 with c->blocked or c->error. */
+size_t conn_send(struct conn *c, const char *from, size_t n);
+
 /* Is there output, in whatever form, that the socket has not accepted? */
 bool conn_has_output(const struct conn *c);
 

@@ -23,9 +23,10 @@ struct conn_tls {
     struct ssl_st *ssl;
     struct ssl_session_st *session; /* the newest that the server gave */
     struct pool *blocks;
-    struct chain raw;  /* from the wire: the part of a record, most often */
-    struct chain wire; /* for the wire, as it is */
-    struct span rx;    /* whole records, while OpenSSL reads */
+    struct chain raw;    /* from the wire: the part of a record, most often */
+    struct chain wire;   /* for the wire, as it is */
+    struct span rx;      /* whole records, while OpenSSL reads */
+    struct conn *direct; /* takes a record if `wire` is empty, or NULL */
     struct tls_facts facts;
     bool server, secured;
     bool pending; /* OpenSSL has plain octets of a record shown in part */

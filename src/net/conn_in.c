@@ -98,21 +98,25 @@ void conn_forget_input(struct conn *c)
     if (c->tls != NULL)
         chain_clear(&c->tls->raw, c->env->blocks);
     list_remove(&c->hungry);
-    c->starved = c->resumed = false;
+    c->starved = c->resumed = c->joins = false;
 }
 
 /* Call the owner, which may close c or call conn_input() of others. */
 void conn_show(struct conn *c)
 {
-    c->resumed = false;
+    struct conn_env *env = c->env;
+
+    c->resumed = c->joins = false;
+    env->showing = c;
     c->fn(c, CONN_INPUT);
+    env->showing = NULL;
     if (c->env->shown == c && conn_put_away(c->env) != 0)
         conn_fail(c, ENOBUFS);
 }
 
 void conn_show_waiting(struct conn *c)
 {
-    c->resumed = false;
+    c->resumed = c->joins = false;
     if (c->paused || c->closing || c->failed)
         return;
     if (c->tls != NULL)
@@ -262,8 +266,10 @@ void conn_resume(struct conn *c)
     c->paused = false;
     conn_set_want(c);
     if (c->in.n > 0 || c->shown.n > 0 ||
-        (c->tls != NULL && conn_tls_is_waiting(c)))
+        (c->tls != NULL && conn_tls_is_waiting(c))) {
+        c->joins = c->env->showing != c;
         conn_show_soon(c);
+    }
 }
 
 void conn_show_soon(struct conn *c)

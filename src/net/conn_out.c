@@ -16,29 +16,46 @@ bool conn_has_output(const struct conn *c)
     return c->out.n > 0 || (c->tls != NULL && c->tls->wire.n > 0);
 }
 
+/* How much the socket accepts; 0 with c->blocked or c->error. */
+static size_t send_some(struct conn *c, struct iovec *v, int n)
+{
+    struct msghdr m = { .msg_iov = v };
+    /* Send the last output together with the FIN that follows at once. */
+    int flags = MSG_NOSIGNAL | (c->parted ? MSG_MORE : 0);
+    ssize_t done;
+
+    m.msg_iovlen = (size_t)n;
+    do
+        done = sendmsg(c->io.fd, &m, flags);
+    while (done < 0 && errno == EINTR);
+    if (done >= 0)
+        return (size_t)done;
+    if (errno == EAGAIN || errno == EWOULDBLOCK)
+        c->blocked = true;
+    else
+        c->error = errno;
+    return 0;
+}
+
+size_t conn_send(struct conn *c, const char *from, size_t n)
+{
+    struct iovec v = { .iov_len = n };
+
+    memcpy(&v.iov_base, &from, sizeof from); /* sendmsg() does not change it */
+    return send_some(c, &v, 1);
+}
+
 /* -1 with c->error. */
 static int write_chain(struct conn *c, struct chain *out)
 {
     struct iovec v[VECTORS];
-    /* Send the last output together with the FIN that follows at once. */
-    int flags = MSG_NOSIGNAL | (c->parted ? MSG_MORE : 0);
 
     c->blocked = false;
     while (out->n > 0) {
-        struct msghdr m = { .msg_iov = v };
-        m.msg_iovlen = (size_t)chain_iov(out, 0, v, VECTORS);
-        ssize_t done = sendmsg(c->io.fd, &m, flags);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            c->blocked = true;
-            return 0;
-        }
-        if (done < 0) {
-            c->error = errno;
-            return -1;
-        }
-        chain_drop(out, c->env->blocks, (size_t)done);
+        size_t done = send_some(c, v, chain_iov(out, 0, v, VECTORS));
+        if (done == 0)
+            return c->blocked ? 0 : -1;
+        chain_drop(out, c->env->blocks, done);
     }
     return 0;
 }
@@ -78,6 +95,8 @@ static void end_output(struct conn *c)
 
 void conn_flush(struct conn *c)
 {
+    if (c->joins)
+        conn_show_waiting(c);
     list_remove(&c->dirty);
     if (!conn_is_open(c) || c->connecting || c->failed)
         return;

@@ -183,11 +183,16 @@ bool conn_tls_seal(struct conn *c)
 
     /* Several records for one write, but not by the last blocks. */
     while (t->secured && c->out.n > 0 && t->wire.n < CONN_HIGH &&
-           (t->wire.n == 0 || pool_left(t->blocks) > RECORD_BLOCKS))
-        if (tls_stream_seal(t, &c->out, c->env->record) != 0) {
+           (t->wire.n == 0 || pool_left(t->blocks) > RECORD_BLOCKS)) {
+        /* The only record needs no other memory than OpenSSL's. */
+        t->direct = c->out.n <= TLS_PLAIN_MAX && !c->closing ? c : NULL;
+        int rc = tls_stream_seal(t, &c->out, c->env->record);
+        t->direct = NULL;
+        if (rc != 0 && c->error == 0)
             c->error = t->no_blocks ? ENOBUFS : EPROTO;
+        if (c->error != 0)
             return false;
-        }
+    }
     if (c->closing && c->out.n == 0)
         tls_stream_end(t);
     return true;

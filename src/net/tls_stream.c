@@ -3,7 +3,7 @@
  * OpenSSL reads only whole records, which a BIO of our own gives it, so a
  * record that comes in pieces waits in pool blocks, as other input does, and
  * not in a buffer of OpenSSL's. */
-#include "net/tls_private.h"
+#include "net/conn_private.h"
 
 #include <arpa/inet.h>
 #include <limits.h>
@@ -99,10 +99,16 @@ static int wire_write(BIO *bio, const char *from, int n)
 {
     struct conn_tls *t = BIO_get_data(bio);
 
+    size_t done = 0;
+
     BIO_clear_retry_flags(bio);
+    if (t->direct != NULL && t->wire.n == 0)
+        done = conn_send(t->direct, from, (size_t)n);
+    if (done == (size_t)n)
+        return n;
     /* A peer that makes us answer and does not read comes to an end here. */
     if (t->wire.n < 2 * CONN_HIGH &&
-        chain_add(&t->wire, t->blocks, from, (size_t)n))
+        chain_add(&t->wire, t->blocks, from + done, (size_t)n - done))
         return n;
     t->no_blocks = true;
     return -1;
@@ -138,6 +144,14 @@ static void make_method(void)
 }
 
 /* --- errors --------------------------------------------------------------- */
+
+/* What others left in the queue of this thread; there is nothing most often, and
+ * to empty it costs more than to look. */
+static void forget_errors(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
 
 static const char *phase(const struct conn_tls *t)
 {
@@ -320,7 +334,7 @@ enum tls_got tls_stream_open(struct conn_tls *t, struct span *from, char *to,
 
     *n = 0;
     t->rx = (struct span){ from->p, whole };
-    ERR_clear_error();
+    forget_errors();
     while (got == TLS_GOT && *n < room && (t->pending || t->rx.n > 0)) {
         size_t part = 0;
         got = t->secured ? read_plain(t, to + *n, room - *n, &part)
@@ -341,7 +355,7 @@ int tls_stream_seal(struct conn_tls *t, struct chain *plain, char *room)
 
     chain_drop(plain, t->blocks, n); /* the record may need its blocks */
     t->tickets = false;
-    ERR_clear_error();
+    forget_errors();
     if (SSL_write(t->ssl, room, (int)n) == (int)n)
         return 0;
     failed(t);

@@ -368,6 +368,8 @@ static int wait_ms(const struct serve_worker *w)
 {
     if (w->gathered > 0)
         return w->fruitless < FRUITLESS ? GATHER_MS : 0;
+    if (serve_commit_waiting(w->commit) > 0) /* submitted in the last flush */
+        return 0;
     return w->stopping ? 100 : -1;
 }
 

@@ -456,6 +456,37 @@ START_TEST(lost_output_ends_it)
 }
 END_TEST
 
+static void answer_a_line(struct side *s, enum conn_event ev)
+{
+    take_a_line(s, ev);
+    ck_assert(write_text(&s->c, "next\n"));
+    conn_pause(&s->c);
+}
+
+/* The answer for which the owner paused leaves by one write with those to what
+ * waited meanwhile. */
+START_TEST(answers_leave_together)
+{
+    char got[32] = "";
+    int fd[2];
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fd), 0);
+    open_side(&a, fd[0], fd[1]);
+    a.then = answer_a_line;
+    say(&a, "one\ntwo\nthree\n");
+    expect(&a, "I", "one");
+    ck_assert_int_eq((int)read(a.peer, got, sizeof got), 5);
+    ck_assert(write_text(&a.c, "late\n"));
+    conn_resume(&a.c);
+    conn_flush_all(&env);
+    ck_assert_str_eq(a.seen, "II");
+    ck_assert_int_eq((int)read(a.peer, got, sizeof got), 10);
+    ck_assert_str_eq(got, "late\nnext\n");
+    turn(0);
+    ck_assert_str_eq(a.seen, "II");
+}
+END_TEST
+
 START_TEST(drained_only_when_low)
 {
     static char big[8 * CHAIN_DATA], got[1 << 20];
@@ -997,6 +1028,7 @@ Suite *net_conn_suite(void)
     tcase_add_test(t, rest_is_kept_when_owner_takes_all_blocks);
     tcase_add_test(t, much_output);
     tcase_add_test(t, lost_output_ends_it);
+    tcase_add_test(t, answers_leave_together);
     tcase_add_test(t, drained_only_when_low);
     tcase_add_loop_test(t, deadline, 0, N(deadlines));
     tcase_add_test(t, deadline_is_lazy);
