@@ -90,9 +90,8 @@ int conn_dial(struct conn *c, struct conn_env *env, const struct addr *to,
 
 /* Close at once; unwritten output is dropped, and the connection is reset if
  * there was any; no event follows.  A conn may be closed inside its own fn, but
- * its memory must stay until loop_turn() or conn_flush_all() has returned:
- * owners free the dead at the end of the turn.  Closing it again does nothing.
- */
+ * its memory must stay until loop_turn() or conn_flush_all() has returned.
+ * Closing a closed conn does nothing. */
 void conn_close(struct conn *c);
 bool conn_is_open(const struct conn *c);
 

@@ -145,8 +145,8 @@ static void make_method(void)
 
 /* --- errors --------------------------------------------------------------- */
 
-/* What others left in the queue of this thread; there is nothing most often, and
- * to empty it costs more than to look. */
+/* Empty the queue of this thread.  Most often nothing is in it, and to look is
+ * cheaper. */
 static void forget_errors(void)
 {
     if (ERR_peek_error() != 0)
