@@ -8,6 +8,7 @@
 #include "config/conf.h"
 #include "mailbox/request.h"
 #include "recipient/alias.h"
+#include "recipient/relay.h"
 #include "recipient/resolve.h"
 
 #include <fcntl.h>
@@ -134,6 +135,33 @@ static void resolve_words(struct local *l, struct span s)
     }
 }
 
+/* The file of users as one of recipients of a relay domain. */
+static void try_relay(struct span lines)
+{
+    struct conf_relay item = { .domain = "relay.test" };
+    const struct conf_relays c = { 1, &item };
+    struct relay *r = NULL;
+    struct err e = { ERR_NONE, 0, "" };
+
+    snprintf(item.recipients, sizeof item.recipients, "%s", users);
+    if (relay_open(&r, &c, "+", &e) != 0) {
+        MUST(e.kind == ERR_USAGE && e.text[0] != '\0' && r == NULL);
+        return;
+    }
+    MUST(relay_check(r, lines, span_of("x.relay.test")) == RELAY_NO);
+    MUST(relay_check(r, span_of("Postmaster+x"), span_of("RELAY.test")) ==
+         RELAY_OK);
+    for (size_t i = 0, n; i < lines.n; i += n + 1) {
+        struct span name = { lines.p + i, lines.n - i };
+        n = name.n = span_find(name, '\n');
+        bool plain = n > 0 && n < 64;
+        for (size_t k = 0; k < n; k++)
+            plain &= ascii_is_alnum(name.p[k]);
+        MUST(!plain || relay_check(r, name, span_of("relay.test")) == RELAY_OK);
+    }
+    relay_close(&r);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static struct conf_domain domains[] = { { "here.test" }, { "localhost" } };
@@ -154,6 +182,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     used = a.n < rest.n ? a.n + 1 : rest.n;
     write_file(users, u);
     write_file(aliases, a);
+    try_relay(u);
     o.users.source = CONF_USERS_FILE;
     snprintf(o.users.path, sizeof o.users.path, "%s", users);
     snprintf(o.aliases, sizeof o.aliases, "%s", aliases);
