@@ -31,8 +31,8 @@ class Keys:
         return path
 
     def make(self, path, domain, selector, *flags):
-        out = subprocess.run([MTA, "dkim", "keygen", "--json", *flags, domain,
-                              selector, path], check=True, timeout=DEADLINE,
+        out = subprocess.run([MTA, "dkim", "keygen", domain, selector, path,
+                              "--json", *flags], check=True,
                              stdout=subprocess.PIPE).stdout
         record = json.loads(out)
         self.records[record["name"]] = record["value"]

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import time
 
+import dkim
 import pytest
 
 from dkimjudge import Keys, judge, signatures
 from harness import DEADLINE, UNDER_VALGRIND, is_alive, until
 from peer import Peer
 from processes import by_role
+from provider import Gmail
 
 CHUNKING = ("PIPELINING", "8BITMIME", "SIZE 100000000", "CHUNKING")
 DATE = b"Date: Mon, 30 Nov 2026 02:00:00 +0000\r\n"  # OpenDKIM wants one
@@ -249,6 +251,23 @@ def test_a_later_try_is_signed_again(relay, keys):
     assert len(judge(keys, taken(p)[0])) == 1
 
 
+def test_a_receiver_that_verifies(relay, keys):
+    """As Gmail does; what no key of ours is for is returned."""
+    def check(session, data):
+        good = dkim.verify(data, dnsfunc=keys.txt)
+        return "250 ok" if good else Gmail.UNAUTHENTICATED
+    keys.add("src.test", "s1")
+    keys.add("here.test", "s1")
+    p, m = relay(answers={"DOT": check})
+    for author in ("ann@src.test", "ann@other.test", "bob@src.test"):
+        submit(m, b"From: " + author.encode() + b"\r\n\r\nx\r\n",
+               sender=author)
+    taken(p, 3)  # with the notice
+    line = until("the refusal", lambda: m.events("send.bounced"))[0]
+    assert (line["from"], line["status"]) == ("<ann@other.test>", "5.7.26")
+    assert sorted("<>" in x.sender for x in p.messages) == [False, False, True]
+
+
 def test_rot_is_not_delivered(relay, keys):
     p, m = relay("serve")
     submit(m, TEXTS["plain"].replace(b"hello", b"hello-to-rot"))
@@ -316,6 +335,18 @@ def test_a_signer_that_hangs(mta, keys):
         assert len(judge(keys, taken(a, 1, 40)[0])) == 1
         assert m.events("send.signer", state="answers")
         assert "signer hangs; starting it again" in m.errors()
+
+
+def test_a_stop_while_mail_waits_for_its_signature(relay, keys):
+    """It is not sent, and not lost."""
+    p, m = relay()
+    os.kill(signer(m), signal.SIGSTOP)
+    submit(m, TEXTS["plain"])
+    until("it waits", lambda: m.events("serve.accepted"))
+    time.sleep(0.3)  # for a sender that would not wait
+    assert m.stop() == 0 and p.messages == []
+    m.start()
+    assert len(judge(keys, taken(p)[0])) == 1
 
 
 def test_other_keys_on_the_disk(relay, keys):
