@@ -99,7 +99,11 @@ class Outlook(Site):
 
 class Gmail(Site):
     """So many messages in so many seconds; then 421 4.7.28 until there is
-    room."""
+    room.  in_clear: what it says to mail without TLS."""
+
+    NO_TLS = ["530 5.7.0 Must issue a STARTTLS command first. - gsmtp",
+              "421 4.7.0 TLS required for RCPT domain, closing connection. "
+              "- gsmtp"]
 
     FAST = ("421-4.7.28 Gmail has detected an unusual rate of unsolicited "
             "email originating\r\n421-4.7.28 from your SPF domain. To protect "
@@ -112,8 +116,10 @@ class Gmail(Site):
         "550-5.7.26  Authentication results:\r\n550-5.7.26  DKIM = did not "
         "pass\r\n550 5.7.26  SPF [src.test] = did not pass - gsmtp")
 
-    def __init__(self, hosts, messages=10**9, seconds=1, **more):
+    def __init__(self, hosts, messages=10**9, seconds=1, in_clear=None,
+                 **more):
         self.many, self.seconds = messages, seconds
+        self.in_clear = in_clear
         super().__init__(hosts, **more)
 
     def judge(self, verb, session, line):
@@ -122,6 +128,8 @@ class Gmail(Site):
             return self.UNAUTHENTICATED
         if verb != "MAIL":
             return None
+        if self.in_clear and not getattr(session, "tls", None):
+            return self.in_clear
         now = time.monotonic()
         with self.lock:
             recent = [t for t, v in self.seen

@@ -286,6 +286,26 @@ def test_gmail_unauthenticated_mail_is_its_own_fault(make):
         assert not m.events("send.pace")
 
 
+@pytest.mark.parametrize("said", Gmail.NO_TLS, ids=["530", "421"])
+def test_gmail_takes_nothing_in_clear(make, said):
+    """That is no sign of its pace: 530 returns the mail, with 421 it waits,
+    and the log says what to do."""
+    with Gmail(["127.0.0.11", "127.0.0.12"], in_clear=said) as site:
+        m = make(site, send__tls="none")
+        submit(m, "u@gmail.test", 3)
+        run(m)
+        if said.startswith("530"):
+            notice = until("returned", lambda: m.mailbox("s"))[0]
+            assert b"Must issue a STARTTLS command first" in notice
+        else:
+            until("put off", lambda: len(m.events("send.deferred")) >= 1)
+            advice = until("advice", lambda: m.events("send.advice"))
+            assert [(a["group"], a["status"]) for a in advice] == \
+                [("google", "4.7.0")]
+            assert not m.events("send.bounced")
+        assert not m.events("send.pace") and not site.messages()
+
+
 def test_yahoo_puts_off_at_the_greeting(make, fast):
     """[TSS04] for ten minutes: after 1, 2, 4, 8 minutes another try, whichever
     host it is, and then all of it."""
