@@ -268,7 +268,11 @@ void conn_resume(struct conn *c)
     if (c->in.n > 0 || c->shown.n > 0 ||
         (c->tls != NULL && conn_tls_is_waiting(c))) {
         c->joins = c->env->showing != c;
-        conn_show_soon(c);
+        c->resumed = true;
+        if (c->joins)
+            conn_mark_dirty(c);
+        else
+            conn_show_soon(c);
     }
 }
 

@@ -123,9 +123,12 @@ void conn_flush_all(struct conn_env *env)
     while ((l = list_pop(&batch)) != NULL) {
         struct conn *c = LIST_ENTRY(l, struct conn, dirty);
         /* Blocked and watched: on_ready() will. */
-        if (!c->blocked || !(c->io.want & LOOP_WRITE) || c->error != 0)
+        if (!c->blocked || !(c->io.want & LOOP_WRITE) || c->error != 0 ||
+            c->joins)
             conn_flush(c);
     }
+    if (list_empty(&env->dirty)) /* what events queued is written already */
+        loop_timer_clear(env->loop, &env->again);
     conn_feed_starved(env);
     if (env->handshakes.us > 0 || env->handshakes.first > 0)
         conn_tls_end_turn(env);
