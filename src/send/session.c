@@ -250,6 +250,7 @@ void send_session_start(struct send_session *s, const struct send_env *env)
     struct fault f = { .when = FAULT_CONNECT,
                        .what = ours ? FAULT_OURS : FAULT_DROP };
     s->state = S_END;
+    s->end.unanswered = e.sys == ECONNREFUSED;
     answer_set(&why, OUTCOME_DEFERRED, "4.4.1", "%.200s", e.text);
     send_session_follow(s, fault_judge(&f), &why);
     wind_up(s);

@@ -3,6 +3,7 @@ the pace of large ones (provider.py), as docs/deliverability.md has it."""
 
 import os
 import signal
+import threading
 
 import pytest
 
@@ -175,6 +176,30 @@ def test_microsoft_has_one_connection_for_all_its_domains(make, fast):
         assert said[0]["group"] == "microsoft"
         assert said[0]["state"] in ("fewer sessions", "paused")
         assert not m.events("send.bounced")
+
+
+def test_refused_connections_are_a_limit_while_others_are_open(make):
+    """A group of the settings, of hosts by their names; one of them takes no
+    connection while the other has one."""
+    go_on = threading.Event()
+
+    def wait(_session, _line):
+        go_on.wait(30)
+        return "250 2.0.0 taken"
+    with Peer("127.0.0.31", answers={"DOT": wait}) as small:
+        m = make(small, send__providers=[
+            "own=small.test", "own=d0-test.mail.protection.outlook.com"])
+        submit(m, "u@small.test")
+        run(m)
+        until("in hand", lambda: small.sessions and "DATA" in verbs(
+            small.sessions[0]))
+        submit(m, "u@d0.test")
+        until("refused", lambda: m.events("send.unreachable"))
+        said = until("a sign", lambda: m.events("send.pace"))
+        assert [(e["group"], e["state"], e["sessions"]) for e in said] == \
+            [("own", "fewer sessions", "1")]
+        go_on.set()
+        until("taken", lambda: small.messages)
 
 
 @pytest.mark.slow
