@@ -2,6 +2,7 @@
 
 import email
 import glob
+import hashlib
 import os
 import re
 import signal
@@ -243,6 +244,32 @@ def test_what_waits_is_signed_when_it_leaves(relay, keys, accepted_with):
     assert m.tool("send", "--drain", "--timeout", "20s").returncode == 0
     for data in taken(p, 3):
         assert len(judge(keys, data)) == 1
+
+
+@pytest.mark.parametrize("setting,value", [
+    (None, None), ("dkim.keys", []),
+    ("serve.relay_networks", ["192.0.2.0/24"])])
+@pytest.mark.parametrize("big", [False, True], ids=["small", "large"])
+def test_the_server_keeps_the_hash_of_the_body(relay, keys, setting, value,
+                                               big):
+    """Of what is to be signed, and of nothing else."""
+    p, m = relay("serve", serve__relay_domains=["x.test"])
+    if setting:
+        m.stop()
+        m.settings[setting] = value
+        m.write_conf()
+        m.start()
+    line = b"line to be hashed\r\n"
+    submit(m, FROM + b"\r\n" + line.replace(b" ", b" \t ") * (
+        20000 if big else 1) + b"\r\n\r\n")
+    m.stop()
+    want = hashlib.sha256(line * (20000 if big else 1)).digest()
+    found = False
+    for name in os.listdir(m.queue + "/remote"):
+        if name.endswith(".seg"):
+            with open(m.queue + "/remote/" + name, "rb") as f:
+                found |= b"\x20\x20\x00" + want in f.read()
+    assert found == (setting is None)
 
 
 def test_a_later_try_is_signed_again(relay, keys):
