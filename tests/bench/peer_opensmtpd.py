@@ -7,8 +7,7 @@ from peers import USERS
 from root import Rooted
 
 CONF = """
-%(pki)s
-listen on 127.0.0.1 port %(port)d %(tls)s hostname osmtpd.test
+listen on 127.0.0.1 port %(port)d hostname osmtpd.test
 smtp max-message-size 50M
 smtp limit max-mails 1000000
 smtp limit max-rcpt 100000
@@ -54,17 +53,10 @@ class OpenSmtpd(Rooted):
         action = ACTIONS.get(self.mode, 'action "it" relay host smtp%s://%s:25'
                              % ("+tls" if self.sends_tls else "",
                                 self.next_hop))
-        pki = ""
-        if self.serves_tls:
-            for name, path in zip(("cert", "key"), self.place.certificate()):
-                with open(path) as f:
-                    self.write("/etc/" + name, f.read())
-                os.chmod(self.root + "/etc/" + name, 0o600)
-                pki += 'pki bench %s "/etc/%s"\n' % (name, name)
+        action += " tls no-verify" * bool(self.sends_tls)
         out = self.mode in ("relay", "mx")
         self.write("/etc/smtpd.conf", CONF % {
-            "port": self.port, "action": action, "pki": pki,
-            "tls": "tls pki bench" if self.serves_tls else "",
+            "port": self.port, "action": action,
             "tuned": TUNED if out and self.tuned else ""})
         os.chmod(self.root + "/etc/smtpd.conf", 0o640)
         boxes = ""

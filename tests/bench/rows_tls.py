@@ -26,6 +26,7 @@ class AcceptTls(Accept):
     """Sessions kept, for so many messages that their handshakes do not count;
     then the same in clear, for its CPU."""
     section, syncs, compared = "Over TLS", False, ()
+    who = ("mta", "postfix", "exim")
     least_of_mta = 20000
     more = {"serve_tls": True}
     tls = "S"
@@ -120,6 +121,7 @@ class IdleTls(Row):
     name, section, mode = "idle-tls", "Over TLS, special cases", "hold"
     title = "1,000 idle TLS sessions"
     more, rounds = {"limit": 1200, "serve_tls": True}, 3
+    who = ("mta", "postfix", "exim")
     shows = [("kib", "private memory each", "KiB", 2),
              ("held", "sessions that have said EHLO", "", 0)]
     goals = [Goal("kib", "<=", 24, "KiB"), Goal("held", ">=", 1000, "")]
@@ -220,7 +222,7 @@ ROWS = [
                                                   x_clear(1.7)],
               title="accept over TLS, 1 KiB, 100 connections kept"),
     AcceptTls("tls-pipe-100", 100, 1, True, True,
-              who=("mta", "postfix", "exim"), goals=[x_clear(1.4)],
+              goals=[x_clear(1.4)],
               title="accept over TLS, 1 KiB, 100 connections kept, "
               "pipelining"),
     Handshakes("tls-one-20", 20, 1, False, goals=SINGLE,
