@@ -25,6 +25,10 @@ struct queue_present queue_present_of(const struct queue_printing *p,
                                       struct span address,
                                       const struct spool_slot *slot);
 
+/* Of the last session, as in the log: "none", "TLSv1.3/CIPHER". */
+enum { QUEUE_TLS_TEXT = 80 };
+const char *queue_tls(char room[QUEUE_TLS_TEXT], const struct spool_slot *slot);
+
 const char *queue_state_name(enum spool_state s);
 
 /* What the envelope has of a message besides sender and recipients, or of the

@@ -57,7 +57,9 @@ struct conf {
         long long queue_lifetime, retry_min, retry_max, warn_after;
         long long port;
         struct conf_hops relay_host; /* the first that works */
-        int tls;
+        int tls;                     /* enum conf_tls, where no rule has one */
+        char tls_ca[CONF_PATH_MAX];  /* empty: the system's */
+        struct conf_tls_rules tls_policy;
         long long session_linger;
         long long session_messages; /* 0: as many as the peer takes */
         int chunking;               /* 0: off */

@@ -32,7 +32,8 @@ enum conf_type {
     CONF_RELAYS,
     CONF_FILES,
     CONF_PROVIDERS,
-    CONF_DKIM_KEYS
+    CONF_DKIM_KEYS,
+    CONF_TLS_RULES
 };
 
 enum { CONF_ITEMS_MAX = 96, CONF_LIST_MAX = 1024 };

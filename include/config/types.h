@@ -5,6 +5,7 @@
 #include "base/addr.h"
 #include "base/host_port.h"
 #include "base/network.h"
+#include "config/tls_rule.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -106,7 +107,6 @@ enum conf_mailbox { CONF_MAILBOX_AUTO, CONF_MAILDIR, CONF_MBOX };
 enum conf_rdns { CONF_RDNS_OFF, CONF_RDNS_WARN, CONF_RDNS_REQUIRE };
 enum conf_early_talk { CONF_EARLY_TALK_REJECT, CONF_EARLY_TALK_ACCEPT };
 enum conf_newline { CONF_NEWLINE_REJECT, CONF_NEWLINE_NORMALIZE };
-enum conf_tls { CONF_TLS_NONE, CONF_TLS_MAY };
 enum conf_extra {
     CONF_EXTRA_NOOP = 1,
     CONF_EXTRA_HELP = 2,

@@ -10,6 +10,7 @@
 #include "base/body.h"
 #include "base/list.h"
 #include "base/msg_id.h"
+#include "net/tls.h"
 #include "smtp/status.h"
 #include "spool/format.h"
 
@@ -31,8 +32,7 @@ enum outcome {
     OUTCOME_FAILED
 };
 
-/* The result for a recipient (or for a session, or a look-up), and its reason.
- */
+/* The result for a recipient, a session or a look-up, and its reason. */
 struct answer {
     enum outcome outcome;
     struct smtp_status status;
@@ -41,8 +41,7 @@ struct answer {
                          * OUTCOME_NONE, the mail waits and shows why */
     bool greylisted;    /* it has its own waits */
     unsigned char refusal; /* the owner's */
-    uint32_t again; /* try again after so many seconds, says the reply; 0:
-                         * it does not */
+    uint32_t again;        /* after so many seconds, by the reply; 0: any */
     char text[DELIVERY_TEXT_MAX];
 };
 
@@ -77,6 +76,8 @@ struct delivery_rcpt {
     bool expired;               /* deferred, but its time was over: failed */
     unsigned char step;         /* of the transaction */
     unsigned char effect;       /* enum fault_mail, from a session */
+    unsigned char tls;          /* enum conf_tls: what it accepts */
+    bool verified;              /* the certificate of the host was checked */
     unsigned char notice;       /* and counts: for the main thread alone */
     unsigned attempts, rounds;
     char *host; /* of its own MX, where j->host is another's; owned */
@@ -84,7 +85,6 @@ struct delivery_rcpt {
 };
 
 enum eight_bit { EIGHT_BIT_UNKNOWN, EIGHT_BIT_YES, EIGHT_BIT_NO };
-
 struct long_reply;
 
 /* The owner may embed it as the first member of what delivery_free() frees. */
@@ -96,6 +96,7 @@ struct delivery {
     char host[DELIVERY_HOST_MAX]; /* of the peer */
     struct addr peer;             /* family 0: none was asked */
     char address[ADDR_PORT_TEXT]; /* the same as text, "" for none */
+    struct tls_facts tls;         /* version NULL: in clear */
     bool local, sender_utf8;
     struct message *msg;
     struct spool_segment *pinned;

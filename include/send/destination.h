@@ -31,8 +31,9 @@ struct destination {
     uint32_t reported; /* a fault of the setting, in the log */
     uint32_t nrcpt;    /* recipients of this destination */
     uint16_t port;
-    uint8_t kind;  /* enum route_kind */
-    uint8_t relay; /* as in struct route, and ... */
+    uint8_t kind;          /* enum route_kind */
+    uint8_t tls, mail_tls; /* enum conf_tls */
+    uint8_t relay;         /* as in struct route, and ... */
     bool configured, lmtp;
     bool look_up_failed; /* for now, when it was last tried */
     bool round;          /* a host is shut again: see which of the parked mail
@@ -59,7 +60,8 @@ void destination_release(struct destination *d);
 
 /* That of a host of send.relay_host, counted from 1; NULL: no memory.  A
  * recipient that is in no list goes there. */
-struct destination *destination_of_relay(struct sched *s, unsigned relay);
+struct destination *destination_of_relay(struct sched *s, unsigned relay,
+                                         enum conf_tls mail_tls);
 void destination_move(struct rcpt *r, struct destination *to);
 
 /* The recipient is due now; it came back untouched, and is due before all
@@ -102,6 +104,11 @@ uint64_t destination_opens(const struct destination *d);
 struct hop *destination_hop(const struct destination *d, const struct lane *l);
 /* The name of its own host behind that lane; NULL: it leads there no more. */
 const char *destination_host(const struct destination *d, const struct lane *l);
+
+/* The lane's session gave its recipient back, because TLS there is not what the
+ * mail demands: in this session alone, or with that host. */
+void destination_misfits(struct destination *d, const struct send_delivery *sd,
+                         const struct delivery_rcpt *r);
 
 /* Its hop behind that lane greets with our own name: drop it and all equal or
  * worse ones. */

@@ -7,8 +7,9 @@
 #include "base/addr.h"
 #include "base/list.h"
 #include "base/map.h"
-#include "net/loop.h"
+#include "net/tls.h"
 #include "queue/delivery.h"
+#include "send/hop.h"
 #include "send/window.h"
 #include "send/worker.h"
 
@@ -20,8 +21,9 @@ enum {
 
 struct sched;
 
-/* The lines in front of a lane.  A suspect goes when no other mail waits. */
-enum lane_line { LINE_FIRST, LINE_DUE, LINE_SUSPECT, LINES };
+/* The lines in front of a lane.  A suspect goes when no other mail waits; mail
+ * that the session cannot take, as its profile is another, when that ends. */
+enum lane_line { LINE_FIRST, LINE_DUE, LINE_SUSPECT, LINE_MISFIT, LINES };
 
 /* One remote address and port: at most one session, so one socket. */
 struct lane {
@@ -38,9 +40,20 @@ struct lane {
     struct window window; /* of deliveries that may be out */
     unsigned out;         /* deliveries given and not back */
     size_t out_rcpts;     /* of these */
-    bool ended; /* the session is over; deliveries are on their way back */
-    bool alone; /* a suspect is out */
+    bool ended;      /* the session is over; deliveries are on their way back */
+    bool alone;      /* a suspect is out */
+    unsigned serial; /* of the session; 0: there was none */
     uint32_t suspects_since; /* the first of them waits */
+
+    struct { /* of the last TLS session with the host by that name */
+        struct tls_session *session;
+        char *host;
+    } resume;
+
+    /* profile_turns.c */
+    struct loop_timer turn;
+    unsigned turn_left; /* messages */
+    bool turn_over, leaving;
 
     /* lane_state.c */
     struct loop_timer opens;           /* or, unused, is forgotten */
@@ -48,8 +61,7 @@ struct lane {
     struct list pausing;               /* in the list of all */
     uint64_t shut_until, paused_until; /* ms of the loop */
     bool trial;                        /* was shut, no reply since */
-    bool said;                         /* a round since has its log line */
-    unsigned others;                   /* that had none */
+    struct shut_log log;
     unsigned failures;                 /* shut so often in a row */
     unsigned reconnects;               /* lost sessions in a row */
     unsigned nlost;                    /* messages below */
@@ -66,18 +78,6 @@ struct lane {
         unsigned now, before; /* messages in */
         uint64_t minute;      /* that minute, and the one before it */
     } pace;
-};
-
-/* A destination's use of a lane. */
-struct hop {
-    struct list wait;  /* in a line of the lane */
-    struct list park;  /* in lane->parked */
-    struct list apart; /* of struct put_off (next_mx.h) */
-    struct destination *destination;
-    struct lane *lane;
-    const char *name; /* of this destination's MX host; beside the hop */
-    uint8_t rank, host, line;
-    bool looped; /* it is this system, or is worse than that */
 };
 
 /* NULL: no memory. */
@@ -122,4 +122,7 @@ void lane_measure(struct sched *s, const struct send_delivery *d);
 /* A delivery of nrcpt recipients came back; the session ended. */
 void lane_delivery_back(struct sched *s, struct lane *l, size_t nrcpt);
 void lane_ended(struct sched *s, struct lane *l);
+
+/* The session has taken note that it is to leave. */
+void lane_left(struct sched *s, struct lane *l);
 #endif

@@ -7,6 +7,8 @@
 
 #include <stdbool.h>
 
+enum { LIMITS_CLEAR_SECONDS = 3600 /* for which no_tls is known */ };
+
 enum chunking {
     CHUNKING_UNKNOWN,
     CHUNKING_WORKS, /* a BDAT was accepted */
@@ -22,6 +24,7 @@ struct send_limits {
      * first of the next session.  0: none. */
     unsigned tried_messages;
     struct msg_id tried_id;
+    bool no_tls;     /* it did not work: clear text where that will do */
     bool configured; /* the opener's next hop is a setting */
     bool lmtp;       /* and it speaks LMTP */
 };

@@ -31,8 +31,10 @@ struct route {
     bool configured;     /* the next hop is a setting, not the mail's domain */
     bool lmtp;           /* LMTP (RFC 2033) is spoken there */
     unsigned char relay; /* of so manyth host of send.relay_host; 0: of none */
-    const char *path;    /* of the settings; NULL: no socket of this host */
-    const char *why;     /* of ROUTE_BAD */
+    /* What its mail accepts; of a relay, before the rule for that host. */
+    enum conf_tls tls, mail_tls;
+    const char *path; /* of the settings; NULL: no socket of this host */
+    const char *why;  /* of ROUTE_BAD */
 };
 
 /* sender: the domain of the reverse-path, or empty.  is_local: what
@@ -41,7 +43,8 @@ void route_find(struct route *r, const struct conf *c, struct span domain,
                 struct span sender, bool is_local);
 
 /* The route to a host of send.relay_host, counted from 1. */
-void route_relay(struct route *r, const struct conf *c, unsigned relay);
+void route_relay(struct route *r, const struct conf *c, unsigned relay,
+                 enum conf_tls mail_tls);
 
 /* Does a route look at the sender? */
 bool route_by_sender(const struct conf *c);
@@ -54,7 +57,8 @@ bool route_has_unix(const struct conf *c);
 
 /* One text for routes that are one destination, without blanks:
  * "mx/example.com/25"; "setting/" in front of a next hop of send.routes,
- * "relay/" of one of send.relay_host.
+ * "relay/" of one of send.relay_host; "/encrypt" or "/verify" behind one that
+ * demands TLS.
  */
 enum { ROUTE_KEY_MAX = CONF_NAME_MAX + 32 };
 void route_key(char out[ROUTE_KEY_MAX], const struct route *r);

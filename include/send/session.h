@@ -9,7 +9,7 @@
 
 #include "base/addr.h"
 #include "fsm/fsm.h"
-#include "net/conn.h"
+#include "net/tls.h"
 #include "send/fault.h"
 #include "send/limits.h"
 #include "send/work_item.h"
@@ -25,6 +25,7 @@ struct send_env {
     unsigned linger;      /* seconds to wait for another message */
     unsigned messages;    /* of a session; 0: as many as the peer takes */
     bool no_chunking;     /* never use BDAT */
+    struct tls_context *tls;
     unsigned timeout_cap; /* for tests: no time-out is longer; 0: RFC 5321 */
     bool hurry;           /* do not linger: other lanes wait for a descriptor */
     void (*done)(void *ctx, struct delivery *j);
@@ -36,6 +37,12 @@ struct send_env {
  * memory. */
 struct send_session *send_session_new(const struct addr *peer, const char *host,
                                       const struct send_limits *limits);
+
+/* Before it starts: use TLS if the host offers it, with a TLS session of the
+ * same host to resume, or NULL, which is the session's then.  may: clear text
+ * will do when TLS fails. */
+void send_session_want_tls(struct send_session *s, bool may,
+                           struct tls_session *resume);
 void send_session_free(struct send_session **s); /* accepts NULL; leaves NULL */
 
 void send_session_start(struct send_session *s, const struct send_env *env);
@@ -64,8 +71,13 @@ struct send_session_end {
     struct send_limits learned; /* those given, brought up to date */
 };
 const struct send_session_end *send_session_end(const struct send_session *s);
+struct work_item *send_session_leave(struct send_session *s);
+struct send_session *send_session_of_leave(struct work_item *n);
 struct work_item *send_session_note(struct send_session *s);
 struct send_session *send_session_of_note(struct work_item *n);
+/* After ended(): the TLS session that the next one can resume, or NULL; the
+ * caller's. */
+struct tls_session *send_session_take_tls(struct send_session *s);
 const char *send_session_id(const struct send_session *s); /* of the log */
 const char *send_session_host(const struct send_session *s);
 struct lane *send_session_lane(const struct send_session *s);

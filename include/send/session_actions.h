@@ -61,6 +61,12 @@ unsigned char send_action_lose_body(void *ctx);
 unsigned char send_action_turn_away(void *ctx);
 unsigned char send_action_refuse_early(void *ctx);
 
+/* session_tls.c */
+bool send_guard_may_secure(const void *ctx);
+unsigned char send_action_send_starttls(void *ctx);
+unsigned char send_action_start_tls(void *ctx);
+unsigned char send_action_send_ehlo_again(void *ctx);
+
 /* session_settle.c */
 unsigned char send_action_settle(void *ctx);
 unsigned char send_action_settle_more(void *ctx);

@@ -14,6 +14,9 @@ enum send_session_state {
     S_DIAL,
     S_GREET,
     S_EHLO,
+    S_STARTTLS,
+    S_HANDSHAKE,
+    S_EHLO_TLS, /* EHLO again */
     S_HELO,
     S_IDLE,
     S_MAIL,
@@ -33,6 +36,7 @@ enum send_session_state {
 /* Up to E_KILL from outside, the rest posted by actions. */
 enum send_session_event {
     E_CONNECTED,
+    E_SECURED, /* the TLS handshake is over */
     E_2XX,
     E_3XX,
     E_4XX,
@@ -56,7 +60,7 @@ enum send_session_event {
 enum rcpt_step { STEP_LEFT, STEP_SAID, STEP_TAKEN, STEP_DONE };
 
 struct send_session {
-    struct work_item note;
+    struct work_item note, leave;
     struct lane *lane;
     const struct send_env *env;
     struct conn conn;
@@ -75,6 +79,17 @@ struct send_session {
     struct send_session_end end; /* end.learned: the limits in force */
     unsigned messages, mails;    /* MAIL commands written; replied to */
     unsigned tried_rcpts;        /* what may be a limit of recipients */
+
+    struct {
+        bool wanted; /* STARTTLS where it is offered */
+        bool may;    /* clear text will do for the mail that opened it */
+        bool failed; /* for the reason in end.why */
+        struct send_tls_name {
+            bool named; /* does the certificate? */
+            char name[DELIVERY_HOST_MAX];
+        } last[2];                  /* a host, a domain */
+        struct tls_session *resume; /* of the session before; of this one */
+    } tls;
 
     struct list left;         /* before all that follow, and undecided */
     struct delivery *cur;     /* to which the next reply belongs */

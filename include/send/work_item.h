@@ -6,7 +6,9 @@
 #include "queue/delivery.h"
 #include "send/given.h"
 
-enum work_kind { WORK_DELIVERY, WORK_OPEN, WORK_ENDED };
+/* WORK_LEAVE: the session of the item is to QUIT when its deliveries are done;
+ * it comes back, whether before the session's end or behind it. */
+enum work_kind { WORK_DELIVERY, WORK_OPEN, WORK_ENDED, WORK_LEAVE };
 
 struct work_item {
     struct list link;
@@ -14,6 +16,7 @@ struct work_item {
 };
 
 struct lane;
+struct shut_log;
 struct send_session;
 
 /* A delivery as dispatch.c makes it. */
@@ -23,8 +26,9 @@ struct send_delivery {
     struct lane *lane; /* NULL: answered without a peer */
     bool again;        /* to the next MX: with put_off, else not */
     struct list put_off;
-    struct lane *shut; /* the reason of a round: mail is parked */
+    struct shut_log *shut; /* a round, of mail that is parked */
     struct send_session *session;
+    unsigned serial;             /* of that session at its lane */
     struct signature *signature; /* signing.c; NULL: none */
     bool configured;             /* the next hop is a setting */
     bool lmtp;                   /* it speaks LMTP */

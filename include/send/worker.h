@@ -19,6 +19,7 @@ struct send_worker_options {
     unsigned linger, timeout_cap;
     unsigned messages; /* of a session; 0: as many as the peer takes */
     bool no_chunking;
+    struct tls_context *tls; /* NULL: no session uses TLS */
     size_t max_sessions;
 };
 

@@ -7,7 +7,7 @@
 
 static void json_host(FILE *out, const struct spool_slot *slot)
 {
-    char address[ADDR_TEXT];
+    char address[ADDR_TEXT], tls[QUEUE_TLS_TEXT];
 
     fputs(",\"mx\":", out);
     json_string(out, span_of(slot->mx));
@@ -16,8 +16,8 @@ static void json_host(FILE *out, const struct spool_slot *slot)
         return;
     }
     addr_text(address, &slot->tried);
-    fprintf(out, ",\"address_tried\":\"%s\",\"port\":%u,\"tls\":\"none\"",
-            address, (unsigned)addr_port(&slot->tried));
+    fprintf(out, ",\"address_tried\":\"%s\",\"port\":%u,\"tls\":\"%s\"",
+            address, (unsigned)addr_port(&slot->tried), queue_tls(tls, slot));
 }
 
 static void json_delivering(FILE *out, const struct queue_delivering *d)

@@ -250,8 +250,9 @@ find_shut(struct queue_live *l, struct span sender, struct span domain)
     route_find(&r, l->conf, domain, sender, is_local(l, domain));
     if (r.relay == 0)
         return find_route(l, &r);
+    enum conf_tls tls = r.mail_tls;
     for (unsigned i = 1; shut == NULL && i <= l->conf->send.relay_host.n; i++) {
-        route_relay(&r, l->conf, i);
+        route_relay(&r, l->conf, i, tls);
         shut = find_route(l, &r);
     }
     return shut;

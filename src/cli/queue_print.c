@@ -1,6 +1,8 @@
 /* queue_print.c - what the two forms of a message of the queue share. */
 #include "cli/queue_private.h"
 
+#include "net/tls.h"
+
 struct queue_present queue_present_of(const struct queue_printing *p,
                                       struct span address,
                                       const struct spool_slot *slot)
@@ -17,6 +19,22 @@ struct queue_present queue_present_of(const struct queue_printing *p,
     if (now.delivering == NULL && p->view->queue == SPOOL_REMOTE)
         now.shut = queue_live_shut(p->style->live, span_of(p->sender), address);
     return now;
+}
+
+const char *queue_tls(char room[QUEUE_TLS_TEXT], const struct spool_slot *slot)
+{
+    const char *version = tls_version_name(slot->tls_version);
+    const char *cipher = tls_cipher_name(slot->tls_cipher);
+
+    if (slot->tls_version == 0)
+        return "none";
+    /* of another version of OpenSSL, as it was on the wire */
+    if (version != NULL && cipher != NULL)
+        snprintf(room, QUEUE_TLS_TEXT, "%s/%s", version, cipher);
+    else
+        snprintf(room, QUEUE_TLS_TEXT, "0x%04x/0x%04x",
+                 (unsigned)slot->tls_version, (unsigned)slot->tls_cipher);
+    return room;
 }
 
 static const char *const states[] = { "pending",  "delivered", "failed",

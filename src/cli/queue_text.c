@@ -106,7 +106,7 @@ static const char *address_text(const struct addr *a)
 /* Print a reply only if a peer sent it. */
 static void text_reply(FILE *out, const struct spool_slot *slot)
 {
-    char status[SMTP_STATUS_TEXT];
+    char status[SMTP_STATUS_TEXT], tls[QUEUE_TLS_TEXT];
 
     smtp_status_text(status, &slot->status);
     fputs("        ", out);
@@ -116,7 +116,7 @@ static void text_reply(FILE *out, const struct spool_slot *slot)
     if (slot->tried.u.sa.sa_family != 0) {
         fputs(slot->mx[0] != '\0' ? " (" : "(", out);
         fputs(address_text(&slot->tried), out);
-        fputs(", tls none)", out);
+        fprintf(out, ", tls %s)", queue_tls(tls, slot));
     }
     if (slot->status.code != 0)
         fprintf(out, " replied: %u ", (unsigned)slot->status.code);

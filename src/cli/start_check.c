@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/host_port.h"
 #include "base/os.h"
+#include "net/tls.h"
 #include "recipient/relay.h"
 #include "recipient/resolve.h"
 #include "send/own_host.h"
@@ -218,6 +219,20 @@ static int check_relay(const struct conf *c, struct err *e)
     return 0;
 }
 
+/* --- TLS -------------------------------------------------------------- */
+
+static int check_tls(const struct conf *c, struct err *e)
+{
+    struct tls_context *t;
+
+    if (c->send.tls_ca[0] == '\0')
+        return 0;
+    if (tls_client_new(&t, c->send.tls_ca, e) != 0)
+        return conf_fault(c, "send.tls_ca", e);
+    tls_context_free(&t);
+    return 0;
+}
+
 /* --- the host itself -------------------------------------------------- */
 
 static int check_loop(const struct conf *c, struct err *e)
@@ -341,7 +356,7 @@ int start_check(struct start_check *s, struct err *e)
         check_queue(s, e) != 0 || check_mail_dir(c, e) != 0 ||
         check_log(c, e) != 0 || check_local(s, e) != 0 ||
         check_relay(c, e) != 0 || check_routes(c, e) != 0 ||
-        signer_check_keys(c, e) != 0)
+        signer_check_keys(c, e) != 0 || check_tls(c, e) != 0)
         return -1;
     if (!s->serves)
         return 0;

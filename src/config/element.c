@@ -381,6 +381,67 @@ static void dkim_key_text(char out[CONF_ELEMENT_TEXT], const void *el)
              k->path);
 }
 
+/* --- TLS policy ------------------------------------------------------- */
+
+static const char *const *tls_words(void)
+{
+    return conf_find(SPAN_LIT("send.tls"))->words;
+}
+
+static int parse_tls_level(int *level, struct span s, struct err *e)
+{
+    const char *const *words = tls_words();
+    char given[32];
+
+    if (conf_unbuilt_value("send.tls_policy", s))
+        return err_set(e, ERR_USAGE, 0, "'%.*s' is not in this version",
+                       span_clipped(s), s.p);
+    for (*level = 0; words[*level] != NULL; ++*level)
+        if (span_is_nocase(s, words[*level]))
+            return 0;
+    snprintf(given, sizeof given, "%.*s", span_clipped(s), s.p);
+    const char *near = conf_nearest_word(words, given);
+    return err_set(e, ERR_USAGE, 0,
+                   "'%s' is none of none, may, encrypt, verify%s%s%s", given,
+                   near != NULL ? "; did you mean '" : "",
+                   near != NULL ? near : "", near != NULL ? "'?" : "");
+}
+
+static int parse_tls_rule(void *el, struct span s, struct err *e)
+{
+    struct conf_tls_rule *r = el;
+    size_t eq = span_find(s, '=');
+    struct span to = span_trim((struct span){ s.p, eq });
+
+    if (eq == s.n)
+        return err_set(e, ERR_USAGE, 0,
+                       "'%.*s' has no = (a rule is written"
+                       " example.com=verify)",
+                       s.n > 100 ? 100 : (int)s.n, s.p);
+    r->below = to.n > 1 && to.p[0] == '.';
+    if (r->below)
+        to = (struct span){ to.p + 1, to.n - 1 };
+    struct span level = span_trim((struct span){ s.p + eq + 1, s.n - eq - 1 });
+    if (parse_tls_level(&r->level, level, e) == 0 &&
+        host_port_parse(&r->to, to, e) == 0) {
+        if (!r->below || (!r->to.bracketed && r->to.port == 0))
+            return 0;
+        err_set(e, ERR_USAGE, 0, "the domains below a name have no port");
+    }
+    err_prefix(e, "'%.*s'", s.n > 100 ? 100 : (int)s.n, s.p);
+    return -1;
+}
+
+static void tls_rule_text(char out[CONF_ELEMENT_TEXT], const void *el)
+{
+    const struct conf_tls_rule *r = el;
+    char to[HOST_PORT_TEXT];
+
+    host_port_text(to, &r->to);
+    snprintf(out, CONF_ELEMENT_TEXT, "%s%s=%s", r->below ? "." : "", to,
+             tls_words()[r->level]);
+}
+
 /* ---------------------------------------------------------------------- */
 
 const struct conf_element *conf_element_of(enum conf_type type)
@@ -396,6 +457,7 @@ const struct conf_element *conf_element_of(enum conf_type type)
         { sizeof(struct conf_file), parse_file, file_text },
         { sizeof(struct conf_provider), parse_provider, provider_text },
         { sizeof(struct conf_dkim_key), parse_dkim_key, dkim_key_text },
+        { sizeof(struct conf_tls_rule), parse_tls_rule, tls_rule_text },
     };
 
     return &elements[type - CONF_DOMAINS];

@@ -252,6 +252,7 @@ static void put_type(FILE *out, const struct conf_item *it)
         [CONF_RELAYS] = "List of domain or domain=file:PATH",
         [CONF_FILES] = "List of files",
         [CONF_PROVIDERS] = "List of group=host or group=.suffix",
+        [CONF_TLS_RULES] = "List of domain=level or [host]:port=level",
     };
 
     fputs(kinds[it->type], out);

@@ -17,7 +17,8 @@ static const char *const rdns_words[] = { "off", "warn", "require", NULL };
 static const char *const early_talk[] = { "reject", "accept", NULL };
 static const char *const newlines[] = { "reject", "normalize", NULL };
 static const char *const off_on[] = { "off", "on", NULL };
-static const char *const tls_words[] = { "none", "may", NULL };
+static const char *const tls_words[] = { "none", "may", "encrypt", "verify",
+                                         NULL };
 static const char *const extras[] = { "NOOP", "HELP", "STARTTLS", NULL };
 
 enum {
@@ -277,7 +278,16 @@ const struct conf_item conf_items[] = {
         " mail goes to the MX of each domain."
         "  A name in /etc/hosts has the addresses that stand there."),
     ENUM("send.tls", send.tls, "may", tls_words,
-        "TLS to other hosts.  This version has none; both words mean that."),
+        "TLS to other hosts: never; where it works, else clear text; required;"
+        " or required with a certificate that a trusted authority gave to the"
+        " host or to the domain of the recipient."),
+    PATH("send.tls_ca", send.tls_ca, "", 0,
+        "File of trusted certificates in PEM; empty: those of the system."),
+    LIST("send.tls_policy", CONF_TLS_RULES, send.tls_policy, "", 0,
+        CONF_LIST_MAX,
+        "TLS to single destinations, as in example.com=verify, or"
+        " .example.com=encrypt for the domains below it; or to a next hop, as"
+        " in [host]:587=verify."),
     TIME("send.session_linger", send.session_linger, "5s", 0, 5 * MINUTE,
         "How long an idle session waits for more mail to its host."),
     INT("send.session_messages", send.session_messages, "0", 0, 1000000,

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FAULT_SECONDS = 5, UNWRITTEN_SECONDS = 60 };
+enum { FAULT_SECONDS = 5, UNWRITTEN_SECONDS = 60, TLS_TEXT = 80 };
 
 /* --- slot and log ------------------------------------------------------- */
 
@@ -40,7 +40,9 @@ static void put_slot(struct queue *q, struct delivery *j,
     struct spool_slot slot = { .state = state,
                                .status = delivery_status(jr),
                                .warned = j->msg->warned,
-                               .tried = j->peer };
+                               .tried = j->peer,
+                               .tls_version = j->tls.version_id,
+                               .tls_cipher = j->tls.cipher_id };
 
     result_count(q, j, jr->rcpt, &slot);
     jr->attempts = slot.attempts;
@@ -54,6 +56,15 @@ static void put_slot(struct queue *q, struct delivery *j,
     slots_put(q, j->msg, jr->rcpt->slot, &slot);
 }
 
+/* Of a session with a peer; NULL: there was none. */
+static const char *tls_of(const struct delivery *j, char room[TLS_TEXT])
+{
+    if (j->tls.version == NULL)
+        return j->local || j->sid[0] == '\0' ? NULL : "none";
+    snprintf(room, TLS_TEXT, "%s/%s", j->tls.version, j->tls.cipher);
+    return room;
+}
+
 static void say(const char *event, enum log_level level,
                 const struct delivery *j, const struct delivery_rcpt *jr,
                 const char *key, const char *value)
@@ -61,7 +72,7 @@ static void say(const char *event, enum log_level level,
     const struct smtp_status end = delivery_status(jr);
     const char *host = delivery_host(j, jr);
     char id[MSG_ID_TEXT], status[SMTP_STATUS_TEXT], from[SMTP_PATH_MAX + 3];
-    char part[SPOOL_PART_TEXT];
+    char part[SPOOL_PART_TEXT], tls[TLS_TEXT];
     uint64_t now = clock_wall_us();
 
     msg_id_text(id, j->id);
@@ -72,9 +83,14 @@ static void say(const char *event, enum log_level level,
         LS("sid", j->sid[0] ? j->sid : NULL), LS("from", from),
         LS("to", jr->address),
         LS(j->local ? "mailbox" : "mx", host[0] ? host : NULL),
-        LS("address", j->address[0] ? j->address : NULL), LN("code", end.code),
-        LS("status", status[0] ? status : NULL), LS("reply", jr->answer.text),
-        LN("attempts", jr->attempts), LN("rounds", jr->rounds),
+        LS("address", j->address[0] ? j->address : NULL),
+        LS("tls", tls_of(j, tls)),
+        LS("verified", j->tls.version == NULL ? NULL
+                       : jr->verified         ? "yes"
+                                              : "no"),
+        LN("code", end.code), LS("status", status[0] ? status : NULL),
+        LS("reply", jr->answer.text), LN("attempts", jr->attempts),
+        LN("rounds", jr->rounds),
         LN("delay", now > j->arrival ? (now - j->arrival) / 1000000u : 0),
         LS(key, value),
         { "others", j->others > 0 ? LOG_NUM : LOG_STR, NULL, j->others });

@@ -4,9 +4,10 @@
 #include "queue/result.h"
 #include "send/destination_dns.h"
 #include "send/dispatch.h"
-#include "send/lane_state.h"
+#include "send/hop_state.h"
 #include "send/next_mx.h"
 #include "send/parked.h"
+#include "send/profile_turns.h"
 #include "send/ready.h"
 #include "send/relay.h"
 #include "send/signing.h"
@@ -103,8 +104,8 @@ static void do_round(struct sched *s, struct delivery *j, const struct hop *h)
     set_host(j, h->name);
     j->peer = h->lane->peer;
     addr_port_text(j->address, &h->lane->peer);
-    send_delivery_of(j)->shut = h->lane;
-    delivery_answer_all(j, &h->lane->why);
+    send_delivery_of(j)->shut = hop_log(h);
+    delivery_answer_all(j, hop_why(h));
     result_apply(&s->queue, j);
 }
 
@@ -164,7 +165,7 @@ static void give_lanes(struct sched *s, struct destination *d, int rank)
     }
     for (size_t i = 0; i < d->hops->n; i++) {
         struct hop *h = &d->hops->hop[i];
-        if (!lane_is_up(s, h->lane))
+        if (!hop_is_up(s, h))
             next_mx_give_up(s, h);
         line_up(s, d, h, h->rank == rank && destination_may_use(s, d, h));
     }
@@ -262,6 +263,7 @@ static void work_lane(struct sched *s, struct lane *l)
     if (l->trial && l->out == 0 && !list_empty(&l->parked) &&
         lane_has_room(s, l))
         give_probe(s, l);
+    profile_turn_see(l);
     lane_want_session(s, l);
 }
 
@@ -300,6 +302,20 @@ static bool is_of_setting(const struct answer *a)
     return a->misconfigured && !unreadable;
 }
 
+/* TLS with the host is what its mail demands. */
+static void see_tls(struct sched *s, const struct delivery *j,
+                    const struct lane *l)
+{
+    for (size_t i = 0; i < j->nrcpt; i++) {
+        const struct delivery_rcpt *r = &j->rcpt[i];
+        if (r->tls < CONF_TLS_ENCRYPT || r->answer.outcome != OUTCOME_DELIVERED)
+            continue;
+        struct hop *h = destination_hop(r->rcpt->place, l);
+        if (h != NULL)
+            hop_open(s, h);
+    }
+}
+
 /* The first of them is reported, and the others need not be offered. */
 static void see_settings(const struct delivery *j)
 {
@@ -320,6 +336,7 @@ void assign_take_back(struct sched *s, struct delivery *j)
     signing_release(s, send_delivery_of(j));
     lane_measure(s, send_delivery_of(j));
     see_settings(j);
+    see_tls(s, j, l);
     if (l->trial && has_reply(j))
         lane_state_replied(s, l);
     if (send_delivery_of(j)->again)

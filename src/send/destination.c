@@ -2,7 +2,8 @@
 #include "send/destination.h"
 
 #include "send/destination_dns.h"
-#include "send/lane_state.h"
+#include "send/fault.h"
+#include "send/hop_state.h"
 #include "send/next_mx.h"
 #include "send/ready.h"
 #include "send/sched.h"
@@ -22,7 +23,8 @@ static uint64_t hash_of(const struct route *r)
     uint64_t h = map_hash_nocase(r->host, strlen(r->host));
 
     return h ^
-           ((uint64_t)r->relay << 32 | (uint64_t)r->lmtp << 25 |
+           ((uint64_t)r->relay << 32 | (uint64_t)r->mail_tls << 28 |
+            (uint64_t)r->tls << 26 | (uint64_t)r->lmtp << 25 |
             (uint64_t)r->configured << 24 | (uint64_t)r->kind << 16 | r->port) *
                0x9e3779b97f4a7c15u;
 }
@@ -35,7 +37,8 @@ static struct destination *find(const struct sched *s, const struct route *r,
         struct destination *d = MAP_ENTRY(l, struct destination, link);
         if (d->kind == r->kind && d->port == r->port && d->why == r->why &&
             d->configured == r->configured && d->lmtp == r->lmtp &&
-            d->relay == r->relay && strcmp(d->host, r->host) == 0)
+            d->relay == r->relay && d->tls == r->tls &&
+            d->mail_tls == r->mail_tls && strcmp(d->host, r->host) == 0)
             return d;
     }
     return NULL;
@@ -54,6 +57,8 @@ static struct destination *make(struct sched *s, const struct route *r,
     d->kind = (uint8_t)r->kind;
     d->port = r->port;
     d->why = r->why;
+    d->tls = (uint8_t)r->tls;
+    d->mail_tls = (uint8_t)r->mail_tls;
     d->configured = r->configured;
     d->lmtp = r->lmtp;
     d->path = r->path;
@@ -133,11 +138,12 @@ struct destination *destination_for(struct sched *s, struct span domain,
     return d;
 }
 
-struct destination *destination_of_relay(struct sched *s, unsigned relay)
+struct destination *destination_of_relay(struct sched *s, unsigned relay,
+                                         enum conf_tls mail_tls)
 {
     struct route r;
 
-    route_relay(&r, s->conf, relay);
+    route_relay(&r, s->conf, relay, mail_tls);
     return at_route(s, &r);
 }
 
@@ -176,7 +182,7 @@ static bool sibling_is_open(const struct destination *d, const struct hop *h)
 bool destination_may_use(struct sched *s, const struct destination *d,
                          const struct hop *h)
 {
-    return !h->looped && lane_is_up(s, h->lane) && !sibling_is_open(d, h);
+    return !h->looped && hop_is_up(s, h) && !sibling_is_open(d, h);
 }
 
 /* One message tries it, or will; all others use other hosts meanwhile. */
@@ -213,9 +219,11 @@ bool destination_uses(struct destination *d, const struct lane *l)
     if (d->hops == NULL || d->outcome != NULL)
         return false;
     int rank = destination_rank(d->sched, d);
-    for (size_t i = 0; i < d->hops->n; i++)
-        if (d->hops->hop[i].lane == l && d->hops->hop[i].rank == rank)
-            return true;
+    for (size_t i = 0; i < d->hops->n; i++) {
+        const struct hop *h = &d->hops->hop[i];
+        if (h->lane == l && h->rank == rank)
+            return hop_is_up(d->sched, h) && !hop_misfits(h);
+    }
     return false;
 }
 
@@ -233,7 +241,7 @@ struct lane *destination_choose(struct sched *s, const struct destination *d,
     for (size_t i = 0; i < d->hops->n; i++) {
         const struct hop *h = &d->hops->hop[i];
         if (h->rank == rank && destination_may_use(s, d, h) &&
-            lane_has_room(s, h->lane) &&
+            lane_has_room(s, h->lane) && !hop_misfits(h) &&
             (best == NULL || cost(h->lane) < cost(best)))
             best = h->lane;
     }
@@ -245,7 +253,7 @@ const struct hop *destination_blame(const struct destination *d)
     const struct hop *h = &d->hops->hop[0];
 
     for (size_t i = 1; i < d->hops->n; i++)
-        if (d->hops->hop[i].lane->shut_until > h->lane->shut_until)
+        if (hop_opens(&d->hops->hop[i]) > hop_opens(h))
             h = &d->hops->hop[i];
     return h;
 }
@@ -256,8 +264,8 @@ uint64_t destination_opens(const struct destination *d)
 
     for (size_t i = 0; i < d->hops->n; i++) {
         const struct hop *h = &d->hops->hop[i];
-        if (!h->looped && h->lane->shut_until < first)
-            first = h->lane->shut_until;
+        if (!h->looped && hop_opens(h) < first)
+            first = hop_opens(h);
     }
     return first;
 }
@@ -299,6 +307,27 @@ void destination_loops(struct destination *d, const struct lane *l)
     }
     if (!left)
         destination_set_looped(d);
+}
+
+/* Its line is another one now. */
+static void be_misfit(struct sched *s, struct hop *h, unsigned serial)
+{
+    h->misfit = serial;
+    if (list_linked(&h->wait))
+        lane_wait(s, h, h->line);
+}
+
+void destination_misfits(struct destination *d, const struct send_delivery *sd,
+                         const struct delivery_rcpt *r)
+{
+    struct hop *h = destination_hop(d, sd->lane);
+
+    if (h == NULL)
+        return;
+    if (r->effect == MAIL_MISFIT)
+        be_misfit(d->sched, h, sd->serial);
+    else
+        hop_shut(d->sched, h, &r->answer);
 }
 
 /* --- recipients come and go --------------------------------------------- */
@@ -428,12 +457,25 @@ void destination_sweep(struct sched *s)
     }
 }
 
+static void open_hops(struct sched *s, struct destination *d)
+{
+    bool any = false;
+
+    for (size_t i = 0; d->hops != NULL && i < d->hops->n; i++) {
+        any |= !hop_is_up(s, &d->hops->hop[i]);
+        hop_open(s, &d->hops->hop[i]);
+    }
+    if (any)
+        ready_destination(d);
+}
+
 void destination_flush(struct sched *s)
 {
     for (size_t i = 0; i <= s->destination.all.mask; i++)
         for (struct map_link *l = s->destination.all.bucket[i]; l != NULL;
              l = l->next) {
             struct destination *d = MAP_ENTRY(l, struct destination, link);
+            open_hops(s, d);
             if (d->outcome == NULL)
                 continue;
             free(d->outcome);

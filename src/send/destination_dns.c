@@ -3,6 +3,7 @@
 
 #include "base/host_port.h"
 #include "log/log.h"
+#include "send/hop_state.h"
 #include "send/next_mx.h"
 #include "send/pace.h"
 #include "send/ready.h"
@@ -29,6 +30,7 @@ static void drop_hops(struct sched *s, struct hops **h)
         list_remove(&(*h)->hop[i].wait);
         list_remove(&(*h)->hop[i].park);
         next_mx_give_up(s, &(*h)->hop[i]);
+        hop_open(s, &(*h)->hop[i]);
         lane_put(s, (*h)->hop[i].lane);
     }
     free(*h);
@@ -47,6 +49,16 @@ static size_t names_size(const struct mx_candidate *e, size_t n)
     for (size_t i = 0; i < n; i++)
         size += strlen(e[i].name) + 1;
     return size;
+}
+
+/* TLS with a host has not become better because the DNS was asked again. */
+static void keep_state(const struct destination *d, struct hops *new)
+{
+    for (size_t i = 0; i < new->n; i++) {
+        struct hop *old = destination_hop(d, new->hop[i].lane);
+        if (old != NULL && strcmp(old->name, new->hop[i].name) == 0)
+            hop_move(&new->hop[i], old);
+    }
 }
 
 /* Take the new lanes before releasing the old ones, so that a lane in both
@@ -77,6 +89,7 @@ static int set_hops(struct sched *s, struct destination *d,
     }
     if (h == NULL)
         return -1;
+    keep_state(d, h);
     drop_hops(s, &d->hops);
     d->hops = h;
     return 0;

@@ -151,8 +151,11 @@ static struct delivery *new_delivery(const struct message *msg,
     struct delivery *j = &d->delivery;
     j->rcpt = (struct delivery_rcpt *)(void *)(d + 1);
     j->nrcpt = p->n;
-    for (size_t i = 0; i < p->n; i++)
+    for (size_t i = 0; i < p->n; i++) {
+        const struct destination *to = p->rcpt[i]->place;
         j->rcpt[i].rcpt = p->rcpt[i];
+        j->rcpt[i].tls = to->tls;
+    }
     *m = (struct making){ .delivery = j, .at = (char *)d + fixed };
     m->end = m->at + text;
     return j;

@@ -6,7 +6,7 @@
 #include "send/explain.h"
 
 #include "base/clock.h"
-#include "send/lane_state.h"
+#include "send/hop_state.h"
 #include "send/pace.h"
 #include "send/session.h"
 #include "send/work_item.h"
@@ -124,7 +124,7 @@ static const struct hop *first_to_open(const struct sched *s,
         return NULL;
     for (size_t i = 0; i < d->hops->n; i++) {
         const struct hop *h = &d->hops->hop[i];
-        struct lane_state now = lane_state(s, h->lane);
+        struct lane_state now = hop_state(s, h);
         if (h->looped)
             continue;
         if (now.is == LANE_IS_UP)
@@ -151,7 +151,8 @@ static void add_destination(struct buf *answer, const struct walk *w,
                        .port = d->port,
                        .configured = d->configured,
                        .lmtp = d->lmtp,
-                       .relay = d->relay };
+                       .relay = d->relay,
+                       .tls = (enum conf_tls)d->tls };
 
     if (h == NULL || (state.is == LANE_IS_PACED &&
                       !pace_reason(h->lane, &state.until, pace)))
@@ -161,7 +162,7 @@ static void add_destination(struct buf *answer, const struct walk *w,
     addr_port_text(address, &h->lane->peer);
     control_add(answer, "%s %s %" PRIu64 " %s (%s): %s", names[state.is], key,
                 state.until > 0 ? wall_of(w, state.until) : 0, h->name, address,
-                state.is == LANE_IS_PACED ? pace : h->lane->why.text);
+                state.is == LANE_IS_PACED ? pace : hop_why(h)->text);
 }
 
 /* A bucket that does not fit into the piece is gone on with in the next. */

@@ -88,6 +88,11 @@ static bool is_configured(const struct fault *f)
     return f->configured;
 }
 
+static bool may_be_clear(const struct fault *f)
+{
+    return f->may;
+}
+
 /* --- the table: the first that fits --------------------------------------- */
 
 #define ALWAYS NULL
@@ -106,6 +111,13 @@ static const struct fault_rule rules[] = {
     ROW(HELLO,     REFUSED,    is_stop,       PACE,      MOVES_ON,  STOPS),
     ROW(HELLO,     REFUSED,    in_words,      PACE,      MOVES_ON,  SLOWS),
     ROW(HELLO,     NO_TALK,    ALWAYS,        HOST,      MOVES_ON,  SHUTS),
+
+    ROW(TLS,       CERTIFICATE, ALWAYS,       DELIVERY,  SHUT_OUT,  GOES_ON),
+    ROW(TLS,       NOT_OFFERED, ALWAYS,       PROFILE,   SHUT_OUT,  GOES_ON),
+    ROW(TLS,       NO_TLS,     may_be_clear,  PROFILE,   UNTOUCHED, LEAVES),
+    ROW(TLS,       NO_TLS,     ALWAYS,        PROFILE,   SHUT_OUT,  LEAVES),
+    ROW(MESSAGE,   RECORD,     may_be_clear,  PROFILE,   UNTOUCHED, LEAVES),
+    ROW(MESSAGE,   RECORD,     ALWAYS,        PROFILE,   SHUT_OUT,  LEAVES),
 
     ROW(MAIL,      NO_TALK,    is_leaving,    LIMIT,     UNTOUCHED, LEAVES),
     ROW(ENVELOPE,  5XX,        asks_login,    SETTING,   WAITS,     GOES_ON),

@@ -2,9 +2,10 @@
  *
  * A lane has a session while it has mail and a little longer; all destinations
  * that lead to it share it. */
-#include "send/lane_state.h"
+#include "send/hop_state.h"
 #include "send/next_mx.h"
 #include "send/pace.h"
+#include "send/profile_turns.h"
 #include "send/ready.h"
 #include "send/sched.h"
 #include "send/session.h"
@@ -33,6 +34,7 @@ static struct lane *make(struct sched *s, const struct addr *peer,
     l->refs = 1;
     l->window.size = WINDOW_MIN;
     lane_state_init(l);
+    profile_turn_init(l);
     map_add(&s->lane.all, &l->link, hash);
     return l;
 }
@@ -60,7 +62,10 @@ static void free_lane(struct sched *s, struct lane *l)
     list_remove(&l->ready);
     pace_leave(l);
     lane_state_done(l);
+    profile_turn_done(l);
     map_remove(&s->lane.all, &l->link);
+    tls_session_free(&l->resume.session);
+    free(l->resume.host);
     free(l);
 }
 
@@ -114,7 +119,8 @@ bool lane_has_room(const struct sched *s, const struct lane *l)
 {
     if (l->out >= window_of(l) || l->out_rcpts >= LANE_RCPTS || l->ended ||
         l->alone || s->stopping || !lane_is_clear(s, l) ||
-        (l->out > 0 && is_suspects_turn(s, l)) || !pace_allows(l))
+        profile_turn_is_over(l) || (l->out > 0 && is_suspects_turn(s, l)) ||
+        !pace_allows(l))
         return false;
     return lane_is_open(l) || s->lane.sessions < SCHED_SESSIONS_MAX;
 }
@@ -125,6 +131,37 @@ static void set_hurry(struct sched *s)
 {
     for (unsigned i = 0; i < s->nworkers; i++)
         s->calls->hurry(s->worker[i], !list_empty(&s->lane.opening));
+}
+
+/* The profile of a session is that of the mail it is opened for. */
+static void want_tls(struct lane *l, const struct delivery *j,
+                     const struct send_limits *known)
+{
+    enum conf_tls level = (enum conf_tls)j->rcpt[0].tls;
+
+    if (level == CONF_TLS_NONE || (level == CONF_TLS_MAY && known->no_tls))
+        return;
+    bool same =
+        l->resume.session != NULL && strcmp(l->resume.host, j->host) == 0;
+    send_session_want_tls(l->session, level == CONF_TLS_MAY,
+                          same ? l->resume.session : NULL);
+    if (same)
+        l->resume.session = NULL;
+}
+
+/* The host may resume it in the next session. */
+static void keep_tls(struct lane *l)
+{
+    struct tls_session *t = send_session_take_tls(l->session);
+
+    if (t == NULL)
+        return;
+    tls_session_free(&l->resume.session);
+    free(l->resume.host);
+    l->resume.host = strdup(send_session_host(l->session));
+    l->resume.session = t;
+    if (l->resume.host == NULL)
+        tls_session_free(&l->resume.session);
 }
 
 static int open_session(struct sched *s, struct lane *l, struct delivery *j,
@@ -138,8 +175,10 @@ static int open_session(struct sched *s, struct lane *l, struct delivery *j,
     l->session = send_session_new(&l->peer, j->host, &known);
     if (l->session == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for a session");
+    want_tls(l, j, &known);
     send_session_set_lane(l->session, l);
     l->ended = false;
+    l->serial += l->serial + 1 == 0 ? 2 : 1;
     s->lane.sessions++;
     pace_opened(l);
     s->calls->give(l->worker, send_session_note(l->session));
@@ -155,6 +194,7 @@ int lane_give(struct sched *s, struct lane *l, struct delivery *j, bool alone,
         return -1;
     d->lane = l;
     d->session = l->session;
+    d->serial = l->serial;
     j->offered = true;
     j->peer = l->peer;
     addr_port_text(j->address, &l->peer);
@@ -164,6 +204,7 @@ int lane_give(struct sched *s, struct lane *l, struct delivery *j, bool alone,
     d->line = l->out;
     window_given(&l->window, d->line);
     pace_given(l);
+    profile_turn_count(l);
     s->lane.deliveries++;
     d->given.since = loop_now(s->loop);
     list_push(&s->lane.given, &d->given.link);
@@ -198,6 +239,10 @@ void lane_wait(struct sched *s, struct hop *h, enum lane_line line)
 {
     struct lane *l = h->lane;
 
+    if (hop_misfits(h)) {
+        line = LINE_MISFIT;
+        profile_turn_limit(l);
+    }
     if (!list_linked(&h->wait) || h->line != line) {
         list_remove(&h->wait);
         if (line == LINE_SUSPECT && list_empty(&l->line[line]))
@@ -284,15 +329,24 @@ void lane_turn_away(struct sched *s, struct lane *l)
 
 static void reap(struct sched *s, struct lane *l)
 {
+    keep_tls(l);
     send_session_free(&l->session);
     l->ended = false;
     s->lane.sessions--;
     pace_closed(l);
+    profile_turn_next(l);
     if (lane_is_up(s, l))
         ready_lane(s, l);
     else
         lane_turn_away(s, l);
     free_unused(s, l);
+}
+
+/* Nothing of it is with the worker any more. */
+static void reap_if_idle(struct sched *s, struct lane *l)
+{
+    if (l->ended && l->out == 0 && !l->leaving)
+        reap(s, l);
 }
 
 void lane_measure(struct sched *s, const struct send_delivery *d)
@@ -311,10 +365,10 @@ void lane_delivery_back(struct sched *s, struct lane *l, size_t nrcpt)
     l->out_rcpts -= nrcpt;
     l->alone &= l->out > 0;
     s->lane.deliveries--;
-    if (l->ended && l->out == 0)
-        reap(s, l);
-    else if (!l->ended)
+    if (!l->ended)
         ready_lane(s, l);
+    else
+        reap_if_idle(s, l);
 }
 
 void lane_ended(struct sched *s, struct lane *l)
@@ -324,6 +378,11 @@ void lane_ended(struct sched *s, struct lane *l)
     l->ended = true;
     learned_put(&s->lane.learned, &l->peer, &end->learned, sched_seconds(s));
     lane_state_judge(s, l);
-    if (l->out == 0)
-        reap(s, l);
+    reap_if_idle(s, l);
+}
+
+void lane_left(struct sched *s, struct lane *l)
+{
+    l->leaving = false;
+    reap_if_idle(s, l);
 }

@@ -209,7 +209,7 @@ static void shut(struct sched *s, struct lane *l)
     l->shut_until = loop_now(s->loop) + seconds * (uint64_t)1000;
     l->paused_until = 0;
     l->reconnects = l->nlost = 0;
-    l->refused = l->said = false;
+    l->refused = l->log.said = false;
     l->trial = true;
     set_timer(s, l);
     report(l, seconds);
@@ -224,7 +224,7 @@ void lane_state_shut_until(struct sched *s, struct lane *l, uint64_t until,
     if (why != NULL)
         answer_set(&l->why, OUTCOME_DEFERRED, "4.7.0", "%s", why);
     l->paused_until = 0;
-    l->said = false;
+    l->log.said = false;
     l->trial = true;
     if (l->unused)
         return;

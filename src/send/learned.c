@@ -7,7 +7,7 @@ struct host {
     struct list used;
     struct addr peer;
     struct send_limits limits;
-    uint32_t until;
+    uint32_t until, clear_until;
 };
 
 int learned_init(struct learned *l)
@@ -62,13 +62,14 @@ struct send_limits learned_get(struct learned *l, const struct addr *peer,
         return (struct send_limits){ .messages = 0 };
     list_remove(&h->used);
     list_push(&l->used, &h->used);
+    h->limits.no_tls = h->clear_until > now;
     return h->limits;
 }
 
 static bool is_same(const struct send_limits *a, const struct send_limits *b)
 {
     return a->messages == b->messages && a->rcpts == b->rcpts &&
-           a->chunking == b->chunking &&
+           a->chunking == b->chunking && a->no_tls == b->no_tls &&
            a->tried_messages == b->tried_messages &&
            msg_id_eq(a->tried_id, b->tried_id);
 }
@@ -76,7 +77,7 @@ static bool is_same(const struct send_limits *a, const struct send_limits *b)
 static bool is_nothing(const struct send_limits *x)
 {
     return x->messages == 0 && x->rcpts == 0 && x->tried_messages == 0 &&
-           x->chunking == CHUNKING_UNKNOWN;
+           x->chunking == CHUNKING_UNKNOWN && !x->no_tls;
 }
 
 /* NULL: no memory. */
@@ -109,6 +110,8 @@ void learned_put(struct learned *l, const struct addr *peer,
     }
     if (h == NULL && (h = add(l, peer)) == NULL)
         return;
+    if (limits->no_tls && !h->limits.no_tls)
+        h->clear_until = now + LIMITS_CLEAR_SECONDS;
     h->limits = *limits;
     h->until = now + LEARNED_SECONDS;
 }

@@ -1,7 +1,7 @@
 /* parked.c - mail that waits for a shut host to open. */
 #include "send/parked.h"
 
-#include "send/lane_state.h"
+#include "send/hop_state.h"
 #include "send/ready.h"
 
 enum { LOOK_AT_MAX = 4096 };
@@ -127,10 +127,13 @@ static struct destination *probe_by(struct lane *l, bool suspect)
     struct list *last = l->parked.prev, *p = NULL;
 
     while (p != last && (p = list_pop(&l->parked)) != NULL) {
-        struct destination *d = LIST_ENTRY(p, struct hop, park)->destination;
+        const struct hop *h = LIST_ENTRY(p, struct hop, park);
+        struct destination *d = h->destination;
         if (list_empty(&d->parked))
             continue;
         list_push(&l->parked, p);
+        if (!hop_is_up(l->sched, h) || hop_misfits(h))
+            continue;
         if (!destination_is_known(d) || d->outcome != NULL) {
             ready_destination(d); /* to be looked up, or answered */
             continue;

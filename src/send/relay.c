@@ -28,13 +28,13 @@ static enum worth worth_of(struct sched *s, struct destination *d)
 }
 
 /* NULL: no memory. */
-static struct destination *choose(struct sched *s)
+static struct destination *choose(struct sched *s, enum conf_tls mail_tls)
 {
     struct destination *best = NULL;
     enum worth most = WAITS;
 
     for (unsigned i = 1; i <= s->conf->send.relay_host.n; i++) {
-        struct destination *d = destination_of_relay(s, i);
+        struct destination *d = destination_of_relay(s, i, mail_tls);
         if (d == NULL)
             return NULL;
         enum worth worth = worth_of(s, d);
@@ -53,7 +53,7 @@ static struct destination *next_of(struct sched *s, struct destination *d)
 {
     if (d->relay == 0 || s->conf->send.relay_host.n < 2)
         return d;
-    struct destination *to = choose(s);
+    struct destination *to = choose(s, (enum conf_tls)d->mail_tls);
     return to != NULL ? to : d;
 }
 

@@ -3,6 +3,7 @@
 #include "base/addr.h"
 #include "base/host_port.h"
 #include "recipient/domain.h"
+#include "send/tls_policy.h"
 #include "smtp/address.h"
 
 #include <stdio.h>
@@ -122,15 +123,9 @@ static bool by_setting(struct route *r, const struct conf *c,
     return true;
 }
 
-/* Both spellings of a domain, in U-labels and in A-labels, are one route. */
-void route_find(struct route *r, const struct conf *c, struct span domain,
-                struct span sender, bool is_local)
+static void find(struct route *r, const struct conf *c, struct span domain,
+                 struct span sender, bool is_local)
 {
-    char ascii[DOMAIN_MAX], from[DOMAIN_MAX];
-
-    domain = domain_ascii(ascii, domain);
-    if (sender.n > 0)
-        sender = domain_ascii(from, sender);
     *r = (struct route){ .kind = ROUTE_MX, .port = (uint16_t)c->send.port };
     if (is_local)
         r->kind = ROUTE_LOCAL;
@@ -142,13 +137,39 @@ void route_find(struct route *r, const struct conf *c, struct span domain,
         bad(r, "not a domain name that DNS can hold");
 }
 
-void route_relay(struct route *r, const struct conf *c, unsigned relay)
+/* The rule for the host that the next hop names, or the level of the mail. */
+static void set_tls(struct route *r, const struct conf *c, enum conf_tls mail)
+{
+    bool named = r->configured || r->kind == ROUTE_ADDRESS;
+
+    r->tls = r->kind == ROUTE_UNIX ? CONF_TLS_NONE
+             : named ? tls_policy_of_hop(c, r->host, r->port, mail)
+                     : mail;
+    r->mail_tls = r->relay > 0 ? mail : CONF_TLS_NONE;
+}
+
+/* Both spellings of a domain, in U-labels and in A-labels, are one route. */
+void route_find(struct route *r, const struct conf *c, struct span domain,
+                struct span sender, bool is_local)
+{
+    char ascii[DOMAIN_MAX], from[DOMAIN_MAX];
+
+    domain = domain_ascii(ascii, domain);
+    if (sender.n > 0)
+        sender = domain_ascii(from, sender);
+    find(r, c, domain, sender, is_local);
+    set_tls(r, c, tls_policy_of_domain(c, domain));
+}
+
+void route_relay(struct route *r, const struct conf *c, unsigned relay,
+                 enum conf_tls mail_tls)
 {
     *r = (struct route){ .kind = ROUTE_MX,
                          .port = (uint16_t)c->send.port,
                          .configured = true,
                          .relay = (unsigned char)relay };
     by_hop(r, &c->send.relay_host.item[relay - 1]);
+    set_tls(r, c, mail_tls);
 }
 
 bool route_has_settings(const struct conf *c)
@@ -178,12 +199,15 @@ void route_key(char out[ROUTE_KEY_MAX], const struct route *r)
     static const char *const kinds[] = { "local",    "mx",   "host", "address",
                                          "loopback", "unix", "bad" };
 
-    snprintf(out, ROUTE_KEY_MAX, "%s%s%s/%.*s/%u",
+    bool strict = r->tls >= CONF_TLS_ENCRYPT;
+
+    snprintf(out, ROUTE_KEY_MAX, "%s%s%s/%.*s/%u%s%s",
              r->relay > 0    ? "relay/"
              : r->configured ? "setting/"
                              : "",
              r->lmtp ? "lmtp-" : "", kinds[r->kind], (int)sizeof r->host - 1,
-             r->host, (unsigned)r->port);
+             r->host, (unsigned)r->port, strict ? "/" : "",
+             strict ? tls_policy_name(r->tls) : "");
     for (char *p = out; *p != '\0'; p++)
         if (*p == ' ')
             *p = '_';

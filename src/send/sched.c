@@ -63,15 +63,18 @@ static void take_back(struct queue *q, struct delivery *j,
 
     if (r->effect == MAIL_LOOPS)
         destination_loops(r->rcpt->place, l);
+    if (r->effect == MAIL_SHUT_OUT || r->effect == MAIL_MISFIT)
+        destination_misfits(r->rcpt->place, send_delivery_of(j), r);
     if (send_delivery_of(j)->again)
         next_mx_back(of_queue(q), j, r->rcpt,
-                     r->effect == MAIL_UNTOUCHED || r->effect == MAIL_AGAIN);
+                     r->effect == MAIL_UNTOUCHED || r->effect == MAIL_AGAIN ||
+                         r->effect == MAIL_MISFIT);
     else
         destination_add_untouched(r->rcpt);
 }
 
 /* From one opening to the next, a shut host costs the log one line. */
-static void count_line(struct delivery *j, struct lane *shut)
+static void count_line(struct delivery *j, struct shut_log *shut)
 {
     j->quiet = shut->said;
     j->others = shut->said ? 0 : shut->others;

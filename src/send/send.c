@@ -43,6 +43,7 @@ struct sender {
     struct loop_io line, signing;
     struct control *control;
     struct back back[SCHED_WORKERS_MAX];
+    struct tls_context *tls;
     const struct send_options *o;
     uint64_t started, stop_by; /* ms of the loop */
     bool stopping;
@@ -64,6 +65,8 @@ static void take_note(struct sched *s, struct work_item *n)
 {
     if (n->kind == WORK_DELIVERY)
         assign_take_back(s, delivery_of_note(n));
+    else if (n->kind == WORK_LEAVE)
+        lane_left(s, send_session_lane(send_session_of_leave(n)));
     else
         lane_ended(s, send_session_lane(send_session_of_note(n)));
 }
@@ -168,6 +171,7 @@ static int start_worker(struct sender *x, unsigned i, struct err *e)
                                      .messages =
                                          (unsigned)c->send.session_messages,
                                      .no_chunking = c->send.chunking == 0,
+                                     .tls = x->tls,
                                      .max_sessions = SCHED_SESSIONS_MAX };
     sigset_t all, before;
 
@@ -398,6 +402,15 @@ static void open_control(struct sender *x)
         log_err(LOG_WARN, "send.control", &e);
 }
 
+static int open_tls(struct sender *x, const struct conf *c, struct err *e)
+{
+    const char *ca = c->send.tls_ca[0] != '\0' ? c->send.tls_ca : NULL;
+
+    if (c->send.tls == CONF_TLS_NONE && c->send.tls_policy.n == 0)
+        return 0;
+    return tls_client_new(&x->tls, ca, e);
+}
+
 static int run(struct sender *x, const struct conf *c,
                const sigset_t *wait_mask, struct err *e)
 {
@@ -405,7 +418,7 @@ static int run(struct sender *x, const struct conf *c,
     struct sandbox_report report;
     int rc = -1;
 
-    if (sched_open(&x->s, c, wait_mask, e) != 0)
+    if (sched_open(&x->s, c, wait_mask, e) != 0 || open_tls(x, c, e) != 0)
         goto out;
     open_control(x);
     sandbox_enter(route_has_unix(c) ? SANDBOX_SENDER_UNIX : SANDBOX_SENDER,
@@ -429,6 +442,7 @@ out:
     free_workers(x);
     signing_free(&x->s);
     sched_close(&x->s);
+    tls_context_free(&x->tls);
     log_close();
     return rc;
 }

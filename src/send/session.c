@@ -1,6 +1,6 @@
 /* session.c - the life of a session: stream events become FSM events. */
 #include "send/session_fault.h"
-#include "send/session_private.h"
+#include "send/session_tls.h"
 #include "send/transaction.h"
 
 #include "base/clock.h"
@@ -12,12 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Seconds (RFC 5321 4.5.3.2); for the connect and QUIT there is no rule. */
+/* Seconds (RFC 5321 4.5.3.2); for the connect, TLS and QUIT there is no rule.
+ */
 static const unsigned timeouts[S_COUNT] = {
-    [S_DIAL] = 30,  [S_GREET] = 300, [S_EHLO] = 300, [S_HELO] = 300,
-    [S_MAIL] = 300, [S_RCPT] = 300,  [S_DATA] = 120, [S_BODY] = 180,
-    [S_DOT] = 600,  [S_CHUNK] = 600, [S_VOID] = 600, [S_SETTLE] = 60,
-    [S_RSET] = 300, [S_QUIT] = 5,
+    [S_DIAL] = 30,      [S_GREET] = 300,    [S_EHLO] = 300,     [S_HELO] = 300,
+    [S_STARTTLS] = 120, [S_HANDSHAKE] = 60, [S_EHLO_TLS] = 300, [S_MAIL] = 300,
+    [S_RCPT] = 300,     [S_DATA] = 120,     [S_BODY] = 180,     [S_DOT] = 600,
+    [S_CHUNK] = 600,    [S_VOID] = 600,     [S_SETTLE] = 60,    [S_RSET] = 300,
+    [S_QUIT] = 5,
 };
 
 static struct fsm_index table_index;
@@ -39,6 +41,7 @@ struct send_session *send_session_new(const struct addr *peer, const char *host,
         return NULL;
     pthread_once(&table_once, build_index);
     s->note.kind = WORK_OPEN;
+    s->leave.kind = WORK_LEAVE;
     s->peer = *peer;
     s->end.mail = MAIL_UNTOUCHED;
     s->end.learned = *limits;
@@ -53,8 +56,26 @@ struct send_session *send_session_new(const struct addr *peer, const char *host,
     return s;
 }
 
+void send_session_want_tls(struct send_session *s, bool may,
+                           struct tls_session *resume)
+{
+    s->tls.wanted = true;
+    s->tls.may = may;
+    s->tls.resume = resume;
+}
+
+struct tls_session *send_session_take_tls(struct send_session *s)
+{
+    struct tls_session *t = s->tls.resume;
+
+    s->tls.resume = NULL;
+    return t;
+}
+
 void send_session_free(struct send_session **s)
 {
+    if (*s != NULL)
+        tls_session_free(&(*s)->tls.resume);
     free(*s);
     *s = NULL;
 }
@@ -62,6 +83,16 @@ void send_session_free(struct send_session **s)
 const struct send_session_end *send_session_end(const struct send_session *s)
 {
     return &s->end;
+}
+
+struct work_item *send_session_leave(struct send_session *s)
+{
+    return &s->leave;
+}
+
+struct send_session *send_session_of_leave(struct work_item *n)
+{
+    return LIST_ENTRY(n, struct send_session, leave);
 }
 
 struct work_item *send_session_note(struct send_session *s)
@@ -113,8 +144,9 @@ static void log_end(const struct send_session *s)
 static void wind_up(struct send_session *s)
 {
     loop_timer_clear(s->env->conns->loop, &s->again);
-    conn_close(&s->conn);
     send_transaction_abandon(s);
+    send_tls_keep_session(s);
+    conn_close(&s->conn);
     log_end(s);
     s->env->ended(s->env->ctx, s);
 }
@@ -184,8 +216,8 @@ static unsigned event_of_reply(const struct smtp_reply *r)
 
 static void note_extension(struct send_session *s, struct span line)
 {
-    if (s->state == S_EHLO && s->reply.status.code / 100 == 2 &&
-        s->reply.lines > 1 && line.n > 4)
+    if ((s->state == S_EHLO || s->state == S_EHLO_TLS) &&
+        s->reply.status.code / 100 == 2 && s->reply.lines > 1 && line.n > 4)
         smtp_ext_line(&s->ext, (struct span){ line.p + 4, line.n - 4 });
 }
 
@@ -219,8 +251,8 @@ static void on_conn(struct conn *c, enum conn_event ev)
     struct send_session *s = LOOP_ENTRY(c, struct send_session, conn);
 
     switch (ev) {
-    case CONN_SECURED: break;
     case CONN_CONNECTED: feed(s, E_CONNECTED); break;
+    case CONN_SECURED: feed(s, E_SECURED); break;
     case CONN_DRAINED: feed(s, E_ROOM); break;
     case CONN_TIMEOUT: feed(s, E_TIMEOUT); break;
     case CONN_EOF:

@@ -3,6 +3,7 @@
 
 #include "log/log.h"
 #include "send/session_fault.h"
+#include "send/session_tls.h"
 #include "send/transaction.h"
 
 #include <string.h>
@@ -189,11 +190,17 @@ unsigned char send_action_send_helo(void *ctx)
 
 static void log_connect(const struct send_session *s)
 {
-    char address[ADDR_PORT_TEXT];
+    char address[ADDR_PORT_TEXT], tls[SEND_TLS_TEXT];
+    bool secured = conn_is_tls(&s->conn);
 
     addr_port_text(address, &s->peer);
+    send_tls_text(tls, s);
+    bool verified = secured && conn_tls_names(&s->conn, s->host);
     LOG(LOG_INFO, "send.connect", LS("sid", s->sid), LS("mx", s->host),
-        LS("address", address), LS("tls", "none"));
+        LS("address", address), LS("tls", tls),
+        LS("verified", !secured   ? NULL
+                       : verified ? "yes"
+                                  : "no"));
 }
 
 unsigned char send_action_ready(void *ctx)

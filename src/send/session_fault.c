@@ -2,6 +2,7 @@
  * fault.c decides, nothing here does. */
 #include "send/session_fault.h"
 
+#include "log/log.h"
 #include "send/transaction.h"
 
 #include <errno.h>
@@ -17,6 +18,9 @@ static const struct {
     [S_DIAL]   = { FAULT_CONNECT,  "connecting" },
     [S_GREET]  = { FAULT_GREETING, "receiving the initial server greeting" },
     [S_EHLO]   = { FAULT_EHLO,     "performing the EHLO handshake" },
+    [S_STARTTLS] = { FAULT_TLS,    "sending STARTTLS" },
+    [S_HANDSHAKE] = { FAULT_TLS,   "performing the TLS handshake" },
+    [S_EHLO_TLS] = { FAULT_EHLO,   "performing the EHLO handshake behind TLS" },
     [S_HELO]   = { FAULT_EHLO,     "performing the HELO handshake" },
     [S_IDLE]   = { FAULT_RSET,     "idle" },
     [S_MAIL]   = { FAULT_MAIL,     "sending MAIL FROM" },
@@ -35,10 +39,28 @@ static const struct {
 };
 /* clang-format on */
 
-static enum fault_when when_of(const struct send_session *s)
+static bool is_refusal(enum fault_what what)
 {
+    return (what & FAULT_REFUSED) != 0;
+}
+
+/* What is behind the handshake shows whether TLS works, but a reply is the
+ * host's. */
+static enum fault_when when_of(const struct send_session *s,
+                               enum fault_what what)
+{
+    if (s->was == S_EHLO_TLS && !is_refusal(what))
+        return FAULT_TLS;
     return s->was == S_CHUNK && s->sending == s->cur ? FAULT_TEXT
                                                      : about[s->was].when;
+}
+
+/* TLS itself failed, and not yet behind a delivery: the host may have one that
+ * never works.  No text has been taken that could be sent a second time. */
+static bool is_broken_tls(const struct send_session *s)
+{
+    return conn_tls_error(&s->conn) != NULL && s->conn.error == EPROTO &&
+           s->end.delivered == 0 && about[s->was].when != FAULT_END;
 }
 
 static enum fault_what what_of(const struct send_session *s)
@@ -48,16 +70,14 @@ static enum fault_what what_of(const struct send_session *s)
     case E_4XX: return FAULT_4XX;
     case E_5XX: return FAULT_5XX;
     case E_421: return FAULT_421;
-    case E_CLOSED: return s->out_failed ? FAULT_OURS : FAULT_DROP;
+    case E_CLOSED:
+        return s->out_failed      ? FAULT_OURS
+               : is_broken_tls(s) ? FAULT_RECORD
+                                  : FAULT_DROP;
     case E_TIMEOUT: return FAULT_SILENCE;
     case E_KILL: return FAULT_OURS;
     default: return FAULT_NONSENSE;
     }
-}
-
-static bool is_refusal(enum fault_what what)
-{
-    return (what & FAULT_REFUSED) != 0;
 }
 
 /* An enhanced code of another class than the reply's is not its status
@@ -78,6 +98,9 @@ static const char *in_words(const struct send_session *s, char *room, size_t n)
     case E_CLOSED:
         if (s->out_failed)
             return "no memory for output";
+        if (conn_tls_error(&s->conn) != NULL &&
+            conn_tls_error(&s->conn)[0] != '\0')
+            return conn_tls_error(&s->conn);
         if (s->conn.error == 0)
             return "lost connection";
         if (strerror_r(s->conn.error, room, n) != 0)
@@ -104,6 +127,23 @@ static void set_login(const struct send_session *s, struct answer *why)
     why->status.code = r->status.code; /* a peer wants it, not our disk */
 }
 
+/* Mail that demands TLS has this as its answer. */
+static void set_tls(const struct send_session *s, enum fault_what what,
+                    struct answer *why)
+{
+    const struct smtp_reply *r = &s->reply;
+    char room[100];
+
+    if (is_refusal(what))
+        answer_set(why, OUTCOME_DEFERRED, "4.7.4",
+                   "cannot start TLS: host %s refused: %u %s", s->host,
+                   r->status.code, r->text);
+    else
+        answer_set(why, OUTCOME_DEFERRED, "4.7.4",
+                   "cannot start TLS with host %s: %s while %s", s->host,
+                   in_words(s, room, sizeof room), about[s->was].doing);
+}
+
 static void set_reason(const struct send_session *s, enum fault_what what,
                        const struct fault_rule *rule, struct answer *why)
 {
@@ -112,6 +152,8 @@ static void set_reason(const struct send_session *s, enum fault_what what,
     if (what == FAULT_OWN_NAME)
         answer_set(why, OUTCOME_DEFERRED, "4.4.6",
                    "host greets with our own name: mail loops back to us");
+    else if (rule->whose == WHOSE_PROFILE)
+        set_tls(s, what, why);
     else if (!is_refusal(what))
         answer_set(why, OUTCOME_DEFERRED,
                    s->event == E_KILL ? "4.3.2"
@@ -132,7 +174,7 @@ const struct fault_rule *send_session_judge(const struct send_session *s,
 {
     enum fault_what what = what_of(s);
     struct fault f = {
-        .when = when_of(s),
+        .when = when_of(s, what),
         .what = what,
         .delivered = s->end.delivered > 0,
         .unanswered = !s->answered,
@@ -142,6 +184,7 @@ const struct fault_rule *send_session_judge(const struct send_session *s,
         .chunks_work = s->end.learned.chunking == CHUNKING_WORKS,
         .configured = s->cur != NULL && send_delivery_of(s->cur)->configured,
         .lmtp = s->end.learned.lmtp,
+        .may = s->tls.may,
     };
 
     if (is_refusal(what)) {
@@ -174,11 +217,24 @@ static void learn(struct send_session *s, const struct fault_rule *rule)
 {
     if (rule->whose == WHOSE_CHUNKING)
         s->end.learned.chunking = CHUNKING_BROKEN;
+    else if (rule->whose == WHOSE_PROFILE)
+        s->end.learned.no_tls = true;
     else if (rule->whose == WHOSE_LIMIT && s->was == S_RCPT && !s->full)
         s->tried_rcpts = s->accepted; /* one, if the rest is taken next */
     else if (rule->whose == WHOSE_LIMIT && s->was == S_MAIL &&
              s->end.lane < LANE_LEAVES)
         suppose_limit(s);
+}
+
+/* For mail that demands TLS the main thread reports it. */
+static void log_clear(const struct send_session *s)
+{
+    char address[ADDR_PORT_TEXT];
+
+    addr_port_text(address, &s->peer);
+    LOG(LOG_WARN, "send.tls_failed", LS("sid", s->sid), LS("mx", s->host),
+        LS("address", address), LS("error", s->end.why.text),
+        LN("clear", LIMITS_CLEAR_SECONDS));
 }
 
 void send_session_follow(struct send_session *s, const struct fault_rule *rule,
@@ -194,8 +250,12 @@ void send_session_follow(struct send_session *s, const struct fault_rule *rule,
     s->end.lane = rule->lane;
     s->end.why = *why;
     s->end.local = rule->whose == WHOSE_US && rule->lane == LANE_REOPENS;
-    s->end.fault = (rule->lane >= LANE_REOPENS || rule->mail == MAIL_LOOPS) &&
+    s->tls.failed = rule->whose == WHOSE_PROFILE;
+    s->end.fault = (rule->lane >= LANE_REOPENS || rule->mail == MAIL_LOOPS ||
+                    s->tls.failed) &&
                    s->event != E_KILL;
+    if (s->tls.failed && s->tls.may)
+        log_clear(s);
     if (rule->mail == MAIL_MOVES_ON || rule->mail == MAIL_LOOPS)
         s->end.mail = rule->mail;
 }
@@ -220,7 +280,8 @@ const struct fault_rule *send_session_blame(struct send_session *s,
 
 bool send_session_has_answer(const struct delivery_rcpt *r)
 {
-    return r->answer.outcome != OUTCOME_NONE || r->answer.misconfigured;
+    return r->answer.outcome != OUTCOME_NONE || r->answer.misconfigured ||
+           r->effect == MAIL_SHUT_OUT || r->effect == MAIL_MISFIT;
 }
 
 void send_session_answer(struct delivery_rcpt *r, const struct fault_rule *rule,
@@ -243,6 +304,10 @@ void send_session_answer(struct delivery_rcpt *r, const struct fault_rule *rule,
     case MAIL_NEXT_MX:
         r->answer = *why;
         r->answer.outcome = OUTCOME_DEFERRED;
+        break;
+    case MAIL_SHUT_OUT:
+        r->answer = *why;
+        r->answer.outcome = OUTCOME_NONE;
         break;
     default: /* not answered */
         r->answer.outcome = OUTCOME_NONE;
@@ -290,6 +355,8 @@ void send_session_charge(struct send_session *s, struct delivery *j,
     if (s->was == S_MAIL && (s->event == E_4XX || s->event == E_421) &&
         rule->mail == MAIL_ATTEMPT && rule->whose == WHOSE_MESSAGE)
         note_refusal(s, j->id, why);
+    if (rule->whose == WHOSE_PROFILE)
+        return; /* each by what it accepts, when it is given back */
     for (size_t i = 0; i < j->nrcpt; i++) {
         struct delivery_rcpt *r = &j->rcpt[i];
         if ((send_session_has_answer(r) || is_spared(s, r, rule)) &&

@@ -2,8 +2,8 @@
  * one table (RFC 5321 3 and 4, RFC 2920 for pipelining).
  *
  * Replies come in the order of commands, so the state is the reply that is due
- * next, also when more commands are in flight.  STARTTLS and AUTH will be
- * states between S_EHLO and S_IDLE.
+ * next, also when more commands are in flight.  AUTH will be a state
+ * between S_EHLO and S_IDLE.
  *
  * An LMTP host (RFC 2033) has a reply to the dot for each recipient.
  *
@@ -23,14 +23,15 @@
     }
 
 static const char *const state_names[S_COUNT] = {
-    "DIAL", "GREET", "EHLO",  "HELO", "IDLE",   "MAIL", "RCPT", "DATA",
-    "BODY", "DOT",   "CHUNK", "VOID", "SETTLE", "RSET", "QUIT", "END",
+    "DIAL", "GREET",  "EHLO", "STARTTLS", "HANDSHAKE", "EHLO_TLS", "HELO",
+    "IDLE", "MAIL",   "RCPT", "DATA",     "BODY",      "DOT",      "CHUNK",
+    "VOID", "SETTLE", "RSET", "QUIT",     "END",
 };
 
 static const char *const event_names[E_COUNT] = {
-    "connected", "2xx",    "3xx",     "4xx",        "5xx",      "421",
-    "broken",    "closed", "timeout", "room",       "delivery", "stop",
-    "kill",      "rcpts",  "sent",    "unreadable", "settled",
+    "connected", "secured", "2xx",    "3xx",     "4xx",        "5xx",
+    "421",       "broken",  "closed", "timeout", "room",       "delivery",
+    "stop",      "kill",    "rcpts",  "sent",    "unreadable", "settled",
 };
 
 /* clang-format off */
@@ -45,11 +46,26 @@ static const struct fsm_row rows[] = {
     ROW(S_GREET, E_5XX,        NULL,          turn_away,         S_QUIT),
     ROW(S_GREET, E_STOP,       NULL,          NULL,              S_END),
 
+    ROW(S_EHLO,  E_2XX,        may_secure,    send_starttls,     S_STARTTLS),
     ROW(S_EHLO,  E_2XX,        NULL,          ready,             S_IDLE),
     ROW(S_EHLO,  E_4XX,        NULL,          turn_away,         S_QUIT),
     ROW(S_EHLO,  E_5XX,        is_lmtp,       turn_away,         S_QUIT),
     ROW(S_EHLO,  E_5XX,        NULL,          send_helo,         S_HELO),
     ROW(S_EHLO,  E_STOP,       NULL,          NULL,              S_END),
+
+    ROW(S_STARTTLS, E_2XX,     NULL,          start_tls,         S_HANDSHAKE),
+    ROW(S_STARTTLS, E_4XX,     NULL,          turn_away,         S_QUIT),
+    ROW(S_STARTTLS, E_5XX,     NULL,          turn_away,         S_QUIT),
+    ROW(S_STARTTLS, E_STOP,    NULL,          NULL,              S_END),
+
+    ROW(S_HANDSHAKE, E_SECURED, NULL,         send_ehlo_again,   S_EHLO_TLS),
+    ROW(S_HANDSHAKE, E_STOP,   NULL,          NULL,              S_END),
+
+    ROW(S_EHLO_TLS, E_2XX,     NULL,          ready,             S_IDLE),
+    ROW(S_EHLO_TLS, E_4XX,     NULL,          turn_away,         S_QUIT),
+    ROW(S_EHLO_TLS, E_5XX,     is_lmtp,       turn_away,         S_QUIT),
+    ROW(S_EHLO_TLS, E_5XX,     NULL,          send_helo,         S_HELO),
+    ROW(S_EHLO_TLS, E_STOP,    NULL,          NULL,              S_END),
 
     ROW(S_HELO,  E_2XX,        NULL,          ready,             S_IDLE),
     ROW(S_HELO,  E_4XX,        NULL,          turn_away,         S_QUIT),
@@ -179,6 +195,7 @@ static const struct fsm_row rows[] = {
     ROW(FSM_ANY, E_TIMEOUT,    NULL,          lose,              S_END),
     ROW(FSM_ANY, E_KILL,       NULL,          lose,              S_END),
     ROW(FSM_ANY, E_CONNECTED,  NULL,          NULL,              FSM_ANY),
+    ROW(FSM_ANY, E_SECURED,    NULL,          NULL,              FSM_ANY),
     ROW(FSM_ANY, E_ROOM,       NULL,          NULL,              FSM_ANY),
     ROW(FSM_ANY, E_DELIVERY,   NULL,          NULL,              FSM_ANY),
     ROW(FSM_ANY, E_STOP,       NULL,          NULL,              FSM_ANY),

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "send/session_fault.h"
+#include "send/session_tls.h"
 #include "smtp/dsn.h"
 #include "spool/format.h"
 
@@ -112,7 +113,7 @@ static bool is_eight_bit(const struct send_session *s, struct delivery *j)
     return j->eight_bit == EIGHT_BIT_YES;
 }
 
-enum misfit { FITS, TOO_BIG, NEEDS_UTF8, NEEDS_8BIT };
+enum misfit { FITS, NEEDS_TLS, TOO_BIG, NEEDS_UTF8, NEEDS_8BIT };
 
 static enum misfit misfit_of(const struct send_session *s, struct delivery *j,
                              const struct delivery_rcpt *r)
@@ -121,7 +122,8 @@ static enum misfit misfit_of(const struct send_session *s, struct delivery *j,
 
     if (!is_open(r))
         return FITS;
-    return is_too_big(s, j)                     ? TOO_BIG
+    return !send_tls_fits(s, j, r)              ? NEEDS_TLS
+           : is_too_big(s, j)                   ? TOO_BIG
            : utf8 && !has(s, SMTP_EXT_SMTPUTF8) ? NEEDS_UTF8
            : is_eight_bit(s, j)                 ? NEEDS_8BIT
                                                 : FITS;
@@ -144,6 +146,7 @@ void send_transaction_refuse_misfits(struct send_session *s, struct delivery *j)
         struct delivery_rcpt *r = &j->rcpt[i];
         switch (misfit_of(s, j, r)) {
         case FITS: continue;
+        case NEEDS_TLS: send_tls_refuse(s, j, r); continue;
         case TOO_BIG:
             answer_set(&r->answer, OUTCOME_FAILED, "5.3.4",
                        "message size %llu exceeds size limit %llu of the host",
@@ -480,14 +483,26 @@ void send_transaction_note_rest(struct send_session *s)
 
 /* --- the end ------------------------------------------------------------ --*/
 
+static void set_effect(const struct send_session *s, const struct delivery *j,
+                       struct delivery_rcpt *r)
+{
+    if (send_session_has_answer(r) || r->effect == MAIL_AGAIN)
+        return;
+    r->effect = (unsigned char)s->end.mail;
+    if (!send_tls_shuts_out(s, j, r))
+        return;
+    r->effect = MAIL_SHUT_OUT;
+    r->answer = s->end.why;
+    r->answer.outcome = OUTCOME_NONE;
+}
+
 void send_transaction_give_back(struct send_session *s, struct delivery *j)
 {
     memcpy(j->sid, s->sid, sizeof j->sid);
     j->dsn_passed = has(s, SMTP_EXT_DSN);
+    send_tls_note(s, j);
     for (size_t i = 0; i < j->nrcpt; i++)
-        if (!send_session_has_answer(&j->rcpt[i]) &&
-            j->rcpt[i].effect != MAIL_AGAIN)
-            j->rcpt[i].effect = (unsigned char)s->end.mail;
+        set_effect(s, j, &j->rcpt[i]);
     s->env->done(s->env->ctx, j);
 }
 

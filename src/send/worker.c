@@ -93,6 +93,12 @@ static void take_note(struct send_worker *w, struct work_item *n)
         send_session_give(send_delivery_of(j)->session, j);
         return;
     }
+    if (n->kind == WORK_LEAVE) {
+        send_session_stop(send_session_of_leave(n));
+        list_push(&w->results, &n->link);
+        w->wanted = true;
+        return;
+    }
     list_push(&w->sessions, &n->link);
     send_session_start(send_session_of_note(n), &w->env);
 }
@@ -209,6 +215,7 @@ static struct send_worker *new_worker(const struct send_worker_options *o)
                                 .linger = o->linger,
                                 .messages = o->messages,
                                 .no_chunking = o->no_chunking,
+                                .tls = o->tls,
                                 .timeout_cap = o->timeout_cap,
                                 .done = on_done,
                                 .ended = on_ended,

@@ -8,6 +8,7 @@
 #include "queue/slots.h"
 #include "send/assign.h"
 #include "send/destination_dns.h"
+#include "send/hop_state.h"
 #include "send/pace_private.h"
 #include "send/ready.h"
 #include "send/session_private.h"
@@ -31,6 +32,10 @@ static void on_give(struct send_worker *w, struct work_item *n)
     (void)w;
     if (n->kind == WORK_DELIVERY) {
         list_push(&rig->given, &n->link);
+        return;
+    }
+    if (n->kind == WORK_LEAVE) {
+        list_push(&rig->leaving, &n->link);
         return;
     }
     ck_assert_int_eq(n->kind, WORK_OPEN);
@@ -157,6 +162,7 @@ struct sched_rig *sched_rig_open(const char *const *settings)
     list_init(&r->given);
     list_init(&r->taken);
     list_init(&r->sessions);
+    list_init(&r->leaving);
     list_init(&queries);
     list_init(&unanswered);
     load(r, settings);
@@ -188,6 +194,8 @@ void sched_rig_close(struct sched_rig **rp)
 
     r->s.stopping = true;
     answer_rest(r);
+    while (sched_rig_leave(r))
+        ;
     while ((l = r->sessions.next) != &r->sessions)
         sched_rig_end(
             r, send_session_of_note(LIST_ENTRY(l, struct work_item, link)),
@@ -311,6 +319,7 @@ static void pass_time(struct sched_rig *r, struct lane *l, uint64_t ms)
 {
     be_earlier(&l->shut_until, ms);
     be_earlier(&l->paused_until, ms);
+    pass_timer(r, &l->turn, ms);
     pass_timer(r, &l->opens, ms); /* may free the lane */
 }
 
@@ -335,6 +344,18 @@ static void pass_paces(struct sched_rig *r, uint64_t ms)
     }
 }
 
+static void pass_time_of_hops(struct sched_rig *r, const struct destination *d,
+                              uint64_t ms)
+{
+    for (size_t i = 0; d->hops != NULL && i < d->hops->n; i++) {
+        struct hop_shut *x = d->hops->hop[i].shut;
+        if (x == NULL)
+            continue;
+        be_earlier(&x->until, ms);
+        pass_timer(r, &x->opens, ms);
+    }
+}
+
 void sched_rig_wait(struct sched_rig *r, unsigned seconds)
 {
     uint64_t ms = (uint64_t)seconds * 1000;
@@ -349,6 +370,10 @@ void sched_rig_wait(struct sched_rig *r, unsigned seconds)
             pass_time(r, MAP_ENTRY(m, struct lane, link), ms);
         }
     pass_paces(r, ms);
+    for (size_t i = 0; i <= r->s.destination.all.mask; i++)
+        for (struct map_link *m = r->s.destination.all.bucket[i]; m != NULL;
+             m = m->next)
+            pass_time_of_hops(r, MAP_ENTRY(m, struct destination, link), ms);
     sched_rig_turn(r);
 }
 
@@ -381,6 +406,7 @@ void sched_rig_effect(struct sched_rig *r, struct delivery *j,
     static const enum outcome outcomes[] = {
         [MAIL_MOVES_ON] = OUTCOME_NONE,    [MAIL_LOOPS] = OUTCOME_NONE,
         [MAIL_UNTOUCHED] = OUTCOME_NONE,   [MAIL_AGAIN] = OUTCOME_NONE,
+        [MAIL_SHUT_OUT] = OUTCOME_NONE,    [MAIL_MISFIT] = OUTCOME_NONE,
         [MAIL_NEXT_MX] = OUTCOME_DEFERRED, [MAIL_ATTEMPT] = OUTCOME_DEFERRED,
         [MAIL_SUSPECT] = OUTCOME_DEFERRED, [MAIL_WAITS] = OUTCOME_NONE,
         [MAIL_BOUNCES] = OUTCOME_FAILED
@@ -412,6 +438,21 @@ void sched_rig_end(struct sched_rig *r, struct send_session *session,
     session->end = end != NULL ? *end : fine;
     lane_ended(&r->s, send_session_lane(session));
     sched_rig_turn(r);
+}
+
+bool sched_rig_leave(struct sched_rig *r)
+{
+    struct list *l = list_pop(&r->leaving);
+
+    if (l == NULL)
+        return false;
+    struct send_session *session =
+        send_session_of_leave(LIST_ENTRY(l, struct work_item, link));
+    struct lane *lane = send_session_lane(session);
+    sched_rig_end(r, session, NULL);
+    lane_left(&r->s, lane);
+    sched_rig_turn(r);
+    return true;
 }
 
 uint64_t sched_rig_pending(const struct sched_rig *r)

@@ -30,6 +30,7 @@ struct sched_rig {
     struct list given;    /* deliveries, in the order they were given */
     struct list taken;    /* by sched_rig_next() and not answered */
     struct list sessions; /* opened and not ended */
+    struct list leaving;  /* are to QUIT, so that others can begin */
     unsigned opened;      /* sessions, in all */
     const struct sched_rig_mx *mx;
     size_t nmx;
@@ -75,6 +76,9 @@ void sched_rig_answered(struct sched_rig *r, struct delivery *j);
 /* The session of the lane ends; NULL: none of its deliveries did. */
 void sched_rig_end(struct sched_rig *r, struct send_session *session,
                    const struct send_session_end *end);
+
+/* The first session that is to leave does; false: none is to. */
+bool sched_rig_leave(struct sched_rig *r);
 
 /* Recipients in memory, for asserts. */
 uint64_t sched_rig_pending(const struct sched_rig *r);

@@ -165,12 +165,15 @@ static struct delivery *make_delivery(const struct body *body, int n,
     d->configured = around->configured;
     j->rcpt = (struct delivery_rcpt *)(void *)(d + 1);
     j->id.n = number;
+    snprintf(j->host, sizeof j->host, "peer.test");
     j->sender = "a@b.test";
     j->body = *body;
     j->body.crc ^= number + 1 == around->rotten;
     j->nrcpt = (size_t)n;
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         j->rcpt[i].address = names[i];
+        j->rcpt[i].tls = (unsigned char)around->level;
+    }
     return j;
 }
 
@@ -179,7 +182,8 @@ static char sign_of(const struct delivery_rcpt *r)
     static const char signs[] = {
         [MAIL_MOVES_ON] = 'm', [MAIL_LOOPS] = 'l',   [MAIL_UNTOUCHED] = '0',
         [MAIL_AGAIN] = 'a',    [MAIL_NEXT_MX] = '>', [MAIL_ATTEMPT] = '~',
-        [MAIL_SUSPECT] = '?',  [MAIL_WAITS] = 'w',   [MAIL_BOUNCES] = '!',
+        [MAIL_SHUT_OUT] = 'x', [MAIL_MISFIT] = 'f',  [MAIL_SUSPECT] = '?',
+        [MAIL_WAITS] = 'w',    [MAIL_BOUNCES] = '!',
     };
     static const bool counts[] = { [MAIL_NEXT_MX] = true,
                                    [MAIL_ATTEMPT] = true,
@@ -288,6 +292,8 @@ static void describe_end(struct buf *b, const struct send_session_end *end)
     if (l->rcpts > 0)
         buf_addf(b, "rcpts=%u ", l->rcpts);
     buf_addf(b, "%s", chunking[l->chunking]);
+    if (l->no_tls)
+        buf_addf(b, "clear ");
     if (l->tried_messages > 0)
         buf_addf(b, "tried=%u:#%u ", l->tried_messages, l->tried_id.n);
     if (end->lost)
@@ -311,8 +317,9 @@ static void check_end(const struct dialogue *d, const struct around *around,
                   end->why.text);
     ck_assert_msg(end->delivered == d->delivered, "%s: %u", d->name,
                   end->delivered);
-    ck_assert(around->act == 'k' || end->fault == (end->lane >= LANE_REOPENS ||
-                                                   end->mail == MAIL_LOOPS));
+    ck_assert(around->act == 'k' ||
+              end->fault == (end->lane >= LANE_REOPENS ||
+                             end->mail == MAIL_LOOPS || end->learned.no_tls));
     ck_assert(!end->fault || end->why.text[0] != '\0');
     describe_end(&b, end);
     ck_assert_msg(around->end == NULL || strcmp(got, around->end) == 0,
@@ -371,6 +378,10 @@ void session_rig_run(const struct dialogue *d, const struct around *around)
     int kept = silence();
     struct send_session *s =
         send_session_new(&at, "peer.test", &around->limits);
+    if (around->tls) {
+        ck_assert_msg(tls_client_new(&env.tls, NULL, &e) == 0, "%s", e.text);
+        send_session_want_tls(s, around->level == CONF_TLS_MAY, NULL);
+    }
     send_session_start(s, &env);
     while (g.n + (around->act == 'g') < (unsigned)d->deliveries)
         give(s, &g);
@@ -387,6 +398,7 @@ void session_rig_run(const struct dialogue *d, const struct around *around)
     for (int i = 0; i < d->deliveries; i++)
         delivery_free(&r.back[i]);
     send_session_free(&s);
+    tls_context_free(&env.tls);
     ck_assert_uint_eq(pool_used(conns.blocks), 0);
     conn_env_done(&conns);
     loop_free(&l);

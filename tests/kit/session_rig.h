@@ -12,10 +12,12 @@
  * messages end in ";":
  *   + delivered   ! failed       ~ an attempt   ? the same, suspect
  *   > next MX     0 untouched    a again        m moves on
- *   l loops       w waits for our settings, or for the disk */
+ *   l loops       w waits for our settings, or for the disk
+ *   x shut out    f waits for a session of another profile */
 #ifndef MTA_TESTS_KIT_SESSION_RIG_H
 #define MTA_TESTS_KIT_SESSION_RIG_H
 
+#include "config/types.h"
 #include "send/session_private.h"
 
 #include <stdio.h>
@@ -55,7 +57,9 @@ struct around {
     struct send_limits limits;
     bool configured; /* the deliveries' next hop is a setting */
     bool no_chunking;
-    unsigned messages; /* of a session, by the settings */
+    bool tls;            /* the session wants it */
+    enum conf_tls level; /* of the mail */
+    unsigned messages;   /* of a session, by the settings */
     unsigned linger;
     /* The first, second ... message: cannot be read; is BIG octets longer.
      * 0: none. */
@@ -65,7 +69,7 @@ struct around {
     char act;
     enum send_session_state in;
     /* What is learned, and of whom, in words: "messages=2 rcpts=1 bdat=works
-     * tried=2:#1 lost=#0 refused=#0 loops"; NULL: not looked at. */
+     * clear tried=2:#1 lost=#0 refused=#0 loops"; NULL: not looked at. */
     const char *end;
 };
 

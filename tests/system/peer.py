@@ -8,6 +8,9 @@ It keeps what it gets and counts its connections.  To misbehave it is given
 answers: a dict from a verb (GREETING EHLO HELO MAIL RCPT DATA DOT BDAT RSET QUIT)
 to a reply "451 later", to a list of replies that are used up one by one, to
 None (close without a word) or to a function (session, line) -> reply.
+
+With `tls`, an ssl.SSLContext, it offers STARTTLS and has it; session.tls is
+then what was agreed on.
 """
 
 import socket
@@ -19,6 +22,7 @@ DEFAULTS = {"GREETING": "220 peer.test ESMTP", "HELO": "250 peer.test",
             "MAIL": "250 2.1.0 ok", "RCPT": "250 2.1.5 ok",
             "DATA": "354 go", "DOT": "250 2.0.0 taken",
             "BDAT": "250 2.0.0 taken", "RSET": "250 ok",
+            "STARTTLS": "220 2.0.0 go",
             "QUIT": "221 bye"}
 
 
@@ -32,6 +36,15 @@ class Message:
                                               len(self.data))
 
 
+class Secured:
+    """What a handshake came to."""
+
+    def __init__(self, sock, names):
+        self.version, self.cipher = sock.version(), sock.cipher()[0]
+        self.resumed = sock.session_reused
+        self.sni = names[0] if names else None
+
+
 class Session:
     def __init__(self, peer, sock, number):
         self.peer, self.sock, self.number = peer, sock, number
@@ -39,6 +52,7 @@ class Session:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.file = sock.makefile("rb")
         self.sender, self.rcpts, self.lines = None, [], []
+        self.tls = None
         self.messages = 0
 
     def reply(self, verb, line=""):
@@ -80,6 +94,19 @@ class Session:
         self.sender, self.rcpts = None, []
         return text is not None and not text.startswith("421")
 
+    def secure(self):
+        """RFC 3207: what was said in clear is forgotten."""
+        names = []
+
+        def note(_sock, name, _context):
+            names.append(name)
+        context = self.peer.tls
+        context.sni_callback = note
+        self.sock = context.wrap_socket(self.sock, server_side=True)
+        self.file = self.sock.makefile("rb")
+        self.tls = Secured(self.sock, names)
+        self.sender, self.rcpts = None, []
+
     def command(self, line):
         verb = line.split(" ", 1)[0].split(":", 1)[0].upper()
         if verb == "BDAT" and "CHUNKING" in self.peer.extensions:
@@ -91,6 +118,8 @@ class Session:
             self.sender = line
         elif verb == "RCPT" and text[0] == "2":
             self.rcpts.append(line)
+        elif verb == "STARTTLS" and text[0] == "2" and self.peer.tls:
+            self.secure()
         elif verb == "RSET":
             self.sender, self.rcpts = None, []
         elif verb == "DATA" and text[0] == "3":
@@ -122,7 +151,8 @@ def established(session):
 class Peer:
     def __init__(self, host="127.0.0.1", port=0, answers=None,
                  extensions=("PIPELINING", "8BITMIME", "SIZE 100000000",
-                             "ENHANCEDSTATUSCODES")):
+                             "ENHANCEDSTATUSCODES"), tls=None):
+        self.tls = tls
         self.host, self.port = host, port or free_port(host)
         self.answers, self.extensions = dict(answers or {}), extensions
         self.lock = threading.Lock()
@@ -135,17 +165,23 @@ class Peer:
         self.listener.listen(50)
         threading.Thread(target=self.accept, daemon=True).start()
 
-    def default(self, verb):
+    def default(self, verb, session=None):
         if verb == "EHLO":
+            offered = list(self.extensions)
+            if self.tls and session and not session.tls:
+                offered.append("STARTTLS")
             return "\r\n".join(["250-peer.test"] + [
-                "250-" + x for x in self.extensions] + ["250 OK"])
+                "250-" + x for x in offered] + ["250 OK"])
+        if verb == "STARTTLS" and not self.tls:
+            return "502 5.5.1 no TLS here"
         return DEFAULTS.get(verb, "502 what?")
 
     def answer(self, verb, session, line):
         with self.lock:
-            text = self.answers.get(verb, self.default(verb))
+            default = self.default(verb, session)
+            text = self.answers.get(verb, default)
             if isinstance(text, list):
-                text = text.pop(0) if text else self.default(verb)
+                text = text.pop(0) if text else default
         return text(session, line) if callable(text) else text
 
     def session(self, sock, number):

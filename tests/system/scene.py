@@ -151,13 +151,15 @@ class Scene:
     have other waits."""
 
     def __init__(self, mta, dns, answers=None, extensions=PLAIN, second=None,
-                 domain="x.test", env=None, **settings):
+                 domain="x.test", env=None, tls=None, second_tls=None,
+                 **settings):
         self.domain = domain
-        self.host = Host(answers=answers, extensions=extensions)
+        self.host = Host(answers=answers, extensions=extensions, tls=tls)
         self.hosts = [self.host]
         if second is not None:
             self.hosts.append(Host("127.0.0.2", self.host.port,
-                                   answers=second, extensions=extensions))
+                                   answers=second, extensions=extensions,
+                                   tls=second_tls))
         more = {"dns.servers": [dns.address], "send.port": self.host.port,
                 "serve.workers": 1,
                 "local.domains": ["here.test", "src.test"],  # notices stay here

@@ -245,10 +245,21 @@ static const struct {
       "the path of a socket has at most 107 octets", NULL },
     { "send.routes", "[ \"@=[b.test]\" ]", "'@' ", NULL },
     { "send.routes", "[ \"u@a.test=[b.test]\" ]", "'u@a.test'", NULL },
-    { "send.tls", "\"verify\"", "send.tls: 'verify' is not in this version",
-      NULL },
     { "send.tls", "\"dane\"", "send.tls: 'dane' is not in this version", NULL },
-    { "send.tls", "\"yes\"", "send.tls: 'yes' is none of none, may", NULL },
+    { "send.tls", "\"yes\"", "send.tls: 'yes' is none of none, may, encrypt,"
+      " verify", NULL },
+    { "send.tls_policy", "[ \"example.com\" ]", "send.tls_policy: 'example.com'"
+      " has no = (a rule is written example.com=verify)", NULL },
+    { "send.tls_policy", "[ \"a.test=yes\" ]", "'a.test=yes': 'yes' is none of"
+      " none, may, encrypt, verify", NULL },
+    { "send.tls_policy", "[ \"a.test=verfy\" ]", "did you mean 'verify'?",
+      NULL },
+    { "send.tls_policy", "[ \"a.test=dane\" ]", "'dane' is not in this version",
+      NULL },
+    { "send.tls_policy", "[ \"=may\" ]", "host '' is empty", NULL },
+    { "send.tls_policy", "[ \".a.test:25=may\" ]", "the domains below a name"
+      " have no port", NULL },
+    { "send.tls_policy", "[ \"[a.test=may\" ]", "has a [ without a ]", NULL },
     { "send.port", "65536", "send.port: 65536 is out of bounds, 1 to 65535",
       NULL },
     { "send.retry_min", "\"5h\"", "send.retry_min is longer than"
@@ -313,6 +324,11 @@ static const struct {
       "[ \"hoster=.mx.hoster.test\", \"one=mx.one.test\" ]" },
     { "send.routes", "[ \"@A.test=[b]\", \"@.a.test = b:26\" ]",
       "[ \"@a.test=[b]\", \"@.a.test=b:26\" ]" },
+    { "send.tls", "\"Verify\"", "\"verify\"" },
+    { "send.tls_ca", "\"/etc/ca.pem\"", "\"/etc/ca.pem\"" },
+    { "send.tls_policy", "[ \"Example.COM. = Verify\", \".b.test=none\","
+      " \"[H.test]:587=encrypt\" ]",
+      "[ \"example.com=verify\", \".b.test=none\", \"[h.test]:587=encrypt\" ]" },
     { "send.routes", "[ \"Example.COM. = Host:25\", \".b\303\274.test=[::1]\" ]",
       "[ \"example.com=host:25\", \".xn--b-eha.test=[::1]\" ]" },
     { "send.routes", "[ \"a.test=LMTP:unix:/run/Dovecot/lmtp\","

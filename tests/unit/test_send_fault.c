@@ -40,6 +40,18 @@ static const struct {
     { F(GREETING, OWN_NAME, .status = { 0 }), WHOSE_US, MAIL_LOOPS, LANE_LEAVES },
     { F(EHLO, DROP, .status = { 0 }), WHOSE_HOST, MAIL_MOVES_ON, LANE_SHUTS },
     { F(EHLO, 5XX, S(550, 5, 7, 1)), WHOSE_HOST, MAIL_MOVES_ON, LANE_SHUTS },
+    /* TLS */
+    { F(TLS, 4XX, S(454, 4, 7, 0), .may = true), WHOSE_PROFILE, MAIL_UNTOUCHED, LANE_LEAVES },
+    { F(TLS, 5XX, S(502, 0, 0, 0), .may = true), WHOSE_PROFILE, MAIL_UNTOUCHED, LANE_LEAVES },
+    { F(TLS, DROP, .may = true), WHOSE_PROFILE, MAIL_UNTOUCHED, LANE_LEAVES },
+    { F(TLS, NONSENSE, .may = true), WHOSE_PROFILE, MAIL_UNTOUCHED, LANE_LEAVES },
+    { F(TLS, 421, S(421, 4, 7, 0)), WHOSE_PROFILE, MAIL_SHUT_OUT, LANE_LEAVES },
+    { F(TLS, SILENCE, .status = { 0 }), WHOSE_PROFILE, MAIL_SHUT_OUT, LANE_LEAVES },
+    { F(TLS, NOT_OFFERED, .status = { 0 }), WHOSE_PROFILE, MAIL_SHUT_OUT, LANE_GOES_ON },
+    { F(TLS, CERTIFICATE, .status = { 0 }), WHOSE_DELIVERY, MAIL_SHUT_OUT, LANE_GOES_ON },
+    { F(MAIL, RECORD, .may = true), WHOSE_PROFILE, MAIL_UNTOUCHED, LANE_LEAVES },
+    { F(DATA, RECORD, .status = { 0 }), WHOSE_PROFILE, MAIL_SHUT_OUT, LANE_LEAVES },
+    { F(TLS, OURS, .may = true), WHOSE_US, MAIL_UNTOUCHED, LANE_REOPENS },
     /* a login is asked for: only where the next hop is a setting */
     { F(MAIL, 5XX, S(530, 5, 7, 0), .configured = true), WHOSE_SETTING, MAIL_WAITS, LANE_GOES_ON },
     { F(RCPT, 5XX, S(535, 5, 7, 8), .configured = true), WHOSE_SETTING, MAIL_WAITS, LANE_GOES_ON },

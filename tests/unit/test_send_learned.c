@@ -51,6 +51,30 @@ START_TEST(a_limit_is_kept_by_host)
 }
 END_TEST
 
+static bool is_clear(unsigned n, uint32_t now)
+{
+    struct addr a = host(n);
+
+    return learned_get(&l, &a, now).no_tls;
+}
+
+/* Longer for no other lesson, and for no session that returns it. */
+START_TEST(tls_that_failed_is_forgotten_after_an_hour)
+{
+    struct addr a = host(1);
+    struct send_limits x = { .no_tls = true };
+
+    learned_put(&l, &a, &x, 10);
+    ck_assert(is_clear(1, 9 + LIMITS_CLEAR_SECONDS));
+    x = learned_get(&l, &a, 9 + LIMITS_CLEAR_SECONDS);
+    x.messages = 5;
+    learned_put(&l, &a, &x, 9 + LIMITS_CLEAR_SECONDS);
+    ck_assert(!is_clear(1, 10 + LIMITS_CLEAR_SECONDS));
+    ck_assert_uint_eq(messages_of(1, 10 + LIMITS_CLEAR_SECONDS), 5);
+    ck_assert(!is_clear(2, 10));
+}
+END_TEST
+
 /* A session returns what it was given: that is nothing new. */
 START_TEST(a_limit_is_forgotten_after_a_day)
 {
@@ -101,6 +125,7 @@ Suite *send_learned_suite(void)
 
     tcase_add_checked_fixture(t, open_learned, close_learned);
     tcase_add_test(t, a_limit_is_kept_by_host);
+    tcase_add_test(t, tls_that_failed_is_forgotten_after_an_hour);
     tcase_add_test(t, a_limit_is_forgotten_after_a_day);
     tcase_add_test(t, a_new_limit_has_a_new_day);
     tcase_add_test(t, nothing_takes_no_room);
