@@ -21,6 +21,7 @@ enum sandbox_row {
     SANDBOX_SENDER,
     SANDBOX_SIGNER,
     SANDBOX_SENDER_UNIX, /* a route leads to a Unix socket */
+    SANDBOX_TOKEN,
     SANDBOX_COLLECTOR,
     SANDBOX_ROWS
 };
@@ -50,4 +51,8 @@ void sandbox_enter(enum sandbox_row row, const struct sandbox_paths *paths,
 /* For the supervisor and the masters, which keep what processes need that they
  * have yet to fork: no program that they start gets more than they have. */
 bool sandbox_no_new_privileges(void);
+
+/* The memory of this process, and of those that it forks, has secrets: no core
+ * is written, and no process of its user can read it. */
+void sandbox_no_core(void);
 #endif

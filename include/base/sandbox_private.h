@@ -8,6 +8,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A sanitizer opens its report by name, and attaches to its process. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#define SANITIZED                                                              \
+    (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define SANITIZED 0
+#endif
+
 /* What a process may do beyond the calls that every process may. */
 enum {
     MAY_INET = 1 << 0,    /* sockets of IPv4 and IPv6 */
@@ -19,6 +29,7 @@ enum {
     MAY_SAY = 1 << 9,         /* by the queue that is open: what is in force */
     MAY_CHANGE_IDS = 1 << 6,  /* of user and groups */
     MAY_READ_SYSTEM = 1 << 7, /* files of NSS */
+    MAY_EXEC = 1 << 10,       /* a program, which is confined as it is */
     MAY_MOVE = 1 << 8         /* files from a directory to another */
 };
 
@@ -35,7 +46,8 @@ enum landlock_access {
     LANDLOCK_LIST,  /* open directories */
     LANDLOCK_READ,  /* and files */
     LANDLOCK_QUEUE, /* and make, write, rename and remove files */
-    LANDLOCK_MAIL   /* and directories, and move files between them */
+    LANDLOCK_MAIL,  /* and directories, and move files between them */
+    LANDLOCK_ALL    /* and run programs */
 };
 
 struct landlock {
@@ -58,6 +70,9 @@ int landlock_allow_port(const struct landlock *l, uint16_t port, struct err *e);
  * itself and in queue_dir. */
 int landlock_allow_homes(const struct landlock *l, const char *queue_dir,
                          struct err *e);
+/* All but queue_dir. */
+int landlock_allow_others(const struct landlock *l, const char *queue_dir,
+                          struct err *e);
 
 /* Put the rules in force, for good.  Needs "no new privileges". */
 int landlock_enter(const struct landlock *l, struct err *e);

@@ -12,7 +12,7 @@
 
 /* Services that alone have copies of files with secrets: bits for
  * handdown_take_for(). */
-enum { SETUP_FOR_SERVE = 1, SETUP_FOR_SIGNER = 2 };
+enum { SETUP_FOR_SERVE = 1, SETUP_FOR_SIGNER = 2, SETUP_FOR_SEND = 4 };
 
 struct setup {
     struct conf conf;

@@ -18,7 +18,7 @@ struct service {
     const char *name;
     int (*run)(void *ctx, int line); /* in the child; returns its exit status */
     bool (*wanted)(void *ctx);       /* NULL: always; asked before each start */
-    /* Send changed files to the running process. */
+    /* Send changed files to the running process; NULL: it needs none. */
     int (*send)(void *ctx, int line, struct err *e);
     const char *drain;  /* a message for the line: a new generation begins
                           beside the old one, which ends when it is done.

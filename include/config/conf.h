@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/host_port.h"
 #include "config/types.h"
+#include "config/types_login.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -57,8 +58,13 @@ struct conf {
         long long queue_lifetime, retry_min, retry_max, warn_after;
         long long port;
         struct conf_hops relay_host; /* the first that works */
-        int tls;                     /* enum conf_tls, where no rule has one */
-        char tls_ca[CONF_PATH_MAX];  /* empty: the system's */
+        char relay_user[CONF_NAME_MAX];
+        char relay_password[CONF_SECRET_MAX];
+        unsigned relay_auth; /* of enum conf_auth; 0: the best one offered */
+        struct conf_token relay_token;
+        struct conf_logins logins;
+        int tls;                    /* enum conf_tls, where no rule has one */
+        char tls_ca[CONF_PATH_MAX]; /* empty: the system's */
         struct conf_tls_rules tls_policy;
         long long session_linger;
         long long session_messages; /* 0: as many as the peer takes */
@@ -96,7 +102,11 @@ struct conf_source {
  * up the host's own name. */
 int conf_load(struct conf *c, const struct conf_source *from, struct err *e);
 
-/* Free the lists; accepts a struct that was zeroed or failed to load. */
+/* Wipe the secrets, in a process that does not need them. */
+void conf_wipe(struct conf *c);
+
+/* Wipe secrets and free the lists; accepts a struct that was zeroed or failed
+ * to load. */
 void conf_free(struct conf *c);
 
 /* For a fault that only a use of the value shows: put "file:line: key: " in

@@ -23,6 +23,7 @@ enum conf_type {
     CONF_ENUM,     /* int, the index of the word */
     CONF_WORDS,    /* unsigned, a bit for each word */
     CONF_USERS,    /* struct conf_users */
+    CONF_TOKEN,    /* struct conf_token */
     CONF_DOMAINS,  /* struct conf_domains; bounds are those of the number */
     CONF_ADDRS,
     CONF_NETWORKS,
@@ -33,7 +34,8 @@ enum conf_type {
     CONF_FILES,
     CONF_PROVIDERS,
     CONF_DKIM_KEYS,
-    CONF_TLS_RULES
+    CONF_TLS_RULES,
+    CONF_LOGINS
 };
 
 enum { CONF_ITEMS_MAX = 96, CONF_LIST_MAX = 1024 };

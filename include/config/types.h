@@ -14,7 +14,8 @@ enum {
     CONF_NAME_MAX = 256,
     CONF_TEXT_MAX = 1024,
     CONF_PATH_MAX = 1024,
-    CONF_ORIGIN_MAX = 256
+    CONF_ORIGIN_MAX = 256,
+    CONF_SECRET_MAX = 1025
 };
 
 /* Lists are allocated once, in their exact length. */

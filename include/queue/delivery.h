@@ -76,7 +76,7 @@ struct delivery_rcpt {
     bool expired;               /* deferred, but its time was over: failed */
     unsigned char step;         /* of the transaction */
     unsigned char effect;       /* enum fault_mail, from a session */
-    unsigned char tls;          /* enum conf_tls: what it accepts */
+    unsigned char tls, login;   /* enum conf_tls it accepts; as in route.h */
     bool verified;              /* the certificate of the host was checked */
     unsigned char notice;       /* and counts: for the main thread alone */
     unsigned attempts, rounds;

@@ -33,8 +33,10 @@ struct destination {
     uint16_t port;
     uint8_t kind;          /* enum route_kind */
     uint8_t tls, mail_tls; /* enum conf_tls */
-    uint8_t relay;         /* as in struct route, and ... */
+    uint8_t relay, login;  /* as in struct route, and ... */
     bool configured, lmtp;
+    bool awaits_token; /* for its login */
+    uint8_t login_failures;
     bool look_up_failed; /* for now, when it was last tried */
     bool round;          /* a host is shut again: see which of the parked mail
                           * does a round */

@@ -49,6 +49,8 @@ enum fault_mail {
     MAIL_LOOPS,     /* the same, but none left: 5.4.6 */
     MAIL_SHUT_OUT,  /* the same; the host is shut for mail of this kind */
     MAIL_MISFIT,    /* waits for a session of another profile */
+    MAIL_NO_LOGIN,  /* not offered: waits as below, or goes to another host of
+                     * send.relay_host */
     MAIL_UNTOUCHED, /* is first in the next session */
     MAIL_AGAIN,     /* at once, in another way; not counted */
     MAIL_NEXT_MX,   /* once at the next MX, then an attempt */

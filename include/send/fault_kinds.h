@@ -18,6 +18,7 @@ enum fault_when {
     FAULT_LOOK_UP = 1 << 10,
     FAULT_QUEUE = 1 << 11, /* reading the message */
     FAULT_TLS = 1 << 12,   /* STARTTLS, the handshake, EHLO behind it */
+    FAULT_AUTH = 1 << 13,  /* from AUTH to its last reply */
 
     FAULT_HELLO = FAULT_GREETING | FAULT_EHLO,
     FAULT_ENVELOPE = FAULT_MAIL | FAULT_RCPT,
@@ -25,7 +26,7 @@ enum fault_when {
     FAULT_CONTENT = FAULT_DATA | FAULT_BODY,
     FAULT_MESSAGE = FAULT_ENVELOPE | FAULT_CONTENT,
     FAULT_BEHIND_MAIL = FAULT_RCPT | FAULT_CONTENT,
-    FAULT_ANYWHERE = (1 << 13) - 1
+    FAULT_ANYWHERE = (1 << 14) - 1
 };
 
 enum fault_what {

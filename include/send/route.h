@@ -31,11 +31,15 @@ struct route {
     bool configured;     /* the next hop is a setting, not the mail's domain */
     bool lmtp;           /* LMTP (RFC 2033) is spoken there */
     unsigned char relay; /* of so manyth host of send.relay_host; 0: of none */
+    unsigned char login; /* ROUTE_NO_LOGIN ... */
     /* What its mail accepts; of a relay, before the rule for that host. */
     enum conf_tls tls, mail_tls;
     const char *path; /* of the settings; NULL: no socket of this host */
     const char *why;  /* of ROUTE_BAD */
 };
+
+/* The login at the next hop: from ROUTE_LOGINS on one of send.logins. */
+enum { ROUTE_NO_LOGIN, ROUTE_RELAY_USER, ROUTE_LOGINS };
 
 /* sender: the domain of the reverse-path, or empty.  is_local: what
  * local_has_domain() says of the domain. */

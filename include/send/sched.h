@@ -58,6 +58,7 @@ struct sched {
     struct dns *dns;
     struct dns_hosts hosts; /* for next hops that are settings */
     struct local *local;
+    struct logins *logins; /* NULL: there are none */
     struct send_worker *worker[SCHED_WORKERS_MAX];
     unsigned nworkers;
     bool by_sender; /* routes look at the sender */

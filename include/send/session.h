@@ -17,6 +17,7 @@
 extern const struct fsm send_session_fsm;
 
 struct send_session;
+struct session_login;
 
 /* Shared by all sessions of a worker. */
 struct send_env {
@@ -43,6 +44,9 @@ struct send_session *send_session_new(const struct addr *peer, const char *host,
  * will do when TLS fails. */
 void send_session_want_tls(struct send_session *s, bool may,
                            struct tls_session *resume);
+
+/* Before it starts: log in.  The login is the session's then. */
+void send_session_want_login(struct send_session *s, struct session_login *l);
 void send_session_free(struct send_session **s); /* accepts NULL; leaves NULL */
 
 void send_session_start(struct send_session *s, const struct send_env *env);

@@ -67,6 +67,14 @@ unsigned char send_action_send_starttls(void *ctx);
 unsigned char send_action_start_tls(void *ctx);
 unsigned char send_action_send_ehlo_again(void *ctx);
 
+/* session_auth.c */
+bool send_guard_may_log_in(const void *ctx);
+bool send_guard_is_proven(const void *ctx);
+unsigned char send_action_send_auth(void *ctx);
+unsigned char send_action_answer_challenge(void *ctx);
+unsigned char send_action_log_in(void *ctx);
+unsigned char send_action_refuse_login(void *ctx);
+
 /* session_settle.c */
 unsigned char send_action_settle(void *ctx);
 unsigned char send_action_settle_more(void *ctx);

@@ -3,6 +3,7 @@
 #ifndef MTA_SEND_SESSION_PRIVATE_H
 #define MTA_SEND_SESSION_PRIVATE_H
 
+#include "send/login.h"
 #include "send/session.h"
 #include "smtp/dot.h"
 #include "smtp/ext.h"
@@ -18,6 +19,7 @@ enum send_session_state {
     S_HANDSHAKE,
     S_EHLO_TLS, /* EHLO again */
     S_HELO,
+    S_AUTH, /* a command, or a response */
     S_IDLE,
     S_MAIL,
     S_RCPT,
@@ -53,6 +55,7 @@ enum send_session_event {
     E_SENT,  /* the last byte of the body is queued */
     E_UNREADABLE,
     E_SETTLED,
+    E_NO_LOGIN, /* AUTH cannot go on */
     E_COUNT
 };
 
@@ -90,6 +93,14 @@ struct send_session {
         } last[2];                  /* a host, a domain */
         struct tls_session *resume; /* of the session before; of this one */
     } tls;
+
+    struct session_login *login; /* at the next hop; NULL: none */
+    struct {
+        struct sasl *exchange; /* while it is under way */
+        enum sasl_mechanism mechanism;
+        bool done;     /* logged in */
+        char why[200]; /* it cannot go on */
+    } auth;
 
     struct list left;         /* before all that follow, and undecided */
     struct delivery *cur;     /* to which the next reply belongs */

@@ -51,15 +51,6 @@ enum {
     SCOPE_SIGNAL = 1 << 1
 };
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#define SANITIZED                                                              \
-    (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
-#else
-#define SANITIZED 0
-#endif
-
 struct ruleset {
     uint64_t files, net, scoped;
 };
@@ -81,6 +72,7 @@ static const uint32_t rights[] = {
                        MAKE_FIFO | REMOVE_FILE,
     [LANDLOCK_MAIL] = READ_DIR | READ_FILE | WRITE_FILE | TRUNCATE | MAKE_REG |
                       REMOVE_FILE | MAKE_DIR | REMOVE_DIR | REFER,
+    [LANDLOCK_ALL] = (IOCTL_DEV << 1) - 1,
 };
 
 static uint64_t files_of(int abi)
@@ -171,9 +163,11 @@ static bool is_of_system(const char *name)
     return names[i] != NULL;
 }
 
-/* Allow every directory in `dir` but `without`. */
+/* Allow every directory in `dir` but `without`; for mail, none of the system
+ * and none that is hidden. */
 static int allow_siblings(const struct landlock *l, const char *dir,
-                          const char *without, struct err *e)
+                          const char *without, enum landlock_access access,
+                          struct err *e)
 {
     bool root = dir[1] == '\0';
     DIR *d = opendir(dir);
@@ -182,14 +176,17 @@ static int allow_siblings(const struct landlock *l, const char *dir,
     if (d == NULL)
         return err_set(e, ERR_TEMP, errno, "read directory %s", dir);
     for (const struct dirent *f; rc == 0 && (f = readdir(d)) != NULL;) {
-        if (f->d_name[0] == '.' || strcmp(f->d_name, without) == 0 ||
-            (root && is_of_system(f->d_name)))
+        bool passed =
+            access == LANDLOCK_MAIL
+                ? f->d_name[0] == '.' || (root && is_of_system(f->d_name))
+                : strcmp(f->d_name, ".") == 0 || strcmp(f->d_name, "..") == 0;
+        if (passed || strcmp(f->d_name, without) == 0)
             continue;
         int fd = fs_openat(dirfd(d), f->d_name,
                            O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
         if (fd < 0)
             continue; /* no directory */
-        rc = allow_fd(l, fd, rights[LANDLOCK_MAIL], e);
+        rc = allow_fd(l, fd, rights[access], e);
         fs_close(fd);
     }
     closedir(d);
@@ -199,8 +196,8 @@ static int allow_siblings(const struct landlock *l, const char *dir,
 /* Go down towards the queue and allow all that stands beside the way, as long
  * as the directories belong to root.  One of a user may be a home, which has to
  * be allowed in whole, the queue in it included. */
-int landlock_allow_homes(const struct landlock *l, const char *queue_dir,
-                         struct err *e)
+static int allow_beside(const struct landlock *l, const char *queue_dir,
+                        enum landlock_access access, struct err *e)
 {
     char queue[PATH_MAX], dir[PATH_MAX] = "/";
     struct stat st;
@@ -211,15 +208,28 @@ int landlock_allow_homes(const struct landlock *l, const char *queue_dir,
         slash = at + strcspn(at, "/");
         char end = *slash;
         *slash = '\0';
-        if (allow_siblings(l, dir, at, e) != 0)
+        if (allow_siblings(l, dir, at, access, e) != 0)
             return -1;
         if (stat(queue, &st) == 0 && st.st_uid != 0 && end != '\0')
-            return landlock_allow(l, queue, LANDLOCK_MAIL, e);
+            return landlock_allow(l, queue, access, e);
         memcpy(dir, queue, sizeof dir);
         *slash = end;
         slash += end != '\0';
     }
     return 0;
+}
+
+int landlock_allow_homes(const struct landlock *l, const char *queue_dir,
+                         struct err *e)
+{
+    return allow_beside(l, queue_dir, LANDLOCK_MAIL, e);
+}
+
+/* Links in / to directories of /usr are followed by name. */
+int landlock_allow_others(const struct landlock *l, const char *queue_dir,
+                          struct err *e)
+{
+    return allow_beside(l, queue_dir, LANDLOCK_ALL, e);
 }
 
 /* --- in force ------------------------------------------------------------- */

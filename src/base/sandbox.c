@@ -8,12 +8,13 @@
 #include <limits.h>
 #include <linux/capability.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 /* Directories below queue_dir, and mailboxes. */
-enum { IN_QUEUES = 1, IN_RUN = 2, IN_MAIL = 4, ONLY_DNS = 8 };
+enum { IN_QUEUES = 1, IN_RUN = 2, IN_MAIL = 4, ONLY_DNS = 8, NO_QUEUE = 16 };
 
 static const struct row {
     const char *process;
@@ -39,6 +40,9 @@ static const struct row {
                                         MAY_LOG, IN_QUEUES | IN_RUN },
     /* The keys of DKIM in memory, and a pair of sockets. */
     [SANDBOX_SIGNER] =    { "signer", MAY_SAY, 0 },
+    /* And the program that it runs, which may need anything but the queue. */
+    [SANDBOX_TOKEN] =     { "token", MAY_SAY | MAY_INET | MAY_UNIX | MAY_NETLINK |
+                                     MAY_BIND | MAY_EXEC, NO_QUEUE },
     [SANDBOX_COLLECTOR] = { "collector", MAY_LOG, IN_RUN },
     /* clang-format on */
 };
@@ -125,6 +129,8 @@ static int allow(const struct landlock *l, const struct row *r,
             return -1;
     if (((r->may & MAY_READ_SYSTEM) && allow_all(l, nss, e) != 0) ||
         ((r->may & MAY_LOG) && allow_all(l, kernel, e) != 0) ||
+        ((r->files & NO_QUEUE) &&
+         landlock_allow_others(l, p->queue_dir, e) != 0) ||
         ((r->files & IN_MAIL) && allow_mail(l, p, e) != 0))
         return -1;
     return allow_queue(l, r->files, p->queue_dir, e);
@@ -149,6 +155,15 @@ static int confine_files(const struct row *r, const struct sandbox_paths *p,
 bool sandbox_no_new_privileges(void)
 {
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+}
+
+void sandbox_no_core(void)
+{
+    const struct rlimit none = { 0, 0 };
+
+    setrlimit(RLIMIT_CORE, &none);
+    if (!SANITIZED)
+        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 void sandbox_enter(enum sandbox_row row, const struct sandbox_paths *paths,

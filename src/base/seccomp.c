@@ -51,7 +51,7 @@ static const struct {
     unsigned unless;
 } refused[] = {
     /* other programs and processes */
-    { SYS_execve, 0 },
+    { SYS_execve, MAY_EXEC },
     { SYS_execveat, 0 },
     { SYS_ptrace, 0 },
     { SYS_process_vm_readv, 0 },

@@ -13,6 +13,7 @@
 #include "log/log.h"
 #include "log/run.h"
 #include "recipient/full_page.h"
+#include "send/token.h"
 #include "serve/master.h"
 #include "signer/signer.h"
 #include "spool/reader.h"
@@ -157,6 +158,22 @@ static int run_send(void *ctx, int line)
     return consumer_status("send", rc, o->once || o->drain, &e);
 }
 
+static bool token_wanted(void *ctx)
+{
+    const struct conf *c = &((const struct services *)ctx)->now.conf;
+
+    return c->send.relay_token.source == CONF_TOKEN_COMMAND;
+}
+
+static int run_token(void *ctx, int line)
+{
+    const struct services *s = ctx;
+    struct err e;
+
+    title_set("token");
+    return token_run(&s->now.conf, line, &e) == 0 ? EX_OK : fail("token", &e);
+}
+
 static int run_signer(void *ctx, int line)
 {
     const struct services *s = ctx;
@@ -209,6 +226,12 @@ static int send_files(void *ctx, int line, struct err *e)
     return handdown_send(((struct services *)ctx)->now.files, 0, line, e);
 }
 
+static int send_sender_files(void *ctx, int line, struct err *e)
+{
+    return handdown_send(((struct services *)ctx)->now.files, SETUP_FOR_SEND,
+                         line, e);
+}
+
 static int send_server_files(void *ctx, int line, struct err *e)
 {
     return handdown_send(((struct services *)ctx)->now.files, SETUP_FOR_SERVE,
@@ -233,6 +256,7 @@ static unsigned secrets_of(const struct service *service)
 {
     return service->run == run_serve    ? SETUP_FOR_SERVE
            : service->run == run_signer ? SETUP_FOR_SIGNER
+           : service->run == run_send   ? SETUP_FOR_SEND
                                         : 0;
 }
 
@@ -249,6 +273,8 @@ static void in_child(void *ctx, const struct service *service)
         setup_close_listen(&s->now);
     if (!service->last)
         setup_close_log(&s->now);
+    if (service->run != run_send)
+        conf_wipe(&s->now.conf);
 }
 
 static void before_stop(void *ctx)
@@ -301,6 +327,15 @@ static int check(void *ctx, struct err *e)
     return SUPERVISE_NEXT;
 }
 
+/* Passwords and tokens, or what leads to them. */
+static void keep_secrets(const struct services *s)
+{
+    const struct conf *c = &s->now.conf;
+
+    if (c->send.relay_user[0] != '\0' || c->send.logins.n > 0)
+        sandbox_no_core();
+}
+
 static bool adopt(void *ctx)
 {
     struct services *s = ctx;
@@ -310,6 +345,7 @@ static bool adopt(void *ctx)
                    a->log.format != b->log.format;
 
     setup_adopt(&s->now, &s->next);
+    keep_secrets(s);
     s->has_next = false;
     return log_too;
 }
@@ -413,10 +449,15 @@ static size_t choose(struct service list[SUPERVISE_MAX], unsigned services,
                                       .send = send_files,
                                       .ends = with->deliver_once };
     if (services & SERVICE_SEND)
+        list[n++] = (struct service){ .name = "token",
+                                      .run = run_token,
+                                      .wanted = token_wanted,
+                                      .serves = "send" };
+    if (services & SERVICE_SEND)
         list[n++] =
             (struct service){ .name = "send",
                               .run = run_send,
-                              .send = send_files,
+                              .send = send_sender_files,
                               .ends = with->send.once || with->send.drain };
     if (services & SERVICE_SEND)
         list[n++] = (struct service){ .name = "signer",
@@ -468,6 +509,7 @@ int services_run(struct options *o, unsigned services,
         status = fail(o->command, &e);
     } else {
         plan.queue_dir = s.now.conf.queue_dir;
+        keep_secrets(&s);
         (void)sandbox_no_new_privileges(); /* processes report it */
         s.looks = (services & SERVICE_SEND) && !(services & SERVICE_DELIVER);
         if (s.with.send.once || s.with.send.drain) { /* it ends soon */

@@ -8,6 +8,7 @@
 #include "net/listen.h"
 #include "recipient/local_files.h"
 #include "recipient/relay.h"
+#include "send/login.h"
 #include "send/route.h"
 #include "serve/certificates.h"
 #include "signer/signer.h"
@@ -66,6 +67,21 @@ static int take_dkim_keys(struct handdown *set, const struct conf *c,
     return 0;
 }
 
+/* Passwords and tokens, which only the sender reads. */
+static int take_secrets(struct handdown *set, const struct conf *c,
+                        struct err *e)
+{
+    const struct conf_token *t = &c->send.relay_token;
+
+    for (size_t i = 0; i < c->send.logins.n; i++)
+        if (handdown_take_for(set, c->send.logins.item[i].path, SETUP_FOR_SEND,
+                              e) != 0)
+            return -1;
+    return t->source == CONF_TOKEN_FILE
+               ? handdown_take_for(set, t->path, SETUP_FOR_SEND, e)
+               : 0;
+}
+
 /* Copy the files that server and sender read; their content is checked
  * later. */
 static int take_files(struct handdown **set, const struct setup *s,
@@ -89,7 +105,9 @@ static int take_files(struct handdown **set, const struct setup *s,
         take_dkim_keys(*set, c, e) == 0 &&
         (c->dns.servers.n > 0 ||
          handdown_take(*set, DNS_RESOLV_CONF, e) == 0) &&
-        (!route_has_settings(c) || handdown_take(*set, DNS_HOSTS_FILE, e) == 0))
+        (!route_has_settings(c) ||
+         handdown_take(*set, DNS_HOSTS_FILE, e) == 0) &&
+        take_secrets(*set, c, e) == 0)
         return 0;
     handdown_free(set);
     return -1;
@@ -115,6 +133,8 @@ static int check_files(struct handdown *next, const struct setup *s,
         rc = check_certificates(c, e);
     if (rc == 0)
         rc = signer_check_keys(c, e);
+    if (rc == 0)
+        rc = logins_check(c, e);
     if (rc != 0)
         handdown_use(in_force);
     return rc;

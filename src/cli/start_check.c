@@ -6,7 +6,9 @@
 #include "net/tls.h"
 #include "recipient/relay.h"
 #include "recipient/resolve.h"
+#include "send/login.h"
 #include "send/own_host.h"
+#include "send/token.h"
 #include "serve/certificates.h"
 #include "signer/signer.h"
 #include "spool/dirs.h"
@@ -356,7 +358,8 @@ int start_check(struct start_check *s, struct err *e)
         check_queue(s, e) != 0 || check_mail_dir(c, e) != 0 ||
         check_log(c, e) != 0 || check_local(s, e) != 0 ||
         check_relay(c, e) != 0 || check_routes(c, e) != 0 ||
-        signer_check_keys(c, e) != 0 || check_tls(c, e) != 0)
+        signer_check_keys(c, e) != 0 || check_tls(c, e) != 0 ||
+        logins_check(c, e) != 0 || token_check(c, e) != 0)
         return -1;
     if (!s->serves)
         return 0;

@@ -228,7 +228,7 @@ static void send_changes(struct supervisor *v, struct process *p)
 {
     struct err e;
 
-    if (p->pid == 0)
+    if (p->pid == 0 || p->service->send == NULL)
         return;
     p->behind = p->service->send(v->plan->ctx, p->line, &e) != 0;
     if (!p->behind && p->service->last)

@@ -207,7 +207,7 @@ static void route_text(char out[CONF_ELEMENT_TEXT], const void *el)
              r->below ? "." : "", r->domain, r->lmtp ? "lmtp:" : "", to);
 }
 
-/* --- next hops --------------------------------------------------------- */
+/* --- next hops -------------------------------------------------------- */
 
 static int parse_hop(void *el, struct span s, struct err *e)
 {
@@ -442,6 +442,51 @@ static void tls_rule_text(char out[CONF_ELEMENT_TEXT], const void *el)
              tls_words()[r->level]);
 }
 
+/* --- logins ------------------------------------------------------------ */
+
+static struct span next_word(struct span *rest)
+{
+    *rest = span_trim(*rest);
+    struct span word = { rest->p, span_find(*rest, ' ') };
+
+    rest->p += word.n;
+    rest->n -= word.n;
+    return word;
+}
+
+/* "[host]:587 USER file:PATH" */
+static int parse_login(void *el, struct span s, struct err *e)
+{
+    static const char file[] = "file:";
+    struct conf_login *l = el;
+    struct span rest = s, to = next_word(&rest), user = next_word(&rest);
+
+    rest = span_trim(rest);
+    bool whole = user.n > 0 && span_starts_nocase(rest, file) &&
+                 rest.n > sizeof file - 1;
+    if (!whole)
+        return err_set(e, ERR_USAGE, 0,
+                       "'%.*s' is no login (one is written [host]:587 USER"
+                       " file:PATH)",
+                       span_clipped(s), s.p);
+    struct span path = { rest.p + sizeof file - 1, rest.n - sizeof file + 1 };
+    if (!span_copy(l->user, sizeof l->user, user) || path.n >= sizeof l->path)
+        return err_set(e, ERR_USAGE, 0, "'%.*s': user or path is too long",
+                       span_clipped(s), s.p);
+    if (conf_parse_path(l->path, sizeof l->path, path, e) != 0)
+        return -1;
+    return host_port_parse(&l->to, to, e);
+}
+
+static void login_text(char out[CONF_ELEMENT_TEXT], const void *el)
+{
+    const struct conf_login *l = el;
+    char to[HOST_PORT_TEXT];
+
+    host_port_text(to, &l->to);
+    snprintf(out, CONF_ELEMENT_TEXT, "%s %s file:%s", to, l->user, l->path);
+}
+
 /* ---------------------------------------------------------------------- */
 
 const struct conf_element *conf_element_of(enum conf_type type)
@@ -458,6 +503,7 @@ const struct conf_element *conf_element_of(enum conf_type type)
         { sizeof(struct conf_provider), parse_provider, provider_text },
         { sizeof(struct conf_dkim_key), parse_dkim_key, dkim_key_text },
         { sizeof(struct conf_tls_rule), parse_tls_rule, tls_rule_text },
+        { sizeof(struct conf_login), parse_login, login_text },
     };
 
     return &elements[type - CONF_DOMAINS];

@@ -197,6 +197,32 @@ static int check_tls(const struct conf *c, struct err *e)
     return 0;
 }
 
+/* The login at relay_host is whole, or there is none. */
+static const char *relay_fault(const struct conf *c, const char **key)
+{
+    bool password = c->send.relay_password[0] != '\0';
+    bool token = c->send.relay_token.source != CONF_TOKEN_NONE;
+    unsigned fits = token ? CONF_AUTH_TOKEN : CONF_AUTH_PASSWORD;
+
+    *key = "send.relay_user";
+    if (c->send.relay_user[0] == '\0') {
+        *key = password ? "send.relay_password" : "send.relay_token";
+        return password || token ? "send.relay_user is not set" : NULL;
+    }
+    if (c->send.relay_host.n == 0)
+        return "send.relay_host is not set";
+    if (!password && !token)
+        return "send.relay_password and send.relay_token are not set";
+    *key = "send.relay_token";
+    if (password && token)
+        return "send.relay_password is set, too: one of both";
+    *key = "send.relay_auth";
+    return c->send.relay_auth != 0 && (c->send.relay_auth & fits) == 0
+               ? token ? "a token needs oauthbearer or xoauth2"
+                       : "a password needs scram-sha-256, plain or login"
+               : NULL;
+}
+
 int conf_check(const struct conf *c, struct err *e)
 {
     /* Report the error at a setting that was set, not at a default. */
@@ -213,9 +239,11 @@ int conf_check(const struct conf *c, struct err *e)
                      "no character that separates users (+, - and the like"
                      " are)",
                      e);
-    const char *wrong = mail_dir_fault(&c->local);
-    return wrong != NULL ? fault(c, "local.mail_dir", wrong, e)
-                         : check_tls(c, e);
+    const char *wrong = mail_dir_fault(&c->local), *key;
+    if (wrong != NULL)
+        return fault(c, "local.mail_dir", wrong, e);
+    wrong = relay_fault(c, &key);
+    return wrong != NULL ? fault(c, key, wrong, e) : check_tls(c, e);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -253,8 +281,17 @@ int conf_load(struct conf *c, const struct conf_source *from, struct err *e)
     return conf_load_all(&ld, c, from, e);
 }
 
+void conf_wipe(struct conf *c)
+{
+    for (size_t i = 0; i < nconf_items; i++)
+        if (conf_items[i].type == CONF_SECRET)
+            explicit_bzero((char *)c + conf_items[i].offset,
+                           conf_items[i].size);
+}
+
 void conf_free(struct conf *c)
 {
+    conf_wipe(c);
     for (size_t i = 0; i < nconf_items; i++)
         conf_list_free(c, &conf_items[i]);
     free(c->origin);

@@ -116,6 +116,7 @@ static void put_text(FILE *out, const struct conf *c,
 {
     const char *field = (const char *)c + it->offset;
     struct conf_users u;
+    struct conf_token t;
     char text[CONF_PATH_MAX + 16] = "";
 
     switch (it->type) {
@@ -127,6 +128,13 @@ static void put_text(FILE *out, const struct conf *c,
         put(out, u.source == CONF_USERS_FILE  ? text
                  : u.source == CONF_USERS_ANY ? "any"
                                               : "passwd");
+        return;
+    case CONF_TOKEN:
+        memcpy(&t, field, sizeof t);
+        if (t.source != CONF_TOKEN_NONE)
+            snprintf(text, sizeof text, "%s:%s",
+                     t.source == CONF_TOKEN_FILE ? "file" : "command", t.path);
+        put(out, text);
         return;
     default: put(out, text_of(c, it)); return;
     }
@@ -253,6 +261,7 @@ static void put_type(FILE *out, const struct conf_item *it)
         [CONF_FILES] = "List of files",
         [CONF_PROVIDERS] = "List of group=host or group=.suffix",
         [CONF_TLS_RULES] = "List of domain=level or [host]:port=level",
+        [CONF_LOGINS] = "List of logins",
     };
 
     fputs(kinds[it->type], out);
@@ -301,7 +310,8 @@ static void put_wrapped(FILE *out, const char *text, const char *lead)
 /* Types that need no line of their own beside the help. */
 static bool is_plain_text(const struct conf_item *it)
 {
-    return it->type <= CONF_HOSTNAME || it->type == CONF_USERS;
+    return it->type <= CONF_HOSTNAME || it->type == CONF_USERS ||
+           it->type == CONF_TOKEN;
 }
 
 static void dump_item(FILE *out, const struct conf_item *it)

@@ -19,6 +19,8 @@ static const char *const newlines[] = { "reject", "normalize", NULL };
 static const char *const off_on[] = { "off", "on", NULL };
 static const char *const tls_words[] = { "none", "may", "encrypt", "verify",
                                          NULL };
+static const char *const auths[] = { "scram-sha-256", "plain",   "login",
+                                     "oauthbearer",   "xoauth2", NULL };
 static const char *const extras[] = { "NOOP", "HELP", "STARTTLS", NULL };
 
 enum {
@@ -31,6 +33,7 @@ enum {
     NETWORKS_MOST = 64,
     DNS_SERVERS_MOST = 8,
     RELAYS_MOST = 8,
+    LOGINS_MOST = 32,
     /* Listening sockets, files and DNS need descriptors below FD_SETSIZE
      * too. */
     CLIENTS_MAX = FD_SETSIZE - 64 - 1
@@ -277,6 +280,25 @@ const struct conf_item conf_items[] = {
         " without a look-up of its MX.  The first that works is used.  Empty:"
         " mail goes to the MX of each domain."
         "  A name in /etc/hosts has the addresses that stand there."),
+    STRING("send.relay_user", send.relay_user, "", 0,
+        "User to log in as at send.relay_host, and nowhere else; only over TLS"
+        " with a verified certificate, unless send.tls_policy says encrypt for"
+        " that host or send.tls is none.  Empty: no login."),
+    ITEM("send.relay_password", CONF_SECRET, send.relay_password, "", 0,
+        CONF_SECRET_MAX - 1, NULL,
+        "Password of send.relay_user.  It is best kept in a file:"
+        " MTA_SEND_RELAY_PASSWORD_FILE names one, or use send.logins."),
+    ITEM("send.relay_auth", CONF_WORDS, send.relay_auth, "", 0, 0, auths,
+        "Mechanisms of AUTH that may be used at send.relay_host; empty: the"
+        " best one that the host offers."),
+    ITEM("send.relay_token", CONF_TOKEN, send.relay_token, "", 0,
+        CONF_PATH_MAX - 1, NULL,
+        "Access token of send.relay_user in place of a password: file:PATH,"
+        " read again when it changes; or command:PATH, a program that prints"
+        " one, run without arguments when the token before it is refused."),
+    LIST("send.logins", CONF_LOGINS, send.logins, "", 0, LOGINS_MOST,
+        "Logins at other next hops, each as in \"[host]:587 USER file:PATH\";"
+        " the first line of the file is the password."),
     ENUM("send.tls", send.tls, "may", tls_words,
         "TLS to other hosts: never; where it works, else clear text; required;"
         " or required with a certificate that a trusted authority gave to the"

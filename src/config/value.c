@@ -207,6 +207,32 @@ static int set_users(void *field, struct span s, struct err *e)
     return 0;
 }
 
+static int set_token(void *field, struct span s, struct err *e)
+{
+    static const char file[] = "file:", command[] = "command:";
+    struct conf_token t = { CONF_TOKEN_NONE, "" };
+    size_t cut = 0;
+
+    if (span_starts_nocase(s, file)) {
+        t.source = CONF_TOKEN_FILE;
+        cut = sizeof file - 1;
+    } else if (span_starts_nocase(s, command)) {
+        t.source = CONF_TOKEN_COMMAND;
+        cut = sizeof command - 1;
+    }
+    if (s.n > 0 && (cut == 0 || s.n == cut))
+        return err_set(e, ERR_USAGE, 0,
+                       "'%.*s' should be file:PATH or command:PATH",
+                       span_clipped(s), s.p);
+    s = span_trim((struct span){ s.p + cut, s.n - cut });
+    if (s.n >= sizeof t.path)
+        return err_set(e, ERR_USAGE, 0, "path too long");
+    if (conf_parse_path(t.path, sizeof t.path, s, e) != 0)
+        return -1;
+    memcpy(field, &t, sizeof t);
+    return 0;
+}
+
 /* --- words ------------------------------------------------------------ */
 
 /* The index of the word, or -1 with *e. */
@@ -423,6 +449,7 @@ int conf_set(struct conf *c, const struct conf_item *it, struct span s,
     case CONF_SIZE: return set_number(field, it, s, e);
     case CONF_ENUM: return set_enum(field, it, s, e);
     case CONF_USERS: return set_users(field, s, e);
+    case CONF_TOKEN: return set_token(field, s, e);
     default: return set_text(field, it, s, e);
     }
 }

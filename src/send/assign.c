@@ -5,6 +5,7 @@
 #include "send/destination_dns.h"
 #include "send/dispatch.h"
 #include "send/hop_state.h"
+#include "send/login_state.h"
 #include "send/next_mx.h"
 #include "send/parked.h"
 #include "send/profile_turns.h"
@@ -191,6 +192,8 @@ static void work_destination(struct sched *s, struct destination *d)
         return;
     } else if (d->kind == ROUTE_LOCAL) {
         wrong_queue_leave(s, d);
+    } else if (!login_state_ready(s, d)) {
+        return;
     } else if (!destination_is_known(d)) {
         destination_look_up(s, d);
     } else if (relay_pass(s, d)) {
@@ -323,7 +326,10 @@ static void see_settings(const struct delivery *j)
         const struct delivery_rcpt *r = &j->rcpt[i];
         struct destination *d = r->rcpt->place;
         if (is_of_setting(&r->answer) && d->configured && d->outcome == NULL)
-            destination_set_misconfigured(d, &r->answer);
+            login_state_refused(d, &r->answer);
+        if ((d->login_failures > 0 || d->login != ROUTE_NO_LOGIN) &&
+            r->answer.outcome == OUTCOME_DELIVERED)
+            login_state_accepted(d);
     }
 }
 

@@ -63,6 +63,7 @@ static struct destination *make(struct sched *s, const struct route *r,
     d->lmtp = r->lmtp;
     d->path = r->path;
     d->relay = r->relay;
+    d->login = r->login;
     due_init(&d->due);
     list_init(&d->suspects);
     list_init(&d->parked);

@@ -134,6 +134,15 @@ static int on_field(void *ctx, enum spool_field type, struct span content)
     return 0;
 }
 
+static void set_rcpt(struct delivery_rcpt *to, struct rcpt *r)
+{
+    const struct destination *d = r->place;
+
+    to->rcpt = r;
+    to->tls = d->tls;
+    to->login = d->login;
+}
+
 static struct delivery *new_delivery(const struct message *msg,
                                      const struct picked *p, struct making *m)
 {
@@ -151,11 +160,8 @@ static struct delivery *new_delivery(const struct message *msg,
     struct delivery *j = &d->delivery;
     j->rcpt = (struct delivery_rcpt *)(void *)(d + 1);
     j->nrcpt = p->n;
-    for (size_t i = 0; i < p->n; i++) {
-        const struct destination *to = p->rcpt[i]->place;
-        j->rcpt[i].rcpt = p->rcpt[i];
-        j->rcpt[i].tls = to->tls;
-    }
+    for (size_t i = 0; i < p->n; i++)
+        set_rcpt(&j->rcpt[i], p->rcpt[i]);
     *m = (struct making){ .delivery = j, .at = (char *)d + fixed };
     m->end = m->at + text;
     return j;

@@ -111,6 +111,7 @@ static const struct fault_rule rules[] = {
     ROW(HELLO,     REFUSED,    is_stop,       PACE,      MOVES_ON,  STOPS),
     ROW(HELLO,     REFUSED,    in_words,      PACE,      MOVES_ON,  SLOWS),
     ROW(HELLO,     NO_TALK,    ALWAYS,        HOST,      MOVES_ON,  SHUTS),
+    ROW(AUTH,      NO_TALK,    ALWAYS,        SETTING,   NO_LOGIN,  LEAVES),
 
     ROW(TLS,       CERTIFICATE, ALWAYS,       DELIVERY,  SHUT_OUT,  GOES_ON),
     ROW(TLS,       NOT_OFFERED, ALWAYS,       PROFILE,   SHUT_OUT,  GOES_ON),

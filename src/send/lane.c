@@ -3,6 +3,7 @@
  * A lane has a session while it has mail and a little longer; all destinations
  * that lead to it share it. */
 #include "send/hop_state.h"
+#include "send/login.h"
 #include "send/next_mx.h"
 #include "send/pace.h"
 #include "send/profile_turns.h"
@@ -164,6 +165,23 @@ static void keep_tls(struct lane *l)
         tls_session_free(&l->resume.session);
 }
 
+/* The session is for mail of one login; a copy of it goes there. */
+static int want_login(struct sched *s, struct lane *l, const struct delivery *j,
+                      struct err *e)
+{
+    const struct destination *d = j->rcpt[0].rcpt->place;
+    struct session_login *copy;
+
+    if (d->login == ROUTE_NO_LOGIN)
+        return 0;
+    copy = session_login_new(s->logins, d->login, d->host, d->port);
+    if (copy == NULL)
+        return err_set(e, ERR_TEMP, ENOMEM, "memory for a login");
+    copy->tls = (enum conf_tls)d->tls;
+    send_session_want_login(l->session, copy);
+    return 0;
+}
+
 static int open_session(struct sched *s, struct lane *l, struct delivery *j,
                         struct err *e)
 {
@@ -175,6 +193,10 @@ static int open_session(struct sched *s, struct lane *l, struct delivery *j,
     l->session = send_session_new(&l->peer, j->host, &known);
     if (l->session == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for a session");
+    if (want_login(s, l, j, e) != 0) {
+        send_session_free(&l->session);
+        return -1;
+    }
     want_tls(l, j, &known);
     send_session_set_lane(l->session, l);
     l->ended = false;

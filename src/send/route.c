@@ -101,6 +101,35 @@ static void by_literal(struct route *r, struct span domain)
         by_hop(r, &h);
 }
 
+static bool is_hop(const struct conf *c, const struct host_port *a,
+                   const struct host_port *b)
+{
+    uint16_t usual = (uint16_t)c->send.port;
+
+    return strcmp(a->host, b->host) == 0 && a->bracketed == b->bracketed &&
+           (a->port != 0 ? a->port : usual) == (b->port != 0 ? b->port : usual);
+}
+
+/* send.logins go before send.relay_user: they name the host. */
+static unsigned char login_at(const struct conf *c, const struct host_port *hop,
+                              bool relay)
+{
+    const struct conf_logins *l = &c->send.logins;
+
+    for (size_t i = 0; i < l->n; i++)
+        if (is_hop(c, &l->item[i].to, hop))
+            return (unsigned char)(ROUTE_LOGINS + i);
+    return relay && c->send.relay_user[0] != '\0' ? ROUTE_RELAY_USER
+                                                  : ROUTE_NO_LOGIN;
+}
+
+static void use_hop(struct route *r, const struct conf *c,
+                    const struct host_port *hop)
+{
+    r->login = login_at(c, hop, r->relay > 0);
+    by_hop(r, hop);
+}
+
 /* By the setting that names the next hop; false: there is none. */
 static bool by_setting(struct route *r, const struct conf *c,
                        struct span domain, struct span sender)
@@ -114,12 +143,10 @@ static bool by_setting(struct route *r, const struct conf *c,
         return false;
     r->configured = true;
     r->relay = entry == NULL;
-    if (entry == NULL)
-        by_hop(r, &c->send.relay_host.item[0]);
-    else if (entry->lmtp)
+    if (entry != NULL && entry->lmtp)
         by_lmtp(r, entry);
     else
-        by_hop(r, &entry->to);
+        use_hop(r, c, entry != NULL ? &entry->to : c->send.relay_host.item);
     return true;
 }
 
@@ -137,6 +164,18 @@ static void find(struct route *r, const struct conf *c, struct span domain,
         bad(r, "not a domain name that DNS can hold");
 }
 
+/* A login is for a host that is known to be the one, unless its rule says that
+ * encryption will do, or the settings have no TLS at all. */
+static enum conf_tls with_login(const struct route *r, const struct conf *c)
+{
+    enum conf_tls rule = tls_policy_of_hop(c, r->host, r->port, CONF_TLS_NONE);
+    enum conf_tls least = rule >= CONF_TLS_ENCRYPT       ? rule
+                          : c->send.tls == CONF_TLS_NONE ? CONF_TLS_NONE
+                                                         : CONF_TLS_VERIFY;
+
+    return r->tls > least ? r->tls : least;
+}
+
 /* The rule for the host that the next hop names, or the level of the mail. */
 static void set_tls(struct route *r, const struct conf *c, enum conf_tls mail)
 {
@@ -146,6 +185,8 @@ static void set_tls(struct route *r, const struct conf *c, enum conf_tls mail)
              : named ? tls_policy_of_hop(c, r->host, r->port, mail)
                      : mail;
     r->mail_tls = r->relay > 0 ? mail : CONF_TLS_NONE;
+    if (r->login != ROUTE_NO_LOGIN)
+        r->tls = with_login(r, c);
 }
 
 /* Both spellings of a domain, in U-labels and in A-labels, are one route. */
@@ -168,7 +209,7 @@ void route_relay(struct route *r, const struct conf *c, unsigned relay,
                          .port = (uint16_t)c->send.port,
                          .configured = true,
                          .relay = (unsigned char)relay };
-    by_hop(r, &c->send.relay_host.item[relay - 1]);
+    use_hop(r, c, &c->send.relay_host.item[relay - 1]);
     set_tls(r, c, mail_tls);
 }
 

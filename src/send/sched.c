@@ -3,6 +3,8 @@
 
 #include "send/destination_dns.h"
 #include "send/fault.h"
+#include "send/login.h"
+#include "send/login_state.h"
 #include "send/next_mx.h"
 #include "send/own_host.h"
 #include "send/pace.h"
@@ -65,6 +67,8 @@ static void take_back(struct queue *q, struct delivery *j,
         destination_loops(r->rcpt->place, l);
     if (r->effect == MAIL_SHUT_OUT || r->effect == MAIL_MISFIT)
         destination_misfits(r->rcpt->place, send_delivery_of(j), r);
+    if (r->effect == MAIL_NO_LOGIN)
+        login_state_refused(r->rcpt->place, &r->answer);
     if (send_delivery_of(j)->again)
         next_mx_back(of_queue(q), j, r->rcpt,
                      r->effect == MAIL_UNTOUCHED || r->effect == MAIL_AGAIN ||
@@ -163,7 +167,8 @@ int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,
     s->queue = (struct queue){
         .owner = &owner, .events = &events, .conf = c, .loop = s->loop
     };
-    if (make_maps(s, e) != 0 || own_host_load(&s->self, c, e) != 0 ||
+    if (make_maps(s, e) != 0 || logins_open(&s->logins, c, e) != 0 ||
+        own_host_load(&s->self, c, e) != 0 ||
         local_open(&s->local, &s->conf->local, e) != 0 ||
         dns_open_conf(&s->dns, s->loop, s->conf, e) != 0 ||
         (route_has_settings(c) &&
@@ -191,6 +196,7 @@ void sched_close(struct sched *s)
     if (s->dns != NULL)
         dns_close(&s->dns);
     dns_hosts_free(&s->hosts);
+    logins_close(&s->logins);
     queue_close(&s->queue);
     local_close(&s->local);
     own_host_done(&s->self);

@@ -17,6 +17,8 @@
 #include "send/destination_dns.h"
 #include "send/explain.h"
 #include "send/lane_state.h"
+#include "send/login.h"
+#include "send/login_state.h"
 #include "send/pace.h"
 #include "send/ready.h"
 #include "send/route.h"
@@ -27,6 +29,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { WANT_FDS = 8192 };
@@ -120,6 +123,8 @@ static void renew_tables(struct sched *s)
     struct local *own = NULL;
     struct err e;
 
+    if (login_state_renew(s, &e) != 0)
+        log_err(LOG_ERROR, "send.tables", &e);
     if (local_open(&own, &s->conf->local, &e) != 0 ||
         dns_renew(s->dns, s->conf, &e) != 0 || renew_hosts(s, &e) != 0) {
         log_err(LOG_ERROR, "send.tables", &e);
@@ -132,13 +137,29 @@ static void renew_tables(struct sched *s)
     s->local = own;
 }
 
+/* An end of the pair with a process that the sender asks. */
+static void take_pair(struct sched *s, const char *message, int fd)
+{
+    if (fd >= 0 && strcmp(message, "pair token") == 0)
+        logins_use_pair(s->logins, fd);
+    else if (fd >= 0)
+        close(fd);
+}
+
 static void on_line(struct loop_io *io, unsigned ready)
 {
     struct sender *x = LOOP_ENTRY(io, struct sender, line);
-    bool renew;
+    char message[LINE_MAX_TEXT];
+    bool renew = false;
+    int fd, rc;
 
     (void)ready;
-    int rc = handdown_receive(io->fd, &renew);
+    while ((rc = line_receive(io->fd, message, &fd)) > 0) {
+        bool is_file = handdown_accept(message, fd);
+        if (!is_file)
+            take_pair(&x->s, message, fd);
+        renew |= is_file;
+    }
     if (renew)
         renew_tables(&x->s);
     if (rc < 0)
@@ -420,6 +441,7 @@ static int run(struct sender *x, const struct conf *c,
 
     if (sched_open(&x->s, c, wait_mask, e) != 0 || open_tls(x, c, e) != 0)
         goto out;
+    login_state_attach(&x->s);
     open_control(x);
     sandbox_enter(route_has_unix(c) ? SANDBOX_SENDER_UNIX : SANDBOX_SENDER,
                   &paths, &report);

@@ -1,4 +1,5 @@
 /* session.c - the life of a session: stream events become FSM events. */
+#include "send/session_auth.h"
 #include "send/session_fault.h"
 #include "send/session_tls.h"
 #include "send/transaction.h"
@@ -19,7 +20,7 @@ static const unsigned timeouts[S_COUNT] = {
     [S_STARTTLS] = 120, [S_HANDSHAKE] = 60, [S_EHLO_TLS] = 300, [S_MAIL] = 300,
     [S_RCPT] = 300,     [S_DATA] = 120,     [S_BODY] = 180,     [S_DOT] = 600,
     [S_CHUNK] = 600,    [S_VOID] = 600,     [S_SETTLE] = 60,    [S_RSET] = 300,
-    [S_QUIT] = 5,
+    [S_QUIT] = 5,       [S_AUTH] = 300,
 };
 
 static struct fsm_index table_index;
@@ -72,10 +73,17 @@ struct tls_session *send_session_take_tls(struct send_session *s)
     return t;
 }
 
+void send_session_want_login(struct send_session *s, struct session_login *l)
+{
+    s->login = l;
+}
+
 void send_session_free(struct send_session **s)
 {
-    if (*s != NULL)
+    if (*s != NULL) {
         tls_session_free(&(*s)->tls.resume);
+        send_auth_end(*s);
+    }
     free(*s);
     *s = NULL;
 }

@@ -2,6 +2,7 @@
 #include "send/session_actions.h"
 
 #include "log/log.h"
+#include "send/session_auth.h"
 #include "send/session_fault.h"
 #include "send/session_tls.h"
 #include "send/transaction.h"
@@ -200,7 +201,8 @@ static void log_connect(const struct send_session *s)
         LS("address", address), LS("tls", tls),
         LS("verified", !secured   ? NULL
                        : verified ? "yes"
-                                  : "no"));
+                                  : "no"),
+        LS("auth", send_auth_text(s)));
 }
 
 unsigned char send_action_ready(void *ctx)

@@ -3,6 +3,7 @@
 #include "send/session_fault.h"
 
 #include "log/log.h"
+#include "send/session_auth.h"
 #include "send/transaction.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@ static const struct {
     [S_HANDSHAKE] = { FAULT_TLS,   "performing the TLS handshake" },
     [S_EHLO_TLS] = { FAULT_EHLO,   "performing the EHLO handshake behind TLS" },
     [S_HELO]   = { FAULT_EHLO,     "performing the HELO handshake" },
+    [S_AUTH]   = { FAULT_AUTH,     "sending AUTH" },
     [S_IDLE]   = { FAULT_RSET,     "idle" },
     [S_MAIL]   = { FAULT_MAIL,     "sending MAIL FROM" },
     [S_RCPT]   = { FAULT_RCPT,     "sending RCPT TO" },
@@ -152,6 +154,8 @@ static void set_reason(const struct send_session *s, enum fault_what what,
     if (what == FAULT_OWN_NAME)
         answer_set(why, OUTCOME_DEFERRED, "4.4.6",
                    "host greets with our own name: mail loops back to us");
+    else if (rule->mail == MAIL_NO_LOGIN)
+        send_auth_set_reason(s, why);
     else if (rule->whose == WHOSE_PROFILE)
         set_tls(s, what, why);
     else if (!is_refusal(what))
@@ -256,7 +260,8 @@ void send_session_follow(struct send_session *s, const struct fault_rule *rule,
                    s->event != E_KILL;
     if (s->tls.failed && s->tls.may)
         log_clear(s);
-    if (rule->mail == MAIL_MOVES_ON || rule->mail == MAIL_LOOPS)
+    if (rule->mail == MAIL_MOVES_ON || rule->mail == MAIL_LOOPS ||
+        rule->mail == MAIL_NO_LOGIN)
         s->end.mail = rule->mail;
 }
 

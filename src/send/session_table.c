@@ -2,8 +2,7 @@
  * one table (RFC 5321 3 and 4, RFC 2920 for pipelining).
  *
  * Replies come in the order of commands, so the state is the reply that is due
- * next, also when more commands are in flight.  AUTH will be a state
- * between S_EHLO and S_IDLE.
+ * next, also when more commands are in flight.
  *
  * An LMTP host (RFC 2033) has a reply to the dot for each recipient.
  *
@@ -23,15 +22,15 @@
     }
 
 static const char *const state_names[S_COUNT] = {
-    "DIAL", "GREET",  "EHLO", "STARTTLS", "HANDSHAKE", "EHLO_TLS", "HELO",
-    "IDLE", "MAIL",   "RCPT", "DATA",     "BODY",      "DOT",      "CHUNK",
-    "VOID", "SETTLE", "RSET", "QUIT",     "END",
+    "DIAL",  "GREET", "EHLO",   "STARTTLS", "HANDSHAKE", "EHLO_TLS", "HELO",
+    "AUTH",  "IDLE",  "MAIL",   "RCPT",     "DATA",      "BODY",     "DOT",
+    "CHUNK", "VOID",  "SETTLE", "RSET",     "QUIT",      "END",
 };
 
 static const char *const event_names[E_COUNT] = {
-    "connected", "secured", "2xx",    "3xx",     "4xx",        "5xx",
-    "421",       "broken",  "closed", "timeout", "room",       "delivery",
-    "stop",      "kill",    "rcpts",  "sent",    "unreadable", "settled",
+    "connected", "secured", "2xx",        "3xx",     "4xx",      "5xx",  "421",
+    "broken",    "closed",  "timeout",    "room",    "delivery", "stop", "kill",
+    "rcpts",     "sent",    "unreadable", "settled", "no login",
 };
 
 /* clang-format off */
@@ -47,6 +46,7 @@ static const struct fsm_row rows[] = {
     ROW(S_GREET, E_STOP,       NULL,          NULL,              S_END),
 
     ROW(S_EHLO,  E_2XX,        may_secure,    send_starttls,     S_STARTTLS),
+    ROW(S_EHLO,  E_2XX,        may_log_in,    send_auth,         S_AUTH),
     ROW(S_EHLO,  E_2XX,        NULL,          ready,             S_IDLE),
     ROW(S_EHLO,  E_4XX,        NULL,          turn_away,         S_QUIT),
     ROW(S_EHLO,  E_5XX,        is_lmtp,       turn_away,         S_QUIT),
@@ -61,16 +61,26 @@ static const struct fsm_row rows[] = {
     ROW(S_HANDSHAKE, E_SECURED, NULL,         send_ehlo_again,   S_EHLO_TLS),
     ROW(S_HANDSHAKE, E_STOP,   NULL,          NULL,              S_END),
 
+    ROW(S_EHLO_TLS, E_2XX,     may_log_in,    send_auth,         S_AUTH),
     ROW(S_EHLO_TLS, E_2XX,     NULL,          ready,             S_IDLE),
     ROW(S_EHLO_TLS, E_4XX,     NULL,          turn_away,         S_QUIT),
     ROW(S_EHLO_TLS, E_5XX,     is_lmtp,       turn_away,         S_QUIT),
     ROW(S_EHLO_TLS, E_5XX,     NULL,          send_helo,         S_HELO),
     ROW(S_EHLO_TLS, E_STOP,    NULL,          NULL,              S_END),
 
+    ROW(S_HELO,  E_2XX,        may_log_in,    send_auth,         S_AUTH),
     ROW(S_HELO,  E_2XX,        NULL,          ready,             S_IDLE),
     ROW(S_HELO,  E_4XX,        NULL,          turn_away,         S_QUIT),
     ROW(S_HELO,  E_5XX,        NULL,          turn_away,         S_QUIT),
     ROW(S_HELO,  E_STOP,       NULL,          NULL,              S_END),
+
+    ROW(S_AUTH,  E_3XX,        NULL,          answer_challenge,  S_AUTH),
+    ROW(S_AUTH,  E_2XX,        is_proven,     log_in,            S_IDLE),
+    ROW(S_AUTH,  E_2XX,        NULL,          refuse_login,      S_QUIT),
+    ROW(S_AUTH,  E_4XX,        NULL,          refuse_login,      S_QUIT),
+    ROW(S_AUTH,  E_5XX,        NULL,          refuse_login,      S_QUIT),
+    ROW(S_AUTH,  E_NO_LOGIN,   NULL,          refuse_login,      S_QUIT),
+    ROW(S_AUTH,  E_STOP,       NULL,          NULL,              S_END),
 
     ROW(S_IDLE,  E_DELIVERY,   is_misfit,     refuse_misfits,    S_IDLE),
     ROW(S_IDLE,  E_DELIVERY,   may_chunk,     pump,              S_MAIL),

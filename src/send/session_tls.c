@@ -7,6 +7,7 @@
 
 #include "recipient/domain.h"
 #include "send/session_actions.h"
+#include "send/session_auth.h"
 #include "send/session_fault.h"
 #include "send/tls_policy.h"
 #include "send/transaction.h"
@@ -53,8 +54,11 @@ static bool is_verified(const struct send_session *s, const struct delivery *j,
 {
     char domain[DOMAIN_MAX + 1];
 
-    return conn_tls_facts(&s->conn)->chain_good &&
-           (names(s, HOST, delivery_host(j, r)) ||
+    if (!conn_tls_facts(&s->conn)->chain_good)
+        return false;
+    if (r->login != 0) /* it fits, so it is that of the session */
+        return s->login != NULL && send_auth_is_host(s);
+    return (names(s, HOST, delivery_host(j, r)) ||
             names(s, DOMAIN, domain_of(domain, r->address)));
 }
 
@@ -84,7 +88,7 @@ static enum fault_what fault_of(const struct send_session *s,
 bool send_tls_fits(const struct send_session *s, const struct delivery *j,
                    const struct delivery_rcpt *r)
 {
-    return fault_of(s, j, r) == 0;
+    return send_auth_fits(s, r) && fault_of(s, j, r) == 0;
 }
 
 /* Would a session that was opened for it be the same? */
@@ -116,7 +120,8 @@ void send_tls_refuse(struct send_session *s, const struct delivery *j,
     struct fault f = { .when = FAULT_TLS, .what = fault_of(s, j, r) };
     struct answer why;
 
-    if (f.what == FAULT_CERTIFICATE ? !is_own(s, j, r) : !s->tls.wanted) {
+    if (!send_auth_fits(s, r) ||
+        (f.what == FAULT_CERTIFICATE ? !is_own(s, j, r) : !s->tls.wanted)) {
         r->effect = MAIL_MISFIT;
         r->step = STEP_DONE;
         return;

@@ -6,6 +6,7 @@
 #include "send/transaction.h"
 
 #include "base/buf.h"
+#include "send/session_auth.h"
 #include "send/session_fault.h"
 #include "send/session_tls.h"
 #include "smtp/dsn.h"
@@ -489,11 +490,15 @@ static void set_effect(const struct send_session *s, const struct delivery *j,
     if (send_session_has_answer(r) || r->effect == MAIL_AGAIN)
         return;
     r->effect = (unsigned char)s->end.mail;
-    if (!send_tls_shuts_out(s, j, r))
+    if (send_tls_shuts_out(s, j, r))
+        r->effect = MAIL_SHUT_OUT;
+    else if (s->end.mail == MAIL_NO_LOGIN && !send_auth_failed(s, r))
+        r->effect = MAIL_UNTOUCHED;
+    if (r->effect != MAIL_SHUT_OUT && r->effect != MAIL_NO_LOGIN)
         return;
-    r->effect = MAIL_SHUT_OUT;
     r->answer = s->end.why;
     r->answer.outcome = OUTCOME_NONE;
+    r->answer.misconfigured = false;
 }
 
 void send_transaction_give_back(struct send_session *s, struct delivery *j)

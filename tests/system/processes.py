@@ -45,7 +45,7 @@ NAMES = {"mta-supervisor": "supervisor", "mta-log": "log",
          "mta-serve maste": "serve", "mta-worker": "worker",
          "mta-deliver mas": "deliver master", "mta-deliver": "deliver",
          "mta-mailbox": "mailbox", "mta-user helper": "user helper",
-         "mta-sender": "send", "mta-signer": "signer"}
+         "mta-sender": "send", "mta-signer": "signer", "mta-token": "token"}
 SERVICES = ("log", "serve", "deliver master", "send")
 
 

@@ -6,12 +6,14 @@ What the rows refuse is tried from inside by tests/unit/test_base_sandbox.c."""
 import ctypes
 import glob
 import os
+import pathlib
 import pwd
 import re
 import stat
 
 import pytest
 
+from auth import USER, AuthPeer
 from harness import DEADLINE, UNDER_VALGRIND, until
 from processes import by_role, send_one
 
@@ -24,7 +26,8 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 CREATE_RULESET = 444  # on every architecture
 CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 1 << 18
 CONFINED = {"log": "collector", "worker": "worker", "deliver": "deliver",
-            "mailbox": "mailbox", "send": "sender", "user helper": "helper"}
+            "mailbox": "mailbox", "send": "sender", "user helper": "helper",
+            "token": "token"}
 EVERY = {"supervisor", "log", "serve", "worker", "deliver master", "deliver",
          "mailbox", "send"}
 
@@ -95,6 +98,44 @@ def test_ids_and_capabilities(mta, users):
                 assert caps == int(s["CapEff"], 16) == 0, role
             if role in CONFINED:
                 assert s["Seccomp"].strip() == "2", role
+
+
+@AS_ROOT
+@AS_IT_IS
+def test_token_process_and_its_program(mta):
+    """As the user, without a way to the queue or to root; so is what it
+    runs."""
+    with AuthPeer("XOAUTH2", secret="t") as peer:
+        m = mta("run", {"user": "nobody", "send.tls": "none",
+                        "send.relay_host": "[127.0.0.1]:%d" % peer.port,
+                        "send.relay_user": USER}, start=False)
+        seen, program = pathlib.Path(m.dir, "seen"), pathlib.Path(m.dir, "get")
+        m.settings["send.relay_token"] = "command:%s" % program
+        m.write_conf()
+        program.write_text("#!/bin/sh\n{ cat /proc/$$/status; ls %s/remote"
+                           " && echo LISTED; } > %s 2>&1\necho t\n"
+                           % (m.queue, seen))
+        program.chmod(0o755)
+        # A directory of the user would not be kept from it.
+        os.chmod(m.dir, 0o755)
+        os.chown(m.mail, NOBODY.pw_uid, NOBODY.pw_gid)
+        seen.touch()
+        seen.chmod(0o666)
+        m.start()
+        pid = until("started", lambda: by_role(m.process.pid).get("token"))[0]
+        line = until("confined", lambda: m.events("sandbox.on",
+                                                  process="token"))[0]
+        s = status_of(pid)
+        assert ids(s, "Uid") == [NOBODY.pw_uid] * 4
+        assert int(s["CapPrm"], 16) == 0 and s["Seccomp"].strip() == "2"
+        with m.smtp() as c:
+            c.sendmail("a@src.test", ["u@x.test"], b"Subject: x\r\n\r\nx\r\n")
+        until("delivered", lambda: peer.messages)
+    text = seen.read_text()
+    assert "Uid:" + "\t%d" % NOBODY.pw_uid * 4 in text, text
+    assert "NoNewPrivs:\t1" in text and "Seccomp:\t2" in text
+    if int(line["landlock"]) > 0:
+        assert "LISTED" not in text and "Permission denied" in text
 
 
 @AS_IT_IS

@@ -215,10 +215,8 @@ static const struct {
     { "send.relay_host", "\"a, ,b\"", "empty element in the list", NULL },
     { "send.relay_host", "\"a,b,c,d,e,f,g,h,i\"", "more than 8 elements",
       NULL },
-    { "send.relay_user", "\"me\"", "send.relay_user is not in this version",
+    { "send.relay_user", "\"me\"", "send.relay_user: send.relay_host is not set",
       NULL },
-    { "send.relay_password", "\"s3cret\"", "send.relay_password is not in this"
-      " version", NULL },
     { "send.providers", "[ \".google.com\" ]", "send.providers: '.google.com'"
       " has no name of a group (a provider is written google=.google.com)",
       NULL },
@@ -228,6 +226,28 @@ static const struct {
     { "send.providers", "[ \"g=.a..b\" ]", "has an empty label", NULL },
     { "send.providers", "[ \"g=[192.0.2.1]\" ]", "is no end of a host name",
       NULL },
+    { "send.relay_user", "\"me\"; relay_host = \"h\"", "send.relay_user:"
+      " send.relay_password and send.relay_token are not set", NULL },
+    { "send.relay_password", "\"s3cret\"", "send.relay_password:"
+      " send.relay_user is not set", NULL },
+    { "send.relay_password", "\"x\"; relay_user = \"u\"; relay_host = \"h\";"
+      " relay_token = \"file:/t\"", "send.relay_token: send.relay_password is"
+      " set, too", NULL },
+    { "send.relay_password", "\"x\"; relay_user = \"u\"; relay_host = \"h\";"
+      " relay_auth = [ \"xoauth2\" ]", "send.relay_auth: a password needs"
+      " scram-sha-256, plain or login", NULL },
+    { "send.relay_token", "\"/etc/token\"", "'/etc/token' should be file:PATH or"
+      " command:PATH", NULL },
+    { "send.relay_token", "\"file:\"", "should be file:PATH", NULL },
+    { "send.relay_token", "\"file:/t\"", "send.relay_token: send.relay_user is not"
+      " set", NULL },
+    { "send.relay_auth", "[ \"cram-md5\" ]", "'cram-md5' is none of"
+      " scram-sha-256, plain, login, oauthbearer, xoauth2", NULL },
+    { "send.logins", "[ \"[h]:587 u\" ]", "'[h]:587 u' is no login (one is"
+      " written [host]:587 USER file:PATH)", NULL },
+    { "send.logins", "[ \"[h]:587 u secret\" ]", "is no login", NULL },
+    { "send.logins", "[ \"[h]:587 file:/p\" ]", "is no login", NULL },
+    { "send.logins", "[ \"[h]:0 u file:/p\" ]", "port '0'", NULL },
     { "send.routes", "[ \"example.com\" ]", "send.routes: 'example.com' has no"
       " = (a route is written example.com=host:25)", NULL },
     { "send.routes", "[ \"example.com=\" ]", "host '' is empty", NULL },
@@ -265,7 +285,6 @@ static const struct {
     { "send.retry_min", "\"5h\"", "send.retry_min is longer than"
       " send.retry_max", NULL },
     { "send.queue_lifetime", "\"1w\"", "'1w' is not a time", NULL },
-    { "send.logins", "[ ]", "send.logins is not in this version", NULL },
     { "rewrite.from", "\"a@b\"", "rewrite.from is not in this version", NULL },
     { "dkim.keys", "[ \"example.com:s1\" ]", "'example.com:s1' is no key"
       " (write example.com:selector:/path)", NULL },
@@ -322,6 +341,11 @@ static const struct {
     { "send.relay_host", "\"\"", "[ ]" },
     { "send.providers", "[ \"Hoster=.MX.Hoster.test.\", \"one=mx.one.test\" ]",
       "[ \"hoster=.mx.hoster.test\", \"one=mx.one.test\" ]" },
+    { "send.logins", "[ \"[H.test]:587  u@x  file:/a b\" ]",
+      "[ \"[h.test]:587 u@x file:/a b\" ]" },
+    { "send.logins", "[ ]", "[ ]" },
+    { "send.relay_auth", "[ \"PLAIN\", \"scram-sha-256\" ]",
+      "[ \"scram-sha-256\", \"plain\" ]" },
     { "send.routes", "[ \"@A.test=[b]\", \"@.a.test = b:26\" ]",
       "[ \"@a.test=[b]\", \"@.a.test=b:26\" ]" },
     { "send.tls", "\"Verify\"", "\"verify\"" },

@@ -308,8 +308,11 @@ static const struct {
       "MTA_SEND_PORT: send.port: \"25\" has quotation marks", "" },
     { "blanks around a value", "MTA_SEND_RELAY_HOST", " smart.test ", NULL,
       "send.relay_host", "[ \"smart.test\" ]", NULL, "" },
-    { "not built", "MTA_SEND_RELAY_PASSWORD", "x", NULL, NULL, NULL,
-      "MTA_SEND_RELAY_PASSWORD: not in this version", "" },
+    { "a secret without its user", "MTA_SEND_RELAY_PASSWORD", "x", NULL, NULL,
+      NULL,
+      "MTA_SEND_RELAY_PASSWORD: send.relay_password: send.relay_user is"
+      " not set",
+      "" },
     { "not built, in a file", "MTA_REWRITE_RULES_FILE", "/q", NULL, NULL, NULL,
       "MTA_REWRITE_RULES_FILE: not in this version", "" },
     { "slip", "MTA_QUEUEDIR", "/q", NULL, "send.port", "25", NULL,
