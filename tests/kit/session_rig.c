@@ -173,6 +173,7 @@ static struct delivery *make_delivery(const struct body *body, int n,
     for (int i = 0; i < n; i++) {
         j->rcpt[i].address = names[i];
         j->rcpt[i].tls = (unsigned char)around->level;
+        j->rcpt[i].login = (around->auth != 0) != around->no_login;
     }
     return j;
 }
@@ -183,7 +184,7 @@ static char sign_of(const struct delivery_rcpt *r)
         [MAIL_MOVES_ON] = 'm', [MAIL_LOOPS] = 'l',   [MAIL_UNTOUCHED] = '0',
         [MAIL_AGAIN] = 'a',    [MAIL_NEXT_MX] = '>', [MAIL_ATTEMPT] = '~',
         [MAIL_SHUT_OUT] = 'x', [MAIL_MISFIT] = 'f',  [MAIL_SUSPECT] = '?',
-        [MAIL_WAITS] = 'w',    [MAIL_BOUNCES] = '!',
+        [MAIL_NO_LOGIN] = 'n', [MAIL_WAITS] = 'w',   [MAIL_BOUNCES] = '!',
     };
     static const bool counts[] = { [MAIL_NEXT_MX] = true,
                                    [MAIL_ATTEMPT] = true,
@@ -348,6 +349,19 @@ static FILE *make_body(struct body *b, size_t longer)
     return f;
 }
 
+static struct session_login *make_login(unsigned mechanisms)
+{
+    struct session_login *l = calloc(1, sizeof *l);
+
+    ck_assert_ptr_nonnull(l);
+    l->number = 1;
+    l->mechanisms = mechanisms;
+    l->size = sizeof *l;
+    l->sasl = (struct sasl_login){ SPAN_LIT("u"), SPAN_LIT("p"),
+                                   SPAN_LIT("peer.test"), 587 };
+    return l;
+}
+
 void session_rig_run(const struct dialogue *d, const struct around *around)
 {
     struct loop *l = NULL;
@@ -382,6 +396,8 @@ void session_rig_run(const struct dialogue *d, const struct around *around)
         ck_assert_msg(tls_client_new(&env.tls, NULL, &e) == 0, "%s", e.text);
         send_session_want_tls(s, around->level == CONF_TLS_MAY, NULL);
     }
+    if (around->auth != 0)
+        send_session_want_login(s, make_login(around->auth));
     send_session_start(s, &env);
     while (g.n + (around->act == 'g') < (unsigned)d->deliveries)
         give(s, &g);

@@ -13,6 +13,7 @@
  *   + delivered   ! failed       ~ an attempt   ? the same, suspect
  *   > next MX     0 untouched    a again        m moves on
  *   l loops       w waits for our settings, or for the disk
+ *   n not offered, for the login is refused
  *   x shut out    f waits for a session of another profile */
 #ifndef MTA_TESTS_KIT_SESSION_RIG_H
 #define MTA_TESTS_KIT_SESSION_RIG_H
@@ -59,6 +60,9 @@ struct around {
     bool no_chunking;
     bool tls;            /* the session wants it */
     enum conf_tls level; /* of the mail */
+    unsigned auth;       /* the session logs in as "u" with "p", by these
+                            mechanisms; 0: not */
+    bool no_login;       /* its mail has another login than the session */
     unsigned messages;   /* of a session, by the settings */
     unsigned linger;
     /* The first, second ... message: cannot be read; is BIG octets longer.
