@@ -32,7 +32,8 @@ void logins_close(struct logins **l); /* accepts NULL; leaves NULL */
 /* The files may have changed.  -1 with *e: all stays as it was. */
 int logins_renew(struct logins *l, struct err *e);
 
-/* A copy for a session with that host and port.  NULL: no memory. */
+/* A copy for a session with that host and port.  NULL: no memory, or the secret
+ * is not known now. */
 struct session_login *session_login_new(const struct logins *l, unsigned number,
                                         const char *host, unsigned port);
 void session_login_free(struct session_login **l); /* accepts NULL */
@@ -49,6 +50,9 @@ void logins_attach(struct logins *l, struct loop *loop, login_token_fn *fn,
 /* The process that runs the command (send/token.h) is behind this end of a
  * pair, in place of the one before it. */
 void logins_use_pair(struct logins *l, int fd);
+
+/* Is a token being fetched? */
+bool logins_busy(const struct logins *l);
 
 /* Has the login its secret?  If not, it is fetched, and fn is called then. */
 bool logins_ready(struct logins *l, unsigned number);

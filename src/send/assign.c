@@ -193,7 +193,7 @@ static void work_destination(struct sched *s, struct destination *d)
     } else if (d->kind == ROUTE_LOCAL) {
         wrong_queue_leave(s, d);
     } else if (!login_state_ready(s, d)) {
-        return;
+        destination_detach(d);
     } else if (!destination_is_known(d)) {
         destination_look_up(s, d);
     } else if (relay_pass(s, d)) {

@@ -176,7 +176,7 @@ static int want_login(struct sched *s, struct lane *l, const struct delivery *j,
         return 0;
     copy = session_login_new(s->logins, d->login, d->host, d->port);
     if (copy == NULL)
-        return err_set(e, ERR_TEMP, ENOMEM, "memory for a login");
+        return err_set(e, ERR_TEMP, ENOMEM, "a login is not to be had now");
     copy->tls = (enum conf_tls)d->tls;
     send_session_want_login(l->session, copy);
     return 0;

@@ -245,7 +245,10 @@ struct session_login *session_login_new(const struct logins *l, unsigned number,
                                         const char *host, unsigned port)
 {
     const struct login *x = &l->login[number - ROUTE_RELAY_USER];
-    const char *secret = x->secret != NULL ? x->secret : "";
+    const char *secret = x->secret;
+
+    if (secret == NULL)
+        return NULL;
     size_t size = sizeof(struct session_login) + strlen(x->user) + 1 +
                   strlen(secret) + 1 + strlen(host) + 1;
     struct session_login *s = calloc(1, size);
@@ -359,6 +362,11 @@ void logins_use_pair(struct logins *l, int fd)
     } else if (l->token.wanted) {
         ask(l);
     }
+}
+
+bool logins_busy(const struct logins *l)
+{
+    return l != NULL && l->token.wanted;
 }
 
 bool logins_ready(struct logins *l, unsigned number)

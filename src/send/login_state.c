@@ -45,6 +45,7 @@ void login_state_refused(struct destination *d, const struct answer *why)
         return; /* deliveries of one session come back one by one */
     if (d->login != ROUTE_NO_LOGIN && why->status.code >= 400 &&
         logins_refused(l, d->login)) {
+        destination_detach(d);
         ready_destination(d);
         return;
     }

@@ -306,8 +306,8 @@ static bool is_busy(const struct sched *s)
            !list_empty(&s->lane.opening) ||
            !list_empty(&s->queue.notice.deliveries) ||
            s->destination.lookups.running > 0 || s->lane.deliveries > 0 ||
-           s->queue.scan.wanted || lane_state_any_awaited(s) ||
-           pace_any_awaited(s);
+           s->queue.scan.wanted || logins_busy(s->logins) ||
+           lane_state_any_awaited(s) || pace_any_awaited(s);
 }
 
 static int wait_ms(struct sender *x)

@@ -527,6 +527,17 @@ def test_a_command_by_reload(mta, tmp_path):
         assert peer.logins[-1][0] == "XOAUTH2"
 
 
+def test_one_pass_waits_for_a_token(mta, tmp_path):
+    """`mta send --once` does not end before it."""
+    with AuthPeer("XOAUTH2", secret="t") as peer:
+        m = mta("serve", by_command(peer, tmp_path / "get",
+                                    "sleep 2; echo t\n"))
+        submit(m, ["u@x.test"])
+        done = m.tool("send", "--once", check=False)
+        assert done.returncode == 0, done.stderr
+        assert peer.messages
+
+
 def test_bad_commands_stop_a_start(mta, tmp_path):
     path = tmp_path / "get"
     m = mta("run", settings(Peer()), start=False)
