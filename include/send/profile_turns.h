@@ -19,7 +19,8 @@ void profile_turn_count(struct lane *l);
 /* No more may be given to the session. */
 bool profile_turn_is_over(const struct lane *l);
 
-/* Send the session away when it is time; the session has ended. */
+/* Send the session away when it is time, or when it has to yield to another
+ * lane of its pace; the session has ended. */
 void profile_turn_see(struct lane *l);
 void profile_turn_next(struct lane *l);
 #endif

@@ -289,6 +289,7 @@ static void have_one_yield(struct pace *p)
         struct lane *lane = LIST_ENTRY(l, struct lane, pace.lanes);
         if (lane->session != NULL && !lane->pace.yields) {
             lane->pace.yields = true;
+            ready_lane(p->sched, lane);
             return;
         }
     }

@@ -52,7 +52,8 @@ void profile_turn_see(struct lane *l)
 {
     struct sched *s = l->sched;
 
-    if (!is_limited(l) || !lane_is_open(l) || l->out > 0 || l->leaving)
+    if ((!is_limited(l) && !l->pace.yields) || !lane_is_open(l) || l->out > 0 ||
+        l->leaving)
         return;
     l->leaving = true;
     s->calls->give(l->worker, send_session_leave(l->session));

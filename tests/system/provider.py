@@ -20,7 +20,7 @@ class Site:
     extensions = ("PIPELINING", "8BITMIME", "SIZE 100000000",
                   "ENHANCEDSTATUSCODES", "CHUNKING")
 
-    def __init__(self, hosts, port=None):
+    def __init__(self, hosts, port=None, tls=None):
         self.lock = threading.Lock()
         self.refused = []  # (when, reply)
         self.seen = []     # (when, verb) of greetings and MAIL
@@ -28,7 +28,7 @@ class Site:
         self.port = port or free_port(hosts[0])
         for host in hosts:
             self.peers.append(Peer(
-                host, self.port, extensions=self.extensions,
+                host, self.port, extensions=self.extensions, tls=tls,
                 answers={v: self.by(v) for v in ("GREETING", "MAIL", "RCPT",
                                                  "DATA", "DOT", "BDAT")}))
 
@@ -42,7 +42,7 @@ class Site:
             if text is not None:
                 with self.lock:
                     self.refused.append((time.monotonic(), text))
-            return text or session.peer.default(verb)
+            return text or session.peer.default(verb, session)
         return reply
 
     def judge(self, verb, session, line):
@@ -128,7 +128,7 @@ class Gmail(Site):
             return self.UNAUTHENTICATED
         if verb != "MAIL":
             return None
-        if self.in_clear and not getattr(session, "tls", None):
+        if self.in_clear and not session.tls:
             return self.in_clear
         now = time.monotonic()
         with self.lock:

@@ -3,10 +3,12 @@ the pace of large ones (provider.py), as docs/deliverability.md has it."""
 
 import os
 import signal
+import ssl
 import threading
 
 import pytest
 
+import certs
 from dnsserver import DnsServer
 from harness import Clock, until
 from peer import Peer
@@ -226,7 +228,7 @@ def test_microsoft_stops_all_its_domains(make, fast):
         def reported():
             rows = [r for q in m.queued() for r in q["recipients"]]
             return len(rows) == 7 and all(
-                r["shut_until"] and "S3150" in r["host_state"] for r in rows)
+                r.get("shut_until") and "S3150" in r["host_state"] for r in rows)
         until("in the queue", reported)
         first = site.refused[0][0]
         until("the second try", lambda: len(site.refused) == 2, 90)
@@ -255,7 +257,7 @@ def test_what_was_learned_outlives_a_restart(make):
         m.start()
         submit(m, "v@d1.test")
         until("parked", lambda: sum(
-            bool(r["shut_until"]) for q in m.queued()
+            bool(r.get("shut_until")) for q in m.queued()
             for r in q["recipients"]) == 2)
         assert len(site.refused) == 1 and not site.messages()
         m.stop()
@@ -309,6 +311,22 @@ def test_gmail_unauthenticated_mail_is_its_own_fault(make):
         notice = until("the notice", lambda: m.mailbox("unsigned"))[0]
         assert b"5.7.26" in notice and b"SPF [src.test]" in notice
         assert not m.events("send.pace")
+
+
+def test_gmail_takes_mail_over_tls(make, tmp_path):
+    """With the defaults."""
+    cert, key = certs.make(str(tmp_path), "mx.google.test")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    with Gmail(["127.0.0.11", "127.0.0.12"], in_clear=Gmail.NO_TLS[0],
+               tls=context) as site:
+        m = make(site)
+        submit(m, "u@gmail.test", 5)
+        run(m)
+        until("all", lambda: len(site.messages()) == 5)
+        assert not site.refused
+        assert {s.tls.version for p in site.peers for s in p.sessions} <= {
+            "TLSv1.2", "TLSv1.3"}
 
 
 @pytest.mark.parametrize("said", Gmail.NO_TLS, ids=["530", "421"])

@@ -156,6 +156,8 @@ static void step(void)
 {
     struct delivery *j;
 
+    if (chance(4) == 0)
+        (void)sched_rig_leave(r);
     switch (chance(12)) {
     case 0:
     case 1: add(); break;
@@ -210,6 +212,8 @@ START_TEST(no_recipient_is_lost)
         sched_rig_time_out(r);
         while ((j = sched_rig_next(r)) != NULL)
             sched_rig_back(r, j, OUTCOME_DELIVERED, "2.0.0", "ok");
+        while (sched_rig_leave(r))
+            ;
         end_idle();
     }
 }
