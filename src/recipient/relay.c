@@ -240,6 +240,16 @@ static struct span without_tag(const struct relay *r, struct span local)
     return local;
 }
 
+/* The next hop may trust this host, and send "user%elsewhere", "elsewhere!user"
+ * or "user@elsewhere" on: mail of a stranger would come from there. */
+static bool is_routed(struct span local)
+{
+    for (size_t i = 0; i < local.n; i++)
+        if (local.p[i] != '\0' && strchr("%!@", local.p[i]) != NULL)
+            return true;
+    return false;
+}
+
 /* RFC 5321 4.5.1: postmaster exists in each domain. */
 enum relay_verdict relay_check(const struct relay *r, struct span local,
                                struct span domain)
@@ -252,9 +262,12 @@ enum relay_verdict relay_check(const struct relay *r, struct span local,
     const struct relay_domain *d = find(r, domain);
     if (d == NULL)
         return RELAY_NO;
+    if (d->listing != NULL && exists(d->listing, local, domain))
+        return RELAY_OK;
+    if (is_routed(local))
+        return d->listing != NULL ? RELAY_UNKNOWN : RELAY_NO;
     struct span base = without_tag(r, local);
     return d->listing == NULL || span_is_nocase(base, "postmaster") ||
-                   exists(d->listing, local, domain) ||
                    exists(d->listing, base, domain)
                ? RELAY_OK
                : RELAY_UNKNOWN;

@@ -49,7 +49,11 @@ OPEN = [
     ("x@all.test", 250, "2.1.5"),
     ("x@ALL.TEST", 250, "2.1.5"),
     ("@a.test,@b.test:x@all.test", 250, "2.1.5"),
-    ("x%elsewhere.test@all.test", 250, "2.1.5"),  # its host's business
+    # its host may trust this one and send it on
+    ("x%elsewhere.test@all.test", 550, "5.7.1"),
+    ("elsewhere.test!x@all.test", 550, "5.7.1"),
+    ("\"x@elsewhere.test\"@all.test", 550, "5.7.1"),
+    ("ann+%elsewhere.test@some.test", 550, "5.1.1"),
     ("x@sub.all.test", 550, "5.7.1"),
     ("x@all.test.elsewhere.test", 550, "5.7.1"),
     ("@all.test:x@elsewhere.test", 550, "5.7.1"),

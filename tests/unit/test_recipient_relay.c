@@ -48,7 +48,7 @@ static void set_up(void)
     ck_assert_int_ge(fd, 0);
     close(fd);
     write_file("\xef\xbb\xbf# those that exist\n\nAnn\n  bob@Some.example\r\n"
-               "carl+own\njohn smith@two.example\nann\nx/y\n"
+               "carl+own\njohn smith@two.example\nann\nx/y\nodd%one\n"
                "d@b\303\274cher.example\n");
     ck_assert_msg(open_relay() == 0, "%s", e.text);
 }
@@ -93,6 +93,14 @@ static const struct {
     { "d", "b\303\274cher.example", RELAY_OK },
     { "d", "XN--bcher-kva.example", RELAY_OK },
     { "e", "xn--bcher-kva.example", RELAY_UNKNOWN },
+    /* on to a third host */
+    { "x%far.example", "all.example", RELAY_NO },
+    { "far.example!x", "all.example", RELAY_NO },
+    { "x@far.example", "all.example", RELAY_NO },
+    { "postmaster+%far.example", "all.example", RELAY_NO },
+    { "ann+%far.example", "some.example", RELAY_UNKNOWN },
+    { "ann%far.example", "some.example", RELAY_UNKNOWN },
+    { "odd%one", "some.example", RELAY_OK },
 };
 
 START_TEST(verdict)
