@@ -17,6 +17,7 @@ enum {
     WORKS_MAX = 64,               /* messages that are read or signed */
     ASKED_MAX = 2 * SIGNER_BATCH, /* requests that the signer has at a time */
     SILENCE_MS = 10000,           /* then mail waits in the queue, not here */
+    FULL_MS = 100, /* until a channel that was full is tried again */
     ASLEEP_AGAIN_US = 20000
 };
 
@@ -210,9 +211,9 @@ static uint32_t gather(struct sign_thread *t, struct signer_ask *ask)
     return n;
 }
 
-/* What cannot be sent now is asked again, like all else, when the signer has
- * introduced itself or been silent. */
-static void ask(struct sign_thread *t)
+/* -1: the channel is full.  Then all is asked again, soon: a request that is
+ * counted and was not sent would have no reply, ever. */
+static int ask(struct sign_thread *t)
 {
     struct signer_ask a = { .head = t->me };
 
@@ -221,9 +222,13 @@ static void ask(struct sign_thread *t)
         t->open += a.head.n;
         if (!say(t, &a,
                  offsetof(struct signer_ask, request[0]) +
-                     a.head.n * sizeof a.request[0]))
-            return;
+                     a.head.n * sizeof a.request[0])) {
+            ask_again(t);
+            t->open = 0;
+            return -1;
+        }
     }
+    return 0;
 }
 
 /* --- works ---------------------------------------------------------------- */
@@ -308,8 +313,10 @@ static int work(struct sign_thread *t)
         if (t->work[i] != NULL && t->work[i]->nkeys > 0)
             needed |= needs_signer(t, i);
     }
-    ask(t);
+    bool full = ask(t) != 0;
     int wait = needed ? patience(t) : -1;
+    if (full && (wait < 0 || wait > FULL_MS))
+        wait = FULL_MS;
     t->needed = needed;
     /* A place became free. */
     return busy || (!list_empty(&t->waiting) && free_place(t)) ? 0 : wait;

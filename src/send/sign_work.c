@@ -83,6 +83,7 @@ static int read_some(struct sign_kit *kit, struct sign_work *w)
 
     for (int i = 0; i < PIECES_PER_TURN && !w->read; i++) {
         bool first = w->at.at == 0;
+        kit->of = NULL;
         ssize_t n = body_next(b, &w->at, kit->piece, sizeof kit->piece);
         if (n < 0)
             return unreadable(w, errno);
@@ -117,28 +118,32 @@ static struct body text_of(const struct sign_kit *kit,
 
 /* --- the fields ----------------------------------------------------------- */
 
-/* NULL, or why there is no domain. */
-static const char *find_domain(char domain[IDN_MAX], const struct sign_work *w,
-                               const struct body *text)
+/* *why: there is no domain.  -1: it could not be read, and may have one. */
+static int find_domain(char domain[IDN_MAX], const char **why,
+                       struct sign_work *w, const struct body *text)
 {
     const struct dkim_field *from = &w->header.from;
-
-    if (w->header.nfrom != 1)
-        return w->header.nfrom == 0 ? "no From field" : "several From fields";
-    if (from->n > DKIM_FROM_MAX)
-        return "a From field that is too long";
-    char *value = malloc((size_t)from->n + 1);
     size_t n = 0;
     ssize_t got = 1;
-    while (value != NULL && n < from->n && got > 0) {
+
+    *why = w->header.nfrom == 0      ? "no From field"
+           : w->header.nfrom > 1     ? "several From fields"
+           : from->n > DKIM_FROM_MAX ? "a From field that is too long"
+                                     : NULL;
+    if (*why != NULL)
+        return 0;
+    char *value = malloc((size_t)from->n + 1);
+    if (value == NULL)
+        return fail(w, strerror(ENOMEM));
+    while (n < from->n && got > 0) {
         got = body_read(text, from->at + n, value + n, (size_t)from->n - n);
         n += got > 0 ? (size_t)got : 0;
     }
-    const char *why = n < from->n
-                          ? "a From field that cannot be read"
-                          : dkim_from_domain(domain, (struct span){ value, n });
+    if (n == from->n)
+        *why = dkim_from_domain(domain, (struct span){ value, n });
+    int cause = got < 0 ? errno : EIO;
     free(value);
-    return why;
+    return n < from->n ? unreadable(w, cause) : 0;
 }
 
 /* The keys of the domain, or of the nearest one above it that has some. */
@@ -191,7 +196,9 @@ int sign_work_read(struct sign_kit *kit, struct sign_work *w)
     if (rc <= 0)
         return rc;
     const struct body text = text_of(kit, w);
-    const char *why = find_domain(domain, w, &text);
+    const char *why;
+    if (find_domain(domain, &why, w, &text) != 0)
+        return -1;
     w->nkeys = why == NULL ? find_keys(kit->conf, domain, key) : 0;
     for (size_t i = 0; i < w->nkeys; i++)
         w->field[i].key = key[i];

@@ -1,0 +1,163 @@
+/* test_send_signing.c - the signing thread, and what it reads. */
+#include "base/crc32c.h"
+#include "base/line.h"
+#include "send/sign_thread.h"
+#include "send/sign_work.h"
+#include "signer/signer.h"
+
+#include <check.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct conf conf;
+static struct conf_dkim_key key = { .domain = "example.com", .selector = "s" };
+static struct err e;
+
+static void set_up(void)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    conf.dkim.keys.n = 1;
+    conf.dkim.keys.item = &key;
+}
+
+/* --- what cannot be read -------------------------------------------------- */
+
+static char text[300 * 1024];
+
+/* A header of 300 KiB whose From field stands at the end of the file. */
+static struct body long_header(int fd, struct span front)
+{
+    for (size_t i = 0; i < sizeof text; i += 64) {
+        memset(text + i, 'x', 62);
+        memcpy(text + i, "X: ", 3);
+        memcpy(text + i + 62, "\r\n", 2);
+    }
+    memcpy(text + sizeof text - 8, "\r\n\r\nhi\r\n", 8);
+    ck_assert_int_eq(write(fd, text, sizeof text), sizeof text);
+    ck_assert_int_eq(write(fd, front.p, front.n), (ssize_t)front.n);
+    struct body b = body_of_file(fd, 0, sizeof text + front.n,
+                                 crc32c(0, text, sizeof text));
+    b.front = (uint32_t)front.n;
+    return b;
+}
+
+/* Not a message without From, which goes unsigned. */
+START_TEST(from_that_cannot_be_read)
+{
+    static const unsigned char types[] = { DIGEST_KEY_RSA };
+    static struct sign_kit kit = { .conf = &conf, .key_type = types };
+    char path[] = "/tmp/mta-signing-XXXXXX";
+    struct sign_task task = { .n = 0 };
+    struct sign_work *w = calloc(1, sizeof *w);
+    int fd = mkstemp(path);
+
+    ck_assert_int_ge(fd, 0);
+    unlink(path);
+    task.body = long_header(fd, SPAN_LIT("From: a@example.com\r\n"));
+    ck_assert_ptr_nonnull(w);
+    w->task = &task;
+    ck_assert_int_eq(sign_work_read(&kit, w), 0);
+    if (_i == 0)
+        ck_assert_int_eq(ftruncate(fd, sizeof text), 0);
+    int rc;
+    while ((rc = sign_work_read(&kit, w)) == 0)
+        ;
+    if (_i == 0) {
+        ck_assert_int_eq(rc, -1);
+        ck_assert_int_eq(task.why.outcome, OUTCOME_DEFERRED);
+    } else {
+        ck_assert_int_eq(rc, 1);
+        ck_assert_uint_eq(w->nkeys, 1);
+    }
+    sign_work_free(&w);
+    close(fd);
+}
+END_TEST
+
+/* --- a channel without room ----------------------------------------------- */
+
+static void say_hello(int signer)
+{
+    const struct signer_hello h = { .head = { .kind = SIGNER_HELLO,
+                                              .n = 1,
+                                              .settings =
+                                                  signer_settings(&conf) },
+                                    .keys = 1,
+                                    .type = { DIGEST_KEY_RSA } };
+
+    ck_assert_int_eq(send(signer, &h, sizeof h, 0), sizeof h);
+}
+
+/* True: a request to sign came within five seconds. */
+static bool is_asked(int signer)
+{
+    const struct timespec while_ago = { .tv_nsec = 10000000 };
+    struct signer_ask ask;
+
+    for (int i = 0; i < 500; i++) {
+        ssize_t n = recv(signer, &ask, sizeof ask, MSG_DONTWAIT);
+        if (n > 0 && ask.head.kind == SIGNER_SIGN && ask.head.n > 0)
+            return true;
+        if (n < 0)
+            (void)nanosleep(&while_ago, NULL);
+    }
+    return false;
+}
+
+START_TEST(full_channel)
+{
+    static const char mail[] = "From: a@example.com\r\n\r\nhi\r\n";
+    const struct timespec while_ago = { .tv_nsec = 300000000 };
+    const struct signer_head nothing = { .kind = SIGNER_SIGNED };
+    struct sign_task task = { .body = { .fd = -1,
+                                        .head = mail,
+                                        .nhead = sizeof mail - 1,
+                                        .size = sizeof mail - 1 } };
+    struct sign_thread *t;
+    struct list back;
+    bool renewed;
+    int end[2];
+
+    ck_assert_int_eq(line_pair(end, &e), 0);
+    while (send(end[0], &nothing, sizeof nothing, MSG_NOSIGNAL) > 0)
+        ;
+    ck_assert_int_eq(errno, EAGAIN);
+    ck_assert_int_eq(sign_thread_start(&t, &conf, end[0], &e), 0);
+    say_hello(end[1]);
+    sign_thread_give(t, &task);
+    sign_thread_hand_over(t);
+    (void)nanosleep(&while_ago, NULL);
+    ck_assert(is_asked(end[1]));
+    sign_thread_stop(t);
+    sign_thread_join(t);
+    list_init(&back);
+    sign_thread_take(t, &back, &renewed);
+    ck_assert_ptr_eq(list_pop(&back), &task.link);
+    ck_assert(task.stopped);
+    sign_thread_free(&t);
+    close(end[0]);
+    close(end[1]);
+}
+END_TEST
+
+Suite *send_signing_suite(void);
+Suite *send_signing_suite(void)
+{
+    Suite *s = suite_create("send.signing");
+    TCase *t = tcase_create("signing");
+
+    tcase_set_timeout(t, 30);
+    tcase_add_checked_fixture(t, set_up, NULL);
+    tcase_add_loop_test(t, from_that_cannot_be_read, 0, 2);
+    tcase_add_test(t, full_channel);
+    suite_add_tcase(s, t);
+    return s;
+}
