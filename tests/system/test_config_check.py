@@ -136,7 +136,7 @@ def test_variables_of_others_are_warned_about(mta):
     assert "warning: environment: no setting 'MTA_PORT'" in text
     assert "warning: environment: no setting 'MTA_SERVICE_HOST'" in text
     assert "warning" not in run(m, "queue", "list", MTA_PORT="25")[1]
-    status, text = check(m, MTA_SEND_RELAY_PASSWORD="x")
+    status, text = check(m, MTA_REWRITE_RULES="x")
     assert status == EX_CONFIG and "not in this version" in text
 
 

@@ -109,7 +109,9 @@ def test_token_process_and_its_program(mta):
         m = mta("run", {"user": "nobody", "send.tls": "none",
                         "send.relay_host": "[127.0.0.1]:%d" % peer.port,
                         "send.relay_user": USER}, start=False)
-        seen, program = pathlib.Path(m.dir, "seen"), pathlib.Path(m.dir, "get")
+        place = pathlib.Path(m.dir, "bin")
+        place.mkdir()
+        seen, program = place / "seen", place / "get"
         m.settings["send.relay_token"] = "command:%s" % program
         m.write_conf()
         program.write_text("#!/bin/sh\n{ cat /proc/$$/status; ls %s/remote"
