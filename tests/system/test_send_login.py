@@ -8,7 +8,7 @@ import pytest
 
 from auth import PASSWORD, USER, AuthPeer, b64
 from dnsserver import DnsServer
-from harness import tree_of, until
+from harness import UNDER_VALGRIND, tree_of, until
 from peer import Peer
 from pki import Authority
 
@@ -313,6 +313,8 @@ def memory_of(pid):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.skipif("/san-" in os.environ.get("MTA", "") or UNDER_VALGRIND,
+                    reason="has terabytes of its own")
 def test_only_the_sender_has_the_password_in_memory(mta, tmp_path):
     secret = tmp_path / "p"
     secret.write_text("pass-of-a-hop-1234\n")
