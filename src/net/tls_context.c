@@ -86,8 +86,11 @@ static int context_index = -1, stream_index = -1, judged_index = -1;
 
 static void free_parts(struct tls_context *t)
 {
-    for (size_t i = 1; i < t->nctx; i++)
+    for (size_t i = 1; i < t->nctx; i++) {
+        /* The last connection drops ctx[0] first, and has this one yet. */
+        (void)SSL_CTX_set_ex_data(t->ctx[i], context_index, NULL);
         SSL_CTX_free(t->ctx[i]);
+    }
     for (size_t i = 0; i < t->nowners; i++)
         X509_free(t->owners[i].leaf);
     EVP_CIPHER_free(t->ticket_cipher);

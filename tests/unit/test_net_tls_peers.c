@@ -285,6 +285,37 @@ START_TEST(context_goes_before_its_connections)
 }
 END_TEST
 
+START_TEST(contexts_of_names_go_with_their_connections)
+{
+    static const struct cert_wish wishes[] = {
+        { .names = "mx.a.test", .common = "a" },
+        { .names = "mx.b.test", .common = "b" },
+    };
+    struct tls_pair pairs[N(wishes)];
+    struct cert_made made[N(wishes)];
+
+    for (size_t i = 0; i < N(wishes); i++) {
+        cert_make(&made[i], &wishes[i]);
+        pairs[i] = cert_pair(&made[i]);
+    }
+    tls_context_free(&duo.server);
+    ck_assert_msg(tls_server_new(&duo.server, pairs, N(pairs), true, &e) == 0,
+                  "%s", e.text);
+    duo_open_one(b);
+    duo_start(b, duo.server, NULL);
+    duo_bare(TLS_client_method(), versions[_i].version);
+    SSL_set_connect_state(duo.bare);
+    SSL_set_tlsext_host_name(duo.bare, "mx.b.test");
+    duo_secure_bare(b, versions[_i].name);
+    tls_context_free(&duo.server);
+    duo_write(b, "220 hello\r\n");
+    bare_expect("220 hello\r\n");
+    duo_close_all();
+    for (size_t i = 0; i < N(wishes); i++)
+        cert_free(&made[i]);
+}
+END_TEST
+
 /* --- bad input ------------------------------------------------------------ */
 
 static const struct {
@@ -841,6 +872,8 @@ Suite *net_tls_peers_suite(void)
     tcase_add_loop_test(t, bad_pair, 0, N(bad_pairs));
     tcase_add_test(t, pairs_that_do_not_fit);
     tcase_add_test(t, context_goes_before_its_connections);
+    tcase_add_loop_test(t, contexts_of_names_go_with_their_connections, 0,
+                        N(versions));
     tcase_add_loop_test(t, garbage_for_a_handshake, 0, N(garbage));
     tcase_add_test(t, silence_ends_by_the_deadline);
     tcase_add_loop_test(t, octet_by_octet, 0, N(versions));
