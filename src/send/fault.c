@@ -117,8 +117,8 @@ static const struct fault_rule rules[] = {
     ROW(TLS,       NOT_OFFERED, ALWAYS,       PROFILE,   SHUT_OUT,  GOES_ON),
     ROW(TLS,       NO_TLS,     may_be_clear,  PROFILE,   UNTOUCHED, LEAVES),
     ROW(TLS,       NO_TLS,     ALWAYS,        PROFILE,   SHUT_OUT,  LEAVES),
-    ROW(MESSAGE,   RECORD,     may_be_clear,  PROFILE,   UNTOUCHED, LEAVES),
-    ROW(MESSAGE,   RECORD,     ALWAYS,        PROFILE,   SHUT_OUT,  LEAVES),
+    ROW(BEHIND_TLS, RECORD,    may_be_clear,  PROFILE,   UNTOUCHED, LEAVES),
+    ROW(BEHIND_TLS, RECORD,    ALWAYS,        PROFILE,   SHUT_OUT,  LEAVES),
 
     ROW(MAIL,      NO_TALK,    is_leaving,    LIMIT,     UNTOUCHED, LEAVES),
     ROW(ENVELOPE,  5XX,        asks_login,    SETTING,   WAITS,     GOES_ON),

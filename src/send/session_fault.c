@@ -65,6 +65,12 @@ static bool is_broken_tls(const struct send_session *s)
            s->end.delivered == 0 && about[s->was].when != FAULT_END;
 }
 
+/* Our memory ended the handshake: no reason to go on in clear. */
+static bool is_out_of_blocks(const struct send_session *s)
+{
+    return s->was == S_HANDSHAKE && s->conn.error == ENOBUFS;
+}
+
 static enum fault_what what_of(const struct send_session *s)
 {
     switch (s->event) {
@@ -73,9 +79,9 @@ static enum fault_what what_of(const struct send_session *s)
     case E_5XX: return FAULT_5XX;
     case E_421: return FAULT_421;
     case E_CLOSED:
-        return s->out_failed      ? FAULT_OURS
-               : is_broken_tls(s) ? FAULT_RECORD
-                                  : FAULT_DROP;
+        return s->out_failed || is_out_of_blocks(s) ? FAULT_OURS
+               : is_broken_tls(s)                   ? FAULT_RECORD
+                                                    : FAULT_DROP;
     case E_TIMEOUT: return FAULT_SILENCE;
     case E_KILL: return FAULT_OURS;
     default: return FAULT_NONSENSE;

@@ -85,10 +85,13 @@ static enum fault_what fault_of(const struct send_session *s,
                                                             : FAULT_CERTIFICATE;
 }
 
+/* Two names of an address may have the same login and different rules.  Mail
+ * of the milder one is not for a session that could not log in by the other. */
 bool send_tls_fits(const struct send_session *s, const struct delivery *j,
                    const struct delivery_rcpt *r)
 {
-    return send_auth_fits(s, r) && fault_of(s, j, r) == 0;
+    return send_auth_fits(s, r) && (r->login == 0 || s->auth.done) &&
+           fault_of(s, j, r) == 0;
 }
 
 /* Would a session that was opened for it be the same? */
@@ -120,7 +123,7 @@ void send_tls_refuse(struct send_session *s, const struct delivery *j,
     struct fault f = { .when = FAULT_TLS, .what = fault_of(s, j, r) };
     struct answer why;
 
-    if (!send_auth_fits(s, r) ||
+    if (!send_auth_fits(s, r) || f.what == 0 ||
         (f.what == FAULT_CERTIFICATE ? !is_own(s, j, r) : !s->tls.wanted)) {
         r->effect = MAIL_MISFIT;
         r->step = STEP_DONE;

@@ -349,13 +349,14 @@ static FILE *make_body(struct body *b, size_t longer)
     return f;
 }
 
-static struct session_login *make_login(unsigned mechanisms)
+static struct session_login *make_login(const struct around *around)
 {
     struct session_login *l = calloc(1, sizeof *l);
 
     ck_assert_ptr_nonnull(l);
     l->number = 1;
-    l->mechanisms = mechanisms;
+    l->mechanisms = around->auth;
+    l->tls = around->login_level;
     l->size = sizeof *l;
     l->sasl = (struct sasl_login){ SPAN_LIT("u"), SPAN_LIT("p"),
                                    SPAN_LIT("peer.test"), 587 };
@@ -397,7 +398,7 @@ void session_rig_run(const struct dialogue *d, const struct around *around)
         send_session_want_tls(s, around->level == CONF_TLS_MAY, NULL);
     }
     if (around->auth != 0)
-        send_session_want_login(s, make_login(around->auth));
+        send_session_want_login(s, make_login(around));
     send_session_start(s, &env);
     while (g.n + (around->act == 'g') < (unsigned)d->deliveries)
         give(s, &g);

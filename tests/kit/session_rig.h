@@ -58,12 +58,13 @@ struct around {
     struct send_limits limits;
     bool configured; /* the deliveries' next hop is a setting */
     bool no_chunking;
-    bool tls;            /* the session wants it */
-    enum conf_tls level; /* of the mail */
-    unsigned auth;       /* the session logs in as "u" with "p", by these
+    bool tls;                  /* the session wants it */
+    enum conf_tls level;       /* of the mail */
+    unsigned auth;             /* the session logs in as "u" with "p", by these
                             mechanisms; 0: not */
-    bool no_login;       /* its mail has another login than the session */
-    unsigned messages;   /* of a session, by the settings */
+    enum conf_tls login_level; /* TLS that its login demands */
+    bool no_login;             /* its mail has another login than the session */
+    unsigned messages;         /* of a session, by the settings */
     unsigned linger;
     /* The first, second ... message: cannot be read; is BIG octets longer.
      * 0: none. */

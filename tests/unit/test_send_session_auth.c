@@ -61,6 +61,9 @@ static const struct auth_dialogue {
       { .auth = 1u << SASL_PLAIN, .no_login = true } },
     { { "mail with a login", 2, 1, "f0;f0;", GOES_ON, 0, { OFFER, QUIT } },
       { .no_login = true } },
+    { { "the login may not be used in clear", 1, 2, "f0 f0;", GOES_ON, 0,
+        { OFFER, QUIT } },
+      { .auth = 1u << SASL_PLAIN, .login_level = CONF_TLS_VERIFY } },
     /* from outside */
     { { "stop", 1, 1, "00;", GOES_ON, 0, { OFFER, "P", "H" } },
       { .auth = 1u << SASL_PLAIN, .act = 's', .in = S_AUTH } },

@@ -2,7 +2,10 @@
  * it works is for tests/system/test_send_tls.py. */
 #include "session_rig.h"
 
+#include "send/session_fault.h"
+
 #include <check.h>
+#include <errno.h>
 
 #define OFFER EHLO, "S 250-hi", "S 250-PIPELINING", "S 250 STARTTLS"
 #define ASK OFFER, "C STARTTLS"
@@ -82,6 +85,20 @@ START_TEST(dialogue_goes)
 }
 END_TEST
 
+START_TEST(own_memory_is_no_reason_for_clear_text)
+{
+    static struct send_session s;
+
+    s.was = S_HANDSHAKE;
+    s.event = E_CLOSED;
+    s.tls.may = true;
+    s.conn.error = ECONNRESET;
+    ck_assert_int_eq(send_session_judge(&s, NULL)->whose, WHOSE_PROFILE);
+    s.conn.error = ENOBUFS;
+    ck_assert_int_eq(send_session_judge(&s, NULL)->whose, WHOSE_US);
+}
+END_TEST
+
 Suite *send_session_tls_suite(void);
 Suite *send_session_tls_suite(void)
 {
@@ -90,6 +107,7 @@ Suite *send_session_tls_suite(void)
 
     tcase_set_timeout(t, 30);
     tcase_add_loop_test(t, dialogue_goes, 0, sizeof cases / sizeof cases[0]);
+    tcase_add_test(t, own_memory_is_no_reason_for_clear_text);
     suite_add_tcase(s, t);
     return s;
 }
