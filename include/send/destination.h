@@ -104,6 +104,9 @@ struct lane *destination_choose(struct sched *s, const struct destination *d,
 const struct hop *destination_blame(const struct destination *d);
 uint64_t destination_opens(const struct destination *d);
 struct hop *destination_hop(const struct destination *d, const struct lane *l);
+struct hop *destination_hop_by_name(const struct destination *d,
+                                    const struct lane *l, const char *name);
+
 /* The name of its own host behind that lane; NULL: it leads there no more. */
 const char *destination_host(const struct destination *d, const struct lane *l);
 

@@ -222,8 +222,9 @@ bool destination_uses(struct destination *d, const struct lane *l)
     int rank = destination_rank(d->sched, d);
     for (size_t i = 0; i < d->hops->n; i++) {
         const struct hop *h = &d->hops->hop[i];
-        if (h->lane == l && h->rank == rank)
-            return hop_is_up(d->sched, h) && !hop_misfits(h);
+        if (h->lane == l && h->rank == rank && hop_is_up(d->sched, h) &&
+            !hop_misfits(h))
+            return true;
     }
     return false;
 }
@@ -271,10 +272,30 @@ uint64_t destination_opens(const struct destination *d)
     return first;
 }
 
+/* Two names may have one address: the first is used that may be. */
 struct hop *destination_hop(const struct destination *d, const struct lane *l)
 {
+    struct hop *first = NULL;
+
+    for (size_t i = 0; d->hops != NULL && i < d->hops->n; i++) {
+        struct hop *h = &d->hops->hop[i];
+        if (h->lane != l)
+            continue;
+        if (hop_is_up(d->sched, h) && !hop_misfits(h))
+            return h;
+        if (first == NULL ||
+            (!hop_is_up(d->sched, first) && hop_is_up(d->sched, h)))
+            first = h;
+    }
+    return first;
+}
+
+struct hop *destination_hop_by_name(const struct destination *d,
+                                    const struct lane *l, const char *name)
+{
     for (size_t i = 0; d->hops != NULL && i < d->hops->n; i++)
-        if (d->hops->hop[i].lane == l)
+        if (d->hops->hop[i].lane == l &&
+            strcmp(d->hops->hop[i].name, name) == 0)
             return &d->hops->hop[i];
     return NULL;
 }
@@ -321,7 +342,8 @@ static void be_misfit(struct sched *s, struct hop *h, unsigned serial)
 void destination_misfits(struct destination *d, const struct send_delivery *sd,
                          const struct delivery_rcpt *r)
 {
-    struct hop *h = destination_hop(d, sd->lane);
+    struct hop *h =
+        destination_hop_by_name(d, sd->lane, delivery_host(&sd->delivery, r));
 
     if (h == NULL)
         return;

@@ -55,8 +55,9 @@ static size_t names_size(const struct mx_candidate *e, size_t n)
 static void keep_state(const struct destination *d, struct hops *new)
 {
     for (size_t i = 0; i < new->n; i++) {
-        struct hop *old = destination_hop(d, new->hop[i].lane);
-        if (old != NULL && strcmp(old->name, new->hop[i].name) == 0)
+        struct hop *old =
+            destination_hop_by_name(d, new->hop[i].lane, new->hop[i].name);
+        if (old != NULL)
             hop_move(&new->hop[i], old);
     }
 }

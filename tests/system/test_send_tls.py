@@ -22,6 +22,7 @@ both_ways = pytest.mark.parametrize("extensions", [PLAIN, CHUNKING],
 def dns():
     zones = dict(ZONES)
     zones["other.test"] = "@ MX 10 a.x.test."
+    zones["twin.test"] = "@ MX 10 a\n@ MX 20 b\na A 127.0.0.1\nb A 127.0.0.1"
     zones["named.test"] = "@ MX 10 mx\nmx A 127.0.0.1"
     with DnsServer(zones) as d:
         yield d
@@ -314,6 +315,23 @@ def test_verify_goes_to_the_next_mx(scene, ca, fault):
     events = delivered(s, host=s.hosts[1])
     assert {facts(e)[1] for e in events} == {"yes"}
     assert no_mail_command(s.host)
+
+
+@pytest.mark.parametrize("how", ["certificate", "not offered"])
+def test_two_names_of_an_address_do_not_take_turns(scene, ca, how):
+    s = scene(domain="twin.test", send__tls="verify", send__tls_ca=ca.path,
+              tls=ca.context("elsewhere.test") if how == "certificate"
+              else None)
+    s.fill(MANY)
+    waits(s, "4.7.5" if how == "certificate" else "4.7.4", "")
+    assert len(s.host.sessions) <= 2
+
+
+def test_the_second_name_of_an_address_is_enough(scene, ca):
+    s = scene(domain="twin.test", send__tls="verify", send__tls_ca=ca.path,
+              tls=ca.context("b.twin.test"))
+    s.fill(MANY)
+    delivered(s)
 
 
 def test_the_name_of_the_recipients_domain_is_enough(scene, ca):
