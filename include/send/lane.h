@@ -48,6 +48,7 @@ struct lane {
     struct { /* of the last TLS session with the host by that name */
         struct tls_session *session;
         char *host;
+        bool chain_good;
     } resume;
 
     /* profile_turns.c */

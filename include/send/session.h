@@ -80,8 +80,9 @@ struct send_session *send_session_of_leave(struct work_item *n);
 struct work_item *send_session_note(struct send_session *s);
 struct send_session *send_session_of_note(struct work_item *n);
 /* After ended(): the TLS session that the next one can resume, or NULL; the
- * caller's. */
-struct tls_session *send_session_take_tls(struct send_session *s);
+ * caller's.  Was its chain trusted? */
+struct tls_session *send_session_take_tls(struct send_session *s,
+                                          bool *chain_good);
 const char *send_session_id(const struct send_session *s); /* of the log */
 const char *send_session_host(const struct send_session *s);
 struct lane *send_session_lane(const struct send_session *s);

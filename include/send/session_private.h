@@ -84,9 +84,10 @@ struct send_session {
     unsigned tried_rcpts;        /* what may be a limit of recipients */
 
     struct {
-        bool wanted; /* STARTTLS where it is offered */
-        bool may;    /* clear text will do for the mail that opened it */
-        bool failed; /* for the reason in end.why */
+        bool wanted;     /* STARTTLS where it is offered */
+        bool may;        /* clear text will do for the mail that opened it */
+        bool failed;     /* for the reason in end.why */
+        bool chain_good; /* of the session that has ended */
         struct send_tls_name {
             bool named; /* does the certificate? */
             char name[DELIVERY_HOST_MAX];

@@ -142,8 +142,10 @@ static void want_tls(struct lane *l, const struct delivery *j,
 
     if (level == CONF_TLS_NONE || (level == CONF_TLS_MAY && known->no_tls))
         return;
-    bool same =
-        l->resume.session != NULL && strcmp(l->resume.host, j->host) == 0;
+    /* What was not trusted may have become better since. */
+    bool same = l->resume.session != NULL &&
+                strcmp(l->resume.host, j->host) == 0 &&
+                (level < CONF_TLS_VERIFY || l->resume.chain_good);
     send_session_want_tls(l->session, level == CONF_TLS_MAY,
                           same ? l->resume.session : NULL);
     if (same)
@@ -153,10 +155,12 @@ static void want_tls(struct lane *l, const struct delivery *j,
 /* The host may resume it in the next session. */
 static void keep_tls(struct lane *l)
 {
-    struct tls_session *t = send_session_take_tls(l->session);
+    bool chain_good;
+    struct tls_session *t = send_session_take_tls(l->session, &chain_good);
 
     if (t == NULL)
         return;
+    l->resume.chain_good = chain_good;
     tls_session_free(&l->resume.session);
     free(l->resume.host);
     l->resume.host = strdup(send_session_host(l->session));

@@ -65,10 +65,12 @@ void send_session_want_tls(struct send_session *s, bool may,
     s->tls.resume = resume;
 }
 
-struct tls_session *send_session_take_tls(struct send_session *s)
+struct tls_session *send_session_take_tls(struct send_session *s,
+                                          bool *chain_good)
 {
     struct tls_session *t = s->tls.resume;
 
+    *chain_good = s->tls.chain_good;
     s->tls.resume = NULL;
     return t;
 }

@@ -170,8 +170,11 @@ void send_tls_note(struct send_session *s, struct delivery *j)
 
 void send_tls_keep_session(struct send_session *s)
 {
+    const struct tls_facts *f = conn_tls_facts(&s->conn);
     struct tls_session *newest =
         conn_is_tls(&s->conn) ? conn_tls_take_session(&s->conn) : NULL;
+
+    s->tls.chain_good = f != NULL && f->chain_good;
 
     if (newest == NULL && !s->tls.failed)
         return;

@@ -136,6 +136,18 @@ def test_the_session_is_resumed(scene, ca):
     assert {e["verified"] for e in s.m.events("send.delivered")} == {"yes"}
 
 
+def test_a_session_that_was_not_trusted_is_not_resumed_for_verify(scene, ca):
+    context = ca.context("a.x.test", self_signed=True)
+    s = scene(tls=context, send__tls_policy=["other.test=verify"],
+              send__tls_ca=ca.path, send__session_linger="0s")
+    s.fill(MANY)
+    delivered(s)
+    context.load_cert_chain(ca.issue("a.x.test"))  # it has the tickets still
+    s.submit([10], domain="other.test")
+    s.until_taken("verified", [10])
+    assert not s.host.sessions[-1].tls.resumed
+
+
 def test_replies_injected_behind_220_are_thrown_away(scene, ca):
     s = scene(tls=ca.context("a.x.test"), send__tls_ca=ca.path,
               send__tls="verify", answers={
