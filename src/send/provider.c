@@ -21,19 +21,22 @@ static const struct {
     { "gmx", ".gmx.net" },
     { "gmx", ".web.de" },
     { "t-online", ".t-online.de" },
-    { "comcast", ".comcast.net" },
+    { "comcast", "*.comcast.net" }, /* its customers' lines have more labels */
     { "orange", ".orange.fr" },
     { "proofpoint", ".pphosted.com" },
     { "mimecast", ".mimecast.com" },
 };
 
-/* The length of the suffix if the host has it, else 0. */
+/* The length of the suffix if the host has it, else 0.  "*": of one label. */
 static size_t fit(const char *host, const char *suffix)
 {
-    size_t n = strlen(host), k = strlen(suffix);
+    bool one = suffix[0] == '*';
+    size_t n = strlen(host), k = strlen(suffix += one);
 
     n -= n > 0 && host[n - 1] == '.';
     if (suffix[0] == '.' ? n <= k : n != k)
+        return 0;
+    if (one && memchr(host, '.', n - k) != NULL)
         return 0;
     return span_is_nocase((struct span){ host + n - k, k }, suffix) ? k : 0;
 }

@@ -192,6 +192,9 @@ static const struct {
     { "mx01.mail.icloud.com", "icloud" },
     { "mxs.mail.ru", "mailru" },
     { "mx00.gmx.net", "gmx" },
+    { "mx1a1.comcast.net", "comcast" },
+    { "c-192-0-2-1.hsd1.pa.comcast.net", NULL }, /* a customer's */
+    { "comcast.net", NULL },
     { "google.com", NULL },
     { "notgoogle.com", NULL },
     { "mx.google.com.evil.test", NULL },
