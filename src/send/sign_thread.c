@@ -284,6 +284,16 @@ static bool needs_signer(struct sign_thread *t, size_t i)
     return true;
 }
 
+/* A signer that has lost a request replies; one that hangs leaves this unread,
+ * which is what its parent looks at. */
+static void ask_who(struct sign_thread *t)
+{
+    struct signer_head who = t->me;
+
+    who.kind = SIGNER_WHO;
+    (void)say(t, &who, sizeof who); /* a full channel has a hello, too */
+}
+
 /* The ms until the signer is given up. */
 static int patience(struct sign_thread *t)
 {
@@ -295,6 +305,7 @@ static int patience(struct sign_thread *t)
         return (int)(t->heard + SILENCE_MS - now);
     LOG(LOG_ERROR, "send.signer", LS("state", "silent"));
     t->silent = true;
+    ask_who(t);
     return 0;
 }
 
@@ -421,9 +432,7 @@ int sign_thread_start(struct sign_thread **out, const struct conf *c,
         return err_set(e, ERR_TEMP, ENOMEM, "memory for signatures");
     if (open_loop(t, channel, e) != 0)
         goto out;
-    struct signer_head who = t->me;
-    who.kind = SIGNER_WHO;
-    (void)say(t, &who, sizeof who); /* a full channel has a hello, too */
+    ask_who(t);
     int rc = pthread_create(&t->thread, NULL, run, t);
     if (rc != 0) {
         err_set(e, ERR_TEMP, rc, "start a thread for signatures");

@@ -96,15 +96,15 @@ static void say_hello(int signer)
     ck_assert_int_eq(send(signer, &h, sizeof h, 0), sizeof h);
 }
 
-/* True: a request to sign came within five seconds. */
-static bool is_asked(int signer)
+/* True: such a message came within fifteen seconds. */
+static bool is_asked(int signer, enum signer_kind kind)
 {
     const struct timespec while_ago = { .tv_nsec = 10000000 };
     struct signer_ask ask;
 
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 1500; i++) {
         ssize_t n = recv(signer, &ask, sizeof ask, MSG_DONTWAIT);
-        if (n > 0 && ask.head.kind == SIGNER_SIGN && ask.head.n > 0)
+        if (n > 0 && ask.head.kind == kind)
             return true;
         if (n < 0)
             (void)nanosleep(&while_ago, NULL);
@@ -112,15 +112,16 @@ static bool is_asked(int signer)
     return false;
 }
 
+static const char mail[] = "From: a@example.com\r\n\r\nhi\r\n";
+static const struct body mail_body = {
+    .fd = -1, .head = mail, .nhead = sizeof mail - 1, .size = sizeof mail - 1
+};
+
 START_TEST(full_channel)
 {
-    static const char mail[] = "From: a@example.com\r\n\r\nhi\r\n";
     const struct timespec while_ago = { .tv_nsec = 300000000 };
     const struct signer_head nothing = { .kind = SIGNER_SIGNED };
-    struct sign_task task = { .body = { .fd = -1,
-                                        .head = mail,
-                                        .nhead = sizeof mail - 1,
-                                        .size = sizeof mail - 1 } };
+    struct sign_task task = { .body = mail_body };
     struct sign_thread *t;
     struct list back;
     bool renewed;
@@ -135,7 +136,7 @@ START_TEST(full_channel)
     sign_thread_give(t, &task);
     sign_thread_hand_over(t);
     (void)nanosleep(&while_ago, NULL);
-    ck_assert(is_asked(end[1]));
+    ck_assert(is_asked(end[1], SIGNER_SIGN));
     sign_thread_stop(t);
     sign_thread_join(t);
     list_init(&back);
@@ -148,16 +149,67 @@ START_TEST(full_channel)
 }
 END_TEST
 
+/* --- a request that is lost ----------------------------------------------- */
+
+static void wait_for(struct sign_thread *t, struct list *back)
+{
+    const struct timespec while_ago = { .tv_nsec = 10000000 };
+    bool renewed;
+
+    list_init(back);
+    for (int i = 0; i < 1500 && list_empty(back); i++) {
+        sign_thread_take(t, back, &renewed);
+        (void)nanosleep(&while_ago, NULL);
+    }
+}
+
+/* Its mail waits; the signer is asked who it is, and gets the next. */
+START_TEST(lost_request)
+{
+    struct sign_task lost = { .body = mail_body };
+    struct sign_task next = { .body = mail_body };
+    struct sign_thread *t;
+    struct list back;
+    int end[2];
+
+    if (getenv("TEST_SHORT") != NULL)
+        return; /* twelve seconds */
+    ck_assert_int_eq(line_pair(end, &e), 0);
+    ck_assert_int_eq(sign_thread_start(&t, &conf, end[0], &e), 0);
+    ck_assert(is_asked(end[1], SIGNER_WHO));
+    say_hello(end[1]);
+    sign_thread_give(t, &lost);
+    sign_thread_hand_over(t);
+    ck_assert(is_asked(end[1], SIGNER_SIGN));
+    wait_for(t, &back);
+    ck_assert_ptr_eq(list_pop(&back), &lost.link);
+    ck_assert(lost.why.misconfigured && !lost.stopped);
+    ck_assert(is_asked(end[1], SIGNER_WHO));
+    say_hello(end[1]);
+    sign_thread_give(t, &next);
+    sign_thread_hand_over(t);
+    ck_assert(is_asked(end[1], SIGNER_SIGN));
+    sign_thread_stop(t);
+    sign_thread_join(t);
+    wait_for(t, &back);
+    ck_assert_ptr_eq(list_pop(&back), &next.link);
+    sign_thread_free(&t);
+    close(end[0]);
+    close(end[1]);
+}
+END_TEST
+
 Suite *send_signing_suite(void);
 Suite *send_signing_suite(void)
 {
     Suite *s = suite_create("send.signing");
     TCase *t = tcase_create("signing");
 
-    tcase_set_timeout(t, 30);
+    tcase_set_timeout(t, 60);
     tcase_add_checked_fixture(t, set_up, NULL);
     tcase_add_loop_test(t, from_that_cannot_be_read, 0, 2);
     tcase_add_test(t, full_channel);
+    tcase_add_test(t, lost_request);
     suite_add_tcase(s, t);
     return s;
 }
