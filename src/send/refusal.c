@@ -333,6 +333,8 @@ static bool is_blocked(const struct smtp_status *s, const struct folded *text,
     if (is_of(s, 7, 28) || (s->class == 5 && s->subject == 7 &&
                             s->detail >= 606 && s->detail <= 649))
         return true;
+    if (is_of(s, 1, 1) || (s->class != 0 && s->subject == 2))
+        return false; /* of a mailbox, whatever its text has */
     if (!has_any(text, blocks) || has_any(text, of_message) ||
         has_any(text, of_recipient))
         return false;

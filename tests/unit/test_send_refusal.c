@@ -109,6 +109,8 @@ static const struct {
     { OTHER, 0, "550 5.7.1 The recipient has blocked your messages from 192.0.2.25" },
     { OTHER, 0, "550 5.7.1 Message contains a URL listed in a blocklist (192.0.2.1)" },
     { OTHER, 0, "550 5.1.1 <blocked@x.test>: User unknown" },
+    { OTHER, 0, "550 5.1.1 <blocked@[192.0.2.25]>: User unknown" },
+    { OTHER, 0, "550 5.2.1 <u@x.test>: blocked, asked by 192.0.2.25" },
     { OTHER, 0, "450 4.7.1 rate" },
     { OTHER, 0, "451 4.7.515 sending domain does not meet the required authentication level" },
     { RATE, 7200, "421 4.7.28 too much mail from [192.0.2.25], retry after 120 minutes" },
