@@ -345,6 +345,8 @@ def test_a_signer_that_hangs(mta, keys):
             "y.test=[127.0.0.2]:%d" % b.port],
             "serve.relay_networks": ["127.0.0.1/32", "127.0.0.2/32"]})
         pid = signer(m)
+        with m.smtp():
+            pass  # the server is up
         m.kill(signal.SIGSTOP)  # the supervisor does not see it yet
         os.kill(pid, signal.SIGSTOP)
         submit(m, TEXTS["plain"])
