@@ -200,12 +200,13 @@ void send_auth_set_reason(const struct send_session *s, struct answer *why)
                                        : "broken reply to AUTH");
 }
 
-/* Where it may not, the mail is refused for what TLS is there. */
+/* Where it may not, the mail is refused for what TLS is there.  A login whose
+ * level is `may` is one of settings with send.tls = none. */
 bool send_guard_may_log_in(const void *ctx)
 {
     const struct send_session *s = ctx;
 
-    if (s->login == NULL || s->login->tls == CONF_TLS_NONE)
+    if (s->login == NULL || s->login->tls < CONF_TLS_ENCRYPT)
         return s->login != NULL;
     if (!conn_is_tls(&s->conn))
         return false;

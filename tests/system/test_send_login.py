@@ -602,6 +602,8 @@ TLS = [  # hop, names of the certificate ("-": no authority's), more, status
     ("[hub.test]", "other.test", {"send__tls": "none", "send__tls_policy": [
         "[hub.test]=verify"]}, "4.7.5"),
     ("[hub.test]", None, {"send__tls": "none"}, None),
+    ("[hub.test]", None, {"send__tls": "none",
+                          "send__tls_policy": ["x.test=may"]}, None),
 ]
 
 

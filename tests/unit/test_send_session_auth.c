@@ -64,6 +64,9 @@ static const struct auth_dialogue {
     { { "the login may not be used in clear", 1, 2, "f0 f0;", GOES_ON, 0,
         { OFFER, QUIT } },
       { .auth = 1u << SASL_PLAIN, .login_level = CONF_TLS_VERIFY } },
+    { { "it may be used in clear, and over TLS", 1, 1, "+250;", GOES_ON, 1,
+        { PLAIN_SENT, "S 235 ok", GOOD } },
+      { .auth = 1u << SASL_PLAIN, .login_level = CONF_TLS_MAY } },
     /* from outside */
     { { "stop", 1, 1, "00;", GOES_ON, 0, { OFFER, "P", "H" } },
       { .auth = 1u << SASL_PLAIN, .act = 's', .in = S_AUTH } },
