@@ -5,6 +5,7 @@ import glob
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -248,3 +249,23 @@ def test_dovecot(mta, dovecot, by):
     assert text.endswith(BODY.replace(b"\r\n", b"\n"))
     assert b"with LMTP" in text
     assert len(dovecot.mail("ann")) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="Dovecot is started by root")
+def test_many_messages_to_dovecot(mta, dovecot):
+    """Commands come ahead of its replies to the texts; each message arrives
+    once, and nothing breaks there."""
+    until("Dovecot", lambda: os.path.exists(dovecot.dir + "/run/lmtp"))
+    m = mta("run", {"send.routes": [
+        "box.test=lmtp:unix:%s/run/lmtp" % dovecot.dir]})
+    dovecot.process.send_signal(signal.SIGSTOP)  # they come all at once
+    with m.smtp() as s:
+        for i in range(100):
+            s.sendmail("s@src.test", ["ann@box.test", "bob@box.test"],
+                       b"Subject: %d\r\n\r\nhi\r\n" % i)
+    dovecot.process.send_signal(signal.SIGCONT)
+    until("logged", lambda: len(m.events("send.delivered")) == 200)
+    assert len(dovecot.mail("ann")) == len(dovecot.mail("bob")) == 100
+    assert not m.events("send.deferred")
+    with open(dovecot.dir + "/dovecot.log", encoding="utf-8") as f:
+        assert "Panic" not in f.read()
