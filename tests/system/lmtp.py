@@ -50,12 +50,13 @@ class LmtpPeer(peer.Peer):
             self.listener.listen(50)
             threading.Thread(target=self.accept, daemon=True).start()
 
-    def default(self, verb):
+    def default(self, verb, session):
         if verb == "LHLO":
-            return super().default("EHLO")
+            return super().default("EHLO", session)
         if verb in ("EHLO", "HELO"):
             return "500 5.5.1 this is LMTP"
-        return "250 2.0.0 taken" if verb == "FINAL" else super().default(verb)
+        return ("250 2.0.0 taken" if verb == "FINAL"
+                else super().default(verb, session))
 
     def session(self, sock, number):
         return Session(self, sock, number)
