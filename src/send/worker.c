@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 /* Output of a session is at most CONN_HIGH and a piece of a body; input is
- * a part of one reply line. */
-enum { BLOCKS_PER_SESSION = 24, ASLEEP_AGAIN_US = 20000 };
+ * a part of one reply line, and in TLS of a record. */
+enum { BLOCKS_PER_SESSION = 26, ASLEEP_AGAIN_US = 20000 };
 
 /* Hand over results in batches: they serve only the log and the lane's next
  * delivery. */
