@@ -371,7 +371,7 @@ void session_rig_run(const struct dialogue *d, const struct around *around)
     const struct around nothing = { .messages = 0 };
     struct send_env env = { .conns = &conns,
                             .hostname = "me.test",
-                            .timeout_cap = 1,
+                            .timeout_cap = getenv("TEST_VALGRIND") ? 4 : 1,
                             .done = on_done,
                             .ended = on_ended,
                             .ctx = &r };
