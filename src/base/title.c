@@ -31,15 +31,20 @@ static char *extend(char *end, char **list)
     return end;
 }
 
+/* One block, so that a string is not lost whatever becomes of the list. */
 static char **copy(char **list)
 {
-    size_t n = count(list);
-    char **to = calloc(n + 1, sizeof *to);
+    size_t n = count(list), size = (n + 1) * sizeof *list;
 
-    for (size_t i = 0; to != NULL && i < n; i++) {
-        to[i] = strdup(list[i]);
-        if (to[i] == NULL)
-            return NULL; /* the program ends soon for want of memory */
+    for (size_t i = 0; i < n; i++)
+        size += strlen(list[i]) + 1;
+    char **to = calloc(1, size);
+    if (to == NULL)
+        return NULL;
+    char *at = (char *)(to + n + 1);
+    for (size_t i = 0; i < n; i++) {
+        to[i] = at;
+        at = stpcpy(at, list[i]) + 1;
     }
     return to;
 }
