@@ -29,8 +29,4 @@ bool digest_end(struct digest *d, unsigned char out[DIGEST_SIZE]);
 /* All at once. */
 int digest_sha256(const void *data, size_t n, unsigned char out[DIGEST_SIZE],
                   struct err *e);
-
-/* Load the library, and the configuration file that it reads.  For a process
- * that digests, or forks one that does, after it has given up files. */
-void digest_load(void);
 #endif

@@ -33,6 +33,10 @@ struct span span_trim(struct span s);
 /* Without the mark that some editors put in front of UTF-8. */
 struct span span_after_bom(struct span s);
 
+/* The next line of a table's text that is neither empty nor a comment (#),
+ * trimmed; *number, 0 at first, is its place.  False: the end. */
+bool span_next_line(struct span *rest, struct span *line, unsigned *number);
+
 /* Offset of the first c, or s.n when there is none. */
 size_t span_find(struct span s, char c);
 

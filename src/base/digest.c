@@ -1,7 +1,6 @@
 #include "base/digest.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 
@@ -58,10 +57,4 @@ int digest_sha256(const void *data, size_t n, unsigned char out[DIGEST_SIZE],
     if (EVP_Digest(data, n, out, NULL, EVP_sha256(), NULL) != 1)
         return err_set(e, ERR_TEMP, 0, "SHA-256: libcrypto refuses");
     return 0;
-}
-
-void digest_load(void)
-{
-    /* 0: the program goes on, and digest_new() says that it cannot. */
-    (void)OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL);
 }

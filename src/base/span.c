@@ -85,6 +85,20 @@ struct span span_after_bom(struct span s)
     return s;
 }
 
+bool span_next_line(struct span *rest, struct span *line, unsigned *number)
+{
+    while (rest->n > 0) {
+        size_t n = span_find(*rest, '\n'), past = n + (n < rest->n);
+        *line = span_trim((struct span){
+            rest->p, n > 0 && rest->p[n - 1] == '\r' ? n - 1 : n });
+        *rest = (struct span){ rest->p + past, rest->n - past };
+        ++*number;
+        if (line->n > 0 && line->p[0] != '#')
+            return true;
+    }
+    return false;
+}
+
 size_t span_find(struct span s, char c)
 {
     const char *at = s.n == 0 ? NULL : memchr(s.p, c, s.n);

@@ -85,17 +85,10 @@ static bool is_name(struct span s)
 
 static int take_text(struct listing *f, size_t n, struct err *e)
 {
-    struct span rest = span_after_bom((struct span){ f->text, n });
+    struct span rest = span_after_bom((struct span){ f->text, n }), line;
+    unsigned number = 0;
 
-    for (unsigned number = 1; rest.n > 0; number++) {
-        struct span line = { rest.p, span_find(rest, '\n') };
-        size_t past = line.n + (line.n < rest.n);
-        rest = (struct span){ rest.p + past, rest.n - past };
-        if (line.n > 0 && line.p[line.n - 1] == '\r')
-            line.n--;
-        line = span_trim(line);
-        if (line.n == 0 || line.p[0] == '#')
-            continue;
+    while (span_next_line(&rest, &line, &number)) {
         if (!is_name(line))
             return err_set(e, ERR_USAGE, 0, "%s:%u: not a recipient", f->path,
                            number);

@@ -291,7 +291,7 @@ static void ask_who(struct sign_thread *t)
     struct signer_head who = t->me;
 
     who.kind = SIGNER_WHO;
-    (void)say(t, &who, sizeof who); /* a full channel has a hello, too */
+    (void)say(t, &who, sizeof who); /* a full channel holds one already */
 }
 
 /* The ms until the signer is given up. */
