@@ -109,7 +109,9 @@ class Peer:
                 self.name, self.complaint()))
 
     def complaint(self):
-        done = subprocess.run(["tail", "-n", "20", self.log()], text=True,
+        """The end of its log and of what it wrote to stderr."""
+        done = subprocess.run(["tail", "-n", "20", self.log(),
+                               self.dir + "/stderr"], text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         return done.stdout
 

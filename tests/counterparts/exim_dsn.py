@@ -33,7 +33,8 @@ class DsnExim(Exim):
                ("localhost : local.test", "localhost : exim.test"),
                ("begin routers", "dsn_advertise_hosts = *\nbegin routers"),
                ("begin transports", hop + "begin transports"),
-               ("begin retry", OUT + "begin retry"))
+               ("begin retry", OUT % {"out_tls": "hosts_avoid_tls"}
+                + "begin retry"))
 
     def mailbox(self, user):
         found = []
