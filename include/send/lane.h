@@ -41,6 +41,7 @@ struct lane {
     unsigned out;         /* deliveries given and not back */
     size_t out_rcpts;     /* of these */
     bool ended;      /* the session is over; deliveries are on their way back */
+    bool unopened;   /* the worker has no session yet: it waits for a message */
     bool alone;      /* a suspect is out */
     unsigned serial; /* of the session; 0: there was none */
     uint32_t suspects_since; /* the first of them waits */
@@ -98,6 +99,11 @@ bool lane_has_room(const struct sched *s, const struct lane *l);
  * the caller's. */
 int lane_give(struct sched *s, struct lane *l, struct delivery *j, bool alone,
               struct err *e);
+
+/* The delivery is signed, if it is to be: the worker gets it, and the session
+ * first if it has not.  A host is not connected to for mail that a silent
+ * signer keeps back. */
+void lane_hand(struct sched *s, struct send_delivery *d);
 
 /* The hop's destination waits in that line for room, or for a session.
  * lane_next() takes the first that waits, NULL: none, no room, or parked mail

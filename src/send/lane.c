@@ -160,6 +160,10 @@ static void keep_tls(struct lane *l)
 
     if (t == NULL)
         return;
+    if (l->unopened) { /* want_tls() has taken it from here */
+        l->resume.session = t;
+        return;
+    }
     l->resume.chain_good = chain_good;
     tls_session_free(&l->resume.session);
     free(l->resume.host);
@@ -205,9 +209,9 @@ static int open_session(struct sched *s, struct lane *l, struct delivery *j,
     send_session_set_lane(l->session, l);
     l->ended = false;
     l->serial += l->serial + 1 == 0 ? 2 : 1;
+    l->unopened = true;
     s->lane.sessions++;
     pace_opened(l);
-    s->calls->give(l->worker, send_session_note(l->session));
     return 0;
 }
 
@@ -236,6 +240,16 @@ int lane_give(struct sched *s, struct lane *l, struct delivery *j, bool alone,
     list_push(&s->lane.given, &d->given.link);
     signing_give(s, d);
     return 0;
+}
+
+void lane_hand(struct sched *s, struct send_delivery *d)
+{
+    struct lane *l = d->lane;
+
+    if (l->unopened)
+        s->calls->give(l->worker, send_session_note(l->session));
+    l->unopened = false;
+    s->calls->give(l->worker, &d->note);
 }
 
 bool lane_is_awaited(const struct lane *l)
@@ -357,7 +371,7 @@ static void reap(struct sched *s, struct lane *l)
 {
     keep_tls(l);
     send_session_free(&l->session);
-    l->ended = false;
+    l->ended = l->unopened = false;
     s->lane.sessions--;
     pace_closed(l);
     profile_turn_next(l);
@@ -391,6 +405,7 @@ void lane_delivery_back(struct sched *s, struct lane *l, size_t nrcpt)
     l->out_rcpts -= nrcpt;
     l->alone &= l->out > 0;
     s->lane.deliveries--;
+    l->ended |= l->unopened && l->out == 0; /* none of them was signed */
     if (!l->ended)
         ready_lane(s, l);
     else

@@ -117,7 +117,7 @@ static void give_signed(struct signing *g, struct send_delivery *d,
     list_remove(&d->given.link); /* its time with the worker begins now */
     d->given.since = loop_now(s->loop);
     list_push(&s->lane.given, &d->given.link);
-    s->calls->give(d->lane->worker, &d->note);
+    lane_hand(s, d);
 }
 
 /* NULL: no memory, or the message cannot be read. */
@@ -149,7 +149,7 @@ void signing_give(struct sched *s, struct send_delivery *d)
     struct delivery *j = &d->delivery;
 
     if (g == NULL || (j->flags & SPOOL_SIGN) == 0) {
-        s->calls->give(d->lane->worker, &d->note);
+        lane_hand(s, d);
         return;
     }
     struct signature *x = find(g, &j->msg->stored.rec);

@@ -12,6 +12,7 @@
 #include "send/pace_private.h"
 #include "send/ready.h"
 #include "send/session_private.h"
+#include "send/signing.h"
 #include "spool/dirs.h"
 #include "spool/envelope.h"
 #include "spool/submit.h"
@@ -200,6 +201,7 @@ void sched_rig_close(struct sched_rig **rp)
         sched_rig_end(
             r, send_session_of_note(LIST_ENTRY(l, struct work_item, link)),
             NULL);
+    signing_free(&r->s);
     sched_close(&r->s);
     conf_free(&r->conf);
     kit_remove_tree(r->dir);
@@ -209,11 +211,12 @@ void sched_rig_close(struct sched_rig **rp)
 
 void sched_rig_add(struct sched_rig *r, const char *sender, const char *rcpts)
 {
-    static const char text[] = "Subject: x\r\n\r\nx\r\n";
+    static const char text[] = "From: s@here.test\r\n\r\nx\r\n";
     struct chain env = CHAIN_INIT, body = CHAIN_INIT;
     struct pool *blocks = r->s.queue.notice.blocks;
     struct spool_submission m = { .arrival = clock_wall_us(),
-                                  .envelope = &env };
+                                  .envelope = &env,
+                                  .flags = r->flags };
     struct err e;
 
     ck_assert(

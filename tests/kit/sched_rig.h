@@ -32,6 +32,7 @@ struct sched_rig {
     struct list sessions; /* opened and not ended */
     struct list leaving;  /* are to QUIT, so that others can begin */
     unsigned opened;      /* sessions, in all */
+    unsigned flags;       /* of the messages that are added */
     const struct sched_rig_mx *mx;
     size_t nmx;
     unsigned asked; /* look-ups, in all */

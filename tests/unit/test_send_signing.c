@@ -1,12 +1,17 @@
 /* test_send_signing.c - the signing thread, and what it reads. */
 #include "base/crc32c.h"
 #include "base/line.h"
+#include "sched_rig.h"
+#include "send/assign.h"
 #include "send/sign_thread.h"
 #include "send/sign_work.h"
+#include "send/signing.h"
 #include "signer/signer.h"
+#include "spool/format.h"
 
 #include <check.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,27 +89,32 @@ END_TEST
 
 /* --- a channel without room ----------------------------------------------- */
 
-static void say_hello(int signer)
+static void say_hello_of(int signer, const struct conf *c)
 {
     const struct signer_hello h = { .head = { .kind = SIGNER_HELLO,
                                               .n = 1,
-                                              .settings =
-                                                  signer_settings(&conf) },
+                                              .settings = signer_settings(c) },
                                     .keys = 1,
                                     .type = { DIGEST_KEY_RSA } };
 
     ck_assert_int_eq(send(signer, &h, sizeof h, 0), sizeof h);
 }
 
+static void say_hello(int signer)
+{
+    say_hello_of(signer, &conf);
+}
+
+static struct signer_ask asked; /* the last message */
+
 /* True: such a message came within fifteen seconds. */
 static bool is_asked(int signer, enum signer_kind kind)
 {
     const struct timespec while_ago = { .tv_nsec = 10000000 };
-    struct signer_ask ask;
 
     for (int i = 0; i < 1500; i++) {
-        ssize_t n = recv(signer, &ask, sizeof ask, MSG_DONTWAIT);
-        if (n > 0 && ask.head.kind == kind)
+        ssize_t n = recv(signer, &asked, sizeof asked, MSG_DONTWAIT);
+        if (n > 0 && asked.head.kind == kind)
             return true;
         if (n < 0)
             (void)nanosleep(&while_ago, NULL);
@@ -199,6 +209,91 @@ START_TEST(lost_request)
 }
 END_TEST
 
+/* --- no connection without a message to offer ----------------------------- */
+
+static const struct sched_rig_mx zone[] = {
+    { "one.test", MX_OK, { "mx.one.test" }, { "127.0.1.1" } },
+};
+
+static void sign(int signer)
+{
+    struct signer_answer a = { .head = asked.head };
+
+    a.head.kind = SIGNER_SIGNED;
+    for (uint32_t i = 0; i < asked.head.n; i++) {
+        a.reply[i].ticket = asked.request[i].ticket;
+        a.reply[i].signature.n = 256;
+    }
+    ck_assert_int_eq(send(signer, &a, sizeof a, 0), sizeof a);
+}
+
+/* What the main loop does when the signing thread wakes it. */
+static void take_signed(struct sched_rig *r)
+{
+    struct list back, *l;
+
+    list_init(&back);
+    signing_take(&r->s, &back);
+    while ((l = list_pop(&back)) != NULL)
+        assign_take_back(
+            &r->s, delivery_of_note(LIST_ENTRY(l, struct work_item, link)));
+    sched_rig_turn(r);
+}
+
+static void wait_until_back(struct sched_rig *r)
+{
+    struct pollfd p = { .fd = signing_fd(&r->s), .events = POLLIN };
+
+    signing_hand_over(&r->s);
+    ck_assert_int_eq(poll(&p, 1, 15000), 1);
+    take_signed(r);
+}
+
+/* 0: the signature comes; 1: it never does; 2: other mail needs none. */
+START_TEST(connects_when_mail_is_signed)
+{
+    static const char *const settings[] = { "dkim.keys=here.test:s:/dev/null",
+                                            NULL };
+    struct sched_rig *r = sched_rig_open(settings);
+    int end[2];
+
+    r->mx = zone;
+    r->nmx = 1;
+    r->flags = SPOOL_SIGN;
+    ck_assert_int_eq(line_pair(end, &e), 0);
+    ck_assert_int_eq(signing_open(&r->s, end[0], &e), 0);
+    say_hello_of(end[1], &r->conf);
+    sched_rig_add(r, "s@here.test", "a@one.test");
+    sched_rig_turn(r);
+    signing_hand_over(&r->s);
+    ck_assert(is_asked(end[1], SIGNER_SIGN));
+    ck_assert_uint_eq(r->s.lane.deliveries, 1);
+    ck_assert_uint_eq(r->opened, 0);
+    if (_i == 0)
+        sign(end[1]);
+    if (_i == 1)
+        signing_stop(&r->s);
+    if (_i < 2)
+        wait_until_back(r);
+    if (_i == 2) {
+        r->flags = 0;
+        sched_rig_add(r, "s@here.test", "b@one.test");
+        sched_rig_turn(r);
+    }
+    ck_assert_uint_eq(r->opened, _i != 1);
+    ck_assert_uint_eq(r->s.lane.sessions, _i != 1 || r->s.lane.deliveries > 0);
+    struct delivery *j = sched_rig_next(r);
+    ck_assert_int_eq(j != NULL, _i != 1);
+    signing_end(&r->s);
+    r->s.stopping = true;
+    take_signed(r);
+    ck_assert_uint_eq(r->opened, _i != 1);
+    sched_rig_close(&r);
+    close(end[0]);
+    close(end[1]);
+}
+END_TEST
+
 Suite *send_signing_suite(void);
 Suite *send_signing_suite(void)
 {
@@ -210,6 +305,7 @@ Suite *send_signing_suite(void)
     tcase_add_loop_test(t, from_that_cannot_be_read, 0, 2);
     tcase_add_test(t, full_channel);
     tcase_add_test(t, lost_request);
+    tcase_add_loop_test(t, connects_when_mail_is_signed, 0, 3);
     suite_add_tcase(s, t);
     return s;
 }
