@@ -42,6 +42,7 @@ int cmd_dkim(int argc, char **argv);
 int cmd_fsm(int argc, char **argv);
 int cmd_log(int argc, char **argv);
 int cmd_queue(int argc, char **argv);
+int cmd_route(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_send(int argc, char **argv);
 int cmd_serve(int argc, char **argv);

@@ -113,6 +113,15 @@ void conf_free(struct conf *c);
  * front of *e, or the name of the variable or flag.  Returns -1. */
 int conf_fault(const struct conf *c, const char *key, struct err *e);
 
+/* Where the value came from: "FILE:LINE", the name of a variable or a flag, or
+ * "default". */
+const char *conf_place(const struct conf *c, const char *key);
+
+/* The text of an element of a list, as the file has it between quotes. */
+enum { CONF_ENTRY_TEXT = 2 * CONF_NAME_MAX + CONF_PATH_MAX + 32 };
+void conf_entry(char out[CONF_ENTRY_TEXT], const struct conf *c,
+                const char *key, size_t element);
+
 /* Has each setting the same value in both?  Ignores defaults that are measured
  * at each load, as that of serve.body_memory. */
 bool conf_same(const struct conf *a, const struct conf *b);

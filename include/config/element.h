@@ -4,7 +4,7 @@
 
 #include "config/table.h"
 
-enum { CONF_ELEMENT_TEXT = 2 * CONF_NAME_MAX + CONF_PATH_MAX + 32 };
+enum { CONF_ELEMENT_TEXT = CONF_ENTRY_TEXT };
 
 /* Each list is a struct of a number and a pointer to so many of these. */
 struct conf_element {

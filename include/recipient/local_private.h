@@ -21,7 +21,9 @@ struct local {
     struct map by_domain;
     struct local_domain *domain;
     size_t ndomains;
-    char *name_here; /* for addresses that have to have a domain */
+    char *name_here;      /* for addresses that have to have a domain */
+    local_step_fn *trace; /* NULL: none */
+    void *trace_ctx;
 };
 
 extern const char local_postmaster[];

@@ -31,6 +31,9 @@ void local_close(struct local **l); /* accepts NULL */
  * their own. */
 void local_use_asker(struct local *l, struct user_asker *a);
 
+/* Without an asker: see all users, as a system does that root has started. */
+void local_see_all(struct local *l);
+
 /* Is this domain local?  "" is (bare postmaster); [address literals] of
  * loopback are; the caller decides about other literals. */
 bool local_has_domain(const struct local *l, struct span domain);
@@ -88,6 +91,16 @@ struct local_path {
 enum local_verdict local_resolve(const struct local *l, struct span local_part,
                                  struct span domain, local_fn *fn, void *ctx,
                                  struct local_path *p);
+
+/* For `mta route`: each target of an alias is reported on the way, at its
+ * depth, also those that lead nowhere.  NULL: no more. */
+struct local_step {
+    const char *alias, *target; /* as written */
+    const char *file;           /* where the target stands */
+    unsigned line, depth;       /* depth 0: the address's own alias */
+};
+typedef void local_step_fn(void *ctx, const struct local_step *s);
+void local_trace(struct local *l, local_step_fn *fn, void *ctx);
 
 /* Put local@domain, with quotes if it has to have them. */
 void local_put_address(struct buf *b, struct span local, struct span domain);

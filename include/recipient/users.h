@@ -19,6 +19,7 @@ struct users;
 int users_open(struct users **u, const struct conf_users *c, struct err *e);
 void users_close(struct users **u); /* accepts NULL */
 void users_use_asker(struct users *u, struct user_asker *a);
+void users_see_all(struct users *u);
 
 /* name: of a mailbox, in lower case; domain may be empty.  key: with USER_YES,
  * of the mailbox. */

@@ -36,6 +36,10 @@ struct route {
     enum conf_tls tls, mail_tls;
     const char *path; /* of the settings; NULL: no socket of this host */
     const char *why;  /* of ROUTE_BAD */
+    /* What decided; NULL: no entry of the list did. */
+    const struct conf_route *entry; /* of send.routes */
+    /* Of send.tls_policy, for tls and for mail_tls. */
+    const struct conf_tls_rule *tls_rule, *mail_tls_rule;
 };
 
 /* The login at the next hop: from ROUTE_LOGINS on one of send.logins. */

@@ -8,12 +8,17 @@
 
 #include <stdint.h>
 
-/* By the longest rule for the domain; and at a next hop of the settings, or an
- * address, by the rule for that (one with a port before one without), if there
- * is one.  host: as in struct route. */
-enum conf_tls tls_policy_of_domain(const struct conf *c, struct span domain);
-enum conf_tls tls_policy_of_hop(const struct conf *c, const char *host,
-                                uint16_t port, enum conf_tls otherwise);
+/* The longest rule for the domain; the rule for a next hop of the settings, or
+ * an address (one with a port before one without), which goes first.  NULL:
+ * there is none.  host: as in struct route. */
+const struct conf_tls_rule *tls_policy_of_domain(const struct conf *c,
+                                                 struct span domain);
+const struct conf_tls_rule *tls_policy_of_hop(const struct conf *c,
+                                              const char *host, uint16_t port);
+
+/* The level of the rule, if there is one. */
+enum conf_tls tls_policy_level(const struct conf_tls_rule *rule,
+                               enum conf_tls otherwise);
 
 const char *tls_policy_name(enum conf_tls level);
 #endif

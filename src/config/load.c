@@ -17,6 +17,11 @@ const char *conf_origin(const struct conf *c, const struct conf_item *it)
     return c->origin == NULL ? "" : c->origin[row(it)];
 }
 
+const char *conf_place(const struct conf *c, const char *key)
+{
+    return conf_origin(c, conf_find(span_of(key)));
+}
+
 int conf_fault(const struct conf *c, const char *key, struct err *e)
 {
     const char *origin = conf_origin(c, conf_find(span_of(key)));

@@ -79,20 +79,39 @@ static void json_text(FILE *out, const char *s)
     json_string(out, span_of(s));
 }
 
+struct list_value {
+    size_t n;
+    const char *item;
+};
+
+static struct list_value list_of(const struct conf *c,
+                                 const struct conf_item *it)
+{
+    struct list_value l;
+
+    memcpy(&l, (const char *)c + it->offset, sizeof l);
+    return l;
+}
+
+void conf_entry(char out[CONF_ENTRY_TEXT], const struct conf *c,
+                const char *key, size_t element)
+{
+    const struct conf_item *it = conf_find(span_of(key));
+    const struct conf_element *t = conf_element_of(it->type);
+
+    t->text(out, list_of(c, it).item + element * t->size);
+}
+
 /* Print words and elements between brackets, with or without blanks. */
 static void put_list(FILE *out, const struct conf *c,
                      const struct conf_item *it, put_fn *put, bool blanks)
 {
-    struct {
-        size_t n;
-        const char *item;
-    } l;
     char text[CONF_ELEMENT_TEXT];
     unsigned bits;
     size_t count = 0;
 
     putc('[', out);
-    memcpy(&l, (const char *)c + it->offset, sizeof l);
+    struct list_value l = list_of(c, it);
     for (size_t i = 0; it->type != CONF_WORDS && i < l.n; i++) {
         const struct conf_element *t = conf_element_of(it->type);
         t->text(text, l.item + i * t->size);

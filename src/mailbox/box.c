@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/fs_type.h"
 #include "config/conf.h"
+#include "mailbox/where_private.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -78,16 +79,8 @@ static int find_user(struct box *k, char home[PATH_MAX], struct err *e)
         return 0; /* one user's: see mailbox_work_new() */
     if (identity_root(&w->ids, e) != 0)
         return -1;
-    int rc = identity_find(k->key, &u, e);
-    if (rc == 0 && strcmp(k->key, "postmaster") == 0)
-        rc = w->ids.switches ? identity_find(w->conf->local.user, &u, e)
-                             : identity_own(&u);
-    if (rc < 0)
+    if (mailbox_owner(&w->conf->local, k->key, w->ids.switches, &u, e) != 0)
         return -1;
-    if (rc == 0)
-        return err_set(e, ERR_USAGE, 0, "no such user: %s", k->key);
-    if (u.id.uid == 0 && strcmp(k->key, "root") != 0 && w->ids.switches)
-        return err_set(e, ERR_PERM, 0, "%s has uid 0 and is not root", k->key);
     k->id = u.id;
     memcpy(home, u.home, PATH_MAX);
     return 0;
@@ -156,35 +149,7 @@ static int open_above(struct box *k, const char *home)
     return open_dir(w->dir, domain, 0711);
 }
 
-/* mail_dir/USER, mail_dir/DOMAIN/USER for a user of one domain, or below the
- * home directory. */
-static char *make_where(const struct box *k, const char *home)
-{
-    const struct mailbox_work *w = k->work;
-    const char *dir = w->conf->local.mail_dir, *at = strrchr(k->key, '@');
-    size_t size = strlen(dir) + strlen(home) + sizeof k->key + 4;
-    char *where = malloc(size);
-
-    if (where == NULL)
-        return NULL;
-    if (w->below_home != NULL)
-        snprintf(where, size, "%s/%s", home, w->below_home);
-    else if (w->conf->local.users.source == CONF_USERS_FILE && at != NULL)
-        snprintf(where, size, "%s/%s/%.*s", dir, at + 1, (int)(at - k->key),
-                 k->key);
-    else
-        snprintf(where, size, "%s/%s", dir, k->key);
-    return where;
-}
-
 /* --- a Maildir ------------------------------------------------------------ */
-
-static int refuse(const struct box *k, const char *part, const char *what,
-                  struct err *e)
-{
-    return err_set(e, ERR_PERM, 0, "%s%s%s %s", k->where, *part ? "/" : "",
-                   part, what);
-}
 
 static int check_dir(struct box *k, const char *part, int fd, struct err *e)
 {
@@ -282,26 +247,17 @@ static int open_maildir(struct box *k, struct err *e)
 
 /* --- opening -------------------------------------------------------------- */
 
-/* What is there decides, else the setting. */
 static int choose_kind(struct box *k, struct err *e)
 {
-    int kind = k->work->conf->local.mailbox;
     struct stat st;
+    bool there = fstatat(k->above, k->entry, &st, AT_SYMLINK_NOFOLLOW) == 0;
 
-    if (fstatat(k->above, k->entry, &st, AT_SYMLINK_NOFOLLOW) != 0) {
-        k->is_mbox = kind == CONF_MBOX;
-        return errno == ENOENT
-                   ? 0
-                   : err_set(e, ERR_TEMP, errno, "look at %s", k->where);
-    }
-    k->is_mbox = S_ISREG(st.st_mode);
-    if (S_ISLNK(st.st_mode))
-        return refuse(k, "", "is a link", e);
-    if (!S_ISDIR(st.st_mode) && (!k->is_mbox || kind == CONF_MAILDIR))
-        return refuse(k, "", "is not a directory", e);
-    if (S_ISDIR(st.st_mode) && kind == CONF_MBOX)
-        return refuse(k, "", "is not a file", e);
-    return 0;
+    if (!there && errno != ENOENT)
+        return err_set(e, ERR_TEMP, errno, "look at %s", k->where);
+    const char *fault =
+        mailbox_form(&k->work->conf->local, there ? &st : NULL, &k->is_mbox);
+    return fault == NULL ? 0
+                         : err_set(e, ERR_PERM, 0, "%s %s", k->where, fault);
 }
 
 static int open_anew(struct box *k, struct err *e)
@@ -312,7 +268,7 @@ static int open_anew(struct box *k, struct err *e)
     if (find_user(k, home, e) != 0)
         return -1;
     free(k->where);
-    k->where = make_where(k, home);
+    k->where = mailbox_path(&k->work->conf->local, k->key, home);
     if (k->where == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory for mailbox %s", k->key);
     if (box_take_identity(k, e) != 0)

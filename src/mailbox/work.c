@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/os.h"
 #include "config/conf.h"
+#include "mailbox/where_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -64,7 +65,6 @@ static void take_limits(struct mailbox_work *w)
 int mailbox_work_new(struct mailbox_work **wp, const struct conf *c,
                      struct mailbox_progress *p, struct err *e)
 {
-    const char *dir = c->local.mail_dir;
     struct mailbox_work *w = calloc(1, sizeof *w);
 
     if (w == NULL)
@@ -74,7 +74,7 @@ int mailbox_work_new(struct mailbox_work **wp, const struct conf *c,
     w->dir = -1;
     w->pid = (long)getpid();
     w->counter = (unsigned long)(clock_wall_us() & 0xffffff);
-    w->below_home = strncmp(dir, "~/", 2) == 0 ? dir + 2 : NULL;
+    w->below_home = mailbox_below_home(&c->local);
     w->ids.also = (gid_t)-1;
     w->ids.switches =
         geteuid() == 0 && c->local.users.source == CONF_USERS_PASSWD;

@@ -184,10 +184,23 @@ static void note_circle(struct walk *w, struct span name, struct span domain)
 static void look_up(struct walk *w, struct span local, struct span domain,
                     bool with_aliases);
 
+static void trace_member(const struct walk *w, const struct alias_target *t)
+{
+    const struct local_step s = { .alias = w->stack[w->depth - 1]->name,
+                                  .target = t->name,
+                                  .file = t->file,
+                                  .line = t->line,
+                                  .depth = w->depth - 1 };
+
+    w->l->trace(w->l->trace_ctx, &s);
+}
+
 static void add_member(struct walk *w, const struct alias_target *t)
 {
     struct span local, domain;
 
+    if (w->l->trace != NULL)
+        trace_member(w, t);
     if (t->kind == ALIAS_DISCARD) {
         w->discard = true;
         return;

@@ -92,6 +92,17 @@ void local_use_asker(struct local *l, struct user_asker *a)
     users_use_asker(l->users, a);
 }
 
+void local_see_all(struct local *l)
+{
+    users_see_all(l->users);
+}
+
+void local_trace(struct local *l, local_step_fn *fn, void *ctx)
+{
+    l->trace = fn;
+    l->trace_ctx = ctx;
+}
+
 /* Files that a file names come behind it. */
 static int guarded(void *ctx, const char *path, struct err *e)
 {

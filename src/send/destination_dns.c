@@ -7,12 +7,11 @@
 #include "send/next_mx.h"
 #include "send/pace.h"
 #include "send/ready.h"
+#include "send/route_addresses.h"
 #include "send/sched.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 enum {
     SETTING_SECONDS = 5,  /* and one that a person may be repairing */
@@ -117,21 +116,6 @@ static void no_memory(struct destination *d)
         LN("pause", VERDICT_SECONDS));
 }
 
-/* Is there a route to that address? Connecting a UDP socket sends nothing; it
- * only consults the routing table. */
-static bool is_reachable(const struct addr *a)
-{
-    struct addr to = *a;
-    int fd = socket(a->u.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0)
-        return false;
-    addr_set_port(&to, 9);
-    bool ok = addr_connect(fd, &to) == 0;
-    close(fd);
-    return ok;
-}
-
 static uint32_t clamp(uint32_t n, uint32_t min, uint32_t max)
 {
     return n < min ? min : n > max ? max : n;
@@ -185,7 +169,7 @@ static void use_result(struct destination *d, const struct mx_result *mx)
     struct sched *s = d->sched;
     struct mx_candidate *e = malloc(MX_CANDIDATES_MAX * sizeof *e);
     struct mx_ranks_rules rules = { &s->self, d->configured, d->port,
-                                    is_reachable };
+                                    route_is_reachable };
     struct answer why;
 
     if (e == NULL) {
@@ -219,27 +203,15 @@ static void on_mx(void *ctx, const struct mx_result *mx)
     resolve_more(d->sched);
 }
 
-/* What is known without the DNS: an address, localhost, and for a next hop
- * that is a setting the hosts file.  The number of addresses. */
 static size_t known_addresses(const struct destination *d,
                               struct addr out[MX_ADDRS_MAX])
 {
-    switch ((enum route_kind)d->kind) {
-    case ROUTE_ADDRESS: return addr_parse_ip(out, span_of(d->host), 0);
-    case ROUTE_LOOPBACK:
-        addr_from_v6(&out[0], &in6addr_loopback, 0);
-        addr_from_v4(&out[1], (const unsigned char[]){ 127, 0, 0, 1 }, 0);
-        return 2;
-    case ROUTE_UNIX: addr_from_path(&out[0], d->path); return 1;
-    case ROUTE_MX:
-    case ROUTE_HOST:
-        return d->configured ? dns_hosts_find(&d->sched->hosts, d->host, out,
-                                              MX_ADDRS_MAX)
-                             : 0;
-    case ROUTE_LOCAL:
-    case ROUTE_BAD: break;
-    }
-    return 0;
+    struct route r = { .kind = (enum route_kind)d->kind,
+                       .configured = d->configured,
+                       .path = d->path };
+
+    snprintf(r.host, sizeof r.host, "%s", d->host);
+    return route_addresses(&r, &d->sched->hosts, out);
 }
 
 static void use_addresses(struct destination *d, const struct addr *a, size_t n)
@@ -263,7 +235,7 @@ static void use_addresses(struct destination *d, const struct addr *a, size_t n)
 
 static void begin(struct sched *s, struct destination *d)
 {
-    unsigned want = d->kind == ROUTE_MX ? MX_BOTH : MX_BOTH | MX_DIRECT;
+    unsigned want = route_mx_want((enum route_kind)d->kind);
     struct err e;
 
     d->query = s->calls->ask_mx(s->dns, d->host, want, on_mx, d, &e);

@@ -142,6 +142,7 @@ static bool by_setting(struct route *r, const struct conf *c,
     if (entry == NULL && c->send.relay_host.n == 0)
         return false;
     r->configured = true;
+    r->entry = entry;
     r->relay = entry == NULL;
     if (entry != NULL && entry->lmtp)
         by_lmtp(r, entry);
@@ -168,7 +169,8 @@ static void find(struct route *r, const struct conf *c, struct span domain,
  * encryption will do, or the settings have no TLS at all. */
 static enum conf_tls with_login(const struct route *r, const struct conf *c)
 {
-    enum conf_tls rule = tls_policy_of_hop(c, r->host, r->port, CONF_TLS_NONE);
+    enum conf_tls rule =
+        tls_policy_level(tls_policy_of_hop(c, r->host, r->port), CONF_TLS_NONE);
     enum conf_tls least = rule >= CONF_TLS_ENCRYPT       ? rule
                           : c->send.tls == CONF_TLS_NONE ? CONF_TLS_NONE
                                                          : CONF_TLS_VERIFY;
@@ -180,10 +182,13 @@ static enum conf_tls with_login(const struct route *r, const struct conf *c)
 static void set_tls(struct route *r, const struct conf *c, enum conf_tls mail)
 {
     bool named = r->configured || r->kind == ROUTE_ADDRESS;
+    const struct conf_tls_rule *rule =
+        named ? tls_policy_of_hop(c, r->host, r->port) : NULL;
 
-    r->tls = r->kind == ROUTE_UNIX ? CONF_TLS_NONE
-             : named ? tls_policy_of_hop(c, r->host, r->port, mail)
-                     : mail;
+    if (rule != NULL)
+        r->tls_rule = rule;
+    r->tls =
+        r->kind == ROUTE_UNIX ? CONF_TLS_NONE : tls_policy_level(rule, mail);
     r->mail_tls = r->relay > 0 ? mail : CONF_TLS_NONE;
     if (r->login != ROUTE_NO_LOGIN)
         r->tls = with_login(r, c);
@@ -199,7 +204,8 @@ void route_find(struct route *r, const struct conf *c, struct span domain,
     if (sender.n > 0)
         sender = domain_ascii(from, sender);
     find(r, c, domain, sender, is_local);
-    set_tls(r, c, tls_policy_of_domain(c, domain));
+    r->tls_rule = r->mail_tls_rule = tls_policy_of_domain(c, domain);
+    set_tls(r, c, tls_policy_level(r->tls_rule, (enum conf_tls)c->send.tls));
 }
 
 void route_relay(struct route *r, const struct conf *c, unsigned relay,

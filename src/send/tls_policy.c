@@ -3,9 +3,10 @@
 #include <string.h>
 
 /* Brackets tell how a host is looked up, not which one it is. */
-static const struct conf_tls_rule *of_hop(const struct conf_tls_rules *rules,
-                                          const char *hop, uint16_t port)
+const struct conf_tls_rule *tls_policy_of_hop(const struct conf *c,
+                                              const char *hop, uint16_t port)
 {
+    const struct conf_tls_rules *rules = &c->send.tls_policy;
     const struct conf_tls_rule *best = NULL;
 
     for (size_t i = 0; i < rules->n; i++) {
@@ -33,9 +34,10 @@ static size_t fit(const struct conf_tls_rule *r, struct span domain)
     return span_is_nocase(end, r->to.host) ? n + 1 : 0;
 }
 
-static const struct conf_tls_rule *of_domain(const struct conf_tls_rules *rules,
-                                             struct span domain)
+const struct conf_tls_rule *tls_policy_of_domain(const struct conf *c,
+                                                 struct span domain)
 {
+    const struct conf_tls_rules *rules = &c->send.tls_policy;
     const struct conf_tls_rule *best = NULL;
     size_t most = 0;
 
@@ -49,19 +51,10 @@ static const struct conf_tls_rule *of_domain(const struct conf_tls_rules *rules,
     return best;
 }
 
-enum conf_tls tls_policy_of_domain(const struct conf *c, struct span domain)
+enum conf_tls tls_policy_level(const struct conf_tls_rule *rule,
+                               enum conf_tls otherwise)
 {
-    const struct conf_tls_rule *r = of_domain(&c->send.tls_policy, domain);
-
-    return (enum conf_tls)(r != NULL ? r->level : c->send.tls);
-}
-
-enum conf_tls tls_policy_of_hop(const struct conf *c, const char *host,
-                                uint16_t port, enum conf_tls otherwise)
-{
-    const struct conf_tls_rule *r = of_hop(&c->send.tls_policy, host, port);
-
-    return r != NULL ? (enum conf_tls)r->level : otherwise;
+    return rule != NULL ? (enum conf_tls)rule->level : otherwise;
 }
 
 const char *tls_policy_name(enum conf_tls level)

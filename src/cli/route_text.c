@@ -1,0 +1,114 @@
+/* route_text.c - the report of `mta route` for people. */
+#include "cli/route.h"
+
+#include "send/tls_policy.h"
+
+#include <string.h>
+
+static void row(const char *name, const char *text)
+{
+    printf("  %-10s %s\n", name, text);
+}
+
+/* --- next hops ------------------------------------------------------------ */
+
+static void put_addresses(const struct route_hop *h, size_t host)
+{
+    char text[ADDR_PORT_TEXT];
+
+    for (size_t i = 0; i < h->n; i++) {
+        if (h->candidate[i].host != host)
+            continue;
+        addr_port_text(text, &h->candidate[i].addr);
+        printf("  %s", text);
+    }
+}
+
+static bool is_used(const struct route_hop *h, size_t host)
+{
+    for (size_t i = 0; i < h->n; i++)
+        if (h->candidate[i].host == host)
+            return true;
+    return false;
+}
+
+static void put_hosts(const struct route_hop *h)
+{
+    bool by_mx = h->route.kind == ROUTE_MX;
+
+    for (size_t i = 0; i < h->mx.nhost; i++) {
+        const struct mx_host *host = &h->mx.host[i];
+        printf("  %-10s ", "host");
+        if (by_mx)
+            printf("%u ", (unsigned)host->preference);
+        fputs(host->name, stdout);
+        if (is_used(h, i))
+            put_addresses(h, i);
+        else if (h->mx.status == MX_OK)
+            fputs("  (not used: this host, or behind it)", stdout);
+        putchar('\n');
+    }
+}
+
+static void put_hop(const struct route_target *t, const struct route_hop *h,
+                    const struct conf *c)
+{
+    char setting[ROUTE_SETTING_MAX], text[ROUTE_SETTING_MAX + 16];
+
+    if (t->nhops > 1)
+        printf("  %-10s %u of %u: %s:%u\n", "relay", h->route.relay,
+               (unsigned)t->nhops, h->route.host, (unsigned)h->route.port);
+    if (h->n == 0 && t->nhops > 1)
+        row("fault", h->why.text);
+    if (h->route.lmtp)
+        row("protocol", "LMTP");
+    put_hosts(h);
+    route_tls_setting(setting, c, &h->route);
+    snprintf(text, sizeof text, "%s, by %s", tls_policy_name(h->route.tls),
+             setting);
+    row("tls", text);
+    route_login_setting(setting, c, &h->route);
+    if (setting[0] != '\0')
+        row("login", setting);
+}
+
+/* --- a target ------------------------------------------------------------- */
+
+static const char *summary(const struct route_target *t)
+{
+    switch (t->decision) {
+    case DECISION_LOCAL: return t->discarded ? "discarded" : "delivered here";
+    case DECISION_EXPAND: return "expanded by aliases";
+    case DECISION_REMOTE: return "sent on";
+    case DECISION_REJECT: return "rejected";
+    case DECISION_WAIT: break;
+    }
+    return "waits";
+}
+
+static void put_target(const struct route_target *t, const struct conf *c)
+{
+    printf("%s: %s%s%s\n", t->address, summary(t),
+           t->why[0] != '\0' ? ": " : "", t->why);
+    if (t->setting[0] != '\0')
+        row("by", t->setting);
+    if (t->mailbox != NULL)
+        printf("  %-10s %s, %s%s\n", "mailbox", t->mailbox,
+               t->is_mbox ? "mbox" : "Maildir",
+               t->exists ? "" : " (made when mail comes)");
+    for (size_t i = 0; i < t->nhops; i++)
+        put_hop(t, &t->hop[i], c);
+}
+
+void route_print_text(const struct route_report *r)
+{
+    put_target(&r->asked, r->conf);
+    row("accepted", r->accepted);
+    for (const struct route_alias *a = r->alias; a != NULL; a = a->next)
+        printf("  %-10s %*s%s -> %s (%s:%u)\n", "alias", 2 * (int)a->step.depth,
+               "", a->step.alias, a->step.target, a->step.file, a->step.line);
+    for (const struct route_target *t = r->target; t != NULL; t = t->next) {
+        putchar('\n');
+        put_target(t, r->conf);
+    }
+}
