@@ -24,8 +24,9 @@ struct send_limits {
      * first of the next session.  0: none. */
     unsigned tried_messages;
     struct msg_id tried_id;
-    bool no_tls;     /* it did not work: clear text where that will do */
-    bool configured; /* the opener's next hop is a setting */
-    bool lmtp;       /* and it speaks LMTP */
+    bool no_tls;       /* it did not work: clear text where that will do */
+    bool configured;   /* the opener's next hop is a setting */
+    bool lmtp;         /* and it speaks LMTP */
+    const char *group; /* provider.h; NULL: of none */
 };
 #endif

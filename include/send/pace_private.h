@@ -26,8 +26,9 @@ struct pace {
     uint64_t slots_since; /* the first of them waits */
     uint64_t closed_at;   /* a session ended */
     uint64_t forget_at;   /* a day after the last sign; 0: there is none */
-    uint64_t accuser;     /* hash of the destination whose host refused our
-                           * address; none took mail since; 0: none */
+    uint64_t accuser[2];  /* hash of the destination whose host refused our
+                           * address; asked for less mail: none took mail
+                           * since; 0: none */
     struct {              /* X.7.N that the log has had */
         unsigned detail;
         uint64_t at;

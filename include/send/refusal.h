@@ -25,15 +25,19 @@ enum refusal_kind {
 
 struct refusal {
     enum refusal_kind kind;
-    bool by_code;     /* of a rate: its code says so, not only its words */
-    uint32_t seconds; /* after which to try again, as the reply says; 0: it
+    bool by_code;      /* of a rate: its code says so, not only its words */
+    bool of_recipient; /* the same: or it is that of a host behind */
+    uint32_t seconds;  /* after which to try again, as the reply says; 0: it
                        * does not */
 };
 
-/* The text has "\n" between its lines, or a blank.  before_mail: no message is
- * named yet (greeting, EHLO, HELO). */
+/* No message is named yet (greeting, EHLO, HELO); no recipient is. */
+enum refusal_at { REFUSAL_AT_HELLO, REFUSAL_AT_MAIL, REFUSAL_AT_RCPT };
+
+/* The text has "\n" between its lines, or a blank.  group: of the host
+ * (provider.h); NULL: it is of none. */
 struct refusal refusal_read(const struct smtp_status *status, const char *text,
-                            bool before_mail);
+                            const char *group, enum refusal_at at);
 
 /* What an operator can do about a reply with X.7.x; NULL: nothing is known. */
 const char *refusal_hint(const struct smtp_status *status);

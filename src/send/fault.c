@@ -11,11 +11,12 @@ static bool asks_login(const struct fault *f)
     return f->configured && (f->status.code == 530 || f->status.code == 535);
 }
 
-/* The host wants less mail, or fewer sessions. */
+/* The host wants less mail, or fewer sessions.  Where it may pass on what a
+ * host behind it replied for one recipient: pace_signs.c. */
 static bool in_words(const struct fault *f)
 {
-    return f->refusal.kind == REFUSAL_RATE ||
-           f->refusal.kind == REFUSAL_SESSIONS;
+    return !f->refusal.of_recipient && (f->refusal.kind == REFUSAL_RATE ||
+                                        f->refusal.kind == REFUSAL_SESSIONS);
 }
 
 static bool is_rate(const struct fault *f)

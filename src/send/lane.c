@@ -7,6 +7,7 @@
 #include "send/next_mx.h"
 #include "send/pace.h"
 #include "send/profile_turns.h"
+#include "send/provider.h"
 #include "send/ready.h"
 #include "send/sched.h"
 #include "send/session.h"
@@ -198,6 +199,7 @@ static int open_session(struct sched *s, struct lane *l, struct delivery *j,
 
     known.configured = send_delivery_of(j)->configured;
     known.lmtp = send_delivery_of(j)->lmtp;
+    known.group = provider_of(&s->conf->send.providers, j->host);
     l->session = send_session_new(&l->peer, j->host, &known);
     if (l->session == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for a session");

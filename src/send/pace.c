@@ -403,7 +403,7 @@ void pace_back_from(struct lane *l, const struct delivery *j)
         p->next = pace_back(&p->limit, p->next);
     if (outcome == OUTCOME_DELIVERED) {
         p->taken++;
-        p->accuser = 0;
+        p->accuser[0] = p->accuser[1] = 0;
     }
 }
 

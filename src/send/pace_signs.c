@@ -3,6 +3,7 @@
  * tomorrow. */
 #include "log/log.h"
 #include "send/pace_private.h"
+#include "send/provider.h"
 #include "send/refusal.h"
 #include "send/session.h"
 
@@ -86,7 +87,7 @@ static void write_reply(char *out, size_t size, const struct answer *a)
 static void note(struct pace *p, const struct answer *why)
 {
     p->forget_at = pace_now(p) + PACE_FORGET * (uint64_t)1000;
-    p->accuser = 0;
+    p->accuser[0] = p->accuser[1] = 0;
     write_reply(p->why, sizeof p->why, why);
     list_remove(&p->known);
     list_push(&p->sched->pace.known, &p->known);
@@ -96,29 +97,36 @@ static void note(struct pace *p, const struct answer *why)
 /* Mail that was on its way when the sign came brings the same one again.  Too
  * many sessions where there is one: those of others at our address, or one
  * that has ended and is not forgotten there. */
-void pace_take_sign(struct lane *l, const struct send_session_end *end)
+static void slow(struct pace *p, struct lane *l, const struct answer *why,
+                 bool shut)
 {
-    bool sessions = end->why.refusal == REFUSAL_SESSIONS;
-    struct pace *p = pace_of(l);
+    bool sessions = why->refusal == REFUSAL_SESSIONS;
 
-    if (p == NULL)
-        return;
-    advise(l, &end->why, send_session_host(l->session));
     if (pace_is_held(l))
         return;
-    note(p, &end->why);
+    note(p, why);
     if (sessions && p->open > 1) {
         pace_fewer(&p->limit, p->open, true);
         pace_hold(p, 0, false, NULL);
         report(p, l, "fewer sessions", 0);
         return;
     }
-    uint32_t seconds =
-        sessions ? pace_pause(&p->limit, end->why.again)
-                 : pace_slow(&p->limit, pace_recent(p), end->why.again);
-    bool shut = end->mail == MAIL_MOVES_ON || seconds > PACE_PAUSE_MIN;
+    uint32_t seconds = sessions
+                           ? pace_pause(&p->limit, why->again)
+                           : pace_slow(&p->limit, pace_recent(p), why->again);
+    shut |= seconds > PACE_PAUSE_MIN;
     report(p, l, sessions ? "paused" : "slower", seconds);
     pace_hold(p, pace_now(p) + seconds * (uint64_t)1000, shut, l);
+}
+
+void pace_take_sign(struct lane *l, const struct send_session_end *end)
+{
+    struct pace *p = pace_of(l);
+
+    if (p == NULL)
+        return;
+    advise(l, &end->why, send_session_host(l->session));
+    slow(p, l, &end->why, end->mail == MAIL_MOVES_ON);
 }
 
 static void stop(struct pace *p, struct lane *l, const struct answer *why)
@@ -159,7 +167,8 @@ void pace_take_refused(struct lane *l)
 
 /* --- replies to recipients --------------------------------------------------
  * A host of many domains may refuse our address for one of them: a rule of
- * that domain's own, which is no reason to stop mail for the others. */
+ * that domain's own, which is no reason to stop mail for the others.  A filter
+ * in front of their hosts may pass on that one of these wants less mail. */
 
 static uint64_t hash_of(const struct destination *d)
 {
@@ -189,15 +198,28 @@ static bool is_alone(const struct lane *l, const struct destination *d)
 static void accuse(struct lane *l, const struct destination *d,
                    const struct answer *a)
 {
-    bool alone = is_alone(l, d);
+    bool blocks = a->refusal == REFUSAL_BLOCKED, alone = is_alone(l, d);
     struct pace *p = d->configured ? NULL : pace_of(l);
 
     if (p == NULL || p->shut_until > pace_now(p) || l->session == NULL)
         return;
-    if (alone || (p->accuser != 0 && p->accuser != hash_of(d)))
+    uint64_t *accuser = &p->accuser[blocks ? 0 : 1];
+    if (!alone && (*accuser == 0 || *accuser == hash_of(d)))
+        *accuser = hash_of(d);
+    else if (blocks)
         stop(p, l, a);
     else
-        p->accuser = hash_of(d);
+        slow(p, l, a, false);
+}
+
+/* Is it for accuse()?  Of rates elsewhere the session has taken the sign. */
+static bool is_accusation(const struct lane *l, const struct answer *a)
+{
+    const struct pace *p = l->pace.of;
+
+    if (a->refusal != REFUSAL_RATE && a->refusal != REFUSAL_SESSIONS)
+        return a->refusal == REFUSAL_BLOCKED;
+    return p != NULL && p->group && provider_kind(p->name) == PROVIDER_FRONT;
 }
 
 void pace_read_answers(struct lane *l, const struct delivery *j)
@@ -207,7 +229,7 @@ void pace_read_answers(struct lane *l, const struct delivery *j)
         if (r->answer.outcome != OUTCOME_DEFERRED)
             continue;
         advise(l, &r->answer, delivery_host(j, r));
-        if (r->answer.refusal == REFUSAL_BLOCKED)
+        if (is_accusation(l, &r->answer))
             accuse(l, r->rcpt->place, &r->answer);
     }
 }

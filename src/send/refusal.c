@@ -2,6 +2,7 @@
 #include "send/refusal.h"
 
 #include "base/span.h"
+#include "send/provider.h"
 
 #include <string.h>
 
@@ -235,6 +236,22 @@ static const char *const of_tenant[] = {
     "organization policy", "your organization", NULL
 };
 
+/* Texts that a provider alone writes. */
+static const struct {
+    const char *group, *phrase;
+    bool soft; /* with a 4xx as well */
+} own[] = {
+    { "google", "originating from your ip address", false },
+    { "microsoft", "(s3140)", true },
+    { "microsoft", "(s3150)", true },
+    { "microsoft", "(as3130)", false }, /* listed by Spamhaus */
+    { "microsoft", "banned sender", false },
+    { "yahoo", "will be permanently deferred", true }, /* [TS03] */
+    { "yandex", "blocked by spam statistics", true },
+    { "proofpoint", "ipcheck.proofpoint.com", false },
+    { "mimecast", "csi.mimecast.org", false }, /* poor reputation */
+};
+
 /* --- the time that it names ----------------------------------------------- */
 
 static bool take_digits(const char **p, uint32_t *out)
@@ -316,29 +333,43 @@ static bool is_of(const struct smtp_status *s, unsigned subject,
     return s->class != 0 && s->subject == subject && s->detail == detail;
 }
 
-/* Microsoft's lists (S3140, S3150; banned addresses 5.7.606 to 649), Gmail's
- * 5.7.28, Yahoo's [TSS09] and others; else a text that speaks of our address
- * and a list. */
-static bool is_blocked(const struct smtp_status *s, const struct folded *text,
-                       bool before_mail)
+/* In its own words the provider takes nothing from us; from any other host they
+ * are what a customer has copied. */
+static bool has_own(const struct smtp_status *s, const struct folded *text,
+                    const char *group)
 {
+    for (size_t i = 0; group != NULL && i < sizeof own / sizeof own[0]; i++)
+        if (strcmp(own[i].group, group) == 0 && (own[i].soft || !is_soft(s)) &&
+            has_phrase(text, own[i].phrase))
+            return true;
+    return false;
+}
+
+/* The provider's own words; Gmail's 5.7.28, Microsoft's banned addresses
+ * (5.7.606 to 649); else a text that speaks of our address and a list, unless
+ * customers of the provider may have written it. */
+static bool is_blocked(const struct smtp_status *s, const struct folded *text,
+                       const char *group, enum refusal_at at)
+{
+    enum provider_kind kind =
+        at == REFUSAL_AT_RCPT ? provider_kind(group) : PROVIDER_ONE;
+
     if (has_any(text, of_tenant))
         return false;
-    if (has_phrase(text, "will be permanently deferred") ||
-        has_phrase(text, "(s3150)") || has_phrase(text, "(s3140)") ||
-        has_phrase(text, "blocked by spam statistics"))
+    if (has_own(s, text, group))
         return true;
-    if (is_soft(s))
+    if (is_soft(s) || kind == PROVIDER_FRONT)
         return false;
     if (is_of(s, 7, 28) || (s->class == 5 && s->subject == 7 &&
                             s->detail >= 606 && s->detail <= 649))
         return true;
     if (is_of(s, 1, 1) || (s->class != 0 && s->subject == 2))
         return false; /* of a mailbox, whatever its text has */
-    if (!has_any(text, blocks) || has_any(text, of_message) ||
-        has_any(text, of_recipient))
+    if (kind == PROVIDER_TENANTS || !has_any(text, blocks) ||
+        has_any(text, of_message) || has_any(text, of_recipient))
         return false;
-    return before_mail || has_any(text, of_us) || has_address(text->text);
+    return at == REFUSAL_AT_HELLO || has_any(text, of_us) ||
+           has_address(text->text);
 }
 
 /* X.7.28 (RFC 7372's registry), X.4.5 (congestion), 4.7.500 to 4.7.699 of
@@ -373,11 +404,12 @@ static bool is_greylisted(const struct smtp_status *s,
 }
 
 static struct refusal judge(const struct smtp_status *s,
-                            const struct folded *text, bool before_mail)
+                            const struct folded *text, const char *group,
+                            enum refusal_at at)
 {
     struct refusal r = { .by_code = has_rate_code(s, text) };
 
-    if (is_blocked(s, text, before_mail)) {
+    if (is_blocked(s, text, group, at)) {
         r.kind = REFUSAL_BLOCKED;
         return r;
     }
@@ -395,13 +427,15 @@ static struct refusal judge(const struct smtp_status *s,
 }
 
 struct refusal refusal_read(const struct smtp_status *status, const char *text,
-                            bool before_mail)
+                            const char *group, enum refusal_at at)
 {
     struct folded folded;
 
     fold(&folded, text);
     find_words(&folded);
-    struct refusal r = judge(status, &folded, before_mail);
+    struct refusal r = judge(status, &folded, group, at);
+    r.of_recipient =
+        at == REFUSAL_AT_RCPT && provider_kind(group) == PROVIDER_FRONT;
     r.seconds = r.kind != REFUSAL_OTHER ? named_time(folded.text) : 0;
     return r;
 }

@@ -179,6 +179,13 @@ static void set_reason(const struct send_session *s, enum fault_what what,
         why->outcome = OUTCOME_DEFERRED;
 }
 
+static enum refusal_at place_of(enum fault_when when)
+{
+    return (when & FAULT_HELLO) != 0 ? REFUSAL_AT_HELLO
+           : when == FAULT_MAIL      ? REFUSAL_AT_MAIL
+                                     : REFUSAL_AT_RCPT;
+}
+
 const struct fault_rule *send_session_judge(const struct send_session *s,
                                             struct answer *why)
 {
@@ -202,7 +209,7 @@ const struct fault_rule *send_session_judge(const struct send_session *s,
         /* a mailbox store is no stranger that has to be spared */
         if (!f.lmtp)
             f.refusal = refusal_read(&f.status, s->reply.text,
-                                     (f.when & FAULT_HELLO) != 0);
+                                     s->end.learned.group, place_of(f.when));
     }
     const struct fault_rule *rule = fault_judge(&f);
     if (why != NULL) {

@@ -9,8 +9,9 @@
     }
 #define S(c, ...) .status = R(c, __VA_ARGS__)
 /* Read as a rate, by its code or in words. */
-#define PACE(code) .refusal = { REFUSAL_RATE, (code), 0 }
-#define STOP .refusal = { REFUSAL_BLOCKED, false, 0 }
+#define PACE(code) .refusal = { REFUSAL_RATE, (code), false, 0 }
+#define BEHIND(code) .refusal = { REFUSAL_RATE, (code), true, 0 }
+#define STOP .refusal = { REFUSAL_BLOCKED, false, false, 0 }
 #define F(at, came, ...)                                                       \
     {                                                                          \
         .when = FAULT_##at, .what = FAULT_##came, __VA_ARGS__                  \
@@ -36,6 +37,11 @@ static const struct {
     { F(MAIL, 5XX, S(550, 5, 7, 1), STOP, .delivered = true), WHOSE_PACE, MAIL_ATTEMPT, LANE_STOPS },
     { F(RCPT, 5XX, S(554, 5, 7, 1), STOP), WHOSE_PACE, MAIL_ATTEMPT, LANE_LEAVES },
     { F(END, 5XX, S(554, 5, 7, 1), STOP), WHOSE_PACE, MAIL_ATTEMPT, LANE_LEAVES },
+    /* of a host behind the one that replies */
+    { F(RCPT, 4XX, S(450, 4, 7, 1), BEHIND(false)), WHOSE_RECIPIENT, MAIL_NEXT_MX, LANE_GOES_ON },
+    { F(RCPT, 4XX, S(451, 4, 7, 500), BEHIND(true)), WHOSE_RECIPIENT, MAIL_NEXT_MX, LANE_GOES_ON },
+    { F(END, 4XX, S(450, 4, 7, 1), BEHIND(false)), WHOSE_MESSAGE, MAIL_ATTEMPT, LANE_GOES_ON },
+    { F(RCPT, 421, S(421, 4, 7, 0), BEHIND(true)), WHOSE_MESSAGE, MAIL_ATTEMPT, LANE_REOPENS },
     { F(GREETING, NONSENSE, .status = { 0 }), WHOSE_HOST, MAIL_MOVES_ON, LANE_SHUTS },
     { F(GREETING, OWN_NAME, .status = { 0 }), WHOSE_US, MAIL_LOOPS, LANE_LEAVES },
     { F(EHLO, DROP, .status = { 0 }), WHOSE_HOST, MAIL_MOVES_ON, LANE_SHUTS },

@@ -21,6 +21,8 @@ static const struct sched_rig_mx zone[] = {
     { "three.test", MX_OK, { "mx.three.big" }, { "127.0.1.3" } },
     { "same.test", MX_OK, { "mx.same.big" }, { "127.0.1.1" } },
     { "small.test", MX_OK, { "mx.small" }, { "127.0.2.1" } },
+    { "front1.test", MX_OK, { "a.mimecast.com" }, { "127.0.3.1" } },
+    { "front2.test", MX_OK, { "b.mimecast.com" }, { "127.0.3.2" } },
     { "ranks.test",
       MX_OK,
       { "mx.r.big", "b.test" },
@@ -315,18 +317,23 @@ START_TEST(a_stop_shuts_the_group_for_an_hour_and_more)
 END_TEST
 
 /* Only the domain's own rule, as far as is known. */
-static void blocked_at_rcpt(struct delivery *j)
+static void refused_at_rcpt(struct delivery *j, enum refusal_kind kind)
 {
     struct answer a;
 
     answer_set(&a, OUTCOME_DEFERRED, NULL, "Client host [192.0.2.1] blocked");
     a.status = (struct smtp_status){ 554, 5, 7, 1 };
-    a.refusal = REFUSAL_BLOCKED;
+    a.refusal = (unsigned char)kind;
     for (size_t i = 0; i < j->nrcpt; i++)
         j->rcpt[i].effect = MAIL_ATTEMPT;
     delivery_answer_all(j, &a);
     sched_rig_answered(r, j);
     sched_rig_turn(r);
+}
+
+static void blocked_at_rcpt(struct delivery *j)
+{
+    refused_at_rcpt(j, REFUSAL_BLOCKED);
 }
 
 START_TEST(one_domain_that_blocks_us_stops_no_other)
@@ -357,6 +364,42 @@ START_TEST(two_domains_that_block_us_are_the_provider)
     ck_assert_uint_eq(pace_named("big")->limit.stops, 0);
     blocked_at_rcpt(next());
     ck_assert_uint_eq(pace_named("big")->limit.stops, 1);
+}
+END_TEST
+
+/* A filter in front of hosts passes on that one of them wants less mail. */
+START_TEST(two_domains_behind_a_filter_slow_it)
+{
+    add_many("a@front1.test", 2);
+    add_many("a@front2.test", 3);
+    struct delivery *given[5];
+    for (int i = 0; i < 4; i++)
+        given[i] = next();
+    refused_at_rcpt(given[0], REFUSAL_RATE);
+    refused_at_rcpt(given[1], REFUSAL_SESSIONS);
+    struct pace *p = pace_named("mimecast");
+    ck_assert(!pace_is_limited(&p->limit) && p->held_until == 0);
+    deliver(given[2]);
+    refused_at_rcpt(given[3], REFUSAL_RATE);
+    ck_assert(!pace_is_limited(&p->limit) && p->held_until == 0);
+    given[4] = next();
+    add_many("a@front1.test", 1);
+    refused_at_rcpt(next(), REFUSAL_RATE);
+    ck_assert(pace_is_limited(&p->limit) && p->held_until > 0);
+    ck_assert_uint_eq(p->limit.stops, 0);
+    deliver(given[4]);
+}
+END_TEST
+
+/* A rate and a block are not two of a kind. */
+START_TEST(one_of_each_is_nothing)
+{
+    add_many("a@front1.test", 1);
+    add_many("a@front2.test", 1);
+    refused_at_rcpt(next(), REFUSAL_RATE);
+    refused_at_rcpt(next(), REFUSAL_BLOCKED);
+    struct pace *p = pace_named("mimecast");
+    ck_assert(!pace_is_limited(&p->limit) && p->limit.stops == 0);
 }
 END_TEST
 
@@ -692,6 +735,8 @@ Suite *send_pace_suite(void)
     tcase_add_test(t, a_stop_shuts_the_group_for_an_hour_and_more);
     tcase_add_test(t, one_domain_that_blocks_us_stops_no_other);
     tcase_add_test(t, two_domains_that_block_us_are_the_provider);
+    tcase_add_test(t, two_domains_behind_a_filter_slow_it);
+    tcase_add_test(t, one_of_each_is_nothing);
     tcase_add_test(t, the_only_domain_of_a_host_is_the_host);
     tcase_add_test(t, a_next_hop_of_the_settings_is_not_stopped_at_rcpt);
     tcase_add_test(t, a_limit_of_sessions_is_kept_in_turns);

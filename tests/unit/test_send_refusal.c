@@ -54,7 +54,7 @@ static const struct {
     { OTHER, 0, "432 4.3.2 STOREDRV.Deliver; recipient thread limit exceeded" },
     /* Yahoo */
     { RATE, 0, "421 4.7.0 [TSS04] Messages from 192.0.2.25 temporarily deferred due to unexpected volume or user complaints - 4.16.55.1; see https://postmaster.yahooinc.com/error-codes" },
-    { STOP, 0, "421 4.7.1 [TS03] All messages from 192.0.2.25 will be permanently deferred; Retrying will NOT succeed. See https://postmaster.yahooinc.com/error-codes" },
+    { OTHER, 0, "421 4.7.1 [TS03] All messages from 192.0.2.25 will be permanently deferred; Retrying will NOT succeed. See https://postmaster.yahooinc.com/error-codes" },
     { STOP, 0, "553 5.7.1 [BL21] Connections will not be accepted from 192.0.2.25, because the ip is in Spamhaus's list; see http://postmaster.yahoo.com/550-bl23.html" },
     { OTHER, 0, "554 5.7.9 Message not accepted for policy reasons. See https://postmaster.yahooinc.com/error-codes" },
     { OTHER, 0, "552 1 Requested mail action aborted, mailbox not found" },
@@ -117,11 +117,45 @@ static const struct {
     { RATE, 0, "550 4.7.28 slow down" },
     { OTHER, 0, "" },
 };
+/* In a group its own words count, and not those of others; where customers write
+ * what refuses mail for them, no others do. */
+static const struct {
+    const char *group;
+    enum refusal_kind kind;
+    const char *reply;
+} of_group[] = {
+    { "microsoft", STOP, "550 5.7.1 ... part of their network is on our block list (S3150)." },
+    { "microsoft", STOP, "451 4.7.1 not taken (S3140)" },
+    { "microsoft", STOP, "550 5.7.1 Service unavailable, Client host [192.0.2.25] blocked using Spamhaus. (AS3130)" },
+    { "microsoft", STOP, "550 5.7.511 Access denied, banned sender[192.0.2.25]" },
+    { "microsoft", STOP, "550 5.7.606 Access denied, banned sending IP [192.0.2.25]." },
+    { "microsoft", OTHER, "550 5.7.1 Client host [192.0.2.25] blocked, says our postmaster" },
+    { "google", OTHER, "550 5.7.1 ... part of their network is on our block list (S3150)." },
+    { "google", OTHER, "451 4.7.1 not taken (S3140)" },
+    { "google", OTHER, "554 5.7.1 Client host [192.0.2.25] blocked by spam statistics" },
+    { "google", OTHER, "421 4.7.1 All messages from 192.0.2.25 will be permanently deferred" },
+    { "google", STOP, "550 5.7.28 too much unsolicited mail" },
+    { "google", STOP, "550 5.7.1 mail originating from your IP address has been blocked" },
+    { "yandex", STOP, "451 4.7.1 Client host [192.0.2.25] blocked by spam statistics" },
+    { "yandex", STOP, "554 5.7.1 Client host [192.0.2.25] blocked using zen.spamhaus.org" },
+    { "hoster", STOP, "554 5.7.1 Client host [192.0.2.25] blocked using zen.spamhaus.org" },
+    { "mimecast", OTHER, "554 5.7.1 Client host [192.0.2.25] blocked using zen.spamhaus.org" },
+    { "mimecast", STOP, "550 csi.mimecast.org Poor Reputation Sender. - https://community.mimecast.com" },
+    { "mimecast", OTHER, "550 5.7.28 flood" },
+    { "proofpoint", STOP, "550 5.7.0 Blocked - see https://ipcheck.proofpoint.com/?ip=192.0.2.25" },
+    { "mimecast", RATE, "451 4.7.1 Error: too much mail from 192.0.2.25" },
+    { NULL, OTHER, "451 4.7.1 not taken (S3140)" },
+    { "yahoo", STOP, "421 4.7.1 [TS03] All messages from 192.0.2.25 will be permanently deferred; Retrying will NOT succeed." },
+};
 /* clang-format on */
-enum { NCASES = sizeof cases / sizeof cases[0] };
+enum {
+    NCASES = sizeof cases / sizeof cases[0],
+    NGROUPED = sizeof of_group / sizeof of_group[0]
+};
 
 /* As a session has it: the code, the status of the first line, all texts. */
-static struct refusal read_reply(const char *reply, bool before_mail)
+static struct refusal read_reply(const char *reply, const char *group,
+                                 enum refusal_at at)
 {
     struct smtp_status status = { 0 };
     const char *text = reply;
@@ -132,16 +166,26 @@ static struct refusal read_reply(const char *reply, bool before_mail)
     struct span rest = span_of(text);
     (void)smtp_status_take(&status, &rest);
     ck_assert(span_copy(copy, sizeof copy, rest));
-    return refusal_read(&status, copy, before_mail);
+    return refusal_read(&status, copy, group, at);
 }
 
 START_TEST(is_read)
 {
-    struct refusal r = read_reply(cases[_i].reply, false);
+    struct refusal r = read_reply(cases[_i].reply, NULL, REFUSAL_AT_RCPT);
 
     ck_assert_msg(r.kind == cases[_i].kind && r.seconds == cases[_i].seconds,
                   "%s: kind %d, %u s", cases[_i].reply, r.kind,
                   (unsigned)r.seconds);
+}
+END_TEST
+
+START_TEST(is_read_by_group)
+{
+    struct refusal r =
+        read_reply(of_group[_i].reply, of_group[_i].group, REFUSAL_AT_RCPT);
+
+    ck_assert_msg(r.kind == of_group[_i].kind, "%s: kind %d",
+                  of_group[_i].reply, r.kind);
 }
 END_TEST
 
@@ -150,10 +194,31 @@ START_TEST(a_greeting_means_this_system)
 {
     static const char banner[] = "554 Blocked";
 
-    ck_assert_int_eq(read_reply(banner, true).kind, REFUSAL_BLOCKED);
-    ck_assert_int_eq(read_reply(banner, false).kind, REFUSAL_OTHER);
-    ck_assert_int_eq(read_reply("554 No SMTP service here", true).kind,
+    ck_assert_int_eq(read_reply(banner, NULL, REFUSAL_AT_HELLO).kind,
+                     REFUSAL_BLOCKED);
+    ck_assert_int_eq(read_reply(banner, NULL, REFUSAL_AT_RCPT).kind,
                      REFUSAL_OTHER);
+    ck_assert_int_eq(
+        read_reply("554 No SMTP service here", NULL, REFUSAL_AT_HELLO).kind,
+        REFUSAL_OTHER);
+}
+END_TEST
+
+/* A filter in front of many hosts knows its own reply from theirs by where it
+ * comes. */
+START_TEST(a_front_passes_on_what_hosts_reply_to_rcpt)
+{
+    static const char slow[] = "421 4.7.0 too much mail from 192.0.2.25";
+    static const char block[] = "554 5.7.1 Client host [192.0.2.25] blocked";
+
+    ck_assert(read_reply(slow, "proofpoint", REFUSAL_AT_RCPT).of_recipient);
+    ck_assert(!read_reply(slow, "proofpoint", REFUSAL_AT_MAIL).of_recipient);
+    ck_assert(!read_reply(slow, "google", REFUSAL_AT_RCPT).of_recipient);
+    ck_assert(!read_reply(slow, NULL, REFUSAL_AT_RCPT).of_recipient);
+    ck_assert_int_eq(read_reply(block, "proofpoint", REFUSAL_AT_MAIL).kind,
+                     REFUSAL_BLOCKED);
+    ck_assert_int_eq(read_reply(block, "google", REFUSAL_AT_MAIL).kind,
+                     REFUSAL_BLOCKED);
 }
 END_TEST
 
@@ -167,10 +232,12 @@ START_TEST(a_long_reply_is_read_at_its_front)
     memset(text, 'x', n - 1);
     text[n - 1] = '\0';
     memcpy(text, "too much mail ", 14);
-    ck_assert_int_eq(refusal_read(&status, text, false).kind, REFUSAL_RATE);
+    ck_assert_int_eq(refusal_read(&status, text, NULL, REFUSAL_AT_RCPT).kind,
+                     REFUSAL_RATE);
     memset(text, ' ', n - 1);
     memcpy(text + n - 15, "too much mail ", 14);
-    ck_assert_int_eq(refusal_read(&status, text, false).kind, REFUSAL_RATE);
+    ck_assert_int_eq(refusal_read(&status, text, NULL, REFUSAL_AT_RCPT).kind,
+                     REFUSAL_RATE);
     free(text);
 }
 END_TEST
@@ -191,9 +258,10 @@ START_TEST(times_are_bounded)
     };
 
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
-        ck_assert_msg(read_reply(times[i].text, false).seconds ==
-                          times[i].seconds,
-                      "%s", times[i].text);
+        ck_assert_msg(
+            read_reply(times[i].text, NULL, REFUSAL_AT_RCPT).seconds ==
+                times[i].seconds,
+            "%s", times[i].text);
 }
 END_TEST
 
@@ -216,7 +284,9 @@ Suite *send_refusal_suite(void)
     TCase *t = tcase_create("reading");
 
     tcase_add_loop_test(t, is_read, 0, NCASES);
+    tcase_add_loop_test(t, is_read_by_group, 0, NGROUPED);
     tcase_add_test(t, a_greeting_means_this_system);
+    tcase_add_test(t, a_front_passes_on_what_hosts_reply_to_rcpt);
     tcase_add_test(t, a_long_reply_is_read_at_its_front);
     tcase_add_test(t, times_are_bounded);
     tcase_add_test(t, hints_are_for_7_alone);
