@@ -21,7 +21,18 @@ enum route_decision {
     DECISION_WAIT /* cannot be known now, or waits for a repair */
 };
 
+/* What a running sender knows of a peer (send/explain_lane.h). */
+struct route_lane {
+    bool known; /* a sender answered */
+    char state[8];
+    uint64_t until; /* wall clock, us; 0: there is no such time */
+    unsigned rate, sessions;
+    char session[SESSION_ID_TEXT], pace[CONF_NAME_MAX];
+    char reason[DELIVERY_TEXT_MAX + 160];
+};
+
 /* A next hop: of send.relay_host each is one. */
+enum { ROUTE_LANES_MAX = 8 };
 struct route_hop {
     struct route route;
     struct mx_result mx;
@@ -29,6 +40,7 @@ struct route_hop {
     struct mx_query *query;
     size_t n; /* 0: why has the reason */
     struct mx_candidate candidate[MX_CANDIDATES_MAX];
+    struct route_lane lane[ROUTE_LANES_MAX]; /* of the first candidates */
     struct answer why;
 };
 
@@ -77,6 +89,9 @@ void route_print_json(const struct route_report *r);
  * the DNS, and the verdict. */
 int route_hops_find(const struct route_report *r, struct route_target *t,
                     struct span domain, struct err *e);
+
+/* Ask the sender, if one runs, for the lanes of all hops. */
+void route_lanes_ask(const struct conf *c, struct route_target *t);
 
 /* 'KEY "ELEMENT" (FILE:LINE)'; of a list with an element, else 'KEY
  * (FILE:LINE)'. */

@@ -11,7 +11,8 @@
  *   shut KEY UNTIL REASON     all hosts are shut, the first one until then
  *   paused KEY UNTIL REASON   reconnects then
  *   paced KEY UNTIL REASON    its provider takes no more now; then the next one
- *   trial KEY 0 REASON        was shut; one message tries it */
+ *   trial KEY 0 REASON        was shut; one message tries it
+ * And of one peer: lane HOST ADDRESS:PORT (explain_lane.h). */
 #ifndef MTA_SEND_EXPLAIN_H
 #define MTA_SEND_EXPLAIN_H
 

@@ -82,6 +82,9 @@ struct lane {
     } pace;
 };
 
+/* The one there is, or NULL. */
+struct lane *lane_find(const struct sched *s, const struct addr *peer);
+
 /* NULL: no memory. */
 struct lane *lane_get(struct sched *s, const struct addr *peer);
 void lane_put(struct sched *s, struct lane *l);

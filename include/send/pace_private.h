@@ -38,6 +38,9 @@ struct pace {
     char why[DELIVERY_TEXT_MAX]; /* the reply that was the last sign */
 };
 
+/* The pace of that name; NULL: there is none. */
+struct pace *pace_find(const struct sched *s, const char *name);
+
 /* The pace of that name, or a new one; NULL: no memory, or too many.  The one
  * of the lane, or a new one of its own. */
 struct pace *pace_get(struct sched *s, const char *name);

@@ -215,5 +215,6 @@ int route_hops_find(const struct route_report *r, struct route_target *t,
     if (resolve(c, t, e) != 0)
         return -1;
     judge(t);
+    route_lanes_ask(c, t);
     return 0;
 }

@@ -72,6 +72,17 @@ static const struct route_hop *first_hop(const struct route_target *t)
     return t->nhops > 0 ? &t->hop[0] : NULL;
 }
 
+static void put_pace(const struct route_lane *l)
+{
+    printf(",\"pace\":{\"state\":\"%s\",\"until\":", l->state);
+    json_time(stdout, l->until);
+    member("session", l->session);
+    member("of", l->pace);
+    printf(",\"per_minute\":%u,\"sessions\":%u", l->rate, l->sessions);
+    member("reason", l->reason);
+    putchar('}');
+}
+
 static void put_hop(const struct route_target *t, const struct conf *c)
 {
     char setting[ROUTE_SETTING_MAX] = "", login[ROUTE_SETTING_MAX] = "";
@@ -90,7 +101,10 @@ static void put_hop(const struct route_target *t, const struct conf *c)
     printf(",\"lmtp\":%s", h != NULL && h->route.lmtp ? "true" : "false");
     fputs(",\"rewrites\":[]", stdout);
     member("lane", lane);
-    fputs(",\"pace\":null", stdout);
+    if (h != NULL && h->n > 0 && h->lane[0].known)
+        put_pace(&h->lane[0]);
+    else
+        fputs(",\"pace\":null", stdout);
 }
 
 /* --- a target ------------------------------------------------------------- */

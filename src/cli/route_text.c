@@ -4,6 +4,7 @@
 #include "send/tls_policy.h"
 
 #include <string.h>
+#include <time.h>
 
 static void row(const char *name, const char *text)
 {
@@ -50,6 +51,53 @@ static void put_hosts(const struct route_hop *h)
     }
 }
 
+static void put_until(uint64_t wall_us)
+{
+    time_t t = (time_t)(wall_us / 1000000);
+    struct tm tm;
+
+    if (wall_us != 0 && localtime_r(&t, &tm) != NULL)
+        printf(" until %02d:%02d:%02d", tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
+static const char *state_text(const struct route_lane *l)
+{
+    static const char *const texts[][2] = {
+        { "none", "no mail for it of late" },
+        { "up", "takes mail" },
+        { "paced", "waits for its pace" },
+        { "paused", "paused" },
+        { "shut", "shut" },
+        { "trial", "was shut; one message tries it" },
+    };
+
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (strcmp(texts[i][0], l->state) == 0)
+            return texts[i][1];
+    return l->state;
+}
+
+static void put_lane(const struct mx_candidate *m, const struct route_lane *l)
+{
+    char peer[ADDR_PORT_TEXT];
+
+    addr_port_text(peer, &m->addr);
+    printf("  %-10s %s: %s", "lane", peer, state_text(l));
+    put_until(l->until);
+    if (l->session[0] != '\0')
+        printf(", session %s", l->session);
+    if (l->pace[0] != '\0')
+        printf(", pace of %s", l->pace);
+    if (l->rate != 0)
+        printf(", %u message%s a minute", l->rate, l->rate == 1 ? "" : "s");
+    if (l->sessions != 0)
+        printf(", %u session%s at once", l->sessions,
+               l->sessions == 1 ? "" : "s");
+    if (l->reason[0] != '\0')
+        printf(": %s", l->reason);
+    putchar('\n');
+}
+
 static void put_hop(const struct route_target *t, const struct route_hop *h,
                     const struct conf *c)
 {
@@ -70,6 +118,9 @@ static void put_hop(const struct route_target *t, const struct route_hop *h,
     route_login_setting(setting, c, &h->route);
     if (setting[0] != '\0')
         row("login", setting);
+    for (size_t i = 0; i < h->n && i < ROUTE_LANES_MAX; i++)
+        if (h->lane[i].known)
+            put_lane(&h->candidate[i], &h->lane[i]);
 }
 
 /* --- a target ------------------------------------------------------------- */

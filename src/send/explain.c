@@ -6,6 +6,7 @@
 #include "send/explain.h"
 
 #include "base/clock.h"
+#include "send/explain_lane.h"
 #include "send/hop_state.h"
 #include "send/pace.h"
 #include "send/session.h"
@@ -226,8 +227,11 @@ static int begin(struct walk **out, struct sched *s, const char *command,
 static int run(void *ctx, struct control_call *call, struct buf *answer,
                struct err *e)
 {
+    static const char lane[] = "lane ";
     struct walk *w = call->state;
 
+    if (w == NULL && strncmp(call->command, lane, strlen(lane)) == 0)
+        return explain_lane(answer, ctx, call->command + strlen(lane), e);
     if (w == NULL && begin(&w, ctx, call->command, e) != 0)
         return -1;
     call->state = w;

@@ -41,21 +41,26 @@ static struct lane *make(struct sched *s, const struct addr *peer,
     return l;
 }
 
+struct lane *lane_find(const struct sched *s, const struct addr *peer)
+{
+    for (struct map_link *m = map_first(&s->lane.all, addr_hash(peer));
+         m != NULL; m = map_next(m)) {
+        struct lane *l = MAP_ENTRY(m, struct lane, link);
+        if (addr_eq(&l->peer, peer))
+            return l;
+    }
+    return NULL;
+}
+
 struct lane *lane_get(struct sched *s, const struct addr *peer)
 {
-    uint64_t hash = addr_hash(peer);
-    struct lane *l;
+    struct lane *l = lane_find(s, peer);
 
-    for (struct map_link *m = map_first(&s->lane.all, hash); m != NULL;
-         m = map_next(m)) {
-        l = MAP_ENTRY(m, struct lane, link);
-        if (addr_eq(&l->peer, peer)) {
-            l->refs++;
-            lane_state_use_again(s, l);
-            return l;
-        }
-    }
-    return make(s, peer, hash);
+    if (l == NULL)
+        return make(s, peer, addr_hash(peer));
+    l->refs++;
+    lane_state_use_again(s, l);
+    return l;
 }
 
 static void free_lane(struct sched *s, struct lane *l)

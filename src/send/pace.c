@@ -31,7 +31,7 @@ static void see(struct pace *p);
 static void on_wake(struct loop_timer *t);
 static void on_minute(struct loop_timer *t);
 
-static struct pace *find(const struct sched *s, const char *name)
+struct pace *pace_find(const struct sched *s, const char *name)
 {
     uint64_t hash = map_hash(name, strlen(name));
 
@@ -73,7 +73,7 @@ static bool make_room(struct sched *s)
 /* No group has a ":" in its name, and every address has one. */
 struct pace *pace_get(struct sched *s, const char *name)
 {
-    struct pace *p = find(s, name);
+    struct pace *p = pace_find(s, name);
 
     if (p != NULL || (s->pace.all.n >= PACES_MAX && !make_room(s)))
         return p;
@@ -158,7 +158,7 @@ void pace_join(struct sched *s, struct lane *l, const char *host)
         p = pace_get(s, group);
     } else if (s->pace.all.n > 0) {
         addr_port_text(address, &l->peer);
-        p = find(s, address);
+        p = pace_find(s, address);
     }
     if (p == NULL)
         return;

@@ -7,10 +7,13 @@ import os
 import pytest
 
 from dnsserver import DnsServer
+from harness import until
+from peer import Peer
 
 ZONES = {
     "x.test": "@ MX 10 mx\n@ MX 20 mx2\nmx A 192.0.2.1\nmx AAAA 2001:db8::1\n"
               "mx2 A 192.0.2.2",
+    "peer.test": "@ MX 10 mx\nmx A 127.0.0.1",
     "null.test": "@ MX 0 .",
     "nomx.test": "@ A 192.0.2.7",
     "gone.test": "@ MX 10 nowhere.gone.test.",
@@ -157,6 +160,30 @@ def test_relay_domains(here):
     status, r = ask(m, "bob@x.test")
     assert (status, r["decision"]) == (67, "reject")
     assert r["setting"].startswith("serve.relay_domains (" + m.conf)
+
+
+def test_lane_and_pace_of_a_running_sender(mta, dns):
+    with Peer("127.0.0.1", answers={"MAIL": ["421 4.7.28 slower, please"]}) as p:
+        m = mta(settings={"dns.servers": [dns.address], "send.port": p.port,
+                          "send.retry_min": "1h", "send.retry_max": "1h"})
+        until("the sender answers",
+              lambda: ask(m, "u@peer.test")[1]["pace"] is not None)
+        status, r = ask(m, "u@peer.test")
+        assert (status, r["lane"]) == (0, "127.0.0.1:%d" % p.port)
+        assert r["pace"] == {"state": "none", "until": None, "session": None,
+                             "of": None, "per_minute": 0, "sessions": 0,
+                             "reason": None}
+        with m.smtp() as s:
+            s.sendmail("a@src.test", ["u@peer.test"], b"Subject: x\r\n\r\n")
+        pace = until("it is slower", lambda: (
+            ask(m, "u@peer.test")[1]["pace"]["per_minute"]
+            and ask(m, "u@peer.test")[1]["pace"]))
+        assert pace["reason"].endswith("slower, please"), pace
+        assert pace["of"] == "127.0.0.1:%d" % p.port
+        shown = text(m, "u@peer.test")
+        assert "message" in shown and "a minute" in shown, shown
+        m.stop()
+        assert ask(m, "u@peer.test")[1]["pace"] is None
 
 
 # --- here ---------------------------------------------------------------------

@@ -160,6 +160,39 @@ END_TEST
 
 /* A list that is longer than a piece takes several turns, in which others get
  * theirs. */
+/* Of a peer without a lane, too; of a provider by the name of its host. */
+START_TEST(one_lane)
+{
+    char want[160];
+    int turns;
+
+    ck_assert_str_eq(ask("lane mx.one.test 192.0.2.1:25\n", &turns),
+                     " lane none 0 - - 0 0 -\nok\n");
+    ck_assert_str_eq(ask("lane x.google.com [2001:db8::1]:25\n", &turns),
+                     " lane none 0 - google 0 0 -\nok\n");
+    sched_rig_add(r, "s@here.test", "a@one.test");
+    sched_rig_turn(r);
+    struct delivery *j = sched_rig_next(r);
+    snprintf(want, sizeof want, " lane up 0 %s - 0 0 -\nok\n",
+             send_session_id(send_delivery_of(j)->session));
+    ck_assert_str_eq(ask("lane mx.one.test 192.0.2.1:25\n", &turns), want);
+}
+END_TEST
+
+START_TEST(a_shut_lane)
+{
+    int turns;
+
+    sched_rig_add(r, "s@here.test", "a@dead.test");
+    sched_rig_turn(r);
+    shut_lane();
+    const char *text = ask("lane mx.dead.test 192.0.2.9:25\n", &turns);
+    ck_assert_msg(strncmp(text, " lane shut 1", 12) == 0, "%s", text);
+    ck_assert_msg(strstr(text, " - - 0 0 Connection refused\nok\n") != NULL,
+                  "%s", text);
+}
+END_TEST
+
 START_TEST(a_long_list_takes_turns)
 {
     enum { DOMAINS = 1500, PER_MESSAGE = 50 };
@@ -191,6 +224,10 @@ static const struct {
     { "listen\n", "error: no command 'listen'\n" },
     { "show\n", "error: no command 'show'\n" },
     { "show 12\n", "error: '12' is not a message id\n" },
+    { "lane \n", "error: '' is not a host and an address\n" },
+    { "lane mx.test\n", "error: 'mx.test' is not a host and an address\n" },
+    { "lane mx.test x\n",
+      "error: 'x' is not an address (192.0.2.1:25, [::1]:25)\n" },
 };
 
 START_TEST(wrong_commands)
@@ -211,6 +248,8 @@ Suite *send_explain_suite(void)
     tcase_add_test(t, each_recipient_has_the_host_of_its_own_domain);
     tcase_add_test(t, one_message);
     tcase_add_test(t, a_destination_without_a_host);
+    tcase_add_test(t, one_lane);
+    tcase_add_test(t, a_shut_lane);
     tcase_add_test(t, a_long_list_takes_turns);
     tcase_add_loop_test(t, wrong_commands, 0, sizeof wrong / sizeof wrong[0]);
     suite_add_tcase(s, t);
