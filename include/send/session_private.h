@@ -87,6 +87,7 @@ struct send_session {
         bool wanted;     /* STARTTLS where it is offered */
         bool may;        /* clear text will do for the mail that opened it */
         bool failed;     /* for the reason in end.why */
+        bool stale;      /* the same, and `resume` may be the reason */
         bool chain_good; /* of the session that has ended */
         struct send_tls_name {
             bool named; /* does the certificate? */

@@ -94,6 +94,12 @@ static bool may_be_clear(const struct fault *f)
     return f->may;
 }
 
+/* A handshake in full may work. */
+static bool resumes(const struct fault *f)
+{
+    return f->resumes;
+}
+
 /* --- the table: the first that fits --------------------------------------- */
 
 #define ALWAYS NULL
@@ -116,6 +122,7 @@ static const struct fault_rule rules[] = {
 
     ROW(TLS,       CERTIFICATE, ALWAYS,       DELIVERY,  SHUT_OUT,  GOES_ON),
     ROW(TLS,       NOT_OFFERED, ALWAYS,       PROFILE,   SHUT_OUT,  GOES_ON),
+    ROW(TLS,       NO_HANDSHAKE, resumes,     TICKET,    UNTOUCHED, LEAVES),
     ROW(TLS,       NO_TLS,     may_be_clear,  PROFILE,   UNTOUCHED, LEAVES),
     ROW(TLS,       NO_TLS,     ALWAYS,        PROFILE,   SHUT_OUT,  LEAVES),
     ROW(BEHIND_TLS, RECORD,    may_be_clear,  PROFILE,   UNTOUCHED, LEAVES),

@@ -202,6 +202,7 @@ const struct fault_rule *send_session_judge(const struct send_session *s,
         .configured = s->cur != NULL && send_delivery_of(s->cur)->configured,
         .lmtp = s->end.learned.lmtp,
         .may = s->tls.may,
+        .resumes = s->tls.resume != NULL && s->was != S_STARTTLS,
     };
 
     if (is_refusal(what)) {
@@ -268,8 +269,9 @@ void send_session_follow(struct send_session *s, const struct fault_rule *rule,
     s->end.why = *why;
     s->end.local = rule->whose == WHOSE_US && rule->lane == LANE_REOPENS;
     s->tls.failed = rule->whose == WHOSE_PROFILE;
+    s->tls.stale = rule->whose == WHOSE_TICKET;
     s->end.fault = (rule->lane >= LANE_REOPENS || rule->mail == MAIL_LOOPS ||
-                    s->tls.failed) &&
+                    s->tls.failed || s->tls.stale) &&
                    s->event != E_KILL;
     if (s->tls.failed && s->tls.may)
         log_clear(s);

@@ -175,8 +175,9 @@ void send_tls_keep_session(struct send_session *s)
         conn_is_tls(&s->conn) ? conn_tls_take_session(&s->conn) : NULL;
 
     s->tls.chain_good = f != NULL && f->chain_good;
-
-    if (newest == NULL && !s->tls.failed)
+    if (s->tls.stale)
+        tls_session_free(&newest);
+    if (newest == NULL && !s->tls.failed && !s->tls.stale)
         return;
     tls_session_free(&s->tls.resume);
     s->tls.resume = newest;

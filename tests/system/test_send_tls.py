@@ -235,6 +235,30 @@ def test_may_goes_on_in_clear_at_once_and_for_an_hour(scene, ca, fault):
     assert not s.m.events("send.deferred")
 
 
+@pytest.mark.parametrize("level", ["may", "verify"])
+@pytest.mark.parametrize("fault", [drops_in_handshake, garbage, no_record],
+                         ids=["drop", "garbage", "no record"])
+def test_what_is_not_resumed_is_tried_in_full(scene, ca, level, fault):
+    """A host that fails where a session is resumed, and only there."""
+    def second(session, line):
+        return (fault(session, line) if len(s.host.sessions) == 2
+                else "220 go")
+    s = scene(tls=ca.context("a.x.test"), answers={"STARTTLS": second},
+              send__tls_ca=ca.path, send__tls=level,
+              send__session_messages=len(MANY))
+    s.fill(MANY)
+    delivered(s)
+    s.submit([50])
+    s.until_taken("the next", [50])
+    assert len(s.host.sessions) == 3
+    last = s.host.sessions[2]
+    assert last.tls is not None and not last.tls.resumed
+    assert not s.m.events("send.tls_failed")
+    assert not s.m.events("send.deferred")
+    until("the reason", lambda: any(
+        e.get("error") for e in s.m.events("send.disconnect")))
+
+
 @faults
 @pytest.mark.parametrize("level", ["encrypt", "verify"])
 def test_stricter_mail_is_not_offered(scene, ca, fault, level):

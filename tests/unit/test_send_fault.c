@@ -60,6 +60,9 @@ static const struct {
     { F(EHLO, RECORD, .may = true), WHOSE_PROFILE, MAIL_UNTOUCHED, LANE_LEAVES },
     { F(AUTH, RECORD, .status = { 0 }), WHOSE_PROFILE, MAIL_SHUT_OUT, LANE_LEAVES },
     { F(RSET, RECORD, .may = true), WHOSE_PROFILE, MAIL_UNTOUCHED, LANE_LEAVES },
+    { F(TLS, DROP, .may = true, .resumes = true), WHOSE_TICKET, MAIL_UNTOUCHED, LANE_LEAVES },
+    { F(TLS, RECORD, .resumes = true), WHOSE_TICKET, MAIL_UNTOUCHED, LANE_LEAVES },
+    { F(TLS, 4XX, S(454, 4, 7, 0), .may = true, .resumes = true), WHOSE_PROFILE, MAIL_UNTOUCHED, LANE_LEAVES },
     { F(TLS, OURS, .may = true), WHOSE_US, MAIL_UNTOUCHED, LANE_REOPENS },
     /* AUTH */
     { F(AUTH, 5XX, S(535, 5, 7, 8)), WHOSE_SETTING, MAIL_NO_LOGIN, LANE_LEAVES },
