@@ -175,7 +175,8 @@ unsigned char send_action_send_ehlo(void *ctx)
 {
     struct send_session *s = ctx;
 
-    s->is_exim = strstr(s->reply.text, " ESMTP Exim ") != NULL;
+    /* Behind STARTTLS the last reply is not the greeting. */
+    s->is_exim = s->is_exim || strstr(s->reply.text, " ESMTP Exim ") != NULL;
     send_transaction_command(
         s, "%s %s", send_guard_is_lmtp(s) ? "LHLO" : "EHLO", s->env->hostname);
     return FSM_QUIET;

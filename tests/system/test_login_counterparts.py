@@ -1,7 +1,6 @@
 """Logins at servers that others wrote: Dovecot's submission, Postfix with
 Dovecot's SASL, and Exim."""
 
-import glob
 import os
 import pwd
 import shutil
@@ -11,12 +10,12 @@ import subprocess
 import pytest
 
 from auth import PASSWORD, USER
-from harness import ROOT, connect, free_port, send_signal, tree_of, until
+from exim import Exim, is_here, serving
+from harness import connect, free_port, until
 from peer import Peer
 from pki import Authority
 from postfix import Postfix
 
-EXIM = os.path.join(ROOT, "build", "peers", "exim", "usr", "sbin", "exim4")
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 DOVECOT = """
@@ -193,83 +192,49 @@ def test_postfix_with_the_sasl_of_dovecot(mta, place, ca, mechanism):
         d.stop()
 
 
-EXIM_CONF = """
-exim_path = %(exim)s
-primary_hostname = exim.test
-spool_directory = %(dir)s
-log_file_path = %(dir)s/log-%%s
-daemon_smtp_ports = %(port)d
-local_interfaces = 127.0.0.1
-keep_environment =
-host_lookup =
-tls_advertise_hosts =
-acl_smtp_rcpt = rcpt
-acl_smtp_data = accept
-begin acl
-rcpt:
-  accept authenticated = *
-  deny message = login first
-begin routers
-all:
-  driver = accept
-  transport = box
-begin transports
-box:
-  driver = appendfile
-  directory = %(dir)s/box
-  create_directory
-  maildir_format
-  user = Debian-exim
+AUTHENTICATOR = """
 begin authenticators
-%(mechanism)s:
+%(driver)s:
   driver = plaintext
   public_name = %(name)s
   server_prompts = %(prompts)s
   server_condition = ${if and{{eq{$auth%(at)d}{%(user)s}}\\
     {eq{$auth%(then)d}{%(password)s}}}}
   server_set_id = $auth%(at)d
+  server_advertise_condition = %(offered)s
+"""
+TLS = """
+tls_advertise_hosts = *
+tls_certificate = %s
 """
 
 
-def start_exim(directory, mechanism):
-    """Its account is there for itself alone."""
-    port = free_port()
-    os.chown(directory, 9991, 9991)
+def exim_with_logins(mechanism, cert):
+    """Only over TLS, if it has a certificate."""
     login = mechanism == "LOGIN"
-    with open(directory + "/conf", "w", encoding="utf-8") as f:
-        f.write(EXIM_CONF % {
-            "exim": EXIM, "dir": directory, "port": port,
-            "mechanism": mechanism.lower(), "name": mechanism, "user": USER,
-            "password": PASSWORD, "at": 1 if login else 2,
-            "then": 2 if login else 3,
-            "prompts": "<| Username: | Password:" if login else ":"})
-    for name, line in (("passwd", "Debian-exim:x:9991:9991::/:/bin/false\n"),
-                       ("group", "Debian-exim:x:9991:\n")):
-        shutil.copy("/etc/" + name, directory)
-        with open(os.path.join(directory, name), "a", encoding="utf-8") as f:
-            f.write(line)
-    process = subprocess.Popen(
-        ["unshare", "-m", "sh", "-c", "mount --make-rprivate / &&"
-         " mount --bind %s/passwd /etc/passwd &&"
-         " mount --bind %s/group /etc/group &&"
-         " exec %s -C %s/conf -bdf" % (directory, directory, EXIM, directory)])
-    connect("127.0.0.1", port).close()
-    return process, port
+    auth = AUTHENTICATOR % {
+        "driver": mechanism.lower(), "name": mechanism, "user": USER,
+        "password": PASSWORD, "at": 1 if login else 2,
+        "then": 2 if login else 3,
+        "prompts": "<| Username: | Password:" if login else ":",
+        "offered": "${if def:tls_in_cipher}" if cert else "true"}
+    return Exim(serving(TLS % cert if cert else "tls_advertise_hosts =",
+                        "authenticated = *", auth))
 
 
-@pytest.mark.skipif(not os.path.exists(EXIM),
-                    reason="no tests/bench/unpack.sh build/peers")
+@is_here
+@pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
-def test_exim(mta, place, mechanism):
-    process, port = start_exim(place, mechanism)
-    try:
-        m = mta("run", settings("[127.0.0.1]:%d" % port,
-                                **{"send.tls": "none"}))
+def test_exim(mta, ca, mechanism, tls):
+    cert = ca.issue("localhost") if tls else None
+    with exim_with_logins(mechanism, cert) as exim:
+        hop = "[localhost]:%d" if tls else "[127.0.0.1]:%d"
+        how = {"send.tls_ca": ca.path} if tls else {"send.tls": "none"}
+        m = mta("run", settings(hop % exim.port, **how))
         submit(m, 3)
-        until("delivered", lambda: len(glob.glob(place + "/box/new/*")) == 3)
-        assert m.events("send.connect")[0]["auth"] == mechanism
+        until("delivered", lambda: len(exim.stored()) == 3)
+        event = m.events("send.connect")[0]
+        assert event["auth"] == mechanism
+        assert event.get("verified") == ("yes" if tls else None)
+        assert (b"with esmtpsa" in exim.stored()[0]) == tls
         refused(m)
-    finally:
-        for pid in tree_of(process.pid):
-            send_signal(pid, signal.SIGTERM)
-        process.wait(20)

@@ -79,16 +79,26 @@ def test_a_time_that_the_reply_names(scene):
     assert offers[1] - offers[0] >= 2
 
 
+def server_context(directory, name):
+    """Of a host with TLS, whatever its certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certs.make(str(directory), name))
+    return context
+
+
 # --- Exim -----------------------------------------------------------------------
 
 @BOTH
+@pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
 @pytest.mark.parametrize("banner,sizes", [
     ("220 mx.test ESMTP Exim 4.96 Mon, 30 Nov 2026 00:00:00 +0000",
      [10, 10, 5]),
     ("220 exim.test ESMTP Postfix", [25])])
-def test_exim_gets_ten_messages_a_session(scene, extensions, banner, sizes):
+def test_exim_gets_ten_messages_a_session(scene, tmp_path, extensions, banner,
+                                          sizes, tls):
     """It would only queue those that follow."""
-    s = scene({"GREETING": banner}, extensions)
+    s = scene({"GREETING": banner}, extensions,
+              tls=server_context(tmp_path, "a.x.test") if tls else None)
     s.fill(range(25))
     s.until_taken("all", range(25))
     s.m.stop()
@@ -315,11 +325,8 @@ def test_gmail_unauthenticated_mail_is_its_own_fault(make):
 
 def test_gmail_takes_mail_over_tls(make, tmp_path):
     """With the defaults."""
-    cert, key = certs.make(str(tmp_path), "mx.google.test")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
     with Gmail(["127.0.0.11", "127.0.0.12"], in_clear=Gmail.NO_TLS[0],
-               tls=context) as site:
+               tls=server_context(tmp_path, "mx.google.test")) as site:
         m = make(site)
         submit(m, "u@gmail.test", 5)
         run(m)

@@ -17,7 +17,8 @@ import time
 import pytest
 
 import certs
-from harness import DEADLINE, ROOT, Clock, Raw, connect, free_port, until
+from exim import Exim, is_here
+from harness import DEADLINE, Clock, Raw, connect, free_port, until
 from postfix import Postfix
 from processes import by_role
 
@@ -970,13 +971,7 @@ def test_postfix_relays_to_us(mta, tls):
         assert b"with ESMTPS id" in text.split(b"Received:")[1]
 
 
-EXIM = os.path.join(ROOT, "build", "peers", "exim", "usr", "sbin", "exim4")
 EXIM_CONF = """
-exim_path = %(exim)s
-primary_hostname = exim.test
-spool_directory = %(dir)s
-log_file_path = %(dir)s/log-%%s
-keep_environment =
 begin routers
 all:
   driver = manualroute
@@ -986,37 +981,24 @@ all:
 begin transports
 t:
   driver = smtp
-  port = %(port)d
-  protocol = %(protocol)s
+  port = %d
+  protocol = %s
   hosts_require_tls = *
   tls_tempfail_tryclear = false
 """
 
 
-@AS_ROOT
-@pytest.mark.skipif(not os.path.exists(EXIM),
-                    reason="no tests/bench/unpack.sh build/peers")
+@is_here
 @pytest.mark.parametrize("tls", [False, True], ids=["starttls", "tls"])
 def test_exim_relays_to_us(mta, tls):
-    """Whose TLS is GnuTLS's.  Its account is there for itself alone."""
+    """Whose TLS is GnuTLS's."""
     m = with_tls(mta, "run", tls_port=True)
-    spool = os.path.join(m.dir, "exim")
-    os.mkdir(spool)
-    os.chown(spool, 9991, 9991)
-    os.chmod(m.dir, 0o755)
-    with open(spool + "/conf", "w") as f:
-        f.write(EXIM_CONF % {
-            "exim": EXIM, "dir": spool, "port": m.tls_port if tls else m.port,
-            "protocol": "smtps" if tls else "smtp"})
-    for name, line in (("passwd", "Debian-exim:x:9991:9991::/:/bin/false\n"),
-                       ("group", "Debian-exim:x:9991:\n")):
-        shutil.copy("/etc/" + name, spool)
-        with open(os.path.join(spool, name), "a") as f:
-            f.write(line)
-    run(["unshare", "-m", "sh", "-c", "mount --make-rprivate / &&"
-         " mount --bind %s/passwd /etc/passwd &&"
-         " mount --bind %s/group /etc/group &&"
-         " exec %s -C %s/conf -odi -f a@client.test ann@here.test"
-         % (spool, spool, EXIM, spool)], "Subject: x\n\ntext\n")
-    text = m.copies("ann")[0].split(b"Received:")[1]
+    exim = Exim(EXIM_CONF % (m.tls_port if tls else m.port,
+                             "smtps" if tls else "smtp"))
+    try:
+        exim.run("-odi", "-f", "a@client.test", "ann@here.test",
+                 text="Subject: x\n\ntext\n")
+        text = m.copies("ann")[0].split(b"Received:")[1]
+    finally:
+        exim.stop()
     assert b"from exim.test" in text and b"with ESMTPS id" in text

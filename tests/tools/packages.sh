@@ -5,7 +5,7 @@ set -eu
 
 build="gcc make pkg-config libc6-dev libconfig-dev libidn2-dev libssl-dev"
 test="$build ccache check valgrind clang clang-format graphviz python3 python3-pytest python3-pytest-xdist
-      swaks libio-socket-inet6-perl libnet-ssleay-perl openssl msmtp curl postfix
+      swaks libio-socket-inet6-perl libnet-ssleay-perl openssl msmtp mutt curl postfix
       knot knot-dnsutils dovecot-core dovecot-lmtpd dovecot-submissiond
       dnsmasq-base strace iproute2 procps util-linux mandoc
       python3-dkim opendkim-tools"
