@@ -2,6 +2,7 @@
 #ifndef MTA_CLI_QUEUE_H
 #define MTA_CLI_QUEUE_H
 
+#include "cli/queue_filter.h"
 #include "cli/queue_live.h"
 #include "spool/reader.h"
 
@@ -15,9 +16,15 @@ struct queue_style {
     bool all_recipients;     /* those that are done too, and the origin */
     long lifetime;           /* of a message in the queue, seconds */
     struct queue_live *live; /* NULL: no sender runs */
+    const struct queue_filter *filter; /* NULL: none */
 };
 
 /* One message; JSON is one object on one line (docs: interface). */
+/* Is any of it to be shown by the filter?  1, with the key to sort it by; 0; -1
+ * with *e. */
+int queue_look(const struct spool_reader *v, const struct queue_style *style,
+               struct queue_key *key, struct err *e);
+
 int queue_print(const struct spool_reader *v, const struct queue_style *style,
                 struct err *e);
 #endif

@@ -9,7 +9,8 @@
 struct queue_printing {
     const struct spool_reader *view;
     const struct queue_style *style;
-    uint32_t index;                      /* of the next recipient */
+    uint32_t index, nshown; /* of the next recipient; so many are printed */
+    bool shows;             /* the last one is */
     bool recipients_done, replaces_done; /* of JSON: their array is closed */
     unsigned nlate, nreplaced;           /* fields; rows of slots */
     struct err *e;
@@ -24,6 +25,11 @@ struct queue_present {
 struct queue_present queue_present_of(const struct queue_printing *p,
                                       struct span address,
                                       const struct spool_slot *slot);
+
+/* By the filter of the list. */
+bool queue_is_shown(const struct queue_printing *p, struct span address,
+                    const struct spool_slot *slot,
+                    const struct queue_present *now);
 
 /* Of the last session, as in the log: "none", "TLSv1.3/CIPHER". */
 enum { QUEUE_TLS_TEXT = 80 };

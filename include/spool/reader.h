@@ -45,6 +45,11 @@ typedef int spool_read_fn(void *ctx, const struct spool_reader *v);
 int spool_read_all(const char *queue_dir, bool all, spool_read_fn *fn,
                    void *ctx, struct err *e);
 
+/* The same for all records of one message, also those that are done.  Reads
+ * only the segments that may have one, if it can. */
+int spool_read_id(const char *queue_dir, struct msg_id id, spool_read_fn *fn,
+                  void *ctx, struct err *e);
+
 /* Has the queue a record with a pending or held recipient, and no consumer
  * (spool/queue.h)?  False if that is not known, too. */
 bool spool_is_unattended(const char *queue_dir, enum spool_name name);

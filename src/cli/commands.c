@@ -44,12 +44,20 @@ static const struct command commands[] = {
       "draw a session's state machine",
       "  Prints graphviz: mta fsm server | dot -Tsvg > server.svg\n" },
     { "queue", cmd_queue, "mailq",
-      "[list | show ID | cat ID] [--json] [--queue-dir DIR] [-c FILE]",
+      "[list [FILTER]... | show ID | cat ID] [--json] [--queue-dir DIR]",
       "look at the mail that waits",
-      "  list      what waits, for whom, and what was the last answer\n"
-      "  show ID   one message with all its recipients and its origin\n"
-      "  cat ID    its text, as it will be sent\n"
-      "  --json    one JSON object a line\n"
+      "  list        what waits, for whom, and what was the last answer\n"
+      "  --domain D  ... for recipients of that domain (.D: those below it)\n"
+      "  --sender A  ... from that address (@D: a domain; '<>': notices)\n"
+      "  --state S   ... pending, delivering, held; delivered, failed,\n"
+      "              expanded or deleted of messages that still wait\n"
+      "  --older T   ... that arrived longer ago: 30m, 4h, 2d\n"
+      "  --reply T   ... whose last reply has this text, as \"421 4.7.0\"\n"
+      "  --sort KEY  arrival, next, size, sender, domain or attempts; the\n"
+      "              largest and most often tried stand first\n"
+      "  show ID     one message with all its recipients and its origin\n"
+      "  cat ID      its text, as it will be sent\n"
+      "  --json      one JSON object a line\n"
       "\nReads the disk alone: no daemon need run. Exit status 66: no such id.\n" },
     { "route", cmd_route, NULL,
       "ADDRESS [--sender ADDRESS] [--json] [-c FILE] [-o KEY=VALUE]...",
@@ -165,12 +173,6 @@ bool command_unbuilt(const char *command, const char *word)
         { "log", "--event" },
         { "log", "--since" },
         { "log", "--until" },
-        { "queue", "--domain" },
-        { "queue", "--sender" },
-        { "queue", "--state" },
-        { "queue", "--older" },
-        { "queue", "--reply" },
-        { "queue", "--sort" },
         { "queue", "--all" },
         { "queue", "--dry-run" },
         { "queue", "--timeout" },

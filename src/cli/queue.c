@@ -16,8 +16,8 @@ enum { LIST_BUFFER = 256 * 1024 };
 
 struct search {
     const struct queue_style *style;
-    struct msg_id id;
-    bool any, body; /* any: all messages; body: print the text */
+    struct queue_sorter *sorter; /* NULL: as they are found */
+    bool body;                   /* print the text */
     uint64_t found, octets;
     struct err *e;
 };
@@ -46,8 +46,6 @@ static int visit(void *ctx, const struct spool_reader *v)
 {
     struct search *s = ctx;
 
-    if (!s->any && !msg_id_eq(v->rec->id, s->id))
-        return 0;
     s->found++;
     s->octets += v->rec->body_size + v->rec->front;
     if (s->body)
@@ -55,6 +53,23 @@ static int visit(void *ctx, const struct spool_reader *v)
     if (queue_print(v, s->style, s->e) != 0)
         return -1;
     return 0; /* there may be other parts of it */
+}
+
+/* For a list that is filtered or sorted. */
+static int visit_chosen(void *ctx, const struct spool_reader *v)
+{
+    struct search *s = ctx;
+    struct queue_key key;
+    int rc = queue_look(v, s->style, &key, s->e);
+
+    if (rc == 1)
+        rc = visit(ctx, v);
+    else
+        return rc;
+    if (rc == 0 && s->sorter != NULL &&
+        queue_sorter_end_text(s->sorter, &key) != 0)
+        return err_set(s->e, ERR_TEMP, ENOMEM, "memory for a sorted list");
+    return rc;
 }
 
 static struct queue_style style_of(const struct options *o)
@@ -96,24 +111,62 @@ static int say(const struct err *e)
     return e->sys == 0 ? EX_SOFTWARE : EX_OSFILE;
 }
 
-static int list(const struct options *o)
+/* To standard output, or to the sorter and from there. */
+static int print_list(const struct options *o, struct queue_style *style,
+                      enum queue_order order, struct search *s, struct err *e)
 {
+    bool plain = order == QUEUE_AS_FOUND && !style->filter->on;
+
+    if (order != QUEUE_AS_FOUND) {
+        if ((s->sorter = queue_sorter_new(order)) == NULL)
+            return err_set(e, ERR_TEMP, ENOMEM, "memory for a sorted list");
+        style->out = queue_sorter_out(s->sorter);
+    }
+    int rc = spool_read_all(o->conf.queue_dir,
+                            queue_filter_wants_done(style->filter),
+                            plain ? visit : visit_chosen, s, e);
+    if (rc == 0 && s->sorter != NULL)
+        rc = queue_sorter_print(s->sorter, stdout, e);
+    queue_sorter_free(&s->sorter);
+    return rc;
+}
+
+static void print_sum(const struct search *s)
+{
+    bool filtered = s->style->filter->on;
+
+    if (s->found == 0)
+        puts(filtered ? "No message in the queue is like that."
+                      : "The queue is empty.");
+    else
+        printf("%" PRIu64 " message%s, %" PRIu64 " octets.\n", s->found,
+               s->found == 1 ? "" : "s", s->octets);
+}
+
+static int list(const struct options *o, const struct queue_flags *flags)
+{
+    static char buffer[LIST_BUFFER];
     struct err e = { ERR_NONE, 0, "" };
     struct queue_style style = style_of(o);
-    struct search s = { .style = &style, .any = true, .e = &e };
+    struct search s = { .style = &style, .e = &e };
+    struct queue_filter filter;
+    enum queue_order order;
 
+    if (queue_filter_set(&filter, flags, &e) != 0 ||
+        queue_order_set(&order, flags->sort, &e) != 0) {
+        fprintf(stderr, "mta queue: %s\n", e.text);
+        return EX_USAGE;
+    }
+    style.filter = &filter;
     if (!isatty(STDOUT_FILENO)) /* a long list: few writes */
-        (void)setvbuf(stdout, NULL, _IOFBF, LIST_BUFFER);
+        (void)setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
     style.live = ask_sender(o, "list");
-    int rc = spool_read_all(o->conf.queue_dir, false, visit, &s, &e);
+    int rc = print_list(o, &style, order, &s, &e);
     queue_live_free(&style.live);
     if (rc < 0)
         return say(&e);
-    if (!o->json && s.found == 0)
-        puts("The queue is empty.");
-    else if (!o->json)
-        printf("%" PRIu64 " message%s, %" PRIu64 " octets.\n", s.found,
-               s.found == 1 ? "" : "s", s.octets);
+    if (!o->json)
+        print_sum(&s);
     return EX_OK;
 }
 
@@ -122,17 +175,18 @@ static int one(const struct options *o, bool body)
     struct err e = { ERR_NONE, 0, "" };
     struct queue_style style = style_of(o);
     struct search s = { .style = &style, .body = body, .e = &e };
+    struct msg_id id;
     char command[MSG_ID_TEXT + sizeof "show "];
 
     style.all_recipients = true;
-    if (!msg_id_parse(&s.id, span_of(o->args[1]))) {
+    if (!msg_id_parse(&id, span_of(o->args[1]))) {
         fprintf(stderr, "mta queue: '%s' is not a message id\n", o->args[1]);
         return EX_USAGE;
     }
     snprintf(command, sizeof command, "show %s", o->args[1]);
     if (!body)
         style.live = ask_sender(o, command);
-    int rc = spool_read_all(o->conf.queue_dir, true, visit, &s, &e);
+    int rc = spool_read_id(o->conf.queue_dir, id, visit, &s, &e);
     queue_live_free(&style.live);
     if (rc < 0)
         return say(&e);
@@ -145,28 +199,54 @@ static int one(const struct options *o, bool body)
     return EX_NOINPUT;
 }
 
+static int usage(void)
+{
+    fputs("usage: mta queue list [FILTER]... | show ID | cat ID\n", stderr);
+    return EX_USAGE;
+}
+
+static bool is_given(const struct queue_flags *f)
+{
+    return f->domain != NULL || f->sender != NULL || f->state != NULL ||
+           f->older != NULL || f->reply != NULL || f->sort != NULL;
+}
+
+static int run(const struct options *o, const struct queue_flags *flags)
+{
+    const char *verb = o->nargs > 0 ? o->args[0] : "list";
+
+    if (strcmp(verb, "list") == 0 && o->nargs <= 1)
+        return list(o, flags);
+    if (command_unbuilt("queue", verb)) {
+        fprintf(stderr, "mta queue: '%s' is not in this version\n", verb);
+        return EX_USAGE;
+    }
+    if (is_given(flags) || o->nargs != 2)
+        return usage();
+    return strcmp(verb, "show") == 0  ? one(o, false)
+           : strcmp(verb, "cat") == 0 ? one(o, true)
+                                      : usage();
+}
+
 int cmd_queue(int argc, char **argv)
 {
-    static const struct option flags[] = {
+    struct queue_flags flags = { NULL, NULL, NULL, NULL, NULL, NULL };
+    const struct option table[] = {
         OPTION_SETTING("--queue-dir", "queue_dir"),
+        OPTION_TEXT("--domain", &flags.domain),
+        OPTION_TEXT("--sender", &flags.sender),
+        OPTION_TEXT("--state", &flags.state),
+        OPTION_TEXT("--older", &flags.older),
+        OPTION_TEXT("--reply", &flags.reply),
+        OPTION_TEXT("--sort", &flags.sort),
     };
-    static const struct options_spec spec = { flags, 1, 0, -1, false };
+    const struct options_spec spec = { table, sizeof table / sizeof table[0], 0,
+                                       -1, false };
     struct options o;
-    int status = EX_USAGE;
 
     if (!options_read(&o, &spec, argc, argv))
         return o.status;
-    const char *verb = o.nargs > 0 ? o.args[0] : "list";
-    if (strcmp(verb, "list") == 0 && o.nargs <= 1)
-        status = list(&o);
-    else if (strcmp(verb, "show") == 0 && o.nargs == 2)
-        status = one(&o, false);
-    else if (strcmp(verb, "cat") == 0 && o.nargs == 2)
-        status = one(&o, true);
-    else if (command_unbuilt("queue", verb))
-        fprintf(stderr, "mta queue: '%s' is not in this version\n", verb);
-    else
-        fputs("usage: mta queue list | show ID | cat ID\n", stderr);
+    int status = run(&o, &flags);
     options_done(&o);
     return status;
 }

@@ -60,9 +60,8 @@ static void json_present(FILE *out, const struct queue_present *now)
 }
 
 static void json_rcpt(const struct queue_printing *p, struct span address,
-                      const struct spool_slot *slot)
+                      const struct spool_slot *slot, struct queue_present now)
 {
-    struct queue_present now = queue_present_of(p, address, slot);
     char status[SMTP_STATUS_TEXT];
     FILE *out = p->style->out;
 
@@ -94,7 +93,7 @@ static void json_rcpt(const struct queue_printing *p, struct span address,
  * stands behind it: its object stays open until the next field. */
 static void end_recipients(struct queue_printing *p)
 {
-    if (p->index > 0 && !p->recipients_done)
+    if (p->nshown > 0 && !p->recipients_done)
         fputs("}]", p->style->out);
     else if (!p->recipients_done)
         fputs(",\"recipients\":[]", p->style->out);
@@ -111,9 +110,13 @@ static int json_next_rcpt(struct queue_printing *p, struct span address)
         return err_set(p->e, ERR_PERM, 0, "more recipients than slots");
     if (spool_reader_slot(p->view, p->index, &slot, p->e) != 0)
         return -1;
-    fputs(p->index == 0 ? ",\"recipients\":[" : "},", p->style->out);
-    json_rcpt(p, address, &slot);
+    struct queue_present now = queue_present_of(p, address, &slot);
     p->index++;
+    p->shows = queue_is_shown(p, address, &slot, &now);
+    if (!p->shows)
+        return 0;
+    fputs(p->nshown++ == 0 ? ",\"recipients\":[" : "},", p->style->out);
+    json_rcpt(p, address, &slot, now);
     return 0;
 }
 
@@ -155,7 +158,8 @@ static int json_field(void *ctx, enum spool_field type, struct span s)
         (void)span_copy(p->sender, sizeof p->sender, s);
         fputs(",\"sender\":", p->style->out);
         json_string(p->style->out, s);
-    } else if (o != NULL && p->style->all_recipients) {
+    } else if (o != NULL && p->style->all_recipients &&
+               (p->shows || !o->of_recipient)) {
         if (!o->of_recipient && p->index > 0)
             end_recipients(p);
         fprintf(p->style->out, ",\"%s\":", o->name);

@@ -66,6 +66,78 @@ const struct queue_origin *queue_origin_of(enum spool_field type)
     return NULL;
 }
 
+bool queue_is_shown(const struct queue_printing *p, struct span address,
+                    const struct spool_slot *slot,
+                    const struct queue_present *now)
+{
+    return p->style->filter == NULL ||
+           queue_filter_rcpt(p->style->filter, address, slot,
+                             now->delivering != NULL);
+}
+
+/* --- what the filter leaves, and its key --------------------------------- */
+
+struct look {
+    struct queue_printing p;
+    struct queue_key *key;
+    unsigned n; /* recipients that are shown */
+};
+
+static void note(struct look *k, struct span address,
+                 const struct spool_slot *slot)
+{
+    if (k->n++ == 0)
+        (void)span_copy(k->key->domain, sizeof k->key->domain,
+                        queue_domain_of(address));
+    if (slot->state == SPOOL_PENDING && slot->next_attempt < k->key->next)
+        k->key->next = slot->next_attempt;
+    if (slot->attempts > k->key->attempts)
+        k->key->attempts = slot->attempts;
+}
+
+static int on_field(void *ctx, enum spool_field type, struct span s)
+{
+    struct look *k = ctx;
+    struct queue_printing *p = &k->p;
+    const struct queue_filter *f = p->style->filter;
+    struct spool_slot slot;
+
+    if (type == SPOOL_F_SENDER) {
+        (void)span_copy(p->sender, sizeof p->sender, s);
+        (void)span_copy(k->key->sender, sizeof k->key->sender, s);
+        return f == NULL || queue_select_sender(&f->select, s) ? 0 : 1;
+    }
+    if (type != SPOOL_F_RCPT || p->index >= p->view->rec->nrcpt)
+        return 0;
+    bool chosen = f == NULL || queue_select_address(&f->select, s);
+    if (chosen && spool_reader_slot(p->view, p->index, &slot, p->e) != 0)
+        return -1;
+    if (chosen) {
+        struct queue_present now = queue_present_of(p, s, &slot);
+        if (queue_is_shown(p, s, &slot, &now))
+            note(k, s, &slot);
+    }
+    p->index++;
+    return 0;
+}
+
+int queue_look(const struct spool_reader *v, const struct queue_style *style,
+               struct queue_key *key, struct err *e)
+{
+    struct look k = { .p = { .view = v, .style = style, .e = e }, .key = key };
+    bool filtered = style->filter != NULL && style->filter->on;
+
+    *key = (struct queue_key){ .arrival = v->rec->arrival,
+                               .size = v->rec->body_size + v->rec->front,
+                               .next = UINT64_MAX };
+    if (filtered && !queue_filter_record(style->filter, v->rec))
+        return 0;
+    int rc = spool_reader_envelope(v, on_field, &k, e);
+    if (rc < 0 && e->kind == ERR_PERM) /* damaged: in the whole list alone */
+        return filtered ? 0 : 1;
+    return rc < 0 ? -1 : k.n > 0 || !filtered;
+}
+
 int queue_print(const struct spool_reader *v, const struct queue_style *style,
                 struct err *e)
 {

@@ -45,27 +45,51 @@ static void put_plain(FILE *out, struct span s)
     }
 }
 
-/* Messages of a long queue share their seconds of arrival and expiry, and
- * formatting a time costs as much as all the rest of a line: keep some. */
+enum { WHEN_TEXT = sizeof "2026-01-31 10:00:00" };
+
+static void format_when(char out[WHEN_TEXT], struct tm *tm, time_t t)
+{
+    if (localtime_r(&t, tm) == NULL ||
+        strftime(out, WHEN_TEXT, "%Y-%m-%d %H:%M:%S", tm) == 0)
+        snprintf(out, WHEN_TEXT, "?");
+}
+
+static void put_two(char *to, unsigned n)
+{
+    to[0] = (char)('0' + n / 10);
+    to[1] = (char)('0' + n % 10);
+}
+
+/* Formatting a time costs as much as all the rest of a line.  Quarters of an
+ * hour begin everywhere at once: keep the last ones. */
 static const char *when_text(uint64_t wall_us)
 {
-    enum { KEPT = 61 };
-    static struct {
-        time_t second;
-        char text[32];
+    enum { QUARTER = 15 * 60, KEPT = 64 };
+    static struct quarter {
+        time_t from;
+        unsigned minute;
+        bool plain; /* it begins with a minute */
+        char text[WHEN_TEXT];
     } kept[KEPT];
-    time_t t = (time_t)(wall_us / 1000000u);
-    size_t i = (size_t)(wall_us / 1000000u % KEPT);
-    struct tm tm;
+    time_t t = (time_t)(wall_us / 1000000u), from = t - t % QUARTER;
+    struct quarter *k = &kept[t / QUARTER % KEPT];
+    unsigned past = (unsigned)(t - from);
+    struct tm tm = { 0 };
 
-    if (kept[i].text[0] == '\0' || kept[i].second != t) {
-        kept[i].second = t;
-        if (localtime_r(&t, &tm) == NULL ||
-            strftime(kept[i].text, sizeof kept[i].text, "%Y-%m-%d %H:%M:%S",
-                     &tm) == 0)
-            snprintf(kept[i].text, sizeof kept[i].text, "?");
+    if (k->text[0] == '\0' || k->from != from) {
+        k->from = from;
+        format_when(k->text, &tm, from);
+        k->minute = (unsigned)tm.tm_min;
+        k->plain = tm.tm_min % 15 == 0 && tm.tm_sec == 0;
     }
-    return kept[i].text;
+    if (k->plain) {
+        put_two(k->text + sizeof "2026-01-31 10:" - 1, k->minute + past / 60);
+        put_two(k->text + sizeof "2026-01-31 10:00:" - 1, past % 60);
+        return k->text;
+    }
+    static char odd[WHEN_TEXT];
+    format_when(odd, &tm, t);
+    return odd;
 }
 
 static void put_when(FILE *out, uint64_t wall_us)
@@ -210,12 +234,27 @@ static void text_times(FILE *out, const struct spool_slot *slot)
     }
 }
 
+/* Without a filter a list has what waits. */
+static bool is_shown(const struct queue_printing *p, struct span address,
+                     const struct spool_slot *slot,
+                     const struct queue_present *now)
+{
+    const struct queue_filter *f = p->style->filter;
+
+    if (f != NULL && f->on)
+        return queue_is_shown(p, address, slot, now);
+    return p->style->all_recipients || slot->state == SPOOL_PENDING ||
+           slot->state == SPOOL_HELD;
+}
+
 static void text_rcpt(struct queue_printing *p, struct span address,
                       const struct spool_slot *slot)
 {
     const struct queue_style *st = p->style;
     struct queue_present now = queue_present_of(p, address, slot);
 
+    if (!is_shown(p, address, slot, &now))
+        return;
     fputs("    ", st->out);
     put_plain(st->out, address);
     text_state(st, slot, &now);
@@ -264,9 +303,7 @@ static int text_field(void *ctx, enum spool_field type, struct span s)
             return err_set(p->e, ERR_PERM, 0, "more recipients than slots");
         if (spool_reader_slot(p->view, p->index, &slot, p->e) != 0)
             return -1;
-        if (p->style->all_recipients || slot.state == SPOOL_PENDING ||
-            slot.state == SPOOL_HELD)
-            text_rcpt(p, s, &slot);
+        text_rcpt(p, s, &slot);
         p->index++;
     } else if (type == SPOOL_F_REPLACES && p->style->all_recipients) {
         text_replaces(p, s);

@@ -20,7 +20,8 @@ struct queue_read {
     char dir[SPOOL_DIR];
     enum spool_name name;
     bool all;
-    spool_read_fn *fn; /* NULL: only collect the newest */
+    const struct msg_id *id; /* only its records; NULL: all */
+    spool_read_fn *fn;       /* NULL: only collect the newest */
     void *ctx;
     struct spool_newest newest;
     struct err other; /* kind is set: there was such a segment */
@@ -52,7 +53,8 @@ static int wanted(struct queue_read *k, const struct spool_record *r,
     uint64_t where;
     int rc;
 
-    if ((r->flags & SPOOL_TORN) != 0 ||
+    if ((k->id != NULL && !msg_id_eq(r->id, *k->id)) ||
+        (r->flags & SPOOL_TORN) != 0 ||
         spool_newest_beats(&k->newest, r, at, &where))
         return 0;
     if (verify && (rc = spool_records_verify(&k->records, r, at, e)) != 1)
@@ -92,6 +94,8 @@ static int walk_records(struct queue_read *k, int fd,
 
     if (readable(fd, h, &end, &verify, e) != 0)
         return -1;
+    if (k->fn == NULL && !h->moved && !verify && !h->damaged)
+        return 0; /* it has a writer, which would have set that flag */
     spool_records_start(&k->records, fd, h->id, SPOOL_SEGMENT_HEADER, end);
     while ((rc = spool_records_next(&k->records, &r, &at, e)) == 1) {
         if ((rc = wanted(k, &r, at, verify, e)) < 0)
@@ -145,6 +149,169 @@ static int read_queue(struct queue_read *k, const char *queue_dir,
     if (rc == 0)
         rc = spool_each(k->dir, on_segment, k, e);
     spool_newest_free(&k->newest);
+    return rc;
+}
+
+/* --- the records of one message ------------------------------------------ */
+
+/* A writer counts its ids, so the segment whose first record has the nearest
+ * one before that of the message is likely to have it. */
+struct place {
+    uint64_t id;
+    uint32_t distance;
+    enum spool_name name;
+    bool moved; /* to be looked through for newer copies */
+    bool parts; /* it may hold children of the message, or copies */
+};
+enum { FAR_AWAY = UINT32_MAX };
+
+struct places {
+    struct queue_read *k;
+    FILE *out; /* of struct place */
+};
+
+static uint32_t distance(int fd, const struct spool_segment_header *h,
+                         const struct msg_id *id)
+{
+    unsigned char in[SPOOL_RECORD_HEADER];
+    struct spool_record r;
+
+    if (fs_pread_all(fd, in, sizeof in, SPOOL_SEGMENT_HEADER) != 0 ||
+        !spool_record_decode(&r, in) || r.segment != h->id ||
+        r.id.base != id->base || r.id.n > id->n)
+        return FAR_AWAY;
+    return id->n - r.id.n;
+}
+
+static int on_place(void *ctx, uint64_t id, enum spool_kind kind, struct err *e)
+{
+    struct places *p = ctx;
+    struct spool_segment_header h = { .id = id };
+    enum spool_check check;
+    char path[SPOOL_PATH];
+
+    if (kind != SPOOL_SEG)
+        return 0;
+    spool_path(path, p->k->dir, id, kind);
+    int fd = fs_open(path, O_RDONLY | SPOOL_OPEN_SAFELY, 0);
+    if (fd < 0 || spool_header_read(fd, &h, &check) != 0)
+        check = SPOOL_BROKEN; /* reported when it is read */
+    struct place x = { .id = id,
+                       .name = p->k->name,
+                       .distance =
+                           fd < 0 ? FAR_AWAY : distance(fd, &h, p->k->id),
+                       .moved = check != SPOOL_GOOD || h.moved || !h.closed,
+                       .parts =
+                           check != SPOOL_GOOD || h.moved || h.children != 0 };
+    if (fd >= 0)
+        fs_close(fd);
+    return fwrite(&x, sizeof x, 1, p->out) == 1
+               ? 0
+               : err_set(e, ERR_TEMP, ENOMEM, "memory for segments");
+}
+
+static int by_distance(const void *va, const void *vb)
+{
+    const struct place *a = va, *b = vb;
+
+    return a->distance != b->distance ? (a->distance < b->distance ? -1 : 1)
+           : a->name != b->name       ? (a->name < b->name ? -1 : 1)
+                                      : (a->id > b->id) - (a->id < b->id);
+}
+
+static int list_places(struct queue_read *k, const char *queue_dir, FILE *out,
+                       struct err *e)
+{
+    struct places p = { k, out };
+    int rc = 0;
+
+    for (int i = 0; rc == 0 && i < SPOOL_QUEUES; i++) {
+        k->name = (enum spool_name)i;
+        rc = spool_dir(k->dir, queue_dir, k->name, e) != 0
+                 ? -1
+                 : spool_each(k->dir, on_place, &p, e);
+    }
+    if (rc == 0 && fflush(out) != 0)
+        rc = err_set(e, ERR_TEMP, errno, "memory for segments");
+    return rc;
+}
+
+struct finding {
+    spool_read_fn *fn;
+    void *ctx;
+    bool found; /* the accepted message itself */
+};
+
+static int on_part(void *ctx, const struct spool_reader *v)
+{
+    struct finding *f = ctx;
+
+    f->found |= v->rec->part == 0;
+    return f->fn(f->ctx, v);
+}
+
+/* Once the record with part 0 is found, only children are left. */
+static int read_places(struct queue_read *k, const char *queue_dir,
+                       const struct place *x, size_t n, struct err *e)
+{
+    struct finding *f = k->ctx;
+    int rc = 0;
+
+    for (int pass = 0; pass < 2; pass++) {
+        k->fn = pass == 0 ? NULL : on_part;
+        for (size_t i = 0; rc == 0 && i < n; i++) {
+            if (pass == 0 ? !x[i].moved : f->found && !x[i].parts)
+                continue;
+            k->name = x[i].name;
+            rc = spool_dir(k->dir, queue_dir, k->name, e) != 0
+                     ? -1
+                     : on_segment(k, x[i].id, SPOOL_SEG, e);
+        }
+    }
+    return rc;
+}
+
+static int read_id(struct queue_read *k, const char *queue_dir, struct err *e)
+{
+    char *memory = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&memory, &size);
+
+    if (out == NULL)
+        return err_set(e, ERR_TEMP, errno, "memory for segments");
+    int rc = list_places(k, queue_dir, out, e);
+    fclose(out);
+    if (rc == 0) {
+        struct place *x = (struct place *)(void *)memory;
+        if (size > 0)
+            qsort(x, size / sizeof *x, sizeof *x, by_distance);
+        rc = read_places(k, queue_dir, x, size / sizeof *x, e);
+    }
+    free(memory);
+    return rc;
+}
+
+int spool_read_id(const char *queue_dir, struct msg_id id, spool_read_fn *fn,
+                  void *ctx, struct err *e)
+{
+    struct queue_read *k = calloc(1, sizeof *k);
+    struct finding f = { fn, ctx, false };
+
+    if (k == NULL)
+        return err_set(e, ERR_TEMP, 0, "no memory to look at the queue");
+    k->all = true;
+    k->id = &id;
+    k->ctx = &f;
+    int rc = spool_dirs_refuse_old(queue_dir, e) != 0
+                 ? -1
+                 : read_id(k, queue_dir, e);
+    if (rc == 0 && k->other.kind != ERR_NONE) {
+        if (e != NULL)
+            *e = k->other;
+        rc = -1;
+    }
+    spool_newest_free(&k->newest);
+    free(k);
     return rc;
 }
 

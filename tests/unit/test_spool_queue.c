@@ -395,6 +395,42 @@ START_TEST(one_sender_at_a_time)
 }
 END_TEST
 
+struct all_ids {
+    struct msg_id id[KIT_MESSAGES];
+    int n;
+};
+
+static int note_id(void *ctx, const struct spool_reader *v)
+{
+    struct all_ids *all = ctx;
+
+    ck_assert(all->n < KIT_MESSAGES);
+    all->id[all->n++] = v->rec->id;
+    return 0;
+}
+
+/* By its id each message is found once, as when all of them are read. */
+static void check_ids(int n)
+{
+    static struct all_ids all, one;
+    struct err e;
+
+    all.n = 0;
+    ck_assert_int_eq(spool_read_all(k->dir, true, note_id, &all, &e), 0);
+    ck_assert_int_eq(all.n, n);
+    for (int i = 0; i < all.n; i++) {
+        one.n = 0;
+        ck_assert_int_eq(spool_read_id(k->dir, all.id[i], note_id, &one, &e),
+                         0);
+        ck_assert_int_eq(one.n, 1);
+        ck_assert(msg_id_eq(one.id[0], all.id[i]));
+    }
+    one.n = 0;
+    struct msg_id none = { all.id[0].base, MSG_ID_N_MAX };
+    ck_assert_int_eq(spool_read_id(k->dir, none, note_id, &one, &e), 0);
+    ck_assert_int_eq(one.n, 0);
+}
+
 START_TEST(reclaim_moves_survivors)
 {
     struct err e;
@@ -643,6 +679,7 @@ START_TEST(look_needs_no_lock)
     ck_assert_int_eq(spool_read_all(k->dir, true, count, &all, &e), 0);
     ck_assert_int_eq(waiting, 51);
     ck_assert_int_eq(all, 101);
+    check_ids(101);
 }
 END_TEST
 
