@@ -209,11 +209,14 @@ static int become(const char *user, const char *group, struct err *e)
 
 int os_drop_privileges(const char *user, const char *group, struct err *e)
 {
+    bool no_core = prctl(PR_GET_DUMPABLE) == 0;
     int signo = 0;
 
     prctl(PR_GET_PDEATHSIG, &signo);
     int rc = become(user, group, e);
-    prctl(PR_SET_PDEATHSIG, signo); /* a change of ids has cleared it */
+    prctl(PR_SET_PDEATHSIG, signo); /* a change of ids has cleared it, */
+    if (no_core)                    /* and fs.suid_dumpable may be 2 */
+        prctl(PR_SET_DUMPABLE, 0);
     return rc;
 }
 

@@ -187,7 +187,7 @@ void conf_print_json(FILE *out, const struct conf *c,
 
 /* --- the table, printed ------------------------------------------------ */
 
-/* Print all values, secrets included, for conf_same() alone. */
+/* Print all values but secrets, of which copies would stay in memory. */
 static bool all_values(char **text, size_t *n, const struct conf *c)
 {
     FILE *out = open_memstream(text, n);
@@ -199,20 +199,28 @@ static bool all_values(char **text, size_t *n, const struct conf *c)
         if (it->type == CONF_SIZE && it->derive != NULL &&
             strcmp(conf_origin(c, it), "default") == 0)
             continue; /* measured */
-        if (it->type == CONF_SECRET)
-            fputs((const char *)c + it->offset, out);
-        else
-            conf_print(out, c, it);
+        conf_print(out, c, it);
         putc('\n', out);
     }
     return fclose(out) == 0;
+}
+
+static bool same_secrets(const struct conf *a, const struct conf *b)
+{
+    for (size_t i = 0; i < nconf_items; i++) {
+        size_t at = conf_items[i].offset;
+        if (conf_items[i].type == CONF_SECRET &&
+            strcmp((const char *)a + at, (const char *)b + at) != 0)
+            return false;
+    }
+    return true;
 }
 
 bool conf_same(const struct conf *a, const struct conf *b)
 {
     char *text[2] = { NULL, NULL };
     size_t n[2] = { 0, 0 };
-    bool same = all_values(&text[0], &n[0], a) &&
+    bool same = same_secrets(a, b) && all_values(&text[0], &n[0], a) &&
                 all_values(&text[1], &n[1], b) && n[0] == n[1] &&
                 memcmp(text[0], text[1], n[0]) == 0;
 

@@ -1,6 +1,7 @@
 """Logins at next hops: mechanisms, faults in AUTH, and where secrets go."""
 
 import os
+import resource
 import signal
 import stat
 
@@ -8,7 +9,8 @@ import pytest
 
 from auth import PASSWORD, USER, AuthPeer, b64
 from dnsserver import DnsServer
-from harness import UNDER_VALGRIND, tree_of, until
+from harness import (UNDER_VALGRIND, is_alive, send_signal, tree_of,
+                     until)
 from peer import Peer
 from pki import Authority
 
@@ -279,19 +281,49 @@ def test_no_trace_of_the_password(mta, by):
         assert m.stop() == 0
 
 
-def test_no_core_has_the_password(mta):
-    """The processes cannot be dumped; only the sender's memory has it."""
-    import resource
-    with AuthPeer("PLAIN") as peer:
-        m = mta("run", settings(peer), limit=lambda: resource.setrlimit(
-            resource.RLIMIT_CORE, (resource.RLIM_INFINITY,
-                                   resource.RLIM_INFINITY)))
-        submit(m, ["u@x.test"])
-        until("delivered", lambda: peer.messages)
-        for pid in processes(m):
-            limits = read("/proc/%d/limits" % pid).decode()
-            core = [x for x in limits.splitlines() if "core file" in x][0]
-            assert core.split()[4:6] == ["0", "0"], core
+def cores_allowed(cwd):
+    """For the new process: core files of any size, in that directory."""
+    def limit():
+        os.chdir(cwd)
+        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY,
+                                                  resource.RLIM_INFINITY))
+    return limit
+
+
+def abort_all(m):
+    """SIGABRT to each process, children first."""
+    for pid in reversed(processes(m)):
+        send_signal(pid, signal.SIGABRT)
+        until("gone", lambda p=pid: not is_alive(p))
+    m.process.wait()
+    m.process = None
+
+
+@pytest.mark.skipif("/san-" in os.environ.get("MTA", "") or UNDER_VALGRIND,
+                    reason="cores are those of another program")
+def test_no_core_has_the_password(mta, tmp_path):
+    """Behind a login no process leaves a core, while those of a system that
+    has no secrets do."""
+    with open("/proc/sys/kernel/core_pattern", encoding="ascii") as f:
+        if f.read().strip() != "core":
+            pytest.skip("cores go elsewhere")
+    for name, more in (("with", {}), ("without", {
+            "send.relay_user": "", "send.relay_password": "",
+            "send.relay_host": []})):
+        cwd = tmp_path / name
+        cwd.mkdir()
+        with AuthPeer("PLAIN") as peer:
+            m = mta("run", dict(settings(peer), **more),
+                    limit=cores_allowed(cwd))
+            if name == "with":
+                submit(m, ["u@x.test"])
+                until("delivered", lambda: peer.messages)
+            for pid in processes(m):
+                limits = read("/proc/%d/limits" % pid).decode()
+                core = [x for x in limits.splitlines() if "core file" in x][0]
+                assert (core.split()[4:6] == ["0", "0"]) == (name == "with")
+            abort_all(m)
+        assert bool(list(cwd.iterdir())) == (name == "without")
 
 
 def memory_of(pid):
@@ -315,24 +347,40 @@ def memory_of(pid):
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 @pytest.mark.skipif("/san-" in os.environ.get("MTA", "") or UNDER_VALGRIND,
                     reason="has terabytes of its own")
-def test_only_the_sender_has_the_password_in_memory(mta, tmp_path):
+@pytest.mark.parametrize("by", ["start", "reload", "new password"])
+def test_only_the_sender_has_the_password_in_memory(mta, tmp_path, by):
+    """Nor what is sent of it; nor after it was read again."""
     secret = tmp_path / "p"
     secret.write_text("pass-of-a-hop-1234\n")
     secret.chmod(0o600)
+    words = [PASSWORD, "pass-of-a-hop-1234"]
     with AuthPeer("PLAIN") as peer:
         m = mta("run", settings(peer, send__logins=[
-            "[192.0.2.1]:25 u file:%s" % secret]), start=False)
-        m.start()
+            "[192.0.2.1]:25 u file:%s" % secret]))
         submit(m, ["u@x.test"])
         until("delivered", lambda: peer.messages)
-        names = {}
+        if by == "new password":
+            peer.secret = m.settings["send.relay_password"] = "an0ther-pass-w"
+            words.append(peer.secret)
+        if by != "start":
+            for n in (2, 3):
+                m.renew()
+                until("the next", lambda n=n: len(m.events(
+                    "send.start")) == n)
+            submit(m, ["u2@x.test"])
+            until("delivered", lambda: len(peer.messages) == 2)
+        words += [b64(w) for w in words] + [b64("\0%s\0%s" % (USER, w))
+                                            for w in words]
+        seen = set()
         for pid in processes(m):
-            names[read("/proc/%d/comm" % pid).decode().strip()] = memory_of(pid)
-        for name, memory in names.items():
-            if name in ("mta-supervisor", "mta-sender"):
-                continue
-            assert PASSWORD.encode() not in memory, name
-            assert b"pass-of-a-hop-1234" not in memory, name
+            name = read("/proc/%d/comm" % pid).decode().strip()
+            memory = memory_of(pid)
+            assert len(memory) > 100000, name
+            found = [w for w in words if w.encode() in memory]
+            seen.add((name, bool(found)))
+            if name not in ("mta-supervisor", "mta-sender"):
+                assert not found, name
+        assert ("mta-sender", True) in seen and len(seen) >= 6, seen
 
 
 # --- files --------------------------------------------------------------------
