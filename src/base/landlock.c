@@ -163,6 +163,22 @@ static bool is_of_system(const char *name)
     return names[i] != NULL;
 }
 
+/* Allow an entry of a directory, unless it is no directory itself. */
+static int allow_entry(const struct landlock *l, int dir, const char *name,
+                       enum landlock_access access, struct err *e)
+{
+    int fd = fs_openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
+
+    if (fd < 0)
+        return errno == ENOTDIR || errno == ELOOP || errno == ENOENT ||
+                       errno == EACCES
+                   ? 0
+                   : err_set(e, ERR_TEMP, errno, "open %s", name);
+    int rc = allow_fd(l, fd, rights[access], e);
+    fs_close(fd);
+    return rc;
+}
+
 /* Allow every directory in `dir` but `without`; for mail, none of the system
  * and none that is hidden. */
 static int allow_siblings(const struct landlock *l, const char *dir,
@@ -170,25 +186,22 @@ static int allow_siblings(const struct landlock *l, const char *dir,
                           struct err *e)
 {
     bool root = dir[1] == '\0';
+    const struct dirent *f = NULL;
     DIR *d = opendir(dir);
     int rc = 0;
 
     if (d == NULL)
         return err_set(e, ERR_TEMP, errno, "read directory %s", dir);
-    for (const struct dirent *f; rc == 0 && (f = readdir(d)) != NULL;) {
+    while (rc == 0 && (errno = 0, f = readdir(d)) != NULL) {
         bool passed =
             access == LANDLOCK_MAIL
                 ? f->d_name[0] == '.' || (root && is_of_system(f->d_name))
                 : strcmp(f->d_name, ".") == 0 || strcmp(f->d_name, "..") == 0;
-        if (passed || strcmp(f->d_name, without) == 0)
-            continue;
-        int fd = fs_openat(dirfd(d), f->d_name,
-                           O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
-        if (fd < 0)
-            continue; /* no directory */
-        rc = allow_fd(l, fd, rights[access], e);
-        fs_close(fd);
+        if (!passed && strcmp(f->d_name, without) != 0)
+            rc = allow_entry(l, dirfd(d), f->d_name, access, e);
     }
+    if (rc == 0 && errno != 0)
+        rc = err_set(e, ERR_TEMP, errno, "read directory %s", dir);
     closedir(d);
     return rc;
 }

@@ -18,12 +18,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Seconds without a pair after which it ends: a failed call has lost the pair,
+ * and each start gets another one. */
+enum { ALONE_SECONDS = 10 };
+
 struct token {
     const struct conf *conf;
     struct loop *loop;
     struct loop_io signal_io, line, pair, output;
-    struct loop_timer late;
+    struct loop_timer late, alone;
     bool over;       /* the supervisor has ended */
+    bool is_alone;   /* no sender can ask */
     pid_t pid;       /* of the program; 0: it does not run */
     bool ended;      /* it has */
     int status;      /* then */
@@ -171,6 +176,9 @@ static void finish(struct token *t)
 
 static void see_end(struct token *t)
 {
+    if (t->pid > 0 && !t->ended &&
+        waitpid(t->pid, &t->status, WNOHANG) == t->pid)
+        t->ended = true;
     if (t->pid > 0 && t->ended && t->output.fd < 0)
         finish(t);
 }
@@ -193,12 +201,16 @@ static void on_output(struct loop_io *io, unsigned ready)
     see_end(t);
 }
 
+/* Again each second until the program is gone, because the word of its end may
+ * be lost. */
 static void on_late(struct loop_timer *timer)
 {
     struct token *t = LOOP_ENTRY(timer, struct token, late);
 
     give_up(t, "it took longer than 30 s");
     see_end(t);
+    if (t->pid > 0)
+        loop_timer_set(t->loop, &t->late, 1000);
 }
 
 /* --- events --------------------------------------------------------------- */
@@ -215,9 +227,6 @@ static void on_signal(struct loop_io *io, unsigned ready)
     (void)ready;
     os_drain(io->fd);
     (void)signals_take(SIGCHLD);
-    if (t->pid > 0 && !t->ended &&
-        waitpid(t->pid, &t->status, WNOHANG) == t->pid)
-        t->ended = true;
     see_end(t);
 }
 
@@ -228,6 +237,12 @@ static void drop_pair(struct token *t)
     (void)loop_watch(t->loop, &t->pair, 0, NULL);
     close(t->pair.fd);
     t->pair.fd = -1;
+    loop_timer_set(t->loop, &t->alone, ALONE_SECONDS * 1000);
+}
+
+static void on_alone(struct loop_timer *timer)
+{
+    LOOP_ENTRY(timer, struct token, alone)->is_alone = true;
 }
 
 /* One program at a time: its token answers all questions before its end. */
@@ -254,9 +269,9 @@ static void take_pair(struct token *t, int fd)
     drop_pair(t);
     t->pair.fd = fd;
     if (loop_watch(t->loop, &t->pair, LOOP_READ, &e) == 0)
-        return;
-    close(fd); /* which the sender sees, and reports */
-    t->pair.fd = -1;
+        loop_timer_clear(t->loop, &t->alone);
+    else
+        drop_pair(t); /* which the sender sees, and reports */
 }
 
 /* The only descriptor that comes is an end of a pair. */
@@ -287,6 +302,8 @@ static int open_loop(struct token *t, int line, struct err *e)
     t->pair = (struct loop_io){ .fd = -1, .fn = on_question };
     t->output = (struct loop_io){ .fd = -1, .fn = on_output };
     t->late.fn = on_late;
+    t->alone.fn = on_alone;
+    loop_timer_set(t->loop, &t->alone, ALONE_SECONDS * 1000);
     return loop_watch(t->loop, &t->signal_io, LOOP_READ, e) != 0
                ? -1
                : loop_watch(t->loop, &t->line, LOOP_READ, e);
@@ -315,10 +332,13 @@ int token_run(const struct conf *c, int line, struct err *e)
         open_loop(&t, line, e) != 0)
         goto out;
     confine(c);
-    while (!must_stop(&t))
+    while (!must_stop(&t) && !t.is_alone)
         if (loop_turn(t.loop, -1, e) < 0)
             goto out;
-    rc = 0;
+    rc = t.is_alone && !must_stop(&t)
+             ? err_set(e, ERR_TEMP, 0, "no connection with a sender for %d s",
+                       ALONE_SECONDS)
+             : 0;
 out:
     if (t.pid > 0)
         kill(-t.pid, SIGKILL);

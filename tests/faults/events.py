@@ -12,7 +12,7 @@ import time
 from errors import HONEST, ONCE
 from rig import PATIENCE, Broken, Rig, harness
 from running import Running
-from scenes import LateLarge, Reclaim, fresh, new_queue, wreck
+from scenes import SCENES, LateLarge, Reclaim, Scene, fresh, new_queue, wreck
 
 
 def kill(role):
@@ -49,9 +49,23 @@ EVENTS = {
     "worker-dies": (("pid", "master"), kill("worker")),
     "sender-dies": (("pid", "supervisor"), kill("sender")),
     "collector-dies": (("pid", "supervisor"), kill("collector")),
+    "signer-start": (("parent", "supervisor"), kill("signer")),
+    "signer-dies": (("pid", "supervisor"), kill("signer")),
+    "signer-lost": (("pid", "sender"), kill("signer")),
+    "token-start": (("parent", "supervisor"), kill("token")),
+    "token-dies": (("pid", "supervisor"), kill("token")),
+    "token-lost": (("pid", "sender"), kill("token")),
     "reload-supervisor": (("pid", "supervisor"), reload),
     "reload-master": (("pid", "master"), reload),
 }
+
+
+def scene_of(part):
+    """With the process that the part is about."""
+    for role in ("signer", "token"):
+        if role in part.split("-"):
+            return SCENES[role]()
+    return Scene()
 
 
 class Events(Running):
@@ -88,6 +102,7 @@ class Events(Running):
         return rig.page.hits > 0
 
     def run(self, part):
+        self.scene = scene_of(part)
         others_stay = part.endswith("-start") or part.startswith("reload")
         self.sweep_all(part, part, self.once, HONEST if others_stay else ONCE)
 
@@ -100,9 +115,11 @@ class Start(Running):
            "start-master": "2", "start-worker": "2.1",
            "start-dmaster": "3", "start-deliver": "3.1",
            "start-mailbox": "3.2", "start-sender": "4"}
+    # The first child has looked at the keys.
+    WITH = {"start-signer": "6", "start-token": "4"}
 
     def begin(self):
-        self.rig = Rig(self.outside, self.args.shim)
+        self.rig = Rig(self.outside, self.args.shim, scene=self.scene)
         if harness.has_ipv6():
             self.rig.settings["serve.listen"] += ["[::1]:%d" % self.rig.port]
             self.rig.write_conf()
@@ -168,7 +185,8 @@ class Start(Running):
         rig = self.rig
         rig.text = ""
         self.old = self.prepare()
-        rig.page.arm(("path", self.WHO[part]), call, error, nth)
+        where = {**self.WHO, **self.WITH}[part]
+        rig.page.arm(("path", where), call, error, nth)
         rig.start(wait=False)
         if self.up():
             self.work()
@@ -208,6 +226,7 @@ class Start(Running):
         pass
 
     def run(self, part):
+        self.scene = scene_of(part)
         self.sweep_all(part, part, self.once, self.ERRORS)
 
 
@@ -353,4 +372,5 @@ class Stop(Start):
 
 
 STOPS = ("stop-supervisor", "stop-collector", "stop-master", "stop-worker",
-         "stop-dmaster", "stop-deliver", "stop-mailbox", "stop-sender")
+         "stop-dmaster", "stop-deliver", "stop-mailbox", "stop-sender",
+         "stop-signer", "stop-token")

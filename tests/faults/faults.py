@@ -40,7 +40,9 @@ PARTS = dict.fromkeys(("worker", "sender", "collector", "deliver", "mailbox",
                        "mailbox-names", "deliver-lists", "deliver-boxes",
                        "mailbox-boxes", "worker-crowd", "sender-wide",
                        "sender-reclaim", "deliver-reclaim",
-                       "collector-rotate"), Running)
+                       "collector-rotate", "worker-tls", "sender-tls",
+                       "signer-signer", "sender-signer", "token-token",
+                       "sender-token"), Running)
 PARTS.update(dict.fromkeys(("worker-twice", "sender-twice", "collector-twice",
                             "deliver-twice", "mailbox-twice",
                             "mailbox-mbox-twice", "mailbox-boxes-twice",
@@ -51,6 +53,7 @@ PARTS.update(dict.fromkeys(("worker-twice", "sender-twice", "collector-twice",
 PARTS.update(dict.fromkeys(EVENTS, Events))
 for kind in (Start, Fresh, Wreck, Copied, Drop, DropUid, DropLog, Resolv):
     PARTS.update(dict.fromkeys(kind.WHO, kind))
+PARTS.update(dict.fromkeys(Start.WITH, Start))
 PARTS.update(dict.fromkeys(STOPS, Stop))
 PARTS.update(dict.fromkeys(TOOLS, Tools))
 PARTS.update(dict.fromkeys(("once", "once-parent"), Once))

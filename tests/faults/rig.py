@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -21,9 +22,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "system"))
 
 import harness  # noqa: E402
+from auth import USER, AuthPeer  # noqa: E402
 from dnsserver import DnsServer  # noqa: E402
 from page import Page  # noqa: E402
 from peer import Peer  # noqa: E402
+from pki import Authority  # noqa: E402
 from processes import by_role, is_ready, threads  # noqa: E402
 from traffic import compose, examine  # noqa: E402
 
@@ -33,6 +36,8 @@ import random  # noqa: E402
 ROLES = {"log": "collector", "serve": "master", "worker": "worker",
          "deliver master": "dmaster", "deliver": "deliver",
          "mailbox": "mailbox", "send": "sender"}
+SOME = {"signer": "signer", "token": "token"}  # where the scene has them
+ANY_CERTIFICATE = ssl._create_unverified_context()
 SPEED = 20  # the clock of what is tried, so that retries come soon
 PATIENCE = 45  # seconds; nothing may take longer, on a busy machine
 LARGE = 300000  # octets: not kept in memory
@@ -53,6 +58,9 @@ class Scene:
     """What a round is like; others are in scenes.py."""
 
     settings = {}
+    roles = ()  # of SOME
+    host = "clear"  # of Outside.host()
+    starttls = False  # do clients ask for it?
     domain = "far.test"  # of the remote host
     gone = "no@far.test"  # who bounces
     users = ("user1", "user2", "back")
@@ -62,8 +70,14 @@ class Scene:
         """More of them."""
         return ""
 
+    def prepare(self, rig):
+        """Files and settings, before the first start."""
+
     def before(self, rig):
         pass
+
+    def check(self, messages):
+        """What came to the remote host in a round."""
 
     def more(self, name):
         """Further messages of a round."""
@@ -76,18 +90,32 @@ class Scene:
 
 
 class Outside:
-    """The remote host and the name server, for all systems of a run."""
+    """The remote hosts and the name server, for all systems of a run."""
 
     def __enter__(self):
-        self.peer = Peer(answers={"RCPT": self.on_rcpt})
+        self.hosts = {}
+        self.ca = Authority()
         self.dns = DnsServer(ZONES)
         self.late = False  # mail for late@ has to wait
         self.dns.__enter__()
+        self.peer = self.host("clear")
         return self
 
     def __exit__(self, *how):
-        self.peer.close()
+        for peer in self.hosts.values():
+            peer.close()
         self.dns.__exit__(*how)
+        self.ca.__exit__(*how)
+
+    def host(self, kind):
+        """One without TLS, with TLS, or that wants a login by token."""
+        if kind not in self.hosts:
+            answers = {"RCPT": self.on_rcpt}
+            self.hosts[kind] = AuthPeer("XOAUTH2", USER, answers=answers) \
+                if kind == "login" else Peer(
+                    answers=answers, tls=self.ca.context("mx.far.test")
+                    if kind == "tls" else None)
+        return self.hosts[kind]
 
     def on_rcpt(self, _, line):
         if self.late and "<late@" in line:
@@ -100,7 +128,7 @@ class Rig(harness.Mta):
         """settings: more of them; scene: see scenes.py."""
         scene = scene or Scene()
         self.outside, self.shim, self.serial = outside, shim, 0
-        self.scene = scene
+        self.scene, self.peer = scene, outside.host(scene.host)
         self.attempts = collections.Counter()  # by their answers
         self.refused_twice = False  # a worker cannot take back what it stored
         self.unanswered = set()  # tokens of mail that may come twice
@@ -111,7 +139,7 @@ class Rig(harness.Mta):
         self.history = set()  # what may be delivered
         super().__init__(command, dict({
             "dns.servers": [outside.dns.address],
-            "send.port": outside.peer.port,
+            "send.port": self.peer.port,
             "log.level": "info",
             "serve.workers": 1,
             "deliver.workers": 1,
@@ -132,6 +160,7 @@ class Rig(harness.Mta):
         if "local.users" not in scene.settings:
             self.settings["local.users"] = "file:" + os.path.join(
                 self.dir, "users")
+        scene.prepare(self)
         self.write_conf()
 
     def start(self, wait=True):
@@ -150,8 +179,9 @@ class Rig(harness.Mta):
         """role -> pid, of those that are there now and know their work."""
         found = {"supervisor": self.process.pid}
         for role, pids in by_role(self.process.pid).items():
-            if role in ROLES:
-                found[ROLES[role]] = pids[0]
+            name = ROLES.get(role) or SOME.get(role)
+            if name:
+                found[name] = pids[0]
         if "sender" in found and threads(found["sender"]) < 2:
             del found["sender"]
         if "collector" in found and not any(name.endswith("/log.lock")
@@ -161,7 +191,7 @@ class Rig(harness.Mta):
         return found
 
     def is_whole(self, found):
-        want = {"supervisor", *ROLES.values()}
+        want = {"supervisor", *ROLES.values(), *self.scene.roles}
         if self.command == "serve":
             want.remove("sender")
         return want <= set(found)
@@ -199,9 +229,10 @@ class Rig(harness.Mta):
         Who hears one refusal asks for nothing more."""
         answer = "closed"
         try:
-            with contextlib.closing(socket.create_connection(
-                    ("127.0.0.1", self.port), timeout, (mail.source, 0))) as s:
-                answer = self.dialogue(s.makefile("rwb"), mail)
+            with contextlib.ExitStack() as stack:
+                s = stack.enter_context(socket.create_connection(
+                    ("127.0.0.1", self.port), timeout, (mail.source, 0)))
+                answer = self.dialogue(stack, s, mail)
         except socket.timeout:
             answer = "silence"
         except OSError:
@@ -211,18 +242,24 @@ class Rig(harness.Mta):
             self.unanswered.add(mail.token)
         return answer
 
-    def dialogue(self, link, mail):
-        body = compose(mail.token, 1, mail.size, self.chance)
-        said = [b"EHLO client.test",
-                b"MAIL FROM:<%s@here.test>" % self.scene.users[2].encode()]
+    def dialogue(self, stack, sock, mail):
+        sender = self.scene.users[2].encode() + b"@here.test"
+        body = b"From: <%s>\r\n" % sender
+        body += compose(mail.token, 1, mail.size, self.chance)
+        hello = b"EHLO client.test"
+        said = [hello] + [b"STARTTLS", hello] * self.scene.starttls
+        said += [b"MAIL FROM:<%s>" % sender]
         said += [b"RCPT TO:<%s>" % r.encode() for r in mail.rcpts]
         said += [b"DATA", body + b"."]
-        want = b"220"
-        for line in said + [b"QUIT"]:
+        link, want = sock.makefile("rwb"), b"220"
+        for before, line in zip([b""] + said, said + [b"QUIT"]):
             answer = reply(link)
             if answer != want:
                 return answer.decode() or "closed"
-            want = b"354" if line == b"DATA" else b"250"
+            if before == b"STARTTLS":
+                sock = stack.enter_context(ANY_CERTIFICATE.wrap_socket(sock))
+                link = sock.makefile("rwb")
+            want = {b"STARTTLS": b"220", b"DATA": b"354"}.get(line, b"250")
             link.write(line + b"\r\n")
             if line != b"QUIT":
                 link.flush()
@@ -266,8 +303,9 @@ class Rig(harness.Mta):
         found = collections.Counter()
         for path, raw in self.boxes():
             self.count(found, raw, path)
-        with self.outside.peer.lock:
-            messages = list(self.outside.peer.messages)
+        with self.peer.lock:
+            messages = list(self.peer.messages)
+        self.scene.check(messages)
         for m in messages:
             key = examine(m.data)
             if key is None:
@@ -299,9 +337,9 @@ class Rig(harness.Mta):
             with contextlib.suppress(IsADirectoryError, FileNotFoundError):
                 if not path.endswith(".lock"):
                     os.unlink(path)
-        with self.outside.peer.lock:
-            self.outside.peer.messages.clear()
-            self.outside.peer.sessions.clear()
+        with self.peer.lock:
+            self.peer.messages.clear()
+            self.peer.sessions.clear()
 
     def news(self):
         """What log and stderr got since the last look."""

@@ -11,7 +11,9 @@ import socket
 import struct
 import time
 
-from rig import LARGE, PATIENCE, Mail, Scene, harness
+import certs
+from auth import USER
+from rig import LARGE, PATIENCE, Broken, Mail, Scene, harness
 
 DEAD = 4194305  # no pid: larger than the system's largest
 HOUR = 3600
@@ -217,8 +219,72 @@ class Rotate(Scene):
                           os.path.getsize(rig.log) > 0, 1)
 
 
+class Tls(Scene):
+    """Nothing goes in clear, neither from clients nor to the remote host, whose
+    certificate is looked at."""
+
+    host, starttls = "tls", True
+    settings = {"send.tls": "verify",
+                "serve.extra_commands": ["STARTTLS"]}
+
+    def prepare(self, rig):
+        cert, key = certs.make(rig.dir, "mx.here.test")
+        rig.settings.update({"serve.tls_cert": [cert], "serve.tls_key": [key],
+                             "send.tls_ca": rig.outside.ca.path})
+
+
+class Signed(Scene):
+    """Whatever comes to the remote host is signed."""
+
+    roles = ("signer",)
+
+    def prepare(self, rig):
+        key = os.path.join(rig.dir, "dkim.key")
+        certs.openssl("genpkey", "-algorithm", "ed25519", "-out", key)
+        os.chmod(key, 0o600)
+        rig.settings["dkim.keys"] = ["here.test:s:" + key]
+
+    def check(self, messages):
+        for m in messages:
+            if not m.data.startswith(b"DKIM-Signature:"):
+                raise Broken("unsigned at the remote host: %s" % m)
+
+
+class Token(Scene):
+    """In each round the next hop wants another token; what the sender has is
+    good no more."""
+
+    roles, host = ("token",), "login"
+    settings = {"send.tls": "none", "send.relay_user": USER}
+
+    def prepare(self, rig):
+        program = os.path.join(rig.dir, "secrets", "token")
+        self.file = program + ".txt"
+        os.mkdir(os.path.dirname(program))
+        with open(program, "w") as f:
+            f.write("#!/bin/sh\nexec cat %s\n" % self.file)
+        os.chmod(program, 0o755)
+        rig.settings.update({
+            "send.relay_host": "[127.0.0.1]:%d" % rig.peer.port,
+            "send.relay_token": "command:" + program})
+        self.renew(rig)
+
+    def renew(self, rig):
+        rig.peer.secret = "token-%d" % time.monotonic_ns()
+        with open(self.file + ".new", "w") as f:
+            f.write(rig.peer.secret + "\n")
+        os.rename(self.file + ".new", self.file)
+
+    def before(self, rig):
+        with contextlib.suppress(AssertionError):
+            harness.until("no session", lambda: not rig.peer.open, PATIENCE)
+        self.renew(rig)
+
+
 SCENES = {"mbox": Mbox, "locks": Locks, "retry": Retry, "names": Names,
-          "boxes": Boxes, "lists": Lists, "wide": Wide, "crowd": Crowd, "reclaim": Reclaim, "rotate": Rotate}
+          "boxes": Boxes, "lists": Lists, "wide": Wide, "crowd": Crowd,
+          "reclaim": Reclaim, "rotate": Rotate, "tls": Tls, "signer": Signed,
+          "token": Token}
 
 
 # --- before a start: prepare(rig) ---------------------------------------------

@@ -13,11 +13,13 @@ import sys
 from places import Places
 
 COLUMNS = ("supervisor", "collector", "master", "worker", "dmaster",
-           "deliver", "mailbox", "sender", "tools")
+           "deliver", "mailbox", "sender", "signer", "token", "tools")
 # Parts that are not named after the process whose calls fail.
 WHOSE = {"sender-dies": "supervisor", "collector-dies": "supervisor",
          "worker-dies": "master", "deliver-dies": "dmaster",
          "mailbox-dies": "dmaster", "mailbox-lost": "deliver",
+         "signer-dies": "supervisor", "token-dies": "supervisor",
+         "signer-lost": "sender", "token-lost": "sender",
          "dmaster-start": "supervisor", "once-parent": "supervisor",
          "once": "sender"}
 

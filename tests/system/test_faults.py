@@ -5,13 +5,17 @@ handled wrongly.  `make faults` fails all others."""
 import errno
 import itertools
 import os
+import signal
 import sys
 
 import pytest
 
+from auth import AuthPeer
 from dnsserver import DnsServer
-from harness import ROOT, UNDER_VALGRIND, preloaded, until
+from harness import DEADLINE, ROOT, UNDER_VALGRIND, preloaded, until
 from peer import Peer
+from processes import by_role
+from test_send_login import by_command
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "faults"))
 
@@ -127,3 +131,41 @@ def test_no_memory_for_what_waits(mta, tmp_path, call):
             if m.queued():
                 m.tool("send", "--drain")
         assert nth > {"malloc": 20, "calloc": 42}[call]
+
+
+# --- the process that fetches tokens --------------------------------------------
+
+TOKEN_FAULTS = {
+    "its pair breaks": ("recv", errno.ECONNRESET),
+    "the end of the program is not seen": ("write", errno.EIO),
+    "a pair is not made": ("socketpair", errno.EMFILE),
+    "its pair is not sent": ("sendmsg", errno.ENOBUFS),
+    "it cannot list what it may use": ("readdir", errno.EIO),
+}
+
+
+@pytest.mark.parametrize("fault", TOKEN_FAULTS)
+def test_a_token_comes_after_a_fault(mta, tmp_path, fault):
+    """Mail waits for it, and is not waiting for ever."""
+    call, error = TOKEN_FAULTS[fault]
+    page = Page(str(tmp_path / "page"), speed=20)
+    with AuthPeer("XOAUTH2", secret="t") as peer:
+        m = mta("run", by_command(peer, tmp_path / "get", "echo t\n"),
+                env=faulty(page))
+        pid = until("the process", lambda: by_role(m.process.pid).get(
+            "token"))[0]
+        if call in ("recv", "write"):
+            page.arm(("pid", pid), call, error)
+        elif call == "readdir":
+            page.arm(("parent", m.process.pid), call, error)
+            os.kill(pid, signal.SIGKILL)
+        else:  # the second: the first is of its line
+            page.arm(("pid", m.process.pid), call, error,
+                     nth=2 if call == "socketpair" else 1)
+            os.kill(pid, signal.SIGKILL)
+        with m.smtp() as s:
+            s.sendmail("a@src.test", ["u@x.test"], b"Subject: x\r\n\r\nx\r\n")
+        until("delivered", lambda: peer.messages, DEADLINE * 2)
+        page.disarm()
+        assert page.hits == 1 and len(peer.messages) == 1
+        open(m.stderr, "w").close()
