@@ -7,8 +7,11 @@ and mail over all of them, whatever domain they are for.
         ... site.port, site.messages(), site.refused ...
 """
 
+import subprocess
 import threading
 import time
+
+import dkim
 
 from harness import free_port
 from peer import Peer, established
@@ -135,6 +138,42 @@ class Gmail(Site):
             recent = [t for t, v in self.seen
                       if v == "MAIL" and t > now - self.seconds]
         return self.FAST if len(recent) > self.many else None
+
+
+class StrictGmail(Gmail):
+    """Looks at the end of each text whether the address of the client has a
+    name that leads back to it, then whether a signature is good.  names: the
+    address of a name server; keys: records of DKIM."""
+
+    NO_PTR = ("421-4.7.25 The IP address sending this message does not have a "
+              "PTR record setup,\r\n421-4.7.25 or the corresponding forward "
+              "DNS entry does not match the sending IP.\r\n421 4.7.25 As a "
+              "policy, Gmail does not accept messages from IPs with missing "
+              "PTR records. - gsmtp")
+    UNSIGNED = ("421-4.7.26 This mail has been rate limited because it is "
+                "unauthenticated. Gmail\r\n421 4.7.26 requires all senders to "
+                "authenticate with either SPF or DKIM. - gsmtp")
+
+    def __init__(self, hosts, names, keys, **more):
+        self.names, self.keys = names, keys
+        super().__init__(hosts, **more)
+
+    def ask(self, *question):
+        host, port = self.names.split(":")
+        return subprocess.run(
+            ["kdig", "@" + host, "-p", port, "+short", *question], check=True,
+            stdout=subprocess.PIPE, text=True).stdout.split()
+
+    def judge(self, verb, session, line):
+        if verb not in ("DOT", "BDAT"):
+            return None
+        client = session.sock.getpeername()[0]
+        if not any(client in self.ask(name, "A")
+                   for name in self.ask("-x", client)):
+            return self.NO_PTR
+        if not dkim.verify(line, dnsfunc=self.keys.txt):
+            return self.UNSIGNED
+        return None
 
 
 class Yahoo(Site):

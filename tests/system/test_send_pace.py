@@ -9,10 +9,11 @@ import threading
 import pytest
 
 import certs
+from dkimjudge import Keys
 from dnsserver import DnsServer
 from harness import Clock, until
 from peer import Peer
-from provider import Gmail, Outlook, Yahoo
+from provider import Gmail, Outlook, StrictGmail, Yahoo
 from scene import CHUNKING, PLAIN, at, name_server, scenes, verbs
 
 SPEED = 60  # a minute is a second
@@ -160,10 +161,10 @@ def make(mta, world):
     return system
 
 
-def submit(m, to, n=1, sender="s@src.test"):
+def submit(m, to, n=1, sender="s@src.test", head=b""):
     with m.smtp() as s:
         for i in range(n):
-            s.sendmail(sender, [to], b"Subject: n%d\r\n\r\nhi\r\n" % i)
+            s.sendmail(sender, [to], head + b"Subject: n%d\r\n\r\nhi\r\n" % i)
 
 
 def run(m):
@@ -321,6 +322,45 @@ def test_gmail_unauthenticated_mail_is_its_own_fault(make):
         notice = until("the notice", lambda: m.mailbox("unsigned"))[0]
         assert b"5.7.26" in notice and b"SPF [src.test]" in notice
         assert not m.events("send.pace")
+
+
+def test_gmail_looks_at_address_and_signature(make, tmp_path):
+    """An address whose name leads elsewhere, then mail that is not signed: it
+    waits, each time the log says what to do, and other mail is not slowed
+    down.  When that is done, the same mail goes, signed."""
+    keys = Keys(tmp_path)
+    back = {"127.in-addr.arpa": "1.0.0 PTR mx.src.test.",
+            "src.test": "mx A 127.0.0.1"}
+    with DnsServer(dict(back, **{"src.test": "mx A 127.0.0.99"})) as bad, \
+            DnsServer(back) as good, \
+            StrictGmail(["127.0.0.11", "127.0.0.12"], bad.address,
+                        keys) as site, Peer("127.0.0.31", site.port) as small:
+        m = make(site)
+        submit(m, "u@gmail.test", 3, head=b"From: s@src.test\r\n")
+        run(m)
+        submit(m, "u@small.test", 5)
+        until("the others", lambda: len(small.messages) == 5)
+
+        def advised(status):
+            m.kill(signal.SIGUSR1)
+            return m.events("send.advice", status=status)
+        until("a word about the address", lambda: advised("4.7.25"))
+        site.names = good.address
+        until("a word about the signature", lambda: advised("4.7.26"))
+        assert not site.messages() and len(m.queued()) == 3
+        keys.add("src.test", "s1")
+        m.settings["dkim.keys"] = keys.settings
+        m.write_conf()
+        m.kill(signal.SIGHUP)
+
+        def told():
+            m.kill(signal.SIGUSR1)
+            return len(site.messages()) == 3
+        until("all", told)
+        first, second = (m.events("send.advice", status=s)[0]["advice"]
+                         for s in ("4.7.25", "4.7.26"))
+        assert "PTR record" in first and "dkim.keys" in second
+        assert not m.events("send.pace") and not m.events("send.bounced")
 
 
 def test_gmail_takes_mail_over_tls(make, tmp_path):
