@@ -48,7 +48,7 @@ $(LIB): $(OBJS)
 	$(call short,AR,$@)ar rcs $@ $(OBJS)
 
 # In every build: accept4(), which POSIX has only since 2024, saves four calls
-# a connection.
+# a connection; struct ucred, the user of a client.
 %/src/net/listen.o: CPPFLAGS += -D_GNU_SOURCE
 # memfd_create() and seals: copies of files that nothing can change.
 %/src/base/handdown.o: CPPFLAGS += -D_GNU_SOURCE

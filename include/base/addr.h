@@ -20,7 +20,10 @@ struct addr {
         struct sockaddr_in6 in6;
         struct addr_unix {
             sa_family_t family; /* AF_UNIX */
-            const char *path;   /* not owned: of a setting */
+            bool is_client;     /* then uid is its user, ... */
+            uint32_t uid;
+            const char *path; /* not owned: of a setting; ... and path that of
+                               * the socket it came to, without directories */
         } local;
     } u;
 };
@@ -40,6 +43,8 @@ void addr_from_v6(struct addr *a, const void *sixteen_bytes, uint16_t port);
 void addr_bytes(unsigned char out[16], const struct addr *a);
 /* The path must outlive all copies of the address; at most ADDR_UNIX_MAX. */
 void addr_from_path(struct addr *a, const char *path);
+/* A client of a Unix socket: the user it runs as, and the socket's name. */
+void addr_from_uid(struct addr *a, uint32_t uid, const char *name);
 bool addr_is_unix(const struct addr *a);
 uint16_t addr_port(const struct addr *a); /* 0 of a Unix socket, as below */
 void addr_set_port(struct addr *a, uint16_t port);
@@ -50,13 +55,15 @@ bool addr_is_loopback(const struct addr *a);              /* or a Unix socket */
 bool addr_is_any(const struct addr *a);                   /* 0.0.0.0 or :: */
 bool addr_eq(const struct addr *a, const struct addr *b); /* with port */
 bool addr_same_host(const struct addr *a, const struct addr *b);
-uint64_t addr_hash_net(const struct addr *a); /* an IPv6 one by its /64 */
-uint64_t addr_hash(const struct addr *a);     /* with port */
+/* An IPv6 one by its /64, a client of a Unix socket by its user. */
+uint64_t addr_hash_net(const struct addr *a);
+uint64_t addr_hash(const struct addr *a); /* with port */
 
 /* "192.0.2.1" or "2001:db8::1", no brackets. */
 bool addr_parse_ip(struct addr *a, struct span text, uint16_t port);
 
-/* Without a port: "unix" for a Unix socket; with it: "unix:/path". */
+/* Without a port: "unix" for a Unix socket, "unix:submit" for a client of one;
+ * with it: "unix:/path". */
 void addr_text(char out[ADDR_TEXT], const struct addr *a);
 void addr_port_text(char out[ADDR_PORT_TEXT], const struct addr *a);
 

@@ -7,8 +7,8 @@
 #define MTA_CLI_SETUP_H
 
 #include "base/handdown.h"
+#include "cli/listeners.h"
 #include "cli/options.h"
-#include "serve/worker.h"
 
 /* Services that alone have copies of files with secrets: bits for
  * handdown_take_for(). */
@@ -21,9 +21,7 @@ struct setup {
     gid_t gid;
     int log_fd;  /* -1: not open */
     bool serves; /* a server */
-    size_t nlisten;
-    int listen_fd[LISTEN_MAX]; /* for each of serve.listen; -1: none */
-    struct addr listen_at[LISTEN_MAX];
+    struct listeners listeners;
 };
 
 /* Set up a start from the settings in o; makes the queue's directories and,
@@ -61,7 +59,5 @@ int setup_open_log(struct setup *s, struct err *e);
 int setup_as_user(const struct setup *s, struct err *e);
 void setup_as_started(void);
 
-/* Close the listening sockets, in a process that is not of the server. */
-void setup_close_listen(struct setup *s);
 void setup_close_log(struct setup *s);
 #endif

@@ -126,6 +126,9 @@ void conf_entry(char out[CONF_ENTRY_TEXT], const struct conf *c,
  * at each load, as that of serve.body_memory. */
 bool conf_same(const struct conf *a, const struct conf *b);
 
+/* The address with its path, which points into the listener. */
+struct addr conf_listener_addr(const struct conf_listener *l);
+
 /* For `mta config`: commented defaults; effective values with their origin
  * (load first, with the same source); the OPTIONS part of the man page. */
 void conf_dump(FILE *out);

@@ -43,8 +43,9 @@ struct conf_files {
 };
 enum conf_role { CONF_ROLE_TLS = 1 }; /* bits */
 struct conf_listener {
-    struct addr addr;
+    struct addr addr; /* of a Unix socket without its path: see path */
     unsigned roles;
+    char path[ADDR_UNIX_MAX + 1]; /* "": it is no Unix socket */
 };
 struct conf_listeners {
     size_t n;

@@ -41,6 +41,10 @@ struct log_field {
     {                                                                          \
         (k), LOG_NUM, NULL, (long long)(v)                                     \
     }
+#define LN_IF(k, there, v)                                                     \
+    {                                                                          \
+        (k), (there) ? LOG_NUM : LOG_STR, NULL, (long long)(v)                 \
+    } /* left out unless it is there */
 
 #define LOG(level, name, ...)                                                  \
     do {                                                                       \

@@ -12,6 +12,8 @@ struct trace {
     const char *client;      /* address as text, "192.0.2.1" or "IPv6:..." */
     const char *client_name; /* reverse DNS; NULL or "": not known */
     bool name_confirmed;
+    bool is_local;    /* from a program of this host: of this user, and */
+    unsigned uid;     /* nothing above counts */
     const char *by;   /* name of this host */
     const char *with; /* ESMTP, ESMTPS, SMTP, UTF8SMTP ... (RFC 3848, 6531) */
     const char *tls_version, *tls_cipher; /* NULL: in clear */

@@ -13,6 +13,7 @@
 #include "config/conf.h"
 #include "serve/clients.h"
 #include "serve/unknown_users.h"
+#include "serve/worker.h"
 
 enum {
     SERVE_WORKERS_MAX = 256, /* maximum of serve.workers */
@@ -41,7 +42,7 @@ void serve_tables_free(struct serve_tables *t);
 
 struct serve_options {
     const struct conf *conf;
-    const int *listen_fd; /* one for each of serve.listen; -1: not there */
+    const struct serve_socket *listen;
     size_t nlisten;
     const struct serve_tables *tables;
     struct full_page *full; /* written by local delivery */

@@ -18,13 +18,18 @@
 #include "serve/unknown_users.h"
 #include "serve/yield.h"
 
-enum { LISTEN_MAX = 16 };
+enum { LISTEN_MAX = 17 };
+
+struct serve_socket {
+    int fd; /* -1: not there */
+    unsigned roles;
+    struct addr at; /* of a Unix socket: its path outlives the server */
+};
 
 /* Prepared by the master, inherited by each worker through fork(). */
 struct serve_shared {
     const struct conf *conf;
-    int listen_fd[LISTEN_MAX];
-    unsigned roles[LISTEN_MAX]; /* of each */
+    struct serve_socket listen[LISTEN_MAX];
     size_t nlisten;
     struct clients *clients;
     struct unknown_table *unknown;
@@ -37,6 +42,7 @@ struct listener {
     struct loop_io io;
     struct serve_worker *worker;
     unsigned roles;
+    const char *name; /* of a Unix socket, without directories; else NULL */
 };
 
 struct serve_worker {

@@ -27,6 +27,8 @@ enum spool_field {
     SPOOL_F_TABLES = 9,   /* of a child in the other queue: since when its
                            * maker has the tables by which it is there */
     SPOOL_F_TLS = 10,     /* of that session, as the log has it */
+    SPOOL_F_UID = 11,     /* with a client of a Unix socket: its user id, in
+                           * decimal digits */
     SPOOL_F_ENVID = 16,
     SPOOL_F_RET = 17, /* DSN, RFC 3461: of the message */
     SPOOL_F_ORCPT = 18,

@@ -54,6 +54,13 @@ void addr_from_path(struct addr *a, const char *path)
     a->u.local.path = path;
 }
 
+void addr_from_uid(struct addr *a, uint32_t uid, const char *name)
+{
+    addr_from_path(a, name);
+    a->u.local.is_client = true;
+    a->u.local.uid = uid;
+}
+
 bool addr_is_unix(const struct addr *a)
 {
     return a->u.sa.sa_family == AF_UNIX;
@@ -183,6 +190,8 @@ uint64_t addr_hash_net(const struct addr *a)
     size_t n;
     const unsigned char *p = addr_host_bytes(a, &n);
 
+    if (addr_is_unix(a) && a->u.local.is_client)
+        return map_hash(&a->u.local.uid, sizeof a->u.local.uid);
     return map_hash(p, n == 16 ? 8 : n);
 }
 
@@ -221,7 +230,8 @@ void addr_text(char out[ADDR_TEXT], const struct addr *a)
     size_t n;
 
     if (addr_is_unix(a))
-        snprintf(out, ADDR_TEXT, "unix");
+        snprintf(out, ADDR_TEXT, a->u.local.is_client ? "unix:%.40s" : "unix",
+                 a->u.local.path);
     else if (inet_ntop(a->u.sa.sa_family, addr_host_bytes(a, &n), out,
                        ADDR_TEXT) == NULL)
         snprintf(out, ADDR_TEXT, "unknown");

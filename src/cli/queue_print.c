@@ -48,6 +48,7 @@ const char *queue_state_name(enum spool_state s)
 
 static const struct queue_origin origins[] = {
     { SPOOL_F_CLIENT, false, "client", "received from" },
+    { SPOOL_F_UID, false, "uid", "of user id" },
     { SPOOL_F_HELO, false, "helo", "which called itself" },
     { SPOOL_F_SID, false, "sid", "in session" },
     { SPOOL_F_TLS, false, "tls", "by" },

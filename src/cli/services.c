@@ -114,8 +114,8 @@ static int run_serve(void *ctx, int line)
 {
     const struct services *s = ctx;
     const struct serve_options o = { .conf = &s->now.conf,
-                                     .listen_fd = s->now.listen_fd,
-                                     .nlisten = s->now.nlisten,
+                                     .listen = s->now.listeners.item,
+                                     .nlisten = s->now.listeners.n,
                                      .tables = &s->tables,
                                      .full = s->full,
                                      .master = s->masters % SERVE_MASTERS_MAX,
@@ -270,7 +270,7 @@ static void in_child(void *ctx, const struct service *service)
     signer_channel_keep(&s->channel, service->run == run_send,
                         service->run == run_signer);
     if (service->run != run_serve)
-        setup_close_listen(&s->now);
+        listeners_close(&s->now.listeners, &s->now.conf, NULL, NULL);
     if (!service->last)
         setup_close_log(&s->now);
     if (service->run != run_send)
@@ -284,7 +284,7 @@ static void before_stop(void *ctx)
     if (s->has_next)
         setup_free(&s->next, &s->now, NULL);
     s->has_next = false;
-    setup_close_listen(&s->now);
+    listeners_close(&s->now.listeners, &s->now.conf, NULL, NULL);
 }
 
 static int as_user(void *ctx, struct err *e)

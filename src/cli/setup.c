@@ -5,7 +5,6 @@
 #include "dns/hosts.h"
 #include "dns/resolver.h"
 #include "log/logfile.h"
-#include "net/listen.h"
 #include "recipient/local_files.h"
 #include "recipient/relay.h"
 #include "send/login.h"
@@ -22,8 +21,6 @@
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
-
-enum { BACKLOG = 1024 };
 
 /* --- files ------------------------------------------------------------- */
 
@@ -209,98 +206,6 @@ void setup_close_log(struct setup *s)
     s->log_fd = -1;
 }
 
-/* --- listening sockets --------------------------------------------------- */
-
-static int socket_at(const struct setup *s, const struct addr *a)
-{
-    for (size_t i = 0; s != NULL && i < s->nlisten; i++)
-        if (s->listen_fd[i] >= 0 && addr_eq(&s->listen_at[i], a))
-            return s->listen_fd[i];
-    return -1;
-}
-
-/* Bind and listen; a start retries for a moment, because a process that was
- * just killed may still hold the port. */
-static int bind_at(const struct addr *a, bool patient, uint64_t *until,
-                   struct err *e)
-{
-    int fd;
-
-    do
-        fd = net_listen(a, BACKLOG, e);
-    while (fd < 0 && e->sys == EADDRINUSE && patient && os_again(until));
-    return fd;
-}
-
-/* Is there a socket with this port at all addresses of the family, or is this
- * one for all and that for one?  They cannot stand side by side. */
-static bool covered(const struct setup *now, const struct addr *a,
-                    struct err *e)
-{
-    char have[ADDR_PORT_TEXT], want[ADDR_PORT_TEXT];
-
-    for (size_t i = 0; now != NULL && i < now->nlisten; i++) {
-        const struct addr *b = &now->listen_at[i];
-        if (now->listen_fd[i] < 0 || addr_is_v6(a) != addr_is_v6(b) ||
-            addr_port(a) != addr_port(b) ||
-            (!addr_is_any(a) && !addr_is_any(b)))
-            continue;
-        addr_port_text(have, b);
-        addr_port_text(want, a);
-        err_set(e, ERR_USAGE, 0,
-                "%s beside %s, which is in force, needs a new "
-                "start",
-                want, have);
-        return true;
-    }
-    return false;
-}
-
-static int open_listen(struct setup *s, const struct setup *now,
-                       const struct setup *next, struct err *e)
-{
-    const struct conf_listeners *l = &s->conf.serve.listen;
-    uint64_t until = 0; /* one deadline for all of them */
-    bool any = false;
-
-    if (l->n > LISTEN_MAX)
-        return err_set(e, ERR_USAGE, 0, "serve.listen: more than %d addresses",
-                       LISTEN_MAX);
-    for (size_t i = 0; i < l->n; i++) {
-        struct addr *a = &s->listen_at[i];
-        *a = l->item[i].addr;
-        int fd = socket_at(now, a);
-        if (fd < 0)
-            fd = socket_at(next, a);
-        if (fd < 0 && covered(now, a, e))
-            return conf_fault(&s->conf, "serve.listen", e);
-        if (fd < 0)
-            fd = bind_at(a, now == NULL, &until, e);
-        /* Skip IPv6 on a host without it. */
-        if (fd < 0 && (e->sys != EAFNOSUPPORT || l->n == 1))
-            return conf_fault(&s->conf, "serve.listen", e);
-        s->listen_fd[s->nlisten++] = fd;
-        any |= fd >= 0;
-    }
-    return any ? 0
-               : err_set(e, ERR_USAGE, 0, "serve.listen: nothing to listen on");
-}
-
-static void close_listen(struct setup *s, const struct setup *a,
-                         const struct setup *b)
-{
-    for (size_t i = 0; i < s->nlisten; i++)
-        if (s->listen_fd[i] >= 0 && socket_at(a, &s->listen_at[i]) < 0 &&
-            socket_at(b, &s->listen_at[i]) < 0)
-            close(s->listen_fd[i]);
-    s->nlisten = 0;
-}
-
-void setup_close_listen(struct setup *s)
-{
-    close_listen(s, NULL, NULL);
-}
-
 /* --- all of it ----------------------------------------------------------- */
 
 /* Check the files by name, as `mta config --check` does, then the content of
@@ -345,7 +250,8 @@ int setup_start(struct setup *s, struct options *o, bool listens, struct err *e)
      * expects it. */
     if (check(s, o, listens, NULL, e) != 0 ||
         spool_dirs_make(s->conf.queue_dir, s->uid, s->gid, e) != 0 ||
-        (listens && open_listen(s, NULL, NULL, e) != 0))
+        (listens &&
+         listeners_open(&s->listeners, &s->conf, NULL, NULL, e) != 0))
         return -1;
     return open_all(s, NULL, e);
 }
@@ -372,7 +278,9 @@ int setup_reload(struct setup *s, const struct options *o,
         keeps("user", have->user, want->user, e) == 0 &&
         keeps("group", have->group, want->group, e) == 0 &&
         check(s, o, s->serves, now, e) == 0 && open_all(s, now, e) == 0 &&
-        (!s->serves || open_listen(s, now, next, e) == 0))
+        (!s->serves ||
+         listeners_open(&s->listeners, &s->conf, &now->listeners,
+                        next != NULL ? &next->listeners : NULL, e) == 0))
         return 0;
     setup_free(s, now, next);
     return -1;
@@ -408,7 +316,8 @@ void setup_adopt(struct setup *now, struct setup *next)
 
 void setup_free(struct setup *s, const struct setup *a, const struct setup *b)
 {
-    close_listen(s, a, b);
+    listeners_close(&s->listeners, &s->conf, a != NULL ? &a->listeners : NULL,
+                    b != NULL ? &b->listeners : NULL);
     setup_close_log(s);
     handdown_free(&s->files);
     conf_free(&s->conf);

@@ -100,12 +100,37 @@ static int parse_role(struct conf_listener *l, struct span role, struct err *e)
                    near != NULL ? near : "", near != NULL ? "?" : "");
 }
 
-/* "ADDRESS:PORT [ROLE ...]" */
+static int parse_socket(char path[ADDR_UNIX_MAX + 1], struct span s,
+                        const char *example, struct err *e)
+{
+    if (s.n == 0 || s.p[0] != '/')
+        return err_set(e, ERR_USAGE, 0,
+                       "the path of a socket begins with / (write %s)",
+                       example);
+    if (!span_copy(path, ADDR_UNIX_MAX + 1, s))
+        return err_set(e, ERR_USAGE, 0,
+                       "the path of a socket has at most %d octets",
+                       ADDR_UNIX_MAX);
+    return 0;
+}
+
+/* All of it is the path, for which there are no roles. */
+static int parse_unix_listener(struct conf_listener *l, struct span path,
+                               struct err *e)
+{
+    addr_from_path(&l->addr, "");
+    return parse_socket(l->path, path, "unix:/run/mta/submit", e);
+}
+
+/* "ADDRESS:PORT [ROLE ...]" or "unix:PATH" */
 static int parse_listener(void *el, struct span s, struct err *e)
 {
     struct conf_listener *l = el;
     size_t n = span_find(s, ' ');
     struct span rest = span_trim((struct span){ s.p + n, s.n - n });
+
+    if (span_starts_nocase(s, "unix:"))
+        return parse_unix_listener(l, (struct span){ s.p + 5, s.n - 5 }, e);
 
     while (rest.n > 0) {
         struct span role = { rest.p, span_find(rest, ' ') };
@@ -120,37 +145,35 @@ static int parse_listener(void *el, struct span s, struct err *e)
                       e);
 }
 
+struct addr conf_listener_addr(const struct conf_listener *l)
+{
+    struct addr a = l->addr;
+
+    if (l->path[0] != '\0')
+        addr_from_path(&a, l->path);
+    return a;
+}
+
 static void listener_text(char out[CONF_ELEMENT_TEXT], const void *el)
 {
     const struct conf_listener *l = el;
+    const struct addr addr = conf_listener_addr(l);
     char at[ADDR_PORT_TEXT];
 
-    addr_port_text(at, &l->addr);
+    addr_port_text(at, &addr);
     snprintf(out, CONF_ELEMENT_TEXT, "%s%s", at,
              l->roles & CONF_ROLE_TLS ? " tls" : "");
 }
 
 /* --- routes ----------------------------------------------------------- */
 
-static int parse_socket(struct conf_route *r, struct span path, struct err *e)
-{
-    if (path.n == 0 || path.p[0] != '/')
-        return err_set(e, ERR_USAGE, 0,
-                       "the path of a socket begins with / (write"
-                       " lmtp:unix:/run/dovecot/lmtp)");
-    if (!span_copy(r->path, sizeof r->path, path))
-        return err_set(e, ERR_USAGE, 0,
-                       "the path of a socket has at most %d octets",
-                       ADDR_UNIX_MAX);
-    return 0;
-}
-
 /* LMTP has no port of its own (RFC 2033 5), and its hosts no MX. */
 static int parse_lmtp(struct conf_route *r, struct span to, struct err *e)
 {
     r->lmtp = true;
     if (span_starts_nocase(to, "unix:"))
-        return parse_socket(r, (struct span){ to.p + 5, to.n - 5 }, e);
+        return parse_socket(r->path, (struct span){ to.p + 5, to.n - 5 },
+                            "lmtp:unix:/run/dovecot/lmtp", e);
     if (host_port_parse(&r->to, to, e) != 0)
         return -1;
     if (r->to.port == 0)

@@ -24,7 +24,7 @@ static bool is_port(const struct conf_override *o)
 }
 
 /* Give each address set before another port, except those with a role, which
- * have a port of their own. */
+ * have a port of their own, and Unix sockets. */
 static int take_port(struct conf_loading *ld, const struct conf_override *o,
                      struct err *e)
 {
@@ -36,7 +36,7 @@ static int take_port(struct conf_loading *ld, const struct conf_override *o,
                        "%s: '%.60s' is not a port, a number from 1 to 65535",
                        o->where, o->value + 1);
     for (size_t i = 0; i < held->n; i++)
-        if (held->item[i].roles == 0)
+        if (held->item[i].roles == 0 && held->item[i].path[0] == '\0')
             addr_set_port(&held->item[i].addr, (uint16_t)port);
     conf_note(ld, conf_find(SPAN_LIT("serve.listen")), o->where);
     return 0;
@@ -47,9 +47,13 @@ static int take_port(struct conf_loading *ld, const struct conf_override *o,
 static void with_port(const struct conf_listeners *held, struct span *el,
                       char text[ADDR_PORT_TEXT])
 {
-    uint16_t port = held->n > 0 ? addr_port(&held->item[0].addr) : 25;
+    uint16_t port = 0;
     struct addr a;
 
+    for (size_t i = 0; i < held->n && port == 0; i++)
+        port = addr_port(&held->item[i].addr); /* 0 of a Unix socket */
+    if (port == 0)
+        port = 25;
     if (addr_parse(&a, *el, port, NULL) != 0)
         return;
     addr_port_text(text, &a);

@@ -280,7 +280,8 @@ static void put_type(FILE *out, const struct conf_item *it)
         [CONF_DOMAINS] = "List of domains",
         [CONF_ADDRS] = "List of address or address:port",
         [CONF_NETWORKS] = "List of networks",
-        [CONF_LISTENERS] = "List of address:port or address:port tls",
+        [CONF_LISTENERS] =
+            "List of address:port, address:port tls or unix:PATH",
         [CONF_DKIM_KEYS] = "List of domain:selector:file",
         [CONF_ROUTES] = "List of domain=host or domain=host:port",
         [CONF_HOPS] = "List of host or host:port",

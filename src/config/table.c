@@ -195,7 +195,9 @@ const struct conf_item conf_items[] = {
 
     LIST("serve.listen", CONF_LISTENERS, serve.listen, "[::]:25,0.0.0.0:25", 1, LISTEN_MOST,
         "Addresses to listen on, each with its port; with the role tls, as in"
-        " [::]:465 tls, clients begin with TLS at once."),
+        " [::]:465 tls, clients begin with TLS at once. unix:/path is a socket"
+        " for programs of this host beside queue_dir/submit: any local user"
+        " may send from it."),
     DERIVED("serve.workers", CONF_INT, serve.workers, "2", derive_workers,
         "the number of cores, at least 2", 1, WORKERS_MAX,
         "Processes that serve clients."),

@@ -11,19 +11,12 @@
 static const struct {
     const char *key, *value; /* value NULL: all of it */
 } unbuilt[] = {
-    { "queue.history", NULL },
-    { "dns.trust_ad", NULL },
-    { "serve.listen", "unix:" },
-    { "serve.listen", "submission" },
-    { "serve.listen", "proxy" },
-    { "serve.listen", "lmtp" },
-    { "serve.extra_commands", "AUTH" },
-    { "serve.extra_commands", "BDAT" },
-    { "send.tls", "dane" },
-    { "send.tls_policy", "dane" },
-    { "send.mta_sts", NULL },
-    { "rewrite.from", NULL },
-    { "rewrite.root", NULL },
+    { "queue.history", NULL },          { "dns.trust_ad", NULL },
+    { "serve.listen", "submission" },   { "serve.listen", "proxy" },
+    { "serve.listen", "lmtp" },         { "serve.extra_commands", "AUTH" },
+    { "serve.extra_commands", "BDAT" }, { "send.tls", "dane" },
+    { "send.tls_policy", "dane" },      { "send.mta_sts", NULL },
+    { "rewrite.from", NULL },           { "rewrite.root", NULL },
     { "rewrite.rules", NULL },
 };
 

@@ -133,6 +133,17 @@ static void put_named(struct fold *f, const char *what, const char *value)
     put_word(f, name);
 }
 
+/* As Postfix writes it. */
+static void put_user(struct fold *f, unsigned uid)
+{
+    char word[16];
+
+    snprintf(word, sizeof word, "%u)", uid);
+    put_word(f, "(mta, from userid");
+    put_word(f, word);
+    start_line(f);
+}
+
 static void put_for(struct fold *f, const char *rcpt)
 {
     char address[ADDRESS_TEXT], word[ADDRESS_TEXT + 4];
@@ -154,11 +165,16 @@ void trace_received(struct buf *out, const struct trace *t)
     msg_id_text(id, t->id);
     clock_rfc5322(date, t->when);
     buf_adds(out, "Received:");
-    put_named(&f, "from", t->helo);
-    put_client(&f, t);
-    put_tls(&f, t);
-    start_line(&f);
-    put_named(&f, "by", t->by);
+    if (t->is_local) {
+        put_named(&f, "by", t->by);
+        put_user(&f, t->uid);
+    } else {
+        put_named(&f, "from", t->helo);
+        put_client(&f, t);
+        put_tls(&f, t);
+        start_line(&f);
+        put_named(&f, "by", t->by);
+    }
     put_named(&f, "with", t->with);
     put_named(&f, "id", id);
     put_for(&f, t->rcpt);

@@ -3,8 +3,13 @@
 #include "base/os.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <sys/select.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static const char *hint(int why, const struct addr *at)
@@ -57,6 +62,85 @@ int net_listen(const struct addr *at, int backlog, struct err *e)
     return fd;
 }
 
+/* In the directory, not by its path, which may be longer than that of a socket
+ * can be. */
+static int bind_in(int fd, const struct net_unix *at, const char *name)
+{
+    struct sockaddr_un to = { .sun_family = AF_UNIX };
+    int before = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (!span_copy(to.sun_path, sizeof to.sun_path, span_of(name)))
+        errno = ENAMETOOLONG;
+    int rc = before >= 0 && to.sun_path[0] != '\0' && fchdir(at->dir) == 0
+                 ? bind(fd, (const struct sockaddr *)&to, sizeof to)
+                 : -1;
+    int why = errno;
+    if (before >= 0) {
+        if (fchdir(before) != 0 && rc == 0) {
+            why = errno;
+            rc = -1;
+        }
+        close(before);
+    }
+    errno = why;
+    return rc;
+}
+
+static int refuse_others(const struct net_unix *at, struct err *e)
+{
+    struct stat st;
+
+    if (fstatat(at->dir, at->name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+        S_ISSOCK(st.st_mode))
+        return 0;
+    return err_set(e, ERR_PERM, 0,
+                   "%s is a link or no socket: remove it, none is followed "
+                   "there",
+                   at->name);
+}
+
+int net_listen_unix(const struct net_unix *at, int backlog, struct err *e)
+{
+    char draft[NAME_MAX + 1];
+    int n = snprintf(draft, sizeof draft, "%s.new", at->name), fd;
+
+    if (n < 0 || (size_t)n >= sizeof draft)
+        return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", at->name);
+    if (refuse_others(at, e) != 0)
+        return -1;
+    mode_t mask = umask(0777 & ~at->mode);
+    fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    (void)unlinkat(at->dir, draft, 0);
+    if (fd < 0 || fd >= FD_SETSIZE || os_nonblock(fd) != 0 ||
+        os_cloexec(fd) != 0 || bind_in(fd, at, draft) != 0 ||
+        listen(fd, backlog) != 0 ||
+        renameat(at->dir, draft, at->dir, at->name) != 0) {
+        err_set(e, ERR_TEMP, fd >= FD_SETSIZE ? EMFILE : errno, "listen on %s",
+                at->name);
+        if (fd >= 0)
+            close(fd);
+        fd = -1;
+    }
+    umask(mask);
+    return fd;
+}
+
+/* A client of a Unix socket has no address, but a user. */
+static int identify(int fd, struct addr *peer, const struct sockaddr *from)
+{
+    struct ucred who;
+    socklen_t len = sizeof who;
+
+    if (from->sa_family != AF_UNIX) {
+        addr_from_sockaddr(peer, from);
+        return 0;
+    }
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0)
+        return -1;
+    addr_from_uid(peer, who.uid, "");
+    return 0;
+}
+
 int net_accept(int listen_fd, struct addr *peer)
 {
     struct sockaddr_storage from;
@@ -74,6 +158,10 @@ int net_accept(int listen_fd, struct addr *peer)
         errno = EMFILE;
         return -1;
     }
-    addr_from_sockaddr(peer, (struct sockaddr *)&from);
+    if (identify(fd, peer, (const struct sockaddr *)&from) != 0) {
+        close(fd);
+        errno = ECONNABORTED;
+        return -1;
+    }
     return fd;
 }

@@ -57,11 +57,12 @@ static void on_timer(struct loop_timer *t)
     settle(p, FCRDNS_TEMP);
 }
 
+/* A client of a Unix socket has no address. */
 static void ask(struct policy *p)
 {
     struct err e;
 
-    if (p->rdns.asked)
+    if (p->rdns.asked || addr_is_unix(p->peer))
         return;
     p->rdns.asked = true;
     p->rdns.status = FCRDNS_TEMP;

@@ -150,6 +150,7 @@ static bool add_field(struct writing *w, enum spool_field type,
         (void)span_copy(w->t->sid, sizeof w->t->sid, content);
         return add(w, type, content);
     case SPOOL_F_CLIENT:
+    case SPOOL_F_UID:
     case SPOOL_F_TLS:
     case SPOOL_F_HELO: return add(w, type, content);
     case SPOOL_F_ENVID:

@@ -121,6 +121,7 @@ static int on_field(void *ctx, enum spool_field type, struct span content)
         break;
     case SPOOL_F_SID:
     case SPOOL_F_CLIENT:
+    case SPOOL_F_UID:
     case SPOOL_F_HELO:
     case SPOOL_F_TLS:
     case SPOOL_F_REPLACES:

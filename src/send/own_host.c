@@ -40,6 +40,8 @@ int own_host_load(struct own_host *self, const struct conf *c, struct err *e)
         all = NULL; /* without them only the name detects a loop */
     for (size_t i = 0; i < c->serve.listen.n; i++) {
         const struct addr *a = &c->serve.listen.item[i].addr;
+        if (addr_is_unix(a)) /* only programs of this host submit there */
+            continue;
         add(self, list, a);
         if (addr_is_any(a))
             add_interfaces(self, list, all, a);

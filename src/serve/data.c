@@ -25,6 +25,8 @@ static void write_trace(struct serve_session *s, struct buf *out)
     snprintf(peer, sizeof peer, "%s%s", addr_is_v6(&s->peer) ? "IPv6:" : "",
              ip);
     struct trace trace = {
+        .is_local = addr_is_unix(&s->peer),
+        .uid = addr_is_unix(&s->peer) ? s->peer.u.local.uid : 0,
         .helo = s->helo,
         .client = peer,
         .client_name = rdns->name,
@@ -43,12 +45,17 @@ static void write_trace(struct serve_session *s, struct buf *out)
 static int add_origin(struct serve_session *s)
 {
     struct serve_transaction *t = s->transaction;
-    char ip[ADDR_TEXT], tls[TRACE_TLS_TEXT];
+    char ip[ADDR_TEXT], tls[TRACE_TLS_TEXT], uid[16];
 
     addr_text(ip, &s->peer);
     if (serve_transaction_add_field(t, SPOOL_F_SID, span_of(s->sid)) != 0 ||
         serve_transaction_add_field(t, SPOOL_F_CLIENT, span_of(ip)) != 0)
         return -1;
+    if (addr_is_unix(&s->peer)) {
+        snprintf(uid, sizeof uid, "%u", (unsigned)s->peer.u.local.uid);
+        if (serve_transaction_add_field(t, SPOOL_F_UID, span_of(uid)) != 0)
+            return -1;
+    }
     if (t->tls_version != NULL) {
         trace_tls(tls, t->tls_version, t->tls_cipher);
         if (serve_transaction_add_field(t, SPOOL_F_TLS, span_of(tls)) != 0)

@@ -322,6 +322,8 @@ static bool is_own_literal(const struct serve_session *s, struct span ip)
         ip.p += 5;
         ip.n -= 5;
     }
+    if (addr_is_unix(&s->peer))
+        return addr_parse_ip(&literal, ip, 0) && addr_is_loopback(&literal);
     return addr_parse_ip(&literal, ip, 0) &&
            getsockname(s->conn.io.fd, &own.u.sa, &len) == 0 &&
            (addr_from_sockaddr(&own, &own.u.sa),

@@ -49,7 +49,7 @@ static bool must_stop(void)
 static void close_sockets(struct master *m)
 {
     for (size_t i = 0; i < m->shared.nlisten; i++)
-        close(m->shared.listen_fd[i]);
+        close(m->shared.listen[i].fd);
     m->shared.nlisten = 0;
 }
 
@@ -421,13 +421,13 @@ static long sooner(long a, long b)
 
 static void run(struct master *m)
 {
-    const struct conf_listeners *all = &m->shared.conf->serve.listen;
     char at[ADDR_PORT_TEXT];
 
-    for (size_t i = 0; i < all->n; i++) {
-        addr_port_text(at, &all->item[i].addr);
+    for (size_t i = 0; i < m->shared.nlisten; i++) {
+        const struct serve_socket *l = &m->shared.listen[i];
+        addr_port_text(at, &l->at);
         LOG(LOG_INFO, "serve.listen", LS("address", at),
-            LS("role", all->item[i].roles & CONF_ROLE_TLS ? "tls" : NULL));
+            LS("role", l->roles & CONF_ROLE_TLS ? "tls" : NULL));
     }
     note_certificates(m);
     if (serve_worker_room(&m->shared) < m->shared.conf->serve.max_clients)
@@ -471,11 +471,8 @@ int serve_run(const struct serve_options *o, struct err *e)
     m.shared.unknown = o->tables->unknown;
     m.shared.full = o->full;
     for (size_t i = 0; i < o->nlisten; i++)
-        if (o->listen_fd[i] >= 0) {
-            m.shared.roles[m.shared.nlisten] =
-                o->conf->serve.listen.item[i].roles;
-            m.shared.listen_fd[m.shared.nlisten++] = o->listen_fd[i];
-        }
+        if (o->listen[i].fd >= 0)
+            m.shared.listen[m.shared.nlisten++] = o->listen[i];
     m.first_row = o->master * SERVE_WORKERS_MAX;
     m.nworkers = (unsigned)o->conf->serve.workers;
     m.line_io.fd = o->line;

@@ -67,10 +67,21 @@ const struct addr *serve_session_peer(const struct serve_session *s)
     return &s->peer;
 }
 
+/* Commands beyond the minimum: bits by enum smtp_verb.  A client of a Unix
+ * socket has those that callers of `sendmail -bs` send. */
+static unsigned extra_of(const struct serve_session *s)
+{
+    unsigned on = s->env->extra_commands;
+
+    return addr_is_unix(&s->peer) ? (on | 1u << SMTP_NOOP | 1u << SMTP_HELP) &
+                                        ~(1u << SMTP_STARTTLS)
+                                  : on;
+}
+
 bool serve_session_offers_tls(const struct serve_session *s)
 {
-    return (s->env->extra_commands & 1u << SMTP_STARTTLS) != 0 &&
-           s->env->tls != NULL && !conn_is_tls(&s->conn);
+    return (extra_of(s) & 1u << SMTP_STARTTLS) != 0 && s->env->tls != NULL &&
+           !conn_is_tls(&s->conn);
 }
 
 bool serve_session_is_over(const struct serve_session *s)
@@ -218,10 +229,10 @@ struct verdict serve_session_ask_later(struct serve_session *s)
 
 /* --- input ------------------------------------------------------------ */
 
-static enum serve_session_event event_of(const struct serve_env *env)
+static enum serve_session_event event_of(const struct serve_session *s)
 {
-    enum smtp_verb verb = env->command.verb;
-    bool on = env->extra_commands & 1u << verb;
+    enum smtp_verb verb = s->env->command.verb;
+    bool on = extra_of(s) & 1u << verb;
 
     switch (verb) {
     case SMTP_HELO: return E_HELO;
@@ -280,7 +291,7 @@ static size_t take_line(struct serve_session *s, struct span in)
     else if (in.n > n + 1 && serve_early_behind(s, s->env->command.verb))
         feed(s, E_EARLY);
     else
-        feed(s, event_of(s->env));
+        feed(s, event_of(s));
     return s->held && s->state != S_END ? 0 : n + 1;
 }
 
@@ -440,6 +451,7 @@ struct serve_session *serve_session_new(struct serve_env *env,
 
 int serve_session_start(struct serve_session *s, int fd, struct err *e)
 {
+    bool local = addr_is_unix(&s->peer);
     char peer[ADDR_TEXT];
 
     if (conn_open(&s->conn, s->env->conns, fd, on_conn, e) != 0) {
@@ -448,7 +460,8 @@ int serve_session_start(struct serve_session *s, int fd, struct err *e)
     }
     addr_text(peer, &s->peer);
     LOG(LOG_INFO, "serve.connect", LS("sid", s->sid), LS("client", peer),
-        LN("port", addr_port(&s->peer)));
+        LN_IF("uid", local, s->peer.u.local.uid),
+        LN_IF("port", !local, addr_port(&s->peer)));
     feed(s, E_CONNECT);
     if (s->state != S_END)
         arm_timeout(s);

@@ -44,6 +44,8 @@ bool serve_worker_trusts(const struct serve_worker *w, const struct addr *peer)
 {
     const struct conf_networks *l = &w->conf->serve.relay_networks;
 
+    if (addr_is_unix(peer)) /* a program of this host */
+        return true;
     for (size_t i = 0; i < l->n; i++)
         if (net_cidr_has(&l->item[i], peer))
             return true;
@@ -115,20 +117,36 @@ static void refuse(int fd, unsigned roles, enum serve_reply r)
 }
 
 static void refuse_full(const struct serve_worker *w, int fd, unsigned roles,
-                        const char *client)
+                        const struct addr *peer)
 {
+    char client[ADDR_TEXT];
+
+    addr_text(client, peer);
     LOG(LOG_WARN, "serve.overload", LS("client", client),
+        LN_IF("uid", addr_is_unix(peer), peer->u.local.uid),
         LN("clients", w->nsessions), LS("error", "too many clients"));
     refuse(fd, roles, REPLY_TOO_MANY_CLIENTS);
 }
 
-static void refuse_more(int fd, unsigned roles, const char *client)
+static void refuse_more(int fd, unsigned roles, const struct addr *peer)
 {
     struct verdict v = serve_reject(REPLY_TOO_MANY_OF_CLIENT);
+    char client[ADDR_TEXT];
 
-    LOG(LOG_WARN, "serve.reject", LS("client", client), LN("code", v.code),
+    addr_text(client, peer);
+    LOG(LOG_WARN, "serve.reject", LS("client", client),
+        LN_IF("uid", addr_is_unix(peer), peer->u.local.uid), LN("code", v.code),
         LS("enhanced", v.status), LS("why", v.text));
     refuse(fd, roles, REPLY_TOO_MANY_OF_CLIENT);
+}
+
+/* A local user may open as many connections as an address, root and the owner
+ * of the queue any number. */
+static bool is_limited(const struct serve_worker *w, const struct addr *peer)
+{
+    if (addr_is_unix(peer))
+        return peer->u.local.uid != 0 && peer->u.local.uid != geteuid();
+    return !serve_worker_trusts(w, peer);
 }
 
 static void take_client(struct serve_worker *w, int fd, const struct addr *peer,
@@ -136,14 +154,13 @@ static void take_client(struct serve_worker *w, int fd, const struct addr *peer,
 {
     unsigned long long max =
         (unsigned long long)w->conf->serve.max_clients_per_ip;
-    bool trusted = serve_worker_trusts(w, peer);
-    char client[ADDR_TEXT];
+    unsigned room =
+        is_limited(w, peer) ? open_room(w) : serve_worker_room(w->shared);
 
-    addr_text(client, peer);
-    if (w->nsessions >= (trusted ? serve_worker_room(w->shared) : open_room(w)))
-        refuse_full(w, fd, roles, client);
-    else if (!trusted && clients_of(w->shared->clients, peer) >= max)
-        refuse_more(fd, roles, client);
+    if (w->nsessions >= room)
+        refuse_full(w, fd, roles, peer);
+    else if (is_limited(w, peer) && clients_of(w->shared->clients, peer) >= max)
+        refuse_more(fd, roles, peer);
     else
         start_session(w, fd, peer, roles);
 }
@@ -194,6 +211,8 @@ static void on_client(struct loop_io *io, unsigned ready)
         int fd = net_accept(io->fd, &peer);
         if (fd >= 0) {
             w->starved = false;
+            if (l->name != NULL)
+                peer.u.local.path = l->name;
             take_client(w, fd, &peer, l->roles);
             continue;
         }
@@ -535,6 +554,15 @@ static void on_line(struct loop_io *io, unsigned ready)
         (void)loop_watch(w->loop, io, 0, NULL);
 }
 
+/* The last part of the path of a Unix socket; NULL: it is none. */
+static const char *socket_name(const struct addr *at)
+{
+    if (!addr_is_unix(at))
+        return NULL;
+    const char *slash = strrchr(at->u.local.path, '/');
+    return slash != NULL ? slash + 1 : at->u.local.path;
+}
+
 static int serve_worker_open(struct serve_worker *w, struct err *e)
 {
     if (open_parts(w, e) != 0 || open_signals(w, e) != 0)
@@ -545,8 +573,10 @@ static int serve_worker_open(struct serve_worker *w, struct err *e)
         return -1;
     for (size_t i = 0; i < w->shared->nlisten; i++) {
         w->listener[i].worker = w;
-        w->listener[i].roles = w->shared->roles[i];
-        w->listener[i].io.fd = w->shared->listen_fd[i];
+        const struct serve_socket *from = &w->shared->listen[i];
+        w->listener[i].roles = from->roles;
+        w->listener[i].name = socket_name(&from->at);
+        w->listener[i].io.fd = from->fd;
         w->listener[i].io.fn = on_client;
     }
     w->accept_again.fn = on_accept_again;

@@ -323,6 +323,26 @@ START_TEST(scope_tells_hosts_apart)
 }
 END_TEST
 
+/* The paths of sockets do not count, only users. */
+START_TEST(clients_of_sockets)
+{
+    struct addr a, b, c;
+    char text[ADDR_TEXT];
+
+    addr_from_uid(&a, 1000, "submit");
+    addr_from_uid(&b, 1000, "other");
+    addr_from_uid(&c, 1001, "submit");
+    ck_assert(addr_hash_net(&a) == addr_hash_net(&b));
+    ck_assert(addr_hash_net(&a) != addr_hash_net(&c));
+    ck_assert(addr_is_unix(&a) && !addr_is_v6(&a) && addr_port(&a) == 0);
+    addr_text(text, &a);
+    ck_assert_str_eq(text, "unix:submit");
+    addr_from_uid(&a, 0, "a-name-longer-than-an-address-of-IPv6-as-a-text");
+    addr_text(text, &a);
+    ck_assert_str_eq(text, "unix:a-name-longer-than-an-address-of-IPv6-as");
+}
+END_TEST
+
 Suite *base_addr_suite(void);
 Suite *base_addr_suite(void)
 {
@@ -337,6 +357,7 @@ Suite *base_addr_suite(void)
     tcase_add_loop_test(t, compare, 0, N(pairs));
     tcase_add_test(t, from_sockaddr);
     tcase_add_test(t, scope_tells_hosts_apart);
+    tcase_add_test(t, clients_of_sockets);
     suite_add_tcase(s, t);
     return s;
 }

@@ -148,8 +148,10 @@ static const struct {
     { "serve.listen", "[ \"tls\" ]", "'tls' is not an address", NULL },
     { "serve.listen", "[ \"[::]:587 submision\" ]", "'submision' is no role of"
       " a listener; did you mean submission?", NULL },
-    { "serve.listen", "[ \"unix:/run/x\" ]", "'unix:/run/x' is not in this"
-      " version", NULL },
+    { "serve.listen", "[ \"unix:run/x\" ]", "the path of a socket begins with"
+      " / (write unix:/run/mta/submit)", NULL },
+    { "serve.listen", "[ \"unix:\" ]", "the path of a socket begins with /",
+      NULL },
     { "serve.workers", "0", "serve.workers: 0 is out of bounds, 1 to 256",
       NULL },
     { "serve.workers", "\"two\"", "serve.workers: 'two' is not a number", NULL },

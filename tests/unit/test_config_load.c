@@ -284,6 +284,8 @@ static const struct {
     { "value", "MTA_QUEUE_DIR", "/q", NULL, "queue_dir", "\"/q\"", NULL, "" },
     { "list", "MTA_SERVE_LISTEN", "10.0.0.1:1, ::1", NULL, "serve.listen",
       "[ \"10.0.0.1:1\", \"[::1]:25\" ]", NULL, "" },
+    { "sockets", "MTA_SERVE_LISTEN", "unix:/run/a b, 10.0.0.1", NULL,
+      "serve.listen", "[ \"unix:/run/a b\", \"10.0.0.1:25\" ]", NULL, "" },
     { "empty list", "MTA_SERVE_RELAY_NETWORKS", "", NULL,
       "serve.relay_networks", "[ ]", NULL, "" },
     { "file", "MTA_HOSTNAME_FILE", NULL, "mx.test\n", "hostname", "\"mx.test\"",

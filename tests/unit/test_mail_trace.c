@@ -38,6 +38,16 @@ static const struct {
       "\t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384)\r\n"
       "\tby mx.example with ESMTPS id " ID "\r\n"
       "\tfor <joe@x.example>; " },
+    { "program of this host",
+      { .helo = "h",
+        .is_local = true,
+        .uid = 4294967294u,
+        .by = "mx.example",
+        .with = "ESMTP",
+        .rcpt = "joe@x.example" },
+      "Received: by mx.example (mta, from userid 4294967294)\r\n"
+      "\twith ESMTP id " ID "\r\n"
+      "\tfor <joe@x.example>; " },
     { "no name, several recipients",
       { .helo = "[192.0.2.1]",
         .client = "192.0.2.1",

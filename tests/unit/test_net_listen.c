@@ -10,10 +10,12 @@
 #include <grp.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -223,6 +225,107 @@ START_TEST(large_descriptor_is_closed)
 }
 END_TEST
 
+/* --- Unix sockets --------------------------------------------------------- */
+
+static int make_dir(char path[64])
+{
+    snprintf(path, 64, "/tmp/mta-listen-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(path));
+    int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ck_assert_int_ge(dir, 0);
+    return dir;
+}
+
+static int dial_unix(const char *dir, const char *name)
+{
+    char path[128];
+    struct addr at;
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    addr_from_path(&at, path);
+    if (addr_connect(fd, &at) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+START_TEST(client_is_known_by_its_user)
+{
+    char path[64];
+    struct stat st;
+    int dir = make_dir(path);
+    struct net_unix at = { dir, "socket", 0666 };
+    struct addr peer;
+    mode_t mask = umask(077);
+
+    int listener = net_listen_unix(&at, 5, &e);
+    ck_assert_msg(listener >= 0, "%s", e.text);
+    ck_assert_uint_eq(umask(mask), 077);
+    ck_assert_int_eq(fstatat(dir, "socket", &st, AT_SYMLINK_NOFOLLOW), 0);
+    ck_assert_uint_eq(st.st_mode, S_IFSOCK | 0666);
+    ck_assert_int_eq(fstatat(dir, "socket.new", &st, AT_SYMLINK_NOFOLLOW), -1);
+    int client = dial_unix(path, "socket");
+    ck_assert_int_ge(client, 0);
+    int fd = net_accept(listener, &peer);
+    ck_assert_int_ge(fd, 0);
+    ck_assert(addr_is_unix(&peer) && peer.u.local.is_client);
+    ck_assert_uint_eq(peer.u.local.uid, geteuid());
+    ck_assert_str_eq(peer.u.local.path, "");
+    ck_assert_int_eq(fcntl(fd, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+    close(fd);
+    close(client);
+    close(listener);
+    ck_assert_int_eq(dial_unix(path, "socket"), -1); /* left behind, and */
+    listener = net_listen_unix(&at, 5, &e);          /* replaced */
+    ck_assert_int_ge(listener, 0);
+    client = dial_unix(path, "socket");
+    ck_assert_int_ge(client, 0);
+    close(client);
+    close(listener);
+    unlinkat(dir, "socket", 0);
+    close(dir);
+    rmdir(path);
+}
+END_TEST
+
+START_TEST(planted_names)
+{
+    char path[64];
+    struct stat st;
+    int dir = make_dir(path), file;
+    struct net_unix at = { dir, "socket", 0600 };
+
+    ck_assert_int_eq(symlinkat("target", dir, "socket"), 0);
+    ck_assert_int_eq(net_listen_unix(&at, 5, &e), -1);
+    ck_assert_ptr_nonnull(strstr(e.text, "remove it"));
+    ck_assert_int_eq(fstatat(dir, "socket", &st, AT_SYMLINK_NOFOLLOW), 0);
+    unlinkat(dir, "socket", 0);
+    ck_assert_int_eq(symlinkat("target", dir, "socket.new"), 0);
+    int fd = net_listen_unix(&at, 5, &e);
+    ck_assert_msg(fd >= 0, "%s", e.text);
+    ck_assert_int_eq(fstatat(dir, "target", &st, 0), -1);
+    close(fd);
+    unlinkat(dir, "socket", 0);
+    file = openat(dir, "socket", O_CREAT | O_WRONLY, 0600);
+    ck_assert_int_eq(net_listen_unix(&at, 5, &e), -1);
+    ck_assert_int_eq(e.kind, ERR_PERM);
+    close(file);
+    unlinkat(dir, "socket", 0);
+    close(dir);
+    rmdir(path);
+}
+END_TEST
+
+START_TEST(no_directory)
+{
+    struct net_unix at = { -1, "socket", 0600 };
+
+    ck_assert_int_eq(net_listen_unix(&at, 5, &e), -1);
+    ck_assert_ptr_nonnull(strstr(e.text, "listen on socket"));
+}
+END_TEST
+
 Suite *net_listen_suite(void);
 Suite *net_listen_suite(void)
 {
@@ -235,6 +338,9 @@ Suite *net_listen_suite(void)
     tcase_add_test(t, not_our_address);
     tcase_add_test(t, low_port_needs_privilege);
     tcase_add_test(t, large_descriptor_is_closed);
+    tcase_add_test(t, client_is_known_by_its_user);
+    tcase_add_test(t, planted_names);
+    tcase_add_test(t, no_directory);
     suite_add_tcase(s, t);
     return s;
 }
