@@ -29,7 +29,8 @@ struct log_message {
 struct msgqueue {
     int id; /* -1: not attached */
     key_t key;
-    size_t max;     /* bytes of text in one message */
+    size_t bytes;   /* of text that it has room for, */
+    size_t max;     /* and in one message */
     int writers_fd; /* -1: not a writer */
     bool none_left; /* the last attach failed for kernel.msgmni alone */
     uid_t owner;    /* of run/ */

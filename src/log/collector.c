@@ -26,7 +26,9 @@ enum {
     LINGER_POLL_US = 50000,
     QUEUE_AGAIN_US = 900000,
     GATHER_US = 1000,
-    GATHER_BELOW = LOG_MESSAGE_MAX
+    GATHER_MOST_US = 20000,
+    GATHER_BYTES = 4096,
+    BURST = 4 /* bytes a microsecond, of a busy server */
 };
 
 struct collector {
@@ -42,6 +44,7 @@ struct collector {
     uint64_t stuck_since; /* 0: the last write succeeded */
     char fault[200];
     bool more;            /* the queue may hold more messages */
+    uint64_t took_at;     /* us; when the batch before was taken */
     size_t n, done, last; /* last: length of the batch written before */
     char batch[INFLIGHT_MAX];
 };
@@ -420,14 +423,27 @@ static int leave(struct collector *c, struct err *e)
     }
 }
 
-/* Wait a millisecond for more lines after a small batch: under load writers
- * send many small messages per millisecond, and each wake-up of the collector
- * would preempt them.  The queue has room for that long.  Do not wait while it
- * holds more than one batch, or it would fill up and block its writers. */
-static void let_some_gather(const struct collector *c)
+static uint64_t least(uint64_t a, uint64_t b)
 {
-    if (!c->more && c->last < GATHER_BELOW)
-        os_pause(GATHER_US);
+    return a < b ? a : b;
+}
+
+/* Wait for more lines after a small batch: under load writers send many small
+ * messages per millisecond, and each wake-up of the collector would preempt
+ * them.  At the rate of this batch an eighth of the queue fills meanwhile, and
+ * in a sudden burst not all of it.  Do not wait while the queue holds more than
+ * one batch, or it would fill up and block its writers. */
+static void let_some_gather(struct collector *c)
+{
+    uint64_t now = clock_mono_us(), took = now - c->took_at;
+    uint64_t want = least(c->q.bytes / 8, GATHER_BYTES);
+    uint64_t us = took * want / (c->last + 1);
+
+    c->took_at = now;
+    if (c->more || c->last >= c->q.bytes / 2)
+        return;
+    us = least(us, least(c->q.bytes / BURST, GATHER_MOST_US));
+    os_pause(us > GATHER_US ? (long)us : GATHER_US);
 }
 
 /* Log log.reopened between two batches. */

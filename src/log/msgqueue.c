@@ -206,6 +206,7 @@ static enum attach_result open_by_key(struct msgqueue *q, key_t key, int flags,
         q->key = key;
         q->owner = p->st.st_uid;
         q->group = p->st.st_gid;
+        q->bytes = (size_t)ds.msg_qbytes;
         q->max = message_max(ds.msg_qbytes);
         return FOUND;
     }

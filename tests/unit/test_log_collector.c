@@ -1,4 +1,5 @@
 /* test_log_collector.c - no line is lost, none comes twice, none is half. */
+#include "base/clock.h"
 #include "few.h"
 #include "log/collector.h"
 #include "log/inflight.h"
@@ -507,6 +508,34 @@ START_TEST(pauses_only_when_all_is_taken)
 }
 END_TEST
 
+/* A queue of 16 KiB can take all that comes in four milliseconds. */
+START_TEST(gathers_what_trickles_in)
+{
+    enum { LINES = 60, PAUSE_MS = 4, SLACK = 8 };
+    struct fs_ops ops = fs_system;
+    struct err e;
+
+    seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE,
+                MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(seen, MAP_FAILED);
+    rig_queue(&rig, 16384);
+    ops.write = counting_write;
+    pid_t c = rig_collect(&rig, &ops);
+    ck_assert_int_eq(log_open(rig.dir, LOG_INFO, LOG_TEXT, &e), 0);
+    uint64_t began = clock_mono_ms();
+    for (int i = 0; i < LINES; i++) {
+        rig_write_here(&(const struct lines){ 0, i, i + 1, 1, 0 });
+        rig_pause();
+    }
+    log_close();
+    ck_assert_int_eq(rig_end(c, SIGTERM), 0);
+    uint64_t ms = clock_mono_ms() - began;
+    rig_check_once(ONLY(&rig), 1, LINES);
+    ck_assert_int_le(seen->n, (int)ms / PAUSE_MS + SLACK);
+    munmap(seen, sizeof *seen);
+}
+END_TEST
+
 /* --- stopping -------------------------------------------------------- */
 
 /* While a writer is attached the queue stays, and what it still says. */
@@ -600,6 +629,7 @@ Suite *log_collector_suite(void)
     tcase_add_test(t, reopens_when_idle);
     tcase_add_test(t, moves_from_full_disk);
     tcase_add_test(t, pauses_only_when_all_is_taken);
+    tcase_add_test(t, gathers_what_trickles_in);
     suite_add_tcase(s, t);
     suite_add_tcase(s, stopping());
     return s;
