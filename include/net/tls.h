@@ -53,6 +53,7 @@ void tls_context_free(struct tls_context **t);
 struct tls_want { /* of a client; NULL is nothing of it */
     const char *sni;
     struct tls_session *resume; /* stays the caller's */
+    bool any_strength; /* else only what OpenSSL takes by its settings */
 };
 
 /* Go on in TLS: the server's context makes it the server.  Output queued before
@@ -71,6 +72,7 @@ struct tls_facts {
     bool resumed;
     bool chain_good; /* a client's: up to a trusted CA, in its time */
     const char *why; /* chain not good: OpenSSL's reason; never freed */
+    bool weak;       /* of any strength, and it is below 112 bits */
 };
 
 /* From CONN_SECURED until conn_close(), else NULL. */

@@ -28,7 +28,7 @@ struct conn_tls {
     struct span rx;      /* whole records, while OpenSSL reads */
     struct conn *direct; /* takes a record if `wire` is empty, or NULL */
     struct tls_facts facts;
-    bool server, secured;
+    bool server, secured, any_strength;
     bool pending; /* OpenSSL has plain octets of a record shown in part */
     bool tickets; /* nothing but tickets is in `wire`: it may wait */
     bool closed;  /* by the peer */

@@ -17,7 +17,10 @@
 #include <string.h>
 #include <time.h>
 
-enum { SESSION_MAX_AGE = 3600 }; /* a certificate is judged anew after it */
+enum {
+    SESSION_MAX_AGE = 3600, /* a certificate is judged anew after it */
+    STRONG_BITS = 112       /* RSA and DH of 2048 bits, SHA-224 */
+};
 
 /* --- records -------------------------------------------------------------- */
 
@@ -190,6 +193,11 @@ static int set_want(struct conn_tls *t, const struct tls_want *w)
 {
     if (w == NULL)
         return 0;
+    if (w->any_strength) { /* RFC 7435: rather than clear text */
+        t->any_strength = true;
+        SSL_set_security_level(t->ssl, 0);
+        SSL_set_options(t->ssl, SSL_OP_LEGACY_SERVER_CONNECT);
+    }
     if (w->sni != NULL && SSL_set_tlsext_host_name(t->ssl, w->sni) != 1)
         return -1;
     SSL_SESSION *s = (SSL_SESSION *)w->resume;
@@ -268,6 +276,44 @@ void tls_stream_free(struct conn_tls **pt)
 
 /* --- handshake ------------------------------------------------------------ */
 
+static bool is_weak_key(const EVP_PKEY *key)
+{
+    return key != NULL && EVP_PKEY_get_security_bits(key) < STRONG_BITS;
+}
+
+/* The signature of a root is not looked at. */
+static bool has_weak_chain(const SSL *ssl)
+{
+    STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
+    int n = sk_X509_num(chain), bits;
+
+    for (int i = 0; i < n; i++) {
+        X509 *x = sk_X509_value(chain, i);
+        if (is_weak_key(X509_get0_pubkey(x)))
+            return true;
+        if (i + 1 < n && X509_get_signature_info(x, NULL, NULL, &bits, NULL) &&
+            bits < STRONG_BITS)
+            return true;
+    }
+    return false;
+}
+
+/* Would the security level of OpenSSL's settings have refused it? */
+static bool is_weak(SSL *ssl)
+{
+    EVP_PKEY *key = NULL;
+    int digest = NID_undef;
+
+    bool weak = SSL_get_peer_tmp_key(ssl, &key) == 1 && is_weak_key(key);
+    EVP_PKEY_free(key);
+    weak |= SSL_get_peer_signature_nid(ssl, &digest) == 1 &&
+            (digest == NID_sha1 || digest == NID_md5_sha1);
+    weak |= SSL_version(ssl) < TLS1_3_VERSION &&
+            SSL_get_secure_renegotiation_support(ssl) != 1;
+    return weak || SSL_get_cipher_bits(ssl, NULL) < STRONG_BITS ||
+           has_weak_chain(ssl);
+}
+
 static void note_facts(struct conn_tls *t)
 {
     const SSL_CIPHER *cipher = SSL_get_current_cipher(t->ssl);
@@ -289,6 +335,7 @@ static void note_facts(struct conn_tls *t)
         f->why = X509_verify_cert_error_string(verdict);
     else if (!f->chain_good)
         f->why = "no certificate";
+    f->weak = t->any_strength && is_weak(t->ssl);
 }
 
 static enum tls_got shake_hands(struct conn_tls *t)

@@ -72,6 +72,14 @@ static void keep_names(struct send_session *s, const struct delivery *j,
         keep_name(s, DOMAIN, domain_of(domain, r->address));
 }
 
+/* Weak TLS is only better than clear text. */
+static bool is_weak(const struct send_session *s)
+{
+    const struct tls_facts *f = conn_tls_facts(&s->conn);
+
+    return f != NULL && f->weak;
+}
+
 /* 0: the session is what it accepts. */
 static enum fault_what fault_of(const struct send_session *s,
                                 const struct delivery *j,
@@ -79,7 +87,7 @@ static enum fault_what fault_of(const struct send_session *s,
 {
     if (r->tls < CONF_TLS_ENCRYPT)
         return 0;
-    if (!conn_is_tls(&s->conn))
+    if (!conn_is_tls(&s->conn) || is_weak(s))
         return FAULT_NOT_OFFERED;
     return r->tls < CONF_TLS_VERIFY || is_verified(s, j, r) ? 0
                                                             : FAULT_CERTIFICATE;
@@ -123,7 +131,7 @@ void send_tls_refuse(struct send_session *s, const struct delivery *j,
     struct fault f = { .when = FAULT_TLS, .what = fault_of(s, j, r) };
     struct answer why;
 
-    if (!send_auth_fits(s, r) || f.what == 0 ||
+    if (!send_auth_fits(s, r) || f.what == 0 || is_weak(s) ||
         (f.what == FAULT_CERTIFICATE ? !is_own(s, j, r) : !s->tls.wanted)) {
         r->effect = MAIL_MISFIT;
         r->step = STEP_DONE;
@@ -175,7 +183,7 @@ void send_tls_keep_session(struct send_session *s)
         conn_is_tls(&s->conn) ? conn_tls_take_session(&s->conn) : NULL;
 
     s->tls.chain_good = f != NULL && f->chain_good;
-    if (s->tls.stale)
+    if (s->tls.stale || is_weak(s)) /* the next may be for stricter mail */
         tls_session_free(&newest);
     if (newest == NULL && !s->tls.failed && !s->tls.stale)
         return;
@@ -212,7 +220,9 @@ static const char *sni_of(const struct send_session *s)
 unsigned char send_action_start_tls(void *ctx)
 {
     struct send_session *s = ctx;
-    struct tls_want want = { .sni = sni_of(s), .resume = s->tls.resume };
+    struct tls_want want = { .sni = sni_of(s),
+                             .resume = s->tls.resume,
+                             .any_strength = s->tls.may };
     struct err e;
 
     if (conn_start_tls(&s->conn, s->env->tls, &want, &e) != 0)

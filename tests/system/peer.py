@@ -144,7 +144,10 @@ def established(session):
     """Has the other side not closed yet?  Our thread may see that later."""
     if session.sock.family == socket.AF_UNIX:
         return True
-    info = session.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    try:
+        info = session.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    except OSError:  # our thread closes it, or hands it over to TLS
+        return False
     return info[0] == 1  # TCP_ESTABLISHED
 
 

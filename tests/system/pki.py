@@ -28,15 +28,17 @@ class Authority:
                 "ec_paramgen_curve:P-256", "-nodes", "-keyout", self.key,
                 "-out", self.path, "-days", "30", "-subj", "/CN=test CA")
 
-    def issue(self, *names, days=10, self_signed=False):
-        """The file of a certificate for these names; days -1: expired."""
+    def issue(self, *names, days=10, self_signed=False, bits=0):
+        """The file of a certificate for these names; days -1: expired; bits:
+        with a key of RSA."""
         self.n += 1
         at = os.path.join(self.dir, "%d" % self.n)
         with open(at + ".ext", "w", encoding="ascii") as f:
             f.write("subjectAltName=%s\n" % ",".join(
                 ("IP:" if n[0].isdigit() else "DNS:") + n for n in names))
-        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                "-nodes", "-keyout", at + ".key", "-out", at + ".csr",
+        kind = (["rsa:%d" % bits] if bits else
+                ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
+        openssl("req", "-newkey", *kind, "-nodes", "-keyout", at + ".key", "-out", at + ".csr",
                 "-subj", "/CN=test")
         signer = (["-signkey", at + ".key"] if self_signed else
                   ["-CA", self.path, "-CAkey", self.key, "-CAcreateserial"])
@@ -51,6 +53,8 @@ class Authority:
     def context(self, *names, **how):
         """The same for a server of our own."""
         c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if how.get("bits", 2048) < 2048:
+            c.set_ciphers("DEFAULT:@SECLEVEL=0")
         c.load_cert_chain(self.issue(*names, **how))
         return c
 

@@ -10,7 +10,7 @@ import pytest
 
 from dnsserver import DnsServer
 from harness import until
-from pki import Authority
+from pki import Authority, openssl
 from scene import CHUNKING, PLAIN, ZONES, Host, scenes
 
 MANY = range(6)
@@ -305,6 +305,40 @@ def test_tls_1_0_only(scene, ca):
     until("a round", lambda: s.counts().get(1, (0, 0))[1] >= 1)
     assert s.host.taken() == [0]
     assert s.waiting()[1][0]["status"] == "4.7.4"
+
+
+def weak(ca, how, tmp_path):
+    """TLS as old hosts have it, which OpenSSL does not take by itself."""
+    if how == "RSA-1024":
+        return ca.context("a.x.test", bits=1024)
+    c = ca.context("a.x.test", bits=2048)
+    params = str(tmp_path / "dh.pem")
+    openssl("dhparam", "-dsaparam", "-out", params, "1024")
+    c.maximum_version = ssl.TLSVersion.TLSv1_2
+    c.set_ciphers("DHE-RSA-AES128-SHA:@SECLEVEL=0")
+    c.load_dh_params(params)
+    return c
+
+
+@pytest.mark.parametrize("how", ["RSA-1024", "DH-1024"])
+def test_weak_tls_is_better_than_none(scene, ca, how, tmp_path):
+    """For `may`.  Mail that demands TLS does not use it."""
+    s = scene(tls=weak(ca, how, tmp_path), send__tls_ca=ca.path,
+              send__tls_policy=["other.test=verify"],
+              send__session_messages=2)
+    s.fill(MANY)
+    events = delivered(s)
+    assert all(e["tls"].startswith("TLSv1") for e in events), events
+    assert not s.m.events("send.tls_failed")
+    assert not any(x.tls.resumed for x in s.host.sessions)
+    s.submit([10], domain="other.test")
+    until("a round", lambda: s.counts().get(10, (0, 0))[1] >= 1)
+    reply = s.waiting()[10][0]
+    assert (reply["status"], reply["reply"].split(":")[-1]) == {
+        "RSA-1024": ("4.7.5", " EE certificate key too weak"),
+        "DH-1024": ("4.7.4", " dh key too small while performing the TLS"
+                             " handshake")}[how]
+    assert sorted(s.host.taken()) == list(MANY)
 
 
 # --- the certificate --------------------------------------------------------

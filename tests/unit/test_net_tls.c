@@ -130,14 +130,14 @@ START_TEST(resumption)
     duo_new_server(&duo.ec, rotations[_i].tickets);
     fill_keys(keys, rotations[_i].before);
     tls_server_ticket_keys(duo.server, keys, sizeof keys);
-    duo_secure(&(struct tls_want){ "mx.a.test", NULL }, name);
+    duo_secure(&(struct tls_want){ .sni = "mx.a.test" }, name);
     struct tls_session *s = session_of_a();
     ck_assert_msg((s != NULL) == rotations[_i].tickets, "%s: session", name);
     duo_close_all();
     duo_new_server(&duo.ec, rotations[_i].tickets);
     fill_keys(keys, rotations[_i].after);
     tls_server_ticket_keys(duo.server, keys, sizeof keys);
-    duo_secure(&(struct tls_want){ "mx.a.test", s }, name);
+    duo_secure(&(struct tls_want){ .sni = "mx.a.test", .resume = s }, name);
     const struct tls_facts *f = conn_tls_facts(&a->c);
     ck_assert_msg(f->resumed == rotations[_i].resumed, "%s: resumed", name);
     ck_assert_msg(conn_tls_facts(&b->c)->resumed == f->resumed, "%s", name);

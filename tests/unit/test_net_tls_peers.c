@@ -100,6 +100,76 @@ START_TEST(old_versions_are_refused)
 }
 END_TEST
 
+/* --- weak TLS ------------------------------------------------------------- */
+
+static const struct tls_want any_strength = { .any_strength = true };
+
+static void begin_bare_server(const struct tls_want *w)
+{
+    duo_open_one(a);
+    duo_start(a, duo.client, w);
+    duo_bare(TLS_server_method(), TLS1_2_VERSION);
+    SSL_set_security_level(duo.bare, 0);
+    SSL_set_accept_state(duo.bare);
+}
+
+/* A server that signs with SHA-1 alone, as those that know no better. */
+START_TEST(weak_is_taken_where_clear_text_would_be)
+{
+    static const char sha1[] = "ECDSA+SHA1";
+
+    begin_bare_server(NULL);
+    ck_assert_int_eq(SSL_set1_sigalgs_list(duo.bare, sha1), 1);
+    duo_turn(0); /* its hello leaves */
+    SSL_do_handshake(duo.bare);
+    ERR_clear_error();
+    duo_expect(a, "F", "SHA-1");
+    duo_close_all();
+    begin_bare_server(&any_strength);
+    ck_assert_int_eq(SSL_set1_sigalgs_list(duo.bare, sha1), 1);
+    duo_secure_bare(a, "SHA-1");
+    ck_assert(conn_tls_facts(&a->c)->weak);
+    duo_close_all();
+    begin_bare_server(&any_strength);
+    duo_secure_bare(a, "what they agree on");
+    ck_assert(!conn_tls_facts(&a->c)->weak);
+    duo_close_all();
+    duo_secure(&any_strength, "1.3");
+    ck_assert(!conn_tls_facts(&a->c)->weak);
+}
+END_TEST
+
+/* A server without RFC 5746. */
+START_TEST(unsafe_legacy_renegotiation)
+{
+    static const char hello[] =
+        "\26\3\3\0\52"  /* handshake, TLS 1.2, 42 octets */
+        "\2\0\0\46\3\3" /* ServerHello */
+        "0123456789abcdef0123456789abcdef"
+        "\0\300\53\0"; /* no session, ECDHE-ECDSA-AES128-GCM-SHA256 */
+
+    for (int any = 0; any < 2; any++) {
+        duo_open_one(a);
+        duo_start(a, duo.client, any ? &any_strength : NULL);
+        send_raw(hello, sizeof hello - 1);
+        if (any) {
+            for (int i = 0; i < 5; i++)
+                duo_turn(0);
+            duo_expect(a, "", "it goes on");
+            shutdown(duo.peer, SHUT_WR);
+        }
+        duo_expect(a, "F", "no RFC 5746");
+        ck_assert_str_eq(conn_tls_error(&a->c),
+                         any ? "TLS handshake: lost connection"
+                             : "TLS handshake: unsafe legacy renegotiation"
+                               " disabled");
+        duo_close_all();
+    }
+}
+END_TEST
+
+/* --- resumption ----------------------------------------------------------- */
+
 static SSL_SESSION *session_of_bare(int version, SSL_SESSION *resume)
 {
     duo_open_one(b);
@@ -867,6 +937,8 @@ Suite *net_tls_peers_suite(void)
     tcase_add_checked_fixture(t, duo_set_up, duo_tear_down);
     tcase_add_loop_test(t, both_versions, 0, N(versions));
     tcase_add_test(t, old_versions_are_refused);
+    tcase_add_test(t, weak_is_taken_where_clear_text_would_be);
+    tcase_add_test(t, unsafe_legacy_renegotiation);
     tcase_add_loop_test(t, bare_client_resumes, 0, N(versions));
     tcase_add_loop_test(t, choice, 0, N(choices));
     tcase_add_loop_test(t, bad_pair, 0, N(bad_pairs));
