@@ -5,6 +5,7 @@
 #ifndef MTA_BASE_CLOCK_H
 #define MTA_BASE_CLOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,4 +22,9 @@ enum {
  * the local offset.  Formatting a second that was just formatted is cheap. */
 size_t clock_rfc3339(char out[CLOCK_RFC3339_MAX], uint64_t wall_us);
 size_t clock_rfc5322(char out[CLOCK_RFC5322_MAX], uint64_t wall_us);
+
+/* "2026-01-31T10:00:00.123456Z", also with "+01:00" in place of Z; without a
+ * zone it is local time, without seconds or a time of day these are 0, and a
+ * blank may stand for T. */
+bool clock_parse(uint64_t *wall_us, const char *text);
 #endif

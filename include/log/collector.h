@@ -39,9 +39,4 @@ int log_collect(const struct log_collect *o, struct err *e);
  * afterwards. */
 int log_hand_over(int line, const struct log_collect *o, enum log_level level,
                   enum log_format format, struct err *e);
-
-/* Print lines of a log file to stdout; id and sid filter when not NULL;
- * follow waits for more until interrupted. */
-int log_show(const char *file, const char *id, const char *sid, bool follow,
-             struct err *e);
 #endif

@@ -6,8 +6,17 @@
 
 #include <stdbool.h>
 
-/* Has the line, text or JSON, the field key with exactly this value?  A
- * value that a peer made to look like a field does not count.  value is a
- * simple word: what needs an escape is never found. */
-bool log_line_has(struct span line, const char *key, const char *value);
+/* A walk over the fields of a line, text or JSON.  What a peer made to look
+ * like a field inside a value is none. */
+struct log_line {
+    struct span s;
+    size_t at;
+    unsigned word; /* of text: so many words were no fields */
+    bool json;
+};
+void log_line_begin(struct log_line *l, struct span line);
+
+/* The next field: its value without quotes, as it is escaped.  Of text the
+ * first three words are time, level and event.  False: the end. */
+bool log_line_next(struct log_line *l, struct span *key, struct span *value);
 #endif

@@ -90,16 +90,26 @@ static const struct command commands[] = {
     { "help", cmd_help, NULL, "[COMMAND]", "explain a command",
       NULL },
     { "log", cmd_log, NULL,
-      "[-f] [--id ID] [--sid SID] [-c FILE] [-o KEY=VALUE]...",
+      "[-f] [--raw] [--id ID] [--sid SID] [--address A] [--event NAME]\n"
+      "               [--since T] [--until T] [-c FILE] [-o KEY=VALUE]...",
       "collect the log, or look into it",
-      "Without a flag of the first three: receive the lines of all processes of\n"
+      "Without one of the first flags: receive the lines of all processes of\n"
       "queue_dir and write them to log.file.  SIGHUP reads the settings again\n"
-      "and opens the file anew.\n\n"
-      "  -f             show the last lines and wait for more\n"
-      "  --id ID        show the lines of one message\n"
-      "  --sid SID      show the lines of one session\n"
+      "and opens the file anew.  With them, lines of log.file, and of files\n"
+      "that were rotated away:\n\n"
+      "  -f             the last lines, or those that fit, and wait for more\n"
+      "  --id ID        the path of one message: how it was received, what\n"
+      "                 became of each of its parts, and the sessions\n"
+      "  --raw          ... as the lines of the log that have its id\n"
+      "  --sid SID      the lines of one session\n"
+      "  --address A    from or to that address, or of a host with that IP\n"
+      "  --event NAME   of that event; 'send': all that begin so\n"
+      "  --since T, --until T\n"
+      "                 2026-01-31T10:00:00Z, 2026-01-31 (local time), or 30m,\n"
+      "                 2h, 5d ago\n"
       "  --queue-dir D  queue_dir\n"
-      "  --log-file F   log.file\n" },
+      "  --log-file F   log.file\n"
+      "\nExit status 66: no such message, or no such file.\n" },
     { "version", cmd_version, NULL, "", "print the version",
       NULL },
 };
@@ -169,10 +179,6 @@ bool command_unbuilt(const char *command, const char *word)
         { "sendmail", NULL },
         { "newaliases", NULL },
         { "check", NULL },
-        { "log", "--address" },
-        { "log", "--event" },
-        { "log", "--since" },
-        { "log", "--until" },
         { "queue", "--all" },
         { "queue", "--dry-run" },
         { "queue", "--timeout" },

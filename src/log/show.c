@@ -1,8 +1,8 @@
-/* show.c - print lines of a log file. */
+/* show.c - read the files of the log. */
+#include "log/show.h"
 #include "base/fs.h"
 #include "base/os.h"
-#include "log/collector.h"
-#include "log/line.h"
+#include "log/rotated.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,21 +18,30 @@ enum {
 };
 
 struct show {
-    const char *file, *id, *sid;
+    const struct log_show *what;
+    const char *file;
+    bool all; /* no filter */
     int fd;
     off_t at;
     size_t n; /* the start of a line, read and not yet printed */
     char bytes[PART];
 };
 
-static int print(const struct show *s, struct span line, struct err *e)
+static int put(void *ctx, struct span line, struct err *e)
 {
-    if ((s->id != NULL && !log_line_has(line, "id", s->id)) ||
-        (s->sid != NULL && !log_line_has(line, "sid", s->sid)))
-        return 0;
+    (void)ctx;
     if (fwrite(line.p, 1, line.n, stdout) != line.n)
         return err_set(e, ERR_TEMP, errno, "standard output");
     return 0;
+}
+
+static int print(const struct show *s, struct span line, struct err *e)
+{
+    const struct log_show *w = s->what;
+
+    if (!s->all && !log_filter_takes(&w->filter, line))
+        return 0;
+    return w->line != NULL ? w->line(w->ctx, line, e) : put(NULL, line, e);
 }
 
 static int print_lines(struct show *s, struct err *e)
@@ -54,11 +63,20 @@ static int print_lines(struct show *s, struct err *e)
     return 0;
 }
 
+/* A pipe has no places. */
+static ssize_t read_more(struct show *s)
+{
+    ssize_t n = fs_pread(s->fd, s->bytes + s->n, PART - s->n, s->at);
+
+    return n < 0 && errno == ESPIPE ? read(s->fd, s->bytes + s->n, PART - s->n)
+                                    : n;
+}
+
 /* Print all whole lines; keep a line without its end for the next call. */
 static int print_new(struct show *s, struct err *e)
 {
     for (;;) {
-        ssize_t n = fs_pread(s->fd, s->bytes + s->n, PART - s->n, s->at);
+        ssize_t n = read_more(s);
         if (n < 0)
             return err_set(e, ERR_TEMP, errno, "read %s", s->file);
         if (n == 0)
@@ -124,24 +142,56 @@ static int follow_on(struct show *s, struct err *e)
     return open_file(s, e);
 }
 
-int log_show(const char *file, const char *id, const char *sid, bool follow,
-             struct err *e)
+/* The last line may have no end. */
+static int print_rest(const struct show *s, struct err *e)
+{
+    return s->n > 0 ? print(s, (struct span){ s->bytes, s->n }, e) : 0;
+}
+
+static int show_rotated(struct show *s, struct err *e)
+{
+    static struct rotated files; /* static because it is large */
+    const struct log_show *w = s->what;
+    int rc = 0;
+
+    rotated_find(&files, w->file);
+    for (size_t i = 0; i < files.n && rc == 0; i++) {
+        const struct rotated_file *f = &files.file[i];
+        if (w->filter.since > f->changed)
+            continue;
+        if (f->packed) {
+            if (w->left_out != NULL)
+                w->left_out(w->ctx, f->path);
+            continue;
+        }
+        s->file = f->path;
+        if (open_file(s, e) != 0)
+            return -1;
+        rc = print_new(s, e) != 0 ? -1 : print_rest(s, e);
+        fs_close(s->fd);
+    }
+    return rc;
+}
+
+int log_show(const struct log_show *what, struct err *e)
 {
     static struct show s; /* static because it is large */
     int rc = -1;
 
-    s.file = file;
-    s.id = id;
-    s.sid = sid;
+    s.what = what;
+    s.all = !log_filter_is_set(&what->filter);
+    if (what->rotated && show_rotated(&s, e) != 0)
+        return -1;
+    s.file = what->file;
     if (open_file(&s, e) != 0)
         return -1;
-    if (follow && id == NULL && sid == NULL)
+    if (what->follow && s.all)
         s.at = tail(&s);
     do
         rc = print_new(&s, e);
-    while (rc == 0 && follow && (rc = follow_on(&s, e)) == 0);
-    if (rc == 0 && s.n > 0) /* the last line has no end */
-        rc = print(&s, (struct span){ s.bytes, s.n }, e);
+    while (rc == 0 && what->follow && (rc = follow_on(&s, e)) == 0);
+    if (rc == 0)
+        rc = print_rest(&s, e);
     if (s.fd >= 0)
         fs_close(s.fd);
     return rc;

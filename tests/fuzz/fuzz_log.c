@@ -11,6 +11,19 @@
 
 enum { FIELDS = 6 };
 
+/* A value of a peer that looks like a field does not count. */
+static bool has(struct span line, const char *key, const char *value)
+{
+    struct log_line l;
+    struct span k, v;
+
+    log_line_begin(&l, line);
+    while (log_line_next(&l, &k, &v))
+        if (v.p != NULL && span_is(k, key) && span_is(v, value))
+            return true;
+    return false;
+}
+
 static const char *const keys[FIELDS] = { "id", "sid", "from",
                                           "to", "n",   "reply" };
 
@@ -68,15 +81,15 @@ static void check_fields(struct span line)
         bool whole = f->type == LOG_STR ||
                      (f->type == LOG_BYTES && strlen(f->str) == (size_t)f->num);
         if (whole && is_word(f->str))
-            MUST(log_line_has(line, f->key, f->str));
+            MUST(has(line, f->key, f->str));
         for (size_t j = 0; j < ev.n; j++)
             if (i != j && whole && is_word(f->str) &&
                 ev.field[j].type != LOG_NUM &&
                 strcmp(ev.field[j].str, f->str) != 0)
-                MUST(!log_line_has(line, ev.field[j].key, f->str));
+                MUST(!has(line, ev.field[j].key, f->str));
     }
-    MUST(!log_line_has(line, "forged", "1"));
-    MUST(!log_line_has(line, "forged\"", "1"));
+    MUST(!has(line, "forged", "1"));
+    MUST(!has(line, "forged\"", "1"));
 }
 
 static void render(enum log_format format)
@@ -97,8 +110,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     char *copy = exact_copy(data, n);
 
-    log_line_has((struct span){ copy, n }, "id", "x");
-    log_line_has((struct span){ copy, n }, "", "");
+    has((struct span){ copy, n }, "id", "x");
+    has((struct span){ copy, n }, "", "");
     make_event(data, n);
     render(LOG_TEXT);
     render(LOG_JSON);

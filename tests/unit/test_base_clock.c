@@ -71,6 +71,45 @@ START_TEST(rfc5322)
 }
 END_TEST
 
+static const struct {
+    const char *text;
+    uint64_t us; /* 0: it is no time */
+} parsed[] = {
+    { "2026-01-31T10:00:00.123456Z", 1769853600123456u },
+    { "2026-01-31 10:00:00Z", 1769853600000000u },
+    { "2026-01-31T10:00Z", 1769853600000000u },
+    { "2026-01-31T12:30:00.5+02:30", 1769853600500000u },
+    { "2026-01-31T03:00:00-07:00", 1769853600000000u },
+    { "2026-01-31T10:00:00.1234567Z", 1769853600123456u },
+    { "2024-02-29T00:00:00Z", 1709164800000000u },
+    { "2000-03-01T00:00:00Z", 951868800000000u },
+    { "2100-03-01T00:00:00Z", 4107542400000000u },
+    { "2026-01-31", 1769817600000000u }, /* local, where TZ is UTC */
+    { "2026-01-31T10:00", 1769853600000000u },
+    { "", 0 },
+    { "yesterday", 0 },
+    { "2026-13-01", 0 },
+    { "2026-01-31T24:00Z", 0 },
+    { "2026-01-31T10:00:00.Z", 0 },
+    { "2026-01-31T10:00:00Zx", 0 },
+    { "2026-01-31T10:00:00+0100", 0 },
+    { "2026-01-31T10", 0 },
+    { "1969-01-31", 0 },
+};
+
+START_TEST(reads)
+{
+    uint64_t us = 0;
+
+    setenv("TZ", "UTC", 1);
+    tzset();
+    bool ok = clock_parse(&us, parsed[_i].text);
+    ck_assert_msg(ok == (parsed[_i].us != 0), "%s", parsed[_i].text);
+    ck_assert_msg(!ok || us == parsed[_i].us, "%s: %llu", parsed[_i].text,
+                  (unsigned long long)us);
+}
+END_TEST
+
 START_TEST(clocks)
 {
     uint64_t ms = clock_mono_ms(), us = clock_mono_us();
@@ -96,6 +135,7 @@ Suite *base_clock_suite(void)
 
     tcase_add_loop_test(t, rfc3339, 0, COUNT(utc));
     tcase_add_loop_test(t, rfc5322, 0, COUNT(local));
+    tcase_add_loop_test(t, reads, 0, COUNT(parsed));
     tcase_add_test(t, clocks);
     suite_add_tcase(s, t);
     return s;

@@ -1,13 +1,15 @@
 /* test_log_line.c - reading lines back. */
-#include "log/collector.h"
 #include "log/line.h"
+#include "log/show.h"
 #include "log_rig.h"
 
 #include <check.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,6 +45,19 @@ static const struct {
     { "JSON, only a brace", "{", false },
 };
 
+/* A value of a peer that looks like a field does not count. */
+static bool has(struct span line, const char *key, const char *value)
+{
+    struct log_line l;
+    struct span k, v;
+
+    log_line_begin(&l, line);
+    while (log_line_next(&l, &k, &v))
+        if (v.p != NULL && span_is(k, key) && span_is(v, value))
+            return true;
+    return false;
+}
+
 START_TEST(finds)
 {
     /* In memory of its own: reading beyond it is seen by valgrind. */
@@ -51,10 +66,98 @@ START_TEST(finds)
 
     ck_assert(copy != NULL);
     memcpy(copy, cases[_i].line, n);
-    ck_assert_msg(log_line_has((struct span){ copy, n }, "id", "x7") ==
-                      cases[_i].found,
+    ck_assert_msg(has((struct span){ copy, n }, "id", "x7") == cases[_i].found,
                   "%s", cases[_i].name);
     free(copy);
+}
+END_TEST
+
+static const char text_line[] =
+    "2026-01-31T10:00:00.500000Z info send.delivered id=x7 part=2 sid=s1 "
+    "from=\"<\\\"a b\\\"@x.test>\" to=Bob@y.test address=192.0.2.1:25 q=\"\"\n";
+static const char json_line[] =
+    "{\"time\":\"2026-01-31T10:00:00.500000Z\",\"level\":\"info\","
+    "\"event\":\"send.delivered\",\"id\":\"x7\",\"part\":2,\"sid\":\"s1\","
+    "\"from\":\"\\\"a b\\\"@x.test\",\"to\":\"Bob@y.test\","
+    "\"address\":\"192.0.2.1:25\"}\n";
+
+enum { HALF_PAST = 500000 };
+#define AT(us) (1769853600000000u + (us))
+
+static const struct {
+    const char *name;
+    struct log_filter filter;
+    bool takes;
+} filters[] = {
+    { "nothing set", { .id = NULL }, true },
+    { "id", { .id = "x7" }, true },
+    { "another id", { .id = "x70" }, false },
+    { "id and session", { .id = "x7", .sid = "s1" }, true },
+    { "id and another session", { .id = "x7", .sid = "s2" }, false },
+    { "recipient, in other letters", { .address = "bob@Y.test" }, true },
+    { "sender with quotes", { .address = "\"a b\"@x.test" }, true },
+    { "a part of an address", { .address = "ob@y.test" }, false },
+    { "host", { .address = "192.0.2.1" }, true },
+    { "host and port", { .address = "192.0.2.1:25" }, true },
+    { "another host", { .address = "192.0.2.10" }, false },
+    { "event", { .event = "send.delivered" }, true },
+    { "events of a process", { .event = "send" }, true },
+    { "another event", { .event = "send.deferred" }, false },
+    { "a part of an event", { .event = "send.deliv" }, false },
+    { "another process", { .event = "sen" }, false },
+    { "since before", { .since = AT(HALF_PAST - 1) }, true },
+    { "since then", { .since = AT(HALF_PAST) }, true },
+    { "since later", { .since = AT(HALF_PAST + 1) }, false },
+    { "until then", { .until = AT(HALF_PAST) }, true },
+    { "until before", { .until = AT(HALF_PAST - 1) }, false },
+};
+
+START_TEST(filters_lines)
+{
+    const struct log_filter *f = &filters[_i].filter;
+
+    ck_assert_msg(log_filter_takes(f, span_of(text_line)) == filters[_i].takes,
+                  "%s, text", filters[_i].name);
+    ck_assert_msg(log_filter_takes(f, span_of(json_line)) == filters[_i].takes,
+                  "%s, JSON", filters[_i].name);
+    ck_assert(log_filter_is_set(f) == (_i > 0));
+}
+END_TEST
+
+START_TEST(fields)
+{
+    const char *const lines[] = { text_line, json_line };
+
+    for (int i = 0; i < 2; i++) {
+        struct span line = span_of(lines[i]);
+        ck_assert(span_is(log_field_of(line, "event"), "send.delivered"));
+        ck_assert(span_is(log_field_of(line, "part"), "2"));
+        ck_assert(span_is(log_field_of(line, "level"), "info"));
+        ck_assert_uint_eq(log_field_of(line, "none").n, 0);
+    }
+}
+END_TEST
+
+static const struct {
+    const char *given, *near;
+    bool known;
+} events[] = {
+    { "send.delivered", NULL, true },
+    { "send", NULL, true },
+    { "queue", NULL, true },
+    { "send.deliverd", "send.delivered", false },
+    { "accepted", "serve.accepted", false },
+    { "zzzzzzzzzzzzzzzzzz", NULL, false },
+    { "", NULL, false },
+};
+
+START_TEST(names_of_events)
+{
+    const char *near;
+
+    ck_assert(log_event_known(events[_i].given, &near) == events[_i].known);
+    if (events[_i].near != NULL)
+        ck_assert_str_eq(near, events[_i].near);
 }
 END_TEST
 
@@ -89,7 +192,11 @@ static pid_t show(const char *id, const char *sid, bool follow)
         struct err e;
         int fd = open(out, O_WRONLY | O_CREAT | O_TRUNC, 0600);
         dup2(fd, STDOUT_FILENO);
-        int rc = log_show(rig.file, id, sid, follow, &e);
+        const struct log_show s = { .file = rig.file,
+                                    .filter = { .id = id, .sid = sid },
+                                    .follow = follow,
+                                    .rotated = true };
+        int rc = log_show(&s, &e);
         fflush(stdout);
         _exit(rc == 0 ? 0 : 1);
     }
@@ -119,6 +226,35 @@ START_TEST(shows)
     close(fd);
     ck_assert_msg(strcmp(got, show_cases[_i].want) == 0, "%s: %s",
                   show_cases[_i].name, got);
+}
+END_TEST
+
+/* Those of logrotate, in the order of their age. */
+START_TEST(rotated_files_come_first)
+{
+    static const char *const names[] = { "log.3", "log.2", "log.1" };
+    char path[128], text[40], got[400] = "";
+
+    for (int i = 0; i < 3; i++) {
+        struct timespec at[2] = { { 1000 + i, 0 }, { 1000 + i, 0 } };
+        rig_path(path, &rig, names[i]);
+        int fd = open(path, O_WRONLY | O_CREAT, 0600);
+        int n = snprintf(text, sizeof text, "t l e id=1 of=%s\n", names[i]);
+        ck_assert(write(fd, text, (size_t)n) == n);
+        ck_assert_int_eq(futimens(fd, at), 0);
+        close(fd);
+    }
+    append("t l e id=1 of=log\n");
+    ck_assert_int_eq(rig_wait(show("1", NULL, false)), 0);
+    int fd = open(out, O_RDONLY);
+    ck_assert(read(fd, got, sizeof got - 1) >= 0);
+    close(fd);
+    ck_assert_str_eq(got, "t l e id=1 of=log.3\nt l e id=1 of=log.2\n"
+                          "t l e id=1 of=log.1\nt l e id=1 of=log\n");
+    for (int i = 0; i < 3; i++) {
+        rig_path(path, &rig, names[i]);
+        ck_assert_int_eq(unlink(path), 0);
+    }
 }
 END_TEST
 
@@ -166,10 +302,14 @@ Suite *log_line_suite(void)
     TCase *t = tcase_create("fields"), *f = tcase_create("show");
 
     tcase_add_loop_test(t, finds, 0, COUNT(cases));
+    tcase_add_loop_test(t, filters_lines, 0, COUNT(filters));
+    tcase_add_test(t, fields);
+    tcase_add_loop_test(t, names_of_events, 0, COUNT(events));
     suite_add_tcase(s, t);
     tcase_add_checked_fixture(f, set_up, tear_down);
     tcase_set_timeout(f, 120);
     tcase_add_loop_test(f, shows, 0, COUNT(show_cases));
+    tcase_add_test(f, rotated_files_come_first);
     tcase_add_test(f, no_file_is_an_error);
     tcase_add_test(f, follows);
     suite_add_tcase(s, f);

@@ -1,0 +1,13 @@
+/* cli/log_story.h - the path of one message through the processes, from the
+ * lines of the log. */
+#ifndef MTA_CLI_LOG_STORY_H
+#define MTA_CLI_LOG_STORY_H
+
+#include "log/show.h"
+
+/* Print how the message was received, and what became of it, part by part, with
+ * the sessions that carried it.  what: the file, and which rotated ones are
+ * left out; its filter has the id alone.  1; 0: the log has no such message;
+ * -1 with *e. */
+int log_story(const struct log_show *what, struct err *e);
+#endif
