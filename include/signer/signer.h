@@ -19,7 +19,8 @@ struct signer_channel {
     int sender, signer; /* the two ends; -1: closed */
     struct signer_page *page;
     unsigned long seen; /* of the page, at the last look */
-    unsigned still;     /* looks without progress */
+    unsigned still;     /* looks without progress ... */
+    unsigned patience;  /* ... and how many it has; 0: as usual */
 };
 
 int signer_channel_open(struct signer_channel *c, struct err *e);

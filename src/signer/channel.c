@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { STUCK_LOOKS = 4 };
+enum { STUCK_LOOKS = 4, STUCK_LOOKS_MAX = 64 };
 
 static void close_end(int *fd)
 {
@@ -54,18 +54,24 @@ void signer_channel_keep(struct signer_channel *c, bool sender, bool signer)
         close_end(&c->signer);
 }
 
+/* One that is replaced before it has read anything may have been slow to start,
+ * on a machine that is busy: the next one has twice the time. */
 bool signer_is_stuck(struct signer_channel *c)
 {
     unsigned long now = __atomic_load_n(&c->page->progress, __ATOMIC_RELAXED);
     int waits = 0;
 
+    if (now != c->seen || c->patience == 0)
+        c->patience = STUCK_LOOKS;
     if (ioctl(c->signer, FIONREAD, &waits) != 0 || waits == 0 || now != c->seen)
         c->still = 0;
     else
         c->still++;
     c->seen = now;
-    if (c->still < STUCK_LOOKS)
+    if (c->still < c->patience)
         return false;
     c->still = 0;
+    if (c->patience < STUCK_LOOKS_MAX)
+        c->patience *= 2;
     return true;
 }
