@@ -31,3 +31,7 @@ def test_opensmtpd_exim_and_postfix_with_pauses_and_kills():
 
 def test_notices_through_exim():
     run("exim_dsn.py")
+
+
+def test_opensmtpd_relays_to_us_over_tls():
+    run("opensmtpd_tls.py")
