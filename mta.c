@@ -2,6 +2,7 @@
  * command of the table in src/cli/commands.c. */
 #include "base/title.h"
 #include "cli/commands.h"
+#include "net/tls_memory.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,7 @@ int main(int argc, char **argv)
     if (argc < 1)
         return EX_USAGE;
     argv = title_open(argc, argv);
+    (void)tls_memory_start();
     const struct command *c = command_by_program(argv[0]);
     if (c == NULL && command_unbuilt(argv[0], NULL))
         return unknown(argv[0]);

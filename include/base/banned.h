@@ -7,7 +7,8 @@
  *   - buffers that grow: realloc, reallocarray, strndup (buffers here have a
  *     known size or are chains of blocks);
  *   - processes other than by fork(): clone ... popen, system;
- *   - sendfile and splice: bodies pass through code that sees every byte. */
+ *   - sendfile and splice: bodies pass through code that sees every byte.
+ * BANNED_REALLOC is for the allocator that OpenSSL calls alone. */
 #ifndef MTA_BASE_BANNED_H
 #define MTA_BASE_BANNED_H
 
@@ -24,6 +25,7 @@
 #undef alloca
 #undef sprintf
 #undef vsprintf
+#define BANNED_REALLOC realloc
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok gets alloca
 #pragma GCC poison realloc reallocarray strndup
 #pragma GCC poison clone vfork posix_spawn posix_spawnp popen system

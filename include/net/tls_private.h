@@ -82,6 +82,9 @@ const char *tls_reason(void);
  * ever. */
 time_t tls_context_judged(const struct ssl_session_st *s);
 
+/* tls_memory.c, once in a process that has a context: map the slots. */
+void tls_memory_reserve(void);
+
 /* Of a connection of a client: the stream that gets new sessions. */
 void tls_context_set_stream(struct ssl_st *ssl, struct conn_tls *t);
 #endif

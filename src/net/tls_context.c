@@ -111,8 +111,9 @@ static void on_ctx_freed(void *ctx, void *ours, CRYPTO_EX_DATA *data, int index,
         free_parts(t);
 }
 
-static void find_indices(void)
+static void set_up(void)
 {
+    tls_memory_reserve();
     context_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, on_ctx_freed);
     stream_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
     judged_index = SSL_SESSION_get_ex_new_index(0, NULL, NULL, NULL, NULL);
@@ -123,7 +124,7 @@ static struct tls_context *context_new(bool server, size_t n)
 {
     struct tls_context *t = calloc(1, sizeof *t);
 
-    pthread_once(&once, find_indices);
+    pthread_once(&once, set_up);
     if (t == NULL || context_index < 0 || stream_index < 0 ||
         judged_index < 0) {
         free(t);

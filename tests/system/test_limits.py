@@ -3,10 +3,13 @@
 import contextlib
 import ctypes
 import os
+import select
+import ssl
 import subprocess
 
 import pytest
 
+import certs
 from harness import MTA, UNDER_VALGRIND, Mta, Raw, tree_of, until
 from processes import find, send_one, workers
 
@@ -142,6 +145,70 @@ def test_bodies_beyond_the_bound_go_to_disk(mta):
     for i in range(10):
         for text in m.mailbox("u%d" % i):
             assert text.endswith(b"\n\n" + (LINE + b"\n") * (BODY // 100))
+
+
+class Shaking:
+    """A client behind STARTTLS that has sent the first part of its handshake,
+    and the next when it is told to."""
+
+    def __init__(self, m, context):
+        self.raw = m.raw()
+        assert self.raw.say("EHLO client.test")[0] == 250
+        assert self.raw.say("STARTTLS")[0] == 220
+        self.to, self.out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.to, self.out)
+        with pytest.raises(ssl.SSLWantReadError):
+            self.tls.do_handshake()
+        self.raw.send(self.out.read())
+
+    def is_answered(self):
+        return select.select([self.raw.sock], [], [], 0)[0]
+
+    def do(self, what, *args):
+        while True:
+            try:
+                return what(*args)
+            except ssl.SSLWantReadError:
+                self.to.write(self.raw.sock.recv(65536))
+            finally:
+                self.raw.send(self.out.read())
+
+    def hello(self):
+        self.do(self.tls.do_handshake)
+        self.do(self.tls.write, b"EHLO client.test\r\n")
+        text = b""
+        while b"250 " not in text:
+            text += self.do(self.tls.read, 4096)
+
+
+@pytest.mark.skipif(SANITIZED, reason="they need much memory themselves")
+def test_idle_tls_sessions_are_small(mta):
+    """All of them shake hands at the same time, for which each needs much
+    more memory than for what follows; others after them need no more."""
+    n = 200
+    m = mta("serve", {"serve.workers": 1, "serve.extra_commands": ["STARTTLS"],
+                      "serve.max_clients_per_ip": 3 * n}, start=False)
+    cert, key = certs.make(m.dir, "mx.here.test")
+    m.settings.update({"serve.tls_cert": [cert], "serve.tls_key": [key]})
+    m.write_conf()
+    m.start()
+    worker, = workers(m)
+    context = ssl._create_unverified_context()
+    first = Shaking(m, context)
+    first.hello()
+    before = anonymous(worker)
+    for _ in range(2):
+        clients = [Shaking(m, context) for _ in range(n)]
+        until("all are half done",
+              lambda: all(c.is_answered() for c in clients))
+        for c in clients:
+            c.hello()
+        each = (anonymous(worker) - before) / n / 1024
+        print("%.1f KiB each" % each)
+        assert each < 24
+        for c in clients:
+            c.raw.close()
+    first.raw.close()
 
 
 # --- places -----------------------------------------------------------------

@@ -1,5 +1,7 @@
 /* main.c - runs the suite of every tests/unit/test_*.c; the Makefile lists
  * them in suites.h.  CK_RUN_SUITE=name runs one. */
+#include "net/tls_memory.h"
+
 #include <check.h>
 #include <stdlib.h>
 
@@ -9,6 +11,8 @@
 
 int main(void)
 {
+    if (!tls_memory_start())
+        return EXIT_FAILURE;
     SRunner *r = srunner_create(NULL);
 
 #define SUITE(name) srunner_add_suite(r, name##_suite());

@@ -1,0 +1,158 @@
+/* tls_memory.c - slots of two sizes for OpenSSL, in one mapping each.  Any
+ * thread may call them. */
+#include "net/tls_memory.h"
+
+#include "net/tls_private.h"
+
+#include <openssl/crypto.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* Free slots whose pages stay, so that handshakes one after the other, and
+ * records, cost no system call and no page fault. */
+enum { WARM = 32 };
+enum { SLOTS_MAX = 2048 };
+
+/* A request of `least` to `size` octets fits.  Without a free slot it is met
+ * from the heap. */
+struct slots {
+    size_t least, size, count;
+    char *base;                     /* NULL: not reserved */
+    size_t nfree, ncold;            /* cold: the system has the pages */
+    unsigned short free[SLOTS_MAX]; /* the cold ones first */
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct slots kinds[] = {
+    /* What is sent in a handshake is collected here: two for each. */
+    { .least = 4096, .size = 4096, .count = SLOTS_MAX },
+    /* A message of a handshake, 4/3 of 16 KiB, for its duration; a record, for
+     * that of one call. */
+    { .least = 16384, .size = 24576, .count = SLOTS_MAX / 2 },
+};
+enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+/* --- slots ---------------------------------------------------------------- */
+
+static struct slots *kind_for(size_t n)
+{
+    for (size_t i = 0; i < KINDS; i++)
+        if (n >= kinds[i].least && n <= kinds[i].size)
+            return &kinds[i];
+    return NULL;
+}
+
+static struct slots *kind_of(const void *p)
+{
+    for (size_t i = 0; i < KINDS; i++) {
+        const char *base = kinds[i].base;
+        if (base != NULL && (const char *)p >= base &&
+            (const char *)p < base + kinds[i].count * kinds[i].size)
+            return &kinds[i];
+    }
+    return NULL;
+}
+
+static void *take(struct slots *s)
+{
+    void *p = NULL;
+
+    pthread_mutex_lock(&lock);
+    if (s->nfree > 0)
+        p = s->base + s->free[--s->nfree] * s->size;
+    if (s->nfree < s->ncold)
+        s->ncold = s->nfree;
+    pthread_mutex_unlock(&lock);
+    return p;
+}
+
+static void put(struct slots *s, char *p)
+{
+    unsigned short slot = (unsigned short)((size_t)(p - s->base) / s->size);
+
+    pthread_mutex_lock(&lock);
+    s->free[s->nfree++] = slot;
+    if (s->nfree - s->ncold > WARM && madvise(p, s->size, MADV_DONTNEED) == 0) {
+        s->free[s->nfree - 1] = s->free[s->ncold];
+        s->free[s->ncold++] = slot;
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+/* --- for OpenSSL ---------------------------------------------------------- */
+
+static void *get_memory(size_t n, const char *file, int line)
+{
+    struct slots *s = kind_for(n);
+    void *p = s == NULL ? NULL : take(s);
+
+    (void)file, (void)line;
+    return p != NULL || n == 0 ? p : malloc(n);
+}
+
+static void free_memory(void *p, const char *file, int line)
+{
+    struct slots *s = kind_of(p);
+
+    (void)file, (void)line;
+    if (s != NULL)
+        put(s, p);
+    else
+        free(p);
+}
+
+/* What is in the heap stays there: its size is not known here. */
+static void *resize_memory(void *old, size_t n, const char *file, int line)
+{
+    struct slots *s = kind_of(old);
+
+    if (old == NULL)
+        return get_memory(n, file, line);
+    if (n == 0) {
+        free_memory(old, file, line);
+        return NULL;
+    }
+    if (s == NULL)
+        return BANNED_REALLOC(old, n);
+    if (n <= s->size)
+        return old;
+    void *p = get_memory(n, file, line);
+    if (p == NULL)
+        return NULL;
+    memcpy(p, old, s->size);
+    free_memory(old, file, line);
+    return p;
+}
+
+static void reserve(struct slots *s)
+{
+    size_t n = s->count * s->size;
+    void *at = mmap(NULL, n, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (at == MAP_FAILED)
+        return;
+#ifdef MADV_NOHUGEPAGE
+    (void)madvise(at, n, MADV_NOHUGEPAGE); /* a slot is all that one needs */
+#endif
+    for (size_t i = 0; i < s->count; i++)
+        s->free[i] = (unsigned short)i;
+    s->nfree = s->ncold = s->count;
+    s->base = at;
+}
+
+void tls_memory_reserve(void)
+{
+    for (size_t i = 0; i < KINDS; i++)
+        reserve(&kinds[i]);
+}
+
+bool tls_memory_start(void)
+{
+    return CRYPTO_set_mem_functions(get_memory, resize_memory, free_memory) ==
+           1;
+}
