@@ -1,12 +1,11 @@
 /* config/conf.h - every setting, with its value.
  *
  * conf_load() fills a struct conf from, strongest first: command-line flags,
- * -o key=value, the environment (MTA_ + key, dots as _, upper case; the same
- * name + _FILE names a file that holds the value), the configuration file
- * (libconfig), the defaults.  All of them pass through one table in
- * src/config/table.c, which also writes `mta config --dump`, conf/mta.conf
- * and the manual.  Text is parsed there, once, into the types below.  After
- * loading the values do not change; a reload makes a new struct. */
+ * -o key=value, the environment (MTA_ + key, dots as _, upper case; + _FILE: a
+ * file with the value), the configuration file (libconfig), the defaults.  All
+ * pass through the table in src/config/table.c, which also writes `mta config
+ * --dump`, conf/mta.conf and the manual.  After loading the values do not
+ * change; a reload makes a new struct. */
 #ifndef MTA_CONFIG_CONF_H
 #define MTA_CONFIG_CONF_H
 
@@ -14,6 +13,7 @@
 #include "base/host_port.h"
 #include "config/types.h"
 #include "config/types_login.h"
+#include "config/types_rewrite.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -75,6 +75,7 @@ struct conf {
     struct {
         struct conf_dkim_keys keys;
     } dkim;
+    struct conf_rewriting rewrite;
     char (*origin)[CONF_ORIGIN_MAX]; /* of each row of the table */
 };
 
@@ -122,8 +123,8 @@ enum { CONF_ENTRY_TEXT = 2 * CONF_NAME_MAX + CONF_PATH_MAX + 32 };
 void conf_entry(char out[CONF_ENTRY_TEXT], const struct conf *c,
                 const char *key, size_t element);
 
-/* Has each setting the same value in both?  Ignores defaults that are measured
- * at each load, as that of serve.body_memory. */
+/* The same values in both?  Ignores defaults that are measured at each load, as
+ * that of serve.body_memory. */
 bool conf_same(const struct conf *a, const struct conf *b);
 
 /* The address with its path, which points into the listener. */

@@ -19,6 +19,10 @@ const struct conf_element *conf_element_of(enum conf_type type);
 /* Parse a host name, or an address in brackets, to its normal form. */
 int conf_parse_hostname(char out[CONF_NAME_MAX], struct span text,
                         struct err *e);
+/* Parse "user@example.com", or a half of it, "user" or "@example.com"; what is
+ * missing is empty. */
+int conf_parse_address(char local[CONF_NAME_MAX], char domain[CONF_NAME_MAX],
+                       struct span text, struct err *e);
 /* Make a path absolute, except "-" and "". */
 int conf_parse_path(char *out, size_t size, struct span text, struct err *e);
 #endif

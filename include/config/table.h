@@ -17,6 +17,7 @@ enum conf_type {
     CONF_SECRET,   /* a string that is never printed */
     CONF_ACCOUNT,  /* a string: a user or group, by name or number */
     CONF_HOSTNAME, /* a string: a name or an address in brackets */
+    CONF_MAILBOX,  /* a string: user@domain, or empty */
     CONF_INT,      /* long long */
     CONF_TIME,     /* long long, seconds */
     CONF_SIZE,     /* long long, bytes */
@@ -35,7 +36,8 @@ enum conf_type {
     CONF_PROVIDERS,
     CONF_DKIM_KEYS,
     CONF_TLS_RULES,
-    CONF_LOGINS
+    CONF_LOGINS,
+    CONF_REWRITES
 };
 
 enum { CONF_ITEMS_MAX = 96, CONF_LIST_MAX = 1024 };

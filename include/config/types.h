@@ -15,7 +15,8 @@ enum {
     CONF_TEXT_MAX = 1024,
     CONF_PATH_MAX = 1024,
     CONF_ORIGIN_MAX = 256,
-    CONF_SECRET_MAX = 1025
+    CONF_SECRET_MAX = 1025,
+    CONF_MAILBOX_MAX = 255 /* of an address (RFC 5321 4.5.3.1.3), with a NUL */
 };
 
 /* Lists are allocated once, in their exact length. */
@@ -132,5 +133,6 @@ struct conf_local {
     bool aliases_usual;          /* not named by the operator */
     long long max_targets;
     char recipient_delimiter[8];
+    char root[CONF_NAME_MAX]; /* rewrite.root; empty: as the aliases have it */
 };
 #endif

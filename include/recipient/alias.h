@@ -56,6 +56,12 @@ int alias_load(struct alias_file **f, const char *path, bool lenient,
                struct err *e);
 void alias_free(struct alias_file **f); /* accepts NULL */
 
+/* The alias of a setting, in place of one that the file has: name leads to that
+ * address alone.  *f may be NULL.  setting and name: live as long as the file.
+ * For a few of them. */
+int alias_set(struct alias_file **f, const char *setting, const char *name,
+              const char *target, struct err *e);
+
 /* The first of the file; NULL: none, also when f is. */
 struct alias *alias_first(const struct alias_file *f);
 

@@ -14,6 +14,7 @@
 #include "base/msg_id.h"
 #include "mail/dkim_body.h"
 #include "mail/header_scan.h"
+#include "serve/rewrite.h"
 #include "smtp/address.h"
 #include "smtp/dot.h"
 #include "spool/large.h"
@@ -65,8 +66,9 @@ struct serve_transaction {
     uint64_t began;                   /* ms, monotonic: when 354 was sent */
     char undecided[HEADER_FIRST_MAX]; /* until header.first is known */
     size_t nundecided;
-    bool begun;                  /* header.first is known */
-    struct dkim_body *body_hash; /* NULL: it is not taken here */
+    bool begun;                    /* header.first is known */
+    struct dkim_body *body_hash;   /* NULL: it is not taken here */
+    struct serve_rewrite *rewrite; /* NULL: nothing is rewritten */
     struct spool_late late;
     unsigned *count; /* open transactions */
 };
@@ -100,7 +102,14 @@ serve_transaction_submission(const struct serve_transaction *t);
  * it where it is missing. */
 void serve_transaction_hash(struct serve_transaction *t);
 
-/* All of the text is there. */
+/* The text that comes now has a header to be rewritten, where the transaction
+ * rewrites; complete: as in struct rewrite_job.  False: no memory. */
+bool serve_transaction_rewrite_header(struct serve_transaction *t,
+                                      const struct conf *c, bool complete);
+
+/* All of the text is there; may set fault. */
+void serve_transaction_text_over(struct serve_transaction *t);
+/* ... and it is accepted: add what is known only now. */
 void serve_transaction_end(struct serve_transaction *t);
 
 /* Begin the body with the trace field. */

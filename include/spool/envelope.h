@@ -34,7 +34,9 @@ enum spool_field {
     SPOOL_F_ORCPT = 18,
     SPOOL_F_NOTIFY = 19, /* of the recipient before */
     /* Late fields: */
-    SPOOL_F_BODY_HASH = 32 /* of DKIM: 32 octets, SHA-256 of the relaxed body */
+    SPOOL_F_BODY_HASH = 32, /* of DKIM: 32 octets, SHA-256 of the relaxed body
+                             */
+    SPOOL_F_REWRITTEN = 33  /* what rewriting did, lines apart by "\n" */
 };
 enum { SPOOL_FIELD_HEAD = 3, SPOOL_FIELD_MAX = 4000 };
 

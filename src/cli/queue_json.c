@@ -172,8 +172,13 @@ static int json_late(void *ctx, enum spool_field type, struct span s)
 {
     struct queue_printing *p = ctx;
 
-    fprintf(p->style->out, "%s{\"type\":%d,\"size\":%zu}",
+    fprintf(p->style->out, "%s{\"type\":%d,\"size\":%zu",
             p->nlate++ > 0 ? "," : "", (int)type, s.n);
+    if (type == SPOOL_F_REWRITTEN) {
+        fputs(",\"rewritten\":", p->style->out);
+        json_string(p->style->out, s);
+    }
+    putc('}', p->style->out);
     return 0;
 }
 

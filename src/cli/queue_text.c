@@ -320,6 +320,15 @@ static int text_late(void *ctx, enum spool_field type, struct span s)
 {
     struct queue_printing *p = ctx;
 
+    for (size_t n; type == SPOOL_F_REWRITTEN && s.n > 0; s.p += n, s.n -= n) {
+        n = span_find(s, '\n');
+        fputs("    rewritten: ", p->style->out);
+        put_plain(p->style->out, (struct span){ s.p, n });
+        putc('\n', p->style->out);
+        n += n < s.n;
+    }
+    if (type == SPOOL_F_REWRITTEN)
+        return 0;
     fprintf(p->style->out, "    late field %d, %zu octets\n", (int)type, s.n);
     return 0;
 }

@@ -510,6 +510,117 @@ static void login_text(char out[CONF_ELEMENT_TEXT], const void *el)
     snprintf(out, CONF_ELEMENT_TEXT, "%s %s file:%s", to, l->user, l->path);
 }
 
+/* --- rewriting --------------------------------------------------------- */
+
+/* RFC 5322 3.2.3, dot-atom; RFC 6532 adds octets of UTF-8. */
+static bool is_local_part(struct span s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] < 0x80 && !ascii_is_alnum(s.p[i]) &&
+            strchr("!#$%&'*+-/=?^_`{|}~.", s.p[i]) == NULL)
+            return false;
+    return s.n < CONF_NAME_MAX;
+}
+
+int conf_parse_address(char local[CONF_NAME_MAX], char domain[CONF_NAME_MAX],
+                       struct span s, struct err *e)
+{
+    size_t at = span_find(s, '@');
+    struct span name = { s.p, at };
+
+    local[0] = domain[0] = '\0';
+    if (s.n == 0 || at + 1 == s.n || !is_local_part(name))
+        return err_set(e, ERR_USAGE, 0,
+                       "'%.*s' is not an address (write user@example.com)",
+                       span_clipped(s), s.p);
+    (void)span_copy(local, CONF_NAME_MAX, name);
+    if (at == s.n)
+        return 0;
+    return conf_parse_hostname(domain,
+                               (struct span){ s.p + at + 1, s.n - at - 1 }, e);
+}
+
+/* "*", "user", "user@example.com", "@example.com", "@.example.com" */
+static int parse_pattern(struct conf_rewrite *r, struct span s, struct err *e)
+{
+    char text[CONF_TEXT_MAX];
+    size_t at = span_find(s, '@');
+
+    r->any = span_is(s, "*");
+    if (r->any)
+        return 0;
+    r->below = at + 2 < s.n && s.p[at + 1] == '.';
+    if (r->below) {
+        snprintf(text, sizeof text, "%.*s@%.*s", (int)at, s.p,
+                 (int)(s.n - at - 2), s.p + at + 2);
+        s = span_of(text);
+    }
+    if (conf_parse_address(r->local, r->domain, s, e) != 0)
+        return -1;
+    if (strcmp(r->local, "*") == 0)
+        r->local[0] = '\0';
+    return 0;
+}
+
+static int parse_scope(struct conf_rewrite *r, struct span word, struct err *e)
+{
+    static const char *const scopes[] = { "sender", "recipient", "both", NULL };
+    char given[32];
+
+    for (unsigned i = 0; scopes[i] != NULL; i++)
+        if (span_is_nocase(word, scopes[i])) {
+            r->of = i + 1;
+            return 0;
+        }
+    const char *near = span_copy(given, sizeof given, word)
+                           ? conf_nearest_word(scopes, given)
+                           : NULL;
+    return err_set(
+        e, ERR_USAGE, 0, "'%.*s' is none of sender, recipient, both%s%s%s",
+        span_clipped(word), word.p, near != NULL ? "; did you mean '" : "",
+        near != NULL ? near : "", near != NULL ? "'?" : "");
+}
+
+/* "sender|recipient|both PATTERN=ADDRESS" */
+static int parse_rewrite(void *el, struct span s, struct err *e)
+{
+    struct conf_rewrite *r = el;
+    struct span rest = s, scope = next_word(&rest);
+    size_t eq = span_find(rest, '=');
+    struct span pattern = span_trim((struct span){ rest.p, eq });
+
+    if (eq >= rest.n || pattern.n == 0)
+        return err_set(e, ERR_USAGE, 0,
+                       "'%.*s' is no rule (one is written sender"
+                       " root@box.example=me@example.com)",
+                       span_clipped(s), s.p);
+    struct span to =
+        span_trim((struct span){ rest.p + eq + 1, rest.n - eq - 1 });
+    if (parse_scope(r, scope, e) == 0 && parse_pattern(r, pattern, e) == 0 &&
+        conf_parse_address(r->to_local, r->to_domain, to, e) == 0) {
+        if (strcmp(r->to_local, "*") == 0)
+            r->to_local[0] = '\0';
+        return 0;
+    }
+    err_prefix(e, "'%.*s'", span_clipped(s), s.p);
+    return -1;
+}
+
+void conf_rewrite_text(char *out, size_t size, const struct conf_rewrite *r)
+{
+    static const char *const scopes[] = { "", "sender", "recipient", "both" };
+    bool host = r->domain[0] == '\0', to_host = r->to_domain[0] == '\0';
+
+    snprintf(out, size, "%s %s%s%s%s=%s%s%s", scopes[r->of],
+             r->any ? "*" : r->local, host ? "" : "@", r->below ? "." : "",
+             r->domain, r->to_local, to_host ? "" : "@", r->to_domain);
+}
+
+static void rewrite_text(char out[CONF_ELEMENT_TEXT], const void *el)
+{
+    conf_rewrite_text(out, CONF_ELEMENT_TEXT, el);
+}
+
 /* ---------------------------------------------------------------------- */
 
 const struct conf_element *conf_element_of(enum conf_type type)
@@ -527,6 +638,7 @@ const struct conf_element *conf_element_of(enum conf_type type)
         { sizeof(struct conf_dkim_key), parse_dkim_key, dkim_key_text },
         { sizeof(struct conf_tls_rule), parse_tls_rule, tls_rule_text },
         { sizeof(struct conf_login), parse_login, login_text },
+        { sizeof(struct conf_rewrite), parse_rewrite, rewrite_text },
     };
 
     return &elements[type - CONF_DOMAINS];

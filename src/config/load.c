@@ -228,6 +228,21 @@ static const char *relay_fault(const struct conf *c, const char **key)
                : NULL;
 }
 
+/* What is sent for root would come back to root. */
+static bool leads_to_root(const struct conf_local *c)
+{
+    const char *at = strchr(c->root, '@');
+
+    if (at == NULL ||
+        !span_is_nocase((struct span){ c->root, (size_t)(at - c->root) },
+                        "root"))
+        return false;
+    for (size_t i = 0; i < c->domains.n; i++)
+        if (strcmp(c->domains.item[i].name, at + 1) == 0)
+            return true;
+    return false;
+}
+
 int conf_check(const struct conf *c, struct err *e)
 {
     /* Report the error at a setting that was set, not at a default. */
@@ -239,6 +254,8 @@ int conf_check(const struct conf *c, struct err *e)
     if (c->send.retry_min > c->send.retry_max)
         return fault(c, touched, "send.retry_min is longer than send.retry_max",
                      e);
+    if (leads_to_root(&c->local))
+        return fault(c, "rewrite.root", "is root of this host itself", e);
     if (strpbrk(c->local.recipient_delimiter, "@\"<> \\") != NULL)
         return fault(c, "local.recipient_delimiter",
                      "no character that separates users (+, - and the like"

@@ -290,6 +290,7 @@ static void put_type(FILE *out, const struct conf_item *it)
         [CONF_PROVIDERS] = "List of group=host or group=.suffix",
         [CONF_TLS_RULES] = "List of domain=level or [host]:port=level",
         [CONF_LOGINS] = "List of logins",
+        [CONF_REWRITES] = "List of rules",
     };
 
     fputs(kinds[it->type], out);
@@ -338,7 +339,7 @@ static void put_wrapped(FILE *out, const char *text, const char *lead)
 /* Types that need no line of their own beside the help. */
 static bool is_plain_text(const struct conf_item *it)
 {
-    return it->type <= CONF_HOSTNAME || it->type == CONF_USERS ||
+    return it->type <= CONF_MAILBOX || it->type == CONF_USERS ||
            it->type == CONF_TOKEN;
 }
 

@@ -337,6 +337,24 @@ const struct conf_item conf_items[] = {
         " is of that domain or below it: domain:selector:file, the file PEM"
         " with an RSA or Ed25519 key, which only root needs to be able to read."
         "  Two keys of one domain make two signatures."),
+
+    ITEM("rewrite.from", CONF_MAILBOX, rewrite.from, "", 0,
+        CONF_MAILBOX_MAX - 1, NULL,
+        "The address that all mail from this host and from relay networks has"
+        " as its sender, in the envelope and in the header; names that stand"
+        " beside it stay.  Empty: senders stay as they are."),
+    ITEM("rewrite.root", CONF_MAILBOX, local.root, "", 0,
+        CONF_MAILBOX_MAX - 1, NULL,
+        "Where mail for root of this host goes, instead of where the alias"
+        " file says; that for postmaster, too, unless an alias has it.  Empty:"
+        " root is a user as others are."),
+    LIST("rewrite.rules", CONF_REWRITES, rewrite.rules, "", 0, CONF_LIST_MAX,
+        "Rules for addresses, in the envelope and in the header: sender, "
+        "recipient or both, and PATTERN=ADDRESS; the first that fits counts,"
+        " before rewrite.from.  A pattern is user@example.com, @example.com,"
+        " @.example.com for the domains below it, user for a user of this"
+        " host, or *; the address user@example.com, user, or @example.com,"
+        " which keeps the local part."),
 };
 /* clang-format on */
 

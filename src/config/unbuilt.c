@@ -8,17 +8,22 @@
 
 /* A value that ends in a letter is the whole value or a word of it; else it
  * is what the value begins with.  "," is any list where one value may be. */
+/* clang-format off */
 static const struct {
     const char *key, *value; /* value NULL: all of it */
 } unbuilt[] = {
-    { "queue.history", NULL },          { "dns.trust_ad", NULL },
-    { "serve.listen", "submission" },   { "serve.listen", "proxy" },
-    { "serve.listen", "lmtp" },         { "serve.extra_commands", "AUTH" },
-    { "serve.extra_commands", "BDAT" }, { "send.tls", "dane" },
-    { "send.tls_policy", "dane" },      { "send.mta_sts", NULL },
-    { "rewrite.from", NULL },           { "rewrite.root", NULL },
-    { "rewrite.rules", NULL },
+    { "queue.history", NULL },
+    { "dns.trust_ad", NULL },
+    { "serve.listen", "submission" },
+    { "serve.listen", "proxy" },
+    { "serve.listen", "lmtp" },
+    { "serve.extra_commands", "AUTH" },
+    { "serve.extra_commands", "BDAT" },
+    { "send.tls", "dane" },
+    { "send.tls_policy", "dane" },
+    { "send.mta_sts", NULL },
 };
+/* clang-format on */
 
 static bool fits(const char *word, struct span value)
 {

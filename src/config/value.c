@@ -169,6 +169,24 @@ static int set_hostname(char *field, struct span s, struct err *e)
     return 0;
 }
 
+static int set_mailbox(char *field, struct span s, struct err *e)
+{
+    char local[CONF_NAME_MAX], domain[CONF_NAME_MAX];
+
+    if (s.n == 0) {
+        field[0] = '\0';
+        return 0;
+    }
+    if (conf_parse_address(local, domain, s, e) != 0)
+        return -1;
+    int n = snprintf(field, CONF_NAME_MAX, "%s@%s", local, domain);
+    if (local[0] != '\0' && domain[0] != '\0' && n < CONF_MAILBOX_MAX)
+        return 0;
+    return err_set(e, ERR_USAGE, 0,
+                   "'%.*s' is not a whole address (write user@example.com)",
+                   span_clipped(s), s.p);
+}
+
 /* A name as useradd(8) makes them, or a number. */
 static int set_account(char *field, const struct conf_item *it, struct span s,
                        struct err *e)
@@ -422,6 +440,7 @@ static int set_text(char *field, const struct conf_item *it, struct span s,
         return conf_parse_path(field, it->size, s, e);
     case CONF_ACCOUNT: return set_account(field, it, s, e);
     case CONF_HOSTNAME: return set_hostname(field, s, e);
+    case CONF_MAILBOX: return set_mailbox(field, s, e);
     default: break;
     }
     span_copy(field, it->size, s);

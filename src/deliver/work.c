@@ -151,7 +151,8 @@ static int on_field(void *ctx, enum spool_field type, struct span content)
     case SPOOL_F_HELO:
     case SPOOL_F_TLS:
     case SPOOL_F_REPLACES:
-    case SPOOL_F_BODY_HASH: break;
+    case SPOOL_F_BODY_HASH:
+    case SPOOL_F_REWRITTEN: break;
     }
     if (to != NULL && (*to = work_keep(w, content)) == NULL)
         return 2;

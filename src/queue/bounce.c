@@ -10,6 +10,7 @@
 #include "base/crc32c.h"
 #include "log/log.h"
 #include "mail/dsn.h"
+#include "mail/rewrite.h"
 #include "queue/handover.h"
 #include "queue/recipients.h"
 #include "queue/result.h"
@@ -63,18 +64,41 @@ static bool add_field(struct queue *q, struct chain *env, enum spool_field type,
 struct sink {
     struct queue *q;
     struct chain *to;
+    struct rewrite_header *rewrite; /* NULL: it is not wanted */
     bool eight_bit;
     uint32_t crc;
 };
 
-static bool put(void *ctx, const char *p, size_t n)
+static int keep(void *ctx, const char *p, size_t n)
 {
     struct sink *k = ctx;
 
     for (size_t i = 0; i < n && !k->eight_bit; i++)
         k->eight_bit = (unsigned char)p[i] >= 0x80;
     k->crc = crc32c(k->crc, p, n);
-    return chain_add(k->to, k->q->notice.blocks, p, n);
+    return chain_add(k->to, k->q->notice.blocks, p, n) ? 0 : -1;
+}
+
+static bool put(void *ctx, const char *p, size_t n)
+{
+    struct sink *k = ctx;
+
+    return (k->rewrite != NULL ? rewrite_header_feed(k->rewrite, p, n)
+                               : keep(k, p, n)) == 0;
+}
+
+/* The From of a notice is of this host, which a smarthost may not take. */
+static int write_text(struct sink *k, const struct dsn *d, struct err *e)
+{
+    const struct rewrite_job job = { .conf = k->q->conf,
+                                     .put = keep,
+                                     .ctx = k };
+
+    if (rewrite_wanted(job.conf) && rewrite_header_new(&k->rewrite, &job, e))
+        return -1;
+    int rc = dsn_write(d, put, k, e);
+    rewrite_header_free(&k->rewrite);
+    return rc;
 }
 
 static bool no_room(struct err *e)
@@ -173,7 +197,7 @@ static int write_notice(struct queue *q, struct batch *b, struct group *g,
                      span_is_nocase(span_of(j->ret), "FULL") &&
                      j->body.size <= FULL_MAX;
     d->utf8_header = (j->flags & SPOOL_UTF8_HEADER) != 0;
-    if (dsn_write(d, put, &k, e) != 0)
+    if (write_text(&k, d, e) != 0)
         return -1;
     m.flags = SPOOL_BOUNCE | SPOOL_SIGN | (k.eight_bit ? SPOOL_8BIT : 0u) |
               (j->sender_utf8 ? SPOOL_UTF8 | SPOOL_UTF8_HEADER : 0u);

@@ -164,7 +164,8 @@ static bool add_field(struct writing *w, enum spool_field type,
     case SPOOL_F_HERE:
     case SPOOL_F_MAILBOX:
     case SPOOL_F_TABLES:
-    case SPOOL_F_BODY_HASH: break;
+    case SPOOL_F_BODY_HASH:
+    case SPOOL_F_REWRITTEN: break;
     }
     return true;
 }

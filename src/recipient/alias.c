@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SETTINGS_MAX = 8 }; /* calls of alias_set() */
+
 struct kept { /* text that is pointed into */
     struct kept *next;
     char text[];
@@ -136,6 +138,24 @@ static void put(struct alias_file *f, struct alias *a)
     map_add(&f->by_name, &a->link, map_hash_nocase(name.p, name.n));
 }
 
+/* name: lives as long as the file. */
+static int add_named(struct alias_reader *at, const char *name, struct err *e)
+{
+    struct alias *a = pool_get(at->f->aliases);
+
+    if (a == NULL)
+        return no_memory(at, e);
+    *a = (struct alias){ .name = name, .line = at->line };
+    put(at->f, a);
+    if (at->f->last != NULL)
+        at->f->last->next = a;
+    else
+        at->f->first = a;
+    at->f->last = a;
+    at->current = a;
+    return 0;
+}
+
 static int add_alias(struct alias_reader *at, struct err *e)
 {
     char *name, stopped;
@@ -148,18 +168,7 @@ static int add_alias(struct alias_reader *at, struct err *e)
     if (other != NULL)
         return err_set(e, ERR_USAGE, 0, "%s:%u: %s stands on line %u already",
                        at->path, at->line, name, other->line);
-    struct alias *a = pool_get(at->f->aliases);
-    if (a == NULL)
-        return no_memory(at, e);
-    *a = (struct alias){ .name = name, .line = at->line };
-    put(at->f, a);
-    if (at->f->last != NULL)
-        at->f->last->next = a;
-    else
-        at->f->first = a;
-    at->f->last = a;
-    at->current = a;
-    return 0;
+    return add_named(at, name, e);
 }
 
 /* --- targets ------------------------------------------------------------ */
@@ -428,6 +437,19 @@ static int take_text(struct alias_reader *at, size_t n, struct err *e)
     return has_target(at, e);
 }
 
+/* Room for the aliases of a text of n octets, and for those of settings. */
+static int make_room(const struct alias_reader *at, size_t n, struct err *e)
+{
+    struct alias_file *f = at->f;
+
+    f->aliases = pool_new(sizeof(struct alias), n + 1 + SETTINGS_MAX);
+    f->targets = pool_new(sizeof(struct alias_target), HANDDOWN_BYTES_MAX);
+    return f->aliases != NULL && f->targets != NULL &&
+                   map_init(&f->by_name, n / 32 + 16) == 0
+               ? 0
+               : no_memory(at, e);
+}
+
 static int load(struct alias_file *f, const char *path, struct err *e)
 {
     struct alias_reader at = { .f = f, .path = path };
@@ -436,12 +458,28 @@ static int load(struct alias_file *f, const char *path, struct err *e)
     if (handdown_read(&f->text, &n, path, e) != 0)
         return -1;
     f->octets = n;
-    f->aliases = pool_new(sizeof(struct alias), n + 1);
-    f->targets = pool_new(sizeof(struct alias_target), HANDDOWN_BYTES_MAX);
-    if (f->aliases == NULL || f->targets == NULL ||
-        map_init(&f->by_name, n / 32 + 16) != 0)
+    return make_room(&at, n, e) == 0 ? take_text(&at, n, e) : -1;
+}
+
+int alias_set(struct alias_file **fp, const char *setting, const char *name,
+              const char *target, struct err *e)
+{
+    struct alias_reader at = { .f = *fp, .path = setting };
+
+    if (*fp == NULL) {
+        at.f = *fp = calloc(1, sizeof **fp);
+        if (*fp == NULL || make_room(&at, 0, e) != 0)
+            return no_memory(&at, e);
+    }
+    const char *kept = keep(at.f, target);
+    if (kept == NULL)
         return no_memory(&at, e);
-    return take_text(&at, n, e);
+    at.current = find(at.f, span_of(name));
+    if (at.current == NULL && add_named(&at, name, e) != 0)
+        return -1;
+    at.current->first = at.current->last = NULL;
+    at.current->line = 0;
+    return put_target(&at, ALIAS_NAME, kept, NULL, e);
 }
 
 int alias_load(struct alias_file **fp, const char *path, bool lenient,

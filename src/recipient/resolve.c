@@ -46,6 +46,22 @@ static int take_domains(struct local *l, const struct conf_local *c)
     return 0;
 }
 
+/* Mail for postmaster has to be read (RFC 5321 4.5.1): where root's goes, so
+ * does it, unless an alias knows better. */
+static int set_root(struct local *l, const char *target, struct err *e)
+{
+    static const char setting[] = "rewrite.root";
+    const struct span post = span_of(local_postmaster);
+
+    if (target[0] == '\0')
+        return 0;
+    if (alias_set(&l->aliases, setting, "root", target, e) != 0)
+        return -1;
+    return alias_find(l->aliases, post, SPAN_LIT("")) != NULL
+               ? 0
+               : alias_set(&l->aliases, setting, local_postmaster, target, e);
+}
+
 int local_open(struct local **lp, const struct conf_local *c, struct err *e)
 {
     struct local *l = calloc(1, sizeof *l);
@@ -63,6 +79,8 @@ int local_open(struct local **lp, const struct conf_local *c, struct err *e)
         goto failed;
     if (c->aliases[0] != '\0' &&
         alias_load(&l->aliases, l->alias_path, c->aliases_usual, e) != 0)
+        goto failed;
+    if (set_root(l, c->root, e) != 0)
         goto failed;
     *lp = l;
     return 0;

@@ -128,7 +128,8 @@ static int on_field(void *ctx, enum spool_field type, struct span content)
     case SPOOL_F_HERE:
     case SPOOL_F_MAILBOX:
     case SPOOL_F_TABLES:
-    case SPOOL_F_BODY_HASH: break;
+    case SPOOL_F_BODY_HASH:
+    case SPOOL_F_REWRITTEN: break;
     }
     if (to != NULL && (*to = keep(m, content)) == NULL)
         return 2;

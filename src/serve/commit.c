@@ -110,9 +110,9 @@ static void answer(struct serve_commit *s, struct serve_transaction *t,
 static int add_record(struct spool_writer *w, struct serve_transaction *t,
                       struct err *e)
 {
+    serve_transaction_end(t);
     struct spool_submission m = serve_transaction_submission(t);
 
-    serve_transaction_end(t);
     if (t->large != NULL) {
         spool_large_add_flags(t->large, t->flags);
         return spool_large_finish(w, &t->large, &t->late, e);

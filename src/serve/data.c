@@ -93,6 +93,9 @@ bool serve_data_open(struct serve_session *s)
     if ((t->flags & SPOOL_SIGN) != 0 && s->env->conf->dkim.keys.n > 0 &&
         serve_transaction_queue(t) == SPOOL_REMOTE)
         serve_transaction_hash(t);
+    if (s->trusted && !serve_transaction_rewrite_header(t, s->env->conf,
+                                                        addr_is_unix(&s->peer)))
+        return false;
     t->began = loop_now(s->env->conns->loop);
     t->dot.normalize = s->trusted && s->env->conf->serve.bare_newline ==
                                          CONF_NEWLINE_NORMALIZE;
@@ -120,6 +123,7 @@ static struct verdict check_faults(const struct serve_transaction *t)
 
 struct verdict serve_data_check(struct serve_session *s)
 {
+    serve_transaction_text_over(s->transaction);
     struct verdict v = check_faults(s->transaction);
 
     return v.kind == VERDICT_PASS ? policy_ask(&s->policy, POLICY_DOT) : v;

@@ -111,6 +111,15 @@ static struct verdict take_mail_param(const struct serve_session *s,
     return pass;
 }
 
+/* A program of this host may name users without their domain (RFC 6409 6.3);
+ * rules for recipients are for mail of any client. */
+static bool rewrites(const struct serve_session *s)
+{
+    return addr_is_unix(&s->peer) ||
+           (rewrite_wanted(s->env->conf) &&
+            (s->trusted || s->env->conf->rewrite.rules.n > 0));
+}
+
 static struct verdict check_sender(const struct serve_session *s,
                                    struct smtp_address *a,
                                    struct mail_params *p)
@@ -127,7 +136,8 @@ static struct verdict check_sender(const struct serve_session *s,
         a->text = span_of("");
         return pass;
     }
-    if (bad != SMTP_ADDRESS_OK)
+    if (bad != SMTP_ADDRESS_OK &&
+        !(bad == SMTP_ADDRESS_NO_DOMAIN && s->trusted && rewrites(s)))
         return bad_address(REPLY_BAD_SENDER, bad);
     if (a->is_utf8 && !(p->flags & SPOOL_UTF8))
         return serve_reject(REPLY_NEED_UTF8);
@@ -154,16 +164,38 @@ static bool add_mail_fields(struct serve_transaction *t,
             serve_transaction_add_field(t, SPOOL_F_ENVID, p->envid) == 0);
 }
 
+/* NULL: no memory. */
+static struct serve_transaction *new_transaction(struct serve_session *s,
+                                                 struct span sender,
+                                                 const struct mail_params *p)
+{
+    struct serve_env *env = s->env;
+    struct serve_rewrite *rewrite = NULL;
+    char now[SMTP_ADDRESS_MAX];
+
+    if (rewrites(s) && (rewrite = serve_rewrite_new()) == NULL)
+        return NULL;
+    if (s->trusted && serve_rewrite_address(rewrite, env->conf,
+                                            CONF_REWRITE_SENDER, sender, now))
+        sender = span_of(now);
+    struct serve_transaction *t =
+        serve_transaction_new(env->conns->blocks, sender, &env->transactions);
+    if (t == NULL || !add_mail_fields(t, p)) {
+        serve_rewrite_free(&rewrite);
+        serve_transaction_free(&t);
+        return NULL;
+    }
+    t->rewrite = rewrite;
+    return t;
+}
+
 static struct verdict open_transaction(struct serve_session *s,
                                        struct span sender,
                                        const struct mail_params *p)
 {
     struct serve_env *env = s->env;
-    struct serve_transaction *t =
-        serve_transaction_new(env->conns->blocks, sender, &env->transactions);
+    struct serve_transaction *t = new_transaction(s, sender, p);
 
-    if (t != NULL && !add_mail_fields(t, p))
-        serve_transaction_free(&t);
     if (t == NULL)
         return serve_reject(REPLY_NO_ROOM);
     memcpy(t->sid, s->sid, sizeof s->sid);
@@ -283,7 +315,9 @@ static struct verdict check_address(const struct serve_session *s,
         return v;
     enum smtp_address_error bad = smtp_address_parse(a, args.path);
     /* RFC 5321 4.5.1: <postmaster> needs no domain. */
-    if (bad == SMTP_ADDRESS_NO_DOMAIN && span_is_nocase(a->local, "postmaster"))
+    if (bad == SMTP_ADDRESS_NO_DOMAIN &&
+        (span_is_nocase(a->local, "postmaster") ||
+         (s->trusted && s->transaction->rewrite != NULL)))
         return pass;
     if (bad != SMTP_ADDRESS_OK)
         return bad_address(REPLY_BAD_RCPT, bad);
@@ -354,20 +388,47 @@ static int add_recipient(struct serve_transaction *t, struct span address,
     return -1;
 }
 
+/* Rewrite the recipient to *to, which points into room.  The rule of the
+ * settings may lead a stranger's mail to another host, but for an address only
+ * that he may send to; whether it exists does not count. */
+static struct verdict rewrite_recipient(struct serve_session *s,
+                                        const struct smtp_address *a,
+                                        struct smtp_address *to,
+                                        char room[SMTP_ADDRESS_MAX])
+{
+    enum smtp_address_error bad;
+
+    *to = *a;
+    if (!serve_rewrite_address(s->transaction->rewrite, s->env->conf,
+                               CONF_REWRITE_RECIPIENT, a->text, room))
+        return pass;
+    bad = smtp_address_parse(to, span_of(room));
+    if (bad != SMTP_ADDRESS_OK)
+        return bad_address(REPLY_BAD_RCPT, bad);
+    return s->trusted || place_of(s, a) != PLACE_REMOTE ? pass
+                                                        : check_remote(s, a);
+}
+
 struct verdict serve_rcpt_check(struct serve_session *s)
 {
     struct rcpt_params p = { .notify = { NULL, 0 } };
-    struct smtp_address a;
+    struct smtp_address a, to;
+    char room[SMTP_ADDRESS_MAX];
     struct verdict v = check_address(s, &a, &p);
 
     if (v.kind == VERDICT_PASS)
         v = policy_ask(&s->policy, POLICY_RCPT);
+    if (v.kind == VERDICT_PASS)
+        v = rewrite_recipient(s, &a, &to, room);
     if (v.kind != VERDICT_PASS)
         return v;
-    enum serve_place place = place_of(s, &a);
-    v = place != PLACE_REMOTE ? check_local(s, &a) : check_remote(s, &a);
+    enum serve_place place = place_of(s, &to);
+    if (place != PLACE_REMOTE)
+        v = check_local(s, &to);
+    else if (span_eq(a.text, to.text))
+        v = check_remote(s, &to);
     if (v.kind == VERDICT_PASS &&
-        add_recipient(s->transaction, a.text, place, &p) != 0)
+        add_recipient(s->transaction, to.text, place, &p) != 0)
         return serve_reject(REPLY_NO_ROOM);
     return v;
 }

@@ -36,6 +36,7 @@ void serve_transaction_free(struct serve_transaction **tp)
     chain_clear(&t->body, t->bodies);
     chain_clear(&t->late.fields, t->blocks);
     dkim_body_free(&t->body_hash);
+    serve_rewrite_free(&t->rewrite);
     --*t->count;
     free(t);
     *tp = NULL;
@@ -133,6 +134,14 @@ static int keep(struct serve_transaction *t, const char *p, size_t n)
     return spool_large_append(t->large, p, n, &e);
 }
 
+/* Text of the client: its header may have to be rewritten. */
+static int keep_text(struct serve_transaction *t, const char *p, size_t n)
+{
+    return t->rewrite != NULL && t->rewrite->header != NULL
+               ? rewrite_header_feed(t->rewrite->header, p, n)
+               : keep(t, p, n);
+}
+
 static void drop_body(struct serve_transaction *t, enum body_fault fault)
 {
     t->fault = fault;
@@ -167,10 +176,10 @@ static int keep_first(struct serve_transaction *t, const char *p, size_t n)
         return 0;
     }
     t->begun = true;
-    if ((t->header.first == HEADER_NONE && keep(t, "\r\n", 2) != 0) ||
-        (t->nundecided > 0 && keep(t, t->undecided, t->nundecided) != 0))
+    if ((t->header.first == HEADER_NONE && keep_text(t, "\r\n", 2) != 0) ||
+        (t->nundecided > 0 && keep_text(t, t->undecided, t->nundecided) != 0))
         return -1;
-    return keep(t, p, n);
+    return keep_text(t, p, n);
 }
 
 void serve_transaction_take(struct serve_transaction *t, const char *p,
@@ -189,7 +198,7 @@ void serve_transaction_take(struct serve_transaction *t, const char *p,
         drop_body(t, BODY_LOOPS);
     else if ((t->dot.bare_cr || t->dot.bare_lf) && !t->dot.normalize)
         drop_body(t, BODY_BARE_NEWLINE);
-    else if ((t->begun ? keep(t, p, n) : keep_first(t, p, n)) != 0)
+    else if ((t->begun ? keep_text(t, p, n) : keep_first(t, p, n)) != 0)
         drop_body(t, BODY_NO_ROOM);
 }
 
@@ -201,11 +210,56 @@ void serve_transaction_hash(struct serve_transaction *t)
         t->body_hash = NULL;
 }
 
+/* --- rewriting ---------------------------------------------------------- */
+
+static int put_rewritten(void *ctx, const char *p, size_t n)
+{
+    return keep(ctx, p, n);
+}
+
+bool serve_transaction_rewrite_header(struct serve_transaction *t,
+                                      const struct conf *c, bool complete)
+{
+    struct rewrite_job job = { .conf = c,
+                               .complete = complete,
+                               .id = t->id,
+                               .when = t->arrival,
+                               .put = put_rewritten,
+                               .ctx = t };
+    char field[SPOOL_FIELD_HEAD + SMTP_ADDRESS_MAX];
+    struct err e;
+
+    if (t->rewrite == NULL)
+        return true;
+    job.sender = spool_envelope_sender(&t->envelope, field, sizeof field);
+    return serve_rewrite_header(t->rewrite, &job, &e) == 0;
+}
+
+void serve_transaction_text_over(struct serve_transaction *t)
+{
+    if (t->fault == BODY_FINE && t->rewrite != NULL &&
+        t->rewrite->header != NULL &&
+        rewrite_header_end(t->rewrite->header) != 0)
+        drop_body(t, BODY_NO_ROOM);
+}
+
+/* What the field shows is for people: a message without it is whole. */
+static void add_notes(struct serve_transaction *t)
+{
+    const struct rewrite_notes *notes = &t->rewrite->notes;
+
+    if (notes->n > 0)
+        (void)spool_envelope_add(&t->late.fields, t->blocks, SPOOL_F_REWRITTEN,
+                                 (struct span){ notes->text, notes->n });
+}
+
 void serve_transaction_end(struct serve_transaction *t)
 {
     unsigned char hash[DIGEST_SIZE];
     const struct span field = { (const char *)hash, sizeof hash };
 
+    if (t->rewrite != NULL)
+        add_notes(t);
     if (t->body_hash != NULL && dkim_body_end(t->body_hash, hash))
         (void)spool_envelope_add(&t->late.fields, t->blocks, SPOOL_F_BODY_HASH,
                                  field);

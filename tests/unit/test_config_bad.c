@@ -287,7 +287,19 @@ static const struct {
     { "send.retry_min", "\"5h\"", "send.retry_min is longer than"
       " send.retry_max", NULL },
     { "send.queue_lifetime", "\"1w\"", "'1w' is not a time", NULL },
-    { "rewrite.from", "\"a@b\"", "rewrite.from is not in this version", NULL },
+    { "rewrite.from", "\"a\"", "'a' is not a whole address (write"
+      " user@example.com)", NULL },
+    { "rewrite.from", "\"a b@c.test\"", "'a b@c.test' is not an address",
+      NULL },
+    { "rewrite.root", "\"@c.test\"", "'@c.test' is not a whole address", NULL },
+    { "rewrite.root", "\"a@c..test\"", "has an empty label", NULL },
+    { "rewrite.rules", "[ \"sender a@b.test\" ]", "'sender a@b.test' is no rule"
+      " (one is written sender root@box.example=me@example.com)", NULL },
+    { "rewrite.rules", "[ \"from a@b.test=c@d.test\" ]", "'from' is none of"
+      " sender, recipient, both", NULL },
+    { "rewrite.rules", "[ \"both a@b.test=\" ]", "'' is not an address", NULL },
+    { "rewrite.rules", "[ \"both \\\"a b\\\"@b.test=c\" ]", "is not an address",
+      NULL },
     { "dkim.keys", "[ \"example.com:s1\" ]", "'example.com:s1' is no key"
       " (write example.com:selector:/path)", NULL },
     { "dkim.keys", "[ \"example.com:s1:\" ]", "is no key", NULL },

@@ -316,6 +316,35 @@ START_TEST(check_at_rcpt)
 }
 END_TEST
 
+/* rewrite.root: an alias above the file's, and without a file. */
+START_TEST(root_goes_elsewhere)
+{
+    struct conf_local o = { .domains = { 2, domains },
+                            .max_targets = 100,
+                            .recipient_delimiter = "+",
+                            .root = "admin@far.example" };
+    struct local *l;
+    struct err e;
+
+    set_users(&o.users, users_option);
+    for (int file = 0; file < 2; file++) {
+        char got[1024] = "", key[LOCAL_KEY_MAX];
+        set_text(o.aliases, file ? alias_path : "");
+        ck_assert_msg(local_open(&l, &o, &e) == 0, "%s", e.text);
+        ck_assert_int_eq(
+            local_check(l, span_of("Root"), span_of("two.example"), key),
+            LOCAL_OK);
+        for (int i = 0; i < 2; i++)
+            ck_assert_int_eq(
+                local_resolve(l, span_of(i ? "postmaster" : "root+x"),
+                              span_of("one.example"), collect, got, NULL),
+                LOCAL_OK);
+        ck_assert_str_eq(got, ">admin@far.example >admin@far.example ");
+        local_close(&l);
+    }
+}
+END_TEST
+
 START_TEST(postmaster_without_aliases)
 {
     struct local *l = open_local(users_option, NULL);
@@ -652,6 +681,7 @@ Suite *recipient_resolve_suite(void)
     tcase_add_loop_test(t, resolve, 0, COUNT(cases));
     tcase_add_loop_test(t, path_to_the_targets, 0, COUNT(path_cases));
     tcase_add_loop_test(t, check_at_rcpt, 0, COUNT(check_cases));
+    tcase_add_test(t, root_goes_elsewhere);
     tcase_add_test(t, postmaster_without_aliases);
     tcase_add_loop_test(t, check_of_a_key, 0, COUNT(key_cases));
     tcase_add_test(t, stops_when_asked);
