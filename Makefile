@@ -250,7 +250,7 @@ faults_short: FAULTS_FLAGS = --seconds 3 --part worker sender collector \
     deliver mailbox worker-start sender-start master-start deliver-start \
     mailbox-start mailbox-names deliver-lists mailbox-boxes sender-reclaim \
     deliver-retry start-sender start-deliver worker-twice sender-twice \
-    mailbox-twice
+    mailbox-twice worker-tls sender-tls signer-start token-lost
 faults_short: faults
 
 # --- measuring --------------------------------------------------------------

@@ -24,6 +24,8 @@ struct signer {
     struct digest_key *key[SIGNER_KEYS_MAX];
     struct signer_hello hello;
     struct signer_answer answer;
+    bool failed; /* libcrypto has, with *why */
+    struct err why;
 };
 
 static void note_progress(struct signer *s)
@@ -190,14 +192,17 @@ static void hand_answer(struct signer *s)
     a->head.n = 0;
 }
 
+/* What libcrypto could not set up once it never tries again: a signer that
+ * failed ends when it has replied, and another one takes its place. */
 static void sign(struct signer *s, const struct signer_request *r)
 {
     struct signer_reply *to = &s->answer.reply[s->answer.head.n++];
-    struct err e;
 
     *to = (struct signer_reply){ .ticket = r->ticket };
-    if (r->key >= s->nkeys ||
-        digest_key_sign(s->key[r->key], r->hash, &to->signature, &e) != 0)
+    if (r->key < s->nkeys &&
+        digest_key_sign(s->key[r->key], r->hash, &to->signature, &s->why) != 0)
+        s->failed = true;
+    if (r->key >= s->nkeys || s->failed)
         to->signature.n = 0;
     note_progress(s);
 }
@@ -294,8 +299,10 @@ int signer_run(const struct conf *c, const struct signer_channel *channel,
     if (take_keys(&s, e) == 0 && open_loop(&s, line, channel->signer, e) == 0) {
         confine(c);
         say_hello(&s);
-        while (loop_turn(s.loop, -1, e) >= 0)
+        while (!s.failed && loop_turn(s.loop, -1, e) >= 0)
             ;
+        if (s.failed)
+            *e = s.why;
     }
     free_keys(s.key);
     loop_free(&s.loop);

@@ -471,4 +471,5 @@ def open_files(pid):
 def copy_evidence(rig, to):
     if to:
         shutil.copytree(rig.dir, to, dirs_exist_ok=True,
-                        ignore=shutil.ignore_patterns("wake", "page", "*.sock"))
+                        ignore=shutil.ignore_patterns("wake", "page", "submit",
+                                                  "*.sock"))

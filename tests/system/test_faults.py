@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from auth import AuthPeer
+from dkimjudge import Keys
 from dnsserver import DnsServer
 from harness import DEADLINE, ROOT, UNDER_VALGRIND, preloaded, until
 from peer import Peer
@@ -168,4 +169,33 @@ def test_a_token_comes_after_a_fault(mta, tmp_path, fault):
         until("delivered", lambda: peer.messages, DEADLINE * 2)
         page.disarm()
         assert page.hits == 1 and len(peer.messages) == 1
+        open(m.stderr, "w").close()
+
+
+# --- the signer -----------------------------------------------------------------
+
+@pytest.mark.skipif("/san-" in os.environ.get("MTA", "") or UNDER_VALGRIND,
+                    reason="they have an allocator of their own")
+def test_a_signer_without_memory_is_replaced(mta, tmp_path):
+    """Its first signature fails: the mail waits, and the next signer has no
+    memory of that."""
+    page = Page(str(tmp_path / "page"), speed=20)
+    keys = Keys(tmp_path)
+    keys.add("src.test", "s1", "--ed25519")
+    with Peer() as peer:
+        m = mta("run", {"send.relay_host": "[127.0.0.1]:%d" % peer.port,
+                        "dkim.keys": keys.settings}, env=faulty(page))
+        until("the signer", lambda: [e for e in m.events(
+            "sandbox.on", process="signer")])
+        pid = by_role(m.process.pid)["signer"][0]
+        page.arm(("pid", pid), "malloc", errno.ENOMEM, last=FOREVER)
+        with m.smtp() as s:
+            s.sendmail("a@src.test", ["u@x.test"],
+                       b"From: a@src.test\r\n\r\nx\r\n")
+        until("another signer", lambda: by_role(m.process.pid).get(
+            "signer") not in (None, [pid]))
+        page.disarm()
+        until("delivered", lambda: peer.messages)
+        assert peer.messages[0].data.startswith(b"DKIM-Signature:")
+        assert "signer" in m.errors()  # loud
         open(m.stderr, "w").close()
