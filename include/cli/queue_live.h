@@ -1,4 +1,4 @@
-/* cli/queue_live.h - what a running sender knows of the queue and the disk does
+/* cli/queue_live.h - what running consumers know of the queue and the disk does
  * not: recipients that are being delivered, and destinations whose hosts are
  * shut. */
 #ifndef MTA_CLI_QUEUE_LIVE_H
@@ -38,8 +38,15 @@ struct queue_shut {
 struct queue_live *queue_live_new(const struct conf *c);
 void queue_live_free(struct queue_live **l); /* accepts NULL; leaves NULL */
 
-/* A line of the sender's answer (send/explain.h), for control_ask().  0, or
- * -1: no memory.  A line of another kind is none of ours. */
+/* Does the sender run?  Hosts are shown only then. */
+void queue_live_has_sender(struct queue_live *l, bool runs);
+bool queue_live_sends(const struct queue_live *l);
+
+/* run/NAME.sock of the process that consumes the queue. */
+const char *queue_consumer(enum spool_name name);
+
+/* A line of an answer (send/explain.h, deliver/control.h), for control_ask().
+ * 0, or -1: no memory.  A line of another kind is none of ours. */
 int queue_live_line(void *live, struct span line);
 
 /* Both NULL: no.  Of this recipient; of recipients with such an address, by

@@ -17,11 +17,14 @@
 #include "base/err.h"
 #include "net/loop.h"
 
+#include <sys/types.h>
+
 struct control;
 
 /* A command under way. */
 struct control_call {
     const char *command;
+    uid_t uid;   /* of the client */
     void *state; /* of the service; NULL at first */
 };
 

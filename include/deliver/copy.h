@@ -13,6 +13,7 @@ struct copy {
     struct delivery_rcpt rcpt;
     struct list link; /* of those that are to be put */
     struct box *box;  /* NULL: none */
+    uint64_t since;   /* wall clock, us: given to a process or its line */
     uint64_t tag;     /* 0: no process has it */
     unsigned blamed;  /* for deaths of its process, and deaths it has seen */
     unsigned deaths;

@@ -20,7 +20,14 @@ uint32_t held_or_later(struct queue *q, struct rcpt *r,
  * it. */
 void held_found(struct queue *q, struct rcpt *r);
 
-/* The same recipient is given up by the scan; any other is left as it is. */
+/* Is it held by the sender? */
+static inline bool held_by_sender(const struct rcpt *r)
+{
+    return r->state == RCPT_HELD && list_linked(&r->link);
+}
+
+/* The same recipient is given up by the scan, or an operator has it; any other
+ * is left as it is. */
 void held_forget(struct queue *q, struct rcpt *r);
 
 /* All are due again. */

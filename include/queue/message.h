@@ -16,7 +16,7 @@ enum rcpt_state {
     RCPT_PARKED,  /* its place keeps it until a host opens */
     RCPT_OUT,     /* in a delivery */
     RCPT_SETTLES, /* its notice or copy is not yet durable */
-    RCPT_HELD,    /* by the operator */
+    RCPT_HELD,    /* by an operator; or by the sender, in a list of held.c */
     RCPT_GONE     /* finished */
 };
 
@@ -27,7 +27,10 @@ struct rcpt {
     void *place;   /* the owner's: where its mail goes */
     uint32_t when; /* of the next attempt; before it is placed: seconds left */
     unsigned slot : 16, tries : 11 /* attempts and rounds */,
-        suspect : 1 /* a session was lost over it */, state : 4;
+        suspect : 1 /* a session was lost over it */, state : 3,
+        asked : 1 /* its slot has what becomes of it when it is back
+                   * (operate.h) */
+        ;
 };
 enum { RCPT_TRIES_MAX = 2047 };
 

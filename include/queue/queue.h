@@ -6,6 +6,7 @@
  *   retry_queue      those that wait for their next try; retry_rule: how long
  *   delivery         a message and some of its recipients, with their answers
  *   result           answers -> slots, log, retry queue
+ *   select, operate  what an operator asks for: hold, release, retry, delete
  *   held             those that have waited too long for a setting of ours
  *   slots            slots -> disk
  *   bounce           notices to senders
@@ -21,6 +22,7 @@
 #include "net/loop.h"
 #include "queue/delivery.h"
 #include "queue/message.h"
+#include "queue/owner.h"
 #include "queue/retry_queue.h"
 #include "queue/retry_rule.h"
 #include "spool/handover.h"
@@ -30,34 +32,6 @@ enum {
     QUEUE_MESSAGES_MAX = 4 * 1000 * 1000,
     QUEUE_RCPTS_MAX = 8 * 1000 * 1000,
     QUEUE_BLOCKS = 8192 /* 32 MiB of notices and envelopes in a turn */
-};
-
-struct queue;
-
-/* Calls out of the queue. */
-struct queue_owner {
-    /* Find or make the place of one more recipient of mail from that
-     * reverse-path; release() drops it.  NULL: no memory. */
-    void *(*place)(struct queue *q, struct span sender, struct span address);
-    void (*release)(struct queue *q, void *place);
-    /* The recipient is due now. */
-    void (*due)(struct queue *q, struct rcpt *r);
-    /* It was to be offered, and was not: the owner has it again. */
-    void (*back)(struct queue *q, struct delivery *j, struct delivery_rcpt *r);
-    /* It would be deferred.  True: the owner offers it to another host at once,
-     * and this answer counts only if that one gives none. */
-    bool (*goes_on)(struct queue *q, struct delivery *j,
-                    struct delivery_rcpt *r);
-    /* It is deferred for so many seconds.  True: the owner keeps it, and slot
-     * and log show *seconds; false: the retry queue does. */
-    bool (*keep)(struct queue *q, struct delivery *j, struct delivery_rcpt *r,
-                 uint32_t *seconds);
-    /* Is the address ours?  A notice to it goes to local/. */
-    bool (*is_local)(struct queue *q, struct span address);
-};
-
-struct queue_events { /* of the owner: what becomes of a recipient */
-    const char *delivered, *deferred, *bounced, *expanded;
 };
 
 struct queue_sender {
@@ -98,6 +72,9 @@ struct queue {
         char why[SPOOL_REPLY_MAX + 2]; /* of the last one */
         bool found;                    /* by the scan that is under way */
     } held;
+    struct {              /* operate.c */
+        struct list gone; /* recipients of messages that are to be swept */
+    } operate;
     struct { /* slots.c */
         struct pool *pool;
         struct list unwritten; /* slots that the disk did not take */

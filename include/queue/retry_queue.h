@@ -24,6 +24,8 @@ void retry_queue_init(struct retry_queue *c, uint32_t now);
  */
 void retry_queue_add(struct retry_queue *c, struct rcpt *r);
 
+void retry_queue_remove(struct retry_queue *c, struct rcpt *r);
+
 /* Move all recipients that are due to the end of `due`. */
 void retry_queue_due(struct retry_queue *c, uint32_t now, struct list *due);
 

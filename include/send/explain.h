@@ -4,6 +4,8 @@
  * Commands (control/server.h), times in microseconds of the wall clock:
  *   list      all deliveries that workers have, and all destinations that
  *             reach no host now
+ *   ping      nothing: the process answers
+ *   hold, release, retry, delete, flush: queue/operate.h
  *   show ID   the same, of deliveries only those of that message's parts
  * Lines of the answer; SLOTS are indices of recipients, with commas between;
  * "-" stands for what there is not; KEY is that of route_key():

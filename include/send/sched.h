@@ -109,6 +109,9 @@ static inline uint32_t sched_seconds(const struct sched *s)
     return queue_seconds(&s->queue);
 }
 
+/* No peer, pace or name is avoided for what it did before. */
+void sched_forget_faults(struct sched *s);
+
 /* Everything but the workers.  On failure too, the caller calls
  * sched_close(). */
 int sched_open(struct sched *s, const struct conf *c, const sigset_t *wait_mask,

@@ -47,6 +47,19 @@ int spool_slot_put(struct spool_queue *q, struct spool_message *m,
 /* Sync segments with changed slots; call about once a second. */
 int spool_queue_sync(struct spool_queue *q, struct err *e);
 
+/* A place among the messages of the queue.  It stays good while messages come
+ * and go; no record is moved (spool/reclaim.h) while there is one. */
+struct spool_cursor {
+    struct list link;
+    struct spool_segment *segment; /* NULL: at the end */
+    struct list *next;
+};
+void spool_cursor_begin(struct spool_queue *q, struct spool_cursor *c);
+/* The next message, each once; NULL: that was the last. */
+struct spool_message *spool_cursor_next(struct spool_queue *q,
+                                        struct spool_cursor *c);
+void spool_cursor_end(struct spool_cursor *c);
+
 /* Call it when no recipient is pending or held any more: the struct is the
  * owner's again, and its segment may be removed. */
 void spool_message_done(struct spool_queue *q, struct spool_message *m);

@@ -60,6 +60,7 @@ struct spool_queue {
     bool noted;          /* moved records were noted */
     bool settled;        /* what was there at the start has been shown */
     bool unconfirmed;    /* a segment stays for its children alone */
+    struct list cursors; /* of spool/message.h */
     struct list arrived; /* new ones of the directory, not yet in order */
     size_t narrived;
     int reclaim_items; /* moved in one step; tests move fewer */
@@ -98,6 +99,12 @@ int spool_segments_scan(struct spool_queue *q, bool strict, struct err *e);
 /* How far may the segment be read now?  probe: also ask for its lock. */
 int spool_segments_refresh(struct spool_queue *q, struct spool_segment *g,
                            bool probe, struct err *e);
+
+/* cursor.c */
+void spool_cursors_leave_message(struct spool_queue *q,
+                                 const struct spool_message *m);
+void spool_cursors_leave_segment(struct spool_queue *q,
+                                 const struct spool_segment *g);
 
 /* message.c */
 void spool_message_place(struct spool_queue *q, struct spool_segment *g,

@@ -44,8 +44,10 @@ static const struct command commands[] = {
       "draw a session's state machine",
       "  Prints graphviz: mta fsm server | dot -Tsvg > server.svg\n" },
     { "queue", cmd_queue, "mailq",
-      "[list [FILTER]... | show ID | cat ID] [--json] [--queue-dir DIR]",
-      "look at the mail that waits",
+      "[list [FILTER]... | show ID | cat ID |\n"
+      "         hold|release|retry|delete|flush [ID]... [FILTER]...]\n"
+      "         [--json] [--queue-dir DIR] [-c FILE]",
+      "look at the mail that waits, hold, release, retry or delete it",
       "  list        what waits, for whom, and what was the last answer\n"
       "  --domain D  ... for recipients of that domain (.D: those below it)\n"
       "  --sender A  ... from that address (@D: a domain; '<>': notices)\n"
@@ -56,9 +58,19 @@ static const struct command commands[] = {
       "  --sort KEY  arrival, next, size, sender, domain or attempts; the\n"
       "              largest and most often tried stand first\n"
       "  show ID     one message with all its recipients and its origin\n"
-      "  cat ID      its text, as it will be sent\n"
+      "  cat ID      its text, as it will be sent\n\n"
+      "  hold        do not try it until it is released; restarts keep it\n"
+      "  release     what is held is due now\n"
+      "  retry       what waits is due now\n"
+      "  delete      remove it; no notice is sent\n"
+      "  flush       as retry, and try hosts that are shut; without a word\n"
+      "              behind it: everything\n"
+      "  ID...       ... these messages, or with --domain and --sender as\n"
+      "              above, or with --all: everything\n"
+      "  --dry-run   say how many it would be\n\n"
       "  --json      one JSON object a line\n"
-      "\nReads the disk alone: no daemon need run. Exit status 66: no such id.\n" },
+      "\nWith and without daemons. Exit status 66: no such id; 75: a process\n"
+      "does not answer.\n" },
     { "route", cmd_route, NULL,
       "ADDRESS [--sender ADDRESS] [--json] [-c FILE] [-o KEY=VALUE]...",
       "tell where an address would go, and which setting decides",
@@ -179,15 +191,8 @@ bool command_unbuilt(const char *command, const char *word)
         { "sendmail", NULL },
         { "newaliases", NULL },
         { "check", NULL },
-        { "queue", "--all" },
-        { "queue", "--dry-run" },
         { "queue", "--timeout" },
         { "queue", "--openmetrics" },
-        { "queue", "hold" },
-        { "queue", "release" },
-        { "queue", "retry" },
-        { "queue", "delete" },
-        { "queue", "flush" },
         { "queue", "drain" },
         { "queue", "stats" },
     };

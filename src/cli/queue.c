@@ -3,6 +3,7 @@
 
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/queue_operate.h"
 #include "control/client.h"
 
 #include <errno.h>
@@ -81,28 +82,47 @@ static struct queue_style style_of(const struct options *o)
                                            getenv("NO_COLOR") == NULL };
 }
 
-/* Without a running sender the result is NULL and no error: the slots hold all
- * but what is under way. */
-static struct queue_live *ask_sender(const struct options *o,
-                                     const char *command)
+/* False: it does not run, or does not answer, which is said. */
+static bool ask_one(const struct options *o, struct queue_live *live,
+                    enum spool_name name, const char *command)
 {
-    struct queue_live *live = queue_live_new(&o->conf);
+    static const char *const who[] = {
+        [SPOOL_LOCAL] = "the delivery process", [SPOOL_REMOTE] = "the sender"
+    };
     struct control_ask ask = { .queue_dir = o->conf.queue_dir,
-                               .name = "send",
+                               .name = queue_consumer(name),
                                .command = command,
                                .fn = queue_live_line,
                                .ctx = live };
-    struct err e = { ERR_TEMP, ENOMEM, "no memory for its answer" };
+    struct err e;
 
-    if (live != NULL && control_ask(&ask, &e) == 0)
-        return live;
-    queue_live_free(&live);
+    if (control_ask(&ask, &e) == 0)
+        return true;
     if (e.sys != ENOENT && e.sys != ECONNREFUSED)
         fprintf(stderr,
-                "mta queue: the sender does not answer (%s): what it is doing "
-                "is not shown\n",
-                e.text);
-    return NULL;
+                "mta queue: %s does not answer (%s): what it is doing is not "
+                "shown\n",
+                who[name], e.text);
+    return false;
+}
+
+/* Without running consumers the result is NULL and no error: the slots hold all
+ * but what is under way. */
+static struct queue_live *ask_consumers(const struct options *o,
+                                        const char *command)
+{
+    struct queue_live *live = queue_live_new(&o->conf);
+
+    if (live == NULL) {
+        fputs("mta queue: no memory for what the processes do\n", stderr);
+        return NULL;
+    }
+    bool delivers = ask_one(o, live, SPOOL_LOCAL, command);
+    bool sends = ask_one(o, live, SPOOL_REMOTE, command);
+    queue_live_has_sender(live, sends);
+    if (!delivers && !sends)
+        queue_live_free(&live);
+    return live;
 }
 
 static int say(const struct err *e)
@@ -160,7 +180,7 @@ static int list(const struct options *o, const struct queue_flags *flags)
     style.filter = &filter;
     if (!isatty(STDOUT_FILENO)) /* a long list: few writes */
         (void)setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
-    style.live = ask_sender(o, "list");
+    style.live = ask_consumers(o, "list");
     int rc = print_list(o, &style, order, &s, &e);
     queue_live_free(&style.live);
     if (rc < 0)
@@ -185,7 +205,7 @@ static int one(const struct options *o, bool body)
     }
     snprintf(command, sizeof command, "show %s", o->args[1]);
     if (!body)
-        style.live = ask_sender(o, command);
+        style.live = ask_consumers(o, command);
     int rc = spool_read_id(o->conf.queue_dir, id, visit, &s, &e);
     queue_live_free(&style.live);
     if (rc < 0)
@@ -201,9 +221,17 @@ static int one(const struct options *o, bool body)
 
 static int usage(void)
 {
-    fputs("usage: mta queue list [FILTER]... | show ID | cat ID\n", stderr);
+    fputs("usage: mta queue list [FILTER]... | show ID | cat ID |\n"
+          "       mta queue hold|release|retry|delete|flush ID... [--domain D] "
+          "[--sender A] [--all] [--dry-run]\n",
+          stderr);
     return EX_USAGE;
 }
+
+struct all_flags {
+    struct queue_flags list;
+    struct queue_operate_flags operate;
+};
 
 static bool is_given(const struct queue_flags *f)
 {
@@ -211,17 +239,26 @@ static bool is_given(const struct queue_flags *f)
            f->older != NULL || f->reply != NULL || f->sort != NULL;
 }
 
-static int run(const struct options *o, const struct queue_flags *flags)
+static int run(const struct options *o, struct all_flags *all)
 {
+    const struct queue_flags *flags = &all->list;
     const char *verb = o->nargs > 0 ? o->args[0] : "list";
 
-    if (strcmp(verb, "list") == 0 && o->nargs <= 1)
+    if (strcmp(verb, "list") == 0 && o->nargs <= 1 && !all->operate.all &&
+        !all->operate.dry_run)
         return list(o, flags);
+    if (queue_is_operation(verb) && flags->state == NULL &&
+        flags->older == NULL && flags->reply == NULL && flags->sort == NULL) {
+        all->operate.domain = flags->domain;
+        all->operate.sender = flags->sender;
+        return queue_operate(o, &all->operate);
+    }
     if (command_unbuilt("queue", verb)) {
         fprintf(stderr, "mta queue: '%s' is not in this version\n", verb);
         return EX_USAGE;
     }
-    if (is_given(flags) || o->nargs != 2)
+    if (is_given(flags) || all->operate.all || all->operate.dry_run ||
+        o->nargs != 2)
         return usage();
     return strcmp(verb, "show") == 0  ? one(o, false)
            : strcmp(verb, "cat") == 0 ? one(o, true)
@@ -230,15 +267,19 @@ static int run(const struct options *o, const struct queue_flags *flags)
 
 int cmd_queue(int argc, char **argv)
 {
-    struct queue_flags flags = { NULL, NULL, NULL, NULL, NULL, NULL };
+    struct all_flags all = { { NULL, NULL, NULL, NULL, NULL, NULL },
+                             { NULL, NULL, false, false } };
+    struct queue_flags *flags = &all.list;
     const struct option table[] = {
         OPTION_SETTING("--queue-dir", "queue_dir"),
-        OPTION_TEXT("--domain", &flags.domain),
-        OPTION_TEXT("--sender", &flags.sender),
-        OPTION_TEXT("--state", &flags.state),
-        OPTION_TEXT("--older", &flags.older),
-        OPTION_TEXT("--reply", &flags.reply),
-        OPTION_TEXT("--sort", &flags.sort),
+        OPTION_TEXT("--domain", &flags->domain),
+        OPTION_TEXT("--sender", &flags->sender),
+        OPTION_TEXT("--state", &flags->state),
+        OPTION_TEXT("--older", &flags->older),
+        OPTION_TEXT("--reply", &flags->reply),
+        OPTION_TEXT("--sort", &flags->sort),
+        OPTION_ON("--all", &all.operate.all),
+        OPTION_ON("--dry-run", &all.operate.dry_run),
     };
     const struct options_spec spec = { table, sizeof table / sizeof table[0], 0,
                                        -1, false };
@@ -246,7 +287,7 @@ int cmd_queue(int argc, char **argv)
 
     if (!options_read(&o, &spec, argc, argv))
         return o.status;
-    int status = run(&o, &flags);
+    int status = run(&o, &all);
     options_done(&o);
     return status;
 }

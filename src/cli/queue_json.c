@@ -20,10 +20,18 @@ static void json_host(FILE *out, const struct spool_slot *slot)
             address, (unsigned)addr_port(&slot->tried), queue_tls(tls, slot));
 }
 
-static void json_delivering(FILE *out, const struct queue_delivering *d)
+/* To a mailbox there is no session. */
+static void json_delivering(FILE *out, const struct queue_delivering *d,
+                            bool local)
 {
     fputs(",\"delivering\":{\"since\":", out);
     json_time(out, d->since);
+    if (local) {
+        fputs(",\"mailbox\":", out);
+        json_string(out, span_of(d->host));
+        putc('}', out);
+        return;
+    }
     fputs(",\"session\":", out);
     json_string(out, span_of(d->session));
     fputs(",\"mx\":", out);
@@ -34,10 +42,8 @@ static void json_delivering(FILE *out, const struct queue_delivering *d)
 }
 
 /* Only while a sender runs. */
-static void json_present(FILE *out, const struct queue_present *now)
+static void json_shut(FILE *out, const struct queue_shut *shut)
 {
-    const struct queue_shut *shut = now->shut;
-
     fputs(",\"shut_until\":", out);
     json_time(out, shut != NULL && shut->is == QUEUE_SHUT ? shut->until : 0);
     if (shut != NULL && shut->is == QUEUE_PAUSED) {
@@ -55,8 +61,6 @@ static void json_present(FILE *out, const struct queue_present *now)
         json_string(out, span_of(shut->reason));
     else
         fputs("null", out);
-    if (now->delivering != NULL)
-        json_delivering(out, now->delivering);
 }
 
 static void json_rcpt(const struct queue_printing *p, struct span address,
@@ -85,8 +89,10 @@ static void json_rcpt(const struct queue_printing *p, struct span address,
     fprintf(out, ",\"code\":%u,\"status\":\"%s\",\"reply\":",
             (unsigned)slot->status.code, status);
     json_string(out, span_of(slot->reply));
-    if (p->style->live != NULL)
-        json_present(out, &now);
+    if (p->style->live != NULL && queue_live_sends(p->style->live))
+        json_shut(out, now.shut);
+    if (now.delivering != NULL)
+        json_delivering(out, now.delivering, p->view->queue == SPOOL_LOCAL);
 }
 
 /* Recipients stand together in the envelope, and what is said of a recipient

@@ -35,7 +35,7 @@ struct queue_live {
     const struct conf *conf;
     struct map delivering, shut;
     struct local *local;
-    bool looked_for_local, by_sender;
+    bool looked_for_local, by_sender, sends;
     /* of the address before: neighbours share their domain */
     char domain[SMTP_DOMAIN_MAX + 1];
     const struct queue_shut *last;
@@ -48,11 +48,27 @@ struct queue_live *queue_live_new(const struct conf *c)
     if (l == NULL)
         return NULL;
     l->conf = c;
+    l->sends = true;
     l->by_sender = route_by_sender(c);
     if (map_init(&l->delivering, BUCKETS) != 0 ||
         map_init(&l->shut, BUCKETS) != 0)
         queue_live_free(&l);
     return l;
+}
+
+void queue_live_has_sender(struct queue_live *l, bool runs)
+{
+    l->sends = runs;
+}
+
+bool queue_live_sends(const struct queue_live *l)
+{
+    return l->sends;
+}
+
+const char *queue_consumer(enum spool_name name)
+{
+    return name == SPOOL_LOCAL ? "deliver" : "send";
 }
 
 /* The link is the first member of every element. */

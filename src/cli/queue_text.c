@@ -198,11 +198,15 @@ static void text_state(const struct queue_style *st,
 }
 
 /* Behind the recipient's own line, for `show`. */
-static void text_present(FILE *out, const struct queue_present *now)
+static void text_present(FILE *out, const struct queue_present *now, bool local)
 {
     const struct queue_delivering *d = now->delivering;
 
-    if (d != NULL && d->address[0] != '\0') {
+    if (d != NULL && local) {
+        fputs("        now at mailbox ", out);
+        put_plain(out, span_of(d->host));
+        putc('\n', out);
+    } else if (d != NULL && d->address[0] != '\0') {
         fputs("        now at ", out);
         put_plain(out, span_of(d->host));
         fprintf(out, "%s(", d->host[0] != '\0' ? " " : "");
@@ -269,7 +273,7 @@ static void text_rcpt(struct queue_printing *p, struct span address,
     if (slot->reply[0] != '\0' || slot->mx[0] != '\0' || slot->status.code != 0)
         text_reply(st->out, slot);
     if (st->all_recipients)
-        text_present(st->out, &now);
+        text_present(st->out, &now, p->view->queue == SPOOL_LOCAL);
 }
 
 static void text_replaces(struct queue_printing *p, struct span rows)

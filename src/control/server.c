@@ -44,6 +44,7 @@ struct control {
 struct client {
     struct list link;
     struct control *control;
+    uid_t uid;
     struct loop_io io;
     struct loop_timer idle;
     size_t n;
@@ -147,7 +148,7 @@ static bool take_line(struct client *c)
     if (end > c->line && end[-1] == '\r')
         end[-1] = '\0';
     memcpy(c->command, c->line, n);
-    c->call = (struct control_call){ .command = c->command };
+    c->call = (struct control_call){ .command = c->command, .uid = c->uid };
     memmove(c->line, c->line + n, c->n - n);
     c->n -= n;
     return true;
@@ -202,7 +203,7 @@ static void on_idle(struct loop_timer *t)
     drop(LOOP_ENTRY(t, struct client, idle));
 }
 
-static int serve(struct control *c, int fd, struct err *e)
+static int serve(struct control *c, int fd, uid_t uid, struct err *e)
 {
     struct client *k = calloc(1, sizeof *k);
 
@@ -211,6 +212,7 @@ static int serve(struct control *c, int fd, struct err *e)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for a connection");
     }
     k->control = c;
+    k->uid = uid;
     k->io = (struct loop_io){ .fd = fd, .fn = on_ready };
     k->idle.fn = on_idle;
     if (loop_watch(c->loop, &k->io, LOOP_READ, e) != 0) {
@@ -226,13 +228,15 @@ static int serve(struct control *c, int fd, struct err *e)
 
 /* --- the socket -------------------------------------------------------- */
 
-static bool may_connect(const struct control *c, int fd)
+static bool may_connect(const struct control *c, int fd, uid_t *uid)
 {
     struct ucred peer;
     socklen_t n = sizeof peer;
 
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 &&
-           (peer.uid == 0 || peer.uid == c->owner || peer.uid == geteuid());
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) != 0)
+        return false;
+    *uid = peer.uid;
+    return peer.uid == 0 || peer.uid == c->owner || peer.uid == geteuid();
 }
 
 static void on_accept_again(struct loop_timer *t)
@@ -255,6 +259,7 @@ static void on_connect(struct loop_io *io, unsigned ready)
                       busy[] = "error: too many connections\n";
     struct control *c = LOOP_ENTRY(io, struct control, io);
     int fd = accept(io->fd, NULL, NULL);
+    uid_t uid = (uid_t)-1;
 
     (void)ready;
     if (fd < 0) {
@@ -264,14 +269,14 @@ static void on_connect(struct loop_io *io, unsigned ready)
     }
     if (os_nonblock(fd) != 0 || os_cloexec(fd) != 0) {
         close(fd);
-    } else if (!may_connect(c, fd)) {
+    } else if (!may_connect(c, fd, &uid)) {
         (void)!send(fd, denied, sizeof denied - 1, MSG_NOSIGNAL);
         close(fd);
     } else if (c->nclients >= CLIENTS_MAX) {
         (void)!send(fd, busy, sizeof busy - 1, MSG_NOSIGNAL);
         close(fd);
     } else {
-        (void)serve(c, fd, NULL);
+        (void)serve(c, fd, uid, NULL);
     }
 }
 

@@ -5,6 +5,7 @@
 #include "base/sandbox.h"
 #include "base/signals.h"
 #include "base/stop.h"
+#include "deliver/control.h"
 #include "deliver/mailboxes.h"
 #include "deliver/state.h"
 #include "log/log.h"
@@ -19,6 +20,7 @@ enum { WANT_FDS = 4096 };
 struct process {
     struct deliver d;
     struct loop_io line;
+    struct control *control;
     bool orphan; /* the master has ended */
 };
 
@@ -120,6 +122,15 @@ static bool has_work(const struct queue *q)
            q->scan.unread != NULL || !list_empty(&q->slot.unwritten);
 }
 
+/* Mail does not wait for it. */
+static void open_control(struct process *p)
+{
+    struct err e;
+
+    if (deliver_control_open(&p->control, &p->d, &e) != 0)
+        log_err(LOG_WARN, "deliver.control", &e);
+}
+
 static int run(struct process *p, const struct deliver_options *o,
                const sigset_t *wait_mask, struct err *e)
 {
@@ -130,6 +141,7 @@ static int run(struct process *p, const struct deliver_options *o,
 
     if (deliver_open(&p->d, o, wait_mask, e) != 0 || watch(p, e) != 0)
         goto out;
+    open_control(p);
     sandbox_enter(SANDBOX_DELIVER, &paths, &report);
     log_sandbox(&report);
     rc = work_until_over(p, e);
@@ -139,6 +151,7 @@ static int run(struct process *p, const struct deliver_options *o,
 out:
     if (rc == 0 && has_work(q))
         rc = 1;
+    control_close(&p->control);
     deliver_close(&p->d);
     log_flush_wait();
     return rc;

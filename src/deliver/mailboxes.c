@@ -1,6 +1,7 @@
 /* mailboxes.c - copies to mailbox processes, and their answers. */
 #include "deliver/mailboxes_private.h"
 
+#include "base/clock.h"
 #include "base/line.h"
 #include "log/log.h"
 #include "mailbox/process.h"
@@ -164,6 +165,7 @@ void mailboxes_offer(struct work *w, const struct work_item *i)
             return;
         }
         c->box = b;
+        c->since = clock_wall_us();
         b->ncopies++;
         d->mailbox.ncopies++;
         give(d, c);

@@ -71,8 +71,16 @@ static bool is_local(struct queue *q, struct span address)
             local_has_domain(of_queue(q)->local, a.domain));
 }
 
-static const struct queue_owner owner = { place,   release, due,     back,
-                                          goes_on, keep,    is_local };
+/* In whichever line it stands. */
+static bool take(struct queue *q, struct rcpt *r)
+{
+    (void)q;
+    list_remove(&r->link);
+    return true;
+}
+
+static const struct queue_owner owner = { place, release,  due,  back, goes_on,
+                                          keep,  is_local, take, NULL };
 static const struct queue_events events = { "deliver.delivered",
                                             "deliver.deferred",
                                             "deliver.bounced",

@@ -11,6 +11,7 @@
 #include "log/log.h"
 #include "queue/bounce.h"
 #include "queue/held.h"
+#include "queue/operate.h"
 #include "queue/recipients.h"
 #include "queue/slots.h"
 #include "smtp/address.h"
@@ -377,6 +378,7 @@ void queue_flush(struct queue *q)
 {
     bounce_flush(q);
     commit_steps(q);
+    operate_sweep(q);
 }
 
 /* --- confirm -------------------------------------------------------------- */

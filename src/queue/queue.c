@@ -52,6 +52,7 @@ int queue_open(struct queue *q, enum spool_name name, struct err *e)
     list_init(&q->notice.unwritten);
     list_init(&q->slot.unwritten);
     list_init(&q->held.rcpts);
+    list_init(&q->operate.gone);
     retry_queue_init(&q->memory.retry, queue_seconds(q));
     return make_memory(q, e) != 0 ? -1 : open_spool(q, e);
 }

@@ -1,6 +1,8 @@
 /* recipients.c - messages and recipients in memory: their waits, their end. */
 #include "queue/recipients.h"
 
+#include "queue/operate.h"
+
 #include <limits.h>
 
 uint32_t message_left(const struct queue *q, const struct message *m)
@@ -31,6 +33,8 @@ void message_forget_wait(const struct queue *q, struct message *m)
 
 void rcpt_later(struct queue *q, struct rcpt *r, uint32_t seconds)
 {
+    if (r->asked && operate_came_back(q, r))
+        return;
     r->state = RCPT_WAITS;
     r->when = queue_seconds(q) + seconds;
     retry_queue_add(&q->memory.retry, r);
@@ -62,6 +66,7 @@ void message_sweep(struct queue *q, struct message *m)
         }
         *at = r->next;
         left--;
+        list_remove(&r->link); /* operate.c has it */
         q->owner->release(q, r->place);
         pool_put(q->memory.rcpts, r);
     }

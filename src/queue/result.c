@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "log/log.h"
 #include "queue/held.h"
+#include "queue/operate.h"
 #include "queue/recipients.h"
 #include "queue/slots.h"
 #include "smtp/address.h"
@@ -47,6 +48,8 @@ static void put_slot(struct queue *q, struct delivery *j,
     result_count(q, j, jr->rcpt, &slot);
     jr->attempts = slot.attempts;
     jr->rounds = slot.rounds;
+    if (state == SPOOL_PENDING && jr->rcpt->asked)
+        slot.state = operate_asked(q, jr->rcpt);
     if (state == SPOOL_PENDING)
         slot.next_attempt = slot.last_attempt + seconds * 1000000ull;
     snprintf(slot.mx, sizeof slot.mx, "%.*s", (int)sizeof slot.mx - 1,
@@ -258,7 +261,8 @@ static void be_held_back(struct queue *q, struct delivery *j,
     snprintf(slot.reply, sizeof slot.reply, "%.*s", (int)sizeof slot.reply - 1,
              jr->answer.text);
     uint64_t waited = slot.waits * (uint64_t)q->rule.min;
-    uint32_t delay = held_or_later(q, jr->rcpt, &slot);
+    uint32_t delay =
+        jr->rcpt->asked ? q->rule.min : held_or_later(q, jr->rcpt, &slot);
     if (delay > 0) {
         slot.next_attempt = clock_wall_us() + delay * 1000000ull;
         rcpt_later(q, jr->rcpt, delay);
@@ -268,6 +272,14 @@ static void be_held_back(struct queue *q, struct delivery *j,
     slots_put(q, m, jr->rcpt->slot, &slot);
 }
 
+static void be_back(struct queue *q, struct delivery *j,
+                    struct delivery_rcpt *jr)
+{
+    q->owner->back(q, j, jr);
+    if (jr->rcpt->asked && q->owner->take(q, jr->rcpt))
+        rcpt_later(q, jr->rcpt, FAULT_SECONDS);
+}
+
 static void apply(struct queue *q, struct delivery *j, struct delivery_rcpt *jr)
 {
     switch (jr->answer.outcome) {
@@ -275,7 +287,7 @@ static void apply(struct queue *q, struct delivery *j, struct delivery_rcpt *jr)
         if (jr->answer.misconfigured)
             be_held_back(q, j, jr);
         else if (j->offered)
-            q->owner->back(q, j, jr);
+            be_back(q, j, jr);
         else
             rcpt_later(q, jr->rcpt, FAULT_SECONDS);
         break;

@@ -16,6 +16,12 @@ void retry_queue_add(struct retry_queue *c, struct rcpt *r)
     c->n++;
 }
 
+void retry_queue_remove(struct retry_queue *c, struct rcpt *r)
+{
+    list_remove(&r->link);
+    c->n--;
+}
+
 /* What is further away than one round of the ring stays for a later one. */
 static void take(struct retry_queue *c, struct list *second, uint32_t now,
                  struct list *due)

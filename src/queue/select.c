@@ -29,6 +29,14 @@ bool queue_select_address(const struct queue_select *s, struct span address)
     return s->domain.n == 0 || is_domain(queue_domain_of(address), s->domain);
 }
 
+bool queue_select_id(const struct queue_select *s, struct msg_id id)
+{
+    for (unsigned i = 0; i < s->nids; i++)
+        if (msg_id_eq(s->id[i], id))
+            return true;
+    return s->nids == 0;
+}
+
 /* "<a@b>" is an address too. */
 bool queue_select_sender(const struct queue_select *s, struct span path)
 {

@@ -37,7 +37,8 @@ void slots_put(struct queue *q, struct message *m, uint32_t index,
                const struct spool_slot *slot)
 {
     if (put(q, m, index, slot) == 0 ||
-        (slot->state != SPOOL_DELIVERED && slot->state != SPOOL_FAILED))
+        (slot->state != SPOOL_DELIVERED && slot->state != SPOOL_FAILED &&
+         slot->state != SPOOL_DELETED))
         return; /* a pending write takes the newer slot */
     struct owed *o = pool_get(q->slot.pool);
     if (o == NULL)

@@ -6,6 +6,7 @@
 #include "send/explain.h"
 
 #include "base/clock.h"
+#include "queue/operate.h"
 #include "send/explain_lane.h"
 #include "send/hop_state.h"
 #include "send/pace.h"
@@ -31,6 +32,8 @@ struct walk {
     bool one;          /* only deliveries of id */
     struct msg_id id;
     size_t bucket, skip; /* of the destinations: the next */
+    bool operates;       /* it is an operation on the queue */
+    struct queue_operation op;
 };
 
 /* The difference of the clocks is kept, so that one moment is the same in every
@@ -198,30 +201,41 @@ static bool add_destinations(struct buf *answer, struct walk *w)
 
 /* --- commands ----------------------------------------------------------- */
 
-static int begin(struct walk **out, struct sched *s, const char *command,
-                 struct err *e)
+static int begin_walk(struct walk *w, const char *command, struct err *e)
 {
     static const char show[] = "show ";
+
+    w->one = strncmp(command, show, strlen(show)) == 0;
+    if (w->one && !msg_id_parse(&w->id, span_of(command + strlen(show))))
+        return err_set(e, ERR_USAGE, 0, "'%.40s' is not a message id",
+                       command + strlen(show));
+    if (!w->one && strcmp(command, "list") != 0)
+        return err_set(e, ERR_USAGE, 0, "no command '%.40s'", command);
+    w->began = loop_now(w->s->loop);
+    w->mark.is_mark = true;
+    list_push_front(&w->s->lane.given, &w->mark.link);
+    return 0;
+}
+
+static int begin(struct walk **out, struct sched *s,
+                 const struct control_call *call, struct err *e)
+{
     struct walk *w = calloc(1, sizeof *w);
 
     if (w == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for an answer");
     w->s = s;
-    w->began = loop_now(s->loop);
-    w->mark.is_mark = true;
-    w->one = strncmp(command, show, strlen(show)) == 0;
-    if (w->one && !msg_id_parse(&w->id, span_of(command + strlen(show)))) {
-        err_set(e, ERR_USAGE, 0, "'%.40s' is not a message id",
-                command + strlen(show));
-    } else if (!w->one && strcmp(command, "list") != 0) {
-        err_set(e, ERR_USAGE, 0, "no command '%.40s'", command);
-    } else {
-        list_push_front(&s->lane.given, &w->mark.link);
-        *out = w;
-        return 0;
+    int rc = operate_parse(&w->op, call->command, e);
+    w->operates = rc == 0;
+    w->op.uid = call->uid;
+    if (rc > 0)
+        rc = begin_walk(w, call->command, e);
+    if (rc != 0) {
+        free(w);
+        return -1;
     }
-    free(w);
-    return -1;
+    *out = w;
+    return 0;
 }
 
 static int run(void *ctx, struct control_call *call, struct buf *answer,
@@ -229,13 +243,19 @@ static int run(void *ctx, struct control_call *call, struct buf *answer,
 {
     static const char lane[] = "lane ";
     struct walk *w = call->state;
+    struct sched *s = ctx;
 
     if (w == NULL && strncmp(call->command, lane, strlen(lane)) == 0)
-        return explain_lane(answer, ctx, call->command + strlen(lane), e);
-    if (w == NULL && begin(&w, ctx, call->command, e) != 0)
+        return explain_lane(answer, s, call->command + strlen(lane), e);
+    if (strcmp(call->command, "ping") == 0)
+        return CONTROL_DONE;
+    if (w == NULL && begin(&w, s, call, e) != 0)
         return -1;
     call->state = w;
-    compare_clocks(ctx);
+    if (w->operates)
+        return operate_answer(&s->queue, &w->op, answer) > 0 ? CONTROL_MORE
+                                                             : CONTROL_DONE;
+    compare_clocks(s);
     add_deliveries(answer, w);
     if (list_linked(&w->mark.link))
         return CONTROL_MORE;
@@ -245,8 +265,10 @@ static int run(void *ctx, struct control_call *call, struct buf *answer,
 static void end(void *ctx, struct control_call *call)
 {
     struct walk *w = call->state;
+    struct sched *s = ctx;
 
-    (void)ctx;
+    if (w->operates)
+        operate_end(&s->queue, &w->op);
     list_remove(&w->mark.link);
     free(w);
 }

@@ -3,6 +3,7 @@
 
 #include "send/destination_dns.h"
 #include "send/fault.h"
+#include "send/lane_state.h"
 #include "send/login.h"
 #include "send/login_state.h"
 #include "send/next_mx.h"
@@ -125,11 +126,38 @@ static bool is_local(struct queue *q, struct span address)
     return local_has_domain(of_queue(q)->local, domain_of(address));
 }
 
-static const struct queue_owner owner = { find_place, release_place, make_due,
-                                          take_back,  goes_on,       keep,
-                                          is_local };
+/* What waits apart for a second host comes back from there. */
+static bool take(struct queue *q, struct rcpt *r)
+{
+    (void)q;
+    if (r->state == RCPT_DUE)
+        destination_take(r);
+    else if (r->state == RCPT_PARKED)
+        list_remove(&r->link);
+    else
+        return false;
+    return true;
+}
+
+static void forget_faults(struct queue *q)
+{
+    sched_forget_faults(of_queue(q));
+}
+
+static const struct queue_owner owner = {
+    find_place, release_place, make_due, take_back,    goes_on,
+    keep,       is_local,      take,     forget_faults
+};
 static const struct queue_events events = { "send.delivered", "send.deferred",
                                             "send.bounced", "send.expanded" };
+
+void sched_forget_faults(struct sched *s)
+{
+    lane_state_flush(s);
+    pace_flush(s);
+    dns_forget_negative(s->dns);
+    destination_flush(s);
+}
 
 /* --- open and close ----------------------------------------------------- */
 

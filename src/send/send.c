@@ -291,10 +291,7 @@ static void flush_queue(struct sched *s)
     struct list due;
 
     list_init(&due);
-    lane_state_flush(s);
-    pace_flush(s);
-    dns_forget_negative(s->dns);
-    destination_flush(s);
+    sched_forget_faults(s);
     retry_queue_flush(&s->queue.memory.retry, &due);
     make_due(&due);
     held_release(&s->queue);

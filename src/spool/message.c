@@ -19,6 +19,7 @@ void spool_message_place(struct spool_queue *q, struct spool_segment *g,
 
 void spool_message_remove(struct spool_queue *q, struct spool_message *m)
 {
+    spool_cursors_leave_message(q, m);
     list_remove(&m->link);
     m->segment->live--;
     m->segment->live_bytes -= m->rec.length;

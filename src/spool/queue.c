@@ -47,6 +47,7 @@ int spool_queue_open(struct spool_queue **qp, const char *queue_dir,
     list_init(&q->open);
     list_init(&q->dirty);
     list_init(&q->unlinked);
+    list_init(&q->cursors);
     q->reclaim_items = SPOOL_RECLAIM_ITEMS;
     if (map_init(&q->by_id, SEGMENT_BUCKETS) != 0) {
         err_set(e, ERR_TEMP, 0, "no memory for the queue");

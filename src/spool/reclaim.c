@@ -121,6 +121,8 @@ int spool_queue_reclaim(struct spool_queue *q, struct spool_writer *w,
 
     if (!list_empty(&w->turn) || !list_empty(&w->larges))
         return 1;
+    if (!list_empty(&q->cursors))
+        return 0; /* what moved would be passed by, or met twice */
     spool_segments_settle_all(q);
     struct spool_segment *from = choose(q);
     if (from == NULL)

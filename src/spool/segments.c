@@ -125,6 +125,7 @@ static void take_off(struct spool_queue *q, struct spool_segment *g)
     if (g->gone)
         return;
     g->gone = true;
+    spool_cursors_leave_segment(q, g);
     map_remove(&q->by_id, &g->by_id);
     list_remove(&g->link);
     list_remove(&g->active);

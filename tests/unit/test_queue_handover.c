@@ -91,8 +91,16 @@ static bool is_local(struct queue *of, struct span address)
     return address.n > n && memcmp(address.p + address.n - n, ours, n) == 0;
 }
 
-static const struct queue_owner owner = { place,   release, on_due,  back,
-                                          goes_on, keep,    is_local };
+static bool take(struct queue *of, struct rcpt *r)
+{
+    (void)of;
+    (void)r;
+    return false;
+}
+
+static const struct queue_owner owner = { place,    release, on_due,
+                                          back,     goes_on, keep,
+                                          is_local, take,    NULL };
 static const struct queue_events events = { "deliver.delivered",
                                             "deliver.deferred",
                                             "deliver.bounced",
