@@ -71,6 +71,7 @@ unsigned char send_action_send_ehlo_again(void *ctx);
 bool send_guard_may_log_in(const void *ctx);
 bool send_guard_is_proven(const void *ctx);
 unsigned char send_action_send_auth(void *ctx);
+unsigned char send_action_go_on_login(void *ctx);
 unsigned char send_action_answer_challenge(void *ctx);
 unsigned char send_action_log_in(void *ctx);
 unsigned char send_action_refuse_login(void *ctx);

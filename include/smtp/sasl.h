@@ -13,6 +13,7 @@
 #define MTA_SMTP_SASL_H
 
 #include "base/buf.h"
+#include "base/digest_hmac.h"
 #include "base/err.h"
 
 /* Best first, of those that take the same kind of secret. */
@@ -34,7 +35,7 @@ enum {
     SASL_LINE_MAX = 12288,     /* of a response (RFC 4954 4), with CRLF */
     SASL_NONCE = 24,           /* characters */
     SASL_ROUNDS_MIN = 4096,    /* RFC 7677 4 */
-    SASL_ROUNDS_MAX = 600000   /* of PBKDF2: the thread waits for them */
+    SASL_ROUNDS_MAX = 600000   /* of PBKDF2; the host chooses them */
 };
 
 struct sasl_login {
@@ -52,6 +53,10 @@ struct sasl {
     char nonce[SASL_NONCE + 1];
     char bare[2 * SASL_USER_MAX * 3]; /* SCRAM's client-first-message-bare */
     unsigned char server_signature[32];
+    bool busy; /* SCRAM: the password is being salted */
+    struct pbkdf2 salted;
+    char first[SASL_CHALLENGE_MAX]; /* SCRAM's server-first-message */
+    size_t first_n;
 };
 
 const char *sasl_name(enum sasl_mechanism m); /* as in AUTH */
@@ -70,11 +75,15 @@ void sasl_begin(struct sasl *s, enum sasl_mechanism m,
  * challenge. */
 bool sasl_speaks_first(const struct sasl *s);
 
-/* Append the response to a challenge.  -1 with *e: ERR_PROTO for a server that
- * breaks the mechanism or cannot prove itself, ERR_PERM for a login that it
- * cannot carry; the exchange is then to be cancelled ("*"). */
+/* Append the response to a challenge.  1: it takes longer, and sasl_go_on()
+ * appends it, in slices of about a millisecond.  -1 with *e: ERR_PROTO for a
+ * server that breaks the mechanism or cannot prove itself, ERR_PERM for a login
+ * that it cannot carry; the exchange is then to be cancelled ("*"). */
 int sasl_respond(struct sasl *s, struct span challenge, struct buf *response,
                  struct err *e);
+
+/* As above, when 1 was returned; no challenge is due meanwhile. */
+int sasl_go_on(struct sasl *s, struct buf *response, struct err *e);
 
 /* The server reported success: may it be believed? */
 int sasl_succeed(const struct sasl *s, struct err *e);

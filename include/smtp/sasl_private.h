@@ -9,7 +9,8 @@
 typedef int sasl_step_fn(struct sasl *s, struct span in, struct buf *out,
                          struct err *e);
 
-sasl_step_fn sasl_scram_step;
+sasl_step_fn sasl_scram_step; /* 1: sasl_scram_go_on() makes the response */
+int sasl_scram_go_on(struct sasl *s, struct buf *out, struct err *e);
 
 void sasl_add_name(struct buf *out, struct span name);
 #endif

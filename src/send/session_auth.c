@@ -140,6 +140,18 @@ unsigned char send_action_send_auth(void *ctx)
 
 /* A reply that is no challenge, or one that cannot be answered, ends it: "*"
  * cancels (RFC 4954 4). */
+static unsigned char follow(struct send_session *s, int rc,
+                            const struct buf *line, const struct err *e)
+{
+    if (rc == 0)
+        put_line(s, line);
+    else if (rc < 0)
+        send_transaction_command(s, "*");
+    s->more = rc > 0;
+    explicit_bzero(line->p, line->n);
+    return rc >= 0 ? FSM_QUIET : give_up(s, e);
+}
+
 unsigned char send_action_answer_challenge(void *ctx)
 {
     struct send_session *s = ctx;
@@ -152,12 +164,21 @@ unsigned char send_action_answer_challenge(void *ctx)
             : err_set(&e, ERR_PROTO, 0, "unexpected reply %u to AUTH",
                       s->reply.status.code);
 
-    if (rc == 0)
-        put_line(s, &line);
-    else
-        send_transaction_command(s, "*");
-    explicit_bzero(memory, sizeof memory);
-    return rc == 0 ? FSM_QUIET : give_up(s, &e);
+    return follow(s, rc, &line, &e);
+}
+
+/* The host has chosen how many rounds a proof takes: other sessions have their
+ * turns meanwhile. */
+unsigned char send_action_go_on_login(void *ctx)
+{
+    struct send_session *s = ctx;
+    char memory[SASL_LINE_MAX + 1];
+    struct buf line = BUF_ON(memory);
+    struct err e;
+
+    if (!s->auth.exchange->busy)
+        return FSM_QUIET; /* output was taken */
+    return follow(s, sasl_go_on(s->auth.exchange, &line, &e), &line, &e);
 }
 
 /* --- its end -------------------------------------------------------------- */

@@ -75,6 +75,7 @@ static const struct fsm_row rows[] = {
     ROW(S_HELO,  E_STOP,       NULL,          NULL,              S_END),
 
     ROW(S_AUTH,  E_3XX,        NULL,          answer_challenge,  S_AUTH),
+    ROW(S_AUTH,  E_ROOM,       NULL,          go_on_login,       S_AUTH),
     ROW(S_AUTH,  E_2XX,        is_proven,     log_in,            S_IDLE),
     ROW(S_AUTH,  E_2XX,        NULL,          refuse_login,      S_QUIT),
     ROW(S_AUTH,  E_4XX,        NULL,          refuse_login,      S_QUIT),

@@ -181,11 +181,9 @@ static int check_login(const struct sasl *s, struct err *e)
     return 0;
 }
 
-static int respond(struct sasl *s, struct span in, struct buf *plain,
-                   struct buf *out, struct err *e)
+static int put(struct sasl *s, const struct buf *plain, struct buf *out,
+               struct err *e)
 {
-    if (mechanisms[s->mechanism].step(s, in, plain, e) != 0)
-        return -1;
     size_t room = out->cap - out->n < SASL_LINE_MAX - 2 ? out->cap - out->n
                                                         : SASL_LINE_MAX - 2;
     if (plain->full || BASE64_SIZE(plain->n) >= room)
@@ -198,6 +196,14 @@ static int respond(struct sasl *s, struct span in, struct buf *plain,
     return 0;
 }
 
+static int respond(struct sasl *s, struct span in, struct buf *plain,
+                   struct buf *out, struct err *e)
+{
+    int rc = mechanisms[s->mechanism].step(s, in, plain, e);
+
+    return rc == 0 ? put(s, plain, out, e) : rc;
+}
+
 int sasl_respond(struct sasl *s, struct span challenge, struct buf *response,
                  struct err *e)
 {
@@ -205,7 +211,9 @@ int sasl_respond(struct sasl *s, struct span challenge, struct buf *response,
     struct buf plain = BUF_ON(memory), in = BUF_ON(text);
     int rc = -1;
 
-    if (challenge.n > SASL_CHALLENGE_MAX)
+    if (s->busy)
+        err_set(e, ERR_PROTO, 0, "a challenge too many");
+    else if (challenge.n > SASL_CHALLENGE_MAX)
         err_set(e, ERR_PROTO, 0, "a challenge of more than %d octets",
                 SASL_CHALLENGE_MAX);
     else if (check_login(s, e) == 0 && (!mechanisms[s->mechanism].reads ||
@@ -213,6 +221,15 @@ int sasl_respond(struct sasl *s, struct span challenge, struct buf *response,
         rc = respond(s, buf_span(&in), &plain, response, e);
     explicit_bzero(memory, sizeof memory);
     return rc;
+}
+
+int sasl_go_on(struct sasl *s, struct buf *response, struct err *e)
+{
+    char memory[2 * SASL_CHALLENGE_MAX];
+    struct buf plain = BUF_ON(memory);
+    int rc = sasl_scram_go_on(s, &plain, e);
+
+    return rc == 0 ? put(s, &plain, response, e) : rc;
 }
 
 int sasl_succeed(const struct sasl *s, struct err *e)
@@ -227,5 +244,6 @@ int sasl_succeed(const struct sasl *s, struct err *e)
 
 void sasl_end(struct sasl *s)
 {
+    pbkdf2_end(&s->salted);
     explicit_bzero(s, sizeof *s);
 }

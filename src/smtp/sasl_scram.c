@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { SALT_MAX = 512 };
+enum { SALT_MAX = 512, ROUNDS_PER_SLICE = 2000 };
 
 /* The value of the attribute that comes next, which must be this one. */
 static bool attribute(struct span *rest, char name, struct span *value)
@@ -88,17 +88,14 @@ static struct span octets(const unsigned char *p)
 }
 
 /* RFC 5802 3.  Also notes the signature that the server must have. */
-static int prove(struct sasl *s, const struct server_first *f,
-                 struct span auth_message, unsigned char proof[HMAC_SIZE],
-                 struct err *e)
+static int prove(struct sasl *s, struct span auth_message,
+                 unsigned char proof[HMAC_SIZE], struct err *e)
 {
-    unsigned char salted[HMAC_SIZE], key[HMAC_SIZE], stored[HMAC_SIZE],
-        server[HMAC_SIZE];
+    unsigned char key[HMAC_SIZE], stored[HMAC_SIZE], server[HMAC_SIZE];
+    const unsigned char *salted = s->salted.sum;
     int rc = -1;
 
-    if (hmac_pbkdf2(salted, s->login->secret,
-                    (struct span){ f->salt, f->salt_n }, f->rounds, e) == 0 &&
-        hmac_sha256(key, octets(salted), SPAN_LIT("Client Key"), e) == 0 &&
+    if (hmac_sha256(key, octets(salted), SPAN_LIT("Client Key"), e) == 0 &&
         digest_sha256(key, sizeof key, stored, e) == 0 &&
         hmac_sha256(proof, octets(stored), auth_message, e) == 0 &&
         hmac_sha256(server, octets(salted), SPAN_LIT("Server Key"), e) == 0 &&
@@ -106,31 +103,56 @@ static int prove(struct sasl *s, const struct server_first *f,
         rc = 0;
     for (size_t i = 0; rc == 0 && i < HMAC_SIZE; i++)
         proof[i] ^= key[i];
-    explicit_bzero(salted, sizeof salted);
+    pbkdf2_end(&s->salted);
+    explicit_bzero(server, sizeof server);
     explicit_bzero(key, sizeof key);
     return rc;
 }
 
-static int final_message(struct sasl *s, struct span in, struct buf *out,
-                         struct err *e)
+static struct span nonce_of(struct span server_first)
 {
-    char memory[sizeof s->bare + 2 * SASL_CHALLENGE_MAX];
-    struct buf message = BUF_ON(memory);
-    unsigned char proof[HMAC_SIZE];
+    struct span nonce = { "", 0 };
+
+    (void)attribute(&server_first, 'r', &nonce); /* it has been parsed */
+    return nonce;
+}
+
+/* Begin to salt the password; sasl_scram_go_on() makes the response. */
+static int salt_password(struct sasl *s, struct span in, struct err *e)
+{
     struct server_first f;
 
-    if (parse_first(s, &f, in, e) != 0)
+    if (parse_first(s, &f, in, e) != 0 ||
+        pbkdf2_begin(&s->salted, s->login->secret,
+                     (struct span){ f.salt, f.salt_n }, f.rounds, e) != 0)
         return -1;
+    memcpy(s->first, in.p, in.n);
+    s->first_n = in.n;
+    s->busy = true;
+    return 1;
+}
+
+int sasl_scram_go_on(struct sasl *s, struct buf *out, struct err *e)
+{
+    char memory[sizeof s->bare + 2 * SASL_CHALLENGE_MAX];
+    struct span first = { s->first, s->first_n }, nonce = nonce_of(first);
+    struct buf message = BUF_ON(memory);
+    unsigned char proof[HMAC_SIZE];
+
+    int rc = pbkdf2_go_on(&s->salted, ROUNDS_PER_SLICE, e);
+    if (rc <= 0)
+        return rc == 0 ? 1 : -1;
     buf_addf(&message, "%s,", s->bare);
-    buf_add_span(&message, in);
+    buf_add_span(&message, first);
     buf_adds(&message, ",c=biws,r=");
-    buf_add_span(&message, f.nonce);
+    buf_add_span(&message, nonce);
     if (message.full)
         return err_set(e, ERR_BUG, 0, "no room for messages of SCRAM");
-    if (prove(s, &f, buf_span(&message), proof, e) != 0)
+    if (prove(s, buf_span(&message), proof, e) != 0)
         return -1;
+    s->busy = false;
     buf_adds(out, "c=biws,r=");
-    buf_add_span(out, f.nonce);
+    buf_add_span(out, nonce);
     buf_adds(out, ",p=");
     base64_encode(out, octets(proof));
     return 0;
@@ -157,7 +179,7 @@ int sasl_scram_step(struct sasl *s, struct span in, struct buf *out,
 {
     switch (s->step) {
     case 0: return first_message(s, out, e);
-    case 1: return final_message(s, in, out, e);
+    case 1: return salt_password(s, in, e);
     case 2: return verify(s, in, e);
     default: return err_set(e, ERR_PROTO, 0, "a challenge too many");
     }

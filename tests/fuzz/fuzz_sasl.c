@@ -14,7 +14,14 @@ static void respond(struct sasl *s, struct span challenge)
     struct buf o = BUF_ON(out), p = BUF_ON(plain);
     struct err e = { 0 };
 
-    if (sasl_respond(s, challenge, &o, &e) != 0) {
+    int rc = sasl_respond(s, challenge, &o, &e);
+    for (int slices = 0; rc > 0 && slices < 3; slices++)
+        rc = sasl_go_on(s, &o, &e);
+    if (rc > 0) {
+        MUST(o.n == 0 && s->busy); /* many rounds */
+        return;
+    }
+    if (rc != 0) {
         MUST(o.n == 0 && e.kind != ERR_NONE && e.text[0] != '\0');
         return;
     }

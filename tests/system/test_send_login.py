@@ -203,6 +203,15 @@ def test_a_server_that_does_not_know_the_password(mta, scram, error):
         assert not any("MAIL" in x for s in peer.sessions for x in s.lines)
 
 
+def test_the_most_rounds(mta):
+    with AuthPeer("SCRAM-SHA-256") as peer:
+        peer.scram = {"rounds": 600000}
+        m = mta("run", settings(peer))
+        submit(m, ["u@x.test"])
+        until("delivered", lambda: peer.messages)
+        assert m.events("send.connect")[0]["auth"] == "SCRAM-SHA-256"
+
+
 def test_no_auth_is_offered(mta):
     with AuthPeer("", needs=False) as peer:
         m = mta("run", settings(peer))

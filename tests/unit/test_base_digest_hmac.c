@@ -46,6 +46,9 @@ static const struct {
     unsigned rounds;
     const char *hex;
 } derived[] = {
+    { "a password that is longer than a block of SHA-256, and not by a little",
+      "salt", 3,
+      "439871142e69a3a4a2b38ac70b31d9655aa6af6ee64ffbf02052553aaa07428c" },
     { "passwd", "salt", 1,
       "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc" },
     { "Password", "NaCl", 80000,
@@ -54,14 +57,21 @@ static const struct {
 
 START_TEST(pbkdf2)
 {
-    unsigned char out[HMAC_SIZE];
+    struct pbkdf2 p;
     struct err e;
+    int rc, slices = 0;
 
-    ck_assert_int_eq(hmac_pbkdf2(out, span_of(derived[_i].password),
-                                 span_of(derived[_i].salt), derived[_i].rounds,
-                                 &e),
+    ck_assert_int_eq(pbkdf2_begin(&p, span_of(derived[_i].password),
+                                  span_of(derived[_i].salt), derived[_i].rounds,
+                                  &e),
                      0);
-    check(out, derived[_i].hex);
+    while ((rc = pbkdf2_go_on(&p, 1000, &e)) == 0)
+        slices++;
+    ck_assert_int_eq(rc, 1);
+    ck_assert_int_eq(slices, derived[_i].rounds / 1001);
+    check(p.sum, derived[_i].hex);
+    pbkdf2_end(&p);
+    ck_assert_ptr_null(p.digest);
 }
 END_TEST
 

@@ -24,6 +24,8 @@ static void begin(struct sasl *s, enum sasl_mechanism m,
     snprintf(s->nonce, sizeof s->nonce, "%s", NONCE);
 }
 
+static unsigned slices; /* of the last step */
+
 /* Both sides without base64. */
 static int step(struct sasl *s, const char *challenge, char *got, size_t size,
                 struct err *e)
@@ -34,7 +36,10 @@ static int step(struct sasl *s, const char *challenge, char *got, size_t size,
     memset(got, 0, size);
     buf_init(&g, got, size);
     base64_encode(&i, span_of(challenge));
-    if (sasl_respond(s, buf_span(&i), &o, e) != 0) {
+    int rc = sasl_respond(s, buf_span(&i), &o, e);
+    for (slices = 0; rc > 0; slices++)
+        rc = sasl_go_on(s, &o, e);
+    if (rc != 0) {
         ck_assert_uint_eq(o.n, 0); /* nothing of a failed response */
         return -1;
     }
@@ -187,6 +192,33 @@ START_TEST(scram_needs_proof)
 }
 END_TEST
 
+/* No slice is longer than 2000 rounds, whatever the server asks for. */
+START_TEST(scram_salts_in_slices)
+{
+    struct sasl_login l = login("user", "pencil");
+    struct sasl s;
+    struct err e;
+    char got[4096];
+
+    begin(&s, SASL_SCRAM_SHA_256, &l);
+    ck_assert_int_gt(step(&s, "", got, sizeof got, &e), 0);
+    ck_assert_int_gt(step(&s, "r=" BOTH SALT ",i=20001", got, sizeof got, &e),
+                     0);
+    ck_assert_uint_eq(slices, 10);
+    sasl_end(&s);
+    begin(&s, SASL_SCRAM_SHA_256, &l);
+    ck_assert_int_gt(step(&s, "", got, sizeof got, &e), 0);
+    struct buf o = BUF_ON(got);
+    char in[256];
+    struct buf i = BUF_ON(in);
+    base64_encode(&i, span_of(GOOD1));
+    ck_assert_int_eq(sasl_respond(&s, buf_span(&i), &o, &e), 1);
+    ck_assert_int_eq(sasl_respond(&s, buf_span(&i), &o, &e), -1);
+    ck_assert_uint_eq(o.n, 0);
+    sasl_end(&s);
+}
+END_TEST
+
 START_TEST(scram_escapes_the_user)
 {
     struct sasl_login l = login("a=b,c", "pencil");
@@ -332,6 +364,7 @@ Suite *smtp_sasl_suite(void)
     tcase_add_loop_test(t, exchange, 0, N(good));
     tcase_add_loop_test(t, scram_refused, 0, N(scram));
     tcase_add_test(t, scram_needs_proof);
+    tcase_add_test(t, scram_salts_in_slices);
     tcase_add_test(t, scram_escapes_the_user);
     tcase_add_loop_test(t, token_denied, 0, 2);
     tcase_add_loop_test(t, long_challenge, 0, SASL_MECHANISMS);
