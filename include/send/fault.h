@@ -26,6 +26,7 @@ struct fault {
     bool configured;  /* the next hop is a setting */
     bool lmtp;        /* and speaks LMTP */
     bool may;         /* clear text will do, if TLS does not work */
+    bool token;       /* the login is by a token, which may be too old */
     bool resumes;     /* TLS, with a session that the host gave before */
 };
 
@@ -34,6 +35,7 @@ enum fault_whose {
     WHOSE_HOST,
     WHOSE_PROFILE,  /* the host's, of sessions with TLS */
     WHOSE_TICKET,   /* the host's, of a TLS session that it gave before */
+    WHOSE_LOGIN,    /* the host's, of sessions with that login */
     WHOSE_DELIVERY, /* it demands another certificate */
     WHOSE_US,
     WHOSE_SETTING,  /* ours, of the next hop */

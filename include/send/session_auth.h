@@ -15,10 +15,13 @@ bool send_auth_fits(const struct send_session *s,
  * is below that: an MX record alone is no proof. */
 bool send_auth_is_host(const struct send_session *s);
 
-/* The login was refused; the answer of its mail. */
+/* The login was refused, or failed; is it that of this mail? */
+bool send_auth_ended(const struct send_session *s);
 bool send_auth_failed(const struct send_session *s,
                       const struct delivery_rcpt *r);
-void send_auth_set_reason(const struct send_session *s, struct answer *why);
+/* The answer of its mail. */
+void send_auth_set_reason(const struct send_session *s,
+                          const struct fault_rule *rule, struct answer *why);
 
 /* "SCRAM-SHA-256"; NULL: the session has no login. */
 const char *send_auth_text(const struct send_session *s);

@@ -81,6 +81,7 @@ static const char *const names[] = {
     "send.pace",
     "send.advice",
     "send.pace_file",
+    "send.auth_failed",
     "send.tls_failed",
     "send.control",
     "send.unsigned",

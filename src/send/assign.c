@@ -305,13 +305,14 @@ static bool is_of_setting(const struct answer *a)
     return a->misconfigured && !unreadable;
 }
 
-/* TLS with the host is what its mail demands. */
-static void see_tls(struct sched *s, const struct delivery *j,
-                    const struct lane *l)
+/* TLS with the host is what its mail demands, and the login works. */
+static void see_profile(struct sched *s, const struct delivery *j,
+                        const struct lane *l)
 {
     for (size_t i = 0; i < j->nrcpt; i++) {
         const struct delivery_rcpt *r = &j->rcpt[i];
-        if (r->tls < CONF_TLS_ENCRYPT || r->answer.outcome != OUTCOME_DELIVERED)
+        if ((r->tls < CONF_TLS_ENCRYPT && r->login == 0) ||
+            r->answer.outcome != OUTCOME_DELIVERED)
             continue;
         struct hop *h = destination_hop(r->rcpt->place, l);
         if (h != NULL)
@@ -342,7 +343,7 @@ void assign_take_back(struct sched *s, struct delivery *j)
     signing_release(s, send_delivery_of(j));
     lane_measure(s, send_delivery_of(j));
     see_settings(j);
-    see_tls(s, j, l);
+    see_profile(s, j, l);
     if (l->trial && has_reply(j))
         lane_state_replied(s, l);
     if (send_delivery_of(j)->again)

@@ -94,6 +94,11 @@ static bool may_be_clear(const struct fault *f)
     return f->may;
 }
 
+static bool is_token(const struct fault *f)
+{
+    return f->token;
+}
+
 /* A handshake in full may work. */
 static bool resumes(const struct fault *f)
 {
@@ -118,6 +123,8 @@ static const struct fault_rule rules[] = {
     ROW(HELLO,     REFUSED,    is_stop,       PACE,      MOVES_ON,  STOPS),
     ROW(HELLO,     REFUSED,    in_words,      PACE,      MOVES_ON,  SLOWS),
     ROW(HELLO,     NO_TALK,    ALWAYS,        HOST,      MOVES_ON,  SHUTS),
+    ROW(AUTH,      SOFT,       is_token,      SETTING,   NO_LOGIN,  LEAVES),
+    ROW(AUTH,      NOT_NOW,    ALWAYS,        LOGIN,     SHUT_OUT,  LEAVES),
     ROW(AUTH,      NO_TALK,    ALWAYS,        SETTING,   NO_LOGIN,  LEAVES),
 
     ROW(TLS,       CERTIFICATE, ALWAYS,       DELIVERY,  SHUT_OUT,  GOES_ON),

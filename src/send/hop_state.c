@@ -54,12 +54,16 @@ static void on_opens(struct loop_timer *t)
     ready_destination(LOOP_ENTRY(t, struct hop_shut, opens)->hop->destination);
 }
 
+/* TLS that the mail demands (4.7.4, 4.7.5), or its login. */
 static void report(const struct hop *h, unsigned seconds)
 {
     char address[ADDR_PORT_TEXT];
+    const struct smtp_status *s = &h->shut->why.status;
+    bool tls = s->subject == 7 && (s->detail == 4 || s->detail == 5);
 
     addr_port_text(address, &h->lane->peer);
-    LOG(LOG_WARN, "send.tls_failed", LS("mx", h->name), LS("address", address),
+    LOG(LOG_WARN, tls ? "send.tls_failed" : "send.auth_failed",
+        LS("mx", h->name), LS("address", address),
         LS("for", h->destination->host), LS("error", h->shut->why.text),
         LN("pause", seconds));
 }

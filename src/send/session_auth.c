@@ -1,7 +1,8 @@
 /* session_auth.c - AUTH (RFC 4954): the login at a next hop.
  *
- * A login is refused, or impossible, by our settings: whatever goes wrong from
- * AUTH on until the host accepts it, the mail waits for them. */
+ * A login is refused, or impossible, by our settings, and the mail waits for
+ * them; but a host that cannot tell now (454), or dies over it, is one that
+ * fails for the mail of this login. */
 #include "send/session_auth.h"
 
 #include "base/digest_hmac.h"
@@ -22,11 +23,15 @@ bool send_auth_fits(const struct send_session *s, const struct delivery_rcpt *r)
     return r->login == (s->login != NULL ? s->login->number : 0);
 }
 
+bool send_auth_ended(const struct send_session *s)
+{
+    return s->end.mail == MAIL_NO_LOGIN || s->end.mail == MAIL_SHUT_OUT;
+}
+
 bool send_auth_failed(const struct send_session *s,
                       const struct delivery_rcpt *r)
 {
-    return s->end.mail == MAIL_NO_LOGIN && r->login != 0 &&
-           send_auth_fits(s, r);
+    return send_auth_ended(s) && r->login != 0 && send_auth_fits(s, r);
 }
 
 static bool is_below(const char *host, struct span domain)
@@ -198,23 +203,26 @@ static bool is_reply(const struct send_session *s)
 }
 
 /* The text of the host may be that of any program; the reason has our user. */
-void send_auth_set_reason(const struct send_session *s, struct answer *why)
+void send_auth_set_reason(const struct send_session *s,
+                          const struct fault_rule *rule, struct answer *why)
 {
+    const char *status = rule->whose == WHOSE_SETTING ? "4.3.5"
+                         : is_reply(s)                ? "4.7.0"
+                                                      : "4.4.2";
     struct span user = s->login->sasl.user;
     char denial[220];
 
     denial_of(s, denial, sizeof denial);
     if (is_reply(s)) {
-        answer_set(why, OUTCOME_NONE, "4.3.5",
+        answer_set(why, OUTCOME_NONE, status,
                    "host %s refused our login as %.*s: %u %s%s", s->host,
                    (int)user.n, user.p, s->reply.status.code, s->reply.text,
                    denial);
         why->status.code = s->reply.status.code;
         return;
     }
-    answer_set(why, OUTCOME_NONE, "4.3.5",
-               "login at host %s as %.*s failed: %s", s->host, (int)user.n,
-               user.p,
+    answer_set(why, OUTCOME_NONE, status, "login at host %s as %.*s failed: %s",
+               s->host, (int)user.n, user.p,
                s->auth.why[0] != '\0'  ? s->auth.why
                : s->event == E_TIMEOUT ? "timed out in AUTH"
                : s->event == E_CLOSED  ? "lost connection in AUTH"

@@ -160,8 +160,8 @@ static void set_reason(const struct send_session *s, enum fault_what what,
     if (what == FAULT_OWN_NAME)
         answer_set(why, OUTCOME_DEFERRED, "4.4.6",
                    "host greets with our own name: mail loops back to us");
-    else if (rule->mail == MAIL_NO_LOGIN)
-        send_auth_set_reason(s, why);
+    else if (rule->mail == MAIL_NO_LOGIN || rule->whose == WHOSE_LOGIN)
+        send_auth_set_reason(s, rule, why);
     else if (rule->whose == WHOSE_PROFILE)
         set_tls(s, what, why);
     else if (!is_refusal(what))
@@ -202,6 +202,8 @@ const struct fault_rule *send_session_judge(const struct send_session *s,
         .configured = s->cur != NULL && send_delivery_of(s->cur)->configured,
         .lmtp = s->end.learned.lmtp,
         .may = s->tls.may,
+        .token =
+            s->auth.exchange != NULL && sasl_takes_token(s->auth.mechanism),
         .resumes = s->tls.resume != NULL && s->was != S_STARTTLS,
     };
 
@@ -270,13 +272,14 @@ void send_session_follow(struct send_session *s, const struct fault_rule *rule,
     s->end.local = rule->whose == WHOSE_US && rule->lane == LANE_REOPENS;
     s->tls.failed = rule->whose == WHOSE_PROFILE;
     s->tls.stale = rule->whose == WHOSE_TICKET;
-    s->end.fault = (rule->lane >= LANE_REOPENS || rule->mail == MAIL_LOOPS ||
-                    s->tls.failed || s->tls.stale) &&
-                   s->event != E_KILL;
+    s->end.fault =
+        (rule->lane >= LANE_REOPENS || rule->mail == MAIL_LOOPS ||
+         s->tls.failed || s->tls.stale || rule->whose == WHOSE_LOGIN) &&
+        s->event != E_KILL;
     if (s->tls.failed && s->tls.may)
         log_clear(s);
     if (rule->mail == MAIL_MOVES_ON || rule->mail == MAIL_LOOPS ||
-        rule->mail == MAIL_NO_LOGIN)
+        rule->mail == MAIL_NO_LOGIN || rule->whose == WHOSE_LOGIN)
         s->end.mail = rule->mail;
 }
 

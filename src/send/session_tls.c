@@ -110,7 +110,8 @@ static bool is_own(const struct send_session *s, const struct delivery *j,
            span_is_nocase(span_of(delivery_host(j, r)), s->host);
 }
 
-static void set_certificate(const struct send_session *s, struct answer *why)
+static void set_certificate(const struct send_session *s,
+                            const struct delivery_rcpt *r, struct answer *why)
 {
     const struct tls_facts *f = conn_tls_facts(&s->conn);
 
@@ -118,6 +119,11 @@ static void set_certificate(const struct send_session *s, struct answer *why)
         answer_set(why, OUTCOME_NONE, "4.7.5",
                    "server certificate of host %s is not trusted: %s", s->host,
                    f->why);
+    else if (r->login != 0)
+        answer_set(why, OUTCOME_NONE, "4.7.5",
+                   "server certificate not verified: it does not name host"
+                   " %.*s, which our login is for",
+                   (int)s->login->sasl.host.n, s->login->sasl.host.p);
     else
         answer_set(why, OUTCOME_NONE, "4.7.5",
                    "server certificate not verified: it names neither host %s"
@@ -138,7 +144,7 @@ void send_tls_refuse(struct send_session *s, const struct delivery *j,
         return;
     }
     if (f.what == FAULT_CERTIFICATE)
-        set_certificate(s, &why);
+        set_certificate(s, r, &why);
     else
         answer_set(&why, OUTCOME_NONE, "4.7.4",
                    "TLS is required, but was not offered by host %s", s->host);

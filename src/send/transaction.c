@@ -492,7 +492,7 @@ static void set_effect(const struct send_session *s, const struct delivery *j,
     r->effect = (unsigned char)s->end.mail;
     if (send_tls_shuts_out(s, j, r))
         r->effect = MAIL_SHUT_OUT;
-    else if (s->end.mail == MAIL_NO_LOGIN && !send_auth_failed(s, r))
+    else if (send_auth_ended(s) && !send_auth_failed(s, r))
         r->effect = MAIL_UNTOUCHED;
     if (r->effect != MAIL_SHUT_OUT && r->effect != MAIL_NO_LOGIN)
         return;

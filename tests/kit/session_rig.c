@@ -319,8 +319,9 @@ static void check_end(const struct dialogue *d, const struct around *around,
     ck_assert_msg(end->delivered == d->delivered, "%s: %u", d->name,
                   end->delivered);
     ck_assert(around->act == 'k' ||
-              end->fault == (end->lane >= LANE_REOPENS ||
-                             end->mail == MAIL_LOOPS || end->learned.no_tls));
+              end->fault ==
+                  (end->lane >= LANE_REOPENS || end->mail == MAIL_LOOPS ||
+                   end->mail == MAIL_SHUT_OUT || end->learned.no_tls));
     ck_assert(!end->fault || end->why.text[0] != '\0');
     describe_end(&b, end);
     ck_assert_msg(around->end == NULL || strcmp(got, around->end) == 0,

@@ -130,11 +130,8 @@ def test_the_same_password_at_each_relay_host(mta):
 FAULTS = {
     "535": {"AUTH": "535 5.7.8 no such luck"},
     "530": {"AUTH": "530 5.7.0 no"},
-    "454": {"AUTH": "454 4.7.0 temporary authentication failure"},
-    "421": {"AUTH": "421 4.3.0 going"},
     "503": {"AUTH": "503 5.5.1 no"},
     "504": {"AUTH": "504 5.5.4 no"},
-    "drop": {"AUTH": None},
     "250": {"AUTH": "250 2.0.0 ok"},
     "nonsense": {"AUTH": "hello"},
     "not base64": {"AUTH": "334 =*="},
@@ -171,6 +168,32 @@ def test_a_fault_in_auth(mta, fault, mechanism):
         assert not m.events("send.bounced")
         # Mended, and asked for: it goes.
         peer.answers.pop("AUTH")
+        peer.answers["AUTH"] = peer.auth
+        until("delivered", lambda: m.kill(signal.SIGUSR1) or peer.messages)
+
+
+@pytest.mark.parametrize("fault,status", [
+    ("454 4.7.0 temporary authentication failure", "4.7.0"),
+    ("421 4.3.0 going", "4.7.0"),
+    (None, "4.4.2"),
+], ids=["454", "421", "drop"])
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256"])
+def test_a_host_that_fails_in_auth(mta, fault, status, mechanism):
+    """A round each time, as where it cannot be reached; mail without the login
+    goes on."""
+    with AuthPeer(mechanism, answers={"AUTH": fault}) as peer, Peer() as other:
+        m = mta("run", settings(peer, send__routes=["o.test=" + at(other)]))
+        submit(m, ["u@x.test"])
+        submit(m, ["u@o.test"])
+        until("the other", lambda: other.messages)
+        shown = until("a round", lambda: [
+            r for r in waits(m) if r["rounds"] > 0])[0]
+        assert (shown["status"], shown["attempts"]) == (status, 0), shown
+        assert "login" in shown["reply"] and USER in shown["reply"], shown
+        said = m.events("send.auth_failed")[0]
+        assert USER in said["error"] and int(said["pause"]) > 0, said
+        assert not any("MAIL" in x for s in peer.sessions for x in s.lines)
+        assert not m.events("send.next_hop")
         peer.answers["AUTH"] = peer.auth
         until("delivered", lambda: m.kill(signal.SIGUSR1) or peer.messages)
 
@@ -678,6 +701,10 @@ def test_what_tls_a_login_needs(mta, dns, ca, hop, names, more, status):
             return
         shown = until("waits", lambda: [r for r in waits(m) if r["status"]])[0]
         assert shown["status"] == status, shown
+        if names in ("other.test", "x.test", "mx.evil.test"):
+            assert shown["reply"].endswith(
+                "does not name host %s, which our login is for" %
+                hop.strip("[]")), shown
         assert not any(x.startswith(("AUTH", "MAIL")) for s in peer.sessions
                        for x in s.lines)
 

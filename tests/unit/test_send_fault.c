@@ -66,9 +66,11 @@ static const struct {
     { F(TLS, OURS, .may = true), WHOSE_US, MAIL_UNTOUCHED, LANE_REOPENS },
     /* AUTH */
     { F(AUTH, 5XX, S(535, 5, 7, 8)), WHOSE_SETTING, MAIL_NO_LOGIN, LANE_LEAVES },
-    { F(AUTH, 4XX, S(454, 4, 7, 0)), WHOSE_SETTING, MAIL_NO_LOGIN, LANE_LEAVES },
-    { F(AUTH, 421, S(421, 4, 7, 0)), WHOSE_SETTING, MAIL_NO_LOGIN, LANE_LEAVES },
-    { F(AUTH, DROP, .status = { 0 }), WHOSE_SETTING, MAIL_NO_LOGIN, LANE_LEAVES },
+    { F(AUTH, 4XX, S(454, 4, 7, 0)), WHOSE_LOGIN, MAIL_SHUT_OUT, LANE_LEAVES },
+    { F(AUTH, 4XX, S(454, 4, 7, 0), .token = true), WHOSE_SETTING, MAIL_NO_LOGIN, LANE_LEAVES },
+    { F(AUTH, 421, S(421, 4, 7, 0)), WHOSE_LOGIN, MAIL_SHUT_OUT, LANE_LEAVES },
+    { F(AUTH, DROP, .status = { 0 }), WHOSE_LOGIN, MAIL_SHUT_OUT, LANE_LEAVES },
+    { F(AUTH, SILENCE, .token = true), WHOSE_LOGIN, MAIL_SHUT_OUT, LANE_LEAVES },
     { F(AUTH, NONSENSE, .status = { 0 }), WHOSE_SETTING, MAIL_NO_LOGIN, LANE_LEAVES },
     { F(AUTH, OURS, .status = { 0 }), WHOSE_US, MAIL_UNTOUCHED, LANE_REOPENS },
     /* a login is asked for: only where the next hop is a setting */
