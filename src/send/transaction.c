@@ -141,6 +141,20 @@ bool send_transaction_has_misfits(const struct send_session *s,
 
 static void settle(struct send_session *s, struct delivery *j);
 
+/* Without its signature (DKIM) it may have fitted; it never goes without. */
+static void set_too_big(const struct send_session *s, const struct delivery *j,
+                        struct answer *a)
+{
+    char ours[64] = "";
+
+    if (j->body.size - j->body.nhead <= s->ext.size)
+        snprintf(ours, sizeof ours, " by our DKIM signature of %zu octets",
+                 j->body.nhead);
+    answer_set(a, OUTCOME_FAILED, "5.3.4",
+               "message size %llu exceeds size limit %llu of the host%s",
+               (unsigned long long)j->body.size, s->ext.size, ours);
+}
+
 void send_transaction_refuse_misfits(struct send_session *s, struct delivery *j)
 {
     for (size_t i = 0; i < j->nrcpt; i++) {
@@ -148,11 +162,7 @@ void send_transaction_refuse_misfits(struct send_session *s, struct delivery *j)
         switch (misfit_of(s, j, r)) {
         case FITS: continue;
         case NEEDS_TLS: send_tls_refuse(s, j, r); continue;
-        case TOO_BIG:
-            answer_set(&r->answer, OUTCOME_FAILED, "5.3.4",
-                       "message size %llu exceeds size limit %llu of the host",
-                       (unsigned long long)j->body.size, s->ext.size);
-            break;
+        case TOO_BIG: set_too_big(s, j, &r->answer); break;
         case NEEDS_UTF8:
             answer_set(&r->answer, OUTCOME_FAILED, "5.6.7",
                        "SMTPUTF8 is required, but was not offered by host %s",

@@ -132,6 +132,20 @@ def test_the_size_at_mail_is_that_of_all(relay, keys):
     assert int(size[1]) == len(data)
 
 
+def test_a_signature_that_is_too_much_is_named(relay, keys):
+    """It does not go without, and sender and log see why it came back."""
+    p, m = relay(send__session_linger="0s")
+    submit(m, TEXTS["plain"])
+    n = len(taken(p)[0])
+    p.extensions = ("PIPELINING", "SIZE %d" % (n - 100))
+    submit(m, TEXTS["plain"], ["joe@x.test"])
+    said = until("returned", lambda: m.events("send.bounced"))[0]
+    assert said["status"] == "5.3.4", said
+    assert re.search(r"message size %d exceeds size limit %d of the host by "
+                     r"our DKIM signature of \d+ octets" % (n, n - 100),
+                     said["reply"]), said
+
+
 def test_two_keys_of_a_domain_make_two_signatures(relay, keys):
     keys.add("src.test", "rsa")
     keys.add("src.test", "ed", "--ed25519")
