@@ -16,6 +16,7 @@ enum {
     DKIM_FIELDS_MAX = 64, /* that are signed, From apart; of more, those at
                            * the bottom */
     DKIM_NAME_MAX = 28,
+    DKIM_OVERSIGNED = 6,      /* of the names below, the first */
     DKIM_FROM_MAX = 16 * 1024 /* octets of a From field */
 };
 

@@ -9,12 +9,12 @@ enum { LINE_START, EMPTY_CR, IN_NAME, IN_VALUE, VALUE_CR, ENDED };
 /* Not signed is what hosts on the way add or change: Received, Return-Path,
  * Sender, and signatures. */
 static const char *const names[] = {
-    "reply-to",
+    "reply-to", /* of these another one breaks the signature: */
     "subject",
     "date",
     "to",
     "cc",
-    "message-id",
+    "message-id", /* DKIM_OVERSIGNED */
     "resent-date",
     "resent-from",
     "resent-to",

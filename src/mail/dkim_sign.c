@@ -63,6 +63,24 @@ static int add_field_name(void *ctx, const struct dkim_field *f)
     return 0;
 }
 
+static bool has_field(const struct dkim_header *h, unsigned name)
+{
+    for (uint64_t i = 0; i < h->nfields; i++)
+        if (h->field[i].name == name)
+            return true;
+    return false;
+}
+
+/* From and what readers see, once more than there are: a further one breaks
+ * the signature.  Where fields are left out, the name would mean those. */
+static void add_oversigned(struct buf *b, const struct dkim_header *h)
+{
+    for (unsigned i = 0; i < DKIM_OVERSIGNED && h->nfields <= DKIM_FIELDS_MAX;
+         i++)
+        if (has_field(h, i))
+            add_name(b, dkim_header_name(i));
+}
+
 void dkim_field_begin(struct buf *b, const struct dkim_signer *s,
                       const struct dkim_header *h,
                       const unsigned char body_hash[DIGEST_SIZE])
@@ -77,9 +95,9 @@ void dkim_field_begin(struct buf *b, const struct dkim_signer *s,
     add_tag(b, "d", s->domain, ";");
     add_tag(b, "s", s->selector, ";");
     add_tag(b, "t", now, ";");
-    /* From once more than there are: a further one breaks the signature. */
     add_tag(b, "h", "from", ":from");
     (void)each_field(h, add_field_name, b);
+    add_oversigned(b, h);
     buf_addc(b, ';');
     add_tag(b, "bh", hash, ";");
     buf_adds(b, "\r\n\tb=");

@@ -94,6 +94,9 @@ TEXTS = {
 }
 
 
+OVERSIGNED = ["reply-to", "subject", "date", "to", "cc", "message-id"]
+
+
 @pytest.mark.memory
 @pytest.mark.parametrize("extensions", [None, CHUNKING],
                          ids=["DATA", "BDAT"])
@@ -116,12 +119,33 @@ def test_all_kinds_of_text(relay, keys, extensions):
         for field in email.message_from_bytes(data).keys():
             may = not field.lower().startswith(("x-", "received"))
             assert (field.lower().strip() in signed) == may, field
+        fields = [f.lower().strip()
+                  for f in email.message_from_bytes(DATE + data).keys()]
+        for field in set(fields + OVERSIGNED):
+            more = (len(fields) <= 65 and field in fields and
+                    field in OVERSIGNED or field == "from")
+            assert signed.count(field) == more + min(
+                64, fields.count(field)) * (field in signed), field
         for line in got.split(b"\r\n\r\n")[0].split(b"\r\nReceived:")[0] \
                 .split(b"\r\n"):
             assert len(line) < 78, line
         assert got.index(b"DKIM-Signature:") == 0
         assert got.rstrip(b"\r\n").endswith(data.rstrip(b"\r\n")), name
     assert not m.events("send.unsigned")
+
+
+@pytest.mark.parametrize("field,breaks", [
+    (b"Subject: other", True), (b"To: all@x.test", True),
+    (b"Date: Tue, 1 Dec 2026 02:00:00 +0000", True), (b"From: e@x.test", True),
+    (b"Cc: e@x.test", False),  # none was there, which may be so for a list
+    (b"List-Id: <l.x.test>", False)])
+def test_what_is_put_on_top_breaks_the_signature(relay, keys, field, breaks):
+    p, m = relay()
+    submit(m, TEXTS["plain"])
+    data = taken(p)[0]
+    judge(keys, data)
+    changed = field + b"\r\n" + data
+    assert dkim.DKIM(changed).verify(0, dnsfunc=keys.txt) != breaks
 
 
 def test_the_size_at_mail_is_that_of_all(relay, keys):

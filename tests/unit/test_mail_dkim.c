@@ -305,7 +305,8 @@ START_TEST(whole_field)
         "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;\r\n"
         "\td=football.example.com; s=brisbane; t=1528637909; "
         "h=from:from:subject:date\r\n"
-        "\t:to:message-id; bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;\r\n"
+        "\t:to:message-id:subject:date:to:message-id;\r\n"
+        "\tbh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;\r\n"
         "\tb=";
     const struct dkim_signer s = { "football.example.com", "brisbane",
                                    DIGEST_KEY_ED25519, 1528637909 };
