@@ -42,7 +42,7 @@ struct conf {
         long long workers, max_clients, max_clients_per_ip;
         struct conf_networks relay_networks;
         struct conf_relays relay_domains;
-        int rdns;
+        int rdns, dsn;
         unsigned extra_commands; /* of enum conf_extra */
         long long max_message_size, max_recipients;
         long long command_timeout, data_timeout, session_timeout;

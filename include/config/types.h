@@ -108,6 +108,7 @@ enum conf_log_level { CONF_DEBUG, CONF_INFO, CONF_WARN, CONF_ERROR };
 enum conf_log_format { CONF_LOG_TEXT, CONF_LOG_JSON };
 enum conf_mailbox { CONF_MAILBOX_AUTO, CONF_MAILDIR, CONF_MBOX };
 enum conf_rdns { CONF_RDNS_OFF, CONF_RDNS_WARN, CONF_RDNS_REQUIRE };
+enum conf_dsn { CONF_DSN_ALL, CONF_DSN_RELAY_NETWORKS, CONF_DSN_NONE };
 enum conf_early_talk { CONF_EARLY_TALK_REJECT, CONF_EARLY_TALK_ACCEPT };
 enum conf_newline { CONF_NEWLINE_REJECT, CONF_NEWLINE_NORMALIZE };
 enum conf_extra {

@@ -94,6 +94,9 @@ struct verdict serve_session_ask_later(struct serve_session *s);
 bool serve_session_is_slow(const struct serve_session *s); /* its text */
 
 bool serve_session_offers_tls(const struct serve_session *s); /* STARTTLS */
+bool serve_session_offers_dsn(const struct serve_session *s);
+/* Is the command, beyond the minimum, answered? */
+bool serve_session_has_extra(const struct serve_session *s, enum smtp_verb v);
 
 /* early_talk.c: input that the client may not have sent yet. */
 bool serve_early_before_banner(struct serve_session *s);

@@ -13,6 +13,8 @@
 static const char *const levels[] = { "debug", "info", "warn", "error", NULL };
 static const char *const formats[] = { "text", "json", NULL };
 static const char *const mailboxes[] = { "auto", "maildir", "mbox", NULL };
+static const char *const dsn_words[] = { "all", "relay_networks", "none",
+                                         NULL };
 static const char *const rdns_words[] = { "off", "warn", "require", NULL };
 static const char *const early_talk[] = { "reject", "accept", NULL };
 static const char *const newlines[] = { "reject", "normalize", NULL };
@@ -220,6 +222,10 @@ const struct conf_item conf_items[] = {
     ENUM("serve.rdns", serve.rdns, "warn", rdns_words,
         "Reverse DNS of clients: not looked up; noted in Received and in the"
         " log; or required from clients outside the relay networks."),
+    ENUM("serve.dsn", serve.dsn, "all", dsn_words,
+        "Clients that may ask for notices of delivery and name the envelope in"
+        " them (DSN, RFC 3461).  A notice goes to the sender that the client"
+        " names, which may be forged."),
     ITEM("serve.extra_commands", CONF_WORDS, serve.extra_commands, "", 0, 0,
         extras, "Commands to serve beyond the minimum; STARTTLS needs a"
         " certificate."),

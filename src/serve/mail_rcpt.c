@@ -44,16 +44,19 @@ static struct verdict reject_param(struct span key)
 }
 
 /* RFC 3461: why is NULL, or the reason against the value. */
-static struct verdict take_dsn(struct span *to, struct span value,
-                               enum serve_reply r, const char *why)
+static struct verdict take_dsn(const struct serve_session *s, struct span *to,
+                               const struct smtp_param *q, enum serve_reply r,
+                               const char *why)
 {
     struct verdict v = serve_reject(r);
 
+    if (!serve_session_offers_dsn(s))
+        return reject_param(q->key);
     if (why != NULL) {
         v.detail = span_of(why);
         return v;
     }
-    *to = value;
+    *to = q->value;
     return pass;
 }
 
@@ -97,10 +100,10 @@ static struct verdict take_mail_param(const struct serve_session *s,
         return pass;
     }
     if (span_is_nocase(q->key, "RET"))
-        return take_dsn(&p->ret, q->value, REPLY_RET_SYNTAX,
+        return take_dsn(s, &p->ret, q, REPLY_RET_SYNTAX,
                         smtp_dsn_check_ret(q->value));
     if (span_is_nocase(q->key, "ENVID"))
-        return take_dsn(&p->envid, q->value, REPLY_ENVID_SYNTAX,
+        return take_dsn(s, &p->envid, q, REPLY_ENVID_SYNTAX,
                         smtp_dsn_check_envid(q->value));
     if (!span_is_nocase(q->key, "BODY"))
         return reject_param(q->key);
@@ -294,10 +297,10 @@ static struct verdict take_rcpt_param(const struct serve_session *s,
     unsigned bits;
 
     if (span_is_nocase(q->key, "NOTIFY"))
-        return take_dsn(&p->notify, q->value, REPLY_NOTIFY_SYNTAX,
+        return take_dsn(s, &p->notify, q, REPLY_NOTIFY_SYNTAX,
                         smtp_dsn_check_notify(q->value, &bits));
     if (span_is_nocase(q->key, "ORCPT"))
-        return take_dsn(&p->orcpt, q->value, REPLY_ORCPT_SYNTAX,
+        return take_dsn(s, &p->orcpt, q, REPLY_ORCPT_SYNTAX,
                         smtp_dsn_check_orcpt(q->value, utf8));
     return reject_param(q->key);
 }

@@ -21,7 +21,7 @@ static const struct {
     [REPLY_HELO]             = { 250, NULL,     "%s" },
     [REPLY_OK]               = { 250, "2.0.0",  "Ok" },
     [REPLY_HELP]             = { 214, "2.0.0",
-                                 "HELO EHLO MAIL RCPT DATA RSET QUIT" },
+                                 "HELO EHLO MAIL RCPT DATA RSET QUIT HELP%s" },
     [REPLY_BYE]              = { 221, "2.0.0",  "Bye" },
     [REPLY_SENDER_OK]        = { 250, "2.1.0",  "Ok" },
     [REPLY_RCPT_OK]          = { 250, "2.1.5",  "Ok" },
@@ -174,7 +174,10 @@ void serve_reply_extensions(struct serve_session *s)
              c->serve.max_message_size);
     if (serve_session_offers_tls(s))
         buf_adds(&b, "250-STARTTLS\r\n");
-    buf_adds(&b, "250-SMTPUTF8\r\n250-DSN\r\n250 ENHANCEDSTATUSCODES\r\n");
+    buf_adds(&b, "250-SMTPUTF8\r\n");
+    if (serve_session_offers_dsn(s))
+        buf_adds(&b, "250-DSN\r\n");
+    buf_adds(&b, "250 ENHANCEDSTATUSCODES\r\n");
     (void)conn_write(&s->conn, b.p, b.n);
 }
 

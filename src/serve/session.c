@@ -78,10 +78,22 @@ static unsigned extra_of(const struct serve_session *s)
                                   : on;
 }
 
+bool serve_session_has_extra(const struct serve_session *s, enum smtp_verb v)
+{
+    return (extra_of(s) & 1u << v) != 0;
+}
+
 bool serve_session_offers_tls(const struct serve_session *s)
 {
-    return (extra_of(s) & 1u << SMTP_STARTTLS) != 0 && s->env->tls != NULL &&
+    return serve_session_has_extra(s, SMTP_STARTTLS) && s->env->tls != NULL &&
            !conn_is_tls(&s->conn);
+}
+
+bool serve_session_offers_dsn(const struct serve_session *s)
+{
+    int to = s->env->conf->serve.dsn;
+
+    return to == CONF_DSN_ALL || (to == CONF_DSN_RELAY_NETWORKS && s->trusted);
 }
 
 bool serve_session_is_over(const struct serve_session *s)
@@ -232,7 +244,7 @@ struct verdict serve_session_ask_later(struct serve_session *s)
 static enum serve_session_event event_of(const struct serve_session *s)
 {
     enum smtp_verb verb = s->env->command.verb;
-    bool on = extra_of(s) & 1u << verb;
+    bool on = serve_session_has_extra(s, verb);
 
     switch (verb) {
     case SMTP_HELO: return E_HELO;

@@ -6,6 +6,7 @@
 #include "serve/reply.h"
 #include "serve/session_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,7 +151,13 @@ unsigned char serve_action_reset(void *ctx)
 
 unsigned char serve_action_reply_help(void *ctx)
 {
-    serve_reply(ctx, REPLY_HELP, NULL);
+    struct serve_session *s = ctx;
+    char more[32];
+
+    snprintf(more, sizeof more, "%s%s",
+             serve_session_has_extra(s, SMTP_NOOP) ? " NOOP" : "",
+             serve_session_offers_tls(s) ? " STARTTLS" : "");
+    serve_reply(s, REPLY_HELP, more);
     return FSM_QUIET;
 }
 

@@ -142,6 +142,26 @@ def test_parameters(server, command, params, code, why):
         assert lines[0].startswith("5.5.4 ")
 
 
+@pytest.mark.parametrize("setting,networks,offered", [
+    ("all", [], True), ("relay_networks", ["127.0.0.1/32"], True),
+    ("relay_networks", [], False), ("none", ["127.0.0.1/32"], False)])
+def test_to_whom_it_is_offered(mta, setting, networks, offered):
+    m = mta("serve", {"serve.dsn": setting, "local.users": "any",
+                      "serve.relay_networks": networks})
+    mail, rcpt = "MAIL FROM:<a@b.test>", "RCPT TO:<a@here.test>"
+    with m.raw() as c:
+        assert ("DSN" in c.say("EHLO client.test")[1]) == offered
+        if not offered:
+            for more in ("RET=FULL", "ENVID=x", "RET=none"):
+                code, lines = c.say("%s %s" % (mail, more))
+                assert (code, lines[0][:6]) == (555, "5.5.4 "), lines
+        assert c.say(mail + (" RET=HDRS" if offered else ""))[0] == 250
+        for more in ("NOTIFY=SUCCESS", "ORCPT=rfc822;x@y.test"):
+            assert c.say("%s %s" % (rcpt, more))[0] == (
+                250 if offered else 555)
+        assert c.say(rcpt)[0] == 250
+
+
 # --- success ----------------------------------------------------------------
 
 def test_delivered(mta):

@@ -163,6 +163,15 @@ def test_the_protocol_in_received(mta, hello, body, word):
     assert " with %s id " % word in m.copies("ann")[0].decode()
 
 
+def test_help_has_it_where_it_is_offered(mta):
+    m = with_tls(mta, **{"serve.extra_commands": ["STARTTLS", "HELP"]})
+    text = "2.0.0 HELO EHLO MAIL RCPT DATA RSET QUIT HELP"
+    with m.raw() as r:
+        assert r.say("HELP") == (214, [text + " STARTTLS"])
+    with starttls(m) as r:
+        assert r.say("HELP") == (214, [text])
+
+
 def test_off_without_the_word(mta):
     m = with_tls(mta, **{"serve.extra_commands": ["NOOP"]}, tls_port=True)
     with m.raw() as r:
