@@ -17,6 +17,7 @@ struct trace {
     const char *by;   /* name of this host */
     const char *with; /* ESMTP, ESMTPS, SMTP, UTF8SMTP ... (RFC 3848, 6531) */
     const char *tls_version, *tls_cipher; /* NULL: in clear */
+    int tls_bits, tls_of_bits;
     struct msg_id id;
     const char *rcpt; /* the "for" clause; NULL when there are several */
     uint64_t when;    /* wall clock, us */

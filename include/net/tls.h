@@ -69,6 +69,7 @@ bool conn_is_tls(const struct conn *c);
 struct tls_facts {
     const char *version, *cipher; /* "TLSv1.3", OpenSSL's name; never freed */
     unsigned short version_id, cipher_id; /* as on the wire */
+    int bits, of_bits;                    /* of the key in use, of the cipher */
     bool resumed;
     bool chain_good; /* a client's: up to a trusted CA, in its time */
     const char *why; /* chain not good: OpenSSL's reason; never freed */

@@ -111,17 +111,19 @@ static void put_client(struct fold *f, const struct trace *t)
 /* As Postfix writes it; programs that read the field know that form. */
 static void put_tls(struct fold *f, const struct trace *t)
 {
-    char last[DOMAIN_TEXT];
+    char bits[32];
 
     if (t->tls_version == NULL)
         return;
-    snprintf(last, sizeof last, "%s)", t->tls_cipher);
+    snprintf(bits, sizeof bits, "(%d/%d", t->tls_bits, t->tls_of_bits);
     start_line(f);
     put_word(f, "(using");
     put_word(f, t->tls_version);
     put_word(f, "with");
     put_word(f, "cipher");
-    put_word(f, last);
+    put_word(f, t->tls_cipher);
+    put_word(f, bits);
+    put_word(f, "bits))");
 }
 
 static void put_named(struct fold *f, const char *what, const char *value)

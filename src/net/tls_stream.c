@@ -323,6 +323,7 @@ static void note_facts(struct conn_tls *t)
     f->version_id = (unsigned short)SSL_version(t->ssl);
     f->cipher = SSL_CIPHER_get_name(cipher);
     f->cipher_id = SSL_CIPHER_get_protocol_id(cipher);
+    f->bits = SSL_CIPHER_get_bits(cipher, &f->of_bits);
     f->resumed = SSL_session_reused(t->ssl);
     if (t->server) {
         f->why = "not asked for a certificate";

@@ -35,6 +35,8 @@ static void write_trace(struct serve_session *s, struct buf *out)
         .with = with[(t->flags & SPOOL_UTF8) != 0 ? 2 : s->esmtp][tls != NULL],
         .tls_version = tls != NULL ? tls->version : NULL,
         .tls_cipher = tls != NULL ? tls->cipher : NULL,
+        .tls_bits = tls != NULL ? tls->bits : 0,
+        .tls_of_bits = tls != NULL ? tls->of_bits : 0,
         .id = t->id,
         .rcpt = serve_transaction_only_rcpt(t, rcpt),
         .when = clock_wall_us(),

@@ -121,11 +121,11 @@ def test_starttls(mta):
         assert r.say("STARTTLS")[0] == 503
         assert r.say("NOOP")[0] == 502
         assert r.say("QUIT")[0] == 221
-        version, cipher = r.tls.version(), r.tls.cipher()[0]
+        version, (cipher, _, bits) = r.tls.version(), r.tls.cipher()
     text = m.copies("ann")[0].decode()
     folded = re.sub(r"\s+", " ", text)
-    assert "(using %s with cipher %s) by %s with ESMTPS id %s" % (
-        version, cipher, NAME, mail) in folded, text
+    assert "(using %s with cipher %s (%d/%d bits)) by %s with ESMTPS id %s" % (
+        version, cipher, bits, bits, NAME, mail) in folded, text
     tls = "%s/%s" % (version, cipher)
     accepted = logged(m, "serve.accepted", id=mail)
     assert accepted["tls"] == tls == "TLSv1.3/TLS_AES_128_GCM_SHA256"

@@ -33,9 +33,12 @@ static const struct {
         .with = "ESMTPS",
         .tls_version = "TLSv1.3",
         .tls_cipher = "TLS_AES_256_GCM_SHA384",
+        .tls_bits = 256,
+        .tls_of_bits = 256,
         .rcpt = "joe@x.example" },
       "Received: from client.example (mail.example [192.0.2.1])\r\n"
-      "\t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384)\r\n"
+      "\t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384"
+      " (256/256 bits))\r\n"
       "\tby mx.example with ESMTPS id " ID "\r\n"
       "\tfor <joe@x.example>; " },
     { "program of this host",
