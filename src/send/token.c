@@ -30,8 +30,7 @@ struct token {
     bool over;       /* the supervisor has ended */
     bool is_alone;   /* no sender can ask */
     pid_t pid;       /* of the program; 0: it does not run */
-    bool ended;      /* it has */
-    int status;      /* then */
+    bool ended;      /* it has, and its pid is still its own */
     const char *why; /* it is given up; NULL: it is not */
     size_t n;
     char text[SASL_TOKEN_MAX + 2]; /* more than a token and a newline */
@@ -97,8 +96,10 @@ static int start(struct token *t, struct err *e)
     loop_timer_set(t->loop, &t->late, TOKEN_SECONDS * 1000);
     if (loop_watch(t->loop, &t->output, LOOP_READ, e) == 0)
         return 0;
+    close(t->output.fd);
+    t->output.fd = -1;
     t->why = "no room for its output";
-    kill(-t->pid, SIGKILL);
+    kill(-t->pid, SIGKILL); /* its end is reported by SIGCHLD */
     return 0;
 }
 
@@ -149,35 +150,50 @@ static struct span first_line(const struct token *t)
     return span_trim(all);
 }
 
+/* What it left running goes with it: until the program is waited for, nothing
+ * else can have the number of its process group. */
+static int status_of(struct token *t)
+{
+    int status = 0;
+
+    kill(-t->pid, SIGKILL);
+    while (waitpid(t->pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    t->pid = 0;
+    return status;
+}
+
 /* It has ended, and so has its output. */
 static void finish(struct token *t)
 {
     struct span token = first_line(t);
+    int status = status_of(t);
     char text[40];
 
     loop_timer_clear(t->loop, &t->late);
     if (t->why != NULL) {
         refuse(t, t->why);
-    } else if (WIFSIGNALED(t->status)) {
-        snprintf(text, sizeof text, "died of signal %d", WTERMSIG(t->status));
+    } else if (WIFSIGNALED(status)) {
+        snprintf(text, sizeof text, "died of signal %d", WTERMSIG(status));
         refuse(t, text);
-    } else if (WEXITSTATUS(t->status) != 0) {
-        snprintf(text, sizeof text, "exit status %d", WEXITSTATUS(t->status));
+    } else if (WEXITSTATUS(status) != 0) {
+        snprintf(text, sizeof text, "exit status %d", WEXITSTATUS(status));
         refuse(t, text);
     } else if (token.n == 0) {
         refuse(t, "it printed no token");
     } else {
         answer(t, TOKEN_GOOD, token);
     }
-    kill(-t->pid, SIGKILL); /* what it left running */
     explicit_bzero(t->text, sizeof t->text);
-    t->pid = 0;
 }
 
 static void see_end(struct token *t)
 {
+    siginfo_t end = { .si_pid = 0 };
+
     if (t->pid > 0 && !t->ended &&
-        waitpid(t->pid, &t->status, WNOHANG) == t->pid)
+        waitid(P_PID, (id_t)t->pid, &end, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+        end.si_pid == t->pid)
         t->ended = true;
     if (t->pid > 0 && t->ended && t->output.fd < 0)
         finish(t);

@@ -578,6 +578,20 @@ def test_the_token_process_dies(mta, tmp_path, how):
         open(m.stderr, "w").close()
 
 
+def test_what_the_command_leaves_running_ends(mta, tmp_path):
+    with AuthPeer("XOAUTH2", secret="t") as peer:
+        m = mta("run", by_command(
+            peer, tmp_path / "get", "sleep 987 > /dev/null & echo $! > %s\n"
+            "echo t\n" % (tmp_path / "pid")), start=False)
+        (tmp_path / "pid").touch()
+        (tmp_path / "pid").chmod(0o666)
+        m.start()
+        submit(m, ["u@x.test"])
+        until("delivered", lambda: peer.messages)
+        pid = int((tmp_path / "pid").read_text())
+        until("it ends", lambda: b"987" not in read("/proc/%d/cmdline" % pid))
+
+
 def test_the_sender_dies(mta, tmp_path):
     """The next one asks the same token process."""
     with AuthPeer("XOAUTH2", secret="t") as peer:
