@@ -4,8 +4,11 @@
 #include "base/network.h"
 
 #include <check.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define N(table) (sizeof(table) / sizeof((table)[0]))
 
@@ -323,6 +326,26 @@ START_TEST(scope_tells_hosts_apart)
 }
 END_TEST
 
+START_TEST(path_that_is_too_long)
+{
+    char path[200];
+    struct addr a;
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    ck_assert_int_ge(fd, 0);
+    memset(path, 'x', sizeof path - 1);
+    path[sizeof path - 1] = '\0';
+    addr_from_path(&a, path);
+    errno = 0;
+    ck_assert_int_eq(addr_connect(fd, &a), -1);
+    ck_assert_int_eq(errno, ENAMETOOLONG);
+    errno = 0;
+    ck_assert_int_eq(addr_bind(fd, &a), -1);
+    ck_assert_int_eq(errno, ENAMETOOLONG);
+    close(fd);
+}
+END_TEST
+
 /* The paths of sockets do not count, only users. */
 START_TEST(clients_of_sockets)
 {
@@ -357,6 +380,7 @@ Suite *base_addr_suite(void)
     tcase_add_loop_test(t, compare, 0, N(pairs));
     tcase_add_test(t, from_sockaddr);
     tcase_add_test(t, scope_tells_hosts_apart);
+    tcase_add_test(t, path_that_is_too_long);
     tcase_add_test(t, clients_of_sockets);
     suite_add_tcase(s, t);
     return s;

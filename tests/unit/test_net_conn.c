@@ -929,6 +929,42 @@ START_TEST(dial_refused)
 }
 END_TEST
 
+/* One of a Unix socket fails at once instead; a path that is too long as well.
+ * Both have the errno of that, and are none of our limits. */
+START_TEST(dial_a_path)
+{
+    char path[] = "/tmp/mta-conn-XXXXXX", too_long[200];
+    struct addr at;
+    int fd = mkstemp(path), peers[4], listener;
+
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    unlink(path);
+    addr_from_path(&at, path);
+    listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    ck_assert_int_eq(addr_bind(listener, &at), 0);
+    ck_assert_int_eq(listen(listener, 0), 0);
+    for (size_t i = 0; i < 4; i++) {
+        peers[i] = socket(AF_UNIX, SOCK_STREAM, 0);
+        ck_assert_int_eq(os_nonblock(peers[i]), 0);
+        (void)addr_connect(peers[i], &at);
+    }
+    ck_assert_int_eq(conn_dial(&a.c, &env, &at, on_event, &e), -1);
+    ck_assert_int_eq(e.sys, EAGAIN);
+    ck_assert(!os_is_short(e.sys) && !conn_is_open(&a.c));
+    ck_assert_msg(strstr(e.text, path) != NULL, "%s", e.text);
+    memset(too_long, 'x', sizeof too_long - 1);
+    too_long[sizeof too_long - 1] = '\0';
+    addr_from_path(&at, too_long);
+    ck_assert_int_eq(conn_dial(&a.c, &env, &at, on_event, &e), -1);
+    ck_assert_int_eq(e.sys, ENAMETOOLONG);
+    for (size_t i = 0; i < 4; i++)
+        close(peers[i]);
+    close(listener);
+    unlink(path);
+}
+END_TEST
+
 /* A host that does not answer: the queue of a listener is full. */
 START_TEST(dial_times_out)
 {
@@ -1047,6 +1083,7 @@ Suite *net_conn_suite(void)
     tcase_add_test(t, dial_and_talk);
     tcase_add_test(t, dial_and_end_before_connected);
     tcase_add_test(t, dial_refused);
+    tcase_add_test(t, dial_a_path);
     tcase_add_test(t, dial_times_out);
     tcase_add_test(t, large_descriptor_refused);
     tcase_add_test(t, many);
