@@ -165,6 +165,25 @@ static void listener_text(char out[CONF_ELEMENT_TEXT], const void *el)
              l->roles & CONF_ROLE_TLS ? " tls" : "");
 }
 
+/* --- rules: KEY=VALUE ------------------------------------------------- */
+
+/* A character in front of a name, ".example.com". */
+static bool take_mark(struct span *name, char mark)
+{
+    if (name->n < 2 || name->p[0] != mark)
+        return false;
+    *name = (struct span){ name->p + 1, name->n - 1 };
+    return true;
+}
+
+/* What stands behind the first "=", which is there. */
+static struct span value_of(struct span rule)
+{
+    size_t n = span_find(rule, '=') + 1;
+
+    return span_trim((struct span){ rule.p + n, rule.n - n });
+}
+
 /* --- routes ----------------------------------------------------------- */
 
 /* LMTP has no port of its own (RFC 2033 5), and its hosts no MX. */
@@ -200,13 +219,9 @@ static int parse_route(void *el, struct span s, struct err *e)
                        "'%.*s' has no = (a route is written"
                        " example.com=host:25)",
                        s.n > 100 ? 100 : (int)s.n, s.p);
-    r->sender = domain.n > 1 && domain.p[0] == '@';
-    if (r->sender)
-        domain = (struct span){ domain.p + 1, domain.n - 1 };
-    r->below = domain.n > 1 && domain.p[0] == '.';
-    if (r->below)
-        domain = (struct span){ domain.p + 1, domain.n - 1 };
-    struct span to = span_trim((struct span){ s.p + eq + 1, s.n - eq - 1 });
+    r->sender = take_mark(&domain, '@');
+    r->below = take_mark(&domain, '.');
+    struct span to = value_of(s);
     if (conf_unbuilt_value("send.routes", to))
         return err_set(e, ERR_USAGE, 0, "'%.*s' is not in this version",
                        s.n > 100 ? 100 : (int)s.n, s.p);
@@ -263,20 +278,14 @@ static int parse_relay(void *el, struct span s, struct err *e)
     size_t eq = span_find(s, '=');
     struct span domain = span_trim((struct span){ s.p, eq });
 
-    r->below = domain.n > 1 && domain.p[0] == '.';
-    if (r->below)
-        domain = (struct span){ domain.p + 1, domain.n - 1 };
+    r->below = take_mark(&domain, '.');
     const char *fault = idn_normal(r->domain, domain);
     if (fault != NULL)
         return err_set(e, ERR_USAGE, 0,
                        "'%.*s' %s (a relay domain is written example.com, or"
                        " example.com=file:PATH)",
                        span_clipped(s), s.p, fault);
-    return eq == s.n
-               ? 0
-               : parse_recipients(
-                     r, span_trim((struct span){ s.p + eq + 1, s.n - eq - 1 }),
-                     e);
+    return eq == s.n ? 0 : parse_recipients(r, value_of(s), e);
 }
 
 static void relay_text(char out[CONF_ELEMENT_TEXT], const void *el)
@@ -332,10 +341,8 @@ static int parse_provider(void *el, struct span s, struct err *e)
                        " google=.google.com)",
                        span_clipped(s), s.p);
     ascii_lower_str(p->group);
-    struct span suffix = span_trim((struct span){ s.p + eq + 1, s.n - eq - 1 });
-    bool below = suffix.n > 1 && suffix.p[0] == '.';
-    if (below)
-        suffix = (struct span){ suffix.p + 1, suffix.n - 1 };
+    struct span suffix = value_of(s);
+    bool below = take_mark(&suffix, '.');
     if (conf_parse_hostname(name, suffix, e) != 0) {
         err_prefix(e, "'%.*s'", span_clipped(s), s.p);
         return -1;
@@ -441,11 +448,8 @@ static int parse_tls_rule(void *el, struct span s, struct err *e)
                        "'%.*s' has no = (a rule is written"
                        " example.com=verify)",
                        s.n > 100 ? 100 : (int)s.n, s.p);
-    r->below = to.n > 1 && to.p[0] == '.';
-    if (r->below)
-        to = (struct span){ to.p + 1, to.n - 1 };
-    struct span level = span_trim((struct span){ s.p + eq + 1, s.n - eq - 1 });
-    if (parse_tls_level(&r->level, level, e) == 0 &&
+    r->below = take_mark(&to, '.');
+    if (parse_tls_level(&r->level, value_of(s), e) == 0 &&
         host_port_parse(&r->to, to, e) == 0) {
         if (!r->below || (!r->to.bracketed && r->to.port == 0))
             return 0;

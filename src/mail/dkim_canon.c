@@ -18,9 +18,17 @@ static void put_lines(struct dkim_canon *c)
     }
 }
 
-static void put_text(struct dkim_canon *c, const char *p, size_t n)
+/* The line ends of a value go, and its blanks before the first octet and behind
+ * the last one. */
+enum part { BODY, VALUE };
+
+static void put_text(struct dkim_canon *c, enum part part, const char *p,
+                     size_t n)
 {
-    put_lines(c);
+    if (part == BODY)
+        put_lines(c);
+    else
+        c->blank &= c->any;
     if (c->blank)
         c->put(c->ctx, " ", 1);
     c->blank = false;
@@ -41,61 +49,20 @@ static size_t unchanged(const char *p, size_t n)
     return i;
 }
 
-void dkim_canon_body(struct dkim_canon *c, const char *p, size_t n)
-{
-    const char *end = p + n;
-
-    while (p < end) {
-        if (c->cr) {
-            c->cr = false;
-            if (*p == '\n') {
-                c->blank = false;
-                c->lines++;
-                p++;
-                continue;
-            }
-            put_text(c, "\r", 1);
-        }
-        if (*p == '\r') {
-            c->cr = true;
-            p++;
-        } else if (is_blank(*p)) {
-            c->blank = true;
-            p++;
-        } else {
-            size_t same = unchanged(p, (size_t)(end - p));
-            put_text(c, p, same);
-            p += same;
-        }
-    }
-}
-
-void dkim_canon_body_end(struct dkim_canon *c)
-{
-    if (c->cr)
-        put_text(c, "\r", 1);
-    c->cr = false;
-    c->lines = 1;
-    if (c->any)
-        put_lines(c);
-}
-
-/* Blanks before the first octet and behind the last one go, too. */
-static void put_value(struct dkim_canon *c, const char *p, size_t n)
-{
-    c->blank &= c->any;
-    put_text(c, p, n);
-}
-
-void dkim_canon_value(struct dkim_canon *c, const char *p, size_t n)
+static void canonise(struct dkim_canon *c, enum part part, const char *p,
+                     size_t n)
 {
     const char *end = p + n;
 
     while (p < end) {
         bool ends_line = c->cr && *p == '\n';
         if (c->cr && !ends_line)
-            put_value(c, "\r", 1);
+            put_text(c, part, "\r", 1);
         c->cr = *p == '\r';
+        if (ends_line && part == BODY) {
+            c->blank = false;
+            c->lines++;
+        }
         if (ends_line || c->cr) {
             p++;
         } else if (is_blank(*p)) {
@@ -103,15 +70,35 @@ void dkim_canon_value(struct dkim_canon *c, const char *p, size_t n)
             p++;
         } else {
             size_t same = unchanged(p, (size_t)(end - p));
-            put_value(c, p, same);
+            put_text(c, part, p, same);
             p += same;
         }
     }
 }
 
+void dkim_canon_body(struct dkim_canon *c, const char *p, size_t n)
+{
+    canonise(c, BODY, p, n);
+}
+
+void dkim_canon_body_end(struct dkim_canon *c)
+{
+    if (c->cr)
+        put_text(c, BODY, "\r", 1);
+    c->cr = false;
+    c->lines = 1;
+    if (c->any)
+        put_lines(c);
+}
+
+void dkim_canon_value(struct dkim_canon *c, const char *p, size_t n)
+{
+    canonise(c, VALUE, p, n);
+}
+
 void dkim_canon_value_end(struct dkim_canon *c)
 {
     if (c->cr)
-        put_value(c, "\r", 1);
+        put_text(c, VALUE, "\r", 1);
     c->cr = false;
 }
