@@ -5,15 +5,16 @@
 # the fault is gone it goes into the seeds.
 
 FUZZ_SECONDS       ?= 3600
-FUZZ_SHORT_SECONDS ?= 6
+FUZZ_SHORT_SECONDS ?= 3
 FUZZ_CC            ?= clang
+FUZZ_WERROR        ?=
 FUZZ_BUILD         := build/fuzz
 FUZZ_NAMES  := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_LIB    := $(FUZZ_BUILD)/libmta.a
 FUZZ_OBJS   := $(SRCS:%.c=$(FUZZ_BUILD)/%.o)
 FUZZ_RUN    := $(FUZZ_NAMES:%=$(FUZZ_BUILD)/%)
-FUZZ_CFLAGS  = -std=c99 $(WARN) -O1 -g -fno-omit-frame-pointer \
-               -fno-sanitize-recover=undefined \
+FUZZ_CFLAGS  = -std=c99 -pedantic $(WARN) $(FUZZ_WERROR) -O1 -g1 \
+               -fno-omit-frame-pointer -fno-sanitize-recover=undefined \
                $(shell pkg-config --cflags $(PKGS)) -pthread
 
 $(FUZZ_BUILD)/src/%.o: src/%.c Makefile tests/fuzz/fuzz.mk
@@ -29,7 +30,17 @@ $(FUZZ_RUN): $(FUZZ_BUILD)/%: tests/fuzz/fuzz_%.c $(FUZZ_LIB)
 	$(call short,LD,$@)$(FUZZ_CC) $(CPPFLAGS) $(FUZZ_CFLAGS) -MMD -MP -MF $@.d -o $@ $< \
 	    $(FUZZ_LIB) -fsanitize=fuzzer,address,undefined $(LDLIBS)
 
-fuzz_build: $(FUZZ_RUN)
+# The whole program by clang, from the same objects.
+$(FUZZ_BUILD)/mta: mta.c $(FUZZ_LIB)
+	$(call short,LD,$@)$(FUZZ_CC) $(CPPFLAGS) $(FUZZ_CFLAGS) -MMD -MP \
+	    -MF $@.d -o $@ $< $(FUZZ_LIB) -fsanitize=address,undefined $(LDLIBS)
+
+fuzz_build: $(FUZZ_RUN) $(FUZZ_BUILD)/mta
+
+# No warning of clang in any file, and a program of it that runs.
+clang_build: FUZZ_WERROR := -Werror
+clang_build: fuzz_build
+	$(FUZZ_BUILD)/mta version
 
 fuzz:
 	@tests/tools/packages.sh fuzz
@@ -56,6 +67,6 @@ fuzz_replay: $(REPLAY)
 	    $(BUILD)/replay/$$name tests/fuzz/corpus/$$name || exit 1; \
 	done
 
--include $(FUZZ_OBJS:.o=.d) $(FUZZ_RUN:%=%.d) $(REPLAY:%=%.d)
+-include $(FUZZ_OBJS:.o=.d) $(FUZZ_RUN:%=%.d) $(REPLAY:%=%.d) $(FUZZ_BUILD)/mta.d
 
-.PHONY: fuzz fuzz_build fuzz_replay fuzz_short test_build
+.PHONY: clang_build fuzz fuzz_build fuzz_replay fuzz_short test_build

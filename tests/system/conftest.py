@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import Mta  # noqa: E402  (the path must be set first)
+from harness import DEADLINE, Mta  # noqa: E402  (the path must be set first)
 from reports import Reports  # noqa: E402
 
 
@@ -55,6 +55,26 @@ def reports(all_reports):
     yield
     said = all_reports.take()
     assert not said, said
+
+
+class TooLong(BaseException):
+    """Of no kind that a test expects."""
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    """A test that does not end fails, with the place where it hangs.  Each
+    wait has a deadline of its own, so none needs ten of them."""
+    def stop(_signo, _frame):
+        raise TooLong("%s: not over within %g s" % (item.nodeid, LIMIT))
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT, 10)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+LIMIT = min(10 * DEADLINE, 600)
 
 
 @pytest.fixture

@@ -4,15 +4,18 @@
 # Three lanes run beside each other, for most of the time of the system tests
 # and all of that of kills and faults is waiting: what computes fills it, with
 # less of the processors where both want them.  A part is shown when it is
-# over: its runner's own closing line, or all of its output when it has failed.
+# over: its runner's own closing line and what was skipped, or all of its output
+# when it has failed; then the time it took, by the clock and of the processors.
 # A part that fails does not stop the others, so one run shows all that is
-# wrong.
+# wrong, and one that hangs has failed when PART_LIMIT seconds are over.
 set -um
 dir=$(mktemp -d)
+limit=${PART_LIMIT:-1200}
 lanes=""
 stop() { # what is under way ends with us
     trap - EXIT
     for lane in $lanes; do kill -- "-$lane" 2> /dev/null; done
+    cat "$dir"/running-* 2> /dev/null | xargs -r kill 2> /dev/null
     rm -rf "$dir"
     exit "$1"
 }
@@ -20,27 +23,49 @@ trap 'rm -rf "$dir"' EXIT
 trap 'stop 130' INT
 trap 'stop 143' TERM HUP
 jobs=$(nproc)
-clang=clang
 if command -v ccache > /dev/null; then # the second run need not compile
     case ${CC-} in ccache*) ;; *) export CC="ccache ${CC:-cc}" ;; esac
     export FUZZ_CC="ccache clang"
-    clang="ccache clang"
+    export CCACHE_DEPEND=1 # a first run need not preprocess twice
 fi
 
 # part NAME COMMAND...: run, then show and count by the runner's closing line.
 part() {
-    local name=$1 log=$dir/${1//[^a-z]/-} start=$SECONDS status result=ok
+    local name=$1 key=${1//[^a-z]/-} start=$SECONDS status cpu log result=ok
+    log=$dir/$key
     shift
-    "$@" > "$log" 2>&1 < /dev/null
+    TIMEFORMAT='%U %S'
+    { time limited "$key" "$@" > "$log" 2>&1 < /dev/null; } 2> "$log.cpu"
     status=$?
     [ $status -eq 0 ] || result=FAILED
+    [ $status -ne 124 ] || result="FAILED: hangs, stopped after $limit s"
+    cpu=$(awk '{ s = $1 + $2 } END { printf "%d", s }' "$log.cpu")
     {
         flock 9
         count "$log" $status >> "$dir/counts"
         printf '\n== %s\n' "$name"
-        if [ $status -eq 0 ]; then tail -n 4 "$log"; else cat "$log"; fi
-        printf '== %s: %s, %d s\n' "$name" $result $((SECONDS - start))
+        if [ $status -eq 0 ]; then
+            { grep '^SKIPPED ' "$log"; tail -n 4 "$log"; } | awk '!seen[$0]++'
+        else
+            cat "$log"
+        fi
+        printf '== %s: %s, %d s, %d s of the processors\n' "$name" "$result" \
+            $((SECONDS - start)) "$cpu"
     } 9> "$dir/lock"
+    return $status
+}
+
+# limited KEY COMMAND...: with all that it starts in a process group of its
+# own, to be stopped at the limit: 124 then.
+limited() {
+    local key=$1 status
+    shift
+    timeout -k 10 "$limit" "$@" &
+    echo $! > "$dir/running-$key"
+    wait $!
+    status=$?
+    rm -f "$dir/running-$key"
+    [ $status -ne 137 ] || status=124
     return $status
 }
 
@@ -88,13 +113,14 @@ computes() {
     part "build with sanitizers" make -s -j"$jobs" SAN=address,undefined \
         test_build
     built sanitizers
+    part "units" make -s -j"$jobs" test_units
     part "build for threads" make -s -j"$jobs" SAN=thread all
     built threads
-    part "units" make -s -j"$jobs" test_units
     part "units with sanitizers" env TEST_SHORT=1 make -s -j"$jobs" \
         SAN=address,undefined test_units
-    part "build for fuzz" make -s -j"$jobs" fuzz_build
+    part "build with clang, for fuzz" make -s -j"$jobs" clang_build
     part "fuzz, short" make -s -j"$jobs" fuzz_short
+    part "report" make -s report
 }
 
 system_tests() {
@@ -107,9 +133,6 @@ system_tests() {
     wait_for threads
     part "threads with a sanitizer" make -s -j"$jobs" test_threads
     part "system under valgrind" make -s -j"$jobs" test_system_memory
-    part "build with clang" make -s -j"$jobs" CC="$clang" BUILD=build/clang \
-        PROGRAM=build/clang/mta CFLAGS='-O2 -g -Werror'
-    part "report" make -s report
 }
 
 kills() {

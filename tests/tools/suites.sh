@@ -1,9 +1,10 @@
 #!/bin/sh
-# suites.sh plain|valgrind UNIT - the unit tests suite by suite, as many at a
+# suites.sh plain|sanitizers|valgrind UNIT - the unit tests, as many suites at a
 # time as there are processors; ends with a closing line like Check's.
 #
-# Under valgrind there is no fork between runner and test (CK_FORK=no), so
-# that leaks of a test are seen; a failing check then ends its suite.
+# Under valgrind and with sanitizers there is no fork between runner and test
+# (CK_FORK=no): leaks of a test are seen, and the leak check and the start of
+# valgrind, half a second, come once for a group of suites, not once a test.
 set -u
 how=$1 unit=$2
 here=$(cd "$(dirname "$0")" && pwd)
@@ -11,24 +12,32 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 # Check's four seconds are short for a test that waits for a busy machine.
 export CK_DEFAULT_TIMEOUT="${CK_DEFAULT_TIMEOUT:-60}"
-run=""
-if [ "$how" = valgrind ]; then
+run="timeout -k 5 900" together=1
+case $how in
+sanitizers) export CK_FORK=no ;;
+valgrind)
     export CK_FORK=no TEST_SHORT=1 TEST_VALGRIND=1
-    run="timeout -k 5 900 valgrind -q --leak-check=full --error-exitcode=99
+    together=9
+    run="$run valgrind -q --leak-check=full --error-exitcode=99
          --errors-for-leak-kinds=definite,indirect,possible
          --suppressions=$here/valgrind.supp"
-fi
+    ;;
+esac
 export unit dir run
 
-# The long ones first, so that none is left to run alone at the end.
+# The long ones first and alone, so that none is left to run alone at the end.
+long="powercut powercut_handover powercut_delivery log.collector log.writer
+      net.tls_peers spool_powercut net.loop net.transfer net.tls mailbox.work
+      base.digest_key base.sandbox spool_faults spool_crash"
+suites=$(grep -ho 'suite_create("[^"]*"' "$here"/../unit/*.c | cut -d'"' -f2)
 {
-    printf '%s\n' powercut powercut_handover powercut_delivery log.collector log.writer spool_powercut net.loop \
-        spool_faults spool_crash
-    grep -ho 'suite_create("[^"]*"' "$here"/../unit/*.c | cut -d'"' -f2
-} | awk '!seen[$0]++' |
-    xargs -P "$(nproc)" -n 1 sh -c '
-        CK_RUN_SUITE=$1 $run "$unit" > "$dir/$1.out" 2>&1
-        echo $? > "$dir/$1.status"' sh
+    printf '%s\n' $long
+    printf '%s\n' $long $long "$suites" | sort | uniq -u | xargs -n $together
+} | tr '\n' '\0' |
+    xargs -0 -P "$(nproc)" -n 1 sh -c '
+        out=$dir/$(echo "$1" | cut -d" " -f1)
+        $run "$unit" $1 > "$out.out" 2>&1
+        echo $? > "$out.status"' sh
 
 checks=0 errors=0
 for out in "$dir"/*.out; do
