@@ -10,9 +10,6 @@ struct queue_operate_flags {
     bool all, dry_run;
 };
 
-/* Is it the word of an operation? */
-bool queue_is_operation(const char *verb);
-
 /* By o->args: the verb, and ids.  Through the consumers that run; of a queue
  * without one, with its lock, on the disk.  Returns the exit status. */
 int queue_operate(const struct options *o, const struct queue_operate_flags *f);

@@ -6,6 +6,7 @@
  *   list      the copies that mailbox processes have
  *   show ID   those of that message's parts
  *   hold, release, retry, delete, flush: queue/operate.h
+ *   waiting: queue/operate.h; counters: queue/counters.h
  * Lines of the answer as those of the sender (send/explain.h); the host is the
  * mailbox:
  *   delivering ID PART SLOT SINCE - - MAILBOX */

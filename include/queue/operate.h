@@ -55,6 +55,9 @@ void operate_end(struct queue *q, struct queue_operation *op);
 int operate_answer(struct queue *q, struct queue_operation *op,
                    struct buf *answer);
 
+/* "waiting N": so many recipients are to be tried, now or later. */
+void operate_waiting(const struct queue *q, struct buf *answer);
+
 /* --- for src/queue alone -------------------------------------------------- */
 
 /* It would be tried again, and is in no list: it becomes what it is asked to

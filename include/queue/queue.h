@@ -20,6 +20,7 @@
 #include "base/pool.h"
 #include "config/conf.h"
 #include "net/loop.h"
+#include "queue/counters.h"
 #include "queue/delivery.h"
 #include "queue/message.h"
 #include "queue/owner.h"
@@ -51,6 +52,7 @@ struct queue {
     uint64_t start_ms;
     struct spool_queue *spool;
     struct spool_writer *writer[SPOOL_QUEUES];
+    struct counters *counters; /* NULL: no memory */
 
     struct {                    /* scan.c */
         struct message *unread; /* could not be read from the disk */

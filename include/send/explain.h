@@ -6,6 +6,7 @@
  *             reach no host now
  *   ping      nothing: the process answers
  *   hold, release, retry, delete, flush: queue/operate.h
+ *   waiting: queue/operate.h; counters: queue/counters.h
  *   show ID   the same, of deliveries only those of that message's parts
  * Lines of the answer; SLOTS are indices of recipients, with commas between;
  * "-" stands for what there is not; KEY is that of route_key():

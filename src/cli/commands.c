@@ -45,7 +45,8 @@ static const struct command commands[] = {
       "  Prints graphviz: mta fsm server | dot -Tsvg > server.svg\n" },
     { "queue", cmd_queue, "mailq",
       "[list [FILTER]... | show ID | cat ID |\n"
-      "         hold|release|retry|delete|flush [ID]... [FILTER]...]\n"
+      "         hold|release|retry|delete|flush [ID]... [FILTER]... |\n"
+      "         drain [--timeout T] | stats [--openmetrics]]\n"
       "         [--json] [--queue-dir DIR] [-c FILE]",
       "look at the mail that waits, hold, release, retry or delete it",
       "  list        what waits, for whom, and what was the last answer\n"
@@ -68,6 +69,11 @@ static const struct command commands[] = {
       "  ID...       ... these messages, or with --domain and --sender as\n"
       "              above, or with --all: everything\n"
       "  --dry-run   say how many it would be\n\n"
+      "  drain       have the running processes try everything until nothing\n"
+      "              is left, or for T; status 75: mail remains\n"
+      "  stats       how much waits, for whom and how long; --openmetrics\n"
+      "              for collectors, with what was delivered, deferred and\n"
+      "              bounced since the processes started\n\n"
       "  --json      one JSON object a line\n"
       "\nWith and without daemons. Exit status 66: no such id; 75: a process\n"
       "does not answer.\n" },
@@ -191,10 +197,6 @@ bool command_unbuilt(const char *command, const char *word)
         { "sendmail", NULL },
         { "newaliases", NULL },
         { "check", NULL },
-        { "queue", "--timeout" },
-        { "queue", "--openmetrics" },
-        { "queue", "drain" },
-        { "queue", "stats" },
     };
     const char *slash = strrchr(command, '/');
 

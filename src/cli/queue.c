@@ -4,10 +4,12 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/queue_operate.h"
+#include "cli/queue_stats.h"
 #include "control/client.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -219,56 +221,113 @@ static int one(const struct options *o, bool body)
     return EX_NOINPUT;
 }
 
-static int usage(void)
-{
-    fputs("usage: mta queue list [FILTER]... | show ID | cat ID |\n"
-          "       mta queue hold|release|retry|delete|flush ID... [--domain D] "
-          "[--sender A] [--all] [--dry-run]\n",
-          stderr);
-    return EX_USAGE;
-}
+/* --- words and their flags ----------------------------------------------- */
 
 struct all_flags {
     struct queue_flags list;
     struct queue_operate_flags operate;
+    bool openmetrics;
+    const char *timeout;
 };
 
-static bool is_given(const struct queue_flags *f)
+enum {
+    CHOICE = 1, /* --domain, --sender */
+    FILTER = 2, /* --state, --older, --reply, --sort */
+    CHANGE = 4, /* --all, --dry-run */
+    METRICS = 8,
+    TIMEOUT = 16
+};
+
+static unsigned given(const struct all_flags *f)
 {
-    return f->domain != NULL || f->sender != NULL || f->state != NULL ||
-           f->older != NULL || f->reply != NULL || f->sort != NULL;
+    unsigned g = 0;
+
+    if (f->list.domain != NULL || f->list.sender != NULL)
+        g |= CHOICE;
+    if (f->list.state != NULL || f->list.older != NULL ||
+        f->list.reply != NULL || f->list.sort != NULL)
+        g |= FILTER;
+    if (f->operate.all || f->operate.dry_run)
+        g |= CHANGE;
+    return g | (f->openmetrics ? METRICS : 0) |
+           (f->timeout != NULL ? TIMEOUT : 0);
 }
 
-static int run(const struct options *o, struct all_flags *all)
+static int do_list(const struct options *o, struct all_flags *f)
 {
-    const struct queue_flags *flags = &all->list;
-    const char *verb = o->nargs > 0 ? o->args[0] : "list";
+    return list(o, &f->list);
+}
 
-    if (strcmp(verb, "list") == 0 && o->nargs <= 1 && !all->operate.all &&
-        !all->operate.dry_run)
-        return list(o, flags);
-    if (queue_is_operation(verb) && flags->state == NULL &&
-        flags->older == NULL && flags->reply == NULL && flags->sort == NULL) {
-        all->operate.domain = flags->domain;
-        all->operate.sender = flags->sender;
-        return queue_operate(o, &all->operate);
+static int do_show(const struct options *o, struct all_flags *f)
+{
+    (void)f;
+    return one(o, false);
+}
+
+static int do_cat(const struct options *o, struct all_flags *f)
+{
+    (void)f;
+    return one(o, true);
+}
+
+static int do_operate(const struct options *o, struct all_flags *f)
+{
+    f->operate.domain = f->list.domain;
+    f->operate.sender = f->list.sender;
+    return queue_operate(o, &f->operate);
+}
+
+static int do_stats(const struct options *o, struct all_flags *f)
+{
+    return queue_stats(o, f->openmetrics);
+}
+
+static int do_drain(const struct options *o, struct all_flags *f)
+{
+    return queue_drain(o, f->timeout);
+}
+
+static const struct word {
+    const char *word;
+    unsigned may;    /* have these flags */
+    int least, most; /* operands */
+    int (*fn)(const struct options *o, struct all_flags *f);
+} words[] = {
+    { "list", CHOICE | FILTER, 0, 0, do_list },
+    { "show", 0, 1, 1, do_show },
+    { "cat", 0, 1, 1, do_cat },
+    { "hold", CHOICE | CHANGE, 0, INT_MAX, do_operate },
+    { "release", CHOICE | CHANGE, 0, INT_MAX, do_operate },
+    { "retry", CHOICE | CHANGE, 0, INT_MAX, do_operate },
+    { "delete", CHOICE | CHANGE, 0, INT_MAX, do_operate },
+    { "flush", CHOICE | CHANGE, 0, INT_MAX, do_operate },
+    { "drain", TIMEOUT, 0, 0, do_drain },
+    { "stats", METRICS, 0, 0, do_stats },
+};
+
+static int run(const struct options *o, struct all_flags *f)
+{
+    const char *word = o->nargs > 0 ? o->args[0] : "list";
+    int operands = o->nargs > 0 ? o->nargs - 1 : 0;
+
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        const struct word *w = &words[i];
+        if (strcmp(w->word, word) == 0 && operands >= w->least &&
+            operands <= w->most && (given(f) & ~w->may) == 0)
+            return w->fn(o, f);
     }
-    if (command_unbuilt("queue", verb)) {
-        fprintf(stderr, "mta queue: '%s' is not in this version\n", verb);
-        return EX_USAGE;
-    }
-    if (is_given(flags) || all->operate.all || all->operate.dry_run ||
-        o->nargs != 2)
-        return usage();
-    return strcmp(verb, "show") == 0  ? one(o, false)
-           : strcmp(verb, "cat") == 0 ? one(o, true)
-                                      : usage();
+    const struct command *c = command_find("queue");
+    if (c != NULL)
+        command_usage(stderr, c);
+    return EX_USAGE;
 }
 
 int cmd_queue(int argc, char **argv)
 {
     struct all_flags all = { { NULL, NULL, NULL, NULL, NULL, NULL },
-                             { NULL, NULL, false, false } };
+                             { NULL, NULL, false, false },
+                             false,
+                             NULL };
     struct queue_flags *flags = &all.list;
     const struct option table[] = {
         OPTION_SETTING("--queue-dir", "queue_dir"),
@@ -280,6 +339,8 @@ int cmd_queue(int argc, char **argv)
         OPTION_TEXT("--sort", &flags->sort),
         OPTION_ON("--all", &all.operate.all),
         OPTION_ON("--dry-run", &all.operate.dry_run),
+        OPTION_ON("--openmetrics", &all.openmetrics),
+        OPTION_TEXT("--timeout", &all.timeout),
     };
     const struct options_spec spec = { table, sizeof table / sizeof table[0], 0,
                                        -1, false };

@@ -52,11 +52,6 @@ static const struct verb *find_verb(const char *word)
     return NULL;
 }
 
-bool queue_is_operation(const char *verb)
-{
-    return find_verb(verb) != NULL;
-}
-
 /* Ids, as many as a command takes.  False: all had their turn. */
 static bool add_ids(struct operating *p, struct buf *b)
 {

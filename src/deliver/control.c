@@ -16,9 +16,10 @@ enum { COPIES_PER_PIECE = 4096 };
 
 /* An answer under way. */
 struct walk {
-    bool operates, one; /* one: only copies of id */
+    bool operates, counts, one; /* one: only copies of id */
     struct msg_id id;
-    size_t at; /* copies of all processes: the next */
+    size_t at;     /* copies of all processes: the next */
+    unsigned line; /* of the counters: the next */
     struct queue_operation op;
 };
 
@@ -53,8 +54,10 @@ static int set_up(struct walk *w, const struct control_call *call,
 {
     static const char show[] = "show ";
     const char *command = call->command;
+    w->counts = strcmp(command, "counters") == 0;
+    if (w->counts)
+        return 0;
     int rc = operate_parse(&w->op, command, e);
-
     w->operates = rc == 0;
     w->op.uid = call->uid;
     if (rc <= 0 || strcmp(command, "list") == 0)
@@ -76,6 +79,10 @@ static int run(void *ctx, struct control_call *call, struct buf *answer,
 
     if (strcmp(call->command, "ping") == 0)
         return CONTROL_DONE;
+    if (strcmp(call->command, "waiting") == 0) {
+        operate_waiting(&d->queue, answer);
+        return CONTROL_DONE;
+    }
     if (w == NULL && (w = calloc(1, sizeof *w)) == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for an answer");
     if (call->state == NULL && set_up(w, call, e) != 0) {
@@ -83,6 +90,10 @@ static int run(void *ctx, struct control_call *call, struct buf *answer,
         return -1;
     }
     call->state = w;
+    if (w->counts)
+        return counters_answer(d->queue.counters, &w->line, answer)
+                   ? CONTROL_MORE
+                   : CONTROL_DONE;
     if (!w->operates)
         return add_copies(d, w, answer);
     return operate_answer(&d->queue, &w->op, answer) > 0 ? CONTROL_MORE

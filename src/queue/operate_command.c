@@ -109,3 +109,10 @@ int operate_answer(struct queue *q, struct queue_operation *op,
              op->rcpts, op->messages, op->incomplete ? " incomplete" : "");
     return 0;
 }
+
+void operate_waiting(const struct queue *q, struct buf *answer)
+{
+    bool more = q->scan.wanted || q->scan.incomplete;
+
+    buf_addf(answer, " waiting %" PRIu64 "\n", q->memory.pending + more);
+}

@@ -54,6 +54,7 @@ int queue_open(struct queue *q, enum spool_name name, struct err *e)
     list_init(&q->held.rcpts);
     list_init(&q->operate.gone);
     retry_queue_init(&q->memory.retry, queue_seconds(q));
+    q->counters = counters_new();
     return make_memory(q, e) != 0 ? -1 : open_spool(q, e);
 }
 
@@ -65,6 +66,7 @@ void queue_close(struct queue *q)
     handover_forget(q);
     result_forget(q);
     spool_queue_close(&q->spool);
+    counters_free(&q->counters);
     pool_free(&q->memory.messages);
     pool_free(&q->memory.rcpts);
     pool_free(&q->notice.blocks);

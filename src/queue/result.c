@@ -150,6 +150,26 @@ static bool wants(const struct delivery *j, const struct delivery_rcpt *jr,
     return jr->notify == NULL ? by_default : has_word(jr->notify, word);
 }
 
+/* --- counters ------------------------------------------------------------- */
+
+static void count(struct queue *q, const struct delivery *j,
+                  const struct delivery_rcpt *jr, enum counters_what what)
+{
+    uint64_t now = clock_wall_us();
+    struct counters_event x = { .what = what,
+                                .address = span_of(jr->address),
+                                .sender = span_of(j->sender) };
+
+    if (what == COUNTERS_DELIVERED) {
+        x.size = j->body.size;
+        x.latency_us = now > j->arrival ? now - j->arrival : 0;
+        x.message = true;
+        for (const struct delivery_rcpt *r = j->rcpt; r < jr && x.message; r++)
+            x.message = r->answer.outcome != OUTCOME_DELIVERED;
+    }
+    counters_count(q->counters, &x);
+}
+
 /* --- one recipient ------------------------------------------------------ */
 
 static void count_in_memory(struct rcpt *r)
@@ -172,6 +192,7 @@ static void be_delivered(struct queue *q, struct delivery *j,
     count_in_memory(jr->rcpt);
     put_slot(q, j, jr, SPOOL_DELIVERED, 0);
     say(q->events->delivered, LOG_INFO, j, jr, "next", NULL);
+    count(q, j, jr, COUNTERS_DELIVERED);
     if (!j->dsn_passed && wants(j, jr, "SUCCESS", false))
         jr->notice = j->local ? NOTICE_DELIVERED : NOTICE_RELAYED;
     finish(q, jr);
@@ -180,6 +201,7 @@ static void be_delivered(struct queue *q, struct delivery *j,
 static void be_failed(struct queue *q, struct delivery *j,
                       struct delivery_rcpt *jr)
 {
+    count(q, j, jr, COUNTERS_BOUNCED);
     if (wants(j, jr, "FAILURE", true)) {
         jr->notice = NOTICE_FAILED; /* the mark waits for the bounce */
     } else {
@@ -222,6 +244,7 @@ static void be_deferred(struct queue *q, struct delivery *j,
         delay = m->expires - now; /* one last time when it expires */
     if (is_late(q, m, message_age(q, m)) && wants(j, jr, "DELAY", true))
         jr->notice = NOTICE_DELAYED;
+    count(q, j, jr, COUNTERS_DEFERRED);
     bool kept = q->owner->keep(q, j, jr, &delay);
     put_slot(q, j, jr, SPOOL_PENDING, delay);
     say_next(q, j, jr, delay);

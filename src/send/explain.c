@@ -33,6 +33,8 @@ struct walk {
     struct msg_id id;
     size_t bucket, skip; /* of the destinations: the next */
     bool operates;       /* it is an operation on the queue */
+    bool counts;         /* it reports counters; ... */
+    unsigned line;       /* ... this one next */
     struct queue_operation op;
 };
 
@@ -225,8 +227,9 @@ static int begin(struct walk **out, struct sched *s,
     if (w == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for an answer");
     w->s = s;
-    int rc = operate_parse(&w->op, call->command, e);
-    w->operates = rc == 0;
+    w->counts = strcmp(call->command, "counters") == 0;
+    int rc = w->counts ? 0 : operate_parse(&w->op, call->command, e);
+    w->operates = rc == 0 && !w->counts;
     w->op.uid = call->uid;
     if (rc > 0)
         rc = begin_walk(w, call->command, e);
@@ -249,12 +252,20 @@ static int run(void *ctx, struct control_call *call, struct buf *answer,
         return explain_lane(answer, s, call->command + strlen(lane), e);
     if (strcmp(call->command, "ping") == 0)
         return CONTROL_DONE;
+    if (strcmp(call->command, "waiting") == 0) {
+        operate_waiting(&s->queue, answer);
+        return CONTROL_DONE;
+    }
     if (w == NULL && begin(&w, s, call, e) != 0)
         return -1;
     call->state = w;
     if (w->operates)
         return operate_answer(&s->queue, &w->op, answer) > 0 ? CONTROL_MORE
                                                              : CONTROL_DONE;
+    if (w->counts)
+        return counters_answer(s->queue.counters, &w->line, answer)
+                   ? CONTROL_MORE
+                   : CONTROL_DONE;
     compare_clocks(s);
     add_deliveries(answer, w);
     if (list_linked(&w->mark.link))

@@ -143,9 +143,6 @@ def test_variables_of_others_are_warned_about(mta):
 @pytest.mark.parametrize("argv,said", [
     (["check"], "mta: the command 'check' is not in this version"),
     (["help", "check"], "'check' is not in this version"),
-    (["queue", "drain"], "mta queue: 'drain' is not in this version"),
-    (["queue", "stats", "--openmetrics"],
-     "--openmetrics is not in this version"),
     (["config", "--offline"], "--offline goes with --check"),
 ])
 def test_what_is_not_built_is_known_by_name(argv, said):

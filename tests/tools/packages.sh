@@ -8,7 +8,7 @@ test="$build ccache check valgrind clang clang-format graphviz python3 python3-p
       swaks libio-socket-inet6-perl libnet-ssleay-perl openssl msmtp mutt curl postfix
       knot knot-dnsutils dovecot-core dovecot-lmtpd dovecot-submissiond
       dnsmasq-base strace iproute2 procps util-linux mandoc
-      python3-dkim opendkim-tools"
+      python3-dkim python3-prometheus-client opendkim-tools"
 report="$build groff graphviz ghostscript poppler-utils"
 fuzz="$build clang libclang-rt-14-dev"
 # The peers' libraries; tests/bench/unpack.sh fetches Exim and OpenSMTPD,
