@@ -323,9 +323,14 @@ def cores_allowed(cwd):
 
 
 def abort_all(m):
-    """SIGABRT to each process, children first."""
-    for pid in reversed(processes(m)):
+    """SIGABRT to each process, children first, of whose end the supervisor
+    sees nothing before its own."""
+    every = processes(m)
+    for pid in every:
+        send_signal(pid, signal.SIGSTOP)
+    for pid in reversed(every):
         send_signal(pid, signal.SIGABRT)
+        send_signal(pid, signal.SIGCONT)
         until("gone", lambda p=pid: not is_alive(p))
     m.process.wait()
     m.process = None
@@ -350,6 +355,8 @@ def test_no_core_has_the_password(mta, tmp_path):
             if name == "with":
                 submit(m, ["u@x.test"])
                 until("delivered", lambda: peer.messages)
+            # Before that it may be elsewhere, to bind sockets.
+            until("all is up", lambda m=m: m.events("send.start"))
             for pid in processes(m):
                 limits = read("/proc/%d/limits" % pid).decode()
                 core = [x for x in limits.splitlines() if "core file" in x][0]
