@@ -56,6 +56,7 @@ struct lane {
     struct loop_timer turn;
     unsigned turn_left; /* messages */
     bool turn_over, leaving;
+    uint32_t clear_until; /* its session is, for want of TLS; 0: it is not */
 
     /* lane_state.c */
     struct loop_timer opens;           /* or, unused, is forgotten */

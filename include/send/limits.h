@@ -6,6 +6,7 @@
 #include "base/msg_id.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum { LIMITS_CLEAR_SECONDS = 3600 /* for which no_tls is known */ };
 
@@ -24,9 +25,10 @@ struct send_limits {
      * first of the next session.  0: none. */
     unsigned tried_messages;
     struct msg_id tried_id;
-    bool no_tls;       /* it did not work: clear text where that will do */
-    bool configured;   /* the opener's next hop is a setting */
-    bool lmtp;         /* and it speaks LMTP */
-    const char *group; /* provider.h; NULL: of none */
+    uint32_t clear_until; /* seconds of the sender; of no_tls: */
+    bool no_tls;          /* it did not work: clear text where that will do */
+    bool configured;      /* the opener's next hop is a setting */
+    bool lmtp;            /* and it speaks LMTP */
+    const char *group;    /* provider.h; NULL: of none */
 };
 #endif

@@ -146,6 +146,8 @@ static void want_tls(struct lane *l, const struct delivery *j,
 {
     enum conf_tls level = (enum conf_tls)j->rcpt[0].tls;
 
+    if (level == CONF_TLS_MAY && known->no_tls)
+        l->clear_until = known->clear_until;
     if (level == CONF_TLS_NONE || (level == CONF_TLS_MAY && known->no_tls))
         return;
     /* What was not trusted may have become better since. */
@@ -297,7 +299,7 @@ void lane_wait(struct sched *s, struct hop *h, enum lane_line line)
         h->line = (uint8_t)line;
         list_push(&l->line[line], &h->wait);
     }
-    if (lane_has_room(s, l))
+    if (lane_has_room(s, l) || profile_turn_is_over(l))
         ready_lane(s, l);
     else
         lane_want_session(s, l);

@@ -63,6 +63,7 @@ struct send_limits learned_get(struct learned *l, const struct addr *peer,
     list_remove(&h->used);
     list_push(&l->used, &h->used);
     h->limits.no_tls = h->clear_until > now;
+    h->limits.clear_until = h->clear_until;
     return h->limits;
 }
 

@@ -11,6 +11,12 @@ static bool is_limited(const struct lane *l)
     return !list_empty(&l->line[LINE_MISFIT]);
 }
 
+/* TLS may work again: a session that never rests is not to go on in clear. */
+static bool is_clear_over(const struct lane *l)
+{
+    return l->clear_until != 0 && sched_seconds(l->sched) >= l->clear_until;
+}
+
 static void on_turn(struct loop_timer *t)
 {
     struct lane *l = LOOP_ENTRY(t, struct lane, turn);
@@ -45,15 +51,15 @@ void profile_turn_count(struct lane *l)
 
 bool profile_turn_is_over(const struct lane *l)
 {
-    return l->leaving || (l->turn_over && is_limited(l));
+    return l->leaving || (l->turn_over && is_limited(l)) || is_clear_over(l);
 }
 
 void profile_turn_see(struct lane *l)
 {
     struct sched *s = l->sched;
 
-    if ((!is_limited(l) && !l->pace.yields) || !lane_is_open(l) || l->out > 0 ||
-        l->leaving)
+    if ((!is_limited(l) && !l->pace.yields && !is_clear_over(l)) ||
+        !lane_is_open(l) || l->out > 0 || l->leaving)
         return;
     l->leaving = true;
     s->calls->give(l->worker, send_session_leave(l->session));
@@ -67,6 +73,7 @@ void profile_turn_next(struct lane *l)
     profile_turn_done(l);
     l->turn_left = 0;
     l->turn_over = false;
+    l->clear_until = 0;
     first = misfits->next;
     for (; first != misfits; first = first->next)
         LIST_ENTRY(first, struct hop, wait)->line = LINE_FIRST;

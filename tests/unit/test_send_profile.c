@@ -6,6 +6,7 @@
 #include "queue/retry_queue.h"
 #include "send/destination_dns.h"
 #include "send/hop_state.h"
+#include "send/session_private.h"
 #include "send/tls_policy.h"
 #include "spool/message.h"
 
@@ -332,6 +333,60 @@ START_TEST(a_flush_opens_it)
 }
 END_TEST
 
+static void deliver_one(void)
+{
+    struct delivery *j = sched_rig_next(r);
+
+    ck_assert_ptr_nonnull(j);
+    sched_rig_back(r, j, OUTCOME_DELIVERED, "2.0.0", "ok");
+}
+
+/* TLS did not work, and the session in clear that follows never rests: it ends
+ * when TLS is to be tried again, with mail on its way or without. */
+START_TEST(clear_text_ends_after_an_hour)
+{
+    struct send_session_end failed = { .lane = LANE_LEAVES,
+                                       .learned = { .no_tls = true } };
+
+    add("a@may.test", 4);
+    sched_rig_turn(r);
+    struct delivery *j = sched_rig_next(r);
+    ck_assert_ptr_nonnull(j);
+    struct send_session *first = send_delivery_of(j)->session;
+    ck_assert(first->tls.wanted);
+    sched_rig_effect(r, j, MAIL_UNTOUCHED, "");
+    j = sched_rig_next(r);
+    ck_assert_ptr_nonnull(j);
+    sched_rig_effect(r, j, MAIL_UNTOUCHED, "");
+    sched_rig_end(r, first, &failed);
+    ck_assert_uint_eq(r->opened, 2);
+    deliver_one();
+    sched_rig_wait(r, 3500);
+    deliver_one();
+    if (_i == 1) { /* the others come when it rests */
+        deliver_one();
+        deliver_one();
+    }
+    ck_assert(list_empty(&r->leaving));
+    sched_rig_wait(r, 200);
+    if (_i == 1)
+        add("a@may.test", 2);
+    else
+        for (int i = 0; i < 2; i++)
+            deliver_one();
+    sched_rig_turn(r);
+    ck_assert(!list_empty(&r->leaving) && list_empty(&r->given));
+    ck_assert(sched_rig_leave(r));
+    add("a@may.test", 1);
+    sched_rig_turn(r);
+    ck_assert_uint_eq(r->opened, 3);
+    j = sched_rig_next(r);
+    ck_assert_ptr_nonnull(j);
+    ck_assert(send_delivery_of(j)->session->tls.wanted);
+    sched_rig_back(r, j, OUTCOME_DELIVERED, "2.0.0", "ok");
+}
+END_TEST
+
 Suite *send_profile_suite(void);
 Suite *send_profile_suite(void)
 {
@@ -346,6 +401,7 @@ Suite *send_profile_suite(void)
     tcase_add_test(t, a_misfit_does_not_wait_for_the_linger);
     tcase_add_test(t, a_misfit_waits_for_ten_seconds);
     tcase_add_test(t, profiles_take_turns);
+    tcase_add_loop_test(t, clear_text_ends_after_an_hour, 0, 2);
     tcase_add_test(t, another_host_is_tried);
     tcase_add_test(t, none_left_is_a_round_and_others_go_on);
     tcase_add_test(t, a_flush_opens_it);
