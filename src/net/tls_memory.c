@@ -1,5 +1,5 @@
-/* tls_memory.c - slots of two sizes for OpenSSL, in one mapping each.  Any
- * thread may call them. */
+/* tls_memory.c - slots of two sizes for OpenSSL, in one mapping.  Any thread
+ * may call them. */
 #include "net/tls_memory.h"
 
 #include "net/tls_private.h"
@@ -7,6 +7,7 @@
 #include <openssl/crypto.h>
 #include <pthread.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,12 +16,13 @@
  * records, cost no system call and no page fault. */
 enum { WARM = 32 };
 enum { SLOTS_MAX = 2048 };
+enum { LEAST = 4096 };
 
 /* A request of `least` to `size` octets fits.  Without a free slot it is met
  * from the heap. */
 struct slots {
     size_t least, size, count;
-    char *base;                     /* NULL: not reserved */
+    char *base;
     size_t nfree, ncold;            /* cold: the system has the pages */
     unsigned short free[SLOTS_MAX]; /* the cold ones first */
 };
@@ -29,12 +31,15 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static struct slots kinds[] = {
     /* What is sent in a handshake is collected here: two for each. */
-    { .least = 4096, .size = 4096, .count = SLOTS_MAX },
+    { .least = LEAST, .size = 4096, .count = SLOTS_MAX },
     /* A message of a handshake, 4/3 of 16 KiB, for its duration; a record, for
      * that of one call. */
     { .least = 16384, .size = 24576, .count = SLOTS_MAX / 2 },
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+static char *room; /* with all slots */
+static size_t room_size;
 
 /* --- slots ---------------------------------------------------------------- */
 
@@ -46,15 +51,14 @@ static struct slots *kind_for(size_t n)
     return NULL;
 }
 
-static struct slots *kind_of(const void *p)
+static bool is_slot(const void *p)
 {
-    for (size_t i = 0; i < KINDS; i++) {
-        const char *base = kinds[i].base;
-        if (base != NULL && (const char *)p >= base &&
-            (const char *)p < base + kinds[i].count * kinds[i].size)
-            return &kinds[i];
-    }
-    return NULL;
+    return (uintptr_t)p - (uintptr_t)room < room_size;
+}
+
+static struct slots *kind_of(const void *slot)
+{
+    return (const char *)slot < kinds[1].base ? &kinds[0] : &kinds[1];
 }
 
 static void *take(struct slots *s)
@@ -70,8 +74,9 @@ static void *take(struct slots *s)
     return p;
 }
 
-static void put(struct slots *s, char *p)
+static void put(char *p)
 {
+    struct slots *s = kind_of(p);
     unsigned short slot = (unsigned short)((size_t)(p - s->base) / s->size);
 
     pthread_mutex_lock(&lock);
@@ -85,22 +90,29 @@ static void put(struct slots *s, char *p)
 
 /* --- for OpenSSL ---------------------------------------------------------- */
 
-static void *get_memory(size_t n, const char *file, int line)
+static void *get_large(size_t n)
 {
     struct slots *s = kind_for(n);
     void *p = s == NULL ? NULL : take(s);
 
+    return p != NULL ? p : malloc(n);
+}
+
+/* A handshake has a thousand small pieces, which this and free_memory() are to
+ * cost next to nothing. */
+static void *get_memory(size_t n, const char *file, int line)
+{
     (void)file, (void)line;
-    return p != NULL || n == 0 ? p : malloc(n);
+    if (n >= LEAST)
+        return get_large(n);
+    return n == 0 ? NULL : malloc(n);
 }
 
 static void free_memory(void *p, const char *file, int line)
 {
-    struct slots *s = kind_of(p);
-
     (void)file, (void)line;
-    if (s != NULL)
-        put(s, p);
+    if (is_slot(p))
+        put(p);
     else
         free(p);
 }
@@ -108,16 +120,15 @@ static void free_memory(void *p, const char *file, int line)
 /* What is in the heap stays there: its size is not known here. */
 static void *resize_memory(void *old, size_t n, const char *file, int line)
 {
-    struct slots *s = kind_of(old);
-
     if (old == NULL)
         return get_memory(n, file, line);
     if (n == 0) {
         free_memory(old, file, line);
         return NULL;
     }
-    if (s == NULL)
+    if (!is_slot(old))
         return BANNED_REALLOC(old, n);
+    struct slots *s = kind_of(old);
     if (n <= s->size)
         return old;
     void *p = get_memory(n, file, line);
@@ -128,27 +139,29 @@ static void *resize_memory(void *old, size_t n, const char *file, int line)
     return p;
 }
 
-static void reserve(struct slots *s)
+void tls_memory_reserve(void)
 {
-    size_t n = s->count * s->size;
-    void *at = mmap(NULL, n, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    size_t n = 0;
 
+    for (size_t i = 0; i < KINDS; i++)
+        n += kinds[i].count * kinds[i].size;
+    char *at = mmap(NULL, n, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED)
         return;
 #ifdef MADV_NOHUGEPAGE
     (void)madvise(at, n, MADV_NOHUGEPAGE); /* a slot is all that one needs */
 #endif
-    for (size_t i = 0; i < s->count; i++)
-        s->free[i] = (unsigned short)i;
-    s->nfree = s->ncold = s->count;
-    s->base = at;
-}
-
-void tls_memory_reserve(void)
-{
-    for (size_t i = 0; i < KINDS; i++)
-        reserve(&kinds[i]);
+    room = at;
+    for (size_t k = 0; k < KINDS; k++) {
+        struct slots *s = &kinds[k];
+        for (size_t i = 0; i < s->count; i++)
+            s->free[i] = (unsigned short)i;
+        s->nfree = s->ncold = s->count;
+        s->base = at;
+        at += s->count * s->size;
+    }
+    room_size = n; /* from now on there are slots */
 }
 
 bool tls_memory_start(void)
