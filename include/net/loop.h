@@ -60,6 +60,10 @@ uint64_t loop_now(const struct loop *l);
 /* How many events the last turn found ready. */
 int loop_nready(const struct loop *l);
 
+/* When nothing is ready, sleep for so many us before the wait, from now on:
+ * more is ready then, in fewer turns, each of them later.  0: do not. */
+void loop_rest(struct loop *l, long us);
+
 /* Wait until a descriptor is ready, a deadline passes or max_wait_ms are over
  * (-1: no limit; 0: poll), call the functions, return.  0; 1 when a signal
  * ended the wait; -1 with *e when the wait itself failed. */

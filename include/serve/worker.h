@@ -70,6 +70,7 @@ struct serve_worker {
     unsigned gathered_from; /* messages it had in the first of them */
     unsigned fruitless;     /* commits in a row without gain */
     struct way way;         /* for clients on this machine */
+    struct rest rest;       /* among handshakes */
     bool listening, retired, stopping; /* stopping: retired as well */
     bool starved;       /* no descriptor was left for the last client */
     unsigned polls;     /* in a row that left the backlog to others */

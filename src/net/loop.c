@@ -1,6 +1,7 @@
 #include "net/loop.h"
 
 #include "base/clock.h"
+#include "base/os.h"
 #include "net/timer_wheel.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@ struct loop {
     fd_set want[2], ready[2]; /* read, write */
     struct loop_io *io[FD_SETSIZE];
     int nready;
+    long rest_us;
     int max_fd; /* no watched descriptor is higher; exact during the wait */
     uint64_t now;
     bool has_mask;
@@ -157,7 +159,12 @@ static void lower_max_fd(struct loop *l)
     }
 }
 
-static int wait_for_events(struct loop *l, int64_t ms)
+void loop_rest(struct loop *l, long us)
+{
+    l->rest_us = us;
+}
+
+static int poll_all(struct loop *l, int64_t ms)
 {
     size_t used = (size_t)(l->max_fd / WORD_BITS + 1) * sizeof(long);
 
@@ -173,6 +180,17 @@ static int wait_for_events(struct loop *l, int64_t ms)
     struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
     return select(l->max_fd + 1, &l->ready[0], &l->ready[1], NULL,
                   ms < 0 ? NULL : &tv);
+}
+
+static int wait_for_events(struct loop *l, int64_t ms)
+{
+    if (l->rest_us > 0 && ms != 0) {
+        int n = poll_all(l, 0);
+        if (n != 0)
+            return n;
+        os_pause(l->rest_us);
+    }
+    return poll_all(l, ms);
 }
 
 static void call(struct loop *l, int fd)

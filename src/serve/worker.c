@@ -407,6 +407,9 @@ static void serve(struct serve_worker *w)
             log_err(LOG_ERROR, "serve.loop", &e);
             break;
         }
+        bool rest = rest_is_due(&w->rest, (unsigned)loop_nready(w->loop),
+                                w->env.handshakes.us > 0);
+        loop_rest(w->loop, rest && w->nsessions > 1 ? REST_US : 0);
         bool wait = gather_more(w);
         if (!wait)
             commit(w);

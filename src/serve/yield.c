@@ -21,6 +21,16 @@ void way_took(struct way *w, uint64_t us)
     w->left = w->score > WAY_SCORE ? w->score * w->score / WAY_SCORE : 0;
 }
 
+bool rest_is_due(struct rest *r, unsigned ready, bool handshake)
+{
+    r->singles = ready > 1 ? 0 : r->singles + 1;
+    if (handshake)
+        r->turns = REST_TURNS;
+    else if (r->turns > 0)
+        r->turns--;
+    return r->turns > 0 && r->singles < REST_SINGLES;
+}
+
 void way_give(struct way *w)
 {
     if (!way_is_due(w))

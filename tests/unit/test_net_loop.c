@@ -518,6 +518,32 @@ START_TEST(waits_no_longer_than_told)
 }
 END_TEST
 
+static uint64_t turn_takes(int ms)
+{
+    uint64_t before = clock_mono_ms();
+
+    turn(ms);
+    return clock_mono_ms() - before;
+}
+
+START_TEST(rests_before_it_waits)
+{
+    enum { SHORT = 20, LONG = 5000 };
+
+    watch(&a, LOOP_READ);
+    loop_rest(loop, SHORT * 1000);
+    ck_assert_uint_ge(turn_takes(1), SHORT);
+    loop_rest(loop, LONG * 1000);
+    ck_assert_uint_lt(turn_takes(0), LONG); /* a poll */
+    poke(&a);
+    ck_assert_uint_lt(turn_takes(LONG), LONG); /* ready already */
+    ck_assert_int_eq(a.calls, 1);
+    watch(&a, 0);
+    loop_rest(loop, 0);
+    ck_assert_uint_lt(turn_takes(1), LONG);
+}
+END_TEST
+
 /* --- signals -------------------------------------------------------------- */
 
 static volatile sig_atomic_t alarms;
@@ -616,6 +642,7 @@ Suite *net_loop_suite(void)
     tcase_add_loop_test(t, timers_are_not_early, 0, N(ticks));
     tcase_add_test(t, timers_may_be_cleared_when_due);
     tcase_add_test(t, waits_no_longer_than_told);
+    tcase_add_test(t, rests_before_it_waits);
     tcase_add_test(t, signal_ends_select);
     tcase_add_test(t, signal_ends_pselect);
     tcase_add_test(t, failed_wait_is_told);

@@ -78,6 +78,34 @@ START_TEST(comes_back)
 }
 END_TEST
 
+/* Turns as they come: h with a handshake, several clients; H the same, one
+ * client; m without, many clients; 1 one client; 0 none.  Which begin a rest. */
+static const struct {
+    const char *name, *turns, *rests;
+} rests[] = {
+    { "no handshake", "m1m0m1", "      " },
+    { "many clients", "hmmmmmmmmm", "rrrrrrrr  " },
+    { "again and again", "hmmmhmmmmmmmmm", "rrrrrrrrrrrr  " },
+    { "a client after the other", "HHHHHH", "rrr   " },
+    { "several again", "HHHHH1m1", "rrr   rr" },
+    { "few turns of one client", "h111m", "rrrrr" },
+    { "no turn comes to anything", "h0000", "rrrr " },
+};
+
+START_TEST(rests_among_handshakes)
+{
+    struct rest r = { 0, 0 };
+
+    for (size_t i = 0; rests[_i].turns[i] != '\0'; i++) {
+        char turn = rests[_i].turns[i];
+        unsigned ready = turn == '0' ? 0 : turn == 'h' || turn == 'm' ? 2 : 1;
+        bool due = rest_is_due(&r, ready, turn == 'h' || turn == 'H');
+        ck_assert_msg(due == (rests[_i].rests[i] == 'r'), "%s, turn %zu",
+                      rests[_i].name, i);
+    }
+}
+END_TEST
+
 Suite *serve_yield_suite(void);
 Suite *serve_yield_suite(void)
 {
@@ -87,6 +115,7 @@ Suite *serve_yield_suite(void)
     tcase_add_loop_test(t, turns_left_out, 0, COUNT(cases));
     tcase_add_test(t, never_given_up);
     tcase_add_test(t, comes_back);
+    tcase_add_loop_test(t, rests_among_handshakes, 0, COUNT(rests));
     suite_add_tcase(s, t);
     return s;
 }
