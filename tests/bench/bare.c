@@ -3,9 +3,11 @@
  *   bare -a 127.0.0.1:2525 -C PEM
  *
  * Greets, answers EHLO and STARTTLS, shakes hands, closes; by select(), in one
- * process, with OpenSSL's defaults for all but the group, X25519, and one
- * ticket.  Prints a line of JSON at SIGTERM: handshakes, resumed, own CPU us
- * for each. */
+ * process.  The handshake is the one that mta makes: the same group, cipher
+ * suite and number of tickets; all else is OpenSSL's default, but that it reads
+ * all there is at once.  Prints a line of JSON at SIGTERM: handshakes, resumed,
+ * own CPU us for each of those behind the first WARM: the measured server is
+ * warm, too. */
 #define _GNU_SOURCE
 #include "secure.h"
 
@@ -24,7 +26,18 @@ static SSL *ssl[FD_SETSIZE];
 static fd_set watched;
 static int listener = -1, top;
 static long handshakes, resumed;
+static double warm_us; /* CPU when WARM handshakes were done */
 static volatile sig_atomic_t stop;
+
+enum { WARM = 100 };
+
+static double cpu_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
 
 static void fatal(const char *what)
 {
@@ -84,7 +97,8 @@ static void shake(int fd)
     if (how == 0)
         return;
     if (how == 1) {
-        handshakes++;
+        if (++handshakes == WARM)
+            warm_us = cpu_us();
         resumed += SSL_session_reused(ssl[fd]);
         SSL_shutdown(ssl[fd]);
     }
@@ -119,6 +133,8 @@ static void options(int argc, char **argv)
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(context, 1);
     SSL_CTX_set1_groups_list(context, "X25519:P-256");
+    SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256");
+    SSL_CTX_set_read_ahead(context, 1);
     listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(listener, (struct sockaddr *)&a, sizeof a) != 0 ||
@@ -131,7 +147,6 @@ static void options(int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct sigaction sa = { .sa_handler = on_signal };
-    struct timespec t;
     sigset_t shut, open;
 
     sigfillset(&shut);
@@ -153,10 +168,8 @@ int main(int argc, char **argv)
             else
                 on_command(fd);
     }
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    long counted = handshakes > WARM ? handshakes - WARM : 1;
     printf("{\"handshakes\":%ld,\"resumed\":%ld,\"own_cpu_us\":%.1f}\n",
-           handshakes, resumed,
-           ((double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3) /
-               (double)(handshakes > 0 ? handshakes : 1));
+           handshakes, resumed, (cpu_us() - warm_us) / (double)counted);
     return 0;
 }
