@@ -16,6 +16,7 @@ struct queue_style {
     bool all_recipients;     /* those that are done too, and the origin */
     long lifetime;           /* of a message in the queue, seconds */
     struct queue_live *live; /* NULL: no sender runs */
+    const char *history;     /* JSON, for the first record; NULL: none */
     const struct queue_filter *filter; /* NULL: none */
 };
 

@@ -48,4 +48,7 @@ const struct queue_origin *queue_origin_of(enum spool_field type); /* or NULL */
 
 int queue_print_json(struct queue_printing *p, struct err *e);
 int queue_print_text(struct queue_printing *p, struct err *e);
+
+/* Print without control characters, which would control a terminal. */
+void queue_put_plain(FILE *out, struct span s);
 #endif

@@ -24,6 +24,7 @@ struct conf {
     char hostname[CONF_NAME_MAX];
     char user[CONF_NAME_MAX], group[CONF_NAME_MAX];
     char queue_dir[CONF_PATH_MAX];
+    long long history;      /* size of the ring in each queue; 0: none */
     long long stop_timeout; /* for open transactions; inner waits derive */
     struct {
         char file[CONF_PATH_MAX]; /* "-": standard output */
@@ -106,8 +107,7 @@ int conf_load(struct conf *c, const struct conf_source *from, struct err *e);
 /* Wipe the secrets, in a process that does not need them. */
 void conf_wipe(struct conf *c);
 
-/* Wipe secrets and free the lists; accepts a struct that was zeroed or failed
- * to load. */
+/* Wipe secrets, free the lists; accepts a struct that is zero or not loaded. */
 void conf_free(struct conf *c);
 
 /* For a fault that only a use of the value shows: put "file:line: key: " in

@@ -12,6 +12,7 @@
  *   bounce           notices to senders
  *   handover         children in the place of recipients; the turn's commit
  *   housekeeping     scan, sync and reclaim in their intervals
+ *   history          what happened, for `mta queue show`
  *
  * Where a recipient's mail goes is for the owner to know: its place. */
 #ifndef MTA_QUEUE_QUEUE_H
@@ -35,12 +36,13 @@ enum {
     QUEUE_BLOCKS = 8192 /* 32 MiB of notices and envelopes in a turn */
 };
 
+struct history;
+
 struct queue_sender {
     uint32_t hash; /* of the reverse-path */
     uint8_t n;     /* 0: none */
     char path[59];
 };
-
 /* Stands in the owner's own struct: QUEUE_ENTRY() finds that back. */
 struct queue {
     const struct queue_owner *owner;
@@ -53,6 +55,7 @@ struct queue {
     struct spool_queue *spool;
     struct spool_writer *writer[SPOOL_QUEUES];
     struct counters *counters; /* NULL: no memory */
+    struct history *history;   /* NULL: there is none */
 
     struct {                    /* scan.c */
         struct message *unread; /* could not be read from the disk */
@@ -97,7 +100,6 @@ struct queue {
         uint64_t tables; /* wall clock, us: since when the owner has its own */
     } handover;
 };
-
 #define QUEUE_ENTRY(q, type, member)                                           \
     ((type *)(void *)((char *)(q)-offsetof(type, member)))
 

@@ -5,6 +5,7 @@
 #include "cli/options.h"
 #include "cli/queue_operate.h"
 #include "cli/queue_stats.h"
+#include "cli/queue_story.h"
 #include "control/client.h"
 
 #include <errno.h>
@@ -53,7 +54,10 @@ static int visit(void *ctx, const struct spool_reader *v)
     s->octets += v->rec->body_size + v->rec->front;
     if (s->body)
         return put_body(v, s->e) == 0 ? 1 : -1;
-    if (queue_print(v, s->style, s->e) != 0)
+    struct queue_style style = *s->style;
+    if (s->found > 1)
+        style.history = NULL;
+    if (queue_print(v, &style, s->e) != 0)
         return -1;
     return 0; /* there may be other parts of it */
 }
@@ -199,6 +203,7 @@ static int one(const struct options *o, bool body)
     struct search s = { .style = &style, .body = body, .e = &e };
     struct msg_id id;
     char command[MSG_ID_TEXT + sizeof "show "];
+    char *story = NULL;
 
     style.all_recipients = true;
     if (!msg_id_parse(&id, span_of(o->args[1]))) {
@@ -206,13 +211,23 @@ static int one(const struct options *o, bool body)
         return EX_USAGE;
     }
     snprintf(command, sizeof command, "show %s", o->args[1]);
-    if (!body)
+    if (!body) {
         style.live = ask_consumers(o, command);
+        if (queue_story(&story, o->json, o->conf.queue_dir, id, &e) != 0)
+            fprintf(stderr, "mta queue: no history: %s\n", e.text);
+    }
+    style.history = o->json ? story : NULL;
     int rc = spool_read_id(o->conf.queue_dir, id, visit, &s, &e);
     queue_live_free(&style.live);
+    bool known = s.found > 0 || story != NULL;
+    if (rc >= 0 && story != NULL && o->json && s.found == 0)
+        printf("{\"id\":\"%s\",\"history\":%s}\n", o->args[1], story);
+    else if (rc >= 0 && story != NULL && !o->json)
+        fputs(story, stdout);
+    free(story);
     if (rc < 0)
         return say(&e);
-    if (s.found > 0)
+    if (known)
         return EX_OK;
     fprintf(stderr,
             "mta queue: no message %s in the queue; "

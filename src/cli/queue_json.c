@@ -211,6 +211,8 @@ int queue_print_json(struct queue_printing *p, struct err *e)
         putc(']', out);
     }
     bool damaged = rc < 0 && e->kind == ERR_PERM;
+    if (p->style->history != NULL)
+        fprintf(out, ",\"history\":%s", p->style->history);
     fputs(damaged ? ",\"damaged\":true}\n" : "}\n", out);
     return rc < 0 && !damaged ? -1 : 0;
 }

@@ -31,7 +31,7 @@ static struct span after(struct span s, size_t n)
 }
 
 /* Print without control characters, which would control a terminal. */
-static void put_plain(FILE *out, struct span s)
+void queue_put_plain(FILE *out, struct span s)
 {
     for (;;) {
         size_t n = plain_length(s);
@@ -136,7 +136,7 @@ static void text_reply(FILE *out, const struct spool_slot *slot)
     fputs("        ", out);
     if (status[0] != '\0')
         fprintf(out, "%s  ", status);
-    put_plain(out, span_of(slot->mx));
+    queue_put_plain(out, span_of(slot->mx));
     if (slot->tried.u.sa.sa_family != 0) {
         fputs(slot->mx[0] != '\0' ? " (" : "(", out);
         fputs(address_text(&slot->tried), out);
@@ -146,7 +146,7 @@ static void text_reply(FILE *out, const struct spool_slot *slot)
         fprintf(out, " replied: %u ", (unsigned)slot->status.code);
     else if (slot->mx[0] != '\0')
         fputs(": ", out);
-    put_plain(out, span_of(slot->reply));
+    queue_put_plain(out, span_of(slot->reply));
     putc('\n', out);
 }
 
@@ -204,20 +204,20 @@ static void text_present(FILE *out, const struct queue_present *now, bool local)
 
     if (d != NULL && local) {
         fputs("        now at mailbox ", out);
-        put_plain(out, span_of(d->host));
+        queue_put_plain(out, span_of(d->host));
         putc('\n', out);
     } else if (d != NULL && d->address[0] != '\0') {
         fputs("        now at ", out);
-        put_plain(out, span_of(d->host));
+        queue_put_plain(out, span_of(d->host));
         fprintf(out, "%s(", d->host[0] != '\0' ? " " : "");
-        put_plain(out, span_of(d->address));
+        queue_put_plain(out, span_of(d->address));
         fputs("), session ", out);
-        put_plain(out, span_of(d->session));
+        queue_put_plain(out, span_of(d->session));
         putc('\n', out);
     }
     if (now->shut != NULL) {
         fprintf(out, "        %s: ", shut_words[now->shut->is].name);
-        put_plain(out, span_of(now->shut->reason));
+        queue_put_plain(out, span_of(now->shut->reason));
         putc('\n', out);
     }
 }
@@ -260,7 +260,7 @@ static void text_rcpt(struct queue_printing *p, struct span address,
     if (!is_shown(p, address, slot, &now))
         return;
     fputs("    ", st->out);
-    put_plain(st->out, address);
+    queue_put_plain(st->out, address);
     text_state(st, slot, &now);
     if (slot->attempts > 0)
         fprintf(st->out, ", offered %u time%s", slot->attempts,
@@ -300,7 +300,7 @@ static int text_field(void *ctx, enum spool_field type, struct span s)
     if (type == SPOOL_F_SENDER) {
         (void)span_copy(p->sender, sizeof p->sender, s);
         putc('<', p->style->out);
-        put_plain(p->style->out, s);
+        queue_put_plain(p->style->out, s);
         fputs(">\n", p->style->out);
     } else if (type == SPOOL_F_RCPT) {
         if (p->index >= p->view->rec->nrcpt)
@@ -314,7 +314,7 @@ static int text_field(void *ctx, enum spool_field type, struct span s)
     } else if (o != NULL && p->style->all_recipients) {
         fprintf(p->style->out, "%s%s ", o->of_recipient ? "        " : "    ",
                 o->words);
-        put_plain(p->style->out, s);
+        queue_put_plain(p->style->out, s);
         putc('\n', p->style->out);
     }
     return 0;
@@ -327,7 +327,7 @@ static int text_late(void *ctx, enum spool_field type, struct span s)
     for (size_t n; type == SPOOL_F_REWRITTEN && s.n > 0; s.p += n, s.n -= n) {
         n = span_find(s, '\n');
         fputs("    rewritten: ", p->style->out);
-        put_plain(p->style->out, (struct span){ s.p, n });
+        queue_put_plain(p->style->out, (struct span){ s.p, n });
         putc('\n', p->style->out);
         n += n < s.n;
     }

@@ -148,6 +148,9 @@ const struct conf_item conf_items[] = {
     TIME("stop_timeout", stop_timeout, "8s", 1, HOUR,
         "How long a stop waits for transactions in hand."),
 
+    ITEM("queue.history", CONF_SIZE, history, "64M", 0, 16 * GIB, NULL,
+        "Size of the ring, one in each queue, that remembers what happened to"
+        " recipients, for \"mta queue show\"; 0: there is none."),
     PATH("log.file", log.file, "-", 1,
         "File of the log; \"-\" is standard output."),
     ENUM("log.level", log.level, "info", levels,

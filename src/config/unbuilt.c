@@ -12,7 +12,6 @@
 static const struct {
     const char *key, *value; /* value NULL: all of it */
 } unbuilt[] = {
-    { "queue.history", NULL },
     { "dns.trust_ad", NULL },
     { "serve.listen", "submission" },
     { "serve.listen", "proxy" },

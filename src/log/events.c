@@ -51,6 +51,7 @@ static const char *const names[] = {
     "queue.sync",
     "queue.scan",
     "queue.reclaim",
+    "queue.unrecorded",
     "queue.unattended",
     "deliver.process",
     "deliver.loop",

@@ -11,6 +11,7 @@
 #include "log/log.h"
 #include "queue/bounce.h"
 #include "queue/held.h"
+#include "queue/history.h"
 #include "queue/operate.h"
 #include "queue/recipients.h"
 #include "queue/slots.h"
@@ -280,12 +281,24 @@ static void try_again(struct queue *q, struct rcpt *r)
     rcpt_later(q, r, AGAIN_SECONDS);
 }
 
-static void say_expanded(const struct queue *q, const struct step *t)
+static void say_expanded(struct queue *q, const struct step *t)
 {
     const struct spool_submission *m = &t->child.m;
     char id[MSG_ID_TEXT], part[SPOOL_PART_TEXT], child[SPOOL_PART_TEXT];
     char from[SMTP_PATH_MAX + 3];
+    const struct history_event ev = {
+        .kind = HISTORY_EXPANDED,
+        .when = clock_wall_us(),
+        .id = m->id,
+        .part = spool_part_parent(m->part),
+        .child = m->part,
+        .arrival = m->arrival,
+        .sender = span_of(t->sender),
+        .rcpt = span_of(t->to),
+        .other = span_of(spool_name_text(t->child.to)),
+    };
 
+    history_add(q->history, &ev);
     msg_id_text(id, m->id);
     snprintf(from, sizeof from, "<%s>", t->sender);
     LOG(LOG_INFO, q->events->expanded, LS("id", id),

@@ -4,6 +4,7 @@
 #include "log/log.h"
 #include "queue/handover.h"
 #include "queue/held.h"
+#include "queue/history.h"
 #include "queue/scan.h"
 #include "queue/slots.h"
 #include "spool/reclaim.h"
@@ -67,11 +68,20 @@ static bool are_many_unconfirmed(const struct queue *q)
     return q->handover.unconfirmed >= SPOOL_UNCONFIRMED_MAX / 4 * 3;
 }
 
+static void write_history(struct queue *q)
+{
+    struct err e;
+
+    if (history_flush(q->history, &e) != 0)
+        queue_log_fault(q, "queue.unrecorded", &e);
+}
+
 int housekeeping_run(struct housekeeping *u, struct queue *q, struct err *e)
 {
     uint64_t now = loop_now(q->loop);
 
     held_report(q);
+    write_history(q);
     if (q->scan.wanted || u->scanned == 0 || is_time(u->scanned, SCAN_MS, now))
         scan(u, q, now);
     if (q->slot.dirty &&

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "log/log.h"
 #include "queue/held.h"
+#include "queue/history.h"
 #include "queue/recipients.h"
 #include "queue/slots.h"
 
@@ -292,12 +293,39 @@ static void delete_damaged(struct queue *q, struct queue_operation *op,
     }
 }
 
-static void say(const struct queue *q, const struct queue_operation *op,
+/* One event for all recipients; slot is their number. */
+static void note(struct queue *q, const struct queue_operation *op,
+                 const struct spool_record *rec, uint32_t n)
+{
+    static const enum history_kind kinds[] = {
+        [QUEUE_HOLD] = HISTORY_HELD,
+        [QUEUE_RELEASE] = HISTORY_RELEASED,
+        [QUEUE_DELETE] = HISTORY_DELETED,
+    };
+    char who[32];
+    const struct history_event ev = {
+        .kind = kinds[op->verb],
+        .when = clock_wall_us(),
+        .id = rec->id,
+        .part = rec->part,
+        .slot = n,
+        .arrival = rec->arrival,
+        .other = { who, (size_t)snprintf(who, sizeof who, "uid %u",
+                                         (unsigned)op->uid) }
+    };
+
+    history_add(q->history, &ev);
+}
+
+static void say(struct queue *q, const struct queue_operation *op,
                 const struct spool_record *rec, uint32_t n)
 {
     char id[MSG_ID_TEXT], part[SPOOL_PART_TEXT];
 
     msg_id_text(id, rec->id);
+    if (op->verb == QUEUE_HOLD || op->verb == QUEUE_RELEASE ||
+        op->verb == QUEUE_DELETE)
+        note(q, op, rec, n);
     const char *at = spool_name_text(q->name);
     const char *named = spool_part_text(part, rec->part);
     switch (op->verb) {

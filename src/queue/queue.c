@@ -4,6 +4,7 @@
 #include "base/os.h"
 #include "log/log.h"
 #include "queue/handover.h"
+#include "queue/history.h"
 #include "queue/result.h"
 #include "queue/slots.h"
 
@@ -39,6 +40,16 @@ static int open_spool(struct queue *q, struct err *e)
     return spool_handover_open(&q->handover.spool, q->spool, q->writer, e);
 }
 
+/* Mail goes on without one. */
+static void open_history(struct queue *q)
+{
+    struct err e;
+
+    if (history_open(&q->history, q->conf->queue_dir, q->name,
+                     (uint64_t)q->conf->history, &e) != 0)
+        queue_log_fault(q, "queue.unrecorded", &e);
+}
+
 int queue_open(struct queue *q, enum spool_name name, struct err *e)
 {
     q->rule = (struct retry_rule){ (uint32_t)q->conf->send.retry_min,
@@ -55,7 +66,10 @@ int queue_open(struct queue *q, enum spool_name name, struct err *e)
     list_init(&q->operate.gone);
     retry_queue_init(&q->memory.retry, queue_seconds(q));
     q->counters = counters_new();
-    return make_memory(q, e) != 0 ? -1 : open_spool(q, e);
+    if (make_memory(q, e) != 0 || open_spool(q, e) != 0)
+        return -1;
+    open_history(q);
+    return 0;
 }
 
 void queue_close(struct queue *q)
@@ -65,6 +79,7 @@ void queue_close(struct queue *q)
         spool_writer_close(&q->writer[i]);
     handover_forget(q);
     result_forget(q);
+    history_close(&q->history);
     spool_queue_close(&q->spool);
     counters_free(&q->counters);
     pool_free(&q->memory.messages);

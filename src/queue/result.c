@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "log/log.h"
 #include "queue/held.h"
+#include "queue/history.h"
 #include "queue/operate.h"
 #include "queue/recipients.h"
 #include "queue/slots.h"
@@ -99,6 +100,41 @@ static void say(const char *event, enum log_level level,
         { "others", j->others > 0 ? LOG_NUM : LOG_STR, NULL, j->others });
 }
 
+static void note(struct queue *q, enum history_kind kind,
+                 const struct delivery *j, const struct delivery_rcpt *jr,
+                 const char *other, uint64_t next)
+{
+    const struct spool_record *rec = &j->msg->stored.rec;
+    struct history_event ev = { .kind = kind,
+                                .local = j->local,
+                                .verified = jr->verified,
+                                .when = clock_wall_us(),
+                                .next = next,
+                                .id = j->id,
+                                .part = rec->part,
+                                .slot = jr->rcpt->slot,
+                                .attempts = jr->attempts,
+                                .rounds = jr->rounds,
+                                .size = rec->body_size + rec->front,
+                                .arrival = j->arrival,
+                                .status = delivery_status(jr),
+                                .peer = j->peer };
+
+    if (q->history == NULL)
+        return;
+    if (j->tls.version != NULL) {
+        ev.tls_version = j->tls.version_id;
+        ev.tls_cipher = j->tls.cipher_id;
+    }
+    ev.sender = span_of(j->sender);
+    ev.rcpt = span_of(jr->address);
+    ev.host = span_of(delivery_host(j, jr));
+    ev.sid = span_of(j->sid);
+    ev.reply = span_of(delivery_reply(j, &jr->answer));
+    ev.other = span_of(other);
+    history_add(q->history, &ev);
+}
+
 static void say_damaged(const struct queue *q, const struct delivery *j)
 {
     char id[MSG_ID_TEXT], part[SPOOL_PART_TEXT];
@@ -112,14 +148,16 @@ static void say_damaged(const struct queue *q, const struct delivery *j)
 }
 
 /* A host that is shut costs one line, however much mail waits for it. */
-static void say_next(const struct queue *q, const struct delivery *j,
+static void say_next(struct queue *q, const struct delivery *j,
                      const struct delivery_rcpt *jr, uint32_t seconds)
 {
+    uint64_t when = clock_wall_us() + seconds * 1000000ull;
     char next[CLOCK_RFC3339_MAX];
 
     if (j->quiet)
         return;
-    clock_rfc3339(next, clock_wall_us() + seconds * 1000000ull);
+    clock_rfc3339(next, when);
+    note(q, HISTORY_DEFERRED, j, jr, "", when);
     say(q->events->deferred, LOG_WARN, j, jr, "next", next);
 }
 
@@ -193,6 +231,7 @@ static void be_delivered(struct queue *q, struct delivery *j,
     put_slot(q, j, jr, SPOOL_DELIVERED, 0);
     say(q->events->delivered, LOG_INFO, j, jr, "next", NULL);
     count(q, j, jr, COUNTERS_DELIVERED);
+    note(q, HISTORY_DELIVERED, j, jr, "", 0);
     if (!j->dsn_passed && wants(j, jr, "SUCCESS", false))
         jr->notice = j->local ? NOTICE_DELIVERED : NOTICE_RELAYED;
     finish(q, jr);
@@ -207,6 +246,7 @@ static void be_failed(struct queue *q, struct delivery *j,
     } else {
         put_slot(q, j, jr, SPOOL_FAILED, 0);
         say(q->events->bounced, LOG_WARN, j, jr, "bounce", "none");
+        note(q, HISTORY_BOUNCED, j, jr, "", 0);
     }
     finish(q, jr);
 }
@@ -394,6 +434,7 @@ static bool settle(struct queue *q, struct delivery *j,
         }
         put_slot(q, j, jr, SPOOL_FAILED, 0);
         say(q->events->bounced, LOG_WARN, j, jr, "bounce", bounce);
+        note(q, HISTORY_BOUNCED, j, jr, bounce, 0);
         break;
     }
     rcpt_release(q, jr->rcpt);

@@ -136,7 +136,7 @@ def test_variables_of_others_are_warned_about(mta):
     assert "warning: environment: no setting 'MTA_PORT'" in text
     assert "warning: environment: no setting 'MTA_SERVICE_HOST'" in text
     assert "warning" not in run(m, "queue", "list", MTA_PORT="25")[1]
-    status, text = check(m, MTA_QUEUE_HISTORY="1M")
+    status, text = check(m, MTA_SEND_MTA_STS="on")
     assert status == EX_CONFIG and "not in this version" in text
 
 
@@ -158,7 +158,7 @@ def test_what_is_not_built_stands_in_no_help(tmp_path):
                               timeout=DEADLINE).stdout.decode()
     told = out("help") + out("config", "--dump") + out("config", "--man") + \
         "".join(out("help", c) for c in ("queue", "log", "config", "send"))
-    for name in ("queue.history", "BDAT", "sendmail"):
+    for name in ("mta_sts", "BDAT", "sendmail"):
         assert name not in told
     link = str(tmp_path / "sendmail")
     os.symlink(MTA, link)

@@ -77,7 +77,7 @@ static const struct {
     { "queue_dir", "[ \"/a\" ]", "queue_dir: is a list, should be a string",
       NULL },
     { "queue_dir", "\"a\\nb\"", "queue_dir: control character", NULL },
-    { "queue.history", "\"64M\"", "queue.history is not in this version", NULL },
+    { "queue.history", "\"64X\"", "'64X' is not a size", NULL },
     { "stop_timeout", "\"soon\"", "stop_timeout: 'soon' is not a time (write"
       " 30s", NULL },
     { "stop_timeout", "0", "0 is out of bounds, 1 to 3600 seconds", NULL },

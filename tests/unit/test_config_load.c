@@ -315,8 +315,8 @@ static const struct {
       "MTA_SEND_RELAY_PASSWORD: send.relay_password: send.relay_user is"
       " not set",
       "" },
-    { "not built, in a file", "MTA_QUEUE_HISTORY_FILE", "/q", NULL, NULL, NULL,
-      "MTA_QUEUE_HISTORY_FILE: not in this version", "" },
+    { "not built, in a file", "MTA_DNS_TRUST_AD_FILE", "/q", NULL, NULL, NULL,
+      "MTA_DNS_TRUST_AD_FILE: not in this version", "" },
     { "slip", "MTA_QUEUEDIR", "/q", NULL, "send.port", "25", NULL,
       "environment: no setting 'MTA_QUEUEDIR'; the nearest is"
       " 'MTA_QUEUE_DIR'" },
