@@ -60,6 +60,7 @@ $(LIB): $(OBJS)
 # statx(): when a file was born.
 %/src/base/fs.o: CPPFLAGS += -D_GNU_SOURCE
 # O_PATH: a directory that may be passed but not read.
+%/src/cli/sendmail_connect.o: CPPFLAGS += -D_GNU_SOURCE
 %/src/base/rundir.o: CPPFLAGS += -D_GNU_SOURCE
 %/src/base/landlock.o: CPPFLAGS += -D_GNU_SOURCE
 

@@ -45,5 +45,6 @@ int cmd_queue(int argc, char **argv);
 int cmd_route(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_send(int argc, char **argv);
+int cmd_sendmail(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 #endif

@@ -20,6 +20,7 @@ bool serve_guard_is_slow(const void *ctx);
 unsigned char serve_action_reply_banner(void *ctx);
 unsigned char serve_action_reply_hello(void *ctx);
 unsigned char serve_action_reply_ok(void *ctx);
+unsigned char serve_action_reply_noop(void *ctx);
 unsigned char serve_action_reset(void *ctx);
 unsigned char serve_action_reply_help(void *ctx);
 unsigned char serve_action_reply_bye(void *ctx);

@@ -99,6 +99,27 @@ static const struct command commands[] = {
       "  --queue-dir, --log-file, --queue-lifetime, --retry-min, --retry-max,\n"
       "  --workers, --user, --group set the settings of these names\n"
       "\nExit status 0: nothing is left; 75: mail remains.\n" },
+    { "sendmail", cmd_sendmail, "sendmail newaliases",
+      "[-t] [-i] [-f SENDER] [-F NAME] [-C FILE] [OPTION]... [--] [ADDRESS]...",
+      "submit a message, as programs expect it from sendmail(8)",
+      "  -t             recipients from To, Cc and Bcc, beside those named here\n"
+      "  -i, -oi        a line with one dot does not end the message\n"
+      "  -f, -r SENDER  envelope sender; \"\" or <>: none\n"
+      "  -F NAME        full name of the sender, for a From field that is missing\n"
+      "  -N never|success,failure,delay   -R full|hdrs   -V ID\n"
+      "                 notices to be sent (DSN)\n"
+      "  -v             show the dialogue with the server\n"
+      "  -C FILE        configuration file\n"
+      "  -bs            SMTP on standard input and output\n"
+      "  -bp            list the queue, as mailq\n"
+      "  -bv, -bt       where would the addresses go: as mta route\n"
+      "  -bi            check the aliases, ask for a reload, as newaliases\n"
+      "  -bd            be a server: as mta serve\n"
+      "  -q             try everything in the queue now\n"
+      "\nOther options of sendmail(8) are accepted and ignored.  Addresses that\n"
+      "begin with - stand behind --.  Exit status 0: the message is in the queue,\n"
+      "on the disk.  Otherwise one of sysexits(3), as 65: no or bad recipients,\n"
+      "67: unknown user, 69: too large, 75: try again later.\n" },
     { "serve", cmd_serve, "smtpd", "[-c FILE] [-o KEY=VALUE]... [FLAGS]",
       "accept mail over SMTP, deliver it to local users",
       "  --port N, --bind ADDRESS       where to listen\n"
@@ -195,8 +216,6 @@ bool command_unbuilt(const char *command, const char *word)
     static const struct {
         const char *command, *word;
     } unbuilt[] = {
-        { "sendmail", NULL },
-        { "newaliases", NULL },
         { "check", NULL },
     };
     const char *slash = strrchr(command, '/');

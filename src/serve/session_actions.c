@@ -143,6 +143,19 @@ unsigned char serve_action_reply_ok(void *ctx)
     return FSM_QUIET;
 }
 
+/* A program of this host has something for the log: `mta sendmail`, an option
+ * that it does not know. */
+unsigned char serve_action_reply_noop(void *ctx)
+{
+    const struct serve_session *s = ctx;
+    struct span text = s->env->command.args;
+
+    if (addr_is_unix(&s->peer) && text.n > 0)
+        LOG(LOG_INFO, "serve.note", LS("sid", s->sid),
+            LB("text", text.p, text.n));
+    return serve_action_reply_ok(ctx);
+}
+
 unsigned char serve_action_reset(void *ctx)
 {
     serve_transaction_free(&((struct serve_session *)ctx)->transaction);

@@ -86,7 +86,7 @@ static const struct fsm_row rows[] = {
     ROW(FSM_ANY,     E_EHLO,      NULL,             check_helo,            FSM_ANY),
     ROW(FSM_ANY,     E_HELO_OK,   NULL,             reply_hello,           S_READY),
     ROW(FSM_ANY,     E_RSET,      NULL,             reset,                 S_READY),
-    ROW(FSM_ANY,     E_NOOP,      NULL,             reply_ok,              FSM_ANY),
+    ROW(FSM_ANY,     E_NOOP,      NULL,             reply_noop,            FSM_ANY),
     ROW(FSM_ANY,     E_HELP,      NULL,             reply_help,            FSM_ANY),
     ROW(FSM_ANY,     E_VRFY,      NULL,             reply_no_vrfy,         FSM_ANY),
     ROW(FSM_ANY,     E_STARTTLS,  has_argument,     reply_starttls_syntax, FSM_ANY),
