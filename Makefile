@@ -294,14 +294,16 @@ run:
 
 BINDIR := $(DESTDIR)$(PREFIX)/sbin
 MANDIR := $(DESTDIR)$(PREFIX)/share/man
-LINKS  := mta-serve mta-deliver mta-send mta-log smtpd mailq
+LINKS  := mta-serve mta-deliver mta-send mta-log smtpd mailq sendmail newaliases
 
 install: $(PROGRAM)
-	install -d $(BINDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(DESTDIR)/etc/mta
+	install -d $(BINDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8 \
+	    $(DESTDIR)/etc/mta
 	install -m 755 $(PROGRAM) $(BINDIR)/mta
 	for l in $(LINKS); do ln -sf mta $(BINDIR)/$$l; done
 	install -m 644 docs/mta.1 $(MANDIR)/man1/mta.1
 	install -m 644 docs/mta.conf.5 $(MANDIR)/man5/mta.conf.5
+	install -m 644 docs/sendmail.8 $(MANDIR)/man8/sendmail.8
 	[ -e $(DESTDIR)/etc/mta/mta.conf ] || \
 	    install -m 644 conf/mta.conf $(DESTDIR)/etc/mta/mta.conf
 

@@ -32,7 +32,7 @@ struct client {
     struct buf out;
     int status; /* of the recipients that were refused */
     unsigned accepted;
-    bool refused;
+    bool refused, broken;
 };
 
 /* --- octets ------------------------------------------------------------ */
@@ -51,12 +51,12 @@ static int write_all(struct client *c, const char *p, size_t n)
     return 0;
 }
 
+/* After a failure nothing more is sent. */
 static int flush(struct client *c)
 {
-    int rc = write_all(c, c->out.p, c->out.n);
-
+    c->broken = c->broken || write_all(c, c->out.p, c->out.n) != 0;
     c->out.n = 0;
-    return rc;
+    return c->broken ? -1 : 0;
 }
 
 static void show(const struct client *c, const char *prefix, const char *text)
@@ -65,9 +65,10 @@ static void show(const struct client *c, const char *prefix, const char *text)
         fprintf(stderr, "%s%s\n", prefix, text);
 }
 
-/* Add a command to those to be sent. */
-__attribute__((format(printf, 2, 3))) static int put(struct client *c,
-                                                     const char *fmt, ...)
+/* Add a command to those to be sent.  A connection that breaks shows at the
+ * next reply: the server may have said why. */
+__attribute__((format(printf, 2, 3))) static void put(struct client *c,
+                                                      const char *fmt, ...)
 {
     char line[1536];
     va_list ap;
@@ -76,10 +77,9 @@ __attribute__((format(printf, 2, 3))) static int put(struct client *c,
     vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
     show(c, ">>> ", line);
-    if (c->out.n + sizeof line + 2 >= c->out.cap && flush(c) != 0)
-        return -1;
+    if (c->out.n + sizeof line + 2 >= c->out.cap)
+        (void)flush(c);
     buf_addf(&c->out, "%s\r\n", line);
-    return 0;
 }
 
 static int fill(struct client *c)
@@ -154,7 +154,7 @@ static void put_xtext(struct buf *b, const char *text)
 }
 
 /* The log of the server gets a line about it. */
-static int put_note(struct client *c, const char *option)
+static void put_note(struct client *c, const char *option)
 {
     char word[64];
     size_t n = 0;
@@ -162,10 +162,10 @@ static int put_note(struct client *c, const char *option)
     for (; option[n] != '\0' && n + 1 < sizeof word; n++)
         word[n] = option[n] > ' ' && option[n] < 0x7f ? option[n] : '?';
     word[n] = '\0';
-    return put(c, "NOOP sendmail: unknown option %s", word);
+    put(c, "NOOP sendmail: unknown option %s", word);
 }
 
-static int put_mail(struct client *c)
+static void put_mail(struct client *c)
 {
     const struct sendmail_options *o = c->j->o;
     char envid[3 * 128 + 1] = "";
@@ -174,11 +174,10 @@ static int put_mail(struct client *c)
 
     if (o->envid != NULL)
         put_xtext(&b, o->envid);
-    return put(c, "MAIL FROM:<%s> SIZE=%llu%s%s%s%s%s%s", c->j->sender, size,
-               o->eight_bit || c->j->text.eight_bit ? " BODY=8BITMIME" : "",
-               c->j->utf8 ? " SMTPUTF8" : "", o->ret != NULL ? " RET=" : "",
-               o->ret != NULL ? o->ret : "", envid[0] != '\0' ? " ENVID=" : "",
-               envid);
+    put(c, "MAIL FROM:<%s> SIZE=%llu%s%s%s%s%s%s", c->j->sender, size,
+        o->eight_bit || c->j->text.eight_bit ? " BODY=8BITMIME" : "",
+        c->j->utf8 ? " SMTPUTF8" : "", o->ret != NULL ? " RET=" : "",
+        o->ret != NULL ? o->ret : "", envid[0] != '\0' ? " ENVID=" : "", envid);
 }
 
 /* A temporary refusal of one is one of the whole message: nothing is sent to
@@ -199,8 +198,7 @@ static enum sendmail_end take_rcpt(struct client *c, const char *address)
     return SENDMAIL_SENT;
 }
 
-static enum sendmail_end put_rcpts(struct client *c, struct list **next,
-                                   unsigned *n)
+static void put_rcpts(struct client *c, struct list **next, unsigned *n)
 {
     const struct list *all = &c->j->rcpts;
     const char *notify = c->j->o->notify;
@@ -208,14 +206,12 @@ static enum sendmail_end put_rcpts(struct client *c, struct list **next,
     for (*n = 0; *n < WINDOW && *next != all; ++*n, *next = (*next)->next) {
         const struct sendmail_rcpt *r =
             LIST_ENTRY(*next, struct sendmail_rcpt, link);
-        if (put(c, "RCPT TO:<%s>%s%s", r->address,
-                notify != NULL ? " NOTIFY=" : "",
-                notify != NULL ? notify : "") != 0)
-            return SENDMAIL_LOST;
+        put(c, "RCPT TO:<%s>%s%s", r->address, notify != NULL ? " NOTIFY=" : "",
+            notify != NULL ? notify : "");
     }
-    if (*next == all && put(c, "DATA") != 0)
-        return SENDMAIL_LOST;
-    return flush(c) == 0 ? SENDMAIL_SENT : SENDMAIL_LOST;
+    if (*next == all)
+        put(c, "DATA");
+    (void)flush(c);
 }
 
 /* --- the text ---------------------------------------------------------- */
@@ -320,15 +316,14 @@ static enum sendmail_end send_envelope(struct client *c)
     bool first = true;
     unsigned n;
 
-    if (put(c, "EHLO %s", c->j->conf->hostname) != 0 ||
-        (c->j->o->unknown != NULL && put_note(c, c->j->o->unknown) != 0) ||
-        put_mail(c) != 0)
-        return SENDMAIL_LOST;
+    put(c, "EHLO %s", c->j->conf->hostname);
+    if (c->j->o->unknown != NULL)
+        put_note(c, c->j->o->unknown);
+    put_mail(c);
     do {
         from = next;
-        enum sendmail_end end = put_rcpts(c, &next, &n);
-        if (end == SENDMAIL_SENT && first)
-            end = open_mail(c);
+        put_rcpts(c, &next, &n);
+        enum sendmail_end end = first ? open_mail(c) : SENDMAIL_SENT;
         first = false;
         if (end == SENDMAIL_SENT && !c->refused)
             end = take_rcpts(c, from, n);

@@ -742,7 +742,7 @@ def test_one_of_two_refused_for_now(mta):
     with Server(m.queue, ("220 x", 5, "250 x", "250 ok", "250 ok",
                           "451 4.3.0 later", "354 go", 1)) as server:
         done = sendmail(m, "-f", "a@b", "joe@here.test", "ann@here.test")
-    assert done.returncode == TEMP and server.said[-1] == b""
+    assert done.returncode == TEMP and server.said[-1] in (b"", b"DATA\r\n")
 
 
 def test_callers_wait_for_their_turn(mta):

@@ -8,7 +8,9 @@ test="$build ccache check valgrind clang clang-format graphviz python3 python3-p
       swaks libio-socket-inet6-perl libnet-ssleay-perl openssl msmtp mutt curl postfix
       knot knot-dnsutils dovecot-core dovecot-lmtpd dovecot-submissiond
       dnsmasq-base strace iproute2 procps util-linux mandoc
-      python3-dkim python3-prometheus-client opendkim-tools"
+      python3-dkim python3-prometheus-client opendkim-tools
+      cron mdadm smartmontools php-cli git-email libmailtools-perl logwatch
+      s-nail mailutils"
 report="$build groff graphviz ghostscript poppler-utils"
 fuzz="$build clang libclang-rt-14-dev"
 # The peers' libraries; tests/bench/unpack.sh fetches Exim and OpenSMTPD,
@@ -54,5 +56,7 @@ echo "postfix postfix/main_mailer_type select No configuration" |
     $as_root debconf-set-selections 2>/dev/null || true
 $as_root apt-get update -qq
 # shellcheck disable=SC2086  # the list is words
-$as_root env DEBIAN_FRONTEND=noninteractive \
+# Daemons of callers of sendmail are not for this host either: in runlevel 1
+# none is started.
+$as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
     apt-get install -y -qq --no-install-recommends $missing >/dev/null
