@@ -30,6 +30,7 @@ static const char *const names[] = {
     "serve.tls",
     "serve.rdns",
     "serve.helo",
+    "serve.note",
     "serve.reject",
     "serve.overload",
     "serve.accepted",
