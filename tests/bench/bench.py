@@ -37,6 +37,7 @@ import rows_accept  # noqa: E402
 import rows_deliver  # noqa: E402
 import rows_relay  # noqa: E402
 import rows_state  # noqa: E402
+import rows_submit  # noqa: E402
 import rows_tls  # noqa: E402
 import tools  # noqa: E402
 from peer_exim import Exim  # noqa: E402
@@ -46,8 +47,8 @@ from peers import Mta, build  # noqa: E402
 from report import Report  # noqa: E402
 from row import Plan, SamePlan  # noqa: E402
 
-ROWS = rows_accept.ROWS + rows_deliver.ROWS + rows_relay.ROWS + \
-    rows_tls.ROWS + rows_state.ROWS
+ROWS = rows_accept.ROWS + rows_submit.ROWS + rows_deliver.ROWS + \
+    rows_relay.ROWS + rows_tls.ROWS + rows_state.ROWS
 PEERS = [Mta, Postfix, Exim, OpenSmtpd]
 
 

@@ -10,6 +10,10 @@ from peers import MEMBERS, Peer, SELECTOR, SIGNED, USERS
 HOLD = """
 smtpd_end_of_data_restrictions = check_client_access static:HOLD
 """
+# Mail that does not come by SMTP, too.
+HOLD_ALL = """
+header_checks = static:HOLD
+"""
 MAILDIR = """
 mydestination = localhost
 virtual_mailbox_domains = local.test
@@ -117,6 +121,7 @@ class Postfix(Peer):
         text = "default_process_limit = %d\n" % self.more.get("limit", 200)
         text += {"hold": HOLD, "maildir": MAILDIR, "mbox": MAILDIR,
                  "alias": ALIAS, "half": MAILDIR + SEND}.get(self.mode, SEND)
+        text += HOLD_ALL * bool(self.more.get("local_mail"))
         if self.mode in ("relay", "mx", "half") and self.tuned:
             text += TUNED
         if self.serves_tls:
@@ -161,3 +166,6 @@ class Postfix(Peer):
 
     def list_queue(self):
         return ["postqueue", "-c", self.server.dir + "/etc", "-p"]
+
+    def sendmail(self):
+        return ["/usr/sbin/sendmail", "-C", self.server.dir + "/etc"]

@@ -223,6 +223,9 @@ class Mta(Peer):
     def list_queue(self):
         return [self.binary, "queue", "list", "-c", self.dir + "/mta.conf"]
 
+    def sendmail(self):
+        return [self.binary, "sendmail", "-C", self.dir + "/mta.conf"]
+
 
 def build(kind, path):
     """A build of mta, for a comparison of two."""
