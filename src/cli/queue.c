@@ -2,6 +2,7 @@
 #include "cli/queue.h"
 
 #include "cli/commands.h"
+#include "cli/mailq.h"
 #include "cli/options.h"
 #include "cli/queue_operate.h"
 #include "cli/queue_stats.h"
@@ -361,9 +362,10 @@ int cmd_queue(int argc, char **argv)
                                        -1, false };
     struct options o;
 
+    bool as_mailq = mailq_is_wanted(argc, argv);
     if (!options_read(&o, &spec, argc, argv))
         return o.status;
-    int status = run(&o, &all);
+    int status = as_mailq ? mailq_print(o.conf.queue_dir) : run(&o, &all);
     options_done(&o);
     return status;
 }

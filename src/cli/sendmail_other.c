@@ -129,9 +129,8 @@ static int flush_queue(const struct sendmail_options *o)
 
 int sendmail_other(const struct sendmail_options *o)
 {
-    static char queue[] = "queue", list[] = "list", serve[] = "serve",
-                aliases[] = "newaliases";
-    char *queue_list[] = { queue, list, NULL }, *server[] = { serve, NULL },
+    static char mailq[] = "mailq", serve[] = "serve", aliases[] = "newaliases";
+    char *queue_list[] = { mailq, NULL }, *server[] = { serve, NULL },
          *check[] = { aliases, NULL };
 
     switch (o->mode) {
