@@ -13,7 +13,8 @@ import threading
 
 import pytest
 
-from harness import DEADLINE, MTA, UNDER_VALGRIND, Mta, until
+from harness import DEADLINE, MTA, UNDER_VALGRIND, until
+from test_full import Ballast, small_disk
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 NOBODY = pwd.getpwnam("nobody")
@@ -766,6 +767,87 @@ def test_callers_wait_for_their_turn(mta):
         t.join()
     assert not failed, failed[0]
     until("all", lambda: len(m.mailbox("joe")) == n, 2 * DEADLINE)
+
+
+@AS_ROOT
+def test_full_disk():
+    """With a server and without: the reply names the reason, the caller may
+    try again, and then it works."""
+    with small_disk() as m:
+        os.chmod(m.dir, 0o755)
+        until("socket", lambda: os.path.exists(m.queue + "/submit"))
+        ballast = Ballast(m)
+        ballast.fill()
+        for _ in range(2):
+            done = sendmail(m, "joe@here.test")
+            assert done.returncode == TEMP, done
+            assert b"452 Insufficient system storage" in done.stderr
+            if m.process is not None:
+                m.stop()
+        ballast.drop()
+        good(m, "joe@here.test")
+        m.start()
+        assert len(m.copies("joe")) == 1
+
+
+@AS_ROOT
+def test_full_disk_for_a_large_text(mta):
+    """Where it waits while it is read."""
+    m = mta("serve")
+    small = os.path.join(m.dir, "small")
+    os.mkdir(small)
+    until("socket", lambda: os.path.exists(m.queue + "/submit"))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", small],
+                   check=True)
+    try:
+        done = sendmail(m, "joe@here.test", input=b"\n" + b"y\n" * (4 << 20),
+                        env={"TMPDIR": small})
+        assert done.returncode == TEMP
+        assert b"keep the message: No space left" in done.stderr
+        assert not m.queued() and not os.listdir(small)
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
+
+
+# --- what the server adds ---------------------------------------------------
+
+@pytest.mark.parametrize("server", [True, False])
+def test_header_is_completed(mta, server):
+    """Date, Message-ID and domains of bare names: the same in both ways."""
+    m = queue_of(mta, **{"local.domains": ["here.test", "mx.here.test"]})
+    if server:
+        m.start()
+        until("socket", lambda: os.path.exists(m.queue + "/submit"))
+    good(m, "-t", "-f", "a@b.test", input=b"To: joe, Ann <ann>\nFrom: root\n"
+         b"Subject: x\n\nhello\n")
+    if not server:
+        m.start()
+    fields, body = text_of(m)
+    assert body == "hello\n"
+    assert re.match(r"<\w+@mx\.here\.test>$", named(fields, "Message-ID")[0])
+    assert len(named(fields, "Date")) == 1
+    assert named(fields, "To") == ["joe@mx.here.test, Ann <ann@mx.here.test>"]
+    assert named(fields, "From") == ["root@mx.here.test"]
+
+
+@pytest.mark.parametrize("server", [True, False])
+def test_null_client(mta, server):
+    m = queue_of(mta, **{"rewrite.from": "box@example.com",
+                         "rewrite.root": "admin@example.com",
+                         "local.domains": ["mx.here.test"],
+                         "send.relay_host": "[127.0.0.9]:25"})
+    if server:
+        m.start()
+        until("socket", lambda: os.path.exists(m.queue + "/submit"))
+    good(m, "root", input=b"From: root (Cron Daemon)\nTo: root\n\nhello\n")
+    if not server:
+        m.start()
+    (q,) = until("handed over", lambda: [
+        q for q in m.queued() if q["queue"] == "remote"])
+    assert q["sender"] == "box@example.com"
+    assert q["recipients"][0]["address"] == "admin@example.com"
+    text = m.tool("queue", "cat", q["id"]).stdout.decode()
+    assert "From: box@example.com (Cron Daemon)" in text, text
 
 
 # --- -bs --------------------------------------------------------------------
