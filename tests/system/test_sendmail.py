@@ -947,6 +947,31 @@ def test_list(served):
     assert done.returncode == 0 and b"empty" in done.stdout
 
 
+@pytest.mark.parametrize("args, command, nrcpt", [
+    (["-q"], "flush all", 3), (["-q15m"], "flush all", 3),
+    (["-qf"], "flush all", 3), (["-qR", "b.test"], "flush domain b.test", 1),
+    (["-qRb.test"], "flush domain b.test", 1),
+    (["-qSs@here.test"], "flush sender s@here.test", 1),
+    (["-qI"], "flush id ", 1)])
+def test_queue_run(mta, args, command, nrcpt):
+    """As mta queue flush, which has the tests of what follows."""
+    m = mta("run", {"send.retry_min": "1h", "send.retry_max": "1h"})
+    until("socket", lambda: os.path.exists(m.queue + "/submit"))
+    until("control", lambda: os.path.exists(m.queue + "/run/send.sock"))
+    for x in "abc":
+        sender = "s@here.test" if x == "c" else "t@here.test"
+        good(m, "-f", sender, "joe@%s.test" % x)
+    until("seen", lambda: len(m.events("send.deferred")) >= 3)
+    if args == ["-qI"]:
+        args = args + [m.queued()[0]["id"]]
+        command += args[1]
+    done = sendmail(m, *args)
+    assert done.returncode == 0, done
+    (e,) = until("flushed", lambda: m.events("queue.operation",
+                                             queue="remote"))
+    assert e["command"] == command and e["nrcpt"] == str(nrcpt)
+
+
 def test_daemon(mta):
     m = mta("serve", start=False)
     p = subprocess.Popen(["/usr/sbin/sendmail", "-C", m.conf, "-bd", "-q30m"],
