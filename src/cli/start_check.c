@@ -350,6 +350,30 @@ static int check_certificates(struct start_check *s, struct err *e)
     return 0;
 }
 
+/* --- Unix sockets ------------------------------------------------------ */
+
+static int check_sockets(const struct conf *c, struct err *e)
+{
+    char dir[ADDR_UNIX_MAX + 1];
+    struct stat st;
+
+    for (size_t i = 0; i < c->serve.listen.n; i++) {
+        const char *path = c->serve.listen.item[i].path;
+        if (path[0] == '\0')
+            continue;
+        size_t n = (size_t)(strrchr(path, '/') - path);
+        (void)span_copy(dir, sizeof dir, (struct span){ path, n > 0 ? n : 1 });
+        int why = stat(dir, &st) != 0    ? errno
+                  : !S_ISDIR(st.st_mode) ? ENOTDIR
+                                         : 0;
+        if (why != 0) {
+            err_set(e, ERR_PERM, why, "unix:%s: %s", path, dir);
+            return conf_fault(c, "serve.listen", e);
+        }
+    }
+    return 0;
+}
+
 int start_check(struct start_check *s, struct err *e)
 {
     const struct conf *c = s->conf;
@@ -363,5 +387,7 @@ int start_check(struct start_check *s, struct err *e)
         return -1;
     if (!s->serves)
         return 0;
-    return check_certificates(s, e) != 0 ? -1 : check_loop(c, e);
+    return check_certificates(s, e) != 0 || check_sockets(c, e) != 0
+               ? -1
+               : check_loop(c, e);
 }

@@ -297,7 +297,8 @@ def test_reload_adds_and_removes_a_listener(mta):
     ("unix:run/x", "begins with /"),
     ("unix:", "begins with /"),
     ("unix:/" + "x" * 107, "at most 107 octets"),
-    ("unix:/nowhere/x", "open /nowhere"),
+    ("unix:/nowhere/x", "unix:/nowhere/x: /nowhere: No such file"),
+    ("unix:/dev/null/x", "unix:/dev/null/x: /dev/null: Not a directory"),
 ])
 def test_bad_paths(mta, value, fault):
     m = mta(start=False)
@@ -306,6 +307,8 @@ def test_bad_paths(mta, value, fault):
     m.start(wait=False)
     assert m.process.wait(DEADLINE) != 0
     assert fault in m.errors() and "serve.listen" in m.errors(), m.errors()
+    done = m.tool("config", "--check", check=False)
+    assert done.returncode != 0 and fault in done.stderr.decode()
 
 
 def test_same_path_twice(mta):
