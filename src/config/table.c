@@ -150,7 +150,8 @@ const struct conf_item conf_items[] = {
 
     ITEM("queue.history", CONF_SIZE, history, "64M", 0, 16 * GIB, NULL,
         "Size of the ring, one in each queue, that remembers what happened to"
-        " recipients, for \"mta queue show\"; 0: there is none."),
+        " recipients, for \"mta queue show\", at most 1/64 of the disk; 0: there"
+        " is none."),
     PATH("log.file", log.file, "-", 1,
         "File of the log; \"-\" is standard output."),
     ENUM("log.level", log.level, "info", levels,

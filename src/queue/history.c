@@ -10,9 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { TURN_BLOCKS = 32 };
+enum { TURN_BLOCKS = 32, DISK_PART = 64 };
 
 /* The blocks of the turn; the last one is not full and stays when the turn is
  * written. */
@@ -25,11 +26,22 @@ struct history {
     unsigned char turn[TURN_BLOCKS][HISTORY_BLOCK];
 };
 
+/* On a small disk the ring leaves the rest to mail. */
+static uint64_t fitting_size(int fd, uint64_t size)
+{
+    struct statvfs v;
+
+    if (fstatvfs(fd, &v) != 0)
+        return size;
+    uint64_t most = (uint64_t)v.f_frsize * v.f_blocks / DISK_PART;
+    return size < most ? size : most;
+}
+
 static int begin(struct history *h, const char *path, uint64_t size,
                  struct err *e)
 {
     unsigned char head[HISTORY_HEAD] = { 0 };
-    uint64_t blocks = size / HISTORY_BLOCK;
+    uint64_t blocks = fitting_size(h->fd, size) / HISTORY_BLOCK;
 
     blocks = blocks < 2 * TURN_BLOCKS ? 2 * TURN_BLOCKS : blocks;
     h->blocks = history_blocks(h->fd);
