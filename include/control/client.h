@@ -14,9 +14,10 @@ struct control_ask {
     const char *command;
     control_line_fn *fn;
     void *ctx;
+    unsigned patience; /* seconds without an answer; 0: one */
 };
 
 /* 0; the result of fn; -1 with *e: sys ENOENT or ECONNREFUSED: no process has
- * the socket; EAGAIN: it has not answered for a second. */
+ * the socket; EAGAIN: it has not answered for so long. */
 int control_ask(const struct control_ask *a, struct err *e);
 #endif

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LOOK_MS = 100, FLUSH_AGAIN_MS = 60 * 1000 };
+enum { LOOK_MS = 100, FLUSH_AGAIN_MS = 60 * 1000, PATIENCE = 5 };
 
 struct draining {
     const struct options *o;
@@ -47,7 +47,8 @@ static int ask(struct draining *d, const char *command, struct err *e)
     struct control_ask a = { .queue_dir = d->o->conf.queue_dir,
                              .command = command,
                              .fn = on_line,
-                             .ctx = d };
+                             .ctx = d,
+                             .patience = PATIENCE };
 
     d->waiting = 0;
     for (int i = 0; i < SPOOL_QUEUES; i++) {

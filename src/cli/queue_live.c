@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS = 16 * 1024, SLOTS_MAX = 100 };
+enum { BUCKETS = 16 * 1024, SLOTS_MAX = 100, MEMOS = 1024 };
 
 struct delivering {
     struct map_link link;
@@ -31,14 +31,18 @@ struct shut {
     char *key, text[];
 };
 
+struct memo {
+    const struct queue_shut *shut;
+    uint8_t n; /* 0: empty */
+    char domain[55];
+};
+
 struct queue_live {
     const struct conf *conf;
     struct map delivering, shut;
     struct local *local;
     bool looked_for_local, by_sender, sends;
-    /* of the address before: neighbours share their domain */
-    char domain[SMTP_DOMAIN_MAX + 1];
-    const struct queue_shut *last;
+    struct memo memo[MEMOS]; /* of recent domains */
 };
 
 struct queue_live *queue_live_new(const struct conf *c)
@@ -293,10 +297,14 @@ queue_live_shut(struct queue_live *l, struct span sender, struct span address)
         return NULL;
     if (l->by_sender)
         return find_shut(l, domain_of(sender), domain);
-    if (l->domain[0] == '\0' || !span_is_nocase(domain, l->domain)) {
-        l->last = NULL;
-        if (span_copy(l->domain, sizeof l->domain, domain))
-            l->last = find_shut(l, SPAN_LIT(""), domain);
+    if (domain.n > sizeof l->memo[0].domain)
+        return find_shut(l, SPAN_LIT(""), domain);
+    uint64_t hash = map_hash_nocase(domain.p, domain.n);
+    struct memo *m = &l->memo[hash % MEMOS];
+    if (!span_eq_nocase((struct span){ m->domain, m->n }, domain)) {
+        m->shut = find_shut(l, SPAN_LIT(""), domain);
+        memcpy(m->domain, domain.p, domain.n);
+        m->n = (uint8_t)domain.n;
     }
-    return l->last;
+    return m->shut;
 }

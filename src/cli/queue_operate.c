@@ -21,7 +21,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { SHOW_AFTER_MS = 200, COMMAND_MAX = 480 };
+enum { SHOW_AFTER_MS = 200, COMMAND_MAX = 480, PATIENCE = 5 };
 
 static const struct verb {
     const char *word, *done, *would;
@@ -188,12 +188,18 @@ static int ask(struct operating *p, enum spool_name name, struct err *e)
                              .name = queue_consumer(name),
                              .command = command,
                              .fn = on_line,
-                             .ctx = p };
+                             .ctx = p,
+                             .patience = PATIENCE };
 
     p->next_id = 1;
     while (next_command(p, command)) {
         if (control_ask(&a, e) == 0)
             continue;
+        if (e->sys == EAGAIN)
+            err_set(e, ERR_TEMP, 0,
+                    "the process of run/%s.sock does not answer; what it has "
+                    "done stays",
+                    a.name);
         return e->sys == ENOENT || e->sys == ECONNREFUSED ? 1 : -1;
     }
     return 0;
@@ -357,6 +363,9 @@ int queue_operate(const struct options *o, const struct queue_operate_flags *f)
     end_progress(&p);
     if (rc == 0)
         return report(&p);
-    fprintf(stderr, "mta queue: %s\n", e.text);
-    return e.sys == EACCES || e.sys == EPERM ? EX_NOPERM : EX_TEMPFAIL;
+    bool forbidden = e.sys == EACCES || e.sys == EPERM;
+    fprintf(stderr, "mta queue: %s%s%s\n", e.text,
+            forbidden ? ": this is for root and for the user " : "",
+            forbidden ? o->conf.user : "");
+    return forbidden ? EX_NOPERM : EX_TEMPFAIL;
 }

@@ -43,7 +43,9 @@ static int connect_below(int fd, const char *queue_dir, const char *name)
 
 static int dial(const struct control_ask *a)
 {
-    const struct timeval patience = { .tv_sec = PATIENCE_SECONDS };
+    const struct timeval patience = { .tv_sec = a->patience > 0
+                                                    ? (time_t)a->patience
+                                                    : PATIENCE_SECONDS };
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
     if (fd < 0)
