@@ -383,7 +383,7 @@ END_TEST
 Suite *queue_operate_suite(void);
 Suite *queue_operate_suite(void)
 {
-    Suite *s = suite_create("queue_operate");
+    Suite *s = suite_create("queue.operate");
     TCase *t = tcase_create("all");
 
     tcase_add_loop_test(t, commands_are_read, 0,
