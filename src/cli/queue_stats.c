@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 enum { BUCKETS = 64 * 1024, SHOWN = 20 };
 
@@ -171,11 +172,38 @@ static void done(struct queue_stats *s)
 
 /* --- text ---------------------------------------------------------------- */
 
+/* In columns on a terminal, else with a tab between them. */
+static void text_cell(const char *text, int width)
+{
+    if (isatty(STDOUT_FILENO))
+        printf(" %*s", width, text);
+    else
+        printf("\t%s", text);
+}
+
+static void number_cell(uint64_t n, int width)
+{
+    char text[24];
+
+    snprintf(text, sizeof text, "%" PRIu64, n);
+    text_cell(text, width);
+}
+
 static void text_row(const char *name, const struct queue_waiting *w)
 {
-    printf("%-32.32s %10" PRIu64, name, w->rcpts);
+    printf("%-*s", isatty(STDOUT_FILENO) ? 32 : 0, name);
+    number_cell(w->rcpts, 10);
     for (int i = 0; i <= QUEUE_AGES; i++)
-        printf(" %8" PRIu64, w->age[i]);
+        number_cell(w->age[i], 8);
+    putchar('\n');
+}
+
+static void text_head(void)
+{
+    printf("\n%-*s", isatty(STDOUT_FILENO) ? 32 : 0, "recipients by age");
+    text_cell("all", 10);
+    for (int i = 0; i <= QUEUE_AGES; i++)
+        text_cell(age_names[i], 8);
     putchar('\n');
 }
 
@@ -213,10 +241,7 @@ static void print_text(const struct queue_stats *s)
                s->queue[i].segments, s->queue[i].disk_bytes);
     if (s->all.rcpts == 0)
         return;
-    printf("\n%-32s %10s", "recipients by age", "all");
-    for (int i = 0; i <= QUEUE_AGES; i++)
-        printf(" %8s", age_names[i]);
-    putchar('\n');
+    text_head();
     text_row("all", &s->all);
     for (size_t i = 0; i < s->ndomains; i++)
         if (i < SHOWN)

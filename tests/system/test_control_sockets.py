@@ -59,6 +59,18 @@ def check_mail(m, user):
         until("%s answers" % name, lambda: ask(m, name, b"ping") == b"ok\n")
 
 
+def test_after_a_reload(system):
+    """The next generation has both sockets."""
+    system.renew()
+    for name in SOCKETS:
+        until("another one", lambda: len(system.events(name + ".start")) == 2)
+    until("the old ones went", lambda: len(system.events("deliver.stop")) == 1
+          and len(system.events("send.stop")) == 1)
+    check_mail(system, "ann")
+    for name in SOCKETS:
+        assert system.events(name + ".control") == []
+
+
 def test_errors(system):
     for name in SOCKETS:
         for command, says in [
