@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "cli/queue_private.h"
 #include "queue/select.h"
 #include "spool/reader.h"
 #include "spool/usage.h"
@@ -191,7 +192,12 @@ static void number_cell(uint64_t n, int width)
 
 static void text_row(const char *name, const struct queue_waiting *w)
 {
-    printf("%-*s", isatty(STDOUT_FILENO) ? 32 : 0, name);
+    struct span shown = span_of(name[0] != '\0' ? name : "(no domain)");
+    size_t n = shown.n;
+
+    queue_put_plain(stdout, shown);
+    if (isatty(STDOUT_FILENO) && n < 32)
+        printf("%*s", (int)(32 - n), "");
     number_cell(w->rcpts, 10);
     for (int i = 0; i <= QUEUE_AGES; i++)
         number_cell(w->age[i], 8);
@@ -215,22 +221,9 @@ static void add_waiting(struct queue_waiting *to,
         to->age[i] += from->age[i];
 }
 
-/* Control characters of an address do not get to a terminal. */
-static const char *plain(char room[256], const char *name)
-{
-    size_t n = 0;
-
-    for (; name[n] != '\0' && n < 255; n++)
-        room[n] =
-            (unsigned char)name[n] < ' ' || name[n] == 0x7f ? '?' : name[n];
-    room[n] = '\0';
-    return room[0] != '\0' ? room : "(no domain)";
-}
-
 static void print_text(const struct queue_stats *s)
 {
     struct queue_waiting rest = { 0 };
-    char room[256];
 
     for (int i = 0; i < SPOOL_QUEUES; i++)
         printf("%s: %" PRIu64 " messages, %" PRIu64 " octets; recipients: "
@@ -245,7 +238,7 @@ static void print_text(const struct queue_stats *s)
     text_row("all", &s->all);
     for (size_t i = 0; i < s->ndomains; i++)
         if (i < SHOWN)
-            text_row(plain(room, s->domain[i]->name), &s->domain[i]->w);
+            text_row(s->domain[i]->name, &s->domain[i]->w);
         else
             add_waiting(&rest, &s->domain[i]->w);
     if (rest.rcpts > 0)

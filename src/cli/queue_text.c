@@ -30,7 +30,6 @@ static struct span after(struct span s, size_t n)
     return (struct span){ s.p + n, s.n - n };
 }
 
-/* Print without control characters, which would control a terminal. */
 void queue_put_plain(FILE *out, struct span s)
 {
     for (;;) {
