@@ -12,6 +12,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* Inlined, they would save registers for each of the small requests, of which
+ * a handshake makes a thousand. */
+#define OUT_OF_LINE __attribute__((noinline))
+
 /* Free slots whose pages stay, so that handshakes one after the other, and
  * records, cost no system call and no page fault. */
 enum { WARM = 32 };
@@ -74,7 +78,7 @@ static void *take(struct slots *s)
     return p;
 }
 
-static void put(char *p)
+static OUT_OF_LINE void put(char *p)
 {
     struct slots *s = kind_of(p);
     unsigned short slot = (unsigned short)((size_t)(p - s->base) / s->size);
@@ -90,7 +94,7 @@ static void put(char *p)
 
 /* --- for OpenSSL ---------------------------------------------------------- */
 
-static void *get_large(size_t n)
+static OUT_OF_LINE void *get_large(size_t n)
 {
     struct slots *s = kind_for(n);
     void *p = s == NULL ? NULL : take(s);

@@ -79,7 +79,8 @@ START_TEST(comes_back)
 END_TEST
 
 /* Turns as they come: h with a handshake, several clients; H the same, one
- * client; m without, many clients; 1 one client; 0 none.  Which begin a rest. */
+ * client; m without, many clients; 1 one client; 0 none.  Which begin a
+ * rest. */
 static const struct {
     const char *name, *turns, *rests;
 } rests[] = {
