@@ -12,11 +12,6 @@ static int unknown(const char *word)
 {
     const char *near = command_nearest(word);
 
-    if (command_unbuilt(word, NULL)) {
-        fprintf(stderr, "mta: the command '%s' is not in this version\n", word);
-        return EX_USAGE;
-    }
-
     fprintf(stderr, "mta: unknown command '%s'", word);
     if (near != NULL)
         fprintf(stderr, "; did you mean '%s'?", near);
@@ -31,8 +26,6 @@ int main(int argc, char **argv)
     argv = title_open(argc, argv);
     (void)tls_memory_start();
     const struct command *c = command_by_program(argv[0]);
-    if (c == NULL && command_unbuilt(argv[0], NULL))
-        return unknown(argv[0]);
     if (c == NULL && argc > 1) {
         if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)
             argv[1] = "help";

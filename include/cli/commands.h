@@ -32,10 +32,7 @@ void command_list(FILE *out);
 /* The name of `given` closest to a known command, or NULL. */
 const char *command_nearest(const char *given);
 
-/* Is this a command, or a word or flag of it, that a later version will
- * have?  word NULL: the command, by its name or by argv[0]. */
-bool command_unbuilt(const char *command, const char *word);
-
+int cmd_check(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_deliver(int argc, char **argv);
 int cmd_dkim(int argc, char **argv);

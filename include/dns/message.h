@@ -14,7 +14,8 @@
 enum {
     DNS_QUERY_BYTES = 320, /* header, one name, type, class, OPT */
     DNS_UDP_BYTES = 1232,  /* announced by OPT: fits an IPv6 packet whole */
-    DNS_CHAIN_MAX = 8,     /* CNAMEs on the way to an answer */
+    DNS_TEXT_MAX = 8192,
+    DNS_CHAIN_MAX = 8, /* CNAMEs on the way to an answer */
     DNS_TTL_MAX = 86400,
     DNS_NEGATIVE_TTL_MAX = 3600
 };
@@ -25,6 +26,8 @@ struct dns_found {
     uint32_t ttl;           /* the least of all records on the way */
     size_t n;
     struct dns_rr rr[DNS_RR_MAX];
+    size_t ntext; /* texts of TXT, with their NULs; more are left out */
+    char text[DNS_TEXT_MAX];
 };
 
 struct dns_question {

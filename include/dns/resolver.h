@@ -59,6 +59,7 @@ struct dns_rr {
     struct addr addr;        /* A, AAAA (port 0) */
     char name[DNS_NAME_MAX]; /* MX exchange, PTR target; no dot at the end,
                                 "" for the root (null MX) */
+    const char *text; /* TXT, its strings joined; NUL is "?"; else NULL */
 };
 
 struct dns_answer {

@@ -77,6 +77,7 @@ struct serve_session {
     char sid[SESSION_ID_TEXT];
     unsigned char state;
     bool esmtp, trusted, skipping, rcpt_refused, dead;
+    bool unlogged;  /* its connect: so far it is a probe of this host */
     bool tls_first; /* the role of its listener: TLS before the banner */
     bool greeted;   /* the banner was sent */
     bool held;      /* the command stays unread until a check can decide */
@@ -88,6 +89,7 @@ struct serve_session {
 };
 
 /* session.c */
+void serve_session_log_connect(struct serve_session *s); /* if it is not yet */
 void serve_session_delay(struct serve_session *s, unsigned ms);
 /* The verdict of a look-up that waits for serve_env_answered(). */
 struct verdict serve_session_ask_later(struct serve_session *s);

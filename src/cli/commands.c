@@ -12,6 +12,19 @@ static int cmd_version(int argc, char **argv);
 
 /* clang-format off */
 static const struct command commands[] = {
+    { "check", cmd_check, NULL,
+      "[--health] [--address LIST] [--json] [-c FILE] [-o KEY=VALUE]...",
+      "find what keeps mail from coming and going",
+      "  --address LIST  the addresses that others see mail come from, where\n"
+      "                  this host is behind NAT\n"
+      "  --json          one object a line: check, state (ok, warning, fault),\n"
+      "                  what, fix\n"
+      "  --health        nothing but: do the listeners and processes of the\n"
+      "                  running system answer within a second?  Exit status 0\n"
+      "                  or 1; sessions of it are not logged\n"
+      "\nAsks the DNS and connects to other hosts; sends no mail, changes\n"
+      "nothing.  Exit status: 0 all is well, 1 warnings, 2 faults.\n"
+      },
     { "config", cmd_config, NULL,
       "[--show|--check [--offline]|--dump|--man] [-c FILE] [-o KEY=VALUE]... [--json]",
       "look at the settings",
@@ -209,30 +222,6 @@ void command_list(FILE *out)
     fputs("\n'mta help COMMAND' says more.\n", out);
 }
 
-/* Commands and flags of the interface that this version lacks; their use gets
- * an error of its own, not "no such command". */
-bool command_unbuilt(const char *command, const char *word)
-{
-    static const struct {
-        const char *command, *word;
-    } unbuilt[] = {
-        { "check", NULL },
-    };
-    const char *slash = strrchr(command, '/');
-
-    if (slash != NULL)
-        command = slash + 1;
-    if (strncmp(command, "mta-", 4) == 0)
-        command += 4;
-    for (size_t i = 0; i < sizeof unbuilt / sizeof unbuilt[0]; i++)
-        if (strcmp(unbuilt[i].command, command) == 0 &&
-            (word == NULL ? unbuilt[i].word == NULL
-                          : unbuilt[i].word != NULL &&
-                                strcmp(unbuilt[i].word, word) == 0))
-            return true;
-    return false;
-}
-
 static int cmd_help(int argc, char **argv)
 {
     if (argc < 2) {
@@ -241,11 +230,7 @@ static int cmd_help(int argc, char **argv)
     }
     const struct command *c = command_find(argv[1]);
     if (c == NULL) {
-        fprintf(stderr, "mta help: %s '%s'%s\n",
-                command_unbuilt(argv[1], NULL) ? "the command" : "no command",
-                argv[1],
-                command_unbuilt(argv[1], NULL) ? " is not in this version"
-                                               : "");
+        fprintf(stderr, "mta help: no command '%s'\n", argv[1]);
         return EX_USAGE;
     }
     command_usage(stdout, c);

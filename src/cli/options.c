@@ -54,11 +54,7 @@ static bool unknown_flag(struct scan *s, const char *word)
     size_t n = span_find(span_of(word), '=');
     unsigned least = n > 2 ? 4 : 1; /* one letter resembles any other */
     const char *near = NULL;
-    char name[64];
 
-    if (span_copy(name, sizeof name, (struct span){ word, n }) &&
-        command_unbuilt(s->o->command, name))
-        return misuse(s->o, "%s is not in this version", name);
     for (size_t i = 0; i < s->spec->nflags; i++)
         offer(word, n, s->spec->flags[i].name, &near, &least);
     for (size_t i = 0; i < sizeof general / sizeof general[0]; i++)

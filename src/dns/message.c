@@ -167,8 +167,30 @@ static bool read_target(char out[DNS_NAME_MAX], ns_msg *m, const ns_rr *rr,
     return host_name(out, name);
 }
 
+/* RFC 7208 3.3: the strings of a record are one text. */
+static bool read_text(struct dns_rr *out, struct dns_found *f, const ns_rr *rr)
+{
+    const unsigned char *p = ns_rr_rdata(*rr), *end = p + ns_rr_rdlen(*rr);
+    char *text = f->text + f->ntext, *at = text;
+
+    if (ns_rr_rdlen(*rr) >= sizeof f->text - f->ntext)
+        return false;
+    while (p < end) {
+        size_t n = *p++;
+        if (n > (size_t)(end - p))
+            return false;
+        for (; n > 0; n--, p++)
+            *at++ = *p != 0 ? (char)*p : '?';
+    }
+    *at++ = '\0';
+    f->ntext += (size_t)(at - text);
+    out->text = text;
+    return true;
+}
+
 /* False: the record is unusable and left out. */
-static bool read_record(struct dns_rr *out, ns_msg *m, const ns_rr *rr)
+static bool read_record(struct dns_rr *out, struct dns_found *f, ns_msg *m,
+                        const ns_rr *rr)
 {
     memset(out, 0, sizeof *out);
     out->ttl = ttl_of(rr, DNS_TTL_MAX);
@@ -189,6 +211,7 @@ static bool read_record(struct dns_rr *out, ns_msg *m, const ns_rr *rr)
         out->preference = (uint16_t)ns_get16(ns_rr_rdata(*rr));
         return read_target(out->name, m, rr, 2);
     case DNS_PTR: return read_target(out->name, m, rr, 0);
+    case DNS_TXT: return read_text(out, f, rr);
     }
     return true; /* its presence alone counts */
 }
@@ -225,7 +248,7 @@ static enum chain_step chain_step(struct dns_parsed *out, ns_msg *m,
             struct dns_rr *to = &out->found.rr[out->found.n];
             if (out->found.n == DNS_RR_MAX)
                 continue;
-            bool fit = read_record(to, m, &rr);
+            bool fit = read_record(to, &out->found, m, &rr);
             if (!fit && type != DNS_MX)
                 continue;
             out->found.n += fit;
@@ -359,7 +382,7 @@ void dns_message_parse(struct dns_parsed *out, const struct dns_question *q,
 
     verdict(out, DNS_MSG_ALIEN, "");
     out->hops = q->hops;
-    out->found.n = 0;
+    out->found.n = out->found.ntext = 0;
     out->found.ttl = DNS_TTL_MAX;
     span_copy(out->name, sizeof out->name, span_of(q->name));
     if (n > NS_MAXMSG || !is_ours(q, msg, n))

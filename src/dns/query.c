@@ -216,7 +216,8 @@ static void finish_found(struct dns_query *q, struct dns_found *found,
     for (size_t i = 0; i < found->n; i++)
         if (found->rr[i].ttl > found->ttl)
             found->rr[i].ttl = found->ttl;
-    if (fresh || q->hops > 0)
+    bool has_text = q->type == DNS_TXT && found->n > 0; /* is not kept */
+    if ((fresh || q->hops > 0) && !has_text)
         dns_cache_put(q->dns->cache, q->key, q->type, loop_now(q->dns->loop),
                       found);
     q->why[0] = '\0';

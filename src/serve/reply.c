@@ -221,6 +221,7 @@ void serve_refuse(struct serve_session *s, const struct verdict *v,
     add_text(s, v, &b);
     size_t text = b.n - head;
     end_line(s, &b);
+    serve_session_log_connect(s);
     addr_text(peer, &s->peer);
     LOG(LOG_INFO, "serve.reject", LS("sid", s->sid), LS("client", peer),
         LN("code", v->code), LS("enhanced", v->status), LS("what", what),

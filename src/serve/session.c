@@ -137,9 +137,10 @@ static void wind_up(struct serve_session *s, bool handshake)
     policy_cancel(&s->policy);
     loop_timer_clear(loop, &s->delay);
     list_remove(&s->asking);
-    LOG(LOG_INFO, "serve.disconnect", LS("sid", s->sid),
-        LN("messages", s->messages), LN("errors", s->errors),
-        LN("ms", loop_now(loop) - s->since), LS("tls", tls));
+    if (!s->unlogged)
+        LOG(LOG_INFO, "serve.disconnect", LS("sid", s->sid),
+            LN("messages", s->messages), LN("errors", s->errors),
+            LN("ms", loop_now(loop) - s->since), LS("tls", tls));
     conn_set_timeout(&s->conn, LINGER_S); /* for the last reply */
     conn_resume(&s->conn);
     if (handshake)
@@ -150,10 +151,34 @@ static void wind_up(struct serve_session *s, bool handshake)
         conn_close_after_output(&s->conn);
 }
 
+void serve_session_log_connect(struct serve_session *s)
+{
+    bool local = addr_is_unix(&s->peer);
+    char peer[ADDR_TEXT];
+
+    if (!s->unlogged)
+        return;
+    s->unlogged = false;
+    addr_text(peer, &s->peer);
+    LOG(LOG_INFO, "serve.connect", LS("sid", s->sid), LS("client", peer),
+        LN_IF("uid", local, s->peer.u.local.uid),
+        LN_IF("port", !local, addr_port(&s->peer)));
+}
+
+/* What a session of this host may do, and leave no line in the log: a probe
+ * that reads the banner. */
+static bool is_of_probe(enum serve_session_event ev)
+{
+    return ev == E_CONNECT || ev == E_SECURED || ev == E_ANSWERED ||
+           ev == E_QUIT || ev == E_HANGUP || ev == E_STOP;
+}
+
 static void feed(struct serve_session *s, enum serve_session_event ev)
 {
     enum serve_session_state before = s->state;
 
+    if (!is_of_probe(ev))
+        serve_session_log_connect(s);
     s->fed = true;
     if (fsm_feed(&serve_session_fsm, &s->env->fsm, &s->state, ev, s) != 0)
         s->state = S_END; /* a hole in the table: the unit test forbids it */
@@ -461,19 +486,29 @@ struct serve_session *serve_session_new(struct serve_env *env,
     return s;
 }
 
+/* On loopback, or at an address that a listener has for itself: `mta check
+ * --health` connects so. */
+static bool is_of_this_host(const struct serve_session *s)
+{
+    const struct conf_listeners *l = &s->env->conf->serve.listen;
+
+    if (addr_is_loopback(&s->peer))
+        return true;
+    for (size_t i = 0; i < l->n; i++)
+        if (addr_same_host(&l->item[i].addr, &s->peer))
+            return true;
+    return false;
+}
+
 int serve_session_start(struct serve_session *s, int fd, struct err *e)
 {
-    bool local = addr_is_unix(&s->peer);
-    char peer[ADDR_TEXT];
-
     if (conn_open(&s->conn, s->env->conns, fd, on_conn, e) != 0) {
         close(fd);
         return -1;
     }
-    addr_text(peer, &s->peer);
-    LOG(LOG_INFO, "serve.connect", LS("sid", s->sid), LS("client", peer),
-        LN_IF("uid", local, s->peer.u.local.uid),
-        LN_IF("port", !local, addr_port(&s->peer)));
+    s->unlogged = true;
+    if (!is_of_this_host(s))
+        serve_session_log_connect(s);
     feed(s, E_CONNECT);
     if (s->state != S_END)
         arm_timeout(s);

@@ -353,6 +353,7 @@ static void log_fault(struct serve_session *s, const char *why)
     char peer[ADDR_TEXT];
 
     s->errors++;
+    serve_session_log_connect(s);
     addr_text(peer, &s->peer);
     LOG(LOG_INFO, "serve.tls", LS("sid", s->sid), LS("client", peer),
         LS("error", why));
@@ -378,6 +379,8 @@ static void log_secured(const struct serve_session *s)
     char text[TRACE_TLS_TEXT];
 
     trace_tls(text, facts->version, facts->cipher);
+    if (s->unlogged)
+        return;
     LOG(LOG_DEBUG, "serve.tls", LS("sid", s->sid), LS("tls", text),
         LS("resumed", facts->resumed ? "yes" : "no"));
 }

@@ -383,6 +383,15 @@ class Mta:
     def raw(self, host="127.0.0.1", greet=True):
         return Raw(host, self.port, greet)
 
+    def clients_left(self):
+        """Wait until the connections of the start are over; the log has only
+        those with a command."""
+        before = len(self.events("serve.disconnect"))
+        with self.raw() as c:
+            c.say("HELO client.test")
+        until("clients have left",
+              lambda: len(self.events("serve.disconnect")) > before)
+
     def kill(self, signo):
         self.process.send_signal(signo)
 

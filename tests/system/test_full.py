@@ -404,7 +404,7 @@ def greets(m):
 def test_no_descriptors_for_clients(mta):
     m = mta("serve", {"serve.workers": 1})
     worker = worker_of(m)
-    until("the first client has left", lambda: m.events("serve.disconnect"))
+    m.clients_left()
     limit(worker, 3)
     inside = [m.raw() for _ in range(3)]
     outside = Raw("127.0.0.1", m.port, greet=False)

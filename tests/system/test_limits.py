@@ -229,7 +229,7 @@ def codes_of(clients):
 def test_the_last_tenth_is_for_relay_networks(mta):
     m = mta("serve", {"serve.workers": 1, "serve.max_clients": 20,
                       "serve.relay_networks": ["127.0.0.2/32"]})
-    until("the first client has left", lambda: m.events("serve.disconnect"))
+    m.clients_left()
     strangers = open_clients(m, 19, "127.0.0.1")
     assert codes_of(strangers) == [220] * 18 + [421]
     assert strangers[-1][1][1][0].startswith("4.3.2 ")

@@ -1,0 +1,78 @@
+/* cli/check.h - the checks of `mta check`: a row of a table each.
+ *
+ * A check looks, changes nothing, and reports each thing that it has found:
+ * ok, a warning, or a fault, and then how to mend it. */
+#ifndef MTA_CLI_CHECK_H
+#define MTA_CLI_CHECK_H
+
+#include "base/addr.h"
+#include "config/conf.h"
+#include "dns/mx.h"
+#include "dns/resolver.h"
+
+#include <stdbool.h>
+
+/* In the order of the exit status. */
+enum check_state { CHECK_OK, CHECK_WARNING, CHECK_FAULT };
+
+enum { CHECK_ADDRS_MAX = 8, CHECK_RRS_MAX = 16, CHECK_TEXT_MAX = 4096 };
+
+/* An address that mail leaves from. */
+struct check_addr {
+    struct addr addr;
+    bool hidden; /* behind NAT: the one that others see is not known */
+};
+
+struct checking {
+    const struct conf *conf;
+    struct loop *loop;
+    struct dns *dns;
+    bool json, colour;
+    const char *check; /* the one that runs */
+    enum check_state worst;
+    size_t naddr;
+    struct check_addr addr[CHECK_ADDRS_MAX];
+};
+
+/* One finding; fix: how to mend it, NULL with CHECK_OK. */
+void check_say(struct checking *k, enum check_state s, const char *fix,
+               const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+/* --- the DNS; these wait for the answer ----------------------------------- */
+
+struct check_answer {
+    enum dns_status status;
+    size_t n;
+    struct dns_rr rr[CHECK_RRS_MAX]; /* text: in the memory below */
+    size_t ntext;
+    char text[CHECK_TEXT_MAX], why[400];
+};
+void check_ask(struct checking *k, const char *name, enum dns_type type,
+               struct check_answer *a);
+
+/* NULL: no memory; the caller frees it. */
+struct mx_result *check_ask_mx(struct checking *k, const char *domain);
+
+/* Is it one of the addresses that mail leaves from? */
+bool check_is_ours(const struct checking *k, const struct addr *a);
+
+/* Domains of mail from here: those of local.domains that others can know, and
+ * of dkim.keys.  NULL behind the last. */
+const char *check_domain(const struct checking *k, size_t n);
+
+/* --- the rows ------------------------------------------------------------- */
+
+void check_settings(struct checking *k);
+void check_clock(struct checking *k);
+void check_resolver(struct checking *k);
+void check_hostname(struct checking *k);
+void check_addresses(struct checking *k);
+void check_reverse(struct checking *k);
+void check_mx(struct checking *k);
+void check_certificates(struct checking *k);
+
+/* The exit status of `mta check --health`: 0, or 1 when a listener or a control
+ * socket of the running system has not answered for a second; then the reason
+ * is on stderr. */
+int check_health(const struct conf *c);
+#endif

@@ -1,0 +1,129 @@
+/* check_dns.c - questions to the DNS, and the check of the servers that answer
+ * them. */
+#include "cli/check.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- records -------------------------------------------------------------- */
+
+struct asked {
+    struct check_answer *answer;
+    bool done;
+};
+
+static void keep_text(struct check_answer *a, struct dns_rr *rr)
+{
+    size_t n = strlen(rr->text) + 1;
+
+    if (n > sizeof a->text - a->ntext)
+        n = 0;
+    memcpy(a->text + a->ntext, n > 0 ? rr->text : "", n);
+    rr->text = n > 0 ? a->text + a->ntext : "";
+    a->ntext += n;
+}
+
+static void on_answer(void *ctx, const struct dns_answer *from)
+{
+    struct asked *q = ctx;
+    struct check_answer *a = q->answer;
+
+    a->status = from->status;
+    snprintf(a->why, sizeof a->why, "%s", from->why);
+    for (size_t i = 0; i < from->n && a->n < CHECK_RRS_MAX; i++) {
+        a->rr[a->n] = from->rr[i];
+        if (a->rr[a->n].text != NULL)
+            keep_text(a, &a->rr[a->n]);
+        a->n++;
+    }
+    q->done = true;
+}
+
+static bool wait_for(struct checking *k, const bool *done, struct err *e)
+{
+    while (!*done)
+        if (loop_turn(k->loop, -1, e) < 0)
+            return false;
+    return true;
+}
+
+void check_ask(struct checking *k, const char *name, enum dns_type type,
+               struct check_answer *a)
+{
+    struct asked q = { a, false };
+    struct err e;
+
+    a->status = DNS_FAILED;
+    a->n = a->ntext = 0;
+    a->why[0] = '\0';
+    struct dns_request *r = dns_ask(k->dns, name, type, on_answer, &q, &e);
+    if (r != NULL && wait_for(k, &q.done, &e))
+        return;
+    if (r != NULL)
+        dns_cancel(r);
+    snprintf(a->why, sizeof a->why, "%s", e.text);
+}
+
+/* --- mail hosts ----------------------------------------------------------- */
+
+struct asked_mx {
+    struct mx_result *result;
+    bool done;
+};
+
+static void on_mx(void *ctx, const struct mx_result *mx)
+{
+    struct asked_mx *q = ctx;
+
+    *q->result = *mx;
+    q->done = true;
+}
+
+struct mx_result *check_ask_mx(struct checking *k, const char *domain)
+{
+    struct asked_mx q = { calloc(1, sizeof *q.result), false };
+    struct err e;
+
+    if (q.result == NULL)
+        return NULL;
+    q.result->status = MX_TEMP;
+    struct mx_query *m = mx_ask(k->dns, domain, MX_BOTH, on_mx, &q, &e);
+    if (m != NULL && wait_for(k, &q.done, &e))
+        return q.result;
+    if (m != NULL)
+        mx_cancel(m);
+    snprintf(q.result->why, sizeof q.result->why, "%.200s", e.text);
+    return q.result;
+}
+
+/* --- the servers ---------------------------------------------------------- */
+
+/* Any answer will do; a name that does not exist is one. */
+void check_resolver(struct checking *k)
+{
+    enum { SLOW_MS = 1000 };
+    struct check_answer *a = malloc(sizeof *a);
+    uint64_t began = clock_mono_ms();
+
+    if (a == NULL)
+        return;
+    check_ask(k, "com", DNS_MX, a);
+    uint64_t ms = clock_mono_ms() - began;
+    if (a->status == DNS_FAILED)
+        check_say(k, CHECK_FAULT,
+                  "set dns.servers, or mend /etc/resolv.conf and the way to "
+                  "its servers",
+                  "the DNS does not answer (%s)", a->why);
+    else if (ms > SLOW_MS)
+        check_say(k, CHECK_WARNING,
+                  "put a server that answers first in dns.servers or "
+                  "/etc/resolv.conf, or run a resolver on this host",
+                  "the DNS took %llu ms to answer", (unsigned long long)ms);
+    else
+        check_say(k, CHECK_OK, NULL, "the DNS answers in %llu ms",
+                  (unsigned long long)ms);
+    free(a);
+}

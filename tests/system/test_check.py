@@ -1,0 +1,285 @@
+"""`mta check`: each finding once as it should be and once as it should not,
+with DNS of our own; and `mta check --health`."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+import certs
+from dnsserver import DnsServer
+from harness import MTA, UNDER_VALGRIND, Clock, free_port, until
+from processes import find
+
+ZONES = {
+    "here.test": "@ MX 10 mx\nmx A 192.0.2.1\nother A 192.0.2.99",
+    "good.test": "@ MX 10 mx.here.test.",
+    "away.test": "@ MX 10 mx.away.test.\nmx A 192.0.2.50",
+    "null.test": "@ MX 0 .",
+    "2.0.192.in-addr.arpa": "1 PTR mx.here.test.\n2 PTR nothing.here.test.\n"
+                            "99 PTR other.here.test.",
+}
+
+
+@pytest.fixture(scope="module")
+def dns():
+    with DnsServer(ZONES) as d:
+        yield d
+
+
+@pytest.fixture
+def here(mta, dns):
+    def make(**settings):
+        more = {"dns.servers": [dns.address], "dns.timeout": "1s",
+                "local.domains": ["localhost"]}
+        more.update({k.replace("__", "."): v for k, v in settings.items()})
+        return mta(settings=more, start=False)
+    return make
+
+
+def check(m, name=None, address="192.0.2.1", **kwargs):
+    """The findings of one check, and the exit status."""
+    args = ["--address", address] if address else []
+    done = m.tool("check", "--json", *args, check=False, **kwargs)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert found, done.stderr
+    worst = max(["ok", "warning", "fault"].index(f["state"]) for f in found)
+    assert done.returncode == worst, found
+    for f in found:
+        assert set(f) == {"check", "state", "what", "fix"}
+        assert (f["fix"] is None) == (f["state"] == "ok"), f
+    return [f for f in found if name is None or f["check"] == name]
+
+
+def one(m, name, **kwargs):
+    [found] = check(m, name, **kwargs)
+    return found["state"], found["what"]
+
+
+# --- this host ----------------------------------------------------------------
+
+def test_settings(here):
+    m = here()
+    states = [f["state"] for f in check(m, "settings")]
+    assert "fault" not in states and "ok" in states
+    m.settings["send.tls_ca"] = os.path.join(m.dir, "none")
+    m.write_conf()
+    faults = [f for f in check(m, "settings") if f["state"] == "fault"]
+    assert m.conf + ":" in faults[0]["what"]
+    assert "send.tls_ca" in faults[0]["what"]
+    m.settings["send.tls_ca"] = ""
+    m.settings["local.aliases"] = os.path.join(m.dir, "aliases")
+    m.settings["local.users"] = "file:" + os.path.join(m.dir, "users")
+    open(os.path.join(m.dir, "users"), "w").close()
+    with open(m.settings["local.aliases"], "w") as f:
+        f.write("team: nosuch\n")
+    m.write_conf()
+    assert any(f["state"] == "warning" and "no such user: nosuch" in f["what"]
+               for f in check(m, "settings"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs two users")
+def test_another_user_sees_less(here):
+    m = here()
+    os.chmod(m.dir, 0o755)
+    os.chmod(m.conf, 0o644)
+    os.mkdir(m.queue, 0o711)
+    done = subprocess.run([MTA, "check", "--json", "-c", m.conf],
+                          stdout=subprocess.PIPE, user=65534, timeout=120)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert any(f["check"] == "settings" and f["state"] == "warning" and
+               "only root and the owner" in f["what"] for f in found), found
+
+
+def test_clock(here):
+    m = here()
+    os.mkdir(m.queue, 0o711)
+    state, what = one(m, "clock")
+    assert state in ("ok", "warning") and "synchronised" in what
+    later = time.time() + 7200
+    os.utime(m.queue, (later, later))
+    state, what = one(m, "clock")
+    assert (state, "the clock is wrong" in what) == ("fault", True)
+
+
+@pytest.mark.skipif(UNDER_VALGRIND, reason="another clock")
+def test_clock_of_the_past(here):
+    with Clock() as clock:
+        clock.set(-3000)
+        state, what = one(here(), "clock", env=clock.env)
+        assert (state, "the clock is wrong" in what) == ("fault", True)
+
+
+def test_resolver(here):
+    assert one(here(), "resolver")[0] == "ok"
+    state, what = one(here(dns__servers=["127.0.0.1:1"]), "resolver")
+    assert state == "fault" and "refused" in what
+
+
+def test_hostname(here):
+    assert one(here(), "hostname") == (
+        "ok", "mx.here.test has an address in the DNS")
+    state, what = one(here(hostname="box"), "hostname")
+    assert state == "fault" and "no fully qualified name" in what
+    state, what = one(here(hostname="none.here.test"), "hostname")
+    assert (state, "has no address" in what) == ("warning", True)
+    state, what = one(here(hostname="other.here.test"), "hostname")
+    assert (state, "another address" in what) == ("warning", True)
+    state, what = one(here(dns__servers=["127.0.0.1:1"]), "hostname")
+    assert (state, "looked up now" in what) == ("warning", True)
+
+
+def test_addresses(here):
+    m = here()
+    assert one(m, "addresses") == ("ok", "mail leaves from 192.0.2.1")
+    for hidden in ("10.1.2.3", "192.168.1.1", "100.64.0.1", "fd00::2"):
+        state, what = one(m, "addresses", address=hidden)
+        assert (state, what) == ("warning", "mail leaves from %s, which is "
+                                 "behind NAT" % hidden)
+    assert len(check(m, "addresses", address="192.0.2.1,192.0.2.2")) == 2
+    bad = m.tool("check", "--address", "x", check=False)
+    assert bad.returncode == 64 and b"'x' is not an address" in bad.stderr
+
+
+def can_unshare():
+    return os.geteuid() == 0 and subprocess.run(
+        ["unshare", "-n", "true"], check=False).returncode == 0
+
+
+@pytest.mark.skipif(not can_unshare(), reason="needs a network namespace")
+@pytest.mark.parametrize("setup, state, what", [
+    ("true", "fault", "there is no route to the Internet"),
+    ("ip link set lo up; ip addr add 198.51.100.7/32 dev lo; "
+     "ip route add default dev lo src 198.51.100.7", "ok",
+     "mail leaves from 198.51.100.7"),
+    ("ip link set lo up; ip addr add 172.17.0.2/32 dev lo; "
+     "ip route add default dev lo src 172.17.0.2", "warning",
+     "mail leaves from 172.17.0.2, which is behind NAT"),
+])
+def test_default_routes(here, setup, state, what):
+    m = here(dns__servers=["127.0.0.1:1"])
+    done = subprocess.run(
+        ["unshare", "-n", "sh", "-c", "%s; exec %s check --json -c %s"
+         % (setup, MTA, m.conf)], stdout=subprocess.PIPE, timeout=120)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(f["state"], f["what"]) for f in found
+            if f["check"] == "addresses"] == [(state, what)]
+
+
+def test_reverse(here):
+    m = here()
+    assert one(m, "reverse") == ("ok", "192.0.2.1 is mx.here.test, and back")
+    state, what = one(m, "reverse", address="192.0.2.3")
+    assert (state, "has no PTR record" in what) == ("fault", True)
+    state, what = one(m, "reverse", address="192.0.2.2")
+    assert (state, "has not that address" in what) == ("fault", True)
+    state, what = one(m, "reverse", address="192.0.2.99")
+    assert (state, "while HELO has mx.here.test" in what) == ("warning", True)
+    m = here(dns__servers=["127.0.0.1:1"])
+    assert one(m, "reverse")[0] == "warning"
+    assert check(m, "reverse", address="10.0.0.1") == []
+    m = here(send__relay_host="[192.0.2.9]")
+    assert one(m, "reverse", address="192.0.2.3")[0] == "ok"
+
+
+def test_mx(here):
+    m = here(local__domains=["localhost", "here.test", "good.test",
+                             "away.test", "null.test", "none.test"])
+    found = check(m, "mx")
+    assert [f["state"] for f in found] == ["ok", "ok", "warning", "warning",
+                                           "warning"]
+    assert found[2]["what"] == "the MX of away.test is mx.away.test, " \
+        "not this host"
+    assert "null MX" in found[3]["what"]
+    assert "finds no host" in found[4]["what"]
+    m = here(local__domains=["here.test"], dns__servers=["127.0.0.1:1"])
+    assert "looked up now" in one(m, "mx")[1]
+
+
+def test_certificates(here, tmp_path):
+    def state_of(cert, key):
+        return one(here(serve__tls_cert=[cert], serve__tls_key=[key]), "tls")
+    state, what = state_of(*certs.make(str(tmp_path), "mx.here.test"))
+    assert state == "ok" and " is valid for " in what
+    state, what = state_of(*certs.make(str(tmp_path), "soon.test", days=5))
+    assert state == "warning" and "expires in" in what
+    state, what = state_of(*certs.expired(str(tmp_path), "old.test"))
+    assert state == "fault" and "has expired" in what
+    assert one(here(), "tls")[0] == "ok"
+
+
+# --- health -------------------------------------------------------------------
+
+def health(m):
+    began = time.monotonic()
+    done = m.tool("check", "--health", check=False)
+    assert done.stdout == b""
+    return done.returncode, done.stderr.decode(), time.monotonic() - began
+
+
+def test_health(mta, tmp_path):
+    tls_port = free_port()
+    cert, key = certs.make(str(tmp_path), "mx.here.test")
+    m = mta(start=False)
+    m.settings["serve.listen"] += ["127.0.0.1:%d tls" % tls_port,
+                                   "unix:" + os.path.join(m.dir, "sock")]
+    m.settings["serve.tls_cert"] = [cert]
+    m.settings["serve.tls_key"] = [key]
+    m.write_conf()
+    status, why, _ = health(m)
+    assert status == 1 and "nothing runs there" in why
+    m.start()
+    until("it is well", lambda: health(m)[0] == 0)
+    assert health(m)[1] == ""
+    before = len(m.events())
+    for _ in range(3):
+        assert health(m)[0] == 0
+    with m.smtp() as s:  # the log is up to here
+        s.noop()
+    until("a session", lambda: m.events("serve.disconnect"))
+    assert len(m.events("serve.connect")) == 1, m.events()
+    assert len(m.events()) - before <= 6  # of that session
+
+
+def workers(m):
+    return [int(e["pid"]) for e in m.events("serve.worker", state="started")]
+
+
+def test_a_silent_server(mta):
+    m = mta()
+    until("it is well", lambda: health(m)[0] == 0)
+    pids = workers(m)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        status, why, took = health(m)
+        assert status == 1
+        assert "127.0.0.1:%d is silent for 1000 ms" % m.port in why
+        assert 1 <= took < 30
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    until("it is well again", lambda: health(m)[0] == 0)
+
+
+def test_a_silent_sender(mta):
+    m = mta()
+    until("it is well", lambda: health(m)[0] == 0)
+    sender = find(m, "send")
+    os.kill(sender, signal.SIGSTOP)
+    try:
+        status, why, _ = health(m)
+        assert status == 1 and "run/send.sock" in why, why
+    finally:
+        os.kill(sender, signal.SIGCONT)
+
+
+@pytest.mark.skipif(UNDER_VALGRIND, reason="measures")
+def test_health_is_cheap(mta):
+    m = mta()
+    until("it is well", lambda: health(m)[0] == 0)
+    best = min(health(m)[2] for _ in range(10))
+    assert best < 0.1, best  # 20 ms, and the load of other tests
