@@ -31,7 +31,8 @@ struct queue_operation {
     struct queue_select select;
     uid_t uid;                /* of the operator, for the log */
     uint64_t rcpts, messages; /* that it was for, so far */
-    bool begun, incomplete;   /* there is mail that is not read yet */
+    uint64_t failed;        /* recipients that stay as they are: a disk error */
+    bool begun, incomplete; /* there is mail that is not read yet */
     struct spool_cursor cursor;
     uint32_t slot;                   /* not 0: where the message goes on; ... */
     uint32_t here;                   /* ... so many of its recipients so far */
@@ -51,7 +52,8 @@ void operate_end(struct queue *q, struct queue_operation *op);
 
 /* A piece, and the lines of the control protocol for it: "progress N", at last
  * "matched N recipients M messages", with " incomplete" behind it when mail is
- * not read yet.  1: there is more to do; 0. */
+ * not read yet, and "failed N" if there were disk errors.  1: there is more to
+ * do; 0. */
 int operate_answer(struct queue *q, struct queue_operation *op,
                    struct buf *answer);
 

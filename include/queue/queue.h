@@ -79,6 +79,7 @@ struct queue {
     } held;
     struct {              /* operate.c */
         struct list gone; /* recipients of messages that are to be swept */
+        uint64_t failed;  /* slots that the disk did not give or take */
     } operate;
     struct { /* slots.c */
         struct pool *pool;

@@ -39,6 +39,7 @@ struct operating {
     uint64_t before;          /* recipients of earlier answers */
     uint64_t rcpts, messages; /* that it was for */
     uint64_t began;           /* ms */
+    uint64_t failed;          /* that stay as they are */
     bool shown, incomplete;   /* shown: a line of progress */
     int next_id;              /* of the operands */
 };
@@ -150,27 +151,33 @@ static bool number(struct span *rest, unsigned long long *n)
     return span_u64(word, UINT64_MAX, n);
 }
 
+/* A word in front of the rest, which it is taken off. */
+static bool begins(struct span *rest, const char *word)
+{
+    size_t n = strlen(word);
+
+    if (!span_starts_nocase(*rest, word))
+        return false;
+    rest->p += n;
+    rest->n -= n;
+    return true;
+}
+
 static int on_line(void *ctx, struct span line)
 {
-    static const char progress[] = "progress ", matched[] = "matched ",
-                      recipients[] = "recipients ";
     struct operating *p = ctx;
     struct span rest = line;
     unsigned long long n, messages;
 
-    if (span_starts_nocase(line, progress)) {
-        rest.p += strlen(progress);
-        rest.n -= strlen(progress);
+    if (begins(&rest, "progress ")) {
         if (number(&rest, &n))
             show_progress(p, n);
-    } else if (span_starts_nocase(line, matched)) {
-        rest.p += strlen(matched);
-        rest.n -= strlen(matched);
-        if (!number(&rest, &n) || !span_starts_nocase(rest, recipients))
-            return 0;
-        rest.p += strlen(recipients);
-        rest.n -= strlen(recipients);
-        if (!number(&rest, &messages))
+    } else if (begins(&rest, "failed ")) {
+        if (number(&rest, &n))
+            p->failed += n;
+    } else if (begins(&rest, "matched ")) {
+        if (!number(&rest, &n) || !begins(&rest, "recipients ") ||
+            !number(&rest, &messages))
             return 0;
         p->rcpts += n;
         p->before += n;
@@ -261,6 +268,7 @@ static int carry_out(struct operating *p, struct queue *q, struct err *e)
         p->rcpts += op.rcpts;
         p->before += op.rcpts;
         p->messages += op.messages;
+        p->failed += op.failed;
     }
     return queue_confirm(q, e);
 }
@@ -339,6 +347,13 @@ static int report(const struct operating *p)
         printf("%s%s: %" PRIu64 " recipient%s of %" PRIu64 " message%s\n",
                dry ? "would " : "", dry ? p->verb->would : p->verb->done,
                p->rcpts, plural(p->rcpts), p->messages, plural(p->messages));
+    if (p->failed > 0) {
+        fprintf(stderr,
+                "mta queue: %" PRIu64 " recipient%s stay%s as before: the disk "
+                "failed (queue.slot in the log)\n",
+                p->failed, plural(p->failed), p->failed == 1 ? "s" : "");
+        return EX_TEMPFAIL;
+    }
     if (p->incomplete) {
         fputs("mta queue: the queue is not read in full yet (memory, or a "
               "disk error): do it again later\n",

@@ -21,6 +21,7 @@ static int get_slot(struct queue *q, const struct rcpt *r,
 
     if (spool_slot_get(q->spool, &r->msg->stored, r->slot, slot, &e) == 0)
         return 0;
+    q->operate.failed++;
     queue_log_fault(q, "queue.slot", &e);
     return -1;
 }
@@ -33,6 +34,7 @@ static int put_slot(struct queue *q, struct rcpt *r,
     q->slot.dirty = true;
     if (spool_slot_put(q->spool, &r->msg->stored, r->slot, slot, &e) == 0)
         return 0;
+    q->operate.failed++;
     queue_log_fault(q, "queue.slot", &e);
     return -1;
 }
@@ -398,7 +400,9 @@ bool operate_piece(struct queue *q, struct queue_operation *op)
     }
     for (unsigned n = 1; (m = spool_cursor_next(q->spool, &op->cursor)) != NULL;
          n++) {
+        uint64_t failed = q->operate.failed;
         look_at(q, op, LIST_ENTRY(m, struct message, stored));
+        op->failed += q->operate.failed - failed;
         if (op->slot > 0)
             return true;
         if (n % LOOK_EVERY == 0 && clock_mono_us() >= until)

@@ -107,6 +107,8 @@ int operate_answer(struct queue *q, struct queue_operation *op,
     }
     buf_addf(answer, " matched %" PRIu64 " recipients %" PRIu64 " messages%s\n",
              op->rcpts, op->messages, op->incomplete ? " incomplete" : "");
+    if (op->failed > 0)
+        buf_addf(answer, " failed %" PRIu64 "\n", op->failed);
     return 0;
 }
 

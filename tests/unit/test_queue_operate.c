@@ -3,6 +3,7 @@
 #include "queue/operate.h"
 
 #include "base/body.h"
+#include "base/fs.h"
 #include "queue/counters.h"
 #include "queue/handover.h"
 #include "queue/recipients.h"
@@ -12,6 +13,7 @@
 #include "spool_kit.h"
 
 #include <check.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -317,6 +319,43 @@ START_TEST(what_is_in_hand)
 }
 END_TEST
 
+static ssize_t refuse(int fd, const struct iovec *v, int n, off_t at)
+{
+    (void)fd;
+    (void)v;
+    (void)n;
+    (void)at;
+    errno = EIO;
+    return -1;
+}
+
+/* What the disk does not take is not so in memory, and is reported. */
+START_TEST(a_disk_that_fails)
+{
+    struct fs_ops ops = fs_system;
+    struct queue_operation op;
+    char memory[4096];
+    struct buf b = BUF_ON(memory);
+    struct err e;
+
+    submit(2, "x.test");
+    open_queue();
+    ops.pwritev = refuse;
+    fs_replace(&ops);
+    operate("delete all", 0, 0);
+    operate("hold all", 0, 0);
+    ck_assert_int_eq(operate_parse(&op, "hold all", &e), 0);
+    while (operate_answer(&q, &op, &b) > 0)
+        continue;
+    operate_end(&q, &op);
+    fs_replace(NULL);
+    ck_assert_str_eq(memory, " matched 0 recipients 0 messages\n failed 2\n");
+    ck_assert_uint_eq(q.memory.pending, 2);
+    operate("hold all", 2, 1);
+    close_queue();
+}
+END_TEST
+
 /* The message at which a walk stands goes while it stands there. */
 START_TEST(a_walk_outlives_its_messages)
 {
@@ -396,6 +435,7 @@ Suite *queue_operate_suite(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, a_long_message_in_pieces);
     tcase_add_test(t, what_is_in_hand);
+    tcase_add_test(t, a_disk_that_fails);
     tcase_add_test(t, a_walk_outlives_its_messages);
     suite_add_tcase(s, t);
     return s;
