@@ -60,6 +60,9 @@ bool check_is_ours(const struct checking *k, const struct addr *a);
  * of dkim.keys.  NULL behind the last. */
 const char *check_domain(const struct checking *k, size_t n);
 
+/* Does all mail to others leave by send.relay_host? */
+bool check_is_relayed(const struct checking *k);
+
 /* --- the rows ------------------------------------------------------------- */
 
 void check_settings(struct checking *k);
@@ -69,7 +72,12 @@ void check_hostname(struct checking *k);
 void check_addresses(struct checking *k);
 void check_reverse(struct checking *k);
 void check_mx(struct checking *k);
+void check_spf(struct checking *k);
+void check_dkim(struct checking *k);
+void check_dmarc(struct checking *k);
 void check_certificates(struct checking *k);
+void check_smarthost(struct checking *k);
+void check_port(struct checking *k);
 
 /* The exit status of `mta check --health`: 0, or 1 when a listener or a control
  * socket of the running system has not answered for a second; then the reason

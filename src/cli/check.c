@@ -26,7 +26,12 @@ static const struct {
     { "hostname", check_hostname },
     { "reverse", check_reverse },
     { "mx", check_mx },
+    { "spf", check_spf },
+    { "dkim", check_dkim },
+    { "dmarc", check_dmarc },
     { "tls", check_certificates },
+    { "smarthost", check_smarthost },
+    { "port", check_port },
 };
 
 static const char *const names[] = {

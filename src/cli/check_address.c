@@ -19,8 +19,7 @@ bool check_is_ours(const struct checking *k, const struct addr *a)
     return false;
 }
 
-/* Does all mail to others leave by send.relay_host? */
-static bool is_relayed(const struct checking *k)
+bool check_is_relayed(const struct checking *k)
 {
     return k->conf->send.relay_host.n > 0;
 }
@@ -72,7 +71,7 @@ static bool is_seen(const struct checking *k)
 
     for (size_t i = 0; i < k->naddr; i++)
         seen |= !k->addr[i].hidden;
-    return seen && !is_relayed(k);
+    return seen && !check_is_relayed(k);
 }
 
 void check_hostname(struct checking *k)
@@ -170,7 +169,7 @@ void check_addresses(struct checking *k)
         add_source(k, "2001:503:ba3e::2:30");
     }
     if (k->naddr == 0)
-        check_say(k, is_relayed(k) ? CHECK_WARNING : CHECK_FAULT,
+        check_say(k, check_is_relayed(k) ? CHECK_WARNING : CHECK_FAULT,
                   "give this host a default route",
                   "there is no route to the Internet");
     for (size_t i = 0; i < k->naddr; i++) {
@@ -260,7 +259,7 @@ static void check_one(struct checking *k, const struct addr *a)
 
 void check_reverse(struct checking *k)
 {
-    if (is_relayed(k)) {
+    if (check_is_relayed(k)) {
         check_say(k, CHECK_OK, NULL,
                   "mail leaves by send.relay_host: its name counts");
         return;

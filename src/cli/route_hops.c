@@ -186,6 +186,20 @@ static void judge(struct route_target *t)
     snprintf(t->why, sizeof t->why, "%s %s", status, why->text);
 }
 
+int route_hops_of_relays(const struct conf *c, struct route_target *t,
+                         struct err *e)
+{
+    size_t n = c->send.relay_host.n;
+
+    t->hop = calloc(n, sizeof *t->hop);
+    if (t->hop == NULL)
+        return err_set(e, ERR_TEMP, ENOMEM, "memory for send.relay_host");
+    t->nhops = n;
+    for (unsigned i = 0; i < n; i++)
+        route_relay(&t->hop[i].route, c, i + 1, (enum conf_tls)c->send.tls);
+    return resolve(c, t, e);
+}
+
 int route_hops_find(const struct route_report *r, struct route_target *t,
                     struct span domain, struct err *e)
 {

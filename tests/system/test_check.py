@@ -12,6 +12,7 @@ import pytest
 import certs
 from dnsserver import DnsServer
 from harness import MTA, UNDER_VALGRIND, Clock, free_port, until
+from peer import Peer
 from processes import find
 
 ZONES = {
@@ -19,6 +20,31 @@ ZONES = {
     "good.test": "@ MX 10 mx.here.test.",
     "away.test": "@ MX 10 mx.away.test.\nmx A 192.0.2.50",
     "null.test": "@ MX 0 .",
+    "pass.test": '@ TXT "v=spf1 include:inc.pass.test -all"\n'
+                 'inc TXT "v=spf1 ip4:192.0.2.0/24 ?all"',
+    "a.test": '@ TXT "v=spf1 a:mx.here.test/30 mx -all"',
+    "redir.test": '@ TXT "v=spf1 redirect=pass.test"',
+    "exists.test": '@ TXT "v=spf1 exists:%{ir}.%{v}.ex.%{d} -all"\n'
+                   '1.2.0.192.in-addr.ex A 127.0.0.2',
+    "split.test": '@ TXT "v=spf1 ip4:192" ".0.2.1 -all"',
+    "fail.test": '@ TXT "v=spf1 ip4:198.51.100.1 -all"',
+    "soft.test": '@ TXT "v=spf1 mx ~all"',
+    "neutral.test": '@ TXT "v=spf1 ip4:198.51.100.1"',
+    "two.test": '@ TXT "v=spf1 -all"\n@ TXT "v=spf1 +all"',
+    "loop.test": '@ TXT "v=spf1 include:loop.test -all"',
+    "many.test": '@ TXT "v=spf1 %s -all"' % " ".join(
+        ["a:other.here.test"] * 11),
+    "void.test": '@ TXT "v=spf1 a:v1.void.test a:v2.void.test '
+                 'a:v3.void.test ip4:192.0.2.1 -all"',
+    "word.test": '@ TXT "v=spf1 nonsense -all"',
+    "6.test": '@ TXT "v=spf1 ip6:2001:db8::/32 -all"',
+    "aligned.test": '_dmarc TXT "v=DMARC1; p=reject"',
+    "strict.test": '_dmarc TXT "v=DMARC1; p=none; adkim=s"',
+    "tree.test": '_dmarc TXT "v=DMARC1; p=none; sp=quarantine"\n'
+                 '_dmarc.own TXT "v=DMARC1; p=reject; psd=n"',
+    "psd.test": '_dmarc TXT "v=DMARC1; p=none; psd=y"',
+    "mailed.test": "@ MX 10 mx\nmx A 127.0.0.1",
+    "gmail.com": "@ MX 10 mx\nmx A 127.0.0.1",
     "2.0.192.in-addr.arpa": "1 PTR mx.here.test.\n2 PTR nothing.here.test.\n"
                             "99 PTR other.here.test.",
 }
@@ -183,6 +209,155 @@ def test_reverse(here):
     assert check(m, "reverse", address="10.0.0.1") == []
     m = here(send__relay_host="[192.0.2.9]")
     assert one(m, "reverse", address="192.0.2.3")[0] == "ok"
+
+
+@pytest.mark.parametrize("domain, state, what", [
+    ("pass.test", "ok", "by: include:inc.pass.test"),
+    ("a.test", "ok", "by: a:mx.here.test/30"),
+    ("redir.test", "ok", "by: include:inc.pass.test"),
+    ("exists.test", "ok", "by: exists:"),
+    ("split.test", "ok", "by: ip4:192.0.2.1"),
+    ("fail.test", "fault", "fail (by: all)"),
+    ("soft.test", "fault", "softfail (by: all)"),
+    ("neutral.test", "warning", "neutral (no term of it matches)"),
+    ("none.test", "fault", "has no SPF record"),
+    ("two.test", "fault", "more than one SPF record"),
+    ("loop.test", "fault", "is broken"),
+    ("many.test", "fault", "more than 10 look-ups"),
+    ("void.test", "fault", "more than 2 look-ups find nothing"),
+    ("word.test", "fault", "unknown mechanism: nonsense"),
+    ("6.test", "fault", "fail (by: all)"),
+])
+def test_spf(here, domain, state, what):
+    got = one(here(local__domains=[domain]), "spf")
+    assert got[0] == state and what in got[1], got
+
+
+def test_spf_of_ipv6_and_behind_others(here):
+    m = here(local__domains=["6.test"])
+    assert one(m, "spf", address="2001:db8::7")[0] == "ok"
+    m = here(local__domains=["6.test"], dns__servers=["127.0.0.1:1"])
+    assert one(m, "spf")[0] == "warning"
+    m = here(local__domains=["6.test"], send__relay_host="[127.0.0.1]:1")
+    assert one(m, "spf")[0] == "ok"
+    assert check(here(local__domains=["6.test"]), "spf",
+                 address="10.0.0.1") == []
+
+
+def test_dkim(mta, tmp_path):
+    key, other = str(tmp_path / "key"), str(tmp_path / "other")
+    made = subprocess.run([MTA, "dkim", "keygen", "k.test", "s1", key],
+                          stdout=subprocess.PIPE, check=True).stdout.decode()
+    subprocess.run([MTA, "dkim", "keygen", "k.test", "s2", other],
+                   stdout=subprocess.PIPE, check=True)
+    test = made.replace("s1._domainkey", "s3._domainkey").replace(
+        "v=DKIM1;", "v=DKIM1; t=y;")
+    second = made.replace("s1._domainkey", "s2._domainkey")
+    with DnsServer({"k.test": made + second + test}) as d:
+        def state(selector, path):
+            m = mta(start=False, settings={
+                "dns.servers": [d.address], "local.domains": ["localhost"],
+                "dkim.keys": ["k.test:%s:%s" % (selector, path)]})
+            return one(m, "dkim")
+        assert state("s1", key)[0] == "ok"
+        assert state("s3", key) == ("warning", "s3._domainkey.k.test says "
+                                    "that it is a test")
+        got = state("s2", other)
+        assert got[0] == "fault" and "has another key" in got[1]
+        got = state("s4", key)
+        assert got == ("fault", "there is no TXT record s4._domainkey.k.test")
+        d.stop()
+        assert state("s1", key)[0] == "warning"
+
+
+def test_no_dkim(here):
+    m = here(local__domains=["here.test"])
+    assert one(m, "dkim") == ("warning",
+                              "mail leaves without a DKIM signature")
+
+
+@pytest.mark.parametrize("domain, signer, state, what", [
+    ("aligned.test", "aligned.test", "ok", "(reject of aligned.test)"),
+    ("aligned.test", "sub.aligned.test", "ok", "(reject of aligned.test)"),
+    ("aligned.test", "else.test", "fault", "(reject of aligned.test)"),
+    ("strict.test", "sub.strict.test", "warning", "(none of strict.test)"),
+    ("strict.test", "strict.test", "ok", "(none of strict.test)"),
+    # the tree: from the domain to those above it
+    ("a.tree.test", "tree.test", "ok", "(quarantine of tree.test)"),
+    ("a.b.tree.test", "x.test", "fault", "(quarantine of tree.test)"),
+    ("1.2.3.4.5.6.7.8.9.tree.test", "tree.test", "ok",
+     "(quarantine of tree.test)"),
+    ("own.tree.test", "tree.test", "fault", "(reject of own.tree.test)"),
+    ("a.psd.test", "b.psd.test", "warning", "(none of a.psd.test)"),
+    ("none.test", "none.test", "warning", "neither none.test nor"),
+])
+def test_dmarc(here, tmp_path, domain, signer, state, what):
+    key = str(tmp_path / "key")
+    subprocess.run([MTA, "dkim", "keygen", signer, "s", key],
+                   stdout=subprocess.PIPE, check=True)
+    m = here(local__domains=[domain], dkim__keys=["%s:s:%s" % (signer, key)])
+    got = check(m, "dmarc")[0]
+    assert (got["state"], what in got["what"]) == (state, True), got
+
+
+def test_dmarc_not_known_now(here):
+    m = here(local__domains=["aligned.test"], dns__servers=["127.0.0.1:1"])
+    assert one(m, "dmarc")[0] == "warning"
+
+
+def test_port(here):
+    with Peer("127.0.0.1") as p:
+        m = here(send__port=p.port)
+        state, what = one(m, "port")
+        assert state == "ok" and "mx.gmail.com: greets" in what
+    state, what = one(here(send__port=p.port), "port")
+    assert state == "warning" and "seems closed" in what
+
+
+def test_port_of_the_domains_most_mailed(mta, dns):
+    with Peer("127.0.0.1") as p:
+        m = mta(settings={"dns.servers": [dns.address], "send.port": p.port})
+        with m.smtp() as s:
+            s.sendmail("a@src.test", ["u@mailed.test"], b"Subject: x\r\n\r\n")
+        until("sent", lambda: m.events("send.delivered"))
+        until("in the history", lambda: one(m, "port") == (
+            "ok", "port %d out is open (mx.mailed.test: greets)" % p.port))
+
+
+def smarthost(here, port, **settings):
+    return here(send__relay_host="[127.0.0.1]:%d" % port, **settings)
+
+
+def test_smarthost(here):
+    with Peer("127.0.0.1") as p:
+        m = smarthost(here, p.port)
+        state, what = one(m, "smarthost")
+        assert (state, what) == ("ok", "127.0.0.1:%d answers (tls=none)"
+                                 % p.port)
+        assert check(m, "port") == []
+        m = smarthost(here, p.port, send__tls="encrypt")
+        state, what = one(m, "smarthost")
+        assert state == "fault" and "offers no STARTTLS" in what
+    state, what = one(smarthost(here, p.port), "smarthost")
+    assert state == "fault" and "refused" in what.lower()
+
+
+def test_login_at_the_smarthost(here):
+    login = {"send__tls": "none", "send__relay_user": "me",
+             "send__relay_password": "secret"}
+    with Peer("127.0.0.1", answers={"EHLO": "250-peer\r\n250 AUTH PLAIN",
+                                    "AUTH": "235 2.7.0 ok"}) as p:
+        state, what = one(smarthost(here, p.port, **login), "smarthost")
+        assert state == "ok" and "takes our login as me (PLAIN)" in what
+    with Peer("127.0.0.1", answers={"EHLO": "250-peer\r\n250 AUTH PLAIN",
+                                    "AUTH": "535 5.7.8 no"}) as p:
+        state, what = one(smarthost(here, p.port, **login), "smarthost")
+        assert state == "fault", what
+        assert "refuses our login as me: 535 " in what
+        assert "secret" not in what
+    with Peer("127.0.0.1", answers={"EHLO": "250-peer\r\n250 HELP"}) as p:
+        state, what = one(smarthost(here, p.port, **login), "smarthost")
+        assert state == "fault" and "none of our mechanisms" in what
 
 
 def test_mx(here):
