@@ -151,13 +151,22 @@ static void put_target(const struct route_target *t, const struct conf *c)
         put_hop(t, &t->hop[i], c);
 }
 
+/* A setting in the place of the file, as rewrite.root, has no line. */
+static void put_alias(const struct route_alias *a)
+{
+    printf("  %-10s %*s%s -> %s (%s", "alias", 2 * (int)a->step.depth, "",
+           a->step.alias, a->step.target, a->step.file);
+    if (a->step.line > 0)
+        printf(":%u", a->step.line);
+    puts(")");
+}
+
 void route_print_text(const struct route_report *r)
 {
     put_target(&r->asked, r->conf);
     row("accepted", r->accepted);
     for (const struct route_alias *a = r->alias; a != NULL; a = a->next)
-        printf("  %-10s %*s%s -> %s (%s:%u)\n", "alias", 2 * (int)a->step.depth,
-               "", a->step.alias, a->step.target, a->step.file, a->step.line);
+        put_alias(a);
     for (const struct route_target *t = r->target; t != NULL; t = t->next) {
         putchar('\n');
         put_target(t, r->conf);

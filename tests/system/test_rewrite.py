@@ -207,3 +207,10 @@ def test_programs_of_this_host_need_no_setting(mta):
     assert text["From"] == "root@box.test" and text["To"] == "ann@box.test"
     assert text["Date"].datetime and text["Message-ID"].endswith("@box.test>")
     assert text["Return-Path"] == "<root@box.test>"
+
+
+def test_route_names_the_setting(mta):
+    with Peer() as hop:
+        m = null_client(mta, hop)
+        shown = m.tool("route", "root").stdout.decode()
+    assert "root -> admin@corp.test (rewrite.root)\n" in shown
