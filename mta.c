@@ -38,7 +38,7 @@ int main(int argc, char **argv)
         argv++;
     }
     if (c == NULL) {
-        command_list(stderr);
+        command_greet(stderr);
         return EX_USAGE;
     }
     int status = c->run(argc, argv);

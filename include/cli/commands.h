@@ -27,7 +27,9 @@ const struct command *command_find(const char *name);
 const struct command *command_by_program(const char *argv0);
 
 void command_usage(FILE *out, const struct command *c);
-void command_list(FILE *out);
+
+/* What the program is and what to do next. */
+void command_greet(FILE *out);
 
 /* The name of `given` closest to a known command, or NULL. */
 const char *command_nearest(const char *given);

@@ -2,6 +2,7 @@
 #ifndef MTA_CLI_QUEUE_H
 #define MTA_CLI_QUEUE_H
 
+#include "cli/options.h"
 #include "cli/queue_filter.h"
 #include "cli/queue_live.h"
 #include "spool/reader.h"
@@ -28,4 +29,7 @@ int queue_look(const struct spool_reader *v, const struct queue_style *style,
 
 int queue_print(const struct spool_reader *v, const struct queue_style *style,
                 struct err *e);
+
+/* To standard error, with the way out. */
+void queue_complain(const struct options *o, const struct err *e);
 #endif

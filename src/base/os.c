@@ -142,7 +142,9 @@ static int find_user(const char *name, uid_t *uid, gid_t *gid, struct err *e)
         }
     }
     if (pw == NULL)
-        return err_set(e, ERR_USAGE, errno, "no such user: %s", name);
+        return err_set(e, ERR_USAGE, errno,
+                       "no such user: %s (make it: useradd --system %s)", name,
+                       name);
     *uid = pw->pw_uid;
     *gid = pw->pw_gid;
     return 0;
@@ -159,7 +161,9 @@ static int find_group(const char *name, gid_t *gid, struct err *e)
     else if (span_u64(span_of(name), 0xfffffffeu, &number))
         *gid = (gid_t)number;
     else
-        return err_set(e, ERR_USAGE, errno, "no such group: %s", name);
+        return err_set(e, ERR_USAGE, errno,
+                       "no such group: %s (make it: groupadd --system %s)",
+                       name, name);
     return 0;
 }
 

@@ -214,7 +214,21 @@ void command_usage(FILE *out, const struct command *c)
         fprintf(out, "\n%s", c->more);
 }
 
-void command_list(FILE *out)
+void command_greet(FILE *out)
+{
+    fputs("mta " MTA_VERSION
+          ", a small mail system in one program: SMTP server,"
+          " durable queue,\nlocal delivery, SMTP client, log, and the tools to"
+          " look at them.\n\nWhat to do next:\n"
+          "  mta config --check   what a start would refuse, and what would be"
+          " right\n"
+          "  mta run              start it, in the foreground\n"
+          "  mta check            what keeps mail from coming and going;"
+          " 'mta help': the rest\n",
+          out);
+}
+
+static void command_list(FILE *out)
 {
     fputs("usage: mta COMMAND [ARGUMENT ...]\n\n", out);
     for (size_t i = 0; i < NCOMMANDS; i++)
@@ -230,7 +244,8 @@ static int cmd_help(int argc, char **argv)
     }
     const struct command *c = command_find(argv[1]);
     if (c == NULL) {
-        fprintf(stderr, "mta help: no command '%s'\n", argv[1]);
+        fprintf(stderr, "mta help: no command '%s'\nTry 'mta help'.\n",
+                argv[1]);
         return EX_USAGE;
     }
     command_usage(stdout, c);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "config/value.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -104,13 +105,16 @@ static int show(const struct conf *c, const struct look *l)
     bool story = is_story(l) && !is_pipe(c->log.file);
     int rc = story ? log_story(&s, &e) : log_show(&s, &e);
     if (rc < 0) {
-        fprintf(stderr, "mta log: %s\n", e.text);
+        fprintf(stderr, "mta log: %s%s\n", e.text,
+                e.sys == ENOENT ? "; log.file or --log-file name another" : "");
         return e.kind == ERR_USAGE ? EX_NOINPUT : EX_IOERR;
     }
     if (!story || rc > 0)
         return EX_OK;
-    fprintf(stderr, "mta log: no line of message %s in %s\n", l->filter.id,
-            c->log.file);
+    fprintf(stderr,
+            "mta log: no line of message %s in %s; 'mta queue show %s' has what"
+            " the history keeps\n",
+            l->filter.id, c->log.file, l->filter.id);
     return EX_NOINPUT;
 }
 

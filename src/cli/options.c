@@ -5,6 +5,7 @@
 #include "base/suggest.h"
 #include "cli/commands.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sysexits.h>
@@ -52,7 +53,8 @@ static void offer(const char *given, size_t n, const char *name,
 static bool unknown_flag(struct scan *s, const char *word)
 {
     size_t n = span_find(span_of(word), '=');
-    unsigned least = n > 2 ? 4 : 1; /* one letter resembles any other */
+    /* Half of the letters changed: another word. */
+    unsigned least = n < 3 ? 1 : n < 6 ? 2 : n < 8 ? 3 : 4;
     const char *near = NULL;
 
     for (size_t i = 0; i < s->spec->nflags; i++)
@@ -224,8 +226,12 @@ bool options_parse(struct options *o, const struct options_spec *spec, int argc,
         else if (!take_word(&s, word))
             return false;
     }
-    if (o->nargs < spec->min_args)
-        return misuse(o, "an operand is missing");
+    if (o->nargs < spec->min_args) {
+        const struct command *c = command_find(o->command);
+        return c == NULL ? misuse(o, "an operand is missing")
+                         : misuse(o, "an operand is missing: mta %s %s",
+                                  c->name, c->args);
+    }
     if (spec->max_args >= 0 && o->nargs > spec->max_args)
         return misuse(o, "'%s' is not expected here", o->args[spec->max_args]);
     return true;
@@ -238,13 +244,25 @@ static int status_of(const struct err *e)
                                  : EX_CONFIG;
 }
 
+/* The way out, where the file of the settings itself cannot be read. */
+static const char *hint(const struct options *o, const struct err *e)
+{
+    const char *file = o->source.file;
+
+    if (file == NULL || strncmp(e->text, file, strlen(file)) != 0)
+        return "";
+    return e->sys == ENOENT   ? "; 'mta config --dump' prints a sample"
+           : e->sys == EACCES ? "; start as its owner or as root"
+                              : "";
+}
+
 bool options_load(struct options *o)
 {
     struct err e;
 
     if (conf_load(&o->conf, &o->source, &e) == 0)
         return true;
-    fprintf(stderr, "mta %s: %s\n", o->command, e.text);
+    fprintf(stderr, "mta %s: %s%s\n", o->command, e.text, hint(o, &e));
     o->status = status_of(&e);
     return false;
 }

@@ -132,9 +132,21 @@ static struct queue_live *ask_consumers(const struct options *o,
     return live;
 }
 
-static int say(const struct err *e)
+void queue_complain(const struct options *o, const struct err *e)
 {
-    fprintf(stderr, "mta queue: %s\n", e->text);
+    bool forbidden = e->sys == EACCES || e->sys == EPERM;
+
+    fprintf(stderr, "mta queue: %s%s%s\n", e->text,
+            forbidden ? ": this is for root and for the user "
+            : e->sys == ENOENT
+                ? ": 'mta run' makes a queue, --queue-dir or -c names another"
+                : "",
+            forbidden ? o->conf.user : "");
+}
+
+static int say(const struct options *o, const struct err *e)
+{
+    queue_complain(o, e);
     return e->sys == 0 ? EX_SOFTWARE : EX_OSFILE;
 }
 
@@ -191,7 +203,7 @@ static int list(const struct options *o, const struct queue_flags *flags)
     int rc = print_list(o, &style, order, &s, &e);
     queue_live_free(&style.live);
     if (rc < 0)
-        return say(&e);
+        return say(o, &e);
     if (!o->json)
         print_sum(&s);
     return EX_OK;
@@ -208,7 +220,10 @@ static int one(const struct options *o, bool body)
 
     style.all_recipients = true;
     if (!msg_id_parse(&id, span_of(o->args[1]))) {
-        fprintf(stderr, "mta queue: '%s' is not a message id\n", o->args[1]);
+        fprintf(stderr,
+                "mta queue: '%s' is not a message id; 'mta queue list' has"
+                " them\n",
+                o->args[1]);
         return EX_USAGE;
     }
     snprintf(command, sizeof command, "show %s", o->args[1]);
@@ -227,7 +242,7 @@ static int one(const struct options *o, bool body)
         fputs(story, stdout);
     free(story);
     if (rc < 0)
-        return say(&e);
+        return say(o, &e);
     if (known)
         return EX_OK;
     fprintf(stderr,

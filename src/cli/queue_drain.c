@@ -3,6 +3,7 @@
 #include "cli/queue_operate.h"
 
 #include "base/clock.h"
+#include "cli/queue.h"
 #include "cli/queue_live.h"
 #include "config/value.h"
 #include "control/client.h"
@@ -177,6 +178,6 @@ int queue_drain(const struct options *o, const char *timeout)
         fputs("\r\033[K", stderr);
     if (rc >= 0)
         return report(&d, &l, rc > 0);
-    fprintf(stderr, "mta queue: %s\n", e.text);
+    queue_complain(o, &e);
     return EX_TEMPFAIL;
 }

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/os.h"
+#include "cli/queue.h"
 #include "cli/queue_live.h"
 #include "control/client.h"
 #include "log/log.h"
@@ -378,9 +379,6 @@ int queue_operate(const struct options *o, const struct queue_operate_flags *f)
     end_progress(&p);
     if (rc == 0)
         return report(&p);
-    bool forbidden = e.sys == EACCES || e.sys == EPERM;
-    fprintf(stderr, "mta queue: %s%s%s\n", e.text,
-            forbidden ? ": this is for root and for the user " : "",
-            forbidden ? o->conf.user : "");
-    return forbidden ? EX_NOPERM : EX_TEMPFAIL;
+    queue_complain(o, &e);
+    return e.sys == EACCES || e.sys == EPERM ? EX_NOPERM : EX_TEMPFAIL;
 }

@@ -310,6 +310,6 @@ int queue_stats(const struct options *o, bool openmetrics)
     done(&s);
     if (rc == 0)
         return EX_OK;
-    fprintf(stderr, "mta queue: %s\n", e.text);
+    queue_complain(o, &e);
     return e.sys == 0 ? EX_SOFTWARE : EX_OSFILE;
 }

@@ -76,6 +76,7 @@ static const struct {
       "mta send: unknown flag '--wrokers'; did you mean '--workers'?" },
     { "send --onec=1", EX_USAGE, "did you mean '--once'?" },
     { "send --jsno", EX_USAGE, "did you mean '--json'?" },
+    { "send --foo", EX_USAGE, "unknown flag '--foo'\n" },
     { "send --something-else", EX_USAGE, "unknown flag '--something-else'\n" },
     { "send -x", EX_USAGE, "unknown flag '-x'\n" },
     { "send -fx", EX_USAGE, "unknown flag '-fx'; did you mean '-f'?" },
