@@ -175,6 +175,7 @@ test_style: $(PROGRAM)
 	tests/tools/check_requirements.py
 	tests/tools/check_faults.py
 	tests/tools/check_docs.py
+	docs/pictures/make.py --check
 
 # All of it; the last line counts.  What is missing is installed first.
 tests:
@@ -307,6 +308,11 @@ install: $(PROGRAM)
 	[ -e $(DESTDIR)/etc/mta/mta.conf ] || \
 	    install -m 644 conf/mta.conf $(DESTDIR)/etc/mta/mta.conf
 
+# Sessions of the program as SVG, for the README.
+pictures: $(PROGRAM)
+	@tests/tools/packages.sh test
+	MTA=$(abspath $(PROGRAM)) docs/pictures/make.py
+
 report:
 	@tests/tools/packages.sh report
 	@$(MAKE) --no-print-directory all
@@ -337,6 +343,7 @@ help:
 	@echo "make bench-compare BASE=REVISION  compare with an earlier build (15 minutes)"
 	@echo "make bench-profile  where the CPU time of a message goes, by system call"
 	@echo "make report       the design as a PDF, in build/report/"
+	@echo "make pictures     the pictures of terminals in README.md, made again"
 	@echo "make install      PREFIX=/usr/local DESTDIR="
 	@echo "make clean        remove what was built"
 	@echo "V=1 prints the commands of a build"
@@ -347,5 +354,5 @@ help:
 
 .PHONY: all bench bench-compare bench-profile bench-quick clean counterparts \
         crash crash_short faults faults_short help hostile install liveness liveness_mutants \
-        liveness_short memory naps powercut report run test_memory test_style \
+        liveness_short memory naps pictures powercut report run test_memory test_style \
         test_system test_system_memory test_threads test_units tests
