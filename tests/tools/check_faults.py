@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Keep docs/faults.md and docs/rfc.md true: each row of their tables names a
+"""Keep docs/faults.md, docs/rfc.md and docs/wishes.md true: each row names a
 test, and each test that it names exists.  The same for those tables of
 docs/deliverability.md whose last column has tests.
 
@@ -12,7 +12,7 @@ import sys
 from check_requirements import CELL, references
 
 
-PAGES = ("faults.md", "rfc.md", "deliverability.md")
+PAGES = ("faults.md", "rfc.md", "deliverability.md", "wishes.md")
 OTHERS_TOO = ("deliverability.md",)  # tables without tests
 
 
