@@ -80,6 +80,9 @@ void os_ignore_strays(void);
  * signal is lost in between. */
 pid_t os_fork(void);
 
+/* No user can be found here, as in a container without /etc/passwd. */
+bool os_has_no_users(void);
+
 /* The host's name, fully qualified where the system knows it. */
 void os_hostname(char *out, size_t size);
 #endif

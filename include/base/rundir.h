@@ -25,6 +25,7 @@ struct rundir {
     gid_t gid;           /* (gid_t)-1: the one that comes by itself */
     bool any_owner;      /* root looks at a directory of any user */
     bool look;           /* makes nothing */
+    bool volume;         /* of a container: the top is root's, for our group */
 };
 #define RUNDIR_NONE                                                            \
     {                                                                          \
@@ -35,7 +36,9 @@ struct rundir {
  * are the directories above it, 0755, ours.  On the way, and at the end, links
  * are followed that root or we ourselves have made: an administrator may keep
  * the queue on another disk.  A top that root has given to our group only,
- * as containers get their volumes, is taken when we are not root. */
+ * as containers get their volumes, is taken when we are not root; directories
+ * below that are ours and have become writable for the group are taken back,
+ * 0700 again. */
 int rundir_make(struct rundir *d, const char *path, uid_t uid, gid_t gid,
                 struct err *e);
 

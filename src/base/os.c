@@ -360,6 +360,13 @@ pid_t os_fork(void)
     return pid;
 }
 
+bool os_has_no_users(void)
+{
+    struct stat st;
+
+    return stat("/etc/passwd", &st) != 0 && errno == ENOENT;
+}
+
 void os_hostname(char *out, size_t size)
 {
     struct addrinfo hints = { .ai_flags = AI_CANONNAME }, *found = NULL;

@@ -96,9 +96,22 @@ static int check_dir(struct rundir *d, struct err *e)
     }
     if (st.st_uid != d->uid)
         return refuse_owner(d->path, st.st_uid, d->uid, e);
-    if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+    if ((st.st_mode & S_IWOTH) != 0 ||
+        ((st.st_mode & S_IWGRP) != 0 && !d->volume))
         return refuse_mode(d->path, st.st_mode, e);
     return 0;
+}
+
+/* An orchestrator gives all of a volume to its group again before each start
+ * (fsGroup of Kubernetes): what we have made there is taken back. */
+static int take_back(const struct rundir *d, struct err *e)
+{
+    struct stat st;
+
+    if (!d->volume || d->look || fstat(d->fd, &st) != 0 ||
+        (st.st_mode & S_IWGRP) == 0 || fchmod(d->fd, BELOW_MODE) == 0)
+        return 0;
+    return err_set(e, ERR_PERM, errno, "set the mode of %s", d->path);
 }
 
 /* --- what was made just now ----------------------------------------------- */
@@ -231,6 +244,12 @@ static int reopen(struct rundir *d, struct err *e)
     return 0;
 }
 
+static int look_at_top(struct rundir *d, struct err *e)
+{
+    d->volume = is_volume(d->fd);
+    return d->volume ? 0 : check_dir(d, e);
+}
+
 static int open_top(struct rundir *d, bool make, struct err *e)
 {
     bool made = false;
@@ -240,7 +259,7 @@ static int open_top(struct rundir *d, bool make, struct err *e)
         if (made)
             rc = give_dir(d, TOP_MODE, e);
         else
-            rc = is_volume(d->fd) ? 0 : check_dir(d, e);
+            rc = look_at_top(d, e);
     }
     if (rc != 0)
         rundir_close(d);
@@ -289,7 +308,7 @@ int rundir_look(struct rundir *d, const char *path, uid_t uid, gid_t gid,
     d->gid = gid;
     d->look = true;
     if (walk(d, false, &made, &why) == 0) {
-        if (is_volume(d->fd) || check_dir(d, e) == 0)
+        if (look_at_top(d, e) == 0)
             return 0;
         rundir_close(d);
         return -1;
@@ -349,6 +368,7 @@ int rundir_below(struct rundir *d, const struct rundir *above, const char *name,
                           .uid = above->uid,
                           .gid = above->gid,
                           .any_owner = above->any_owner,
+                          .volume = above->volume,
                           .look = above->look };
     if (name_below(d->path, above, name, e) != 0)
         return -1;
@@ -364,7 +384,8 @@ int rundir_below(struct rundir *d, const struct rundir *above, const char *name,
         return refuse_type(d->path, e);
     if (d->fd < 0)
         return err_set(e, ERR_TEMP, errno, "make directory %s", d->path);
-    if ((made ? give_dir(d, BELOW_MODE, e) : check_dir(d, e)) == 0)
+    if ((made ? give_dir(d, BELOW_MODE, e) : check_dir(d, e)) == 0 &&
+        take_back(d, e) == 0)
         return 0;
     struct stat st; /* what is ours still would be refused from now on */
     if (made && fstat(d->fd, &st) == 0 && st.st_uid == geteuid())

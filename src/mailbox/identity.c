@@ -39,7 +39,7 @@ static int find_in_system(const char *name, struct identity_user *u,
     struct identity_user root;
     int rc = look_up(name, u);
 
-    if (rc == 0) {
+    if (rc == 0 && !os_has_no_users()) {
         rc = look_up("root", &root);
         if (rc == 0)
             errno = EIO;

@@ -1,5 +1,6 @@
 #include "recipient/user_helper.h"
 
+#include "base/os.h"
 #include "recipient/user_line.h"
 
 #include <errno.h>
@@ -33,7 +34,7 @@ enum user_found user_helper_find(const char *name, uid_t only)
 {
     enum user_found u = look_up(name, only);
 
-    if (u != USER_NO)
+    if (u != USER_NO || os_has_no_users())
         return u;
     return look_up("root", (uid_t)-1) == USER_YES ? look_up(name, only)
                                                   : USER_TEMP;

@@ -8,7 +8,7 @@ test="$build ccache check valgrind clang clang-format graphviz python3 python3-p
       swaks libio-socket-inet6-perl libnet-ssleay-perl openssl msmtp mutt curl postfix
       knot knot-dnsutils dovecot-core dovecot-lmtpd dovecot-submissiond
       dnsmasq-base strace iproute2 procps util-linux mandoc
-      python3-dkim python3-prometheus-client opendkim-tools
+      python3-dkim python3-yaml python3-prometheus-client opendkim-tools
       cron mdadm smartmontools php-cli git-email libmailtools-perl logwatch
       s-nail mailutils"
 report="$build groff graphviz ghostscript poppler-utils"

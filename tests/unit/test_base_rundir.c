@@ -348,6 +348,13 @@ START_TEST(a_volume_of_our_group)
     ck_assert_int_eq(chmod(path_of("volume"), 02775), 0);
     ck_assert_int_eq(status_of(take_volume, path_of("volume")), 0);
     check("volume/run", OTHER, 0700);
+    /* As fsGroup of Kubernetes does before each start. */
+    ck_assert_int_eq(chmod(path_of("volume/run"), 02770), 0);
+    ck_assert_int_eq(status_of(take_volume, path_of("volume")), 0);
+    check("volume/run", OTHER, 0700);
+    ck_assert_int_eq(chmod(path_of("volume/run"), 02777), 0);
+    ck_assert_int_eq(status_of(take_volume, path_of("volume")), 2);
+    ck_assert_int_eq(chmod(path_of("volume/run"), 0700), 0);
     ck_assert_int_eq(chmod(path_of("volume"), 02777), 0);
     ck_assert_int_eq(status_of(take_volume, path_of("volume")), 1);
 }
