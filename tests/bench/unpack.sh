@@ -9,7 +9,13 @@ dir=$1
 rm -rf "$dir"
 mkdir -p "$dir/exim" "$dir/opensmtpd"
 cd "$dir"
-apt-get download -qq exim4-daemon-light exim4-base opensmtpd
+debs="exim4-daemon-light exim4-base opensmtpd"
+# shellcheck disable=SC2086  # the list is words
+apt-get download -qq $debs || {
+    # No lists of packages here, or old ones.
+    apt-get update -qq
+    apt-get download -qq $debs
+}
 for p in exim4-*.deb; do
     dpkg -x "$p" exim
 done

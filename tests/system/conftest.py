@@ -25,6 +25,24 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    if "TEST_SHORT" in os.environ:
+        keep_few(config, items)
+    deal_out(config, items)
+
+
+def keep_few(config, items):
+    """Of each test's parameters the first and the last, which have no value in
+    common where there are several: for runs beside one that tries all."""
+    ids = [i.nodeid.partition("[")[0] for i in items]
+    first = {name: n for n, name in reversed(list(enumerate(ids)))}
+    last = {name: n for n, name in enumerate(ids)}
+    kept = {*first.values(), *last.values()}
+    config.hook.pytest_deselected(
+        items=[item for n, item in enumerate(items) if n not in kept])
+    items[:] = [item for n, item in enumerate(items) if n in kept]
+
+
+def deal_out(config, items):
     """Each of n workers is first given a run of a quarter of its share: deal
     the slow ones out among them, or one worker would have them all."""
     n = getattr(config, "workerinput", {}).get("workercount", 1)

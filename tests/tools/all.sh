@@ -128,10 +128,11 @@ system_tests() {
     wait_for units
     part "system" make -s -j"$jobs" test_system
     wait_for sanitizers
-    part "system with sanitizers" make -s -j"$jobs" SAN=address,undefined \
-        test_system
+    part "system with sanitizers" env TEST_SHORT=1 make -s -j"$jobs" \
+        SAN=address,undefined test_system
     wait_for threads
-    part "threads with a sanitizer" make -s -j"$jobs" test_threads
+    part "threads with a sanitizer" env TEST_SHORT=1 make -s -j"$jobs" \
+        test_threads
     part "system under valgrind" make -s -j"$jobs" test_system_memory
 }
 
