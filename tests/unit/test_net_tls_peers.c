@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -230,12 +231,13 @@ START_TEST(choice)
         { .names = "also.c.test", .common = "late", .key = CERT_EC },
         { .names = "*.c.test", .common = "c rsa", .key = CERT_RSA },
     };
-    struct cert_made made[N(wishes)];
+    static struct cert_made made[N(wishes)]; /* once a process */
     struct tls_pair pairs[N(wishes)];
     char common[50] = "";
 
     for (size_t i = 0; i < N(wishes); i++) {
-        cert_make(&made[i], &wishes[i]);
+        if (made[i].cert == NULL)
+            cert_make(&made[i], &wishes[i]);
         pairs[i] = cert_pair(&made[i]);
     }
     tls_context_free(&duo.server);
@@ -259,8 +261,6 @@ START_TEST(choice)
                       choices[_i].name, common);
         duo_close_all();
     }
-    for (size_t i = 0; i < N(wishes); i++)
-        cert_free(&made[i]);
 }
 END_TEST
 
@@ -679,16 +679,20 @@ START_TEST(renegotiation_is_refused)
 END_TEST
 
 /* Requests for new keys make us answer; a peer that does not read the answers
- * comes to an end, and holds few blocks until then. */
+ * comes to an end, and holds few blocks until then.  Under valgrind that would
+ * take longer than all other tests here: the first answers do. */
 START_TEST(flood_of_key_updates)
 {
+    bool whole = getenv("TEST_VALGRIND") == NULL;
+    int most = whole ? 20000 : 300;
+
     secure_over_memory(TLS1_3_VERSION, 10000);
-    for (int i = 0; i < 20000 && strchr(b->seen, 'F') == NULL; i++) {
+    for (int i = 0; i < most && strchr(b->seen, 'F') == NULL; i++) {
         SSL_key_update(duo.bare, SSL_KEY_UPDATE_REQUESTED);
         SSL_do_handshake(duo.bare);
         carry_from(10000, 10000);
     }
-    ck_assert_str_eq(b->seen, "SF");
+    ck_assert_str_eq(b->seen, whole ? "SF" : "S");
 }
 END_TEST
 
