@@ -10,7 +10,7 @@
 # wrong, and one that hangs has failed when PART_LIMIT seconds are over.
 set -um
 dir=$(mktemp -d)
-limit=${PART_LIMIT:-1200}
+limit=${PART_LIMIT:-1800}
 lanes=""
 stop() { # what is under way ends with us
     trap - EXIT
