@@ -1196,7 +1196,7 @@ START_TEST(many_mailboxes)
     const struct fs_ops ops = system_on(disks[_i]);
     enum { N = 60 };
     static struct mailbox_request r[N];
-    static char key[N][8];
+    static char key[N][16];
     struct mailbox_work *w = open_work(CONF_MAILDIR);
 
     w->most_boxes = 7;
@@ -1764,7 +1764,7 @@ static int look_into(const char *path, const struct stat *st, int type,
     const char *text = read_file(path);
     int whole = 0;
     for (int i = 0; i < 8; i++) {
-        char word[16];
+        char word[24];
         snprintf(word, sizeof word, "message-%d\n", i);
         whole += count(text, word);
         seen[i] += count(text, word);

@@ -836,7 +836,8 @@ START_TEST(the_rest_of_a_suspect_goes_last)
     char to[250 * 16] = "";
 
     for (int i = 0; i < 250; i++)
-        snprintf(to + strlen(to), 16, "%sr%d@one.test", i > 0 ? "," : "", i);
+        snprintf(to + strlen(to), sizeof to - strlen(to), "%sr%d@one.test",
+                 i > 0 ? "," : "", i);
     add(to);
     add("b@two.test");
     sched_rig_turn(r);
@@ -976,7 +977,8 @@ START_TEST(the_rest_of_a_trial_is_not_left_behind)
     unsigned tried = 0;
 
     for (int i = 0; i < 150; i++)
-        snprintf(to + strlen(to), 16, "%sr%d@one.test", i > 0 ? "," : "", i);
+        snprintf(to + strlen(to), sizeof to - strlen(to), "%sr%d@one.test",
+                 i > 0 ? "," : "", i);
     add(to);
     sched_rig_turn(r);
     refuse_connection(next());
