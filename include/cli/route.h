@@ -7,6 +7,7 @@
 
 #include "config/conf.h"
 #include "dns/mx.h"
+#include "mail/rewrite.h"
 #include "recipient/resolve.h"
 #include "send/mx_ranks.h"
 #include "send/route.h"
@@ -65,16 +66,19 @@ struct route_alias {
 
 struct route_report {
     const struct conf *conf;
-    struct span sender;        /* domain of --sender; empty: none */
-    struct route_target asked; /* the address of the command line */
-    const char *accepted;      /* from which clients */
+    char from[SMTP_ADDRESS_MAX], to[SMTP_ADDRESS_MAX]; /* rewritten; or "" */
+    struct rewrite_notes rewrites; /* the rules that did it */
+    struct span sender;            /* domain of --sender; empty: none */
+    struct route_target asked;     /* the address of the command line */
+    const char *accepted;          /* from which clients */
     struct route_alias *alias, **alias_end;
     struct route_target *target, **target_end; /* of DECISION_EXPAND */
     struct local *local;
 };
 
-/* The address is valid, and has a domain unless it is postmaster.  0, or -1
- * with *e: the report cannot be made.  route_report_free() in both cases. */
+/* The address is valid, and has a domain unless it is postmaster.  sender: an
+ * address or a domain; empty: none.  0, or -1 with *e: the report cannot be
+ * made.  route_report_free() in both cases. */
 int route_report_make(struct route_report *r, const struct conf *c,
                       struct span address, struct span sender, struct err *e);
 void route_report_free(struct route_report *r);

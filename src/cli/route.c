@@ -30,14 +30,6 @@ static bool qualify(char out[LOCAL_ADDRESS_MAX], const char *address,
     return false;
 }
 
-/* The part behind the last "@", or all of it. */
-static struct span domain_of(const char *address)
-{
-    const char *at = strrchr(address, '@');
-
-    return span_of(at != NULL ? at + 1 : address);
-}
-
 static int route(const struct options *o, const char *sender)
 {
     struct route_report r;
@@ -47,8 +39,8 @@ static int route(const struct options *o, const char *sender)
 
     if (!qualify(address, o->args[0], &o->conf))
         return EX_USAGE;
-    struct span from = sender != NULL ? domain_of(sender) : span_of("");
-    if (route_report_make(&r, &o->conf, span_of(address), from, &e) != 0) {
+    if (route_report_make(&r, &o->conf, span_of(address), span_of(sender),
+                          &e) != 0) {
         fprintf(stderr, "mta route: %s\n", e.text);
         status = e.kind == ERR_TEMP ? EX_TEMPFAIL : EX_CONFIG;
     } else {

@@ -256,14 +256,35 @@ static bool is_own_literal(const struct conf *c, struct span ip)
 
 /* --- all of it ------------------------------------------------------------ */
 
+/* As for a client of a relay network, or a program of this host. */
+static void rewrite(struct route_report *r, struct span *address,
+                    struct span sender)
+{
+    const struct conf *c = r->conf;
+    bool whole = span_find(sender, '@') < sender.n;
+
+    if (whole &&
+        rewrite_envelope(c, CONF_REWRITE_SENDER, sender, r->from, &r->rewrites))
+        sender = span_of(r->from);
+    if (rewrite_envelope(c, CONF_REWRITE_RECIPIENT, *address, r->to,
+                         &r->rewrites))
+        *address = span_of(r->to);
+    while (whole && sender.n > 0 && span_find(sender, '@') < sender.n) {
+        sender.p++;
+        sender.n--;
+    }
+    r->sender = sender;
+}
+
 int route_report_make(struct route_report *r, const struct conf *c,
                       struct span address, struct span sender, struct err *e)
 {
     struct smtp_address a;
 
-    *r = (struct route_report){ .conf = c, .sender = sender };
+    *r = (struct route_report){ .conf = c };
     r->alias_end = &r->alias;
     r->target_end = &r->target;
+    rewrite(r, &address, sender);
     (void)smtp_address_parse(&a, address);
     snprintf(r->asked.address, sizeof r->asked.address, "%.*s", (int)address.n,
              address.p);

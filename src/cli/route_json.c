@@ -99,7 +99,6 @@ static void put_hop(const struct route_target *t, const struct conf *c)
     member("tls_setting", setting);
     member("login", login);
     printf(",\"lmtp\":%s", h != NULL && h->route.lmtp ? "true" : "false");
-    fputs(",\"rewrites\":[]", stdout);
     member("lane", lane);
     if (h != NULL && h->n > 0 && h->lane[0].known)
         put_pace(&h->lane[0]);
@@ -130,9 +129,28 @@ static void put_members(const struct route_target *t, const struct conf *c)
     put_hop(t, c);
 }
 
+static void put_rewrites(const struct route_report *r)
+{
+    struct span rest = { r->rewrites.text, r->rewrites.n };
+    const char *comma = "";
+
+    fputs(",\"rewrites\":[", stdout);
+    while (rest.n > 0) {
+        size_t n = span_find(rest, '\n');
+        fputs(comma, stdout);
+        json_string(stdout, (struct span){ rest.p, n });
+        comma = ",";
+        n += n < rest.n;
+        rest.p += n;
+        rest.n -= n;
+    }
+    putchar(']');
+}
+
 void route_print_json(const struct route_report *r)
 {
     put_members(&r->asked, r->conf);
+    put_rewrites(r);
     member("accepted_from", r->accepted);
     fputs(",\"aliases\":[", stdout);
     for (const struct route_alias *a = r->alias; a != NULL; a = a->next) {

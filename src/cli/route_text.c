@@ -161,9 +161,23 @@ static void put_alias(const struct route_alias *a)
     puts(")");
 }
 
+static void put_rewrites(const struct route_report *r)
+{
+    struct span rest = { r->rewrites.text, r->rewrites.n };
+
+    while (rest.n > 0) {
+        size_t n = span_find(rest, '\n');
+        printf("  %-10s %.*s\n", "rewritten", (int)n, rest.p);
+        n += n < rest.n;
+        rest.p += n;
+        rest.n -= n;
+    }
+}
+
 void route_print_text(const struct route_report *r)
 {
     put_target(&r->asked, r->conf);
+    put_rewrites(r);
     row("accepted", r->accepted);
     for (const struct route_alias *a = r->alias; a != NULL; a = a->next)
         put_alias(a);

@@ -267,3 +267,25 @@ def test_bad_table_is_a_fault_of_the_settings(here):
     done = m.tool("route", "a@here.test", check=False)
     assert done.returncode == 78
     assert b"aliases:1: delivery to a command" in done.stderr
+
+
+def test_rewriting(here):
+    m = here(rewrite__rules=["recipient old@here.test=new@here.test",
+                             "sender x@from.test=x@other.test"],
+             rewrite__root="admin@x.test",
+             send__routes=["@other.test=b.relay.test"])
+    status, r = ask(m, "old@here.test")
+    assert (status, r["address"], r["decision"]) == (0, "new@here.test",
+                                                     "local")
+    [rule] = r["rewrites"]
+    assert "old@here.test" in rule and "rewrite.rules" in rule, rule
+    assert "  rewritten  " in text(m, "old@here.test")
+    status, r = ask(m, "root@here.test")
+    assert r["aliases"][0]["file"] == "rewrite.root"
+    assert r["targets"][0]["address"] == "admin@x.test"
+    assert "root -> admin@x.test (rewrite.root)" in text(m, "root@here.test")
+    # the route is that of the sender as it leaves
+    status, r = ask(m, "u@nomx.test", "--sender", "x@from.test")
+    assert r["hosts"][0]["name"] == "b.relay.test"
+    assert "x@other.test" in r["rewrites"][0]
+    assert ask(m, "u@nomx.test")[1]["rewrites"] == []
