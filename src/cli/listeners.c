@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -205,8 +206,13 @@ int listeners_open(struct listeners *l, const struct conf *c,
         return err_set(e, ERR_USAGE, 0, "serve.listen: nothing to listen on");
     addr_from_path(&at, submit);
     int fd = open_one(l, &at, &o, e);
-    if (fd < 0)
+    if (fd < 0 && e->sys != ENOSPC && e->sys != EDQUOT)
         return -1;
+    if (fd < 0) /* the queue has to be sent to make room */
+        fprintf(stderr,
+                "mta: warning: %s: programs of this host use the queue"
+                " directly until a reload\n",
+                e->text);
     add(l, &at, 0, fd, &o);
     return 0;
 }

@@ -90,7 +90,8 @@ def test_the_disk_takes_no_marks(mta, tmp_path, how):
     page = Page(str(tmp_path / "page"))
     with Peer() as p, DnsServer({"far.test": "@ A 127.0.0.1"}) as dns:
         m = mta("serve", {"dns.servers": [dns.address], "send.port": p.port,
-                          "serve.relay_networks": ["127.0.0.1/32"]})
+                          "queue.history": 0,
+                              "serve.relay_networks": ["127.0.0.1/32"]})
         with m.smtp() as c:
             c.sendmail("a@x.test", ["u@far.test"], b"Subject: s\r\n\r\nhi\r\n")
         has_a_collector(m)

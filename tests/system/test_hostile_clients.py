@@ -48,10 +48,10 @@ class Watch:
                     yield os.readlink("/proc/%d/fd/%s" % (p, fd))
 
     def sockets(self):
-        """Connections; each worker has two more sockets: the one that
-        listens, and the line to its master."""
+        """Connections; each worker has three more sockets: the two that
+        listen, and the line to its master."""
         return sum(x.startswith("socket:") for x in self.links()) - \
-            2 * len(self.workers)
+            3 * len(self.workers)
 
     def descriptors(self):
         """Without segments, which a worker opens with its first message."""
