@@ -76,12 +76,27 @@ int sendmail_connect(const struct conf *c, struct err *e)
 
 /* --- without a server -------------------------------------------------- */
 
+/* A queue that another user makes is one that a server refuses later. */
+static bool may_make(const struct conf *c)
+{
+    uid_t uid = (uid_t)-1;
+    gid_t gid;
+    struct err e;
+
+    return c->user[0] == '\0' ||
+           (os_find_ids(c->user, c->group, &uid, &gid, &e) == 0 &&
+            uid == geteuid());
+}
+
 bool sendmail_may_write(const struct conf *c)
 {
     struct stat st;
 
-    return geteuid() == 0 || stat(c->queue_dir, &st) != 0 ||
-           st.st_uid == geteuid() || access(c->queue_dir, W_OK) == 0;
+    if (geteuid() == 0)
+        return true;
+    if (stat(c->queue_dir, &st) != 0)
+        return errno == ENOENT && may_make(c);
+    return st.st_uid == geteuid() || access(c->queue_dir, W_OK) == 0;
 }
 
 /* Root becomes the owner of the queue; of one that is still to be made, the

@@ -665,6 +665,16 @@ def test_strangers_are_told(mta):
 
 
 @AS_ROOT
+def test_strangers_make_no_queue(mta):
+    """A server would refuse it later: it belongs to somebody else."""
+    m = queue_of(mta, user="daemon")
+    os.chmod(m.dir, 0o777)
+    done = sendmail(m, "joe@here.test", uid=NOBODY.pw_uid)
+    assert done.returncode == TEMP
+    assert not os.path.exists(m.queue)
+
+
+@AS_ROOT
 def test_settings_that_cannot_be_read(mta):
     """A file with secrets: the socket is where it usually is."""
     m = mta("serve")
