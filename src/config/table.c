@@ -134,7 +134,8 @@ static void derive_body_memory(const struct conf *c, char *out, size_t size)
 const struct conf_item conf_items[] = {
     DERIVED("hostname", CONF_HOSTNAME, hostname, "mail.example.com",
         derive_hostname, "the full name of the host", 1, 255,
-        "Name of this system in the greeting, in EHLO and in Received."),
+        "Name of this system in the greeting, in EHLO and in Received. EHLO has"
+        " the address instead of a name without a dot."),
     DERIVED("user", CONF_ACCOUNT, user, "mta", derive_user,
         "mta, when root starts it and there is such an account", 0,
         CONF_NAME_MAX - 1,

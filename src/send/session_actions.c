@@ -7,7 +7,11 @@
 #include "send/session_tls.h"
 #include "send/transaction.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+
+enum { OWN_NAME_MAX = 256 };
 
 /* --- guards: change nothing ---------------------------------------------- */
 
@@ -171,22 +175,44 @@ unsigned char send_action_next_delivery(void *ctx)
     return FSM_QUIET;
 }
 
+/* RFC 5321 4.1.4: a name that is not qualified, such as the id of a container,
+ * is not sent; the address takes its place.  LMTP peers are our own. */
+static void name_us(char out[OWN_NAME_MAX], const struct send_session *s)
+{
+    char literal[ADDR_PORT_TEXT];
+    struct addr own;
+    socklen_t len = sizeof own.u;
+
+    snprintf(out, OWN_NAME_MAX, "%s", s->env->hostname);
+    if (strchr(out, '.') != NULL || send_guard_is_lmtp(s) ||
+        addr_is_unix(&s->peer) ||
+        getsockname(s->conn.io.fd, &own.u.sa, &len) != 0)
+        return;
+    addr_from_sockaddr(&own, &own.u.sa);
+    addr_literal(literal, &own);
+    snprintf(out, OWN_NAME_MAX, "%s", literal);
+}
+
 unsigned char send_action_send_ehlo(void *ctx)
 {
     struct send_session *s = ctx;
+    char name[OWN_NAME_MAX];
 
     /* Behind STARTTLS the last reply is not the greeting. */
     s->is_exim = s->is_exim || strstr(s->reply.text, " ESMTP Exim ") != NULL;
-    send_transaction_command(
-        s, "%s %s", send_guard_is_lmtp(s) ? "LHLO" : "EHLO", s->env->hostname);
+    name_us(name, s);
+    send_transaction_command(s, "%s %s",
+                             send_guard_is_lmtp(s) ? "LHLO" : "EHLO", name);
     return FSM_QUIET;
 }
 
 unsigned char send_action_send_helo(void *ctx)
 {
     struct send_session *s = ctx;
+    char name[OWN_NAME_MAX];
 
-    send_transaction_command(s, "HELO %s", s->env->hostname);
+    name_us(name, s);
+    send_transaction_command(s, "HELO %s", name);
     return FSM_QUIET;
 }
 

@@ -13,6 +13,7 @@ import array
 import contextlib
 import ctypes
 import fcntl
+import itertools
 import json
 import os
 import signal
@@ -31,6 +32,7 @@ MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
 SIOCSIFFLAGS, SIOCGIFFLAGS, IFF_UP = 0x8914, 0x8913, 1
 LAST_CAP = 63
+NUMBERS = itertools.count()
 ID = "3f8a5cd1e07b"  # what a host is called whose name is a container's id
 
 
@@ -157,8 +159,8 @@ class Container:
 
     def __init__(self, root, volume, uid=12345, gid=0, groups=(), env=(),
                  argv=("run",), files=(), at="/var/spool/mta", hostname=ID):
-        self.log = volume + ".log"
-        self.errors = volume + ".errors"
+        own = "%s.%d" % (volume, next(NUMBERS))
+        self.log, self.errors = own + ".log", own + ".errors"
         self.uid, self.gid = uid, gid
         self.env = dict(self.ENV, **dict(env))
         out = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -189,6 +189,8 @@ def test_three_settings_and_a_message(run):
         assert message.rcpts[0].startswith("RCPT TO:<joe@example.com>")
         assert b"box@example.com" in message.data
         assert b"root (Cron Daemon)" not in message.data
+        # Not the id of the container, which is no name elsewhere.
+        assert peer.lines()[0][0] == "EHLO [127.0.0.1]"
         until("the log has it", lambda: [
             x for x in c.lines() if "send.delivered" in x and where in x])
         assert c.stop()[0] == 0
@@ -354,6 +356,12 @@ def test_a_variable_that_is_no_setting(run):
         assert c.stop()[0] == 0
 
 
+def test_root_is_refused(run):
+    c = run(uid=0)
+    assert c.wait() == 78
+    assert "user" in c.stderr()
+
+
 def test_a_volume_that_cannot_be_written(run, volume):
     os.chmod(volume, 0o755)
     c = run()
@@ -374,6 +382,19 @@ def test_commands_in_the_container(run):
         held = c.tool("queue", "hold", where)
         assert held.returncode == 0, held.stderr
         assert b"held" in c.tool("queue", "list").stdout
+
+
+def test_sendmail_in_the_container(run):
+    c = run(go=False, env=dict(NULL_CLIENT, MTA_REWRITE_ROOT="joe@example.com"))
+    with smarthost(c) as peer:
+        c.start()
+        started(c)
+        sent = c.tool("sendmail", "-t",
+                      input=b"To: root\nSubject: disk\n\nis full\n")
+        assert sent.returncode == 0, sent.stderr
+        message = until("mail", lambda: peer.messages)[0]
+        assert message.sender.startswith("MAIL FROM:<box@example.com>")
+        assert message.rcpts[0].startswith("RCPT TO:<joe@example.com>")
 
 
 def test_drain_before_the_stop(run):
