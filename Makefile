@@ -171,6 +171,7 @@ test_style: $(PROGRAM)
 	clang-format --dry-run -Werror mta.c $(SRCS) \
 	    $(shell find include -name '*.h') $(UNIT)
 	tests/tools/check_generated.sh ./$(PROGRAM)
+	mandoc -T lint -W warning docs/*.[158] docs/man/*
 	tests/tools/check_events.py
 	tests/tools/check_requirements.py
 	tests/tools/check_faults.py
@@ -302,9 +303,12 @@ install: $(PROGRAM)
 	    $(DESTDIR)/etc/mta
 	install -m 755 $(PROGRAM) $(BINDIR)/mta
 	for l in $(LINKS); do ln -sf mta $(BINDIR)/$$l; done
-	install -m 644 docs/mta.1 $(MANDIR)/man1/mta.1
-	install -m 644 docs/mta.conf.5 $(MANDIR)/man5/mta.conf.5
-	install -m 644 docs/sendmail.8 $(MANDIR)/man8/sendmail.8
+	install -m 644 docs/mta.1 docs/man/*.1 $(MANDIR)/man1
+	install -m 644 docs/mta.conf.5 docs/mta-spool.5 $(MANDIR)/man5
+	install -m 644 docs/sendmail.8 $(MANDIR)/man8
+	ln -sf mta-queue.1 $(MANDIR)/man1/mailq.1
+	ln -sf mta-serve.1 $(MANDIR)/man1/smtpd.1
+	ln -sf sendmail.8 $(MANDIR)/man8/newaliases.8
 	[ -e $(DESTDIR)/etc/mta/mta.conf ] || \
 	    install -m 644 conf/mta.conf $(DESTDIR)/etc/mta/mta.conf
 

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/line.h"
+#include "base/notify.h"
 #include "base/os.h"
 #include "base/signals.h"
 #include "base/stop.h"
@@ -54,6 +55,16 @@ struct supervisor {
 static uint64_t stop_within(const struct supervisor *v, unsigned steps)
 {
     return stop_ms(v->plan->stop_timeout(v->plan->ctx), steps);
+}
+
+/* --- the manager of services ---------------------------------------------- */
+
+static void note_state(const char *lines)
+{
+    struct err e;
+
+    if (notify_send(lines, &e) != 0)
+        fprintf(stderr, "mta: %s\n", e.text);
 }
 
 /* --- starting and ending ------------------------------------------------- */
@@ -292,7 +303,7 @@ static void send_to(struct supervisor *v, int changed)
     }
 }
 
-static int reload(struct supervisor *v, struct err *e)
+static int reload_settings(struct supervisor *v, struct err *e)
 {
     v->plan->reopen(v->plan->ctx);
     send_to(v, SUPERVISE_LAST); /* before lines go to a file that is renamed */
@@ -309,6 +320,17 @@ static int reload(struct supervisor *v, struct err *e)
     else
         v->plan->report(v->plan->ctx, v->generation, NULL);
     return 0;
+}
+
+/* A reload that fails, too, leaves the service ready. */
+static int reload(struct supervisor *v, struct err *e)
+{
+    struct err ignored;
+
+    (void)notify_reloading(&ignored); /* READY=1 reports a failure */
+    int rc = reload_settings(v, e);
+    note_state("READY=1");
+    return rc;
 }
 
 static void keep_deadlines(struct supervisor *v)
@@ -584,9 +606,12 @@ int supervise(const struct supervise *plan)
     }
     v.no_control = has_end(&v);
     open_control(&v);
+    (void)start_missing(&v);
+    note_state("READY=1"); /* the sockets have been listening for a while */
     while (!must_stop() && v.status < 0)
         turn(&v);
     v.stopping = true;
+    note_state("STOPPING=1");
     control_close(&v.control);
     plan->before_stop(plan->ctx);
     stop_others(&v);

@@ -456,17 +456,25 @@ static void man_word(FILE *out, struct span w, bool first)
     }
 }
 
+/* A new sentence begins a new line, as mdoc wants it. */
 static void man_text(FILE *out, const char *text)
 {
     size_t column = 0;
+    bool ended = false;
 
     for (struct span rest = span_of(text); rest.n > 0;) {
         size_t n = span_find(rest, ' ');
-        bool first = column == 0 || column + 1 + n > 76;
+        bool first = column == 0 || column + 1 + n > 76 || ended;
+        if (n == 0) { /* the second of two blanks */
+            rest.p++;
+            rest.n--;
+            continue;
+        }
         if (column > 0)
             putc(first ? '\n' : ' ', out);
         man_word(out, (struct span){ rest.p, n }, first);
         column = first ? n : column + 1 + n;
+        ended = rest.p[n - 1] == '.';
         n += n < rest.n;
         rest.p += n;
         rest.n -= n;

@@ -788,3 +788,37 @@ def test_a_stop_within_stop_timeout(mta, timeout):
                                                      else 0.5)
         assert m.errors() == ""
         assert len(m.queued()) == 1
+
+
+# --- the manager of services ------------------------------------------------
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_the_manager_is_notified(mta, tmp_path, abstract):
+    """READY=1 when clients are served, RELOADING=1 and READY=1 around a
+    reload, also one that fails, STOPPING=1; from the process it started."""
+    name = ("@mta-test-%d" % os.getpid() if abstract
+            else str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(DEADLINE)
+        manager.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        manager.bind(name.replace("@", "\0", 1))
+
+        def state():
+            text, control, _, _ = manager.recvmsg(400, 100)
+            pid = int.from_bytes(control[0][2][:4], "little")
+            assert UNDER_VALGRIND or pid == m.process.pid
+            return text.decode().split("\n")[0]
+
+        m = mta("run", env={"NOTIFY_SOCKET": name}, start=False)
+        m.start(wait=False)
+        assert state() == "READY=1"
+        m.raw().close()
+        m.kill(signal.SIGHUP)
+        assert [state(), state()] == ["RELOADING=1", "READY=1"]
+        m.settings["serve.max_errors"] = "no number"
+        m.write_conf()
+        m.kill(signal.SIGHUP)
+        assert [state(), state()] == ["RELOADING=1", "READY=1"]
+        m.kill(signal.SIGTERM)
+        assert state() == "STOPPING=1"
+        m.process.wait(DEADLINE)

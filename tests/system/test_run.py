@@ -672,6 +672,11 @@ def test_install(prefix):
             "newaliases", "sendmail", "smtpd"]
         assert os.path.isfile(where + prefix + "/share/man/man1/mta.1")
         assert os.path.isfile(where + prefix + "/share/man/man5/mta.conf.5")
+        assert os.path.isfile(where + prefix + "/share/man/man5/mta-spool.5")
+        for command in ("serve", "queue", "config"):
+            assert os.path.isfile(where + prefix +
+                                  "/share/man/man1/mta-%s.1" % command)
+        assert os.path.isfile(where + prefix + "/share/man/man1/mailq.1")
         assert os.listdir(where + "/etc/mta") == ["mta.conf"]
         done = subprocess.run([sbin + "/mta", "config", "--check",
                                "--offline", "-c",

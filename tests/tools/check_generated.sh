@@ -1,6 +1,6 @@
 #!/bin/sh
-# check_generated.sh - what is generated from the tables of settings and of
-# states must be what is committed.
+# check_generated.sh - what is generated from the tables of settings, commands
+# and states must be what is committed.
 #
 # usage: check_generated.sh [MTA]          complain, exit 1 when they differ
 #        check_generated.sh --write [MTA]  bring the files up to date
@@ -51,6 +51,18 @@ awk -v options="$dir/options" '
     exit 1
 }
 compare "$dir/mta.conf.5" docs/mta.conf.5 settings
+
+mkdir "$dir/man"
+"$root/tests/tools/manpages.py" "$mta" "$dir/man"
+for page in "$dir"/man/*; do
+    compare "$page" "docs/man/${page##*/}" "commands and docs/mta.1"
+done
+for page in "$root"/docs/man/*; do
+    [ -e "$dir/man/${page##*/}" ] || {
+        echo "docs/man/${page##*/} is of no command" >&2
+        status=1
+    }
+done
 
 for who in server client; do
     "$mta" fsm $who > "$dir/fsm.dot"
