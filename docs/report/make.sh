@@ -12,7 +12,25 @@ mta=${MTA:-$root/mta}
 dot -Teps "$here/processes.dot" > "$out/processes.eps"
 (cd "$root" && tests/tools/style.py --ladder) | dot -Teps > "$out/ladder.eps"
 "$mta" fsm server | dot -Teps > "$out/fsm-server.eps"
-"$mta" fsm client | dot -Grotate=90 -Teps > "$out/fsm-client.eps"
+
+# The client's is too large for a page: four parts, which have all of its ways.
+"$mta" fsm client > "$out/client.dot"
+ways=0
+part() { # name, states
+    awk -v states="$2" -f "$here/part.awk" "$out/client.dot" \
+        > "$out/part.dot" 2> "$out/ways"
+    dot -Teps "$out/part.dot" > "$out/client-$1.eps"
+    ways=$((ways + $(cat "$out/ways")))
+}
+part open "DIAL GREET EHLO STARTTLS HANDSHAKE EHLO_TLS HELO AUTH any"
+part envelope "IDLE MAIL RCPT RSET QUIT"
+part text "DATA BODY DOT VOID"
+part chunk "CHUNK SETTLE"
+all=$(grep -c ' -> .*\[label=' "$out/client.dot")
+if [ "$ways" -ne "$all" ]; then
+    echo "make.sh: $ways of the $all ways of the client are drawn" >&2
+    exit 1
+fi
 
 # --- tables ---------------------------------------------------------------
 "$mta" config --dump | awk -v what=settings -f "$here/tables.awk" \
@@ -22,7 +40,16 @@ awk -v what=requirements -f "$here/tables.awk" "$root/docs/requirements.md" \
 if [ -e "$root/docs/bench.md" ]; then
     awk -v what=figures -f "$here/tables.awk" "$root/docs/bench.md" \
         > "$out/figures.tbl"
+    plot() { # name, column, decades from and to, unit, rows
+        awk -v column="$2" -v from="$3" -v to="$4" -v unit="$5" -v rows="$6" \
+            -f "$here/plot.awk" "$root/docs/bench.md" > "$out/$1.pic"
+    }
+    rows="one-20 one-100 kept-20 kept-100 pipe-100 maildir relay-one relay-100"
+    plot rate 2 1 5 "messages a second" "$rows"
+    plot cpu 3 1 4 "microseconds of CPU time a message" "$rows"
 else
+    : > "$out/rate.pic"
+    : > "$out/cpu.pic"
     cat > "$out/figures.tbl" <<'END'
 .LP
 No figures are kept in the sources yet, because they belong to a machine and
