@@ -234,7 +234,8 @@ class System:
                              "/etc/mta/mta.conf")
                 .replace(self.m.mail, "/var/mail")
                 .replace(self.m.queue, "/var/spool/mta")
-                .replace(":%d" % self.port, ":25"))
+                .replace(":%d" % self.port, ":25")
+                .replace("port %d" % self.port, "port 25"))
             while not t.lines[-1]:
                 t.lines.pop()
             t.lines.append([])
