@@ -110,7 +110,9 @@ static bool take_addresses(struct checking *k, const char *list)
 
     for (size_t i = 0; i < n && i < CHECK_ADDRS_MAX; i++) {
         if (!addr_parse_ip(&k->addr[i].addr, el[i], 0)) {
-            fprintf(stderr, "mta check: '%.*s' is not an address\n",
+            fprintf(stderr,
+                    "mta check: '%.*s' is not an address (write"
+                    " 192.0.2.1 or 2001:db8::1)\n",
                     (int)el[i].n, el[i].p);
             return false;
         }

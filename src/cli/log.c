@@ -44,7 +44,7 @@ static bool take_event(const char *name)
         return true;
     fprintf(stderr, "mta log: no event '%s'%s%s%s\n", name,
             near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
-            near != NULL ? "'?" : "");
+            near != NULL ? "'?" : " (a name is as send.deferred)");
     return false;
 }
 

@@ -106,7 +106,8 @@ static bool fits(const char *name, const char *given)
 
 bool log_event_known(const char *given, const char **near)
 {
-    unsigned least = EDITS_MAX;
+    size_t half = strlen(given) / 2 + 1; /* more edits: another word */
+    unsigned least = half < EDITS_MAX ? (unsigned)half : EDITS_MAX;
 
     *near = NULL;
     for (size_t i = 0; i < NAMES; i++) {

@@ -50,6 +50,8 @@ WAYS_OUT = [
     (["queue", "show", "x", "--queue-dir", "/nowhere"], 64,
      "'mta queue list' has them"),
     (["queue", "hold", "--queue-dir", "/nowhere"], 64, "or --all"),
+    (["log", "-f", "--event", "foo"], 64, "a name is as send.deferred"),
+    (["check", "--address", "foo"], 64, "write 192.0.2.1"),
     (["log", "-f"], 78, "set it to a file"),
     (["log", "-f", "--log-file", "/nowhere/x"], None, "--log-file"),
 ]
