@@ -33,7 +33,7 @@ from dnsserver import DnsServer  # noqa: E402
 from harness import MTA, Mta, connect, free_port, until  # noqa: E402
 from peer import Peer  # noqa: E402
 
-COLUMNS = 120
+COLUMNS = 124
 
 # --- a terminal ---------------------------------------------------------------
 
