@@ -421,3 +421,15 @@ def test_health(run):
         assert not [x for x in c.lines() if "serve.connect" in x]
         assert c.tool("check", "--health", env={
             "MTA_SERVE_LISTEN": "127.0.0.1:2999"}).returncode == 1
+
+
+def test_check_in_the_container(run):
+    """The volume is root's, but all of it can be looked at."""
+    with run() as c:
+        started(c)
+        found = [json.loads(x) for x in
+                 c.tool("check", "--json").stdout.splitlines()]
+        assert {x["state"] for x in found if x["check"] == "settings"} == {
+            "ok"}, found
+        assert [x for x in found if x["check"] == "hostname" and
+                x["state"] == "fault" and ID in x["what"]], found
