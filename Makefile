@@ -317,6 +317,18 @@ pictures: $(PROGRAM)
 	@tests/tools/packages.sh test
 	MTA=$(abspath $(PROGRAM)) docs/pictures/make.py
 
+# The Debian package, in build/deb/, from a copy of the tree.
+DEB := build/deb
+
+deb:
+	@tests/tools/packages.sh build deb
+	@rm -rf $(DEB) && mkdir -p $(DEB)/mta
+	tar --exclude=./build --exclude=./mta --exclude=./local \
+	    --exclude=./.git -cf - . | tar -C $(DEB)/mta -xf -
+	cd $(DEB)/mta && env -u MAKEFLAGS -u MAKELEVEL \
+	    dpkg-buildpackage -us -uc -b
+	@rm -rf $(DEB)/mta && ls $(DEB)/mta_*.deb
+
 report:
 	@tests/tools/packages.sh report
 	@$(MAKE) --no-print-directory all
@@ -349,6 +361,7 @@ help:
 	@echo "make report       the design as a PDF, in build/report/"
 	@echo "make pictures     the pictures of terminals in README.md, made again"
 	@echo "make install      PREFIX=/usr/local DESTDIR="
+	@echo "make deb          the Debian package, in build/deb/"
 	@echo "make clean        remove what was built"
 	@echo "V=1 prints the commands of a build"
 	@echo "SAN=address,undefined or SAN=thread builds into build/san-.../; CC=clang works"
@@ -357,6 +370,6 @@ help:
 -include tests/fuzz/fuzz.mk
 
 .PHONY: all bench bench-compare bench-profile bench-quick clean counterparts \
-        crash crash_short faults faults_short help hostile install liveness liveness_mutants \
+        crash crash_short deb faults faults_short help hostile install liveness liveness_mutants \
         liveness_short memory naps pictures powercut report run test_memory test_style \
         test_system test_system_memory test_threads test_units tests

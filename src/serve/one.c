@@ -24,6 +24,9 @@ static int open_parts(struct serve_worker *w, struct serve_shared *shared,
         serve_commit_open(&w->commit, c->queue_dir, serve_session_committed,
                           e) != 0)
         return -1;
+    /* All users exist here: root has become the owner of the queue, and the
+     * processes that deliver run as root. */
+    local_see_all(w->local);
     w->bodies = chain_pool_new(BLOCKS);
     if (w->bodies == NULL)
         return err_set(e, ERR_TEMP, 0, "no memory for a session");

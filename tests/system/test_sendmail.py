@@ -622,6 +622,14 @@ def test_without_a_server_users_are_checked(mta):
 
 
 @AS_ROOT
+def test_without_a_server_all_users_of_the_system_exist(mta):
+    """Also after root has become the owner of the queue."""
+    m = queue_of(mta, **{"local.users": "passwd", "user": "nobody"})
+    assert directly(m, "daemon@here.test")["queue"] == "local"
+    assert sendmail(m, "no-such-user@here.test").returncode == NOUSER
+
+
+@AS_ROOT
 def test_root_writes_as_the_owner_of_the_queue(mta):
     m = queue_of(mta)
     os.makedirs(m.queue, 0o711)

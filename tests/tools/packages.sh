@@ -10,7 +10,9 @@ test="$build ccache check valgrind clang clang-format graphviz python3 python3-p
       dnsmasq-base strace iproute2 procps util-linux mandoc
       python3-dkim python3-yaml python3-prometheus-client opendkim-tools
       cron mdadm smartmontools php-cli git-email libmailtools-perl logwatch
-      s-nail mailutils"
+      s-nail mailutils
+      debhelper dpkg-dev lintian mmdebstrap"
+deb="debhelper dpkg-dev"
 report="$build groff graphviz ghostscript poppler-utils"
 fuzz="$build clang libclang-rt-14-dev"
 # The peers' libraries; tests/bench/unpack.sh fetches Exim and OpenSMTPD,
@@ -25,6 +27,7 @@ for set in "$@"; do
     case $set in
     build) want="$want $build" ;;
     test) want="$want $test" ;;
+    deb) want="$want $deb" ;;
     report) want="$want $report" ;;
     fuzz) want="$want $fuzz" ;;
     peers) want="$want $peers" ;;
