@@ -200,7 +200,7 @@ def test_a_host_that_fails_in_auth(mta, fault, status, mechanism):
 
 def test_silence_in_auth(mta):
     with AuthPeer("PLAIN") as peer:
-        peer.answers["AUTH"] = lambda s, _l: s.file.read() and None
+        peer.answers["AUTH"] = lambda s, _l: (s.file.read(), None)[1]
         m = mta("run", settings(peer))
         submit(m, ["u@x.test"])
         until("asked", lambda: any("AUTH" in x for s in peer.sessions

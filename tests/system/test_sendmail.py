@@ -110,7 +110,7 @@ def test_options_that_callers_give(served, args):
     """Each with a recipient behind it, which is the only one."""
     good(served, *args, "joe")
     assert text_of(served)[1] == "hello\n"
-    (e,) = served.events("serve.accepted")
+    (e,) = until("the line", lambda: served.events("serve.accepted"))
     assert e["nrcpt"] == "1"
     assert not served.events("serve.note")
 
@@ -129,7 +129,7 @@ def test_unknown_options_lose_no_mail(served, option):
     assert text_of(served)[1] == "hello\n"
     (note,) = until("note", lambda: served.events("serve.note"))
     assert note["text"] == "sendmail: unknown option " + option
-    (e,) = served.events("serve.accepted")
+    (e,) = until("the line", lambda: served.events("serve.accepted"))
     assert note["sid"] == e["sid"]
 
 
