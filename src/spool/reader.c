@@ -163,7 +163,7 @@ struct place {
     bool moved; /* to be looked through for newer copies */
     bool parts; /* it may hold children of the message, or copies */
 };
-enum { FAR_AWAY = UINT32_MAX };
+static const uint32_t FAR_AWAY = UINT32_MAX;
 
 struct places {
     struct queue_read *k;
