@@ -125,7 +125,7 @@ $(FAULTS): tests/faults/shim.c tests/faults/calls.h
 	$(call short,CC,$<)$(CC) -O2 -g -Wall -Wextra -shared -fPIC -o $@ $<
 
 RUN_SYSTEM = TOOLS=$(abspath $(BUILD)/tools) BENCH=$(abspath $(BUILD)/bench) \
-	    FAULTS=$(abspath $(FAULTS)) $(PYTEST) -q -rs -p no:cacheprovider -n $(JOBS)
+	    FAULTS=$(abspath $(FAULTS)) $(PYTEST) -q -rfEs -p no:cacheprovider -n $(JOBS)
 
 test_system: $(PROGRAM) $(TOOLS) $(BENCH) $(FAULTS)
 	MTA=$(abspath $(PROGRAM)) $(RUN_SYSTEM) $(SYSTEM)
