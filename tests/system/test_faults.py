@@ -146,7 +146,11 @@ TOKEN_FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", TOKEN_FAULTS)
+@pytest.mark.parametrize("fault", [
+    pytest.param(f, marks=pytest.mark.skipif(
+        c == "readdir" and "/san-" in os.environ.get("MTA", ""),
+        reason="the sanitizer reads directories itself"))
+    for f, (c, _) in TOKEN_FAULTS.items()])
 def test_a_token_comes_after_a_fault(mta, tmp_path, fault):
     """Mail waits for it, and is not waiting for ever."""
     call, error = TOKEN_FAULTS[fault]
@@ -156,6 +160,8 @@ def test_a_token_comes_after_a_fault(mta, tmp_path, fault):
                 env=faulty(page))
         pid = until("the process", lambda: by_role(m.process.pid).get(
             "token"))[0]
+        # collector, deliver, mailboxes, workers, sender, token
+        until("all are confined", lambda: len(m.events("sandbox.on")) >= 8)
         if call in ("recv", "write"):
             page.arm(("pid", pid), call, error)
         elif call == "readdir":
