@@ -2,7 +2,7 @@
  * file beside its segments, for `mta queue show`.
  *
  * A record is one event: an attempt, a hand-over, an end.  The consumer of the
- * queue writes them, one write a turn, and never syncs: after a power cut the
+ * queue writes them, some at once, and never syncs: after a power cut the
  * last ones may be missing.  The ring is no part of any promise; where it
  * cannot be written, mail goes on.  docs/spool.md has the bytes. */
 #ifndef MTA_QUEUE_HISTORY_H
@@ -60,7 +60,10 @@ void history_close(struct history **h); /* accepts NULL; writes what is left */
  * NULL. */
 void history_add(struct history *h, const struct history_event *ev);
 
-/* Write the turn.  -1 with *e once, when it fails after it had worked. */
+/* Is there something to write? */
+bool history_waits(const struct history *h);
+
+/* Write it.  -1 with *e once, when it fails after it had worked. */
 int history_flush(struct history *h, struct err *e);
 
 /* --- read --------------------------------------------------------------- */

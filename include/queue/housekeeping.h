@@ -8,8 +8,8 @@ struct housekeeping {
     struct queue *q; /* this and the next two: of housekeeping_watch() */
     struct loop_io wake;
     struct loop_timer pause; /* between a wake-up and the scan, under load */
-    uint64_t scanned, synced, reclaimed; /* ms of the loop */
-    bool reclaim_on;                     /* there was more to do */
+    uint64_t scanned, synced, reclaimed, noted; /* ms of the loop */
+    bool reclaim_on;                            /* there was more to do */
 };
 
 /* Scan, sync, reclaim, each when it is due.  Failures are logged; the other

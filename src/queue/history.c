@@ -138,6 +138,11 @@ static int write_blocks(struct history *h, size_t from, size_t n,
                : write_blocks(h, from + first, n - first, number + first);
 }
 
+bool history_waits(const struct history *h)
+{
+    return h != NULL && h->changed;
+}
+
 int history_flush(struct history *h, struct err *e)
 {
     if (h == NULL || !h->changed)

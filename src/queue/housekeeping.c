@@ -16,7 +16,8 @@ enum {
     SCAN_MS = 5000,    /* in case a wake-up of the server was lost */
     SCAN_PAUSE_MS = 5, /* from one scan to the next */
     SYNC_MS = 1000,
-    RECLAIM_MS = 3000
+    RECLAIM_MS = 3000,
+    HISTORY_MS = 100
 };
 
 static void scan(struct housekeeping *u, struct queue *q, uint64_t now)
@@ -57,21 +58,26 @@ static void reclaim(struct housekeeping *u, struct queue *q, uint64_t now)
     q->slot.dirty = true; /* its unlinks are synced with the marks */
 }
 
-static bool is_time(uint64_t last, uint64_t every, uint64_t now)
-{
-    return now >= last + every;
-}
-
 /* Beyond that, no recipient is handed over before the next sync. */
 static bool are_many_unconfirmed(const struct queue *q)
 {
     return q->handover.unconfirmed >= SPOOL_UNCONFIRMED_MAX / 4 * 3;
 }
 
-static void write_history(struct queue *q)
+static bool is_time(uint64_t last, uint64_t every, uint64_t now)
+{
+    return now >= last + every;
+}
+
+/* No process waits for it, and a write costs as much as the rest of a turn in
+ * which one message leaves. */
+static void write_history(struct housekeeping *u, struct queue *q, uint64_t now)
 {
     struct err e;
 
+    if (!history_waits(q->history) || !is_time(u->noted, HISTORY_MS, now))
+        return;
+    u->noted = now;
     if (history_flush(q->history, &e) != 0)
         queue_log_fault(q, "queue.unrecorded", &e);
 }
@@ -81,7 +87,7 @@ int housekeeping_run(struct housekeeping *u, struct queue *q, struct err *e)
     uint64_t now = loop_now(q->loop);
 
     held_report(q);
-    write_history(q);
+    write_history(u, q, now);
     if (q->scan.wanted || u->scanned == 0 || is_time(u->scanned, SCAN_MS, now))
         scan(u, q, now);
     if (q->slot.dirty &&
@@ -145,6 +151,8 @@ uint64_t housekeeping_wait(const struct housekeeping *u, const struct queue *q)
 
     if (q->scan.wanted || u->reclaim_on || are_many_unconfirmed(q))
         return 0;
+    if (history_waits(q->history))
+        ms = least(ms, left(u->noted, HISTORY_MS, now));
     if (q->slot.dirty)
         ms = least(ms, left(u->synced, SYNC_MS, now));
     if (q->memory.reclaimable)
