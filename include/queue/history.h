@@ -2,8 +2,8 @@
  * file beside its segments, for `mta queue show`.
  *
  * A record is one event: an attempt, a hand-over, an end.  The consumer of the
- * queue writes them, some at once, and never syncs: after a power cut the
- * last ones may be missing.  The ring is no part of any promise; where it
+ * queue writes them, some at once, and never syncs: after a kill or a power cut
+ * the last ones may be missing.  The ring is no part of any promise; where it
  * cannot be written, mail goes on.  docs/spool.md has the bytes. */
 #ifndef MTA_QUEUE_HISTORY_H
 #define MTA_QUEUE_HISTORY_H
@@ -63,7 +63,7 @@ void history_add(struct history *h, const struct history_event *ev);
 /* Is there something to write? */
 bool history_waits(const struct history *h);
 
-/* Write it.  -1 with *e once, when it fails after it had worked. */
+/* Write it.  -1 with *e once, when a write has failed after they had worked. */
 int history_flush(struct history *h, struct err *e);
 
 /* --- read --------------------------------------------------------------- */

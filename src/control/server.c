@@ -16,7 +16,6 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum {
@@ -280,29 +279,6 @@ static void on_connect(struct loop_io *io, unsigned ready)
     }
 }
 
-/* From within the directory: its name may be longer than that of a socket,
- * and a link in the place of run/ leads nowhere. */
-static int bind_here(int fd, int dir_fd, const char *name)
-{
-    struct sockaddr_un at = { .sun_family = AF_UNIX };
-    int before = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    snprintf(at.sun_path, sizeof at.sun_path, "%s", name);
-    int rc = before >= 0 && fchdir(dir_fd) == 0
-                 ? bind(fd, (struct sockaddr *)&at, sizeof at)
-                 : -1;
-    int why = errno;
-    if (before >= 0) {
-        if (fchdir(before) != 0 && rc == 0) {
-            why = errno;
-            rc = -1;
-        }
-        close(before);
-    }
-    errno = why;
-    return rc;
-}
-
 /* "control.sock": the name of the service with an ending. */
 static const char *file_name(char out[NAME_TEXT], const struct control *c,
                              const char *ending)
@@ -332,26 +308,16 @@ static int take_lock(struct control *c, const char *queue_dir, struct err *e)
     return err_set(e, ERR_TEMP, errno, "lock run/%s", name);
 }
 
-/* The socket gets its name when it listens: a client that finds it is never
- * refused, and one that a killed process left is replaced. */
 static int open_socket(struct control *c, struct err *e)
 {
-    char name[NAME_TEXT], draft[NAME_TEXT];
-    mode_t mask = umask(0177);
+    char name[NAME_TEXT];
+    const struct net_unix at = { c->dir_fd, file_name(name, c, "sock"), 0600 };
 
-    file_name(name, c, "sock");
-    file_name(draft, c, "sock.new");
-    c->io.fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    (void)unlinkat(c->dir_fd, draft, 0);
-    int rc = c->io.fd < 0 || os_nonblock(c->io.fd) != 0 ||
-                     os_cloexec(c->io.fd) != 0 ||
-                     bind_here(c->io.fd, c->dir_fd, draft) != 0 ||
-                     listen(c->io.fd, BACKLOG) != 0 ||
-                     fs_renameat(c->dir_fd, draft, name) != 0
-                 ? err_set(e, ERR_TEMP, errno, "listen on run/%s", name)
-                 : 0;
-    umask(mask);
-    return rc;
+    c->io.fd = net_listen_unix(&at, BACKLOG, e);
+    if (c->io.fd >= 0)
+        return 0;
+    err_prefix(e, "run");
+    return -1;
 }
 
 static int new_control(struct control **out, struct loop *l,

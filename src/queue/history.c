@@ -19,7 +19,8 @@ enum { TURN_BLOCKS = 32, DISK_PART = 64 };
  * written. */
 struct history {
     int fd;
-    bool failed;
+    bool failed; /* the last write */
+    int fault;   /* errno of one that is not reported yet; 0: none */
     uint64_t blocks, number; /* of the block in turn[n] */
     size_t n, used;          /* of turn[n] */
     bool changed;
@@ -140,35 +141,41 @@ static int write_blocks(struct history *h, size_t from, size_t n,
 
 bool history_waits(const struct history *h)
 {
-    return h != NULL && h->changed;
+    return h != NULL && (h->changed || h->fault != 0);
 }
 
-int history_flush(struct history *h, struct err *e)
+static void write_turn(struct history *h)
 {
-    if (h == NULL || !h->changed)
-        return 0;
     seal(h, h->n, h->number, h->used);
-    int rc = write_blocks(h, 0, h->n + 1, h->number - h->n);
+    bool failed = write_blocks(h, 0, h->n + 1, h->number - h->n) != 0;
+    if (failed && !h->failed)
+        h->fault = errno;
+    h->failed = failed;
     if (h->n > 0)
         memcpy(h->turn[0], h->turn[h->n], HISTORY_BLOCK);
     h->n = 0;
     h->changed = false;
-    if (rc == 0)
-        h->failed = false;
-    if (rc == 0 || h->failed)
+}
+
+int history_flush(struct history *h, struct err *e)
+{
+    if (h == NULL)
         return 0;
-    h->failed = true;
-    return err_set(e, ERR_TEMP, errno, "write to the history");
+    if (h->changed)
+        write_turn(h);
+    if (h->fault == 0)
+        return 0;
+    err_set(e, ERR_TEMP, h->fault, "write to the history");
+    h->fault = 0;
+    return -1;
 }
 
 /* The block is full. */
 static void next_block(struct history *h)
 {
-    struct err e;
-
     seal(h, h->n, h->number, h->used);
     if (h->n + 1 == TURN_BLOCKS)
-        (void)history_flush(h, &e);
+        write_turn(h);
     if (h->changed)
         h->n++;
     h->number++;

@@ -4,14 +4,17 @@
 #include "base/fs.h"
 
 #include <check.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SIZE = 64 * 4096 }; /* the least */
+enum { SIZE = 64 * 4096 /* the least */, HEAD = 4096 };
 
 static char dir[] = "/tmp/mta-history-XXXXXX", path[128];
 static struct err e;
@@ -237,6 +240,47 @@ START_TEST(what_is_too_long_is_cut)
 }
 END_TEST
 
+/* Fail the writes of so many events and of one more; the limit is the whole
+ * process's, so nothing is checked meanwhile. */
+static void fill_up(struct history *h, uint64_t many, int rc[2], int *sys)
+{
+    struct rlimit now, little;
+    struct history_event ev = event(1);
+
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &now), 0);
+    little = (struct rlimit){ HEAD, now.rlim_max };
+    (void)setrlimit(RLIMIT_FSIZE, &little);
+    for (uint64_t n = 0; n < many; n++)
+        history_add(h, &ev);
+    rc[0] = history_flush(h, &e);
+    *sys = e.sys;
+    history_add(h, &ev);
+    rc[1] = history_flush(h, &e);
+    (void)setrlimit(RLIMIT_FSIZE, &now);
+}
+
+/* A full disk is reported once, also when the turn was too long to wait for its
+ * end; and once more when it fails again. */
+START_TEST(no_room)
+{
+    struct history *h = open_ring(SIZE);
+    struct history_event ev = event(1);
+
+    signal(SIGXFSZ, SIG_IGN);
+    for (int i = 0; i < 4; i++) {
+        int rc[2] = { 0, 0 }, sys = 0;
+        fill_up(h, i % 2 == 0 ? 1 : 2000, rc, &sys); /* a turn holds some 500 */
+        ck_assert_int_eq(rc[0], -1);
+        ck_assert_int_eq(sys, EFBIG);
+        ck_assert_int_eq(rc[1], 0);
+        history_add(h, &ev);
+        ck_assert_int_eq(history_flush(h, &e), 0);
+        ck_assert(!history_waits(h));
+    }
+    history_close(&h);
+}
+END_TEST
+
 /* A link or a FIFO in its place is not followed. */
 START_TEST(no_file)
 {
@@ -265,6 +309,7 @@ Suite *queue_history_suite(void)
     tcase_add_test(t, damage);
     tcase_add_test(t, another_size_begins_anew);
     tcase_add_test(t, what_is_too_long_is_cut);
+    tcase_add_test(t, no_room);
     tcase_add_test(t, no_file);
     suite_add_tcase(s, t);
     return s;
