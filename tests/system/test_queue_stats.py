@@ -3,29 +3,14 @@
 import json
 import threading
 
-import pytest
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families)
 
-from dnsserver import DnsServer
 from harness import until
 from peer import Peer
+from test_queue_operate import dns, system  # noqa: F401  (dns: a fixture)
 
 EX_TEMPFAIL = 75
-
-
-@pytest.fixture
-def dns():
-    with DnsServer({"x.test": "@ MX 10 mx\nmx A 127.0.0.1",
-                    "dead.test": "@ MX 10 mx\nmx A 127.0.0.9"}) as d:
-        yield d
-
-
-def system(mta, dns, port, command="run", **settings):
-    more = {"dns.servers": [dns.address], "send.port": port,
-            "send.retry_min": "1h", "send.retry_max": "1h"}
-    more.update({k.replace("__", "."): v for k, v in settings.items()})
-    return mta(command, settings=more)
 
 
 def submit(m, *rcpts, sender="a@src.test"):
