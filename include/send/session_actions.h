@@ -62,6 +62,7 @@ unsigned char send_action_turn_away(void *ctx);
 unsigned char send_action_refuse_early(void *ctx);
 
 /* session_tls.c */
+bool send_guard_is_tls_first(const void *ctx);
 bool send_guard_may_secure(const void *ctx);
 unsigned char send_action_send_starttls(void *ctx);
 unsigned char send_action_start_tls(void *ctx);

@@ -13,6 +13,7 @@
  * commands, however many commands are under way. */
 enum send_session_state {
     S_DIAL,
+    S_WRAP, /* the handshake of a port where TLS begins at once */
     S_GREET,
     S_EHLO,
     S_STARTTLS,

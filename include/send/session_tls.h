@@ -5,6 +5,9 @@
 
 #include "send/session_private.h"
 
+/* Does TLS begin before the greeting, as the port has it? */
+bool send_tls_is_first(const struct send_session *s);
+
 /* Is the session as its policy (send.tls) demands?  Asked before its MAIL. */
 bool send_tls_fits(const struct send_session *s, const struct delivery *j,
                    const struct delivery_rcpt *r);

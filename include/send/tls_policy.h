@@ -21,4 +21,10 @@ enum conf_tls tls_policy_level(const struct conf_tls_rule *rule,
                                enum conf_tls otherwise);
 
 const char *tls_policy_name(enum conf_tls level);
+
+/* At this port TLS begins at once, before the greeting (RFC 8314 7.3). */
+enum { TLS_FIRST_PORT = 465 };
+
+/* Can a session need TLS: by a level, or by the port of a next hop? */
+bool tls_policy_needs_tls(const struct conf *c);
 #endif

@@ -101,7 +101,8 @@ static void put_lane(const struct mx_candidate *m, const struct route_lane *l)
 static void put_hop(const struct route_target *t, const struct route_hop *h,
                     const struct conf *c)
 {
-    char setting[ROUTE_SETTING_MAX], text[ROUTE_SETTING_MAX + 16];
+    char setting[ROUTE_SETTING_MAX], text[ROUTE_SETTING_MAX + 48];
+    bool is_first = h->route.port == TLS_FIRST_PORT && !h->route.lmtp;
 
     if (t->nhops > 1)
         printf("  %-10s %u of %u: %s:%u\n", "relay", h->route.relay,
@@ -112,8 +113,8 @@ static void put_hop(const struct route_target *t, const struct route_hop *h,
         row("protocol", "LMTP");
     put_hosts(h);
     route_tls_setting(setting, c, &h->route);
-    snprintf(text, sizeof text, "%s, by %s", tls_policy_name(h->route.tls),
-             setting);
+    snprintf(text, sizeof text, "%s, by %s%s", tls_policy_name(h->route.tls),
+             setting, is_first ? "; at once, by the port" : "");
     row("tls", text);
     route_login_setting(setting, c, &h->route);
     if (setting[0] != '\0')

@@ -24,6 +24,7 @@
 #include "send/route.h"
 #include "send/session.h"
 #include "send/signing.h"
+#include "send/tls_policy.h"
 #include "spool/space.h"
 
 #include <errno.h>
@@ -424,9 +425,7 @@ static int open_tls(struct sender *x, const struct conf *c, struct err *e)
 {
     const char *ca = c->send.tls_ca[0] != '\0' ? c->send.tls_ca : NULL;
 
-    if (c->send.tls == CONF_TLS_NONE && c->send.tls_policy.n == 0)
-        return 0;
-    return tls_client_new(&x->tls, ca, e);
+    return tls_policy_needs_tls(c) ? tls_client_new(&x->tls, ca, e) : 0;
 }
 
 static int run(struct sender *x, const struct conf *c,

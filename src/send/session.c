@@ -16,11 +16,11 @@
 /* Seconds (RFC 5321 4.5.3.2); for the connect, TLS and QUIT there is no rule.
  */
 static const unsigned timeouts[S_COUNT] = {
-    [S_DIAL] = 30,      [S_GREET] = 300,    [S_EHLO] = 300,     [S_HELO] = 300,
-    [S_STARTTLS] = 120, [S_HANDSHAKE] = 60, [S_EHLO_TLS] = 300, [S_MAIL] = 300,
-    [S_RCPT] = 300,     [S_DATA] = 120,     [S_BODY] = 180,     [S_DOT] = 600,
-    [S_CHUNK] = 600,    [S_VOID] = 600,     [S_SETTLE] = 60,    [S_RSET] = 300,
-    [S_QUIT] = 5,       [S_AUTH] = 300,
+    [S_DIAL] = 30,      [S_WRAP] = 60,      [S_GREET] = 300,    [S_EHLO] = 300,
+    [S_STARTTLS] = 120, [S_HANDSHAKE] = 60, [S_EHLO_TLS] = 300, [S_HELO] = 300,
+    [S_AUTH] = 300,     [S_MAIL] = 300,     [S_RCPT] = 300,     [S_DATA] = 120,
+    [S_BODY] = 180,     [S_DOT] = 600,      [S_CHUNK] = 600,    [S_VOID] = 600,
+    [S_SETTLE] = 60,    [S_RSET] = 300,     [S_QUIT] = 5,
 };
 
 static struct fsm_index table_index;

@@ -4,6 +4,7 @@
 
 #include "log/log.h"
 #include "send/session_auth.h"
+#include "send/session_tls.h"
 #include "send/transaction.h"
 
 #include <errno.h>
@@ -17,6 +18,7 @@ static const struct {
     const char *doing;
 } about[S_COUNT] = {
     [S_DIAL]   = { FAULT_CONNECT,  "connecting" },
+    [S_WRAP]   = { FAULT_CONNECT,  "performing the TLS handshake" },
     [S_GREET]  = { FAULT_GREETING, "receiving the initial server greeting" },
     [S_EHLO]   = { FAULT_EHLO,     "performing the EHLO handshake" },
     [S_STARTTLS] = { FAULT_TLS,    "sending STARTTLS" },
@@ -58,17 +60,20 @@ static enum fault_when when_of(const struct send_session *s,
 }
 
 /* TLS itself failed, and not yet behind a delivery: the host may have one that
- * never works.  No text has been taken that could be sent a second time. */
+ * never works.  No text has been taken that could be sent a second time.  Where
+ * TLS comes first the host has no other session to offer. */
 static bool is_broken_tls(const struct send_session *s)
 {
     return conn_tls_error(&s->conn) != NULL && s->conn.error == EPROTO &&
-           s->end.delivered == 0 && about[s->was].when != FAULT_END;
+           s->end.delivered == 0 && about[s->was].when != FAULT_END &&
+           !send_tls_is_first(s);
 }
 
 /* Our memory ended the handshake: no reason to go on in clear. */
 static bool is_out_of_blocks(const struct send_session *s)
 {
-    return s->was == S_HANDSHAKE && s->conn.error == ENOBUFS;
+    return (s->was == S_HANDSHAKE || s->was == S_WRAP) &&
+           s->conn.error == ENOBUFS;
 }
 
 static enum fault_what what_of(const struct send_session *s)

@@ -22,9 +22,9 @@
     }
 
 static const char *const state_names[S_COUNT] = {
-    "DIAL",  "GREET", "EHLO",   "STARTTLS", "HANDSHAKE", "EHLO_TLS", "HELO",
-    "AUTH",  "IDLE",  "MAIL",   "RCPT",     "DATA",      "BODY",     "DOT",
-    "CHUNK", "VOID",  "SETTLE", "RSET",     "QUIT",      "END",
+    "DIAL", "WRAP",  "GREET", "EHLO",   "STARTTLS", "HANDSHAKE", "EHLO_TLS",
+    "HELO", "AUTH",  "IDLE",  "MAIL",   "RCPT",     "DATA",      "BODY",
+    "DOT",  "CHUNK", "VOID",  "SETTLE", "RSET",     "QUIT",      "END",
 };
 
 static const char *const event_names[E_COUNT] = {
@@ -36,8 +36,12 @@ static const char *const event_names[E_COUNT] = {
 /* clang-format off */
 static const struct fsm_row rows[] = {
     /*  in       on            only if        do                 then */
+    ROW(S_DIAL,  E_CONNECTED,  is_tls_first,  start_tls,         S_WRAP),
     ROW(S_DIAL,  E_CONNECTED,  NULL,          NULL,              S_GREET),
     ROW(S_DIAL,  E_STOP,       NULL,          NULL,              S_END),
+
+    ROW(S_WRAP,  E_SECURED,    NULL,          NULL,              S_GREET),
+    ROW(S_WRAP,  E_STOP,       NULL,          NULL,              S_END),
 
     ROW(S_GREET, E_2XX,        is_ourselves,  turn_away,         S_QUIT),
     ROW(S_GREET, E_2XX,        NULL,          send_ehlo,         S_EHLO),

@@ -2,7 +2,11 @@
  *
  * The handshake fails for no certificate: whether the host is the one that the
  * mail demands is asked for each recipient, before its MAIL.  So mail that
- * takes any session may go in one that other mail cannot use. */
+ * takes any session may go in one that other mail cannot use.
+ *
+ * At the port where TLS begins at once (RFC 8314 3.3) there is no session in
+ * clear, whatever the mail demands: a handshake that fails is a host that
+ * cannot be reached. */
 #include "send/session_tls.h"
 
 #include "recipient/domain.h"
@@ -199,11 +203,22 @@ void send_tls_keep_session(struct send_session *s)
 
 /* --- guard and actions ---------------------------------------------------- */
 
+bool send_tls_is_first(const struct send_session *s)
+{
+    return addr_port(&s->peer) == TLS_FIRST_PORT && !s->end.learned.lmtp;
+}
+
+bool send_guard_is_tls_first(const void *ctx)
+{
+    return send_tls_is_first(ctx);
+}
+
 bool send_guard_may_secure(const void *ctx)
 {
     const struct send_session *s = ctx;
 
-    return s->tls.wanted && (s->ext.bits & SMTP_EXT_STARTTLS) != 0;
+    return s->tls.wanted && !conn_is_tls(&s->conn) &&
+           (s->ext.bits & SMTP_EXT_STARTTLS) != 0;
 }
 
 unsigned char send_action_send_starttls(void *ctx)
@@ -222,13 +237,15 @@ static const char *sni_of(const struct send_session *s)
                : s->host;
 }
 
-/* What the host sent in clear behind its reply is thrown away with it. */
+/* What the host sent in clear behind its reply is thrown away with it.  Nothing
+ * is resumed where TLS comes first: the failure would not name the ticket. */
 unsigned char send_action_start_tls(void *ctx)
 {
     struct send_session *s = ctx;
     struct tls_want want = { .sni = sni_of(s),
-                             .resume = s->tls.resume,
-                             .any_strength = s->tls.may };
+                             .resume =
+                                 send_tls_is_first(s) ? NULL : s->tls.resume,
+                             .any_strength = s->tls.may || !s->tls.wanted };
     struct err e;
 
     if (conn_start_tls(&s->conn, s->env->tls, &want, &e) != 0)

@@ -63,3 +63,15 @@ const char *tls_policy_name(enum conf_tls level)
 
     return names[level];
 }
+
+bool tls_policy_needs_tls(const struct conf *c)
+{
+    bool needs = c->send.tls != CONF_TLS_NONE || c->send.tls_policy.n > 0 ||
+                 c->send.port == TLS_FIRST_PORT;
+
+    for (size_t i = 0; i < c->send.relay_host.n && !needs; i++)
+        needs = c->send.relay_host.item[i].port == TLS_FIRST_PORT;
+    for (size_t i = 0; i < c->send.routes.n && !needs; i++)
+        needs = c->send.routes.item[i].to.port == TLS_FIRST_PORT;
+    return needs;
+}

@@ -10,7 +10,7 @@ to a reply "451 later", to a list of replies that are used up one by one, to
 None (close without a word) or to a function (session, line) -> reply.
 
 With `tls`, an ssl.SSLContext, it offers STARTTLS and has it; session.tls is
-then what was agreed on.
+then what was agreed on.  With `tls_first` too, TLS begins before the greeting.
 """
 
 import socket
@@ -127,6 +127,8 @@ class Session:
         return verb != "QUIT" and not text.startswith("421")
 
     def run(self):
+        if self.peer.tls_first:
+            self.secure()
         text = self.reply("GREETING")
         if text is None or text.startswith("421"):
             return
@@ -154,8 +156,9 @@ def established(session):
 class Peer:
     def __init__(self, host="127.0.0.1", port=0, answers=None,
                  extensions=("PIPELINING", "8BITMIME", "SIZE 100000000",
-                             "ENHANCEDSTATUSCODES"), tls=None):
-        self.tls = tls
+                             "ENHANCEDSTATUSCODES"), tls=None,
+                 tls_first=False):
+        self.tls, self.tls_first = tls, tls_first
         self.host, self.port = host, port or free_port(host)
         self.answers, self.extensions = dict(answers or {}), extensions
         self.lock = threading.Lock()

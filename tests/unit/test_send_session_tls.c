@@ -2,6 +2,7 @@
  * it works is for tests/system/test_send_tls.py. */
 #include "session_rig.h"
 
+#include "send/session_actions.h"
 #include "send/session_fault.h"
 
 #include <check.h>
@@ -99,6 +100,26 @@ START_TEST(own_memory_is_no_reason_for_clear_text)
 }
 END_TEST
 
+/* TLS came first: the host cannot be reached, and has no clear text. */
+START_TEST(at_a_port_of_its_own)
+{
+    static struct send_session s;
+    const int errors[] = { EPROTO, ECONNRESET, 0 };
+
+    s.was = S_WRAP;
+    s.event = E_CLOSED;
+    s.tls.may = true;
+    s.conn.error = errors[_i];
+    addr_from_v4(&s.peer, "\x7f\0\0\1", 465);
+    ck_assert(send_guard_is_tls_first(&s));
+    ck_assert_int_eq(send_session_judge(&s, NULL)->whose, WHOSE_ADDRESS);
+    s.conn.error = ENOBUFS;
+    ck_assert_int_eq(send_session_judge(&s, NULL)->whose, WHOSE_US);
+    addr_set_port(&s.peer, 587);
+    ck_assert(!send_guard_is_tls_first(&s));
+}
+END_TEST
+
 Suite *send_session_tls_suite(void);
 Suite *send_session_tls_suite(void)
 {
@@ -108,6 +129,7 @@ Suite *send_session_tls_suite(void)
     tcase_set_timeout(t, 30);
     tcase_add_loop_test(t, dialogue_goes, 0, sizeof cases / sizeof cases[0]);
     tcase_add_test(t, own_memory_is_no_reason_for_clear_text);
+    tcase_add_loop_test(t, at_a_port_of_its_own, 0, 3);
     suite_add_tcase(s, t);
     return s;
 }
