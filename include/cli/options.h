@@ -70,6 +70,10 @@ bool options_load(struct options *o);
 
 void options_done(struct options *o);
 
+/* "mta COMMAND: text" on stderr, and where to read more; returns EX_USAGE. */
+__attribute__((format(printf, 2, 3))) int
+options_refuse(const struct options *o, const char *fmt, ...);
+
 /* "mta COMMAND: warning: text" on stderr; fits conf_warn_fn with the struct
  * options as ctx. */
 void options_warn(void *options, const char *text);

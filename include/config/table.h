@@ -64,6 +64,9 @@ extern const size_t nconf_items; /* <= CONF_ITEMS_MAX */
 /* NULL when there is none. */
 const struct conf_item *conf_find(struct span key);
 
+/* What another mail system calls by the given name, or NULL: foreign.c. */
+const char *conf_foreign(const char *given);
+
 /* The key nearest to the given one, or NULL. */
 const char *conf_nearest(const char *given);
 
@@ -74,8 +77,9 @@ const char *conf_nearest_word(const char *const *words, const char *given);
 bool conf_is_group(struct span name);
 
 /* Is this a key, a group of keys, or a value of this key, that a later
- * version will have?  The table of them is src/config/unbuilt.c. */
+ * version will have?  The table of them is src/config/unbuilt.c.  Of a value:
+ * what to do meanwhile, behind "; ", or ""; NULL: it is none of them. */
 bool conf_unbuilt_key(struct span key);
 bool conf_unbuilt_group(struct span name);
-bool conf_unbuilt_value(const char *key, struct span value);
+const char *conf_unbuilt_value(const char *key, struct span value);
 #endif

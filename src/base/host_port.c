@@ -65,7 +65,10 @@ static const char *cut(struct host_port *h, struct span s, struct span *host,
                        struct span *port)
 {
     size_t end = span_find(s, ']');
+    size_t colon = span_find(s, ':');
 
+    if (s.n - colon > 2 && s.p[colon + 1] == '/' && s.p[colon + 2] == '/')
+        return "is a URL; a host is written smtp.example.net:587";
     h->bracketed = s.n > 0 && s.p[0] == '[';
     *port = (struct span){ NULL, 0 };
     if (h->bracketed && end == s.n)

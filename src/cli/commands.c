@@ -56,6 +56,29 @@ static const struct command commands[] = {
     { "fsm", cmd_fsm, NULL, "server|client",
       "draw a session's state machine",
       "  Prints graphviz: mta fsm server | dot -Tsvg > server.svg\n" },
+    { "help", cmd_help, NULL, "[COMMAND]", "explain a command",
+      NULL },
+    { "log", cmd_log, NULL,
+      "[-f] [--raw] [--id ID] [--sid SID] [--address A] [--event NAME]\n"
+      "               [--since T] [--until T] [-c FILE] [-o KEY=VALUE]...",
+      "collect the log, or look into it",
+      "Without one of the first flags: receive the lines of all processes of\n"
+      "queue_dir and write them to log.file.  SIGHUP reads the settings again\n"
+      "and opens the file anew.  With them, lines of log.file, and of files\n"
+      "that were rotated away:\n\n"
+      "  -f             the last lines, or those that fit, and wait for more\n"
+      "  --id ID        the path of one message: how it was received, what\n"
+      "                 became of each of its parts, and the sessions\n"
+      "  --raw          ... as the lines of the log that have its id\n"
+      "  --sid SID      the lines of one session\n"
+      "  --address A    from or to that address, or of a host with that IP\n"
+      "  --event NAME   of that event; 'send': all that begin so\n"
+      "  --since T, --until T\n"
+      "                 2026-01-31T10:00:00Z, 2026-01-31 (local time), or 30m,\n"
+      "                 2h, 5d ago\n"
+      "  --queue-dir D  queue_dir\n"
+      "  --log-file F   log.file\n"
+      "\nExit status 66: no such message, or no such file.\n" },
     { "queue", cmd_queue, "mailq",
       "[list [FILTER]... | show ID | cat ID |\n"
       "         hold|release|retry|delete|flush [ID]... [FILTER]... |\n"
@@ -82,7 +105,7 @@ static const struct command commands[] = {
       "              behind it: everything\n"
       "  ID...       ... these messages, or with --domain and --sender as\n"
       "              above, or with --all: everything\n"
-      "  --dry-run   say how many it would be\n\n"
+      "  --dry-run   only count them\n\n"
       "  drain       have the running processes try everything until nothing\n"
       "              is left, or for T; status 75: mail remains\n"
       "  stats       how much waits, for whom and how long; --openmetrics\n"
@@ -93,7 +116,7 @@ static const struct command commands[] = {
       "does not answer.\n" },
     { "route", cmd_route, NULL,
       "ADDRESS [--sender ADDRESS] [--json] [-c FILE] [-o KEY=VALUE]...",
-      "tell where an address would go, and which setting decides",
+      "show where an address would go, and which setting decides",
       "  --sender A  for mail from that address (send.routes by sender)\n"
       "  --json      as one JSON object\n"
       "\nAsks the DNS, and sends nothing.  Exit status: 0 deliverable, 67 no\n"
@@ -137,32 +160,9 @@ static const struct command commands[] = {
       "accept mail over SMTP, deliver it to local users",
       "  --port N, --bind ADDRESS       where to listen\n"
       "  --mail-dir DIR, --queue-dir DIR, --log-file FILE\n"
-      "  --user USER, --group GROUP     who to be after binding\n"
-      "  --relay-network NETWORK        who may relay; may be repeated\n"
+      "  --user USER, --group GROUP     the account after binding\n"
+      "  --relay-network NETWORK        may send to any domain; may be repeated\n"
       "  --workers N                    worker processes\n" },
-    { "help", cmd_help, NULL, "[COMMAND]", "explain a command",
-      NULL },
-    { "log", cmd_log, NULL,
-      "[-f] [--raw] [--id ID] [--sid SID] [--address A] [--event NAME]\n"
-      "               [--since T] [--until T] [-c FILE] [-o KEY=VALUE]...",
-      "collect the log, or look into it",
-      "Without one of the first flags: receive the lines of all processes of\n"
-      "queue_dir and write them to log.file.  SIGHUP reads the settings again\n"
-      "and opens the file anew.  With them, lines of log.file, and of files\n"
-      "that were rotated away:\n\n"
-      "  -f             the last lines, or those that fit, and wait for more\n"
-      "  --id ID        the path of one message: how it was received, what\n"
-      "                 became of each of its parts, and the sessions\n"
-      "  --raw          ... as the lines of the log that have its id\n"
-      "  --sid SID      the lines of one session\n"
-      "  --address A    from or to that address, or of a host with that IP\n"
-      "  --event NAME   of that event; 'send': all that begin so\n"
-      "  --since T, --until T\n"
-      "                 2026-01-31T10:00:00Z, 2026-01-31 (local time), or 30m,\n"
-      "                 2h, 5d ago\n"
-      "  --queue-dir D  queue_dir\n"
-      "  --log-file F   log.file\n"
-      "\nExit status 66: no such message, or no such file.\n" },
     { "version", cmd_version, NULL, "", "print the version",
       NULL },
 };
@@ -233,7 +233,7 @@ static void command_list(FILE *out)
     fputs("usage: mta COMMAND [ARGUMENT ...]\n\n", out);
     for (size_t i = 0; i < NCOMMANDS; i++)
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
-    fputs("\n'mta help COMMAND' says more.\n", out);
+    fputs("\n'mta help COMMAND' explains one.\n", out);
 }
 
 static int cmd_help(int argc, char **argv)

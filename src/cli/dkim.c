@@ -153,6 +153,15 @@ static int record(const struct naming *n, const char *path, struct err *e)
     return rc;
 }
 
+static const char *hint(const struct err *e, bool makes)
+{
+    if (e->sys == ENOENT)
+        return makes ? "; make its directory" : "; 'mta dkim keygen' makes one";
+    return makes && e->sys == EEXIST
+               ? "; no key is ever overwritten: name another file"
+               : "";
+}
+
 int cmd_dkim(int argc, char **argv)
 {
     bool ed25519 = false;
@@ -171,12 +180,11 @@ int cmd_dkim(int argc, char **argv)
         rc = keygen(&n, o.args + 1, ed25519, &e);
     else if (strcmp(o.args[0], "record") == 0 && o.nargs == 2 && !ed25519)
         rc = record(&n, o.args[1], &e);
-    else {
-        command_usage(stderr, command_find("dkim"));
-        return EX_USAGE;
-    }
+    else
+        return options_refuse(&o, "write keygen DOMAIN SELECTOR FILE"
+                                  " [--ed25519], or record FILE");
     if (rc == 0)
         return EX_OK;
-    fprintf(stderr, "mta dkim: %s\n", e.text);
+    fprintf(stderr, "mta dkim: %s%s\n", e.text, hint(&e, o.nargs == 4));
     return err_status(&e);
 }

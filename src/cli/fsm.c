@@ -16,7 +16,7 @@ int cmd_fsm(int argc, char **argv)
     else if (strcmp(which, "client") == 0)
         fsm_dot(&send_session_fsm, stdout);
     else {
-        fputs("usage: mta fsm server|client\n", stderr);
+        fputs("mta fsm: write server or client\nTry 'mta help fsm'.\n", stderr);
         return EX_USAGE;
     }
     return EX_OK;

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 struct look {
     struct log_filter filter;
@@ -98,7 +99,8 @@ static int show(const struct conf *c, const struct look *l)
 
     if (strcmp(c->log.file, "-") == 0) {
         fputs("mta log: log.file is \"-\", standard output: set it to a file, "
-              "or search where your service manager keeps the lines\n",
+              "or pipe in what your service manager keeps: journalctl -u mta "
+              "-o cat | mta log --log-file /dev/stdin ...\n",
               stderr);
         return EX_CONFIG;
     }
@@ -144,6 +146,10 @@ int cmd_log(int argc, char **argv)
         status = show(&o.conf, &l);
         options_done(&o);
     } else {
+        if (isatty(STDIN_FILENO))
+            fputs("mta log: collecting the lines of all processes; 'mta log "
+                  "-f' shows them\n",
+                  stderr);
         status = services_run(&o, SERVICE_LOG_ONLY, NULL);
     }
     return status;

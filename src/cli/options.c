@@ -18,18 +18,34 @@ struct scan {
     int argc, at;
 };
 
+__attribute__((format(printf, 2, 0))) static void
+complain(const struct options *o, const char *fmt, va_list ap)
+{
+    fprintf(stderr, "mta %s: ", o->command);
+    vfprintf(stderr, fmt, ap);
+    fprintf(stderr, "\nTry 'mta help %s'.\n", o->command);
+}
+
 __attribute__((format(printf, 2, 3))) static bool misuse(struct options *o,
                                                          const char *fmt, ...)
 {
     va_list ap;
 
-    fprintf(stderr, "mta %s: ", o->command);
     va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
+    complain(o, fmt, ap);
     va_end(ap);
-    fprintf(stderr, "\nTry 'mta help %s'.\n", o->command);
     o->status = EX_USAGE;
     return false;
+}
+
+int options_refuse(const struct options *o, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    complain(o, fmt, ap);
+    va_end(ap);
+    return EX_USAGE;
 }
 
 /* --- the flags of all commands --------------------------------------- */

@@ -1,6 +1,7 @@
 /* queue.c - `mta queue`: show the queue on disk, with or without a daemon. */
 #include "cli/queue.h"
 
+#include "base/suggest.h"
 #include "cli/commands.h"
 #include "cli/mailq.h"
 #include "cli/options.h"
@@ -247,7 +248,7 @@ static int one(const struct options *o, bool body)
         return EX_OK;
     fprintf(stderr,
             "mta queue: no message %s in the queue; "
-            "'mta log --id %s' tells what became of it\n",
+            "'mta log --id %s' shows what became of it\n",
             o->args[1], o->args[1]);
     return EX_NOINPUT;
 }
@@ -336,21 +337,59 @@ static const struct word {
     { "stats", METRICS, 0, 0, do_stats },
 };
 
+enum { NWORDS = sizeof words / sizeof words[0] };
+
+static int no_such_word(const struct options *o, const char *word)
+{
+    const char *near = NULL;
+    unsigned least = 3; /* with more edits it is another word */
+
+    for (size_t i = 0; i < NWORDS; i++) {
+        unsigned d = edit_distance(word, words[i].word);
+        if (d < least) {
+            least = d;
+            near = words[i].word;
+        }
+    }
+    return near != NULL
+               ? options_refuse(o, "no action '%s'; did you mean '%s'?", word,
+                                near)
+               : options_refuse(o,
+                                "no action '%s', but list, show, cat, hold,"
+                                " release, retry, delete, flush, drain"
+                                " and stats",
+                                word);
+}
+
+static const char *name_of_flag(unsigned flags)
+{
+    return flags & CHOICE    ? "--domain or --sender"
+           : flags & FILTER  ? "--state, --older, --reply or --sort"
+           : flags & CHANGE  ? "--all or --dry-run"
+           : flags & METRICS ? "--openmetrics"
+                             : "--timeout";
+}
+
 static int run(const struct options *o, struct all_flags *f)
 {
     const char *word = o->nargs > 0 ? o->args[0] : "list";
     int operands = o->nargs > 0 ? o->nargs - 1 : 0;
+    const struct word *w = words;
 
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        const struct word *w = &words[i];
-        if (strcmp(w->word, word) == 0 && operands >= w->least &&
-            operands <= w->most && (given(f) & ~w->may) == 0)
-            return w->fn(o, f);
-    }
-    const struct command *c = command_find("queue");
-    if (c != NULL)
-        command_usage(stderr, c);
-    return EX_USAGE;
+    while (w < words + NWORDS && strcmp(w->word, word) != 0)
+        w++;
+    if (w == words + NWORDS)
+        return no_such_word(o, word);
+    if (operands < w->least)
+        return options_refuse(o, "'%s' needs an id; 'mta queue list' has them",
+                              word);
+    if (operands > w->most)
+        return options_refuse(o, "'%s' is not expected behind '%s'",
+                              o->args[1 + w->most], word);
+    unsigned wrong = given(f) & ~w->may;
+    return wrong == 0 ? w->fn(o, f)
+                      : options_refuse(o, "'%s' takes no %s", word,
+                                       name_of_flag(wrong));
 }
 
 int cmd_queue(int argc, char **argv)

@@ -47,16 +47,16 @@ const char *queue_state_name(enum spool_state s)
 }
 
 static const struct queue_origin origins[] = {
-    { SPOOL_F_CLIENT, false, "client", "received from" },
-    { SPOOL_F_UID, false, "uid", "of user id" },
-    { SPOOL_F_HELO, false, "helo", "which called itself" },
-    { SPOOL_F_SID, false, "sid", "in session" },
-    { SPOOL_F_TLS, false, "tls", "by" },
-    { SPOOL_F_ENVID, false, "envid", "envelope id" },
-    { SPOOL_F_RET, false, "ret", "to return in a bounce:" },
-    { SPOOL_F_MAILBOX, true, "mailbox", "for mailbox" },
-    { SPOOL_F_ORCPT, true, "orcpt", "original recipient" },
-    { SPOOL_F_NOTIFY, true, "notify", "to notify of" },
+    { SPOOL_F_CLIENT, false, "client", "client" },
+    { SPOOL_F_UID, false, "uid", "user id" },
+    { SPOOL_F_HELO, false, "helo", "HELO name" },
+    { SPOOL_F_SID, false, "sid", "session" },
+    { SPOOL_F_TLS, false, "tls", "TLS" },
+    { SPOOL_F_ENVID, false, "envid", "DSN envelope id" },
+    { SPOOL_F_RET, false, "ret", "DSN returns" },
+    { SPOOL_F_MAILBOX, true, "mailbox", "mailbox" },
+    { SPOOL_F_ORCPT, true, "orcpt", "DSN original recipient" },
+    { SPOOL_F_NOTIFY, true, "notify", "DSN notifies of" },
 };
 
 const struct queue_origin *queue_origin_of(enum spool_field type)

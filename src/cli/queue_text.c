@@ -265,7 +265,7 @@ static void text_rcpt(struct queue_printing *p, struct span address,
         fprintf(st->out, ", offered %u time%s", slot->attempts,
                 slot->attempts == 1 ? "" : "s");
     if (slot->rounds > 0)
-        fprintf(st->out, ", no host %u time%s", slot->rounds,
+        fprintf(st->out, ", not offered %u time%s", slot->rounds,
                 slot->rounds == 1 ? "" : "s");
     text_times(st->out, slot);
     putc('\n', st->out);

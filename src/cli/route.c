@@ -25,7 +25,7 @@ static bool qualify(char out[LOCAL_ADDRESS_MAX], const char *address,
     }
     if (why == SMTP_ADDRESS_OK)
         return true;
-    fprintf(stderr, "mta route: %s: %s (an address is USER@example.com)\n",
+    fprintf(stderr, "mta route: '%s': %s (an address is USER@example.com)\n",
             address, smtp_address_why(why));
     return false;
 }

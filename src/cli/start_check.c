@@ -350,6 +350,30 @@ static int check_certificates(struct start_check *s, struct err *e)
     return 0;
 }
 
+/* --- relay networks ----------------------------------------------------- */
+
+/* Without its prefix a network is a single address that no client has. */
+static void check_networks(const struct start_check *s)
+{
+    const struct conf_networks *l = &s->conf->serve.relay_networks;
+    char text[ADDR_TEXT];
+    struct err why;
+    size_t n;
+
+    for (size_t i = 0; i < l->n; i++) {
+        const struct addr *a = &l->item[i].base;
+        if (addr_is_v6(a) || l->item[i].bits < 32 ||
+            addr_host_bytes(a, &n)[3] != 0)
+            continue;
+        addr_text(text, a);
+        err_set(&why, ERR_PERM, 0,
+                "%s is a single address; its network is written %s/24", text,
+                text);
+        (void)conf_fault(s->conf, "serve.relay_networks", &why);
+        warn(s, "%s", why.text);
+    }
+}
+
 /* --- Unix sockets ------------------------------------------------------ */
 
 static int check_sockets(const struct conf *c, struct err *e)
@@ -387,6 +411,7 @@ int start_check(struct start_check *s, struct err *e)
         return -1;
     if (!s->serves)
         return 0;
+    check_networks(s);
     return check_certificates(s, e) != 0 || check_sockets(c, e) != 0
                ? -1
                : check_loop(c, e);

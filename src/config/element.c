@@ -88,9 +88,10 @@ static int parse_role(struct conf_listener *l, struct span role, struct err *e)
         l->roles |= CONF_ROLE_TLS;
         return 0;
     }
-    if (conf_unbuilt_value("serve.listen", role))
-        return err_set(e, ERR_USAGE, 0, "role %.*s is not in this version",
-                       (int)role.n, role.p);
+    const char *instead = conf_unbuilt_value("serve.listen", role);
+    if (instead != NULL)
+        return err_set(e, ERR_USAGE, 0, "role %.*s is not in this version%s",
+                       (int)role.n, role.p, instead);
     const char *near = span_copy(word, sizeof word, role)
                            ? conf_nearest_word(roles, word)
                            : NULL;
@@ -122,6 +123,23 @@ static int parse_unix_listener(struct conf_listener *l, struct span path,
     return parse_socket(l->path, path, "unix:/run/mta/submit", e);
 }
 
+/* Others have "*:25", ":25", a port or a name in this place. */
+static int parse_listen_address(struct addr *a, struct span s, uint16_t port,
+                                struct err *e)
+{
+    struct host_port h;
+    int rc = host_port_parse(&h, s, e);
+
+    if (rc == 0 && h.numeric)
+        return addr_parse(a, s, port, e);
+    if (rc != 0 && s.n > 0 && s.p[0] != '*' && s.p[0] != ':')
+        return -1;
+    return err_set(e, ERR_USAGE, 0,
+                   "'%.*s' is not an address (192.0.2.1:25, [::1]:25; all of"
+                   " this host: 0.0.0.0:25 and [::]:25)",
+                   span_clipped(s), s.p);
+}
+
 /* "ADDRESS:PORT [ROLE ...]" or "unix:PATH" */
 static int parse_listener(void *el, struct span s, struct err *e)
 {
@@ -140,9 +158,9 @@ static int parse_listener(void *el, struct span s, struct err *e)
         }
         rest = span_trim((struct span){ rest.p + role.n, rest.n - role.n });
     }
-    return addr_parse(&l->addr, (struct span){ s.p, n },
-                      l->roles & CONF_ROLE_TLS ? SUBMISSIONS_PORT : SMTP_PORT,
-                      e);
+    return parse_listen_address(
+        &l->addr, (struct span){ s.p, n },
+        l->roles & CONF_ROLE_TLS ? SUBMISSIONS_PORT : SMTP_PORT, e);
 }
 
 struct addr conf_listener_addr(const struct conf_listener *l)
@@ -423,16 +441,17 @@ static int parse_tls_level(int *level, struct span s, struct err *e)
     const char *const *words = tls_words();
     char given[32];
 
-    if (conf_unbuilt_value("send.tls_policy", s))
-        return err_set(e, ERR_USAGE, 0, "'%.*s' is not in this version",
-                       span_clipped(s), s.p);
+    const char *instead = conf_unbuilt_value("send.tls_policy", s);
+    if (instead != NULL)
+        return err_set(e, ERR_USAGE, 0, "'%.*s' is not in this version%s",
+                       span_clipped(s), s.p, instead);
     for (*level = 0; words[*level] != NULL; ++*level)
         if (span_is_nocase(s, words[*level]))
             return 0;
     snprintf(given, sizeof given, "%.*s", span_clipped(s), s.p);
     const char *near = conf_nearest_word(words, given);
     return err_set(e, ERR_USAGE, 0,
-                   "'%s' is none of none, may, encrypt, verify%s%s%s", given,
+                   "'%s' is not one of none, may, encrypt, verify%s%s%s", given,
                    near != NULL ? "; did you mean '" : "",
                    near != NULL ? near : "", near != NULL ? "'?" : "");
 }

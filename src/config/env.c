@@ -83,22 +83,22 @@ static int take_item(struct conf_loading *ld, const struct conf_item *it,
     return text != NULL ? conf_take(ld, it, span_of(text), name, e) : 0;
 }
 
-/* Is it the variable of an unbuilt key?  Each _ may be a dot of the key. */
-static bool is_unbuilt(const char *given)
+/* The key that a variable would be of: its first _ is a dot if a group stands
+ * before it. */
+static void key_of(char key[ENV_NAME_MAX], const char *given)
 {
-    char key[ENV_NAME_MAX];
     size_t n = strlen(given);
 
-    if (n > 5 && strcmp(given + n - 5, "_FILE") == 0)
+    if (n > 9 && strcmp(given + n - 5, "_FILE") == 0)
         n -= 5;
-    if (!span_copy(key, sizeof key, (struct span){ given + 4, n - 4 }))
-        return false;
+    (void)span_copy(key, ENV_NAME_MAX, (struct span){ given + 4, n - 4 });
     ascii_lower_str(key);
-    char *dot = strchr(key, '_');
-    if (dot != NULL)
-        *dot = '.';
-    return conf_unbuilt_key(span_of(key));
+    size_t group = span_find(span_of(key), '_');
+    if (key[group] == '_' && conf_is_group((struct span){ key, group }))
+        key[group] = '.';
 }
+
+enum { FAR = 4 }; /* with as many edits it is another word */
 
 /* The name of a variable nearest to the given one, which may be the same; or
  * NULL. */
@@ -107,7 +107,7 @@ static const char *nearest(const char *given, char near[ENV_NAME_MAX + 8],
 {
     char name[ENV_NAME_MAX + 8];
 
-    *least = 8;
+    *least = FAR;
     for (size_t i = 0; i < nconf_items; i++)
         for (int file = 0; file < 2; file++) {
             env_name(name, ENV_NAME_MAX, conf_items[i].key);
@@ -119,7 +119,7 @@ static const char *nearest(const char *given, char near[ENV_NAME_MAX + 8],
                 snprintf(near, ENV_NAME_MAX + 8, "%s", name);
             }
         }
-    return *least < 8 ? near : NULL;
+    return *least < FAR ? near : NULL;
 }
 
 /* An unknown name is no error, because an orchestrator sets MTA_SERVICE_HOST
@@ -127,14 +127,22 @@ static const char *nearest(const char *given, char near[ENV_NAME_MAX + 8],
 static int look_at(const struct conf_loading *ld, const char *given,
                    struct err *e)
 {
-    char near[ENV_NAME_MAX + 8];
+    char near[ENV_NAME_MAX + 8], key[ENV_NAME_MAX];
     unsigned least;
     const char *meant = nearest(given, near, &least);
 
     if (least == 0)
         return 0;
-    if (is_unbuilt(given))
+    key_of(key, given);
+    if (conf_unbuilt_key(span_of(key)))
         return err_set(e, ERR_PERM, 0, "%s: not in this version", given);
+    const char *ours = conf_foreign(key);
+    if (ours == NULL && meant == NULL)
+        ours = conf_nearest(key);
+    if (ours != NULL) {
+        env_name(near, ENV_NAME_MAX, ours);
+        meant = near;
+    }
     if (meant != NULL)
         conf_warn(ld, "environment: no setting '%s'; the nearest is '%s'",
                   given, meant);

@@ -88,7 +88,7 @@ static int take_setting(struct reading *r, const struct conf_item *it,
     bool list = type == CONFIG_TYPE_ARRAY || type == CONFIG_TYPE_LIST;
     if (list && conf_is_list(it))
         return take_elements(r, it, s, e);
-    if (list && conf_unbuilt_value(it->key, SPAN_LIT(",")))
+    if (list && conf_unbuilt_value(it->key, SPAN_LIT(",")) != NULL)
         return err_set(e, ERR_PERM, 0, "%s: %s: a list is not in this version",
                        at, it->key);
     return err_set(e, ERR_PERM, 0, "%s: %s: is %s, should be %s", at, it->key,
@@ -129,13 +129,15 @@ static int walk(struct reading *r, const config_setting_t *group,
 static int syntax(const struct reading *r, struct err *e)
 {
     const char *text = config_error_text(&r->cfg);
-    const char *hint = "settings are written name = value;"
-                       " those of a group: name: { name = value; }";
+    const char *hint = "a setting is written name = \"text\"; or name = 4;"
+                       " those of a group: group: { name = \"text\"; }";
     char at[PLACE_MAX];
 
     if (text != NULL && strncmp(text, "duplicate", 9) == 0)
         hint = "the file has this setting or group already: a group stands"
                " there once, with all its settings";
+    else if (text != NULL && strstr(text, "include") != NULL)
+        hint = "@include \"NAME\" is looked for in the directory of this file";
     place(at, r, config_error_file(&r->cfg), config_error_line(&r->cfg));
     return err_set(e, ERR_PERM, 0, "%s: %s (%s)", at,
                    text != NULL ? text : "syntax error", hint);

@@ -80,11 +80,16 @@ int conf_take_list(struct conf_loading *ld, const struct conf_item *it,
 
 int conf_unknown(const char *origin, const char *key, struct err *e)
 {
-    const char *near = conf_nearest(key);
+    const char *near = conf_nearest(key), *ours = conf_foreign(key);
 
     if (conf_unbuilt_key(span_of(key)))
         return err_set(e, ERR_PERM, 0, "%s: %s is not in this version", origin,
                        key);
+    if (ours != NULL)
+        return err_set(e, ERR_PERM, 0,
+                       "%s: no setting '%.60s'; here it is"
+                       " '%s'",
+                       origin, key, ours);
     return err_set(e, ERR_PERM, 0, "%s: no setting '%.60s'%s%s%s", origin, key,
                    near != NULL ? "; did you mean '" : "",
                    near != NULL ? near : "", near != NULL ? "'?" : "");
@@ -217,7 +222,8 @@ static const char *relay_fault(const struct conf *c, const char **key)
     if (c->send.relay_host.n == 0)
         return "send.relay_host is not set";
     if (!password && !token)
-        return "send.relay_password and send.relay_token are not set";
+        return "send.relay_password and send.relay_token are not set: a login"
+               " needs one of them";
     *key = "send.relay_token";
     if (password && token)
         return "send.relay_password is set, too: one of both";
@@ -252,7 +258,8 @@ int conf_check(const struct conf *c, struct err *e)
     if (check_relays(c, e) != 0)
         return -1;
     if (c->send.retry_min > c->send.retry_max)
-        return fault(c, touched, "send.retry_min is longer than send.retry_max",
+        return fault(c, touched,
+                     "send.retry_min is longer than send.retry_max: set both",
                      e);
     if (leads_to_root(&c->local))
         return fault(c, "rewrite.root", "is root of this host itself", e);

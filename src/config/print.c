@@ -366,7 +366,7 @@ static void dump_item(FILE *out, const struct conf_item *it)
 static const char dump_head[] =
     "# mta.conf - settings of mta, with their defaults (mta config --dump).\n"
     "#\n"
-    "# A line \"#name = value;\" shows a default; take away the # to change "
+    "# A line \"#name = value;\" shows a default; remove the # to change "
     "it.\n"
     "# Times: \"30s\" \"5m\" \"4h\" \"5d\".  Sizes: \"64K\" \"50M\" \"2G\".\n"
     "# Each setting is also a flag (-o serve.workers=4) and an environment\n"

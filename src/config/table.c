@@ -178,7 +178,7 @@ const struct conf_item conf_items[] = {
         " a file; auto, what is there, and new ones are a maildir."),
     ITEM("local.users", CONF_USERS, local.users, "passwd", 1,
         CONF_PATH_MAX - 1, NULL,
-        "Who has a mailbox: passwd, the users of the system; file:PATH,"
+        "Users that have a mailbox: passwd, those of the system; file:PATH,"
         " a user or an address (with a mailbox of its own) a line;"
         " any, everybody (for tests)."),
     DERIVED("local.user", CONF_ACCOUNT, local.user, "mta", derive_local_user,
@@ -285,13 +285,14 @@ const struct conf_item conf_items[] = {
     TIME("send.retry_max", send.retry_max, "4h", 1, 30 * DAY,
         "Longest wait between two tries."),
     TIME("send.warn_after", send.warn_after, "4h", 0, 365 * DAY,
-        "The sender is told of the delay after this time; 0: never."),
+        "A notice of the delay goes to the sender after this time; 0: never."),
     INT("send.port", send.port, "25", 1, 65535,
         "Port of the hosts that mail is delivered to."),
     LIST("send.relay_host", CONF_HOPS, send.relay_host, "", 0, RELAYS_MOST,
         "Hosts that take all remote mail, each as host or host:port; [host]:"
         " without a look-up of its MX.  The first that works is used.  Empty:"
-        " mail goes to the MX of each domain."
+        " mail goes to the MX of each domain.  Port 465 begins with TLS; at"
+        " others it is negotiated (STARTTLS)."
         "  A name in /etc/hosts has the addresses that stand there."),
     STRING("send.relay_user", send.relay_user, "", 0,
         "User to log in as at send.relay_host, and nowhere else; only over TLS"
@@ -310,8 +311,9 @@ const struct conf_item conf_items[] = {
         " read again when it changes; or command:PATH, a program that prints"
         " one, run without arguments when the token before it is refused."),
     LIST("send.logins", CONF_LOGINS, send.logins, "", 0, LOGINS_MOST,
-        "Logins at other next hops, each as in \"[host]:587 USER file:PATH\";"
-        " the first line of the file is the password."),
+        "Logins at next hops, each as in \"[host]:587 USER file:PATH\"; the"
+        " first line of the file is the password.  One for a host of"
+        " send.relay_host goes before send.relay_user."),
     ENUM("send.tls", send.tls, "may", tls_words,
         "TLS to other hosts: never; where it works, else clear text; required;"
         " or required with a certificate that a trusted authority gave to the"

@@ -9,18 +9,23 @@
 /* A value that ends in a letter is the whole value or a word of it; else it
  * is what the value begins with.  "," is any list where one value may be. */
 /* clang-format off */
+static const char clients[] = "; clients that may send to any domain are known"
+                              " by serve.relay_networks";
+static const char verify[] = "; verify looks at the certificate";
+
 static const struct {
     const char *key, *value; /* value NULL: all of it */
+    const char *instead;     /* what to do meanwhile */
 } unbuilt[] = {
-    { "dns.trust_ad", NULL },
-    { "serve.listen", "submission" },
-    { "serve.listen", "proxy" },
-    { "serve.listen", "lmtp" },
-    { "serve.extra_commands", "AUTH" },
-    { "serve.extra_commands", "BDAT" },
-    { "send.tls", "dane" },
-    { "send.tls_policy", "dane" },
-    { "send.mta_sts", NULL },
+    { "dns.trust_ad", NULL, "" },
+    { "serve.listen", "submission", clients },
+    { "serve.listen", "proxy", "" },
+    { "serve.listen", "lmtp", "" },
+    { "serve.extra_commands", "AUTH", clients },
+    { "serve.extra_commands", "BDAT", "" },
+    { "send.tls", "dane", verify },
+    { "send.tls_policy", "dane", verify },
+    { "send.mta_sts", NULL, "" },
 };
 /* clang-format on */
 
@@ -33,13 +38,13 @@ static bool fits(const char *word, struct span value)
                : span_starts_nocase(value, word);
 }
 
-bool conf_unbuilt_value(const char *key, struct span value)
+const char *conf_unbuilt_value(const char *key, struct span value)
 {
     for (size_t i = 0; i < sizeof unbuilt / sizeof unbuilt[0]; i++)
         if (unbuilt[i].value != NULL && strcmp(unbuilt[i].key, key) == 0 &&
             fits(unbuilt[i].value, value))
-            return true;
-    return false;
+            return unbuilt[i].instead;
+    return NULL;
 }
 
 bool conf_unbuilt_key(struct span key)

@@ -121,10 +121,11 @@ static int check_any(const struct conf_item *it, struct span s, struct err *e)
                        "%.*s has quotation marks in its value: write it"
                        " without them",
                        span_clipped(s), s.p);
-    if (!conf_unbuilt_value(it->key, s))
-        return 0;
-    return err_set(e, ERR_USAGE, 0, "'%.*s' is not in this version",
-                   span_clipped(s), s.p);
+    const char *instead = conf_unbuilt_value(it->key, s);
+    return instead == NULL
+               ? 0
+               : err_set(e, ERR_USAGE, 0, "'%.*s' is not in this version%s",
+                         span_clipped(s), s.p, instead);
 }
 
 static int check_length(const struct conf_item *it, struct span s,
@@ -264,7 +265,7 @@ static int find_word(const struct conf_item *it, struct span s, struct err *e)
     snprintf(given, sizeof given, "%.*s", span_clipped(s),
              s.p == NULL ? "" : s.p);
     const char *near = conf_nearest_word(it->words, given);
-    err_set(e, ERR_USAGE, 0, "'%s' is none of", given);
+    err_set(e, ERR_USAGE, 0, "'%s' is not one of", given);
     for (size_t i = 0, n = strlen(e->text); it->words[i] != NULL; i++)
         n += (size_t)snprintf(e->text + n, sizeof e->text - n, "%s %s",
                               i > 0 ? "," : "", it->words[i]);
@@ -427,17 +428,56 @@ int conf_add_list(struct conf *c, const struct conf_item *it,
 
 /* ---------------------------------------------------------------------- */
 
+/* Other systems have the kind of a table in front of its path, and words for
+ * standard output and the system's log. */
+static int check_path(const struct conf_item *it, struct span s, struct err *e)
+{
+    static const char *const outputs[] = { "stdout", "stderr", "syslog",
+                                           "journal" };
+    size_t colon = span_find(s, ':');
+    bool is_log = it->offset == offsetof(struct conf, log.file);
+
+    for (size_t i = 0; i < sizeof outputs / sizeof outputs[0] && is_log; i++)
+        if (span_is_nocase(s, outputs[i]))
+            return err_set(e, ERR_USAGE, 0,
+                           "'%s' is no path; \"-\" is standard output, which"
+                           " a service manager collects",
+                           outputs[i]);
+    if (s.n > 0 && s.p[0] == '~')
+        return err_set(e, ERR_USAGE, 0,
+                       "'%.*s': only local.mail_dir begins with ~/",
+                       span_clipped(s), s.p);
+    if (s.n > colon + 1 && s.p[colon + 1] == '/' && span_find(s, '/') > colon)
+        return err_set(e, ERR_USAGE, 0,
+                       "'%.*s' has a word in front of the path (write %.*s)",
+                       span_clipped(s), s.p, (int)(s.n - colon - 1),
+                       s.p + colon + 1);
+    return 0;
+}
+
+/* A mailbox below each home directory is no path from the working directory.
+ * A slash at its end, with which Postfix asks for a Maildir, means nothing. */
+static int set_path(char *field, const struct conf_item *it, struct span s,
+                    struct err *e)
+{
+    if (it->offset != offsetof(struct conf, local.mail_dir) ||
+        !span_starts_nocase(s, "~/"))
+        return check_path(it, s, e) == 0
+                   ? conf_parse_path(field, it->size, s, e)
+                   : -1;
+    while (s.n > 3 && s.p[s.n - 1] == '/')
+        s.n--;
+    span_copy(field, it->size, s);
+    return 0;
+}
+
 static int set_text(char *field, const struct conf_item *it, struct span s,
                     struct err *e)
 {
     if (check_length(it, s, e) != 0)
         return -1;
     switch (it->type) {
-    case CONF_PATH:
-        if (it->offset == offsetof(struct conf, local.mail_dir) &&
-            span_starts_nocase(s, "~/"))
-            break; /* not from the current directory */
-        return conf_parse_path(field, it->size, s, e);
+    case CONF_PATH: return set_path(field, it, s, e);
     case CONF_ACCOUNT: return set_account(field, it, s, e);
     case CONF_HOSTNAME: return set_hostname(field, s, e);
     case CONF_MAILBOX: return set_mailbox(field, s, e);

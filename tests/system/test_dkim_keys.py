@@ -69,11 +69,11 @@ def test_no_file_is_overwritten(tmp_path):
 @pytest.mark.parametrize("argv,said", [
     (["keygen", "a..b", "s", "f"], "domain 'a..b' has an empty label"),
     (["keygen", "a.b", "s s", "f"], "selector 's s' has a blank in it"),
-    (["keygen", "a.b", "s"], "usage: mta dkim keygen"),
-    (["record", "a", "b"], "usage: mta dkim keygen"),
+    (["keygen", "a.b", "s"], "write keygen DOMAIN SELECTOR FILE"),
+    (["record", "a", "b"], "write keygen DOMAIN SELECTOR FILE"),
     (["record", "/does/not/exist"], "/does/not/exist: No such file"),
     (["record", "/etc/hostname"], "/etc/hostname: no private key (PEM) in it"),
-    (["forget", "a"], "usage: mta dkim keygen"),
+    (["forget", "a"], "write keygen DOMAIN SELECTOR FILE"),
 ])
 def test_mistakes(argv, said, tmp_path):
     done = subprocess.run([MTA, "dkim", *argv], cwd=tmp_path,

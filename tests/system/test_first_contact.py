@@ -54,6 +54,55 @@ WAYS_OUT = [
     (["check", "--address", "foo"], 64, "write 192.0.2.1"),
     (["log", "-f"], 78, "set it to a file"),
     (["log", "-f", "--log-file", "/nowhere/x"], None, "--log-file"),
+    (["queue", "lst"], 64, "no action 'lst'; did you mean 'list'?"),
+    (["queue", "frob"], 64, "but list, show, cat"),
+    (["queue", "show"], 64, "needs an id; 'mta queue list' has them"),
+    (["queue", "cat"], 64, "needs an id; 'mta queue list' has them"),
+    (["queue", "show", "a", "b"], 64, "'b' is not expected behind 'show'"),
+    (["queue", "list", "extra"], 64, "'extra' is not expected behind 'list'"),
+    (["queue", "show", "x", "--all"], 64, "'show' takes no --all"),
+    (["queue", "list", "--timeout", "5s"], 64, "'list' takes no --timeout"),
+    (["dkim"], 64, "keygen DOMAIN SELECTOR FILE"),
+    (["dkim", "frob"], 64, "write keygen DOMAIN SELECTOR FILE"),
+    (["dkim", "keygen", "a.b"], 64, "write keygen DOMAIN SELECTOR FILE"),
+    (["dkim", "keygen", "a.b", "s", "/nowhere/k"], None, "make its directory"),
+    (["dkim", "keygen", "a.b", "s", "/etc/passwd"], None, "name another file"),
+    (["dkim", "record", "/nowhere/k"], None, "'mta dkim keygen' makes one"),
+    (["fsm", "sender"], 64, "write server or client"),
+    (["route", ""], 64, "'': Empty address (an address is USER@example.com)"),
+    (["route", "Joe <joe@example.com>"], 64, "an address is USER@example.com"),
+]
+
+# What people write who know another mail system, or guess.
+SETTINGS = [
+    ("serve.port=25", "here it is 'serve.listen'"),
+    ("relayhost=[h.test]", "here it is 'send.relay_host'"),
+    ("mynetworks=10.0.0.0/8", "here it is 'serve.relay_networks'"),
+    ("serve.listen=25", "192.0.2.1:25"),
+    ("serve.listen=*:25", "0.0.0.0:25 and [::]:25"),
+    ("serve.listen=0.0.0.0:587 submission", "known by serve.relay_networks"),
+    ("serve.listen=0.0.0.0:465 ssl", "did you mean tls?"),
+    ("serve.extra_commands=AUTH", "known by serve.relay_networks"),
+    ("serve.extra_commands=STARTTLS", "set serve.tls_cert and serve.tls_key"),
+    ("serve.relay_networks=192.168.1.5/24", "write 192.168.1.0/24"),
+    ("serve.relay_networks=10.0.0.0/255.0.0.0", "write 10.0.0.0/8"),
+    ("serve.max_message_size=50MB", "write 64K, 50M or 2G"),
+    ("serve.max_message_size=1", "out of bounds, 1024 to"),
+    ("send.relay_host=smtps://h.test:465", "smtp.example.net:587"),
+    ("send.relay_host=h.test 587", "write host:25"),
+    ("send.tls=yes", "not one of none, may, encrypt, verify"),
+    ("send.queue_lifetime=5 days", "write 30s, 5m, 4h or 5d"),
+    ("send.retry_min=5h", "set both"),
+    ("send.routes=example.com", "example.com=host:25"),
+    ("send.relay_user=joe", "send.relay_host is not set"),
+    ("local.aliases=hash:/etc/aliases", "write /etc/aliases"),
+    ("local.mail_dir=~joe/Maildir", "begins with ~/"),
+    ("local.users=/etc/mta/users", "file:PATH"),
+    ("log.file=syslog", '"-" is standard output'),
+    ("log.level=verbose", "not one of debug, info, warn, error"),
+    ("dkim.keys=/etc/mta/key", "write example.com:selector:/path"),
+    ("rewrite.from=box", "write user@example.com"),
+    ("rewrite.rules=root=joe@example.com", "sender root@box.example="),
 ]
 
 
@@ -68,6 +117,46 @@ def test_an_error_names_the_way_out(args, status, text, tmp_path):
     got, _, err = mta_says(*args, env=env)
     assert text in err
     assert got == status if status is not None else got != 0
+
+
+@pytest.mark.parametrize("setting,text", SETTINGS,
+                         ids=[s for s, _ in SETTINGS])
+def test_a_wrong_setting(setting, text):
+    status, _, err = mta_says("config", "--check", "--offline", "-o", setting)
+    assert status == 64
+    assert text in err
+
+
+FILES = [
+    ('hostname = "a.example";\nsend: { port = 25; };\nsend: { tls = "may"; };',
+     ":3: duplicate setting name", "a group stands there once"),
+    ("hostname = a.example;", ":1: syntax error", 'name = "text";'),
+    ("serve.workers = 4;", ":1: syntax error", "group: { name"),
+    ('@include "gone.conf"', ":1: ", "in the directory of this file"),
+    ('serve = "25";', ":1: serve is a group", "write serve: { }"),
+]
+
+
+@pytest.mark.parametrize("file,place,text", FILES,
+                         ids=[t[0].split("\n")[-1] for t in FILES])
+def test_a_wrong_file(file, place, text, tmp_path):
+    conf = tmp_path / "mta.conf"
+    conf.write_text(file + "\n")
+    status, _, err = mta_says("config", "--check", "--offline", "-c",
+                              str(conf))
+    assert status == 78
+    assert str(conf) + place in err and text in err
+
+
+def test_a_network_without_its_prefix(tmp_path):
+    """Is taken, as one address, and warned about."""
+    conf = tmp_path / "mta.conf"
+    conf.write_text('queue_dir = "%s/q";\nlocal: { mail_dir = "%s/m"; };\n'
+                    'user = "%s";\nserve: { listen = "127.0.0.1:2525";'
+                    ' relay_networks = [ "192.168.1.0" ]; };\n' % (
+                        tmp_path, tmp_path, "root" if not os.getuid() else ""))
+    _, _, err = mta_says("config", "--check", "-c", str(conf))
+    assert "its network is written 192.168.1.0/24" in err
 
 
 def test_a_port_that_is_taken(tmp_path):

@@ -82,10 +82,10 @@ static const struct {
       " 30s", NULL },
     { "stop_timeout", "0", "0 is out of bounds, 1 to 3600 seconds", NULL },
     { "stop_timeout", "\"8 s\"", "'8 s' is not a time", NULL },
-    { "log.level", "\"debgu\"", "log.level: 'debgu' is none of debug, info,"
+    { "log.level", "\"debgu\"", "log.level: 'debgu' is not one of debug, info,"
       " warn, error; did you mean 'debug'?", NULL },
     { "log.level", "2", "log.level: is a number, should be a string", NULL },
-    { "log.format", "\"xml\"", "log.format: 'xml' is none of text, json", NULL },
+    { "log.format", "\"xml\"", "log.format: 'xml' is not one of text, json", NULL },
     { "log.file", "\"\"", "log.file: may not be empty", NULL },
     { "log.lvel", "\"info\"", "did you mean 'log.level'?", NULL },
     { "dns.servers", "\"zzz\"", "dns.servers: 'zzz' is not an address"
@@ -114,9 +114,10 @@ static const struct {
     { "local.domains", "[ 5 ]", "element 1 of the list is not a string", NULL },
     { "local.mail_dir", "\"~/\"", "no name of a mailbox below", NULL },
     { "local.mail_dir", "\"~/../x\"", "no name of a mailbox below", NULL },
-    { "local.mail_dir", "\"~/a/\"", "no name of a mailbox below", NULL },
+    { "local.mail_dir", "\"~joe/Maildir\"", "only local.mail_dir begins with ~/",
+      NULL },
     { "local.mailbox", "\"mailbox\"",
-      "'mailbox' is none of auto, maildir, mbox", NULL },
+      "'mailbox' is not one of auto, maildir, mbox", NULL },
     { "local.users", "\"file\"", "local.users: 'file' should be passwd, any or"
       " file:PATH; did you mean file:", NULL },
     { "local.users", "\"/etc/users\"", "should be passwd, any or file:PATH",
@@ -130,7 +131,6 @@ static const struct {
     { "deliver.workers", "0", "deliver.workers", NULL },
     { "serve.listen", "[ \"nonsense\" ]", "serve.listen: 'nonsense' is not an"
       " address", NULL },
-    { "serve.listen", "[ \"*:25\" ]", "'*:25': host '*' has a character", NULL },
     { "serve.listen", "[ \"[::1\" ]", "'[::1' has a [ without a ]", NULL },
     { "serve.listen", "[ \"[::1]25\" ]", "something behind the ]", NULL },
     { "serve.listen", "[ \"127.0.0.1:0\" ]", "port '0' is not a number from 1",
@@ -162,7 +162,13 @@ static const struct {
     { "serve.relay_networks", "[ \"::1/129\" ]", "prefix is not 0 to 128",
       NULL },
     { "serve.relay_networks", "[ \"10.0.0.1/8\" ]", "'10.0.0.1/8' has bits set"
-      " beyond its prefix", NULL },
+      " beyond its prefix (write 10.0.0.0/8)", NULL },
+    { "serve.relay_networks", "[ \"2001:db8::1/33\" ]", "(write 2001:db8::/33)",
+      NULL },
+    { "serve.relay_networks", "[ \"10.1.2.3/255.255.240.0\" ]", "has a mask"
+      " (write 10.1.0.0/20)", NULL },
+    { "serve.relay_networks", "[ \"10.0.0.0/255.0.255.0\" ]", "prefix is not 0"
+      " to 32", NULL },
     { "serve.relay_networks", "\"10.0.0.0-10.0.0.9\"", "is not a network"
       " (192.0.2.0/24", NULL },
     { "serve.relay_domains", "[ \"a..b\" ]", "serve.relay_domains: 'a..b' has"
@@ -183,7 +189,7 @@ static const struct {
       " needs a certificate: set serve.tls_cert and serve.tls_key", NULL },
     { "serve.extra_commands", "[ \"NOOP\", \"bdat\" ]", "'bdat' is not in this"
       " version", NULL },
-    { "serve.extra_commands", "[ \"EXPN\" ]", "'EXPN' is none of NOOP, HELP",
+    { "serve.extra_commands", "[ \"EXPN\" ]", "'EXPN' is not one of NOOP, HELP",
       NULL },
     { "serve.max_message_size", "\"50 MB\"", "is not a size (write 64K", NULL },
     { "serve.max_message_size", "\"1\"", "1 is out of bounds, 1024 to", NULL },
@@ -191,7 +197,7 @@ static const struct {
     { "serve.early_talk", "\"rejct\"", "did you mean 'reject'?", NULL },
     { "serve.min_rate", "-1", "serve.min_rate: '-1' is not a number", NULL },
     { "serve.max_unknown", "0", "serve.max_unknown: 0 is out of bounds", NULL },
-    { "serve.bare_newline", "\"fix\"", "is none of reject, normalize", NULL },
+    { "serve.bare_newline", "\"fix\"", "is not one of reject, normalize", NULL },
     { "serve.tls_cert", "\"/c\"", "serve.tls_cert: certificates:"
       " 1, keys: 0; they are pairs, in the same order", "one file may be both" },
     { "serve.tls_key", "[ \"/k\", \"/l\" ]", "serve.tls_key: certificates: 0,"
@@ -243,7 +249,7 @@ static const struct {
     { "send.relay_token", "\"file:\"", "should be file:PATH", NULL },
     { "send.relay_token", "\"file:/t\"", "send.relay_token: send.relay_user is not"
       " set", NULL },
-    { "send.relay_auth", "[ \"cram-md5\" ]", "'cram-md5' is none of"
+    { "send.relay_auth", "[ \"cram-md5\" ]", "'cram-md5' is not one of"
       " scram-sha-256, plain, login, oauthbearer, xoauth2", NULL },
     { "send.logins", "[ \"[h]:587 u\" ]", "'[h]:587 u' is no login (one is"
       " written [host]:587 USER file:PATH)", NULL },
@@ -268,11 +274,11 @@ static const struct {
     { "send.routes", "[ \"@=[b.test]\" ]", "'@' ", NULL },
     { "send.routes", "[ \"u@a.test=[b.test]\" ]", "'u@a.test'", NULL },
     { "send.tls", "\"dane\"", "send.tls: 'dane' is not in this version", NULL },
-    { "send.tls", "\"yes\"", "send.tls: 'yes' is none of none, may, encrypt,"
+    { "send.tls", "\"yes\"", "send.tls: 'yes' is not one of none, may, encrypt,"
       " verify", NULL },
     { "send.tls_policy", "[ \"example.com\" ]", "send.tls_policy: 'example.com'"
       " has no = (a rule is written example.com=verify)", NULL },
-    { "send.tls_policy", "[ \"a.test=yes\" ]", "'a.test=yes': 'yes' is none of"
+    { "send.tls_policy", "[ \"a.test=yes\" ]", "'a.test=yes': 'yes' is not one of"
       " none, may, encrypt, verify", NULL },
     { "send.tls_policy", "[ \"a.test=verfy\" ]", "did you mean 'verify'?",
       NULL },
@@ -310,8 +316,21 @@ static const struct {
     { "dkim.keys", "[ \"a.b::/k\" ]", "the selector '' is empty", NULL },
     { "dkim.keys", "[ \"a.b:s s:/k\" ]", "the selector 's s' has a blank",
       NULL },
-    { "serve.port", "25", "no setting 'serve.port'; did you mean 'send.port'?",
+    { "serve.port", "25", "no setting 'serve.port'; here it is 'serve.listen'",
       NULL },
+    { "mynetworks", "\"10.0.0.0/8\"", "here it is 'serve.relay_networks'",
+      NULL },
+    { "send.SMARTHOST", "\"x\"", "here it is 'send.relay_host'", NULL },
+    { "log.file", "\"syslog\"", "log.file: 'syslog' is no path; \"-\" is"
+      " standard output", NULL },
+    { "local.aliases", "\"hash:/etc/aliases\"", "'hash:/etc/aliases' has a word"
+      " in front of the path (write /etc/aliases)", NULL },
+    { "queue_dir", "\"~/queue\"", "only local.mail_dir begins with ~/", NULL },
+    { "send.relay_host", "\"smtps://h.test:465\"", "'smtps://h.test:465' is a"
+      " URL; a host is written smtp.example.net:587", NULL },
+    { "serve.listen", "\"*:25\"", "all of this host: 0.0.0.0:25 and [::]:25",
+      NULL },
+    { "serve.listen", "\"25\"", "'25' is not an address", NULL },
 };
 
 /* form: as `mta config --show` prints it. */
@@ -336,6 +355,7 @@ static const struct {
     { "local.mailbox", "\"MBOX\"", "\"mbox\"" },
     { "local.mailbox", "\"auto\"", "\"auto\"" },
     { "local.mail_dir", "\"~/mail/Inbox\"", "\"~/mail/Inbox\"" },
+    { "local.mail_dir", "\"~/Maildir/\"", "\"~/Maildir\"" },
     { "local.user", "\"vmail\"", "\"vmail\"" },
     { "dns.servers", "[ \"127.0.0.1\", \"[::1]:5300\", \"::1\" ]",
       "[ \"127.0.0.1:53\", \"[::1]:5300\", \"[::1]:53\" ]" },
