@@ -19,9 +19,9 @@ Content-Type: text/plain; charset=utf-8
 
 Hello $user,
 
-when you read this, mta has taken a message by SMTP, made it durable
-and put it into your mailbox. Its way is in the header above, in the
-log, and as long as a message waits, in the queue.
+when you read this, mta has accepted a message by SMTP, made it durable
+and delivered it into your mailbox. Its path stands in the header above
+and in the log.
 
 Regards,
 the first sender
@@ -37,7 +37,7 @@ It is in a Maildir; read it with your mail client (mutt -f $dir/mail/$user), or:
 
   cat $dir/mail/$user/new/*
 
-What waits, and why; a message to another host is one that waits at first:
+What waits in the queue, and why (mail to other hosts, until they take it):
 
   $mta queue list --queue-dir $dir/queue
 

@@ -256,7 +256,7 @@ def first_try():
         os.chown(where, who.pw_uid, who.pw_gid)
         more = {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []}
     process, fd = spawn(["./try.sh"], cwd=where, env=dict(
-        os.environ, TRY_PORT=str(port)), **more)
+        os.environ, TRY_PORT=str(port), MTA="./mta"), **more)
     said, before = bytearray(), ""
     reader = threading.Thread(target=decoded, args=(fd, said))
     reader.start()
@@ -269,7 +269,8 @@ def first_try():
             s.sendmail("first@localhost", [name + "@localhost"], mail)
         until("the first message", lambda: glob.glob(os.path.join(
             where, "local", "mail", name, "new", "*")))
-        until("its line in the log", lambda: b"deliver.delivered" in said)
+        until("its line in the log", lambda: re.search(
+            rb"deliver\.delivered[^\n]*\n", said))
         before = bytes(said).decode()[:bytes(said).rindex(b"\n")]
     finally:
         process.terminate()
@@ -277,7 +278,8 @@ def first_try():
         reader.join()
         os.close(fd)
         shutil.rmtree(where, ignore_errors=True)
-    return Terminal().type("make run").feed(before.replace(str(port), "2525"))
+    return Terminal().type("make run").feed(
+        re.sub(r"\b%s\b" % name, "ann", before.replace(str(port), "2525")))
 
 
 def story(system):

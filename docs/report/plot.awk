@@ -23,6 +23,11 @@ function thousands(v) {
     return int(v / 1000) "\\|" substr(1000 + v % 1000, 2)
 }
 
+# A label has two lines of this length at most.
+function short(s) {
+    return length(s) > 48 ? substr(s, 1, 45) "..." : s
+}
+
 function bar(y, high, v, shade, name) {
     printf "box wid %.3f ht %.3f fill %.2f with .sw at (%.3f, %.3f)\n", \
         at(v), high, shade, left, y
@@ -70,10 +75,11 @@ END {
         cut = index(substr(label, 18), ", ") + 17
         if (length(label) > 30 && cut > 17)
             printf "\"\\s[-3]%s\\s[+3]\" rjust \"\\s[-3]%s\\s[+3]\" rjust at (%.3f, %.3f)\n", \
-                substr(label, 1, cut), substr(label, cut + 2), left - 0.15, \
+                short(substr(label, 1, cut)), short(substr(label, cut + 2)), \
+                left - 0.15, \
                 (top + y) / 2
         else
-            printf "\"\\s[-3]%s\\s[+3]\" rjust at (%.3f, %.3f)\n", label, \
+            printf "\"\\s[-3]%s\\s[+3]\" rjust at (%.3f, %.3f)\n", short(label), \
                 left - 0.15, (top + y) / 2
         y -= 0.24
     }

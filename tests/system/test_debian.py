@@ -230,6 +230,18 @@ def works(box):
     assert box.sh("mailq") == "Mail queue is empty\n"
 
 
+def null_client_stands_ready(box):
+    """As README.md has it: a password, and the # of two groups removed."""
+    box.sh("cp /etc/mta/mta.conf /tmp/before; umask 077;"
+           " echo secret > /etc/mta/password;"
+           " sed -i 's/^#\\(send: {\\|rewrite: {\\|};\\|    .*\\)$/\\1/'"
+           " /etc/mta/mta.conf")
+    assert box.fails("mta config --check") == 0
+    assert "USER file:/etc/mta/password" in box.sh("mta config --show")
+    assert "rewrite.root" in run(*box.inside("mta", "route", "root"))[1]
+    box.sh("mv /tmp/before /etc/mta/mta.conf")
+
+
 def log_is_rotated(box):
     before = box.sh("ls /var/log/mta").split()
     assert before == ["mta.log"]
@@ -283,6 +295,7 @@ def test_package(box, tmp_path):
     good("lintian", "--allow-root", "--fail-on", "error", changes)
     install_in_place_of_another(box, package, str(tmp_path))
     works(box)
+    null_client_stands_ready(box)
     log_is_rotated(box)
     upgrade_keeps_what_is_there(box, package, str(tmp_path))
     purge_leaves_mail_and_nothing_else(box)

@@ -3,6 +3,7 @@ name are those of the program."""
 
 import email
 import email.utils
+import json
 import os
 import re
 import signal
@@ -70,7 +71,8 @@ def test_examples_are_found():
 
 
 @pytest.mark.parametrize("text", named("docs/mta.conf.5", configurations) +
-                         named("README.md", configurations))
+                         named("README.md", configurations) +
+                         named("docs/migration.md", configurations))
 def test_configuration_loads(text, tmp_path):
     conf = tmp_path / "mta.conf"
     conf.write_text(text)
@@ -155,6 +157,63 @@ def test_options_are_those_of_the_program(command):
                           stdout=subprocess.PIPE).stdout.decode()
     known = set(re.findall(r"--[a-z-]+", said)) - {"--json"}
     assert options_in_page(command) == known
+
+
+# --- coming from another system ----------------------------------------------
+
+def migration():
+    """(names there, what stands here) of each row of the page."""
+    for line in text_of("docs/migration.md").split("\n"):
+        cells = re.split(r"(?<!\\) \| ", line.strip("| "))
+        if line.startswith("| ") and len(cells) == 2:
+            yield re.findall(r"`([A-Za-z_]+)`", cells[0]), cells[1]
+
+
+def refusal(*argv):
+    done = subprocess.run([MTA, "config", "--check", "--offline", *argv],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return done.stdout.decode() if done.returncode else ""
+
+
+def test_migration_names_settings_that_exist():
+    keys = set(json.loads(subprocess.run(
+        [MTA, "config", "--show", "--json"], check=True,
+        stdout=subprocess.PIPE).stdout))
+    groups = {k.split(".")[0] for k in keys if "." in k}
+    named = {(g, k) for _, here in migration()
+             for g, k in re.findall(r"`(\w+)\.(\w+)", here) if g in groups}
+    assert len(named) > 40
+    assert [x for x in sorted(named) if "%s.%s" % x not in keys] == []
+
+
+def test_examples_of_migration_are_good_settings():
+    """What stands in the right column with a value."""
+    found = sorted({(k, v) for _, here in migration() for k, v in
+                    re.findall(r"`(\w+\.\w+) = (.*?)`", here)})
+    assert len(found) > 15
+    for key, value in found:
+        more = ["-o", "send.relay_host=[host]:587"]
+        if key == "send.relay_token":
+            more += ["-o", "send.relay_user=joe"]
+        text = value[1:-1].strip() if value.startswith("[") else value
+        text = text.replace('"', "")
+        assert refusal(*more, "-o", "%s=%s" % (key, text)) == "", (key, value)
+
+
+def test_names_of_other_systems_are_refused_with_ours():
+    """As the page has it; a name that stands for no single setting is only
+    refused."""
+    cells = {}
+    for names, here in migration():
+        for name in names:
+            cells[name] = cells.get(name, "") + here
+    known = 0
+    for name, here in cells.items():
+        ours = re.search(r"here it is '([\w.]+)'", refusal("-o", name + "=x"))
+        if ours and name.lower() != "port":  # dma and msmtp mean another one
+            known += 1
+            assert "`%s" % ours[1] in here, (name, ours[1])
+    assert known > 60
 
 
 # --- the first message ------------------------------------------------------
