@@ -5,17 +5,17 @@
 #ifndef MTA_CLI_CHECK_H
 #define MTA_CLI_CHECK_H
 
-#include "base/addr.h"
+#include "cli/check_answer.h"
 #include "config/conf.h"
 #include "dns/mx.h"
-#include "dns/resolver.h"
+#include "send/login.h"
 
 #include <stdbool.h>
 
 /* In the order of the exit status. */
 enum check_state { CHECK_OK, CHECK_WARNING, CHECK_FAULT };
 
-enum { CHECK_ADDRS_MAX = 8, CHECK_RRS_MAX = 16, CHECK_TEXT_MAX = 4096 };
+enum { CHECK_ADDRS_MAX = 8 };
 
 /* An address that mail leaves from. */
 struct check_addr {
@@ -38,17 +38,17 @@ struct checking {
 void check_say(struct checking *k, enum check_state s, const char *fix,
                const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
+/* A fault of what *e names; of a file that the caller may not read, a
+ * warning. */
+void check_say_err(struct checking *k, const char *fix, const struct err *e);
+
 /* --- the DNS; these wait for the answer ----------------------------------- */
 
-struct check_answer {
-    enum dns_status status;
-    size_t n;
-    struct dns_rr rr[CHECK_RRS_MAX]; /* text: in the memory below */
-    size_t ntext;
-    char text[CHECK_TEXT_MAX], why[400];
-};
 void check_ask(struct checking *k, const char *name, enum dns_type type,
                struct check_answer *a);
+
+/* The same for what asks without a struct checking. */
+struct check_lookup check_lookup(struct checking *k);
 
 /* NULL: no memory; the caller frees it. */
 struct mx_result *check_ask_mx(struct checking *k, const char *domain);
@@ -62,6 +62,15 @@ const char *check_domain(const struct checking *k, size_t n);
 
 /* Does all mail to others leave by send.relay_host? */
 bool check_is_relayed(const struct checking *k);
+
+/* Do receivers find SPF in order for mail of the domain, from every address? */
+bool check_spf_covers(struct checking *k, const char *domain);
+
+/* --- tokens --------------------------------------------------------------- */
+
+/* Have the command of send.relay_token print one, by a process like that of the
+ * running system.  0, or -1: it was reported. */
+int check_fetch_token(struct checking *k, struct logins *l);
 
 /* --- the rows ------------------------------------------------------------- */
 

@@ -5,7 +5,10 @@
 #include "cli/options.h"
 
 #include "base/json.h"
+#include "base/utf8.h"
 #include "config/value.h"
+
+#include <errno.h>
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -65,6 +68,18 @@ static void put_text(const struct checking *k, enum check_state s,
            fix != NULL ? fix : "");
 }
 
+/* Replies and records of others must not steer a terminal. */
+static void clean(char *text)
+{
+    for (size_t n = strlen(text), len; n > 0; n -= len, text += len) {
+        len = utf8_length(text, n);
+        if (len > 0 && utf8_control(text, len) == UTF8_NO_CONTROL)
+            continue;
+        len += len == 0;
+        memset(text, '?', len);
+    }
+}
+
 void check_say(struct checking *k, enum check_state s, const char *fix,
                const char *fmt, ...)
 {
@@ -74,6 +89,7 @@ void check_say(struct checking *k, enum check_state s, const char *fix,
     va_start(ap, fmt);
     vsnprintf(what, sizeof what, fmt, ap);
     va_end(ap);
+    clean(what);
     if (s > k->worst)
         k->worst = s;
     if (k->json)
@@ -81,6 +97,14 @@ void check_say(struct checking *k, enum check_state s, const char *fix,
     else
         put_text(k, s, what, fix);
     fflush(stdout); /* the next check may take its time */
+}
+
+void check_say_err(struct checking *k, const char *fix, const struct err *e)
+{
+    if (geteuid() != 0 && (e->sys == EACCES || e->sys == EPERM))
+        check_say(k, CHECK_WARNING, "run it as root", "%s", e->text);
+    else
+        check_say(k, CHECK_FAULT, fix, "%s", e->text);
 }
 
 /* --- all of them ---------------------------------------------------------- */

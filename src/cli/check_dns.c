@@ -15,15 +15,20 @@ struct asked {
     bool done;
 };
 
-static void keep_text(struct check_answer *a, struct dns_rr *rr)
+/* One that does not fit is left out. */
+static void keep(struct check_answer *a, const struct dns_rr *rr)
 {
-    size_t n = strlen(rr->text) + 1;
+    size_t n = rr->text != NULL ? strlen(rr->text) + 1 : 0;
 
-    if (n > sizeof a->text - a->ntext)
-        n = 0;
-    memcpy(a->text + a->ntext, n > 0 ? rr->text : "", n);
-    rr->text = n > 0 ? a->text + a->ntext : "";
-    a->ntext += n;
+    if (a->n == DNS_RR_MAX || n > sizeof a->text - a->ntext)
+        return;
+    a->rr[a->n] = *rr;
+    if (n > 0) {
+        memcpy(a->text + a->ntext, rr->text, n);
+        a->rr[a->n].text = a->text + a->ntext;
+        a->ntext += n;
+    }
+    a->n++;
 }
 
 static void on_answer(void *ctx, const struct dns_answer *from)
@@ -33,12 +38,8 @@ static void on_answer(void *ctx, const struct dns_answer *from)
 
     a->status = from->status;
     snprintf(a->why, sizeof a->why, "%s", from->why);
-    for (size_t i = 0; i < from->n && a->n < CHECK_RRS_MAX; i++) {
-        a->rr[a->n] = from->rr[i];
-        if (a->rr[a->n].text != NULL)
-            keep_text(a, &a->rr[a->n]);
-        a->n++;
-    }
+    for (size_t i = 0; i < from->n; i++)
+        keep(a, &from->rr[i]);
     q->done = true;
 }
 
@@ -65,6 +66,17 @@ void check_ask(struct checking *k, const char *name, enum dns_type type,
     if (r != NULL)
         dns_cancel(r);
     snprintf(a->why, sizeof a->why, "%s", e.text);
+}
+
+static void look_up(void *ctx, const char *name, enum dns_type type,
+                    struct check_answer *a)
+{
+    check_ask(ctx, name, type, a);
+}
+
+struct check_lookup check_lookup(struct checking *k)
+{
+    return (struct check_lookup){ look_up, k };
 }
 
 /* --- mail hosts ----------------------------------------------------------- */

@@ -1,14 +1,9 @@
 /* check_spf.c - does the SPF record of a domain cover the addresses that mail
  * leaves from? */
+#include "cli/check.h"
 #include "cli/spf.h"
 
 #include <stdio.h>
-
-static void ask_dns(void *ctx, const char *name, enum dns_type type,
-                    struct check_answer *a)
-{
-    check_ask(ctx, name, type, a);
-}
 
 static void say_result(struct checking *k, const char *domain,
                        const struct addr *ip, enum spf_result r,
@@ -40,6 +35,10 @@ static void say_result(struct checking *k, const char *domain,
         check_say(k, CHECK_WARNING, "see 'resolver'",
                   "SPF of %s cannot be looked up now (%s)", domain, why->text);
         return;
+    case SPF_CANNOT_SAY:
+        check_say(k, CHECK_WARNING, "look at that term yourself",
+                  "SPF of %s cannot be evaluated here (%s)", domain, why->text);
+        return;
     case SPF_FAIL:
     case SPF_SOFTFAIL:
     case SPF_NEUTRAL: break;
@@ -49,9 +48,24 @@ static void say_result(struct checking *k, const char *domain,
               why->text);
 }
 
+bool check_spf_covers(struct checking *k, const char *domain)
+{
+    const struct check_lookup lookup = check_lookup(k);
+    struct spf_why why;
+    bool seen = false, covers = true;
+
+    for (size_t i = 0; i < k->naddr; i++)
+        if (!k->addr[i].hidden) {
+            seen = true;
+            covers &= spf_check(&lookup, &k->addr[i].addr, domain,
+                                k->conf->hostname, &why) == SPF_PASS;
+        }
+    return seen && covers && !check_is_relayed(k);
+}
+
 void check_spf(struct checking *k)
 {
-    const struct spf_ask ask = { ask_dns, k };
+    const struct check_lookup lookup = check_lookup(k);
     const char *domain;
     struct spf_why why;
 
@@ -66,7 +80,7 @@ void check_spf(struct checking *k)
         for (size_t j = 0; j < k->naddr; j++)
             if (!k->addr[j].hidden)
                 say_result(k, domain, &k->addr[j].addr,
-                           spf_check(&ask, &k->addr[j].addr, domain,
+                           spf_check(&lookup, &k->addr[j].addr, domain,
                                      k->conf->hostname, &why),
                            &why);
     }
