@@ -30,9 +30,13 @@ int check_talk_say(struct check_talk *t, const char *line);
 /* EHLO with our hostname; also keeps what is offered. */
 int check_talk_hello(struct check_talk *t);
 
-/* Go on in TLS after the reply to STARTTLS. */
-int check_talk_secure(struct check_talk *t, struct tls_context *tls,
-                      const char *name);
+/* Go on in TLS after the reply to STARTTLS; with any certificate. */
+struct check_secure {
+    struct tls_context *tls;
+    const char *host;  /* sent in the handshake, unless it is an address */
+    bool any_strength; /* see struct tls_want */
+};
+int check_talk_secure(struct check_talk *t, const struct check_secure *how);
 
 /* QUIT, without a wait, and close. */
 void check_talk_end(struct check_talk *t);

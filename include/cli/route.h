@@ -94,9 +94,10 @@ void route_print_json(const struct route_report *r);
 int route_hops_find(const struct route_report *r, struct route_target *t,
                     struct span domain, struct err *e);
 
-/* The hosts of send.relay_host alone; the caller frees t->hop. */
-int route_hops_of_relays(const struct conf *c, struct route_target *t,
-                         struct err *e);
+/* The hosts of send.relay_host, then those of send.logins that are none of
+ * these; the caller frees t->hop. */
+int route_hops_of_settings(const struct conf *c, struct route_target *t,
+                           struct err *e);
 
 /* Ask the sender, if one runs, for the lanes of all hops. */
 void route_lanes_ask(const struct conf *c, struct route_target *t);

@@ -20,9 +20,13 @@ struct tls_session; /* of a server, for resumption */
 
 /* --- contexts ------------------------------------------------------------- */
 
-/* ca_file NULL: the system's, or that of $SSL_CERT_FILE; without one no chain
- * is good, which is no error.  Everything is read here, nothing later. */
-int tls_client_new(struct tls_context **t, const char *ca_file, struct err *e);
+/* No chain is good yet. */
+int tls_client_new(struct tls_context **t, struct err *e);
+
+/* Trust the CAs of a file; NULL: those of $SSL_CERT_FILE, else those of the
+ * system, if it has any.  All is read here, nothing later.  -1 with *e: still
+ * no chain is good, and everything else works. */
+int tls_client_trust(struct tls_context *t, const char *ca_file, struct err *e);
 
 /* A PEM certificate with its chain, and its key; only read here.  The names
  * are for errors. */

@@ -7,6 +7,7 @@
 
 #include "config/conf.h"
 #include "net/loop.h"
+#include "net/tls.h"
 #include "smtp/sasl.h"
 
 struct logins;
@@ -37,6 +38,11 @@ int logins_renew(struct logins *l, struct err *e);
 struct session_login *session_login_new(const struct logins *l, unsigned number,
                                         const char *host, unsigned port);
 void session_login_free(struct session_login **l); /* accepts NULL */
+
+/* Is the host known to be the next hop that the login is for?  The certificate
+ * names the host of the setting (hop), or its own host is below that: an MX
+ * record alone is no proof.  The chain is not looked at. */
+bool login_is_for(const struct conn *c, const char *hop, const char *host);
 
 /* --- tokens that a command prints ---------------------------------------- */
 

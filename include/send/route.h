@@ -54,6 +54,10 @@ void route_find(struct route *r, const struct conf *c, struct span domain,
 void route_relay(struct route *r, const struct conf *c, unsigned relay,
                  enum conf_tls mail_tls);
 
+/* The route to the host of an element of send.logins; its login may be that of
+ * an element before it with the same host. */
+void route_login(struct route *r, const struct conf *c, unsigned element);
+
 /* Does a route look at the sender? */
 bool route_by_sender(const struct conf *c);
 

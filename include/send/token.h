@@ -26,6 +26,11 @@ enum {
  * -1 with *e: it could not start. */
 int token_run(const struct conf *c, int line, struct err *e);
 
+/* For `mta check`: answer what is asked on this end of a pair until its other
+ * end is closed, with the ids and limits of that service; logs nothing.  -1
+ * with *e: it could not start, and the answer says so. */
+int token_answer(const struct conf *c, int pair, struct err *e);
+
 /* Can the program be run at all?  For a start; the error names the setting. */
 int token_check(const struct conf *c, struct err *e);
 #endif

@@ -201,7 +201,7 @@ static int add_probes(struct health *h, struct err *e)
 
     for (size_t i = 0; i < l->n; i++) {
         bool tls = (l->item[i].roles & CONF_ROLE_TLS) != 0;
-        if (tls && h->tls == NULL && tls_client_new(&h->tls, NULL, e) != 0)
+        if (tls && h->tls == NULL && tls_client_new(&h->tls, e) != 0)
             return -1;
         if (l->item[i].path[0] != '\0')
             add_path(h, l->item[i].path);

@@ -114,13 +114,15 @@ int check_talk_hello(struct check_talk *t)
     return check_talk_say(t, line);
 }
 
-int check_talk_secure(struct check_talk *t, struct tls_context *tls,
-                      const char *name)
+int check_talk_secure(struct check_talk *t, const struct check_secure *how)
 {
-    const struct tls_want want = { .sni = name };
+    struct tls_want want = { .any_strength = how->any_strength };
+    struct addr any;
     struct err e;
 
-    if (conn_start_tls(&t->conn, tls, &want, &e) != 0) {
+    if (how->host[0] != '[' && !addr_parse_ip(&any, span_of(how->host), 0))
+        want.sni = how->host; /* RFC 6066 3: not an address */
+    if (conn_start_tls(&t->conn, how->tls, &want, &e) != 0) {
         end(t, e.text);
         return -1;
     }

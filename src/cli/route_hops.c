@@ -186,17 +186,29 @@ static void judge(struct route_target *t)
     snprintf(t->why, sizeof t->why, "%s %s", status, why->text);
 }
 
-int route_hops_of_relays(const struct conf *c, struct route_target *t,
-                         struct err *e)
+static bool has_login(const struct route_target *t, unsigned login)
 {
-    size_t n = c->send.relay_host.n;
+    bool found = false;
+
+    for (size_t i = 0; i < t->nhops; i++)
+        found |= t->hop[i].route.login == login;
+    return found;
+}
+
+int route_hops_of_settings(const struct conf *c, struct route_target *t,
+                           struct err *e)
+{
+    size_t n = c->send.relay_host.n + c->send.logins.n;
 
     t->hop = calloc(n, sizeof *t->hop);
     if (t->hop == NULL)
-        return err_set(e, ERR_TEMP, ENOMEM, "memory for send.relay_host");
-    t->nhops = n;
-    for (unsigned i = 0; i < n; i++)
-        route_relay(&t->hop[i].route, c, i + 1, (enum conf_tls)c->send.tls);
+        return err_set(e, ERR_TEMP, ENOMEM, "memory for next hops");
+    for (unsigned i = 0; i < c->send.relay_host.n; i++)
+        route_relay(&t->hop[t->nhops++].route, c, i + 1,
+                    (enum conf_tls)c->send.tls);
+    for (unsigned i = 0; i < c->send.logins.n; i++)
+        if (!has_login(t, ROUTE_LOGINS + i))
+            route_login(&t->hop[t->nhops++].route, c, i);
     return resolve(c, t, e);
 }
 

@@ -8,6 +8,7 @@
 #include "recipient/resolve.h"
 #include "send/login.h"
 #include "send/own_host.h"
+#include "send/tls_policy.h"
 #include "send/token.h"
 #include "serve/certificates.h"
 #include "signer/signer.h"
@@ -223,15 +224,27 @@ static int check_relay(const struct conf *c, struct err *e)
 
 /* --- TLS -------------------------------------------------------------- */
 
-static int check_tls(const struct conf *c, struct err *e)
+/* SSL_CERT_FILE may be meant for other programs: then only mail waits that
+ * demands a verified host. */
+static int check_tls(const struct start_check *s, struct err *e)
 {
+    const struct conf *c = s->conf;
+    bool named = c->send.tls_ca[0] != '\0';
     struct tls_context *t;
 
-    if (c->send.tls_ca[0] == '\0')
+    if (!named && !tls_policy_needs_tls(c))
         return 0;
-    if (tls_client_new(&t, c->send.tls_ca, e) != 0)
-        return conf_fault(c, "send.tls_ca", e);
+    if (tls_client_new(&t, e) != 0)
+        return -1;
+    int rc = tls_client_trust(t, named ? c->send.tls_ca : NULL, e);
     tls_context_free(&t);
+    if (rc != 0 && named)
+        return conf_fault(c, "send.tls_ca", e);
+    if (rc != 0)
+        warn(s,
+             "%s: mail that demands a verified host waits; have it name a PEM "
+             "file, unset it, or set send.tls_ca",
+             e->text);
     return 0;
 }
 
@@ -406,7 +419,7 @@ int start_check(struct start_check *s, struct err *e)
         check_queue(s, e) != 0 || check_mail_dir(c, e) != 0 ||
         check_log(c, e) != 0 || check_local(s, e) != 0 ||
         check_relay(c, e) != 0 || check_routes(c, e) != 0 ||
-        signer_check_keys(c, e) != 0 || check_tls(c, e) != 0 ||
+        signer_check_keys(c, e) != 0 || check_tls(s, e) != 0 ||
         logins_check(c, e) != 0 || token_check(c, e) != 0)
         return -1;
     if (!s->serves)

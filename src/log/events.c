@@ -85,6 +85,7 @@ static const char *const names[] = {
     "send.pace_file",
     "send.auth_failed",
     "send.tls_failed",
+    "send.tls_ca",
     "send.control",
     "send.unsigned",
     "send.signer",

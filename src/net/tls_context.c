@@ -213,11 +213,8 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
 
 static const char *system_cas(void)
 {
-    const char *file = getenv(X509_get_default_cert_file_env());
+    const char *file = X509_get_default_cert_file();
 
-    if (file != NULL && file[0] != '\0')
-        return file;
-    file = X509_get_default_cert_file();
     for (size_t i = 0; access(file, R_OK) != 0; i++) {
         if (i == sizeof bundles / sizeof bundles[0])
             return NULL;
@@ -226,16 +223,10 @@ static const char *system_cas(void)
     return file;
 }
 
-static int load_cas(SSL_CTX *ctx, const char *ca_file, struct err *e)
+/* origin: what names the file. */
+static int load_cas(SSL_CTX *ctx, const char *file, const char *origin,
+                    struct err *e)
 {
-    const char *file = ca_file != NULL ? ca_file : system_cas();
-
-    if (file == NULL)
-        return 0;
-    if (ca_file != NULL) /* a certificate that the operator names is trusted,
-                            whatever issued it */
-        X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx),
-                                    X509_V_FLAG_PARTIAL_CHAIN);
     ERR_clear_error();
     if (SSL_CTX_load_verify_file(ctx, file) == 1)
         return 0;
@@ -243,12 +234,30 @@ static int load_cas(SSL_CTX *ctx, const char *ca_file, struct err *e)
     int sys = ERR_SYSTEM_ERROR(first) ? ERR_GET_REASON(first) : 0;
     const char *why = tls_reason();
     if (sys != 0)
-        return err_set(e, ERR_PERM, sys, "read CA certificates from %s", file);
-    return err_set(e, ERR_PERM, 0, "read CA certificates from %s: %s", file,
-                   why);
+        return err_set(e, ERR_PERM, sys, "read CA certificates from %s%s", file,
+                       origin);
+    return err_set(e, ERR_PERM, 0, "read CA certificates from %s%s: %s", file,
+                   origin, why);
 }
 
-int tls_client_new(struct tls_context **t, const char *ca_file, struct err *e)
+int tls_client_trust(struct tls_context *t, const char *ca_file, struct err *e)
+{
+    const char *named = getenv(X509_get_default_cert_file_env());
+
+    if (ca_file != NULL) {
+        /* A certificate that the operator names is trusted, whatever issued
+         * it. */
+        X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(t->ctx[0]),
+                                    X509_V_FLAG_PARTIAL_CHAIN);
+        return load_cas(t->ctx[0], ca_file, "", e);
+    }
+    if (named != NULL && named[0] != '\0')
+        return load_cas(t->ctx[0], named, " (SSL_CERT_FILE)", e);
+    named = system_cas();
+    return named == NULL ? 0 : load_cas(t->ctx[0], named, "", e);
+}
+
+int tls_client_new(struct tls_context **t, struct err *e)
 {
     *t = context_new(false, 1);
     if (*t == NULL || (*t)->ctx == NULL || add_ctx(*t) == NULL) {
@@ -259,12 +268,10 @@ int tls_client_new(struct tls_context **t, const char *ca_file, struct err *e)
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT |
                                             SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(ctx, on_session);
-    if (SSL_CTX_set1_groups_list(ctx, CLIENT_GROUPS) != 1)
-        no_memory(e);
-    else if (load_cas(ctx, ca_file, e) == 0)
+    if (SSL_CTX_set1_groups_list(ctx, CLIENT_GROUPS) == 1)
         return 0;
     tls_context_free(t);
-    return -1;
+    return no_memory(e);
 }
 
 /* --- server: certificates ------------------------------------------------- */

@@ -274,6 +274,21 @@ void session_login_free(struct session_login **s)
     *s = NULL;
 }
 
+static bool is_below(const char *host, struct span domain)
+{
+    size_t n = strlen(host);
+
+    return n > domain.n + 1 && host[n - domain.n - 1] == '.' &&
+           span_eq_nocase((struct span){ host + n - domain.n, domain.n },
+                          domain);
+}
+
+bool login_is_for(const struct conn *c, const char *hop, const char *host)
+{
+    return conn_tls_names(c, hop) ||
+           (is_below(host, span_of(hop)) && conn_tls_names(c, host));
+}
+
 /* --- tokens that a command prints ---------------------------------------- */
 
 void logins_attach(struct logins *l, struct loop *loop, login_token_fn *fn,

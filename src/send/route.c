@@ -219,6 +219,15 @@ void route_relay(struct route *r, const struct conf *c, unsigned relay,
     set_tls(r, c, mail_tls);
 }
 
+void route_login(struct route *r, const struct conf *c, unsigned element)
+{
+    *r = (struct route){ .kind = ROUTE_MX,
+                         .port = (uint16_t)c->send.port,
+                         .configured = true };
+    use_hop(r, c, &c->send.logins.item[element].to);
+    set_tls(r, c, (enum conf_tls)c->send.tls);
+}
+
 bool route_has_settings(const struct conf *c)
 {
     return c->send.routes.n > 0 || c->send.relay_host.n > 0;

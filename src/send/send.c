@@ -421,11 +421,19 @@ static void open_control(struct sender *x)
         log_err(LOG_WARN, "send.control", &e);
 }
 
+/* Without authorities mail waits that demands a verified host, and no other. */
 static int open_tls(struct sender *x, const struct conf *c, struct err *e)
 {
     const char *ca = c->send.tls_ca[0] != '\0' ? c->send.tls_ca : NULL;
+    struct err why;
 
-    return tls_policy_needs_tls(c) ? tls_client_new(&x->tls, ca, e) : 0;
+    if (!tls_policy_needs_tls(c))
+        return 0;
+    if (tls_client_new(&x->tls, e) != 0)
+        return -1;
+    if (tls_client_trust(x->tls, ca, &why) != 0)
+        log_err(LOG_ERROR, "send.tls_ca", &why);
+    return 0;
 }
 
 static int run(struct sender *x, const struct conf *c,

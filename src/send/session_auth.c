@@ -34,21 +34,9 @@ bool send_auth_failed(const struct send_session *s,
     return send_auth_ended(s) && r->login != 0 && send_auth_fits(s, r);
 }
 
-static bool is_below(const char *host, struct span domain)
-{
-    size_t n = strlen(host);
-
-    return n > domain.n + 1 && host[n - domain.n - 1] == '.' &&
-           span_eq_nocase((struct span){ host + n - domain.n, domain.n },
-                          domain);
-}
-
 bool send_auth_is_host(const struct send_session *s)
 {
-    struct span hop = s->login->sasl.host;
-
-    return conn_tls_names(&s->conn, hop.p) ||
-           (is_below(s->host, hop) && conn_tls_names(&s->conn, s->host));
+    return login_is_for(&s->conn, s->login->sasl.host.p, s->host);
 }
 
 /* --- an exchange ---------------------------------------------------------- */

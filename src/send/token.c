@@ -27,7 +27,7 @@ struct token {
     struct loop *loop;
     struct loop_io signal_io, line, pair, output;
     struct loop_timer late, alone;
-    bool over;       /* the supervisor has ended */
+    bool over;       /* the supervisor has ended, or the only asker */
     bool is_alone;   /* no sender can ask */
     pid_t pid;       /* of the program; 0: it does not run */
     bool ended;      /* it has, and its pid is still its own */
@@ -253,6 +253,7 @@ static void drop_pair(struct token *t)
     (void)loop_watch(t->loop, &t->pair, 0, NULL);
     close(t->pair.fd);
     t->pair.fd = -1;
+    t->over |= t->line.fd < 0; /* no other pair will come */
     loop_timer_set(t->loop, &t->alone, ALONE_SECONDS * 1000);
 }
 
@@ -320,45 +321,74 @@ static int open_loop(struct token *t, int line, struct err *e)
     t->late.fn = on_late;
     t->alone.fn = on_alone;
     loop_timer_set(t->loop, &t->alone, ALONE_SECONDS * 1000);
-    return loop_watch(t->loop, &t->signal_io, LOOP_READ, e) != 0
-               ? -1
-               : loop_watch(t->loop, &t->line, LOOP_READ, e);
+    if (loop_watch(t->loop, &t->signal_io, LOOP_READ, e) != 0)
+        return -1;
+    return line < 0 ? 0 : loop_watch(t->loop, &t->line, LOOP_READ, e);
 }
 
-static void confine(const struct conf *c)
+static void confine(const struct conf *c, struct sandbox_report *report)
 {
     const struct sandbox_paths paths = { .queue_dir = c->queue_dir };
-    struct sandbox_report report;
 
-    sandbox_enter(SANDBOX_TOKEN, &paths, &report);
-    log_sandbox(&report);
-    log_flush();
-    log_close(); /* it reports to the sender alone */
+    sandbox_enter(SANDBOX_TOKEN, &paths, report);
+}
+
+static int work(struct token *t, struct err *e)
+{
+    while (!must_stop(t) && !t->is_alone)
+        if (loop_turn(t->loop, -1, e) < 0)
+            return -1;
+    return t->is_alone && !must_stop(t)
+               ? err_set(e, ERR_TEMP, 0, "no connection with a sender for %d s",
+                         ALONE_SECONDS)
+               : 0;
+}
+
+static void end(struct token *t)
+{
+    if (t->pid > 0)
+        kill(-t->pid, SIGKILL);
+    loop_free(&t->loop);
 }
 
 int token_run(const struct conf *c, int line, struct err *e)
 {
     static struct token t;
+    struct sandbox_report report;
     int rc = -1;
 
     t.conf = c;
-    if (os_drop_privileges(c->user, c->group, e) != 0 ||
+    if (os_drop_privileges(c->user, c->group, e) == 0 &&
         log_open(c->queue_dir, (enum log_level)c->log.level,
-                 (enum log_format)c->log.format, e) != 0 ||
-        open_loop(&t, line, e) != 0)
-        goto out;
-    confine(c);
-    while (!must_stop(&t) && !t.is_alone)
-        if (loop_turn(t.loop, -1, e) < 0)
-            goto out;
-    rc = t.is_alone && !must_stop(&t)
-             ? err_set(e, ERR_TEMP, 0, "no connection with a sender for %d s",
-                       ALONE_SECONDS)
-             : 0;
-out:
-    if (t.pid > 0)
-        kill(-t.pid, SIGKILL);
-    loop_free(&t.loop);
+                 (enum log_format)c->log.format, e) == 0 &&
+        open_loop(&t, line, e) == 0) {
+        confine(c, &report);
+        log_sandbox(&report);
+        log_flush();
+        log_close(); /* it reports to the sender alone */
+        rc = work(&t, e);
+    }
+    end(&t);
+    return rc;
+}
+
+int token_answer(const struct conf *c, int pair, struct err *e)
+{
+    static struct token t;
+    struct sandbox_report report;
+    int rc = -1;
+
+    t.conf = c;
+    if (os_drop_privileges(c->user, c->group, e) == 0 &&
+        open_loop(&t, -1, e) == 0) {
+        take_pair(&t, pair);
+        confine(c, &report);
+        rc = work(&t, e);
+    } else {
+        t.pair.fd = pair;
+        answer(&t, TOKEN_BAD, (struct span){ e->text, strnlen(e->text, 190) });
+    }
+    end(&t);
     return rc;
 }
 

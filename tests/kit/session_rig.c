@@ -395,7 +395,7 @@ void session_rig_run(const struct dialogue *d, const struct around *around)
     struct send_session *s =
         send_session_new(&at, "peer.test", &around->limits);
     if (around->tls) {
-        ck_assert_msg(tls_client_new(&env.tls, NULL, &e) == 0, "%s", e.text);
+        ck_assert_msg(tls_client_new(&env.tls, &e) == 0, "%s", e.text);
         send_session_want_tls(s, around->level == CONF_TLS_MAY, NULL);
     }
     if (around->auth != 0)

@@ -71,7 +71,7 @@ struct tls_peer *tls_peer_new(struct loop *loop, int fd)
 
     ck_assert_ptr_nonnull(t);
     ck_assert_int_eq(conn_env_init(&t->env, loop, 100, &e), 0);
-    ck_assert_int_eq(tls_client_new(&t->context, NULL, &e), 0);
+    ck_assert_int_eq(tls_client_new(&t->context, &e), 0);
     ck_assert_int_eq(conn_open(&t->conn, &t->env, fd, on_event, &e), 0);
     ck_assert_msg(conn_start_tls(&t->conn, t->context, NULL, &e) == 0, "%s",
                   e.text);

@@ -53,7 +53,7 @@ def test_the_best_mechanism(mta, offered, used):
             submit(m, ["u%d@x.test" % n])
         until("delivered", lambda: len(peer.messages) == 3)
         assert [x[0] for x in peer.logins] == [used]  # once a session
-        assert m.events("send.connect", auth=used)
+        until("logged", lambda: m.events("send.connect", auth=used))
 
 
 def test_the_mechanism_of_the_settings(mta):

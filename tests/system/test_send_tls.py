@@ -2,6 +2,9 @@
 handshake and of the certificate, for mail that takes clear text and for mail
 that does not."""
 
+import os
+import shutil
+import signal
 import socket
 import ssl
 import struct
@@ -9,8 +12,9 @@ import struct
 import pytest
 
 from dnsserver import DnsServer
-from harness import until
+from harness import is_alive, until
 from pki import Authority, openssl
+from processes import find
 from scene import CHUNKING, PLAIN, ZONES, Host, scenes
 
 MANY = range(6)
@@ -508,3 +512,74 @@ def test_queue_shows_version_and_cipher(scene, ca):
     text = s.m.tool("queue", "list").stdout.decode()
     assert ", tls " + tls in text
     assert s.m.events("send.deferred")[0]["tls"] == tls
+
+
+# --- authorities that cannot be read ------------------------------------------
+
+STRICT = ["other.test=verify"]
+
+
+def only_the_strict_waits(s, numbers):
+    """Mail that takes any certificate goes, other mail waits for a repair."""
+    sender = find(s.m, "send")
+    s.submit([20], domain="other.test")
+    delivered(s, numbers)
+    until("a round", lambda: s.counts().get(20, (0, 0))[1] >= 1)
+    [r] = s.waiting()[20]
+    assert r["status"] == "4.7.5", r
+    assert find(s.m, "send") == sender and is_alive(sender)
+
+
+def test_a_bad_variable_is_no_loss_of_others(scene, ca):
+    """SSL_CERT_FILE is for all programs; the sender goes on without."""
+    s = scene(tls=ca.context("a.x.test"), send__tls_policy=STRICT,
+              env={"SSL_CERT_FILE": "/none"})
+    s.fill(MANY)
+    only_the_strict_waits(s, MANY)
+    [e] = s.m.events("send.tls_ca")
+    assert e["level"] == "error"
+    assert "/none (SSL_CERT_FILE): No such file or directory" in e["error"]
+    assert "warning: read CA certificates from /none (SSL_CERT_FILE)" in \
+        s.m.errors()
+    assert "starting it again" not in s.m.errors()
+
+
+def test_authorities_that_go_while_it_runs(scene, ca, tmp_path):
+    """A new sender finds them gone, and mail goes on all the same."""
+    path = tmp_path / "ca.pem"
+    shutil.copy(ca.path, path)
+    s = scene(tls=ca.context("a.x.test"), send__tls_policy=STRICT,
+              send__tls_ca=str(path))
+    s.fill(MANY)
+    delivered(s)
+    path.unlink()
+    os.kill(find(s.m, "send"), signal.SIGKILL)
+    s.submit([10])
+    only_the_strict_waits(s, [*MANY, 10])
+    assert "No such file" in s.m.events("send.tls_ca")[0]["error"]
+
+
+def test_authorities_are_checked_at_a_start(mta, tmp_path):
+    """A setting that names none is refused; a variable is warned of."""
+    empty = tmp_path / "empty"
+    empty.touch()
+    m = mta("run", start=False)
+    for path in ("/none", str(empty)):
+        m.settings["send.tls_ca"] = path
+        m.write_conf()
+        for args in (["config", "--check"], ["run"]):
+            done = m.tool(*args, check=False)
+            assert done.returncode in (77, 78), done
+            assert "send.tls_ca: read CA certificates from " + path in \
+                done.stderr.decode(), done.stderr
+        m.settings["send.tls_ca"] = ""
+        m.write_conf()
+        done = m.tool("config", "--check", env={"SSL_CERT_FILE": path})
+        said = done.stderr.decode()
+        assert "warning: read CA certificates from %s (SSL_CERT_FILE)" % path \
+            in said and "unset it, or set send.tls_ca" in said, said
+        m.settings["send.tls"] = "none"
+        m.write_conf()
+        done = m.tool("config", "--check", env={"SSL_CERT_FILE": path})
+        assert b"SSL_CERT_FILE" not in done.stderr
+        m.settings["send.tls"] = "may"

@@ -19,7 +19,7 @@ static void reserve(void)
 {
     struct err e;
 
-    ck_assert_int_eq(tls_client_new(&context, NULL, &e), 0);
+    ck_assert_int_eq(tls_client_new(&context, &e), 0);
 }
 
 static void forget(void)

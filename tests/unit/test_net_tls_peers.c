@@ -335,9 +335,31 @@ START_TEST(pairs_that_do_not_fit)
     ck_assert_int_eq(tls_server_new(&t, pairs, 2, true, &e), -1);
     ck_assert_str_eq(e.text, "use the certificate cert.pem with the key "
                              "key.pem: private key mismatch");
-    ck_assert_int_eq(tls_client_new(&t, "/none", &e), -1);
+}
+END_TEST
+
+START_TEST(authorities_that_cannot_be_read)
+{
+    struct tls_context *t;
+
+    ck_assert_int_eq(tls_client_new(&t, &e), 0);
+    ck_assert_int_eq(tls_client_trust(t, "/none", &e), -1);
     ck_assert_str_eq(e.text, "read CA certificates from /none: "
                              "No such file or directory");
+    ck_assert_int_eq(tls_client_trust(t, "/dev/null", &e), -1);
+    ck_assert_int_eq(setenv("SSL_CERT_FILE", "/none", 1), 0);
+    ck_assert_int_eq(tls_client_trust(t, NULL, &e), -1);
+    ck_assert_str_eq(e.text, "read CA certificates from /none (SSL_CERT_FILE): "
+                             "No such file or directory");
+    unsetenv("SSL_CERT_FILE");
+    ck_assert_int_eq(tls_client_trust(t, NULL, &e), 0);
+    tls_context_free(&duo.client);
+    duo.client = t;
+    duo_open_both();
+    duo_start(a, duo.client, NULL);
+    duo_start(b, duo.server, NULL);
+    duo_expect(a, "S", "without authorities");
+    ck_assert(!conn_tls_facts(&duo.a.c)->chain_good);
 }
 END_TEST
 
@@ -947,6 +969,7 @@ Suite *net_tls_peers_suite(void)
     tcase_add_loop_test(t, choice, 0, N(choices));
     tcase_add_loop_test(t, bad_pair, 0, N(bad_pairs));
     tcase_add_test(t, pairs_that_do_not_fit);
+    tcase_add_test(t, authorities_that_cannot_be_read);
     tcase_add_test(t, context_goes_before_its_connections);
     tcase_add_loop_test(t, contexts_of_names_go_with_their_connections, 0,
                         N(versions));

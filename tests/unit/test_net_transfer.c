@@ -240,7 +240,7 @@ static void start_tls(void)
     cert_make(&cert, &(struct cert_wish){ .names = "a.test" });
     struct tls_pair pair = cert_pair(&cert);
     ck_assert_int_eq(tls_server_new(&server, &pair, 1, true, &e), 0);
-    ck_assert_int_eq(tls_client_new(&client, NULL, &e), 0);
+    ck_assert_int_eq(tls_client_new(&client, &e), 0);
     ck_assert_int_eq(conn_start_tls(&left.c, client, NULL, &e), 0);
     ck_assert_int_eq(conn_start_tls(&right.c, server, NULL, &e), 0);
     tls_context_free(&server);
