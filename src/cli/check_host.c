@@ -6,6 +6,7 @@
 #include "config/value.h"
 #include "serve/certificates.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -30,14 +31,35 @@ static bool may_look(const struct conf *c)
            st.st_uid == geteuid() || access(c->queue_dir, W_OK) == 0;
 }
 
+/* Of the directory, or of the one that it will be made in. */
+static int ask_space(const char *dir, struct statvfs *v)
+{
+    char at[CONF_PATH_MAX];
+
+    snprintf(at, sizeof at, "%s", dir);
+    while (statvfs(at, v) != 0) {
+        char *slash = strrchr(at, '/');
+        if (errno != ENOENT || slash == NULL)
+            return -1;
+        slash[slash == at] = '\0';
+    }
+    return 0;
+}
+
 static void check_space(struct checking *k)
 {
     enum { LOW = 10 };
     const char *dir = k->conf->queue_dir;
     struct statvfs v;
 
-    if (statvfs(dir, &v) != 0 || v.f_blocks == 0)
+    if (ask_space(dir, &v) != 0) {
+        check_say(k, CHECK_WARNING, "run it as root, or as the queue's owner",
+                  "the room on the disk of %s cannot be seen (%s)", dir,
+                  strerror(errno));
         return;
+    }
+    if (v.f_blocks == 0)
+        return; /* a file system without a size */
     unsigned long long blocks = v.f_bavail * 100ull / v.f_blocks;
     unsigned long long files =
         v.f_files == 0 ? 100 : v.f_favail * 100ull / v.f_files;
@@ -89,6 +111,7 @@ void check_clock(struct checking *k)
     struct timex t = { .modes = 0 };
     uint64_t now = clock_wall_us();
     char text[CLOCK_RFC3339_MAX];
+    int state = adjtimex(&t), why = errno;
 
     clock_rfc3339(text, now);
     if (now < earliest || is_behind_queue(k, now))
@@ -98,7 +121,12 @@ void check_clock(struct checking *k)
                   "the clock is wrong: %s is before files of the queue were "
                   "written, or before 2026",
                   text);
-    else if (adjtimex(&t) == TIME_ERROR || (t.status & STA_UNSYNC) != 0)
+    else if (state < 0) /* a container may not ask */
+        check_say(k, CHECK_OK, NULL,
+                  "the clock is %s; whether it is synchronised cannot be seen "
+                  "(%s)",
+                  text, strerror(why));
+    else if (state == TIME_ERROR || (t.status & STA_UNSYNC) != 0)
         check_say(k, CHECK_WARNING,
                   "start systemd-timesyncd or chrony (of the host, for a "
                   "container)",
@@ -150,9 +178,8 @@ void check_certificates(struct checking *k)
         return;
     }
     if (serve_certificates_load(&t, k->conf, &e) != 0)
-        check_say(k, CHECK_FAULT,
-                  "name a PEM certificate with its chain, and its key", "%s",
-                  e.text);
+        check_say_err(k, "name a PEM certificate with its chain, and its key",
+                      &e);
     tls_context_free(&t);
     serve_certificates_each(k->conf, check_dates, &s);
 }

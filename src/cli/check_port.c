@@ -50,13 +50,16 @@ static int by_number(const void *a, const void *b)
 }
 
 /* Those that most mail went to, by the history; without one, large ones. */
-static void choose(const struct conf *c, struct counting *out)
+static void choose(struct checking *k, struct counting *out)
 {
     static const char *const large[] = { "gmail.com", "outlook.com",
                                          "yahoo.com" };
     const struct history_query all = { NULL, 0 };
+    struct err e;
 
-    (void)history_read(c->queue_dir, SPOOL_REMOTE, &all, count, out, NULL);
+    if (history_read(k->conf->queue_dir, SPOOL_REMOTE, &all, count, out, &e) !=
+        0)
+        check_say_err(k, "mend that file, or remove it: it is made anew", &e);
     qsort(out->item, out->n, sizeof out->item[0], by_number);
     if (out->n > TRIED)
         out->n = TRIED;
@@ -116,7 +119,7 @@ void check_port(struct checking *k)
 
     if (check_is_relayed(k) || (c = calloc(1, sizeof *c)) == NULL)
         return;
-    choose(k->conf, c);
+    choose(k, c);
     try_all(k, c);
     free(c);
 }

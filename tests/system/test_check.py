@@ -1,19 +1,24 @@
 """`mta check`: each finding once as it should be and once as it should not,
 with DNS of our own; and `mta check --health`."""
 
+import contextlib
 import json
 import os
+import re
+import resource
 import signal
 import subprocess
+import tempfile
 import time
 
 import pytest
 
 import certs
+from checking import as_nobody, check, one, reachable
 from dnsserver import DnsServer
 from harness import MTA, UNDER_VALGRIND, Clock, free_port, until
 from peer import Peer
-from processes import find
+from processes import by_role, workers
 
 ZONES = {
     "here.test": "@ MX 10 mx\nmx A 192.0.2.1\nother A 192.0.2.99",
@@ -43,6 +48,15 @@ ZONES = {
     "tree.test": '_dmarc TXT "v=DMARC1; p=none; sp=quarantine"\n'
                  '_dmarc.own TXT "v=DMARC1; p=reject; psd=n"',
     "psd.test": '_dmarc TXT "v=DMARC1; p=none; psd=y"',
+    "trial.test": '_dmarc TXT "v=DMARC1; p=reject; t=y"',
+    "np.test": '_dmarc TXT "v=DMARC1; p=none; np=reject"\nthere A 192.0.2.1',
+    "spf.test": '_dmarc TXT "v=DMARC1; p=reject; aspf=s"\n'
+                '@ TXT "v=spf1 ip4:192.0.2.1 -all"',
+    "late.test": '@ TXT "v=spf1 ip4:192.0.2.1 nonsense -all"',
+    "sender.test": '@ TXT "v=spf1 exists:%{s}.ex.test -all"',
+    "texts.test": "".join('@ TXT "text %d"\n' % n for n in range(40)) +
+                  '@ TXT "v=spf1 ip4:192.0.2.1 -all"',
+    "evil.test": '@ TXT "v=spf1 \\027[31m -all"',
     "mailed.test": "@ MX 10 mx\nmx A 127.0.0.1",
     "gmail.com": "@ MX 10 mx\nmx A 127.0.0.1",
     "2.0.192.in-addr.arpa": "1 PTR mx.here.test.\n2 PTR nothing.here.test.\n"
@@ -64,25 +78,6 @@ def here(mta, dns):
         more.update({k.replace("__", "."): v for k, v in settings.items()})
         return mta(settings=more, start=False)
     return make
-
-
-def check(m, name=None, address="192.0.2.1", **kwargs):
-    """The findings of one check, and the exit status."""
-    args = ["--address", address] if address else []
-    done = m.tool("check", "--json", *args, check=False, **kwargs)
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert found, done.stderr
-    worst = max(["ok", "warning", "fault"].index(f["state"]) for f in found)
-    assert done.returncode == worst, found
-    for f in found:
-        assert set(f) == {"check", "state", "what", "fix"}
-        assert (f["fix"] is None) == (f["state"] == "ok"), f
-    return [f for f in found if name is None or f["check"] == name]
-
-
-def one(m, name, **kwargs):
-    [found] = check(m, name, **kwargs)
-    return found["state"], found["what"]
 
 
 # --- this host ----------------------------------------------------------------
@@ -108,16 +103,35 @@ def test_settings(here):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs two users")
-def test_another_user_sees_less(here):
-    m = here()
-    os.chmod(m.dir, 0o755)
-    os.chmod(m.conf, 0o644)
-    os.mkdir(m.queue, 0o711)
-    done = subprocess.run([MTA, "check", "--json", "-c", m.conf],
-                          stdout=subprocess.PIPE, user=65534, timeout=120)
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert any(f["check"] == "settings" and f["state"] == "warning" and
-               "only root and the owner" in f["what"] for f in found), found
+def test_another_user_sees_less(here, tmp_path):
+    """What a user may not read is a warning that says so, and no fault."""
+    key, password = tmp_path / "key", tmp_path / "password"
+    subprocess.run([MTA, "dkim", "keygen", "k.test", "s", str(key)],
+                   stdout=subprocess.PIPE, check=True)
+    password.write_text("secret\n")
+    password.chmod(0o600)
+    cert, cert_key = certs.make(str(tmp_path), "mx.here.test")
+    os.chmod(cert_key, 0o600)
+    reachable(key)
+    with Peer("127.0.0.1") as p:
+        m = here(dkim__keys=["k.test:s:%s" % key],
+                 send__relay_host="[127.0.0.1]:%d" % p.port,
+                 send__logins=["[127.0.0.1]:%d me file:%s"
+                               % (p.port, password)],
+                 send__tls="none", serve__tls_cert=[cert],
+                 serve__tls_key=[cert_key])
+        os.mkdir(m.queue, 0o711)
+        found = as_nobody(m)
+
+    def warned(name, what):
+        return [f for f in found if f["check"] == name and what in f["what"]
+                and f["state"] == "warning" and "as root" in f["fix"]]
+    assert warned("settings", "only root and the owner"), found
+    assert warned("dkim", "%s: Permission denied" % key), found
+    assert warned("tls", "%s: Permission denied" % cert_key), found
+    assert warned("smarthost", "%s: Permission denied" % password), found
+    assert "secret" not in str(found)
+    assert [f for f in found if "our login was not tried" in f["what"]], found
 
 
 def test_clock(here):
@@ -139,10 +153,108 @@ def test_clock_of_the_past(here):
         assert (state, "the clock is wrong" in what) == ("fault", True)
 
 
+@pytest.mark.skipif(UNDER_VALGRIND, reason="another clock")
+@pytest.mark.parametrize("sync, state, what", [
+    ("yes", "ok", "the clock is synchronised: 20"),
+    ("no", "warning", "is not synchronised by NTP"),
+    ("denied", "ok", "whether it is synchronised cannot be seen (Operation"),
+])
+def test_clock_and_ntp(here, sync, state, what):
+    with Clock() as clock:
+        got = one(here(), "clock", env=dict(clock.env, TIMESHIFT_SYNC=sync))
+        assert got[0] == state and what in got[1], got
+
+
+@contextlib.contextmanager
+def small_disk(options):
+    """A directory on a file system of its own."""
+    at = tempfile.mkdtemp(prefix="mta-check-")
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", at],
+                          stderr=subprocess.PIPE)
+    try:
+        if done.returncode != 0:
+            pytest.skip("cannot mount: " + done.stderr.decode().strip())
+        yield at
+    finally:
+        if done.returncode == 0:
+            subprocess.run(["umount", "-l", at], check=True)
+        os.rmdir(at)
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_disk_that_is_nearly_full(here, made):
+    """Also where the queue is still to be made there."""
+    def disk(m):
+        [f] = [f for f in check(m, "settings") if "the disk of" in f["what"]]
+        return f
+    with small_disk("size=1000k,nr_inodes=100") as at:
+        queue = os.path.join(at, "below", "queue")
+        m = here(queue_dir=queue)
+        if made:
+            os.makedirs(queue)
+        found = disk(m)
+        assert found["state"] == "ok", found
+        assert "the disk of %s has room (" % queue in found["what"], found
+        for n in range(95):
+            open(os.path.join(at, "%d" % n), "w").close()
+        found = disk(m)
+        assert found["state"] == "warning", found
+        assert re.search(r" and [0-9] % of its inodes left$", found["what"])
+        assert found["fix"] == "make room, or move queue_dir"
+        for n in range(95):
+            os.unlink(os.path.join(at, "%d" % n))
+        assert disk(m)["state"] == "ok"
+        with open(os.path.join(at, "ballast"), "wb") as f:
+            f.write(b"x" * 940000)
+        found = disk(m)
+        assert found["state"] == "warning", found
+        assert re.search(r" has [0-9] % of its space and ", found["what"])
+
+
+def rows_of(m, at_row, act):
+    """The findings as text; act() is called behind the first of a check."""
+    p = subprocess.Popen([MTA, "check", "-c", m.conf, "--address",
+                          "192.0.2.1"], stdout=subprocess.PIPE)
+    lines = []
+    for line in p.stdout:
+        lines.append(line.decode())
+        if act is not None and lines[-1].split()[1] == at_row:
+            act()
+            act = None
+    p.wait()
+    return lines
+
+
 def test_resolver(here):
-    assert one(here(), "resolver")[0] == "ok"
+    state, what = one(here(), "resolver")
+    assert state == "ok" and re.match("the DNS answers in [0-9]+ ms$", what)
     state, what = one(here(dns__servers=["127.0.0.1:1"]), "resolver")
     assert state == "fault" and "refused" in what
+
+
+def test_a_slow_resolver(here):
+    with DnsServer({"com": ""}) as slow:
+        m = here(dns__servers=[slow.address], dns__timeout="5s")
+        slow.pause()
+
+        def resume():
+            time.sleep(1.2)  # which is what is slow about it
+            slow.resume()
+        [line] = [x for x in rows_of(m, "clock", resume)
+                  if x.split()[1] == "resolver"]
+        assert line.startswith("warning "), line
+        ms = int(re.search("the DNS took ([0-9]+) ms to answer", line)[1])
+        assert ms > 1000
+        assert "run a resolver on this host" in line
+
+
+def test_a_silent_resolver(here):
+    with DnsServer({"com": ""}) as silent:
+        silent.pause()
+        found = check(here(dns__servers=[silent.address]), "resolver")
+        assert found[0]["state"] == "fault", found
+        assert "the DNS does not answer (" in found[0]["what"]
+        assert "set dns.servers" in found[0]["fix"]
 
 
 def test_hostname(here):
@@ -225,7 +337,11 @@ def test_reverse(here):
     ("loop.test", "fault", "is broken"),
     ("many.test", "fault", "more than 10 look-ups"),
     ("void.test", "fault", "more than 2 look-ups find nothing"),
-    ("word.test", "fault", "unknown mechanism: nonsense"),
+    ("word.test", "fault", "malformed: nonsense"),
+    ("late.test", "fault", "malformed: nonsense"),
+    ("sender.test", "warning", "cannot be evaluated here"),
+    ("texts.test", "ok", "by: ip4:192.0.2.1"),
+    ("evil.test", "fault", "malformed: ?[31m"),
     ("6.test", "fault", "fail (by: all)"),
 ])
 def test_spf(here, domain, state, what):
@@ -288,7 +404,13 @@ def test_no_dkim(here):
     ("1.2.3.4.5.6.7.8.9.tree.test", "tree.test", "ok",
      "(quarantine of tree.test)"),
     ("own.tree.test", "tree.test", "fault", "(reject of own.tree.test)"),
-    ("a.psd.test", "b.psd.test", "warning", "(none of a.psd.test)"),
+    ("a.psd.test", "b.psd.test", "warning", "(none of psd.test)"),
+    ("a.psd.test", "x.a.psd.test", "ok", "(none of psd.test)"),
+    ("trial.test", "else.test", "warning", "(reject of trial.test, in test "),
+    ("gone.tree.test", "else.test", "fault", "(quarantine of tree.test)"),
+    ("gone.np.test", "else.test", "fault", "(reject of np.test)"),
+    ("there.np.test", "else.test", "warning", "(none of np.test)"),
+    ("spf.test", "else.test", "warning", "by SPF alone (reject of spf.test)"),
     ("none.test", "none.test", "warning", "neither none.test nor"),
 ])
 def test_dmarc(here, tmp_path, domain, signer, state, what):
@@ -322,42 +444,6 @@ def test_port_of_the_domains_most_mailed(mta, dns):
         until("sent", lambda: m.events("send.delivered"))
         until("in the history", lambda: one(m, "port") == (
             "ok", "port %d out is open (mx.mailed.test: greets)" % p.port))
-
-
-def smarthost(here, port, **settings):
-    return here(send__relay_host="[127.0.0.1]:%d" % port, **settings)
-
-
-def test_smarthost(here):
-    with Peer("127.0.0.1") as p:
-        m = smarthost(here, p.port)
-        state, what = one(m, "smarthost")
-        assert (state, what) == ("ok", "127.0.0.1:%d answers (tls=none)"
-                                 % p.port)
-        assert check(m, "port") == []
-        m = smarthost(here, p.port, send__tls="encrypt")
-        state, what = one(m, "smarthost")
-        assert state == "fault" and "offers no STARTTLS" in what
-    state, what = one(smarthost(here, p.port), "smarthost")
-    assert state == "fault" and "refused" in what.lower()
-
-
-def test_login_at_the_smarthost(here):
-    login = {"send__tls": "none", "send__relay_user": "me",
-             "send__relay_password": "secret"}
-    with Peer("127.0.0.1", answers={"EHLO": "250-peer\r\n250 AUTH PLAIN",
-                                    "AUTH": "235 2.7.0 ok"}) as p:
-        state, what = one(smarthost(here, p.port, **login), "smarthost")
-        assert state == "ok" and "takes our login as me (PLAIN)" in what
-    with Peer("127.0.0.1", answers={"EHLO": "250-peer\r\n250 AUTH PLAIN",
-                                    "AUTH": "535 5.7.8 no"}) as p:
-        state, what = one(smarthost(here, p.port, **login), "smarthost")
-        assert state == "fault", what
-        assert "refuses our login as me: 535 " in what
-        assert "secret" not in what
-    with Peer("127.0.0.1", answers={"EHLO": "250-peer\r\n250 HELP"}) as p:
-        state, what = one(smarthost(here, p.port, **login), "smarthost")
-        assert state == "fault" and "none of our mechanisms" in what
 
 
 def test_mx(here):
@@ -419,37 +505,63 @@ def test_health(mta, tmp_path):
     assert len(m.events()) - before <= 6  # of that session
 
 
-def workers(m):
-    return [int(e["pid"]) for e in m.events("serve.worker", state="started")]
+def idle_log(m):
+    """The size of the log once nothing more comes to it."""
+    sizes = [-1, -2]
+
+    def rests():
+        sizes.append(os.path.getsize(m.log))
+        time.sleep(0.1)
+        return sizes[-1] == sizes[-2] == sizes[-3]
+    until("the log rests", rests)
+    return sizes[-1]
 
 
-def test_a_silent_server(mta):
+def test_health_leaves_no_trace(mta):
     m = mta()
     until("it is well", lambda: health(m)[0] == 0)
-    pids = workers(m)
-    for pid in pids:
+    before = idle_log(m)
+    for _ in range(5):
+        assert health(m)[:2] == (0, "")
+    assert idle_log(m) == before
+
+
+def silent_ones(m, role):
+    if role == "serve":
+        return workers(m)
+    return [m.process.pid] if role == "supervisor" else by_role(
+        m.process.pid)[role]
+
+
+@pytest.mark.parametrize("role, why", [
+    ("serve", "127.0.0.1:%d is silent for 1000 ms"),
+    ("send", "run/send.sock: Resource temporarily unavailable"),
+    ("deliver", "run/deliver.sock: Resource temporarily unavailable"),
+    ("supervisor", "run/control.sock: Resource temporarily unavailable"),
+])
+def test_a_silent_process(mta, role, why):
+    """A process that is stopped is noticed after a second, without work; then
+    all is well again."""
+    m = mta()
+    until("it is well", lambda: health(m)[0] == 0)
+    before = idle_log(m)
+    for pid in silent_ones(m, role):
         os.kill(pid, signal.SIGSTOP)
     try:
-        status, why, took = health(m)
-        assert status == 1
-        assert "127.0.0.1:%d is silent for 1000 ms" % m.port in why
-        assert 1 <= took < 30
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        status, text, took = health(m)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
     finally:
-        for pid in pids:
+        for pid in silent_ones(m, role):
             os.kill(pid, signal.SIGCONT)
+    assert status == 1
+    assert (why % m.port if "%" in why else why) in text, text
+    assert 0.9 < took < 30, took
+    if not UNDER_VALGRIND:
+        assert after.ru_utime + after.ru_stime - used.ru_utime - \
+            used.ru_stime < 0.5
     until("it is well again", lambda: health(m)[0] == 0)
-
-
-def test_a_silent_sender(mta):
-    m = mta()
-    until("it is well", lambda: health(m)[0] == 0)
-    sender = find(m, "send")
-    os.kill(sender, signal.SIGSTOP)
-    try:
-        status, why, _ = health(m)
-        assert status == 1 and "run/send.sock" in why, why
-    finally:
-        os.kill(sender, signal.SIGCONT)
+    assert idle_log(m) == before
 
 
 @pytest.mark.skipif(UNDER_VALGRIND, reason="measures")
@@ -458,3 +570,72 @@ def test_health_is_cheap(mta):
     until("it is well", lambda: health(m)[0] == 0)
     best = min(health(m)[2] for _ in range(10))
     assert best < 0.1, best  # 20 ms, and the load of other tests
+
+
+# --- forms and exit status ----------------------------------------------------
+
+CHECKS = ["settings", "clock", "resolver", "addresses", "hostname", "reverse",
+          "mx", "spf", "dkim", "dmarc", "tls", "smarthost", "port"]
+
+
+def without_numbers(text):
+    """Times, and what else two runs see differently."""
+    return re.sub("[0-9]+", "N", text)
+
+
+@pytest.mark.parametrize("settings", [
+    {"local__domains": ["here.test", "pass.test", "fail.test", "null.test",
+                        "aligned.test"]},
+    {"local__domains": ["here.test"], "dns__servers": ["127.0.0.1:1"]},
+    {"local__domains": ["here.test", "evil.test"], "hostname": "box"},
+    {"send__relay_host": ["[127.0.0.1]:1", "[192.0.2.1]"],
+     "send__logins": ["[127.0.0.1]:2 me file:/dev/null"]},
+])
+def test_json_says_what_the_text_says(here, settings):
+    m = here(**settings)
+    by_json = check(m)
+    lines = [re.match(r"(\S+) +(\S+) +(.*)$", x).groups()
+             for x in rows_of(m, None, None)]
+    assert [tuple(map(without_numbers, (
+        f["state"], f["check"], f["what"] + (": " + f["fix"] if f["fix"]
+                                             else ""))))
+            for f in by_json] == [tuple(map(without_numbers, x))
+                                  for x in lines]
+    seen = [f["check"] for f in by_json]
+    assert sorted(set(seen), key=CHECKS.index) == sorted(set(seen),
+                                                         key=seen.index)
+
+
+def test_every_check_reports(here):
+    """With and without a smarthost, each has a line."""
+    seen = {f["check"] for m in (
+        here(local__domains=["here.test"]),
+        here(send__relay_host="[127.0.0.1]:1")) for f in check(m)}
+    assert seen == set(CHECKS)
+
+
+@pytest.mark.parametrize("args, status, text", [
+    (["--nosuch"], 64, "--nosuch"),
+    (["--healthy"], 64, "--health"),
+    (["extra"], 64, "extra"),
+    (["--address"], 64, "is not expected here"),  # it took a word
+    (["--address", "192.0.2.300"], 64, "'192.0.2.300' is not an address"),
+    (["--health", "extra"], 1, "extra"),
+    (["-o", "nosuch=1"], 64, "nosuch"),
+    (["-o", "send.port=0"], 64, "send.port"),
+    (["--health", "-o", "send.port=0"], 1, "send.port"),
+    (["--health", "--json"], 1, "nothing runs there (mta run)"),
+])
+def test_arguments(here, args, status, text):
+    done = here().tool("check", *args, check=False)
+    assert (done.returncode, done.stdout) == (status, b""), done
+    assert text in done.stderr.decode(), done.stderr
+
+
+def test_a_setting_that_is_none(here):
+    m = here(send__port=0)
+    for args, status in (([], 2), (["--json"], 2), (["--health"], 1)):
+        done = m.tool("check", *args, check=False)
+        assert (done.returncode, done.stdout) == (status, b""), done
+        assert "%s:" % m.conf in done.stderr.decode()
+        assert "send.port" in done.stderr.decode()

@@ -289,3 +289,69 @@ def test_rewriting(here):
     assert r["hosts"][0]["name"] == "b.relay.test"
     assert "x@other.test" in r["rewrites"][0]
     assert ask(m, "u@nomx.test")[1]["rewrites"] == []
+
+
+# --- forms and exit status ----------------------------------------------------
+
+# What the text has words of its own for.
+IN_WORDS = {"decision": {"local": ("delivered here", "discarded"),
+                         "expand": ("expanded by aliases",),
+                         "remote": ("sent on",), "reject": ("rejected",),
+                         "wait": ("waits",)},
+            "form": {"maildir": ("Maildir",), "mbox": ("mbox",)}}
+
+
+def missing(value, shown, key=None):
+    """The strings and numbers of the JSON that the text has not."""
+    if isinstance(value, dict):
+        return [x for k, v in value.items() for x in missing(v, shown, k)]
+    if isinstance(value, list):
+        return [x for v in value for x in missing(v, shown, key)]
+    if value in (None, True, False) or key == "depth":  # an indentation
+        return []
+    if key == "mailbox" and value == "/dev/null":
+        return [] if "discarded" in shown or value in shown else [value]
+    words = IN_WORDS.get(key, {}).get(value, (str(value),))
+    return [] if any(w in shown for w in words) else [(key, value)]
+
+
+@pytest.mark.parametrize("address", [
+    "u@x.test", "u@nomx.test", "u@null.test", "u@none.test", "u@[192.0.2.9]",
+    "u@a.sub.test", "u@y.test", "ann@here.test", "nosuch@here.test",
+    "root@here.test", "bad@here.test", "null@here.test", "a@here.test",
+    "old@here.test", "bob@relay.test", "postmaster"])
+def test_text_has_what_json_has(here, address):
+    m = here(send__routes=["y.test=[relay.test]:2525",
+                           ".sub.test=lmtp:unix:/run/x"],
+             send__tls_policy=["x.test=verify"],
+             rewrite__rules=["recipient old@here.test=ann@here.test"])
+    m.settings["local.users"] = "file:" + put(m, "users", "ann\n")
+    m.settings["local.aliases"] = put(
+        m, "aliases", "root: ann, u@x.test\nbad: ann, nosuch\n"
+        "null: /dev/null\na: b\nb: a\npostmaster: ann\n")
+    m.settings["serve.relay_domains"] = ["relay.test=file:" +
+                                         put(m, "rcpts", "ann\n")]
+    m.write_conf()
+    status, r = ask(m, address)
+    done = m.tool("route", address, check=False)
+    assert done.returncode == status
+    shown = done.stdout.decode()
+    assert missing(r, shown) == [], shown
+    assert set(r) == {"address", "decision", "setting", "why", "mailbox",
+                      "form", "hosts", "tls", "tls_setting", "login", "lmtp",
+                      "lane", "pace", "rewrites", "accepted_from", "aliases",
+                      "targets"}
+
+
+@pytest.mark.parametrize("args, text", [
+    ([], "ADDRESS"),
+    (["a@x.test", "b@x.test"], "b@x.test"),
+    (["--nosuch", "a@x.test"], "--nosuch"),
+    (["a@x.test", "--sender"], "is not expected here"),  # it took a word
+    (["no address"], "no address"),
+    (["a@"], "a@"),
+])
+def test_arguments(here, args, text):
+    done = here().tool("route", *args, check=False)
+    assert (done.returncode, done.stdout) == (64, b""), done
+    assert text in done.stderr.decode(), done.stderr
