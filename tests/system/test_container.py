@@ -139,6 +139,21 @@ def test_the_image_is_what_is_tried_here():
         os.path.join(CONF, "Containerfile")).read()
 
 
+def test_the_build_is_given_what_it_needs(tmp_path):
+    """By COPY, and an engine by .dockerignore, and nothing of build/."""
+    with open(os.path.join(CONF, "Containerfile")) as f:
+        copied = [name for line in f if re.match("COPY (?!--)", line)
+                  for name in line.split()[1:-1]]
+    with open(os.path.join(ROOT, ".dockerignore")) as f:
+        told = [x for x in f.read().splitlines() if not x.startswith("#")]
+    assert told == ["*"] + ["!" + name for name in copied]
+    subprocess.run(["cp", "-r", "--parents", *copied, tmp_path], cwd=ROOT,
+                   check=True)
+    said = subprocess.run(["make", "-n", "-C", tmp_path], check=True,
+                          stdout=subprocess.PIPE).stdout.decode()
+    assert "src/serve/worker.c" in said
+
+
 def manifests():
     with open(os.path.join(CONF, "compose.yaml")) as f:
         service = yaml.safe_load(f)["services"]["mta"]

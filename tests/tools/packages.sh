@@ -9,6 +9,7 @@ test="$build ccache check valgrind clang clang-format graphviz python3 python3-p
       knot knot-dnsutils dovecot-core dovecot-lmtpd dovecot-submissiond
       dnsmasq-base strace iproute2 procps util-linux mandoc
       python3-dkim python3-yaml python3-prometheus-client opendkim-tools
+      docker-compose python3-kubernetes
       cron mdadm smartmontools php-cli git-email libmailtools-perl logwatch
       s-nail mailutils
       debhelper dpkg-dev lintian mmdebstrap"
