@@ -2,144 +2,40 @@
 system it takes the place of another MTA, works, keeps settings and mail in an
 upgrade, and leaves nothing behind but mail.
 
-The system is made once by mmdebstrap, below build/; each test has a layer of
-its own over it, in namespaces.  There is no systemd in it: the service is
-started with the capabilities that its unit leaves it."""
+systemd is installed but does not run, as in a container: the service is started
+with the capabilities that its unit leaves it.  test_systemd.py has the rest."""
 
-import glob
 import os
 import re
-import shutil
 import subprocess
 
 import pytest
 
+import debian
+from debian import Box, build, good, repack
 from harness import MTA, ROOT, children_of, until
 
-NEEDED = ["mmdebstrap", "lintian", "dpkg-buildpackage", "dh", "unshare",
-          "nsenter", "setpriv"]
-BASE = os.path.join(ROOT, "build", "debroot")
-PACKAGES = """adduser base-files base-passwd bash ca-certificates coreutils dash
-    debianutils diffutils dpkg findutils grep gzip hostname init-system-helpers
-    libc-bin libconfig9 libidn2-0 libssl3 login logrotate mawk passwd perl-base
-    sed tar util-linux""".split()
-MOUNTS = """
-set -e
-mount -t tmpfs none %(dir)s
-mkdir %(dir)s/upper %(dir)s/work %(dir)s/root
-mount -t overlay overlay %(dir)s/root \\
-    -o lowerdir=%(base)s,upperdir=%(dir)s/upper,workdir=%(dir)s/work
-mount -t proc proc %(dir)s/root/proc
-mount --rbind /dev %(dir)s/root/dev
-ip link set lo up
-echo ready
-exec sleep 1000
-"""
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-    pytest.mark.skipif(os.path.dirname(MTA) != ROOT,
-                       reason="builds without sanitizers"),
-    pytest.mark.skipif(not all(map(shutil.which, NEEDED)),
-                       reason="needs " + ", ".join(NEEDED)),
-]
+pytestmark = debian.marks
 
 
-def run(*args, **kwargs):
-    done = subprocess.run(args, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                          **kwargs)
-    return done.returncode, done.stdout.decode(errors="replace")
+class Service:
+    """As the unit starts it, but for systemd."""
 
+    def __init__(self, box):
+        self.box, self.daemon = box, None
 
-def good(*args, **kwargs):
-    status, said = run(*args, **kwargs)
-    assert status == 0, "%s:\n%s" % (" ".join(args), said[-4000:])
-    return said
-
-
-def base():
-    """The system without mta."""
-    if not os.path.isdir(BASE):
-        shutil.rmtree(BASE + ".new", ignore_errors=True)
-        sources = "/etc/apt/sources.list.d/debian.sources"
-        with open("/etc/os-release") as f:
-            release = re.search(r"VERSION_CODENAME=(\w+)", f.read()).group(1)
-        status, said = run(
-            "mmdebstrap", "--mode=root", "--variant=custom",
-            "--dpkgopt=path-exclude=/usr/share/locale/*",
-            "--include=" + ",".join(PACKAGES), release, BASE + ".new",
-            *([sources] if os.path.exists(sources) else []))
-        if status != 0:
-            pytest.skip("mmdebstrap: " + said[-300:])
-        os.rename(BASE + ".new", BASE)
-    return BASE
-
-
-def build():
-    """The package, as `make deb` makes it, but for the time of optimizing."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
-    env.update(CC="ccache gcc" if shutil.which("ccache") else "gcc",
-               DEB_BUILD_OPTIONS="noautodbgsym parallel=2",
-               DEB_CFLAGS_STRIP="-g", DEB_CPPFLAGS_STRIP="-D_FORTIFY_SOURCE=2",
-               DEB_CFLAGS_APPEND="-O0 -U_FORTIFY_SOURCE")
-    good("make", "-s", "-C", ROOT, "deb", env=env)
-    (changes,) = glob.glob(os.path.join(ROOT, "build/deb/mta_*.changes"))
-    (package,) = glob.glob(os.path.join(ROOT, "build/deb/mta_*.deb"))
-    return changes, package
-
-
-class Box:
-    """A system in namespaces, with what is done in it."""
-
-    def __init__(self, dir):
-        self.root = dir + "/root"
-        self.ours = subprocess.Popen(
-            ["unshare", "-mnpiu", "-f", "--kill-child", "--mount-proc", "sh",
-             "-c", MOUNTS % {"dir": dir, "base": base()}],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-        assert self.ours.stdout.readline() == b"ready\n"
-        (self.init,) = children_of(self.ours.pid)
-        self.daemon = None
-
-    def inside(self, *args):
-        return ["nsenter", "-t", str(self.init), "-m", "-n", "-p", "-i", "-u",
-                "chroot", self.root, "env", "-i",
-                "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-                "DEBIAN_FRONTEND=noninteractive", *args]
-
-    def sh(self, line):
-        return good(*self.inside("sh", "-c", line))
-
-    def fails(self, line):
-        return run(*self.inside("sh", "-c", line))[0]
-
-    def file(self, name):
-        return self.sh("cat " + name)
-
-    def copy(self, file, name):
-        with open(file, "rb") as f:
-            subprocess.run(self.inside("sh", "-c", "cat > " + name), stdin=f,
-                           check=True)
-
-    def start(self, capabilities):
+    def start(self):
         self.daemon = subprocess.Popen(
-            self.inside("setpriv", "--no-new-privs",
-                        "--bounding-set=-all," + capabilities, "mta", "run"),
+            self.box.inside("setpriv", "--no-new-privs", "--bounding-set=-all,"
+                            + capabilities_of_the_unit(), "mta", "run"),
             stdin=subprocess.DEVNULL)
         until("the service to run", lambda:
-              self.fails("mta check --health") == 0)
+              self.box.fails("mta check --health") == 0)
 
     def stop(self):
         (supervisor,) = children_of(self.daemon.pid) or [self.daemon.pid]
         os.kill(supervisor, 15)
         assert self.daemon.wait(60) == 0
-        self.daemon = None
-
-    def close(self):
-        self.ours.kill()
-        self.ours.wait()
 
 
 @pytest.fixture
@@ -158,22 +54,6 @@ def capabilities_of_the_unit():
                     for line in found for c in line.split())
 
 
-def repack(package, dir, name, **fields):
-    """Another package from the files of this one."""
-    if package:
-        good("dpkg-deb", "-R", package, dir)
-    control = os.path.join(dir, "DEBIAN", "control")
-    with open(control) as f:
-        text = f.read()
-    for field, value in fields.items():
-        text = re.sub(r"^%s: .*$" % field, "%s: %s" % (field, value), text,
-                      flags=re.M)
-    with open(control, "w") as f:
-        f.write(text)
-    good("dpkg-deb", "--root-owner-group", "-b", dir, name)
-    return name
-
-
 def other_mta(dir):
     os.makedirs(dir + "/DEBIAN")
     os.makedirs(dir + "/usr/sbin")
@@ -186,17 +66,6 @@ def other_mta(dir):
                 "Conflicts: mail-transport-agent\n"
                 "Replaces: mail-transport-agent\nDescription: another\n")
     return repack(None, dir, dir + ".deb")
-
-
-def arrived(box, *subjects):
-    text = box.sh("cat /var/mail/alice 2>/dev/null || true")
-    return all("Subject: %s\n" % s in text for s in subjects)
-
-
-def submit(box, to, subject, user="root"):
-    return box.fails("printf 'Subject: %s\\n\\nhello\\n' | setpriv --reuid=%s "
-                     "--clear-groups /usr/lib/sendmail %s"
-                     % (subject, user, to))
 
 
 def install_in_place_of_another(box, package, dir):
@@ -220,12 +89,12 @@ def install_in_place_of_another(box, package, dir):
         box.sh("zcat /usr/share/man/%s.gz > /dev/null" % page)
 
 
-def works(box):
-    assert submit(box, "alice", "before-the-start") == 0
-    box.start(capabilities_of_the_unit())
-    assert submit(box, "alice", "by-alice", user="alice") == 0
+def works(box, service):
+    assert box.submit("alice", "before-the-start") == 0
+    service.start()
+    assert box.submit("alice", "by-alice", user="alice") == 0
     until("mail for alice", lambda:
-          arrived(box, "before-the-start", "by-alice"))
+          box.arrived("before-the-start", "by-alice"))
     assert box.sh("stat -c %U /var/mail/alice") == "alice\n"
     assert box.sh("mailq") == "Mail queue is empty\n"
 
@@ -238,7 +107,7 @@ def null_client_stands_ready(box):
            " /etc/mta/mta.conf")
     assert box.fails("mta config --check") == 0
     assert "USER file:/etc/mta/password" in box.sh("mta config --show")
-    assert "rewrite.root" in run(*box.inside("mta", "route", "root"))[1]
+    assert "rewrite.root" in box.run("mta route root")[1]
     box.sh("mv /tmp/before /etc/mta/mta.conf")
 
 
@@ -246,25 +115,25 @@ def log_is_rotated(box):
     before = box.sh("ls /var/log/mta").split()
     assert before == ["mta.log"]
     box.sh("logrotate -f /etc/logrotate.d/mta")
-    assert submit(box, "alice", "after-rotation") == 0
+    assert box.submit("alice", "after-rotation") == 0
     until("the new file", lambda: box.fails(
         "grep -q deliver.delivered /var/log/mta/mta.log") == 0)
     box.sh("grep -q deliver.delivered /var/log/mta/mta.log.1")
 
 
-def upgrade_keeps_what_is_there(box, package, dir):
+def upgrade_keeps_what_is_there(box, service, package, dir):
     box.sh("echo '# mine' >> /etc/mta/mta.conf")
-    assert submit(box, "joe@elsewhere.test", "waits") == 0
+    assert box.submit("joe@elsewhere.test", "waits") == 0
     box.copy(repack(package, dir + "/next", dir + "/next.deb",
                     Version="99.1"), "/tmp/next.deb")
     box.sh("dpkg -i /tmp/next.deb")
     assert "Version: 99.1\n" in box.sh("dpkg -s mta")
     assert box.file("/etc/mta/mta.conf").endswith("# mine\n")
     assert "joe@elsewhere.test" in box.sh("mailq")
-    box.stop()
-    box.start(capabilities_of_the_unit())
+    service.stop()
+    service.start()
     assert "joe@elsewhere.test" in box.sh("mailq")
-    box.stop()
+    service.stop()
 
 
 def left_behind(box):
@@ -287,17 +156,18 @@ def purge_leaves_mail_and_nothing_else(box):
     assert left_behind(box) == []
     box.sh("dpkg -i /tmp/mta.deb; mta queue stats; dpkg -P mta")
     assert left_behind(box) == []
-    assert arrived(box, "by-alice")
+    assert box.arrived("by-alice")
 
 
 def test_package(box, tmp_path):
     changes, package = build()
     good("lintian", "--allow-root", "--fail-on", "error", changes)
     install_in_place_of_another(box, package, str(tmp_path))
-    works(box)
+    service = Service(box)
+    works(box, service)
     null_client_stands_ready(box)
     log_is_rotated(box)
-    upgrade_keeps_what_is_there(box, package, str(tmp_path))
+    upgrade_keeps_what_is_there(box, service, package, str(tmp_path))
     purge_leaves_mail_and_nothing_else(box)
 
 
