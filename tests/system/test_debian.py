@@ -108,7 +108,7 @@ def null_client_stands_ready(box):
     assert box.fails("mta config --check") == 0
     assert "USER file:/etc/mta/password" in box.sh("mta config --show")
     assert "rewrite.root" in box.run("mta route root")[1]
-    box.sh("mv /tmp/before /etc/mta/mta.conf")
+    box.sh("mv /tmp/before /etc/mta/mta.conf; rm /etc/mta/password")
 
 
 def log_is_rotated(box):
