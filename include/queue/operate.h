@@ -31,11 +31,14 @@ struct queue_operation {
     struct queue_select select;
     uid_t uid;                /* of the operator, for the log */
     uint64_t rcpts, messages; /* that it was for, so far */
-    uint64_t failed;        /* recipients that stay as they are: a disk error */
-    bool begun, incomplete; /* there is mail that is not read yet */
+    uint64_t failed; /* recipients that stay as they are: a disk error */
+    uint64_t ended;  /* the last piece, us; 0: none has */
+    bool begun, finished;
+    bool incomplete; /* there is mail that is not read yet */
     struct spool_cursor cursor;
     uint32_t slot;                   /* not 0: where the message goes on; ... */
     uint32_t here;                   /* ... so many of its recipients so far */
+    struct spool_record rec;         /* ... its record */
     char text[QUEUE_OPERATION_TEXT]; /* of the selection */
 };
 
@@ -44,9 +47,9 @@ struct queue_operation {
 int operate_parse(struct queue_operation *op, const char *command,
                   struct err *e);
 
-/* A piece of it, some milliseconds long; the first one only asks for a scan, so
- * that what was committed before is in it.  True: there is more to do.  In any
- * case operate_end() comes last. */
+/* A piece of it, 4 to 20 ms long; the first one only asks for a scan, so that
+ * what was committed before is in it.  True: there is more to do.  In any case
+ * operate_end() comes last, also before the operation is complete. */
 bool operate_piece(struct queue *q, struct queue_operation *op);
 void operate_end(struct queue *q, struct queue_operation *op);
 

@@ -10,7 +10,13 @@
 
 #include <string.h>
 
-enum { PIECE_US = 4000, LOOK_EVERY = 32, RCPTS_PER_PIECE = 1024 };
+enum {
+    PIECE_US = 4000,
+    PIECE_MAX_US = 20000,
+    LOOK_EVERY =
+        64, /* messages and recipients between two looks at the clock */
+    RCPTS_PER_LOOK = 1024 /* of one message */
+};
 
 /* --- one recipient -------------------------------------------------------- */
 /* 0, or -1: it stays as it is. */
@@ -219,7 +225,7 @@ static bool take_next(struct looking *k, bool fits)
 {
     struct rcpt *r = k->next;
 
-    if (k->seen++ == RCPTS_PER_PIECE) {
+    if (k->seen++ == RCPTS_PER_LOOK) {
         k->op->slot = r->slot;
         return false;
     }
@@ -246,9 +252,10 @@ static int on_field(void *ctx, enum spool_field type, struct span content)
     return take_next(k, queue_select_address(s, content)) ? 0 : 1;
 }
 
-/* From the slot on at which the piece before ended. */
-static void look_at_rcpts(struct queue *q, struct queue_operation *op,
-                          struct message *m)
+/* From the slot on at which the look before ended.  Returns how many recipients
+ * it has seen. */
+static unsigned look_at_rcpts(struct queue *q, struct queue_operation *op,
+                              struct message *m)
 {
     struct looking k = { .q = q, .op = op, .next = m->rcpts };
     struct err e;
@@ -261,6 +268,7 @@ static void look_at_rcpts(struct queue *q, struct queue_operation *op,
             continue;
     else if (spool_message_envelope(q->spool, &m->stored, on_field, &k, &e) < 0)
         queue_log_fault(q, "queue.slot", &e);
+    return k.seen;
 }
 
 /* Is it read again at the next scan? */
@@ -348,75 +356,135 @@ static void say(struct queue *q, const struct queue_operation *op,
     }
 }
 
-/* All pieces of it are done. */
-static void end_message(struct queue *q, struct queue_operation *op,
-                        struct message *m)
+/* True: it was for some of its recipients. */
+static bool count_message(struct queue *q, struct queue_operation *op,
+                          const struct spool_record *rec)
 {
     uint32_t n = op->here;
 
-    op->here = 0;
+    op->slot = op->here = 0;
     if (n == 0)
-        return;
+        return false;
     op->messages++;
     op->rcpts += n;
-    if (op->dry)
+    if (!op->dry)
+        say(q, op, rec, n);
+    return true;
+}
+
+/* All pieces of it are done, or as many as there will be. */
+static void end_message(struct queue *q, struct queue_operation *op,
+                        struct message *m)
+{
+    if (!count_message(q, op, &m->stored.rec) || op->dry)
         return;
-    say(q, op, &m->stored.rec, n);
     if (op->verb == QUEUE_RELEASE || op->verb == QUEUE_FLUSH)
         message_forget_wait(q, m);
     if (op->verb == QUEUE_DELETE)
         message_sweep(q, m);
 }
 
-static void look_at(struct queue *q, struct queue_operation *op,
-                    struct message *m)
+/* Returns how much work it was. */
+static unsigned look_at(struct queue *q, struct queue_operation *op,
+                        struct message *m)
 {
+    unsigned seen = 0;
+
     if (!queue_select_id(&op->select, m->stored.rec.id))
-        return;
+        return 1;
     if (m->rcpts == NULL && m->unreadable)
         delete_damaged(q, op, m);
     else
-        look_at_rcpts(q, op, m);
-    if (op->slot > 0)
+        seen = look_at_rcpts(q, op, m);
+    if (op->slot > 0) {
         op->cursor.next = &m->stored.link; /* again */
-    else
+        op->rec = m->stored.rec;
+    } else {
         end_message(q, op, m);
+    }
+    return 1 + seen;
 }
 
 /* --- all of them ---------------------------------------------------------- */
+/* The message in which the last piece ended may have left the queue since: then
+ * the next one begins with its first recipient. */
+static struct message *next_message(struct queue *q, struct queue_operation *op)
+{
+    struct spool_message *m = spool_cursor_next(q->spool, &op->cursor);
+
+    if (op->slot > 0 && (m == NULL || m->rec.part != op->rec.part ||
+                         !msg_id_eq(m->rec.id, op->rec.id)))
+        (void)count_message(q, op, &op->rec);
+    return m != NULL ? LIST_ENTRY(m, struct message, stored) : NULL;
+}
+
+/* A piece is as long as the owner's turn since the last one: beside an owner
+ * that has much to do, the operation gets half of its time. */
+static uint64_t end_of_piece(const struct queue_operation *op)
+{
+    uint64_t now = clock_mono_us();
+    uint64_t turn = op->ended != 0 ? now - op->ended : 0;
+
+    return now + (turn < PIECE_US       ? PIECE_US
+                  : turn < PIECE_MAX_US ? turn
+                                        : PIECE_MAX_US);
+}
+
+static void begin(struct queue *q, struct queue_operation *op)
+{
+    op->begun = true;
+    q->scan.wanted = true;
+    spool_cursor_begin(q->spool, &op->cursor);
+    if (op->verb == QUEUE_FLUSH && !op->dry && q->owner->forget_faults != NULL)
+        q->owner->forget_faults(q);
+}
+
+/* complete NULL: it is. */
+static void report(struct queue *q, const struct queue_operation *op,
+                   const char *complete)
+{
+    LOG(LOG_INFO, "queue.operation", LS("queue", spool_name_text(q->name)),
+        LS("command", op->text), LN("nrcpt", op->rcpts),
+        LN("messages", op->messages), LN("uid", op->uid),
+        LS("complete", complete));
+}
+
 bool operate_piece(struct queue *q, struct queue_operation *op)
 {
-    uint64_t until = clock_mono_us() + PIECE_US;
-    struct spool_message *m;
+    uint64_t until = end_of_piece(op);
+    struct message *m;
+    unsigned work = 0;
 
     if (!op->begun) {
-        op->begun = true;
-        q->scan.wanted = true;
-        spool_cursor_begin(q->spool, &op->cursor);
-        if (op->verb == QUEUE_FLUSH && !op->dry &&
-            q->owner->forget_faults != NULL)
-            q->owner->forget_faults(q);
+        begin(q, op);
         return true;
     }
-    for (unsigned n = 1; (m = spool_cursor_next(q->spool, &op->cursor)) != NULL;
-         n++) {
+    while ((m = next_message(q, op)) != NULL) {
         uint64_t failed = q->operate.failed;
-        look_at(q, op, LIST_ENTRY(m, struct message, stored));
+        work += look_at(q, op, m);
         op->failed += q->operate.failed - failed;
-        if (op->slot > 0)
-            return true;
-        if (n % LOOK_EVERY == 0 && clock_mono_us() >= until)
+        if (work < LOOK_EVERY)
+            continue;
+        work = 0;
+        op->ended = clock_mono_us();
+        if (op->ended >= until)
             return true;
     }
     op->incomplete = q->scan.incomplete;
-    LOG(LOG_INFO, "queue.operation", LS("queue", spool_name_text(q->name)),
-        LS("command", op->text), LN("nrcpt", op->rcpts),
-        LN("messages", op->messages), LN("uid", op->uid));
+    op->finished = true;
+    report(q, op, NULL);
     return false;
 }
 
+/* What is done stays also when the command is broken off. */
 void operate_end(struct queue *q, struct queue_operation *op)
 {
+    if (op->begun && !op->finished) {
+        struct message *m = op->slot > 0 ? next_message(q, op) : NULL;
+        if (op->slot > 0)
+            end_message(q, op, m);
+        report(q, op, "no");
+    }
     if (op->begun)
         spool_cursor_end(&op->cursor);
     q->memory.reclaimable = true;

@@ -4,6 +4,7 @@
 
 #include "base/body.h"
 #include "base/fs.h"
+#include "base/os.h"
 #include "queue/counters.h"
 #include "queue/handover.h"
 #include "queue/recipients.h"
@@ -222,23 +223,23 @@ static void teardown(void)
     kit_free(&k);
 }
 
-/* Returns the number of pieces. */
-static int operate(const char *command, uint64_t rcpts, uint64_t messages)
+static void operate(const char *command, uint64_t rcpts, uint64_t messages)
 {
     struct queue_operation op;
     struct err e;
-    int n = 1;
 
     ck_assert_int_eq(operate_parse(&op, command, &e), 0);
-    for (; operate_piece(&q, &op); n++)
+    while (operate_piece(&q, &op))
         continue;
     operate_end(&q, &op);
     ck_assert_msg(op.rcpts == rcpts && op.messages == messages, "%s: %u of %u",
                   command, (unsigned)op.rcpts, (unsigned)op.messages);
-    return n;
 }
 
-enum { LONG = 5000 };
+enum {
+    LONG = 5000,
+    LOOK = 1024 /* recipients between two looks at the clock */
+};
 
 START_TEST(a_long_message_in_pieces)
 {
@@ -246,7 +247,7 @@ START_TEST(a_long_message_in_pieces)
     submit(3, "even.test");
     open_queue();
     ck_assert_uint_eq(q.memory.pending, LONG + 3);
-    ck_assert_int_gt(operate("hold all", LONG + 3, 2), LONG / 1024);
+    operate("hold all", LONG + 3, 2);
     ck_assert_uint_eq(q.memory.pending, 0);
     ck_assert(list_empty(&due_now));
     operate("hold all", 0, 0);
@@ -259,6 +260,75 @@ START_TEST(a_long_message_in_pieces)
     operate("delete domain odd.test dry-run", LONG / 2 + 1, 2);
     operate("delete domain odd.test", LONG / 2 + 1, 2);
     operate("delete all", LONG / 2 + 2, 2);
+    struct spool_usage u;
+    spool_queue_usage(q.spool, &u);
+    ck_assert_uint_eq(u.messages, 0);
+    ck_assert_uint_eq(q.memory.pending, 0);
+    close_queue();
+}
+END_TEST
+
+/* So slow that each look is a piece. */
+static ssize_t write_slowly(int fd, const struct iovec *v, int n, off_t at)
+{
+    os_pause(10);
+    return fs_system.pwritev(fd, v, n, at);
+}
+
+/* The first two pieces, which end within the first message. */
+static void begin_slowly(struct queue_operation *op, const char *command)
+{
+    struct fs_ops ops = fs_system;
+    struct err e;
+
+    ck_assert_int_eq(operate_parse(op, command, &e), 0);
+    ops.pwritev = write_slowly;
+    fs_replace(&ops);
+    ck_assert(operate_piece(&q, op)); /* asks for a scan */
+    ck_assert(operate_piece(&q, op));
+    fs_replace(NULL);
+    ck_assert_uint_eq(op->slot, LOOK);
+}
+
+/* The next one is looked at from its first recipient on. */
+START_TEST(a_message_leaves_between_two_pieces)
+{
+    struct queue_operation op;
+
+    submit(LONG, "even.test");
+    submit(2000, "x.test");
+    open_queue();
+    begin_slowly(&op, "hold domain even.test");
+    operate("delete domain even.test", LONG / 2, 1);
+    operate("delete domain odd.test", LONG / 2 + 1000, 2);
+    operate("hold domain x.test", 1000, 1);
+    operate("release domain x.test", 1000, 1);
+    while (operate_piece(&q, &op))
+        continue;
+    operate_end(&q, &op);
+    ck_assert_uint_eq(op.rcpts, LOOK / 2);
+    ck_assert_uint_eq(op.messages, 1);
+    close_queue();
+}
+END_TEST
+
+/* Its client has gone: what is done is counted, and stays. */
+START_TEST(an_operation_is_broken_off)
+{
+    struct queue_operation op;
+
+    submit(LONG, "even.test");
+    submit(3, "even.test");
+    open_queue();
+    begin_slowly(&op, "hold all");
+    operate_end(&q, &op);
+    ck_assert_uint_eq(op.rcpts, LOOK);
+    ck_assert_uint_eq(op.messages, 1);
+    ck_assert_uint_eq(q.memory.pending, LONG + 3 - LOOK);
+    operate("hold all", LONG + 3 - LOOK, 2);
+    begin_slowly(&op, "delete all");
+    operate_end(&q, &op);
+    operate("delete all", LONG + 3 - LOOK, 2);
     struct spool_usage u;
     spool_queue_usage(q.spool, &u);
     ck_assert_uint_eq(u.messages, 0);
@@ -319,15 +389,17 @@ START_TEST(what_is_in_hand)
 }
 END_TEST
 
+static int writes_left, why;
+
 static ssize_t refuse(int fd, const struct iovec *v, int n, off_t at)
 {
-    (void)fd;
-    (void)v;
-    (void)n;
-    (void)at;
-    errno = EIO;
+    if (writes_left-- > 0)
+        return fs_system.pwritev(fd, v, n, at);
+    errno = why;
     return -1;
 }
+
+static const int faults[] = { EIO, ENOSPC, EDQUOT };
 
 /* What the disk does not take is not so in memory, and is reported. */
 START_TEST(a_disk_that_fails)
@@ -341,6 +413,8 @@ START_TEST(a_disk_that_fails)
     submit(2, "x.test");
     open_queue();
     ops.pwritev = refuse;
+    writes_left = 0;
+    why = faults[_i];
     fs_replace(&ops);
     operate("delete all", 0, 0);
     operate("hold all", 0, 0);
@@ -352,6 +426,30 @@ START_TEST(a_disk_that_fails)
     ck_assert_str_eq(memory, " matched 0 recipients 0 messages\n failed 2\n");
     ck_assert_uint_eq(q.memory.pending, 2);
     operate("hold all", 2, 1);
+    close_queue();
+}
+END_TEST
+
+/* From the third mark on; the same again does the rest. */
+START_TEST(a_disk_that_fails_in_the_middle)
+{
+    struct fs_ops ops = fs_system;
+
+    submit(5, "x.test");
+    submit(5, "x.test");
+    open_queue();
+    ops.pwritev = refuse;
+    writes_left = 2;
+    why = faults[_i];
+    fs_replace(&ops);
+    operate("hold all", 2, 1);
+    fs_replace(NULL);
+    ck_assert_uint_eq(q.memory.pending, 8);
+    operate("hold all", 8, 2);
+    ck_assert_uint_eq(q.memory.pending, 0);
+    close_queue();
+    open_queue();
+    ck_assert_uint_eq(q.memory.pending, 0);
     close_queue();
 }
 END_TEST
@@ -435,7 +533,12 @@ Suite *queue_operate_suite(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, a_long_message_in_pieces);
     tcase_add_test(t, what_is_in_hand);
-    tcase_add_test(t, a_disk_that_fails);
+    tcase_add_test(t, a_message_leaves_between_two_pieces);
+    tcase_add_test(t, an_operation_is_broken_off);
+    tcase_add_loop_test(t, a_disk_that_fails, 0,
+                        (int)(sizeof faults / sizeof faults[0]));
+    tcase_add_loop_test(t, a_disk_that_fails_in_the_middle, 0,
+                        (int)(sizeof faults / sizeof faults[0]));
     tcase_add_test(t, a_walk_outlives_its_messages);
     suite_add_tcase(s, t);
     return s;
