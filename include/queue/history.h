@@ -51,7 +51,10 @@ struct history_event {
 struct history;
 
 /* In the queue of that name, with about so many octets; an existing ring of
- * another size is begun anew.  size 0: there is none; *h is NULL. */
+ * another size is begun anew.  size 0: there is none; *h is NULL.  -1 with *e:
+ * *h is NULL, or a ring that could not be begun, as on a full disk, which each
+ * flush tries again. */
+#define HISTORY_AS_IT_IS UINT64_MAX /* an existing ring; none is made */
 int history_open(struct history **h, const char *queue_dir,
                  enum spool_name name, uint64_t size, struct err *e);
 void history_close(struct history **h); /* accepts NULL; writes what is left */
@@ -82,6 +85,10 @@ struct history_query {
 int history_read(const char *queue_dir, enum spool_name name,
                  const struct history_query *query, history_fn *fn, void *ctx,
                  struct err *e);
+
+/* Since when the ring has all that happened: 0: from its first event on, and it
+ * has forgotten none; UINT64_MAX: there is none. */
+uint64_t history_since(const char *queue_dir, enum spool_name name);
 
 const char *history_kind_text(enum history_kind kind);
 #endif

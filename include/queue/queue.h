@@ -56,6 +56,8 @@ struct queue {
     struct spool_writer *writer[SPOOL_QUEUES];
     struct counters *counters; /* NULL: no memory */
     struct history *history;   /* NULL: there is none */
+    bool keeps_history; /* set by a tool, whose settings may be others: the
+                         * ring stays as the consumer made it */
 
     struct {                    /* scan.c */
         struct message *unread; /* could not be read from the disk */

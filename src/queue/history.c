@@ -21,8 +21,10 @@ struct history {
     int fd;
     bool failed; /* the last write */
     int fault;   /* errno of one that is not reported yet; 0: none */
-    uint64_t blocks, number; /* of the block in turn[n] */
-    size_t n, used;          /* of turn[n] */
+    uint64_t size;
+    uint64_t blocks; /* of the ring; 0: it could not be begun so far */
+    uint64_t number; /* of the block in turn[n] */
+    size_t n, used;  /* of turn[n] */
     bool changed;
     unsigned char turn[TURN_BLOCKS][HISTORY_BLOCK];
 };
@@ -38,32 +40,37 @@ static uint64_t fitting_size(int fd, uint64_t size)
     return size < most ? size : most;
 }
 
-static int begin(struct history *h, const char *path, uint64_t size,
-                 struct err *e)
+static uint64_t blocks_wanted(const struct history *h, uint64_t there)
+{
+    if (h->size == HISTORY_AS_IT_IS)
+        return there;
+    uint64_t blocks = fitting_size(h->fd, h->size) / HISTORY_BLOCK;
+    return blocks < 2 * TURN_BLOCKS ? 2 * TURN_BLOCKS : blocks;
+}
+
+static int begin(struct history *h, const char *path, struct err *e)
 {
     unsigned char head[HISTORY_HEAD] = { 0 };
-    uint64_t blocks = fitting_size(h->fd, size) / HISTORY_BLOCK;
+    uint64_t there = history_blocks(h->fd), blocks = blocks_wanted(h, there);
 
-    blocks = blocks < 2 * TURN_BLOCKS ? 2 * TURN_BLOCKS : blocks;
-    h->blocks = history_blocks(h->fd);
-    h->number = h->blocks == blocks ? history_newest(h->fd, blocks) + 1 : 1;
-    if (h->blocks == blocks)
-        return 0;
-    h->blocks = blocks;
+    h->number = 1;
+    if (there > 0 && there == blocks)
+        h->number = history_newest(h->fd, blocks) + 1;
     put_le32(head, HISTORY_MAGIC_TOP);
     put_le64(head + 8, blocks);
-    if (ftruncate(h->fd, 0) != 0 ||
-        fs_pwrite_all(h->fd, head, sizeof head, 0) != 0)
+    if (there != blocks && (fs_truncate(h->fd, 0) != 0 ||
+                            fs_pwrite_all(h->fd, head, sizeof head, 0) != 0))
         return err_set(e, ERR_TEMP, errno, "begin %s", path);
+    h->blocks = blocks;
     return 0;
 }
 
 /* Never through a link, nor a FIFO in its place. */
-static int open_file(const char *path, struct err *e)
+static int open_file(const char *path, int create, struct err *e)
 {
     struct stat st;
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
-                  0600);
+    int fd =
+        open(path, O_RDWR | create | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 
     if (fd < 0)
         return err_set(e, ERR_TEMP, errno, "open %s", path);
@@ -71,6 +78,20 @@ static int open_file(const char *path, struct err *e)
         return fd;
     close(fd);
     return err_set(e, ERR_PERM, 0, "%s is no regular file", path);
+}
+
+/* A disk that is full now may have room later. */
+static int open_ring(struct history *h, const char *path, struct err *e)
+{
+    bool makes = h->size != HISTORY_AS_IT_IS;
+
+    h->fd = open_file(path, makes ? O_CREAT : 0, e);
+    if (h->fd < 0)
+        return !makes && e->sys == ENOENT ? 0 : -1;
+    if (begin(h, path, e) == 0)
+        return 0;
+    h->failed = true;
+    return -1;
 }
 
 int history_open(struct history **out, const char *queue_dir,
@@ -87,13 +108,12 @@ int history_open(struct history **out, const char *queue_dir,
     h = calloc(1, sizeof *h);
     if (h == NULL)
         return err_set(e, ERR_TEMP, ENOMEM, "memory for the history");
-    h->fd = open_file(path, e);
-    if (h->fd < 0 || begin(h, path, size, e) != 0) {
+    h->size = size;
+    int rc = open_ring(h, path, e);
+    if (h->blocks == 0 && !h->failed)
         history_close(&h);
-        return -1;
-    }
     *out = h;
-    return 0;
+    return rc;
 }
 
 void history_close(struct history **h)
@@ -144,10 +164,23 @@ bool history_waits(const struct history *h)
     return h != NULL && (h->changed || h->fault != 0);
 }
 
+/* The blocks so far are the first ones of the ring then. */
+static int begin_late(struct history *h)
+{
+    if (begin(h, "", NULL) != 0)
+        return -1;
+    for (size_t i = 0; i < h->n; i++)
+        seal(h, i, i + 1, get_le16(h->turn[i] + 24));
+    h->number = h->n + 1;
+    return 0;
+}
+
 static void write_turn(struct history *h)
 {
+    bool failed = h->blocks == 0 && begin_late(h) != 0;
+
     seal(h, h->n, h->number, h->used);
-    bool failed = write_blocks(h, 0, h->n + 1, h->number - h->n) != 0;
+    failed = failed || write_blocks(h, 0, h->n + 1, h->number - h->n) != 0;
     if (failed && !h->failed)
         h->fault = errno;
     h->failed = failed;

@@ -115,21 +115,47 @@ static uint64_t find_block(const struct reading *r, uint64_t since)
     return low > oldest + 2 ? low - 2 : oldest;
 }
 
+static int open_ring(struct reading *r, const char *queue_dir,
+                     enum spool_name name, struct err *e)
+{
+    char path[HISTORY_PATH];
+
+    if (history_path(path, queue_dir, name, e) != 0)
+        return -1;
+    r->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (r->fd < 0)
+        return err_set(e, ERR_TEMP, errno, "open %s", path);
+    r->blocks = history_blocks(r->fd);
+    r->newest = r->blocks > 0 ? history_newest(r->fd, r->blocks) : 0;
+    return 0;
+}
+
+uint64_t history_since(const char *queue_dir, enum spool_name name)
+{
+    struct reading r = { .fd = -1 };
+
+    if (open_ring(&r, queue_dir, name, NULL) != 0)
+        return UINT64_MAX;
+    uint64_t when =
+        r.newest > r.blocks ? time_of(&r, r.newest - r.blocks + 1) : 0;
+    close(r.fd);
+    return when;
+}
+
 int history_read(const char *queue_dir, enum spool_name name,
                  const struct history_query *query, history_fn *fn, void *ctx,
                  struct err *e)
 {
     struct reading r = { .query = query, .fn = fn, .ctx = ctx };
-    char path[HISTORY_PATH];
+    struct err why;
 
-    if (history_path(path, queue_dir, name, e) != 0)
+    if (open_ring(&r, queue_dir, name, &why) != 0) {
+        if (why.sys == ENOENT)
+            return 0;
+        if (e != NULL)
+            *e = why;
         return -1;
-    r.fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (r.fd < 0)
-        return errno == ENOENT ? 0
-                               : err_set(e, ERR_TEMP, errno, "open %s", path);
-    r.blocks = history_blocks(r.fd);
-    r.newest = r.blocks > 0 ? history_newest(r.fd, r.blocks) : 0;
+    }
     int rc = r.newest > 0 ? read_from(&r, find_block(&r, query->since), e) : 0;
     close(r.fd);
     return rc;

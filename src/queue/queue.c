@@ -43,10 +43,11 @@ static int open_spool(struct queue *q, struct err *e)
 /* Mail goes on without one. */
 static void open_history(struct queue *q)
 {
+    uint64_t size =
+        q->keeps_history ? HISTORY_AS_IT_IS : (uint64_t)q->conf->history;
     struct err e;
 
-    if (history_open(&q->history, q->conf->queue_dir, q->name,
-                     (uint64_t)q->conf->history, &e) != 0)
+    if (history_open(&q->history, q->conf->queue_dir, q->name, size, &e) != 0)
         queue_log_fault(q, "queue.unrecorded", &e);
 }
 

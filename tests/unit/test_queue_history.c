@@ -281,6 +281,112 @@ START_TEST(no_room)
 }
 END_TEST
 
+static int no_truncate(int fd, off_t size)
+{
+    (void)fd;
+    (void)size;
+    errno = ENOSPC;
+    return -1;
+}
+
+static ssize_t no_write(int fd, const struct iovec *v, int n, off_t at)
+{
+    (void)fd;
+    (void)v;
+    (void)n;
+    (void)at;
+    errno = EDQUOT;
+    return -1;
+}
+
+/* A ring of another size, or none, on a disk that is full: it is begun when
+ * there is room, with what is to be written then; this time too, when that is
+ * more than one block. */
+static void add_one(struct history *h, uint64_t n)
+{
+    struct history_event ev = event(n);
+
+    history_add(h, &ev);
+}
+
+START_TEST(begun_when_there_is_room)
+{
+    struct fs_ops ops = fs_system;
+    struct history *h = open_ring(2 * SIZE);
+    uint64_t n = 10, many = _i < 2 ? 113 : 13;
+
+    add(h, 0, n);
+    history_close(&h);
+    if (_i % 2 == 0)
+        ops.truncate = no_truncate;
+    else
+        ops.pwritev = no_write;
+    fs_replace(&ops);
+    ck_assert_int_eq(history_open(&h, dir, SPOOL_LOCAL, SIZE, &e), -1);
+    ck_assert_int_eq(e.sys, _i % 2 == 0 ? ENOSPC : EDQUOT);
+    ck_assert_ptr_nonnull(h);
+    for (; n < 13; n++) { /* reported above */
+        add_one(h, n);
+        ck_assert_int_eq(history_flush(h, &e), 0);
+    }
+    for (; n < many; n++)
+        add_one(h, n);
+    ck_assert_int_eq(history_flush(h, &e), 0);
+    fs_replace(NULL);
+    for (; n < 130; n++)
+        add_one(h, n);
+    ck_assert_int_eq(history_flush(h, &e), 0);
+    add(h, n, 150);
+    struct seen s = read_all(NULL);
+    ck_assert_msg(s.last == 149 && s.n >= 150 - many && !s.gap, "%u up to %u",
+                  (unsigned)s.n, (unsigned)s.last);
+    history_close(&h);
+    h = open_ring(SIZE);
+    ck_assert_uint_eq(read_all(NULL).last, 149);
+    history_close(&h);
+}
+END_TEST
+
+/* A tool takes a ring as it is, and makes none. */
+START_TEST(as_it_is)
+{
+    struct history *h = open_ring(HISTORY_AS_IT_IS);
+    struct stat st;
+
+    ck_assert_ptr_null(h);
+    ck_assert_int_ne(stat(path, &st), 0);
+    h = open_ring(2 * SIZE);
+    add(h, 0, 10);
+    history_close(&h);
+    h = open_ring(HISTORY_AS_IT_IS);
+    add(h, 10, 20);
+    history_close(&h);
+    ck_assert_uint_eq(read_all(NULL).n, 20);
+    h = open_ring(2 * SIZE);
+    ck_assert_uint_eq(read_all(NULL).n, 20);
+    history_close(&h);
+    ck_assert_int_eq(truncate(path, 3), 0);
+    ck_assert_ptr_null(open_ring(HISTORY_AS_IT_IS));
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_int_eq(st.st_size, 3);
+}
+END_TEST
+
+START_TEST(since_when_it_has_all)
+{
+    ck_assert(history_since(dir, SPOOL_LOCAL) == UINT64_MAX);
+    struct history *h = open_ring(SIZE);
+
+    ck_assert_uint_eq(history_since(dir, SPOOL_LOCAL), 0);
+    add(h, 0, 100);
+    ck_assert_uint_eq(history_since(dir, SPOOL_LOCAL), 0);
+    add(h, 100, 5000);
+    ck_assert_uint_eq(history_since(dir, SPOOL_LOCAL),
+                      1000 + read_all(NULL).first);
+    history_close(&h);
+}
+END_TEST
+
 /* A link or a FIFO in its place is not followed. */
 START_TEST(no_file)
 {
@@ -310,6 +416,9 @@ Suite *queue_history_suite(void)
     tcase_add_test(t, another_size_begins_anew);
     tcase_add_test(t, what_is_too_long_is_cut);
     tcase_add_test(t, no_room);
+    tcase_add_loop_test(t, begun_when_there_is_room, 0, 4);
+    tcase_add_test(t, as_it_is);
+    tcase_add_test(t, since_when_it_has_all);
     tcase_add_test(t, no_file);
     suite_add_tcase(s, t);
     return s;
