@@ -288,6 +288,15 @@ static void print(struct story *s)
         }
 }
 
+static int give_lines(const struct story *s, const struct log_show *to,
+                      struct err *e)
+{
+    for (const struct line *k = s->first; k != NULL; k = k->next)
+        if (to->line(to->ctx, (struct span){ k->text, k->n }, e) != 0)
+            return -1;
+    return 0;
+}
+
 /* --- all of it ------------------------------------------------------------ */
 
 static void free_story(struct story *s)
@@ -325,11 +334,13 @@ int log_story(const struct log_show *what, struct err *e)
         goto out;
     pass.line = keep;
     pass.left_out = NULL; /* said once */
-    pass.filter = (struct log_filter){ .since = 0 };
+    pass.filter = (struct log_filter){ .since = what->filter.since };
     if (s.found > 0 && log_show(&pass, e) != 0)
         goto out;
-    if (s.found > 0)
+    if (s.found > 0 && what->line == NULL)
         print(&s);
+    if (s.found > 0 && what->line != NULL && give_lines(&s, what, e) != 0)
+        goto out;
     rc = s.found > 0;
 out:
     free_story(&s);

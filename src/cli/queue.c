@@ -1,13 +1,14 @@
 /* queue.c - `mta queue`: show the queue on disk, with or without a daemon. */
 #include "cli/queue.h"
 
+#include "base/os.h"
 #include "base/suggest.h"
 #include "cli/commands.h"
 #include "cli/mailq.h"
 #include "cli/options.h"
 #include "cli/queue_operate.h"
+#include "cli/queue_show.h"
 #include "cli/queue_stats.h"
-#include "cli/queue_story.h"
 #include "control/client.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -23,30 +25,9 @@ enum { LIST_BUFFER = 256 * 1024 };
 struct search {
     const struct queue_style *style;
     struct queue_sorter *sorter; /* NULL: as they are found */
-    bool body;                   /* print the text */
     uint64_t found, octets;
     struct err *e;
 };
-
-static int put_body(const struct spool_reader *v, struct err *e)
-{
-    struct body_cursor c = { 0 };
-    struct body b;
-    char piece[64 * 1024];
-    ssize_t n;
-
-    if (spool_reader_body(v, &b, e) != 0)
-        return -1;
-    while ((n = body_next(&b, &c, piece, sizeof piece)) != 0) {
-        if (n < 0 && errno == EBADMSG)
-            return err_set(e, ERR_PERM, 0, "message damaged on disk");
-        if (n < 0)
-            return err_set(e, ERR_TEMP, errno, "read the message");
-        if (fwrite(piece, 1, (size_t)n, stdout) != (size_t)n)
-            return err_set(e, ERR_TEMP, 0, "write to standard output");
-    }
-    return 0;
-}
 
 static int visit(void *ctx, const struct spool_reader *v)
 {
@@ -54,14 +35,7 @@ static int visit(void *ctx, const struct spool_reader *v)
 
     s->found++;
     s->octets += v->rec->body_size + v->rec->front;
-    if (s->body)
-        return put_body(v, s->e) == 0 ? 1 : -1;
-    struct queue_style style = *s->style;
-    if (s->found > 1)
-        style.history = NULL;
-    if (queue_print(v, &style, s->e) != 0)
-        return -1;
-    return 0; /* there may be other parts of it */
+    return queue_print(v, s->style, s->e);
 }
 
 /* For a list that is filtered or sorted. */
@@ -81,11 +55,12 @@ static int visit_chosen(void *ctx, const struct spool_reader *v)
     return rc;
 }
 
-static struct queue_style style_of(const struct options *o)
+struct queue_style queue_style_of(const struct options *o)
 {
     return (struct queue_style){ .out = stdout,
                                  .json = o->json,
                                  .lifetime = o->conf.send.queue_lifetime,
+                                 .retry_min = o->conf.send.retry_min,
                                  .colour = isatty(STDOUT_FILENO) &&
                                            getenv("NO_COLOR") == NULL };
 }
@@ -114,10 +89,8 @@ static bool ask_one(const struct options *o, struct queue_live *live,
     return false;
 }
 
-/* Without running consumers the result is NULL and no error: the slots hold all
- * but what is under way. */
-static struct queue_live *ask_consumers(const struct options *o,
-                                        const char *command)
+struct queue_live *queue_ask_consumers(const struct options *o,
+                                       const char *command)
 {
     struct queue_live *live = queue_live_new(&o->conf);
 
@@ -139,16 +112,39 @@ void queue_complain(const struct options *o, const struct err *e)
 
     fprintf(stderr, "mta queue: %s%s%s\n", e->text,
             forbidden ? ": this is for root and for the user "
-            : e->sys == ENOENT
+            : e->sys == ENOENT || e->sys == ENOTDIR
                 ? ": 'mta run' makes a queue, --queue-dir or -c names another"
                 : "",
             forbidden ? o->conf.user : "");
 }
 
-static int say(const struct options *o, const struct err *e)
+/* One directory is enough: a sender alone makes both, a kill may leave one. */
+int queue_find(const struct options *o)
+{
+    const char *queue_dir = o->conf.queue_dir;
+    char path[PATH_MAX];
+    struct stat st;
+    struct err e;
+    int why = ENOTDIR;
+
+    for (int i = 0; i < SPOOL_QUEUES; i++)
+        if (!os_path(path, sizeof path, queue_dir,
+                     spool_name_text((enum spool_name)i)))
+            why = ENAMETOOLONG;
+        else if (stat(path, &st) != 0)
+            why = errno;
+        else if (S_ISDIR(st.st_mode))
+            return EX_OK;
+    err_set(&e, ERR_USAGE, why, "no queue in %s", queue_dir);
+    return queue_fail(o, &e);
+}
+
+int queue_fail(const struct options *o, const struct err *e)
 {
     queue_complain(o, e);
-    return e->sys == 0 ? EX_SOFTWARE : EX_OSFILE;
+    return e->sys == 0                           ? EX_SOFTWARE
+           : e->sys == EACCES || e->sys == EPERM ? EX_NOPERM
+                                                 : EX_OSFILE;
 }
 
 /* To standard output, or to the sorter and from there. */
@@ -187,7 +183,7 @@ static int list(const struct options *o, const struct queue_flags *flags)
 {
     static char buffer[LIST_BUFFER];
     struct err e = { ERR_NONE, 0, "" };
-    struct queue_style style = style_of(o);
+    struct queue_style style = queue_style_of(o);
     struct search s = { .style = &style, .e = &e };
     struct queue_filter filter;
     enum queue_order order;
@@ -200,57 +196,14 @@ static int list(const struct options *o, const struct queue_flags *flags)
     style.filter = &filter;
     if (!isatty(STDOUT_FILENO)) /* a long list: few writes */
         (void)setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
-    style.live = ask_consumers(o, "list");
+    style.live = queue_ask_consumers(o, "list");
     int rc = print_list(o, &style, order, &s, &e);
     queue_live_free(&style.live);
     if (rc < 0)
-        return say(o, &e);
+        return queue_fail(o, &e);
     if (!o->json)
         print_sum(&s);
     return EX_OK;
-}
-
-static int one(const struct options *o, bool body)
-{
-    struct err e = { ERR_NONE, 0, "" };
-    struct queue_style style = style_of(o);
-    struct search s = { .style = &style, .body = body, .e = &e };
-    struct msg_id id;
-    char command[MSG_ID_TEXT + sizeof "show "];
-    char *story = NULL;
-
-    style.all_recipients = true;
-    if (!msg_id_parse(&id, span_of(o->args[1]))) {
-        fprintf(stderr,
-                "mta queue: '%s' is not a message id; 'mta queue list' has"
-                " them\n",
-                o->args[1]);
-        return EX_USAGE;
-    }
-    snprintf(command, sizeof command, "show %s", o->args[1]);
-    if (!body) {
-        style.live = ask_consumers(o, command);
-        if (queue_story(&story, o->json, o->conf.queue_dir, id, &e) != 0)
-            fprintf(stderr, "mta queue: no history: %s\n", e.text);
-    }
-    style.history = o->json ? story : NULL;
-    int rc = spool_read_id(o->conf.queue_dir, id, visit, &s, &e);
-    queue_live_free(&style.live);
-    bool known = s.found > 0 || story != NULL;
-    if (rc >= 0 && story != NULL && o->json && s.found == 0)
-        printf("{\"id\":\"%s\",\"history\":%s}\n", o->args[1], story);
-    else if (rc >= 0 && story != NULL && !o->json)
-        fputs(story, stdout);
-    free(story);
-    if (rc < 0)
-        return say(o, &e);
-    if (known)
-        return EX_OK;
-    fprintf(stderr,
-            "mta queue: no message %s in the queue; "
-            "'mta log --id %s' shows what became of it\n",
-            o->args[1], o->args[1]);
-    return EX_NOINPUT;
 }
 
 /* --- words and their flags ----------------------------------------------- */
@@ -293,13 +246,13 @@ static int do_list(const struct options *o, struct all_flags *f)
 static int do_show(const struct options *o, struct all_flags *f)
 {
     (void)f;
-    return one(o, false);
+    return queue_show(o);
 }
 
 static int do_cat(const struct options *o, struct all_flags *f)
 {
     (void)f;
-    return one(o, true);
+    return queue_cat(o);
 }
 
 static int do_operate(const struct options *o, struct all_flags *f)
