@@ -61,6 +61,12 @@ struct log_field {
  * success, and the queue is used as soon as there is one. */
 int log_open(const char *queue_dir, enum log_level level,
              enum log_format format, struct err *e);
+
+/* Instead of log_open(), for a command beside which no collector runs: lines go
+ * to the file, whole ones at a time, behind those that are there.  log_close()
+ * closes it. */
+void log_to_file(int fd);
+
 bool log_wants(enum log_level level);
 
 /* Set the level and the format of lines.  log_open() does this too; the

@@ -171,9 +171,12 @@ int queue_drain(const struct options *o, const char *timeout)
         fprintf(stderr, "mta queue: --timeout: %s\n", e.text);
         return EX_USAGE;
     }
+    int rc = queue_find(o);
+    if (rc != EX_OK)
+        return rc;
     if (timeout != NULL)
         until = clock_mono_ms() + (uint64_t)seconds * 1000;
-    int rc = wait_for_end(&d, until, &l, &e);
+    rc = wait_for_end(&d, until, &l, &e);
     if (d.shown)
         fputs("\r\033[K", stderr);
     if (rc >= 0)

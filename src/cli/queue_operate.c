@@ -1,6 +1,6 @@
 /* queue_operate.c - hold, release, retry, delete and flush mail of the queue:
  * through its consumers, or instead of them when none runs. */
-#include "cli/queue_operate.h"
+#include "cli/queue_operate_private.h"
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -9,10 +9,7 @@
 #include "cli/queue_live.h"
 #include "control/client.h"
 #include "log/log.h"
-#include "net/loop.h"
-#include "queue/handover.h"
 #include "queue/operate.h"
-#include "queue/scan.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,31 +19,23 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { SHOW_AFTER_MS = 200, COMMAND_MAX = 480, PATIENCE = 5 };
-
-static const struct verb {
-    const char *word, *done, *would;
-} verbs[] = { { "hold", "held", "hold" },
-              { "release", "released", "release" },
-              { "retry", "due now", "be due" },
-              { "delete", "deleted", "delete" },
-              { "flush", "due now", "be due" } };
-enum { NVERBS = sizeof verbs / sizeof verbs[0] };
-
-struct operating {
-    const struct options *o;
-    const struct queue_operate_flags *f;
-    const struct verb *verb;
-    uint64_t before;          /* recipients of earlier answers */
-    uint64_t rcpts, messages; /* that it was for */
-    uint64_t began;           /* ms */
-    uint64_t failed;          /* that stay as they are */
-    bool shown, incomplete;   /* shown: a line of progress */
-    int next_id;              /* of the operands */
+enum {
+    SHOW_AFTER_MS = 200,
+    PATIENCE = 5, /* seconds without an answer, or for a lock */
+    LOOK_US = 20 * 1000
 };
 
+static const struct queue_verb_words verbs[] = {
+    { "hold", "held", "hold" },
+    { "release", "released", "release" },
+    { "retry", "due now", "be due" },
+    { "delete", "deleted", "delete" },
+    { "flush", "due now", "be due" }
+};
+enum { NVERBS = sizeof verbs / sizeof verbs[0] };
+
 /* --- the command ---------------------------------------------------------- */
-static const struct verb *find_verb(const char *word)
+static const struct queue_verb_words *find_verb(const char *word)
 {
     for (size_t i = 0; i < NVERBS; i++)
         if (strcmp(verbs[i].word, word) == 0)
@@ -55,7 +44,7 @@ static const struct verb *find_verb(const char *word)
 }
 
 /* Ids, as many as a command takes.  False: all had their turn. */
-static bool add_ids(struct operating *p, struct buf *b)
+static bool add_ids(struct queue_operating *p, struct buf *b)
 {
     int n = 0;
 
@@ -66,13 +55,13 @@ static bool add_ids(struct operating *p, struct buf *b)
     return n > 0;
 }
 
-/* The next command; false: that was the last. */
-static bool next_command(struct operating *p, char out[COMMAND_MAX])
+bool queue_operate_next(struct queue_operating *p,
+                        char out[QUEUE_OPERATE_COMMAND])
 {
     const struct queue_operate_flags *f = p->f;
     struct buf b;
 
-    buf_init(&b, out, COMMAND_MAX);
+    buf_init(&b, out, QUEUE_OPERATE_COMMAND);
     buf_adds(&b, p->verb->word);
     if (f->dry_run)
         buf_adds(&b, " dry-run");
@@ -100,11 +89,11 @@ __attribute__((format(printf, 1, 2))) static int misuse(const char *fmt, ...)
 }
 
 /* Before anything changes. */
-static int check(struct operating *p)
+static int check(struct queue_operating *p)
 {
     const struct queue_operate_flags *f = p->f;
     struct queue_operation op;
-    char command[COMMAND_MAX];
+    char command[QUEUE_OPERATE_COMMAND];
     struct msg_id id;
     struct err e;
     bool some = p->o->nargs > 1 || f->domain != NULL || f->sender != NULL;
@@ -118,13 +107,13 @@ static int check(struct operating *p)
         if (!msg_id_parse(&id, span_of(p->o->args[i])))
             return misuse("'%.40s' is not a message id", p->o->args[i]);
     p->next_id = 1;
-    if (next_command(p, command) && operate_parse(&op, command, &e) != 0)
+    if (queue_operate_next(p, command) && operate_parse(&op, command, &e) != 0)
         return misuse("%s", e.text);
     return 0;
 }
 
 /* --- progress ------------------------------------------------------------- */
-static void show_progress(struct operating *p, uint64_t n)
+void queue_operate_show(struct queue_operating *p, uint64_t n)
 {
     if (p->f->dry_run || !isatty(STDERR_FILENO) ||
         clock_mono_ms() - p->began < SHOW_AFTER_MS)
@@ -134,7 +123,7 @@ static void show_progress(struct operating *p, uint64_t n)
             p->before + n);
 }
 
-static void end_progress(const struct operating *p)
+static void end_progress(const struct queue_operating *p)
 {
     if (p->shown)
         fputs("\r\033[K", stderr);
@@ -166,13 +155,13 @@ static bool begins(struct span *rest, const char *word)
 
 static int on_line(void *ctx, struct span line)
 {
-    struct operating *p = ctx;
+    struct queue_operating *p = ctx;
     struct span rest = line;
     unsigned long long n, messages;
 
     if (begins(&rest, "progress ")) {
         if (number(&rest, &n))
-            show_progress(p, n);
+            queue_operate_show(p, n);
     } else if (begins(&rest, "failed ")) {
         if (number(&rest, &n))
             p->failed += n;
@@ -189,9 +178,9 @@ static int on_line(void *ctx, struct span line)
 }
 
 /* 0; 1: no consumer runs; -1 with *e. */
-static int ask(struct operating *p, enum spool_name name, struct err *e)
+static int ask(struct queue_operating *p, enum spool_name name, struct err *e)
 {
-    char command[COMMAND_MAX];
+    char command[QUEUE_OPERATE_COMMAND];
     struct control_ask a = { .queue_dir = p->o->conf.queue_dir,
                              .name = queue_consumer(name),
                              .command = command,
@@ -200,7 +189,7 @@ static int ask(struct operating *p, enum spool_name name, struct err *e)
                              .patience = PATIENCE };
 
     p->next_id = 1;
-    while (next_command(p, command)) {
+    while (queue_operate_next(p, command)) {
         if (control_ask(&a, e) == 0)
             continue;
         if (e->sys == EAGAIN)
@@ -208,127 +197,60 @@ static int ask(struct operating *p, enum spool_name name, struct err *e)
                     "the process of run/%s.sock does not answer; what it has "
                     "done stays",
                     a.name);
+        if (e->sys == EPROTO || e->sys == ECONNRESET)
+            err_set(e, ERR_TEMP, 0,
+                    "the process of run/%s.sock has ended before the command; "
+                    "what it has done stays: give it again",
+                    a.name);
         return e->sys == ENOENT || e->sys == ECONNREFUSED ? 1 : -1;
     }
     return 0;
 }
 
-/* --- without one ---------------------------------------------------------- */
-static void *place(struct queue *q, struct span sender, struct span address)
+/* --- the whole ------------------------------------------------------------ */
+/* In a queue without a consumer.  Another command may have the lock, or a
+ * consumer that has just started: then it is asked. */
+static int do_it_here(struct queue_operating *p, enum spool_name name,
+                      struct err *e)
 {
-    (void)sender;
-    (void)address;
-    return q;
-}
+    uint64_t until = clock_mono_ms() + PATIENCE * 1000;
+    int rc = queue_operate_here(p, name, e);
 
-static void release(struct queue *q, void *of)
-{
-    (void)q;
-    (void)of;
-}
-
-static struct list due_now;
-
-static void due(struct queue *q, struct rcpt *r)
-{
-    (void)q;
-    r->state = RCPT_DUE;
-    list_push(&due_now, &r->link);
-}
-
-static bool take(struct queue *q, struct rcpt *r)
-{
-    (void)q;
-    list_remove(&r->link);
-    return true;
-}
-
-/* Nothing is offered to anybody, so nothing comes back. */
-static const struct queue_owner owner = {
-    .place = place, .release = release, .due = due, .take = take
-};
-static const struct queue_events events = {
-    "queue.operation", "queue.operation", "queue.operation", "queue.operation"
-};
-
-static int carry_out(struct operating *p, struct queue *q, struct err *e)
-{
-    char command[COMMAND_MAX];
-    struct queue_operation op;
-
-    if (queue_scan(q, e) < 0)
-        return -1;
-    p->next_id = 1;
-    while (next_command(p, command)) {
-        if (operate_parse(&op, command, e) != 0)
-            return -1;
-        op.uid = getuid();
-        while (operate_piece(q, &op))
-            show_progress(p, op.rcpts);
-        operate_end(q, &op);
-        p->rcpts += op.rcpts;
-        p->before += op.rcpts;
-        p->messages += op.messages;
-        p->failed += op.failed;
+    while (rc != 0 && e->sys == EWOULDBLOCK && clock_mono_ms() < until) {
+        os_pause(LOOK_US);
+        rc = ask(p, name, e);
+        if (rc > 0)
+            rc = queue_operate_here(p, name, e);
     }
-    return queue_confirm(q, e);
-}
-
-/* With the lock of the queue.  A consumer that starts now waits a second for
- * it. */
-static int do_it_here(struct operating *p, enum spool_name name, struct err *e)
-{
-    struct queue q = { .owner = &owner,
-                       .events = &events,
-                       .conf = &p->o->conf };
-    int rc = -1;
-
-    list_init(&due_now);
-    if (loop_new(&q.loop, NULL, e) != 0)
-        return -1;
-    if (queue_open(&q, name, e) == 0)
-        rc = carry_out(p, &q, e);
-    else if (e->sys == ENOENT)
-        rc = 0; /* there is no such queue yet */
-    else if (e->sys == EWOULDBLOCK)
+    if (rc != 0 && e->sys == EWOULDBLOCK)
         err_set(e, ERR_TEMP, 0,
                 "the process that has %s/ does not answer on run/%s.sock",
                 spool_name_text(name), queue_consumer(name));
-    queue_close(&q);
-    loop_free(&q.loop);
     return rc;
 }
 
-/* Files that are made belong to the owner of the queue. */
-static int do_those_here(struct operating *p, const bool here[SPOOL_QUEUES],
-                         struct err *e)
-{
-    const struct conf *c = &p->o->conf;
-
-    if (os_drop_privileges(c->user, c->group, e) != 0)
-        return -1;
-    log_style(LOG_WARN, LOG_TEXT);
-    for (int i = 0; i < SPOOL_QUEUES; i++)
-        if (here[i] && do_it_here(p, (enum spool_name)i, e) != 0)
-            return -1;
-    return 0;
-}
-
-/* --- the whole ------------------------------------------------------------ */
 /* First local/: what it hands over meanwhile is in remote/ then. */
-static int run(struct operating *p, struct err *e)
+static int run(struct queue_operating *p, struct err *e)
 {
     bool here[SPOOL_QUEUES] = { false }, any = false;
+    int rc = 0;
 
     p->began = clock_mono_ms();
     for (int i = 0; i < SPOOL_QUEUES; i++) {
-        int rc = ask(p, (enum spool_name)i, e);
+        rc = ask(p, (enum spool_name)i, e);
         if (rc < 0)
             return -1;
         here[i] = rc > 0;
         any |= here[i];
     }
-    return any ? do_those_here(p, here, e) : 0;
+    if (!any)
+        return 0;
+    rc = queue_operate_begin_here(p, e);
+    for (int i = 0; rc == 0 && i < SPOOL_QUEUES; i++)
+        if (here[i])
+            rc = do_it_here(p, (enum spool_name)i, e);
+    log_close();
+    return rc;
 }
 
 static const char *plural(uint64_t n)
@@ -336,7 +258,7 @@ static const char *plural(uint64_t n)
     return n == 1 ? "" : "s";
 }
 
-static int report(const struct operating *p)
+static int report(const struct queue_operating *p)
 {
     bool dry = p->f->dry_run;
 
@@ -361,6 +283,10 @@ static int report(const struct operating *p)
               stderr);
         return EX_TEMPFAIL;
     }
+    if (p->unlogged > 0 && !dry && strcmp(p->o->conf.log.file, "-") == 0)
+        fputs("mta queue: the log has no line of it: log.file is \"-\", and no "
+              "process of mta runs that writes there\n",
+              stderr);
     if (p->rcpts > 0 || p->o->nargs == 1)
         return EX_OK;
     fputs("mta queue: no recipient of these messages is like that\n", stderr);
@@ -369,11 +295,13 @@ static int report(const struct operating *p)
 
 int queue_operate(const struct options *o, const struct queue_operate_flags *f)
 {
-    struct operating p = { .o = o, .f = f, .verb = find_verb(o->args[0]) };
+    struct queue_operating p = {
+        .o = o, .f = f, .verb = find_verb(o->args[0]), .uid = getuid()
+    };
     struct err e = { ERR_NONE, 0, "" };
     int rc = check(&p);
 
-    if (rc != 0)
+    if (rc != 0 || (rc = queue_find(o)) != EX_OK)
         return rc;
     rc = run(&p, &e);
     end_progress(&p);

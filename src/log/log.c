@@ -1,6 +1,7 @@
 /* log.c - render the events of this process and send them to the collector. */
 #include "log/log.h"
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/os.h"
 #include "log/format.h"
 #include "log/msgqueue.h"
@@ -30,11 +31,12 @@ enum {
 static struct {
     pthread_mutex_t lock; /* never held while waiting */
     char dir[PATH_MAX];   /* empty: not open */
+    int file;             /* of log_to_file(); -1: none */
     struct msgqueue q;
     uint64_t attach_at;
     size_t from, n; /* lines not yet sent: bytes[from .. from+n) */
     char bytes[BUFFER];
-} w = { .lock = PTHREAD_MUTEX_INITIALIZER, .q = MSGQUEUE_NONE };
+} w = { .lock = PTHREAD_MUTEX_INITIALIZER, .file = -1, .q = MSGQUEUE_NONE };
 
 static int wanted_level = LOG_INFO, wanted_format = LOG_TEXT;
 static int line_max = LOG_LINE_MAX; /* longer ones fit in no message */
@@ -65,6 +67,25 @@ static void drop(size_t n)
     w.n -= n;
     if (w.n == 0)
         w.from = 0;
+}
+
+/* What the file does not take goes to stderr, from the line on that it has in
+ * part. */
+static void to_file(void)
+{
+    const char *p = w.bytes + w.from;
+    size_t done = 0;
+
+    while (done < w.n) {
+        ssize_t n = fs_write(w.file, p + done, w.n - done);
+        if (n <= 0)
+            break;
+        done += (size_t)n;
+    }
+    while (done < w.n && done > 0 && p[done - 1] != '\n')
+        done--;
+    to_stderr(p + done, w.n - done);
+    drop(w.n);
 }
 
 /* The bytes of the most whole lines that fit in max; 0: not even one. */
@@ -141,6 +162,8 @@ static bool attached(void)
  * empty. */
 static bool hand_over(void)
 {
+    if (w.file >= 0)
+        to_file();
     for (int lost = 0; w.n > 0;) {
         if (lost == LOST_MAX || !attached()) {
             to_stderr(w.bytes + w.from, w.n);
@@ -298,6 +321,13 @@ int log_open(const char *queue_dir, enum log_level level,
     return later ? 0 : rc;
 }
 
+void log_to_file(int fd)
+{
+    pthread_mutex_lock(&w.lock);
+    w.file = fd;
+    pthread_mutex_unlock(&w.lock);
+}
+
 bool log_wants(enum log_level level)
 {
     return (int)level >= __atomic_load_n(&wanted_level, __ATOMIC_RELAXED);
@@ -313,7 +343,7 @@ void log_event(enum log_level level, const char *name,
     b.cap = (size_t)__atomic_load_n(&line_max, __ATOMIC_RELAXED) + 1;
     log_render(&b, log_format_now(), &ev);
     pthread_mutex_lock(&w.lock);
-    if (w.dir[0] == '\0') {
+    if (w.dir[0] == '\0' && w.file < 0) {
         to_stderr(b.p, b.n);
     } else {
         make_room(b.n);
@@ -357,6 +387,9 @@ void log_close(void)
     drop(w.n);
     msgqueue_detach(&w.q);
     w.dir[0] = '\0';
+    if (w.file >= 0)
+        fs_close(w.file);
+    w.file = -1;
     pthread_mutex_unlock(&w.lock);
 }
 

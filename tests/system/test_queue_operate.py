@@ -3,12 +3,17 @@ processes, and on the disk when none runs."""
 
 import json
 import os
+import pty
+import re
 import signal
+import socket
+import threading
+import time
 
 import pytest
 
 from dnsserver import DnsServer
-from harness import until
+from harness import MTA, until
 from peer import Peer
 from processes import by_role
 
@@ -126,6 +131,180 @@ def test_without_daemons(waiting):
     check_all(waiting)
     waiting.start()
     assert waiting.queued() == []
+
+
+VERBS = {"hold": "would hold", "release": "would release",
+         "retry": "would be due", "delete": "would delete",
+         "flush": "would be due"}
+
+
+def check_dry(m, verb, n):
+    """It counts, and changes nothing."""
+    before = m.queued()
+    done = m.tool("queue", verb, "--all", "--dry-run")
+    assert done.stdout.decode() == "%s: %d recipient%s of %d message%s\n" % (
+        VERBS[verb], n[0], "s" * (n[0] != 1), n[1], "s" * (n[1] != 1))
+    assert operate(m, verb, "--domain", "x.test", "--sender", "b@src.test",
+                   "--dry-run")[1] <= 1
+    for q, was in zip(m.queued(), before):
+        for r, old in zip(q["recipients"], was["recipients"]):
+            assert [r[k] for k in ("address", "state", "attempts",
+                                   "next_attempt")] == [
+                old[k] for k in ("address", "state", "attempts",
+                                 "next_attempt")]
+
+
+def test_dry_runs(waiting):
+    """Of each, with daemons and without; of mail that waits, and that is
+    held."""
+    m = waiting
+    for _ in range(2):
+        for verb in VERBS:
+            check_dry(m, verb, (0, 0) if verb == "release" else (3, 2))
+        m.tool("queue", "hold", "--all")
+        for verb in VERBS:
+            check_dry(m, verb,
+                      (3, 2) if verb in ("release", "delete") else (0, 0))
+        # a release with daemons would try it
+        if m.process is None:
+            m.tool("queue", "release", "--all")
+            break
+        m.stop()
+        m.tool("queue", "release", "--all")
+    assert not any(m.events("queue." + e) for e in ("deleted",))
+    assert len(m.events("queue.held")) == 2 * 2
+    assert all("dry-run" in e["command"] or e["command"] in
+               ("hold all", "release all") or "domain" in e["command"]
+               for e in m.events("queue.operation"))
+
+
+def lines_of(m, event):
+    return [(e["queue"], e["nrcpt"], e["uid"]) for e in m.events(event)]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_is_done_without_daemons_is_logged(waiting, form):
+    """As what they do: with the uid of the operator."""
+    m = waiting
+    me = str(os.getuid())
+    m.stop()
+    assert m.tool("queue", "hold", "--sender", "a@src.test", "-o",
+                  "log.format=" + form).stderr == b""
+    if form == "json":
+        found = [json.loads(x) for x in open(m.log) if x[0] == "{"]
+        assert {(e["event"], e["nrcpt"], e["uid"]) for e in found} >= {
+            ("queue.held", 2, int(me)), ("queue.operation", 2, int(me))}
+        return
+    m.tool("queue", "release", "--all")
+    m.tool("queue", "delete", "--domain", "dead.test")
+    assert lines_of(m, "queue.held") == [("remote", "2", me)]
+    assert lines_of(m, "queue.released") == [("remote", "2", me)]
+    assert lines_of(m, "queue.deleted") == [("remote", "1", me)]
+    assert ("remote", "1", me) in lines_of(m, "queue.operation")
+    m.start()
+    until("the collector goes on behind them",
+          lambda: len(m.events("log.start")) == 2)
+
+
+def test_a_collector_alone_has_the_lines(mta, dns):
+    """Of a server beside which no sender runs."""
+    m = system(mta, dns, 9, command="serve")
+    submit(m, "u@x.test")
+    until("it waits", lambda: len(m.queued()) == 1)
+    assert m.tool("queue", "hold", "--all").stderr == b""
+    until("logged", lambda: lines_of(m, "queue.held") == [
+        ("remote", "1", str(os.getuid()))])
+
+
+def test_without_a_log(waiting):
+    """It is said; and where nothing was done, there is nothing to say."""
+    m = waiting
+    m.stop()
+    done = m.tool("queue", "hold", "--all", "-o", "log.file=-")
+    assert done.stderr.startswith(b"mta queue: the log has no line of it")
+    assert m.tool("queue", "hold", "--all", "-o", "log.file=-").stderr == b""
+    done = m.tool("queue", "release", "--all", "-o", "log.file=/no/log")
+    assert b"/no/log: No such file or directory: what is done is not logged" \
+        in done.stderr
+    assert m.events("queue.released") == []
+
+
+def on_terminal(m, *args):
+    """What a command writes to a terminal, stdout and stderr."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execv(MTA, [MTA, *args, "-c", m.conf])
+    said = b""
+    while True:
+        try:
+            piece = os.read(fd, 65536)
+        except OSError:
+            piece = b""
+        if not piece:
+            break
+        said += piece
+    os.close(fd)
+    os.waitpid(pid, 0)
+    return said.decode()
+
+
+class Fake:
+    """Processes that answer on both sockets as the test wants."""
+
+    def __init__(self, m, answer):
+        self.answer, self.sockets = answer, []
+        before = os.getcwd()
+        os.chdir(os.path.join(m.queue, "run"))  # its name may be long
+        try:
+            for name in ("deliver.sock", "send.sock"):
+                s = socket.socket(socket.AF_UNIX)
+                s.bind(name)
+                s.listen()
+                self.sockets.append(s)
+        finally:
+            os.chdir(before)
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        """One client of each, one after the other."""
+        for s in self.sockets:
+            client, _ = s.accept()
+            with client, client.makefile("rb") as f:
+                f.readline()
+                self.answer(client)
+            s.close()
+
+
+def slowly(client):
+    for n in (5, 9):
+        client.sendall(b" progress %d\n" % n)
+        time.sleep(0.3)  # longer than a command waits before it shows a line
+    client.sendall(b" matched 9 recipients 2 messages\nok\n")
+
+
+def test_progress(mta):
+    """A line of it on a terminal, for what takes a while; none in a pipe."""
+    m = mta("serve")
+    m.stop()
+    Fake(m, slowly)
+    said = on_terminal(m, "queue", "hold", "--all")
+    assert said == ("\rhold: 9 recipients\rhold: 14 recipients\r"
+                    "hold: 18 recipients\r\x1b[Kheld: 18 recipients of 4 "
+                    "messages\r\n")
+    for f in os.listdir(m.queue + "/run"):
+        if f.endswith(".sock"):
+            os.unlink(os.path.join(m.queue, "run", f))
+    Fake(m, slowly)
+    done = m.tool("queue", "hold", "--all")
+    assert (done.stdout, done.stderr) == (
+        b"held: 18 recipients of 4 messages\n", b"")
+
+
+def test_progress_of_a_drain(waiting):
+    said = on_terminal(waiting, "queue", "drain", "--timeout", "1s")
+    assert re.search(r"\r\x1b\[Kdrain: \d recipients wait", said), said
+    assert "mta queue: 2 messages remain: the time is over" in said
 
 
 def test_one_daemon_runs_and_the_other_does_not(mta, dns):

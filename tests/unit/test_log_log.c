@@ -114,6 +114,39 @@ START_TEST(lost_queue_to_stderr)
 }
 END_TEST
 
+/* --- a file ---------------------------------------------------------- */
+
+static int write_file(const char *path)
+{
+    const struct lines l = { 0, 0, 2000, 0, 10 };
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+
+    log_to_file(fd);
+    rig_write_here(&l);
+    log_close();
+    return fd >= 0 && fcntl(fd, F_GETFD) < 0 ? 0 : 1;
+}
+
+static int to_file(void)
+{
+    return write_file(rig.file);
+}
+
+static int to_full_disk(void)
+{
+    return write_file("/dev/full");
+}
+
+/* What the file does not take, stderr does. */
+START_TEST(without_collector_to_a_file)
+{
+    ck_assert_int_eq(rig_wait(run(to_file)), 0);
+    rig_check_once(ONLY(&rig), 1, 2000);
+    ck_assert_int_eq(rig_wait(run(to_full_disk)), 0);
+    rig_check_once((const char *const[]){ rig.errors, NULL }, 1, 2000);
+}
+END_TEST
+
 /* --- a queue that is full -------------------------------------------- */
 
 static int never_waits(void)
@@ -474,6 +507,7 @@ Suite *log_log_suite(void)
     tcase_set_timeout(t, 120);
     tcase_add_test(t, without_queue_to_stderr);
     tcase_add_test(t, lost_queue_to_stderr);
+    tcase_add_test(t, without_collector_to_a_file);
     tcase_add_test(t, flush_does_not_wait);
     tcase_add_test(t, little_room_is_used);
     tcase_add_test(t, waits_when_all_is_full);
