@@ -26,6 +26,10 @@ struct queue_present queue_present_of(const struct queue_printing *p,
                                       struct span address,
                                       const struct spool_slot *slot);
 
+/* Wall clock, us; 0: now, or never. */
+uint64_t queue_next_attempt(const struct queue_printing *p,
+                            const struct spool_slot *slot);
+
 /* By the filter of the list. */
 bool queue_is_shown(const struct queue_printing *p, struct span address,
                     const struct spool_slot *slot,

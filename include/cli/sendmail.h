@@ -42,6 +42,7 @@ struct sendmail_options {
     bool dots;                /* -i: a line of one dot is text */
     bool eight_bit;           /* -B 8BITMIME */
     bool verbose;             /* -v */
+    bool queue_only;          /* -odq: not tried before the queue is run */
     char queued;              /* of -q: 'I', 'R' or 'S', with ... */
     const char *queued_text;  /* ... this text; 0: all */
     const char *unknown;      /* the first option that nothing knows; or NULL */

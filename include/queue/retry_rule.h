@@ -2,6 +2,8 @@
 #ifndef MTA_QUEUE_RETRY_RULE_H
 #define MTA_QUEUE_RETRY_RULE_H
 
+#include "spool/format.h"
+
 #include <stdint.h>
 
 struct retry_rule {
@@ -19,6 +21,10 @@ uint32_t retry_delay(const struct retry_rule *r, unsigned attempts,
  * if it does (0: no), at most 4 hours. */
 uint32_t retry_greylisted(const struct retry_rule *r, unsigned attempts,
                           uint32_t named, uint32_t chance);
+
+/* When a recipient is to be tried, by its slot, wall clock, us; 0: now. */
+uint64_t retry_next(const struct spool_record *rec,
+                    const struct spool_slot *slot, uint32_t min);
 
 /* The rest of a wall-clock delay, for a clock that may have jumped: never more
  * than `most` seconds. */

@@ -69,8 +69,10 @@ enum {
     SPOOL_LARGE = 8,
     SPOOL_TORN = 16,        /* recovery found the content incomplete: skip it */
     SPOOL_UTF8_HEADER = 32, /* and SPOOL_UTF8: header fields in UTF-8 */
-    SPOOL_SIGN = 64         /* from a relay network, or made here: DKIM signs
+    SPOOL_SIGN = 64,        /* from a relay network, or made here: DKIM signs
                              * it, if there is a key for its domain */
+    SPOOL_LATER = 128       /* first tried as if it had been deferred when it
+                             * arrived: at a flush, or after send.retry_min */
 };
 
 enum spool_state {

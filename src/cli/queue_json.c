@@ -84,7 +84,7 @@ static void json_rcpt(const struct queue_printing *p, struct span address,
     fputs(",\"last_attempt\":", out);
     json_time(out, slot->last_attempt);
     fputs(",\"next_attempt\":", out);
-    json_time(out, slot->next_attempt);
+    json_time(out, queue_next_attempt(p, slot));
     json_host(out, slot);
     fprintf(out, ",\"code\":%u,\"status\":\"%s\",\"reply\":",
             (unsigned)slot->status.code, status);

@@ -2,6 +2,7 @@
 #include "cli/queue_private.h"
 
 #include "net/tls.h"
+#include "queue/retry_rule.h"
 
 struct queue_present queue_present_of(const struct queue_printing *p,
                                       struct span address,
@@ -19,6 +20,12 @@ struct queue_present queue_present_of(const struct queue_printing *p,
     if (now.delivering == NULL && p->view->queue == SPOOL_REMOTE)
         now.shut = queue_live_shut(p->style->live, span_of(p->sender), address);
     return now;
+}
+
+uint64_t queue_next_attempt(const struct queue_printing *p,
+                            const struct spool_slot *slot)
+{
+    return retry_next(p->view->rec, slot, (uint32_t)p->style->retry_min);
 }
 
 const char *queue_tls(char room[QUEUE_TLS_TEXT], const struct spool_slot *slot)
@@ -90,8 +97,9 @@ static void note(struct look *k, struct span address,
     if (k->n++ == 0)
         (void)span_copy(k->key->domain, sizeof k->key->domain,
                         queue_domain_of(address));
-    if (slot->state == SPOOL_PENDING && slot->next_attempt < k->key->next)
-        k->key->next = slot->next_attempt;
+    uint64_t next = queue_next_attempt(&k->p, slot);
+    if (slot->state == SPOOL_PENDING && next < k->key->next)
+        k->key->next = next;
     if (slot->attempts > k->key->attempts)
         k->key->attempts = slot->attempts;
 }

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "cli/queue_private.h"
+#include "queue/retry_rule.h"
 #include "queue/select.h"
 #include "spool/reader.h"
 #include "spool/usage.h"
@@ -28,7 +29,7 @@ static const char *const age_names[QUEUE_AGES + 1] = { "5m", "15m", "1h",
 struct counting {
     struct queue_stats *s;
     const struct spool_reader *v;
-    uint32_t index;
+    uint32_t index, retry_min;
     struct err *e;
 };
 
@@ -90,6 +91,7 @@ static int count_rcpt(struct counting *k, struct span address)
     s->queue[k->v->queue].failed += slot.state == SPOOL_FAILED;
     if (slot.state != SPOOL_PENDING && slot.state != SPOOL_HELD)
         return 0;
+    slot.next_attempt = retry_next(k->v->rec, &slot, k->retry_min);
     struct queue_domain *d = domain_for(s, queue_domain_of(address));
     if (d == NULL)
         return err_set(k->e, ERR_TEMP, ENOMEM, "memory for domains");
@@ -143,9 +145,12 @@ static int sort_domains(struct queue_stats *s, struct err *e)
     return 0;
 }
 
-static int collect(struct queue_stats *s, const char *queue_dir, struct err *e)
+static int collect(struct queue_stats *s, const struct conf *c, struct err *e)
 {
-    struct counting k = { .s = s, .e = e };
+    const char *queue_dir = c->queue_dir;
+    struct counting k = { .s = s,
+                          .retry_min = (uint32_t)c->send.retry_min,
+                          .e = e };
 
     s->now = clock_wall_us();
     if (map_init(&s->map, BUCKETS) != 0)
@@ -299,7 +304,7 @@ int queue_stats(const struct options *o, bool openmetrics)
 {
     struct queue_stats s = { 0 };
     struct err e;
-    int rc = collect(&s, o->conf.queue_dir, &e);
+    int rc = collect(&s, &o->conf, &e);
 
     if (rc == 0 && openmetrics)
         rc = queue_metrics_print(o, &s, stdout, &e);
@@ -310,6 +315,5 @@ int queue_stats(const struct options *o, bool openmetrics)
     done(&s);
     if (rc == 0)
         return EX_OK;
-    queue_complain(o, &e);
-    return e.sys == 0 ? EX_SOFTWARE : EX_OSFILE;
+    return queue_fail(o, &e);
 }

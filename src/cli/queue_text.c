@@ -221,8 +221,12 @@ static void text_present(FILE *out, const struct queue_present *now, bool local)
     }
 }
 
-static void text_times(FILE *out, const struct spool_slot *slot)
+static void text_times(const struct queue_printing *p,
+                       const struct spool_slot *slot)
 {
+    uint64_t next = queue_next_attempt(p, slot);
+    FILE *out = p->style->out;
+
     if (slot->first_attempt > 0 && slot->first_attempt != slot->last_attempt) {
         fputs(", first ", out);
         put_when(out, slot->first_attempt);
@@ -231,9 +235,9 @@ static void text_times(FILE *out, const struct spool_slot *slot)
         fputs(", last ", out);
         put_when(out, slot->last_attempt);
     }
-    if (slot->state == SPOOL_PENDING && slot->next_attempt > 0) {
+    if (slot->state == SPOOL_PENDING && next > 0) {
         fputs(", next ", out);
-        put_when(out, slot->next_attempt);
+        put_when(out, next);
     }
 }
 
@@ -267,7 +271,7 @@ static void text_rcpt(struct queue_printing *p, struct span address,
     if (slot->rounds > 0)
         fprintf(st->out, ", not offered %u time%s", slot->rounds,
                 slot->rounds == 1 ? "" : "s");
-    text_times(st->out, slot);
+    text_times(p, slot);
     putc('\n', st->out);
     if (slot->reply[0] != '\0' || slot->mx[0] != '\0' || slot->status.code != 0)
         text_reply(st->out, slot);

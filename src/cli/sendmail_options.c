@@ -98,8 +98,8 @@ static int take_queue(struct scan *s, const char *rest)
     return EX_OK;
 }
 
-/* -oi and -oitrue; the others are of no effect.  Some callers write "-o i" and
- * "-e m". */
+/* -oi, -oitrue and -odq; the others have no effect.  Some callers write "-o i"
+ * and "-e m". */
 static void take_old(struct scan *s, char letter, const char *rest)
 {
     const char *next = next_word(s);
@@ -109,6 +109,8 @@ static void take_old(struct scan *s, char letter, const char *rest)
         rest = s->argv[++s->at];
     if (letter == 'o' && (strcmp(rest, "i") == 0 || strcmp(rest, "itrue") == 0))
         s->o->dots = true;
+    if (letter == 'o' && rest[0] == 'd')
+        s->o->queue_only = strcmp(rest, "dq") == 0;
 }
 
 static void note_unknown(struct scan *s)

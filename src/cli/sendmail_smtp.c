@@ -174,10 +174,11 @@ static void put_mail(struct client *c)
 
     if (o->envid != NULL)
         put_xtext(&b, o->envid);
-    put(c, "MAIL FROM:<%s> SIZE=%llu%s%s%s%s%s%s", c->j->sender, size,
+    put(c, "MAIL FROM:<%s> SIZE=%llu%s%s%s%s%s%s%s", c->j->sender, size,
         o->eight_bit || c->j->text.eight_bit ? " BODY=8BITMIME" : "",
-        c->j->utf8 ? " SMTPUTF8" : "", o->ret != NULL ? " RET=" : "",
-        o->ret != NULL ? o->ret : "", envid[0] != '\0' ? " ENVID=" : "", envid);
+        c->j->utf8 ? " SMTPUTF8" : "", o->queue_only ? " XQUEUEONLY" : "",
+        o->ret != NULL ? " RET=" : "", o->ret != NULL ? o->ret : "",
+        envid[0] != '\0' ? " ENVID=" : "", envid);
 }
 
 /* A temporary refusal of one is one of the whole message: nothing is sent to

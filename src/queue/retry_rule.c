@@ -1,5 +1,7 @@
 #include "queue/retry_rule.h"
 
+#include <stdbool.h>
+
 enum {
     BACKOFF_MIN = 60,
     BACKOFF_MAX = 1800,
@@ -48,6 +50,17 @@ uint32_t retry_greylisted(const struct retry_rule *r, unsigned attempts,
     if (attempts > GREYLIST_PATIENCE && wait < usual)
         return usual;
     return a_little_more(wait, chance);
+}
+
+uint64_t retry_next(const struct spool_record *rec,
+                    const struct spool_slot *slot, uint32_t min)
+{
+    bool untried = slot->attempts + slot->rounds == 0;
+
+    if (slot->next_attempt == 0 && slot->state == SPOOL_PENDING && untried &&
+        (rec->flags & SPOOL_LATER) != 0)
+        return rec->arrival + min * UINT64_C(1000000);
+    return slot->next_attempt;
 }
 
 uint32_t retry_left(uint64_t until_us, uint64_t now_us, uint32_t most)

@@ -68,7 +68,9 @@ static int add_rcpt(struct load *l, uint32_t index, struct span address)
     r->state = slot.state == SPOOL_HELD ? RCPT_HELD : RCPT_WAITS;
     if (slot.state == SPOOL_HELD && slot.by_sender)
         held_found(l->q, r);
-    r->when = retry_left(slot.next_attempt, l->now, l->q->rule.max);
+    const struct retry_rule *rule = &l->q->rule;
+    r->when =
+        retry_left(retry_next(l->v->rec, &slot, rule->min), l->now, rule->max);
     if (r->when == 0 && is_too_late(l->q, l->v->rec))
         r->when = 1;
     return 0;

@@ -99,6 +99,11 @@ static struct verdict take_mail_param(const struct serve_session *s,
         p->flags |= SPOOL_UTF8;
         return pass;
     }
+    if (span_is_nocase(q->key, "XQUEUEONLY") && q->value.p == NULL &&
+        addr_is_unix(&s->peer)) {
+        p->flags |= SPOOL_LATER;
+        return pass;
+    }
     if (span_is_nocase(q->key, "RET"))
         return take_dsn(s, &p->ret, q, REPLY_RET_SYNTAX,
                         smtp_dsn_check_ret(q->value));

@@ -177,6 +177,8 @@ void serve_reply_extensions(struct serve_session *s)
     buf_adds(&b, "250-SMTPUTF8\r\n");
     if (serve_session_offers_dsn(s))
         buf_adds(&b, "250-DSN\r\n");
+    if (addr_is_unix(&s->peer)) /* sendmail -odq */
+        buf_adds(&b, "250-XQUEUEONLY\r\n");
     buf_adds(&b, "250 ENHANCEDSTATUSCODES\r\n");
     (void)conn_write(&s->conn, b.p, b.n);
 }

@@ -14,6 +14,7 @@ import threading
 import pytest
 
 from harness import DEADLINE, MTA, UNDER_VALGRIND, until
+from peer import Peer
 from test_full import Ballast, small_disk
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -988,6 +989,36 @@ def test_queue_run(mta, args, command, nrcpt):
     (e,) = until("flushed", lambda: m.events("queue.operation",
                                              queue="remote"))
     assert e["command"] == command and e["nrcpt"] == str(nrcpt)
+
+
+@pytest.mark.parametrize("run", [["-q"], ["-q15m"], None])
+def test_queue_only(mta, run):
+    """It waits for a run of the queue, here or on its way out, whatever
+    restarts meanwhile."""
+    with Peer() as hop:
+        m = mta("run", {"send.routes": ["x.test=[127.0.0.1]:%d" % hop.port],
+                        "send.retry_min": "1h" if run else "3s",
+                        "send.retry_max": "4h"})
+        until("socket", lambda: os.path.exists(m.queue + "/submit"))
+        good(m, "-odq", "-f", "s@here.test", "joe@here.test", "joe@x.test")
+        good(m, "-odq", "-f", "s@here.test", "ann@x.test")
+        good(m, "-odb", "-f", "s@here.test", "bob@here.test", "bob@x.test")
+        until("bob has it", lambda: len(hop.messages) == 1)
+        until("bob has his", lambda: len(m.mailbox("bob")) == 1)
+        if run:
+            m.stop()
+            m.start()
+            until("the queue was read", lambda: len(m.events("send.start")) > 1)
+            waits = {r["address"]: r["next_attempt"] for q in m.queued()
+                     for r in q["recipients"]}
+            assert set(waits) == {"joe@here.test", "joe@x.test", "ann@x.test"}
+            assert None not in waits.values()
+            assert b", next " in m.tool("queue", "list").stdout
+            assert len(hop.messages) == 1 and m.mailbox("joe") == []
+            assert sendmail(m, *run).returncode == 0
+        m.copies("joe", 1)
+        until("all have it", lambda: len(hop.messages) == 3)
+        until("empty", lambda: m.queued() == [])
 
 
 def test_daemon(mta):

@@ -117,12 +117,14 @@ def test_extensions_and_commands(mta):
         words = {x.split()[0] for x in lines[1:]}
         assert code == 250 and words == {
             "PIPELINING", "SIZE", "8BITMIME", "SMTPUTF8", "DSN",
-            "ENHANCEDSTATUSCODES"}
+            "XQUEUEONLY", "ENHANCEDSTATUSCODES"}
         assert c.say("NOOP")[0] == 250
         assert c.say("HELP")[0] == 214
         assert c.say("STARTTLS")[0] == 502
     with m.raw() as c:
         assert c.say("NOOP")[0] == 502
+        assert "XQUEUEONLY" not in c.say("EHLO client.test")[1]
+        assert c.say("MAIL FROM:<a@here.test> XQUEUEONLY")[0] == 555
 
 
 def test_all_at_once(mta):

@@ -23,6 +23,9 @@ static const struct {
     { "-it joe", "mode=0 t i joe" },
     { "-oi -oem -odb joe", "mode=0 i joe" },
     { "-oitrue", "mode=0 i" },
+    { "-odq joe", "mode=0 dq joe" },
+    { "-odq -odb joe", "mode=0 joe" },
+    { "-odqx -odd -odi joe", "mode=0 joe" },
     { "-o i joe", "mode=0 i joe" },
     { "-o joe", "mode=0 joe" },
     { "-e m joe", "mode=0 joe" },
@@ -99,9 +102,9 @@ static void print(struct buf *b, const struct sendmail_options *o)
 {
     const char q[] = { 'q', o->queued, '\0' };
 
-    buf_addf(b, "mode=%d%s%s%s%s", (int)o->mode, o->from_text ? " t" : "",
+    buf_addf(b, "mode=%d%s%s%s%s%s", (int)o->mode, o->from_text ? " t" : "",
              o->dots ? " i" : "", o->verbose ? " v" : "",
-             o->eight_bit ? " 8" : "");
+             o->eight_bit ? " 8" : "", o->queue_only ? " dq" : "");
     put(b, "f", o->sender);
     put(b, "F", o->name);
     put(b, "N", o->notify);

@@ -89,8 +89,13 @@ enum {
     "C EHLO c.test", "S 250-mx.test", "S 250-PIPELINING", "S 250-SIZE 1000",   \
         "S 250-8BITMIME", "S 250-SMTPUTF8", "S 250-DSN",                       \
         "S 250 ENHANCEDSTATUSCODES"
+#define EHLO_LOCAL                                                             \
+    HI, "C EHLO c.test", "S 250-mx.test", "S 250-PIPELINING",                  \
+        "S 250-SIZE 1000", "S 250-8BITMIME", "S 250-SMTPUTF8", "S 250-DSN",    \
+        "S 250-XQUEUEONLY", "S 250 ENHANCEDSTATUSCODES"
 #define READY_TLS "S 220 2.0.0 Ready to start TLS"
 #define MAIL EHLO, "C MAIL FROM:<a@c.test>", "S 250 2.1.0 Ok"
+#define MAIL_LOCAL EHLO_LOCAL, "C MAIL FROM:<a@c.test>", "S 250 2.1.0 Ok"
 #define RCPT MAIL, "C RCPT TO:<ann@mx.test>", "S 250 2.1.5 Ok"
 #define DATA RCPT, "C DATA", "S 354 End data"
 #define BODY DATA, "C Subject: x", "C ", "C text", "C ."
@@ -126,12 +131,19 @@ static const struct dialogue {
       { HI, "C NOOP sendmail: unknown option -Z", "S 250 2.0.0", "C HELP",
         "S 214", QUIT } },
     { "no TLS on a Unix socket", LOCAL | TRUSTED | STARTTLS | CERT, "",
-      { EHLO, "C STARTTLS", "S 502 5.5.1", QUIT } },
+      { EHLO_LOCAL, "C STARTTLS", "S 502 5.5.1", QUIT } },
+    { "mail for the next run of the queue", LOCAL | TRUSTED, "",
+      { EHLO_LOCAL, "C MAIL FROM:<a@c.test> XQUEUEONLY=1", "S 555 5.5.4",
+        "C MAIL FROM:<a@c.test> xqueueonly", "S 250 2.1.0 Ok", QUIT } },
+    { "no such mail from a network", TRUSTED, "",
+      { EHLO, "C MAIL FROM:<a@c.test> XQUEUEONLY", "S 555 5.5.4", QUIT } },
     { "no name of a client of a Unix socket is looked up",
       LOCAL | TRUSTED | NOTE_NAME, "",
-      { BODY, ".", "Q", "S 250 2.0.0 Ok: queued as ", QUIT } },
+      { MAIL_LOCAL, "C RCPT TO:<ann@mx.test>", "S 250 2.1.5 Ok", "C DATA",
+        "S 354 End data", "C ", "C .", ".", "Q", "S 250 2.0.0 Ok: queued as ",
+        QUIT } },
     { "loopback is here", LOCAL | TRUSTED, "",
-      { MAIL, "C RCPT TO:<u@[127.0.0.1]>", "S 550 5.1.1",
+      { MAIL_LOCAL, "C RCPT TO:<u@[127.0.0.1]>", "S 550 5.1.1",
         "C RCPT TO:<u@[IPv6:::1]>", "S 550 5.1.1",
         "C RCPT TO:<u@[192.0.2.9]>", "S 250 2.1.5", QUIT } },
     /* every check may wait */
