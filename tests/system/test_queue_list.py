@@ -1,14 +1,20 @@
 """`mta queue list`: filters, order, errors; with and without daemons."""
 
 import json
+import os
+import signal
+import threading
 
 import pytest
 
 from dnsserver import DnsServer
-from harness import until
+from harness import Clock, send_signal, until
 from peer import Peer
+from processes import by_role
 
 EX_USAGE = 64
+STATES = ("pending", "held", "delivered", "failed", "expanded", "deleted",
+          "delivering")
 
 
 @pytest.fixture
@@ -45,8 +51,7 @@ def check_filters(m):
         ["u1@x.test"]]
     assert shown(m, "--sender", "bob@b.test", "--domain", "x.test") == []
     assert len(shown(m, "--state", "pending")) == 4
-    for state in ("held", "delivered", "failed", "expanded", "deleted",
-                  "delivering"):
+    for state in STATES[1:]:
         assert shown(m, "--state", state) == []
     assert shown(m, "--older", "1h") == []
     assert len(shown(m, "--older", "0s")) == 4
@@ -108,6 +113,61 @@ def test_order_of_attempts_and_replies(mta):
                                               ["full@x.test"]]
 
 
+ANSWERS = {"good": "250 ok", "slow": "250 ok", "bad": "550 5.1.1 no"}
+
+
+def by_name(_session, line):
+    name = line.split("<")[1].split("@")[0]
+    return ANSWERS.get(name, "451 4.2.1 not now")
+
+
+def test_filter_by_each_state(mta, tmp_path):
+    """Each has the recipients that are in it; ages by the clock of the
+    command."""
+    aliases = tmp_path / "aliases"
+    aliases.write_text("list: wait@c.test\n")
+    go = threading.Event()
+
+    def dot(session, _text):
+        if any("slow@" in r for r in session.rcpts):
+            go.wait(120)
+        return "250 ok"
+    with Clock() as clock, Peer(answers={"RCPT": by_name, "DOT": dot}) as p:
+        m = mta(settings={"send.relay_host": "[127.0.0.1]:%d" % p.port,
+                          "send.retry_min": "1h", "send.retry_max": "1h",
+                          "local.aliases": str(aliases)})
+        try:
+            for sender, rcpts in (
+                    ("", ["good@a.test", "bad@b.test", "wait@c.test",
+                          "held@d.test", "gone@e.test"]),
+                    ("", ["list@here.test"]), ("x@y.test", ["slow@f.test"])):
+                with m.smtp() as s:
+                    s.sendmail(sender, rcpts, b"Subject: x\r\n\r\n")
+                until("tried", lambda: m.queued() and not any(
+                    r["state"] in ("pending", "delivering") and not r["status"]
+                    for q in m.queued() if q["sender"] == ""
+                    for r in q["recipients"]))
+            m.tool("queue", "hold", "--domain", "d.test")
+            m.tool("queue", "delete", "--domain", "e.test")
+            until("slow", lambda: shown(m, "--state", "delivering"))
+            found = {state: sorted(sum(shown(m, "--state", state), []))
+                     for state in STATES}
+            assert shown(m, "--older", "1h") == []
+            clock.set(0.1)
+            old = m.tool("queue", "list", "--json", "--older", "2h",
+                         env=clock.env).stdout.splitlines()
+            assert len(old) == len(m.queued())
+            assert b"" == m.tool("queue", "list", "--json", "--older", "3h",
+                                 env=clock.env).stdout
+        finally:
+            go.set()
+    assert found == {"pending": ["wait@c.test", "wait@c.test"],
+                     "held": ["held@d.test"], "delivered": ["good@a.test"],
+                     "failed": ["bad@b.test"], "deleted": ["gone@e.test"],
+                     "expanded": ["list@here.test"],
+                     "delivering": ["slow@f.test"]}
+
+
 @pytest.mark.parametrize("args, says", [
     (["--state", "foo"], "--state: 'foo' is none of pending, delivered, "
      "failed, expanded, held, deleted or delivering"),
@@ -132,3 +192,57 @@ def test_show_of_every_message(queue):
             assert json.loads(text)["id"] == q["id"]
         if queue.process is not None:
             queue.stop()
+
+
+# --- both queues -------------------------------------------------------------
+
+TEXT = b"Subject: both\r\n\r\none text\r\n"
+
+
+def both_queues(mta, hop):
+    """A message whose one recipient waits in local/, in the hands of a mailbox
+    process that stands still, and the other in remote/, with the host."""
+    m = mta(settings={"send.relay_host": "[127.0.0.1]:%d" % hop.port,
+                      "deliver.workers": 1, "send.retry_min": "1h",
+                      "send.retry_max": "1h"})
+    pids = until("there", lambda: by_role(m.process.pid).get("mailbox"))
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    with m.smtp() as s:
+        s.sendmail("a@src.test", ["ann@here.test", "u@x.test"], TEXT)
+    return m, pids
+
+
+def test_a_message_in_both_queues(mta):
+    """list and show ask both processes; cat prints the one text."""
+    go = threading.Event()
+    with Peer(answers={"DOT": lambda *_: go.wait(120) and "250 ok"}) as hop:
+        m, pids = both_queues(mta, hop)
+        try:
+            until("both are delivering", lambda: sorted(
+                sum(shown(m, "--state", "delivering"), [])) == [
+                    "ann@here.test", "u@x.test"])
+            assert {q["queue"] for q in m.queued()} == {"local", "remote"}
+            [id] = {q["id"] for q in m.queued()}
+            said = m.tool("queue", "show", id).stdout.decode()
+            assert "now at mailbox ann\n" in said
+            assert "(127.0.0.1:%d), session " % hop.port in said
+            text = m.tool("queue", "cat", id).stdout
+            assert text.count(b"Subject: both\r\n") == 1
+            assert text.endswith(TEXT)
+            m.kill_all()  # the slots are all there is
+            assert m.tool("queue", "cat", id).stdout == text
+            assert {q["queue"] for q in m.queued()} == {"local", "remote"}
+        finally:
+            go.set()
+            for pid in pids:
+                send_signal(pid, signal.SIGCONT)
+
+
+def test_cat_without_daemons(queue):
+    [q] = [x for x in queue.queued() if x["sender"] == "bob@b.test"]
+    queue.stop()
+    text = queue.tool("queue", "cat", q["id"]).stdout
+    assert text.endswith(b"\r\nSubject: x\r\n\r\n" + b"y" * 10 + b"\r\n")
+    none = queue.tool("queue", "cat", "0" * 16, check=False)
+    assert none.returncode == 66 and none.stdout == b""

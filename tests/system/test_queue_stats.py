@@ -6,7 +6,7 @@ import threading
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families)
 
-from harness import until
+from harness import Clock, until
 from peer import Peer
 from test_queue_operate import dns, system  # noqa: F401  (dns: a fixture)
 
@@ -133,6 +133,78 @@ def test_names_beyond_the_busiest(mta):
     assert sum(counts) == 120 == value(
         found, "mta_delivery_recipients_total", queue="local",
         result="delivered")
+
+
+def label_values(found, name, label):
+    return {dict(labels)[label] for n, labels in found if n == name}
+
+
+def test_destinations_beyond_the_busiest(mta):
+    """Of 120 domains a hundred have numbers of their own, in the counters and
+    in the histogram of what waits; the sums are those of all."""
+    domains = ["d%d.test" % i for i in range(120)]
+    with Peer() as hop:
+        m = mta(settings={"send.relay_host": "[127.0.0.1]:%d" % hop.port})
+        for d in domains:
+            submit(m, "u@" + d)
+        until("all are sent", lambda: len(hop.messages) == 120
+              and not m.queued())
+        found = samples(m)
+        m.stop()
+    names = label_values(found, "mta_destination_recipients_total",
+                         "destination")
+    assert len(names & set(domains)) == 100 and "other" in names
+    for name, all_of in (
+            ("mta_destination_recipients_total",
+             "mta_delivery_recipients_total"),
+            ("mta_destination_latency_seconds_count",
+             "mta_delivery_latency_seconds_count")):
+        one = [v for (n, labels), v in found.items() if n == name
+               and dict(labels)["queue"] == "remote"
+               and dict(labels).get("result", "delivered") == "delivered"]
+        whole = [v for (n, labels), v in found.items() if n == all_of
+                 and dict(labels)["queue"] == "remote"
+                 and dict(labels).get("result", "delivered") == "delivered"]
+        assert sum(one) == 120 and whole == [120]
+        assert found[(name, tuple(sorted(
+            {"queue": "remote", "destination": "other",
+             **({"result": "delivered"} if "recipients" in name else {})
+             }.items())))] == 20
+
+
+def test_ages_by_domain(mta, dns):
+    """By the clock of the command: what has waited for 2.4 hours is older than
+    one and not older than four."""
+    m = system(mta, dns, 9, command="serve")
+    for i in range(120):
+        submit(m, *["u%d@d%d.test" % (k, i) for k in range(2 if i else 3)])
+    until("it waits", lambda: len(m.queued()) == 120)
+    with Clock() as clock:
+        clock.set(0.1)
+        s = json.loads(m.tool("queue", "stats", "--json",
+                              env=clock.env).stdout)
+        text = m.tool("queue", "stats", "--openmetrics",
+                      env=clock.env).stdout.decode()
+        table = m.tool("queue", "stats", env=clock.env).stdout.decode()
+    assert len(s["domains"]) == 120
+    for ages, n in [(s["ages"], 241)] + [
+            (d["ages"], d["recipients"]) for d in s["domains"]]:
+        assert [a["recipients"] for a in ages] == [0, 0, 0, n] + [0] * 5
+    rows = [line.split("\t") for line in table.splitlines() if "\t" in line]
+    assert rows[0][5] == "4h" and rows[1][:2] == ["all", "241"]
+    assert rows[2] == ["d0.test", "3", "0", "0", "0", "3"] + ["0"] * 5
+    assert rows[-1][:2] == ["(others)", "200"] and len(rows) == 23
+    found = {(x.name, tuple(sorted(x.labels.items()))): x.value
+             for f in text_string_to_metric_families(text) for x in f.samples}
+    assert len(label_values(found, "mta_queue_age_seconds_gcount",
+                            "domain")) == 101
+    for domain, n in (("d0.test", 3), ("other", 40)):
+        for le, below in (("3600.0", 0), ("14400.0", n), ("+Inf", n)):
+            assert value(found, "mta_queue_age_seconds_bucket",
+                         domain=domain, le=le) == below
+        assert value(found, "mta_queue_age_seconds_gcount", domain=domain) == n
+        age = value(found, "mta_queue_age_seconds_gsum", domain=domain) / n
+        assert 8640 <= age < 9000
 
 
 def test_drain(mta, dns):
