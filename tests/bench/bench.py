@@ -39,6 +39,7 @@ import rows_relay  # noqa: E402
 import rows_state  # noqa: E402
 import rows_submit  # noqa: E402
 import rows_tls  # noqa: E402
+import rows_tools  # noqa: E402
 import tools  # noqa: E402
 from peer_exim import Exim  # noqa: E402
 from peer_opensmtpd import OpenSmtpd  # noqa: E402
@@ -48,7 +49,7 @@ from report import Report  # noqa: E402
 from row import Plan, SamePlan  # noqa: E402
 
 ROWS = rows_accept.ROWS + rows_submit.ROWS + rows_deliver.ROWS + \
-    rows_relay.ROWS + rows_tls.ROWS + rows_state.ROWS
+    rows_relay.ROWS + rows_tls.ROWS + rows_state.ROWS + rows_tools.ROWS
 PEERS = [Mta, Postfix, Exim, OpenSmtpd]
 
 

@@ -220,8 +220,11 @@ class Mta(Peer):
         self.started_by.terminate()
         self.started_by.wait()
 
+    def tool(self, *words):
+        return [self.binary, *words, "-c", self.dir + "/mta.conf"]
+
     def list_queue(self):
-        return [self.binary, "queue", "list", "-c", self.dir + "/mta.conf"]
+        return self.tool("queue", "list")
 
     def sendmail(self):
         return [self.binary, "sendmail", "-C", self.dir + "/mta.conf"]

@@ -33,6 +33,7 @@ PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
 SIOCSIFFLAGS, SIOCGIFFLAGS, IFF_UP = 0x8914, 0x8913, 1
 LAST_CAP = 63
 NUMBERS = itertools.count()
+CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 ID = "3f8a5cd1e07b"  # what a host is called whose name is a container's id
 
 
@@ -56,6 +57,18 @@ def forbidden():
          "--uts", "--ipc", "--fork", "--mount-proc", "true"],
         stderr=subprocess.PIPE)
     return None if done.returncode == 0 else done.stderr.decode().strip()
+
+
+def files_of(root):
+    """Their names below it."""
+    return {os.path.relpath(os.path.join(at, name), root)
+            for at, _, files in os.walk(root) for name in files}
+
+
+def root_size(root):
+    """Octets of its files, without the certificates, which are the host's."""
+    return sum(os.path.getsize(os.path.join(root, name))
+               for name in files_of(root) - {CERTIFICATES})
 
 
 # --- the inside ---------------------------------------------------------------

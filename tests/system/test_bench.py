@@ -113,6 +113,19 @@ def test_bench_measures_tls(tmp_path):
     assert kept["x_clear"] > 0 and resumed["bare_us"] > 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may measure")
+def test_bench_measures_tools(tmp_path):
+    done, rows = bench(tmp_path, "--only", "operate,health,container",
+                       "--peers", "mta")
+    assert done.returncode == 0, done.stdout
+    for name, keys in (("operate", {"list", "filter", "show", "hold", "alone",
+                                    "release"}),
+                       ("health", {"p50", "most"}),
+                       ("container", {"start", "mib"})):
+        [got] = rows[name]["mta"]
+        assert set(got) == keys and all(x > 0 for x in got.values()), done
+
+
 def test_sink_behind_long_lines():
     """A host for each address, half of them with CHUNKING; one of 20
     messages is deferred, one of 100 refused."""

@@ -12,12 +12,11 @@ import time
 import container
 import pytest
 import yaml
-from container import ID, Container, in_netns
+from container import CERTIFICATES, ID, Container, in_netns
 from harness import MTA, ROOT, Raw, children_of, is_alive, tree_of, until
 from peer import Peer
 
 CONF = os.path.join(ROOT, "conf")
-CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 # Not a script that stands before it: there is no shell in the container.
 BINARY = os.environ.get("NAPPING_MTA", os.environ.get("VALGRIND_MTA", MTA))
 SANITIZED = "/san-" in BINARY
@@ -104,13 +103,7 @@ def started(c):
 # --- the image ----------------------------------------------------------------
 
 def test_root_holds_nothing_else(root):
-    found, size = set(), 0
-    for at, dirs, files in os.walk(root):
-        for name in files:
-            path = os.path.join(at, name)
-            found.add(os.path.relpath(path, root))
-            if not path.endswith(CERTIFICATES):
-                size += os.path.getsize(path)
+    found, size = container.files_of(root), container.root_size(root)
     rest = {x for x in found if not re.search(r"\.so(\.\d+)*$", x)}
     assert rest - {CERTIFICATES} == {"mta"}, rest
     if not SANITIZED:
