@@ -37,7 +37,8 @@ bool queue_is_shown(const struct queue_printing *p, struct span address,
 
 /* Of the last session, as in the log: "none", "TLSv1.3/CIPHER". */
 enum { QUEUE_TLS_TEXT = 80 };
-const char *queue_tls(char room[QUEUE_TLS_TEXT], const struct spool_slot *slot);
+const char *queue_tls(char room[QUEUE_TLS_TEXT], unsigned short version_id,
+                      unsigned short cipher_id);
 
 const char *queue_state_name(enum spool_state s);
 

@@ -17,7 +17,8 @@ static void json_host(FILE *out, const struct spool_slot *slot)
     }
     addr_text(address, &slot->tried);
     fprintf(out, ",\"address_tried\":\"%s\",\"port\":%u,\"tls\":\"%s\"",
-            address, (unsigned)addr_port(&slot->tried), queue_tls(tls, slot));
+            address, (unsigned)addr_port(&slot->tried),
+            queue_tls(tls, slot->tls_version, slot->tls_cipher));
 }
 
 /* To a mailbox there is no session. */

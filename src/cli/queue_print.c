@@ -28,19 +28,20 @@ uint64_t queue_next_attempt(const struct queue_printing *p,
     return retry_next(p->view->rec, slot, (uint32_t)p->style->retry_min);
 }
 
-const char *queue_tls(char room[QUEUE_TLS_TEXT], const struct spool_slot *slot)
+const char *queue_tls(char room[QUEUE_TLS_TEXT], unsigned short version_id,
+                      unsigned short cipher_id)
 {
-    const char *version = tls_version_name(slot->tls_version);
-    const char *cipher = tls_cipher_name(slot->tls_cipher);
+    const char *version, *cipher;
 
-    if (slot->tls_version == 0)
+    if (version_id == 0)
         return "none";
+    version = tls_version_name(version_id);
+    cipher = tls_cipher_name(cipher_id);
     /* of another version of OpenSSL, as it was on the wire */
     if (version != NULL && cipher != NULL)
         snprintf(room, QUEUE_TLS_TEXT, "%s/%s", version, cipher);
     else
-        snprintf(room, QUEUE_TLS_TEXT, "0x%04x/0x%04x",
-                 (unsigned)slot->tls_version, (unsigned)slot->tls_cipher);
+        snprintf(room, QUEUE_TLS_TEXT, "0x%04x/0x%04x", version_id, cipher_id);
     return room;
 }
 

@@ -30,7 +30,7 @@ enum { FIRST_ROOM = 64 };
 
 static void text_peer(FILE *out, const struct history_event *ev)
 {
-    char at[ADDR_PORT_TEXT];
+    char at[ADDR_PORT_TEXT], tls[QUEUE_TLS_TEXT];
 
     if (ev->host.n > 0) {
         fputs(ev->local ? "  mailbox " : "  ", out);
@@ -41,8 +41,7 @@ static void text_peer(FILE *out, const struct history_event *ev)
         fprintf(out, " %s", at);
     }
     if (ev->tls_version != 0)
-        fprintf(out, " %s/%s%s", tls_version_name(ev->tls_version),
-                tls_cipher_name(ev->tls_cipher),
+        fprintf(out, " %s%s", queue_tls(tls, ev->tls_version, ev->tls_cipher),
                 ev->verified ? " verified" : "");
     if (ev->sid.n > 0)
         fprintf(out, " session %.*s", (int)ev->sid.n, ev->sid.p);
@@ -127,6 +126,7 @@ static void json_when(FILE *out, const char *name, uint64_t when)
 static void json_event(FILE *out, const struct history_event *ev)
 {
     char at[ADDR_PORT_TEXT] = "", status[SMTP_STATUS_TEXT];
+    char tls[QUEUE_TLS_TEXT];
 
     if (ev->peer.u.sa.sa_family != AF_UNSPEC)
         addr_port_text(at, &ev->peer);
@@ -140,9 +140,8 @@ static void json_event(FILE *out, const struct history_event *ev)
     json_text(out, ev->local ? "mailbox" : "mx", ev->host);
     json_text(out, "address_tried", span_of(at));
     if (ev->tls_version != 0)
-        fprintf(out, ",\"tls\":\"%s/%s\",\"verified\":%s",
-                tls_version_name(ev->tls_version),
-                tls_cipher_name(ev->tls_cipher),
+        fprintf(out, ",\"tls\":\"%s\",\"verified\":%s",
+                queue_tls(tls, ev->tls_version, ev->tls_cipher),
                 ev->verified ? "true" : "false");
     json_text(out, "session", ev->sid);
     if (ev->status.code != 0)

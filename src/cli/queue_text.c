@@ -139,7 +139,8 @@ static void text_reply(FILE *out, const struct spool_slot *slot)
     if (slot->tried.u.sa.sa_family != 0) {
         fputs(slot->mx[0] != '\0' ? " (" : "(", out);
         fputs(address_text(&slot->tried), out);
-        fprintf(out, ", tls %s)", queue_tls(tls, slot));
+        fprintf(out, ", tls %s)",
+                queue_tls(tls, slot->tls_version, slot->tls_cipher));
     }
     if (slot->status.code != 0)
         fprintf(out, " replied: %u ", (unsigned)slot->status.code);

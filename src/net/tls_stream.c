@@ -487,13 +487,19 @@ const char *tls_version_name(unsigned short id)
 
 const char *tls_cipher_name(unsigned short id)
 {
+    /* The table of ciphers is reached through a session only. A session takes
+       a context, 100 us: one is made for all calls, and never freed. */
+    static SSL *any;
     unsigned char wire[2] = { (unsigned char)(id >> 8), (unsigned char)id };
-    SSL_CTX *ctx = SSL_CTX_new(TLS_method());
-    SSL *ssl = ctx == NULL ? NULL : SSL_new(ctx);
-    const SSL_CIPHER *cipher = ssl == NULL ? NULL : SSL_CIPHER_find(ssl, wire);
+    const SSL_CIPHER *cipher;
 
-    SSL_free(ssl);
-    SSL_CTX_free(ctx);
+    if (any == NULL) {
+        SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+
+        any = ctx == NULL ? NULL : SSL_new(ctx);
+        SSL_CTX_free(ctx);
+    }
+    cipher = any == NULL ? NULL : SSL_CIPHER_find(any, wire);
     ERR_clear_error();
     return cipher == NULL ? NULL : SSL_CIPHER_get_name(cipher);
 }
