@@ -40,6 +40,10 @@ bool span_next_line(struct span *rest, struct span *line, unsigned *number);
 /* Offset of the first c, or s.n when there is none. */
 size_t span_find(struct span s, char c);
 
+/* Does it hold an octet below the blank, or DEL?  Such a name could forge a
+ * line of the protocol or of the log. */
+bool span_has_control(struct span s);
+
 /* Copy into dst as a C string.  False, with dst empty, when it does not fit
  * or holds a NUL. */
 bool span_copy(char *dst, size_t size, struct span s);

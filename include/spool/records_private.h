@@ -31,12 +31,16 @@ int spool_records_next(struct spool_records *w, struct spool_record *r,
 /* n bytes at that offset if they are in the buffer already, else NULL. */
 const unsigned char *spool_records_peek(const struct spool_records *w,
                                         uint64_t at, uint64_t n);
-/* Be ready to peek at n bytes there: reads on a whole window when the last
- * ones were shortly before.  What fails is only not read. */
-void spool_records_ahead(struct spool_records *w, int fd, uint64_t segment,
-                         const uint64_t place[2], uint64_t end);
+/* Be ready to peek at the envelope of v's record: reads on a whole window of
+ * small records when the last ones were shortly before.  What fails is only not
+ * read. */
+struct spool_reader;
+void spool_records_ahead(struct spool_records *w, const struct spool_reader *v,
+                         uint64_t segment, uint64_t end);
 
-/* Has the record just shown a recipient that is pending or held?  1, 0, -1. */
+/* Has the record just shown a recipient that is pending or held?  1, 0, -1.
+ * Slots and envelope can be peeked at then, unless they are longer than the
+ * window. */
 int spool_records_waits(struct spool_records *w, const struct spool_record *r,
                         uint64_t at, struct err *e);
 

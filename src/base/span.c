@@ -1,5 +1,6 @@
 #include "base/span.h"
 
+#include <stdint.h>
 #include <string.h>
 
 char ascii_lower(char c)
@@ -104,6 +105,36 @@ size_t span_find(struct span s, char c)
     const char *at = s.n == 0 ? NULL : memchr(s.p, c, s.n);
 
     return at == NULL ? s.n : (size_t)(at - s.p);
+}
+
+static bool is_control(char c)
+{
+    return (unsigned char)c < ' ' || c == 0x7f;
+}
+
+/* Eight octets at a time: a subtraction borrows into the high bit of those that
+ * are less than what is subtracted. */
+static bool word_has_control(const char *p)
+{
+    const uint64_t ones = 0x0101010101010101u, high = ones * 0x80;
+    uint64_t word, del;
+
+    memcpy(&word, p, sizeof word);
+    del = word ^ ones * 0x7f;
+    return (((word - ones * ' ') & ~word) | ((del - ones) & ~del)) & high;
+}
+
+bool span_has_control(struct span s)
+{
+    size_t i = 0;
+
+    for (; i + sizeof(uint64_t) <= s.n; i += sizeof(uint64_t))
+        if (word_has_control(s.p + i))
+            return true;
+    for (; i < s.n; i++)
+        if (is_control(s.p[i]))
+            return true;
+    return false;
 }
 
 bool span_copy(char *dst, size_t size, struct span s)

@@ -91,16 +91,6 @@ static int set_number(void *field, const struct conf_item *it, struct span s,
 
 /* --- text ------------------------------------------------------------- */
 
-/* Refuse control characters in names and paths: they could forge a line of the
- * protocol or of the log. */
-static bool has_control(struct span s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
-            return true;
-    return false;
-}
-
 /* A file of variables for a container keeps the quotes of its values, which a
  * shell removes. */
 static bool is_quoted(struct span s)
@@ -112,7 +102,7 @@ static bool is_quoted(struct span s)
 /* Check a text of any type, or an element of a list. */
 static int check_any(const struct conf_item *it, struct span s, struct err *e)
 {
-    if (has_control(s))
+    if (span_has_control(s))
         return err_set(e, ERR_USAGE, 0, "control character in the value");
     if (it->type == CONF_SECRET)
         return 0; /* accepted as it is, and never shown */

@@ -77,10 +77,8 @@ static int add_line(struct listing *f, struct span line)
 
 static bool is_name(struct span s)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
-            return false;
-    return s.n < SMTP_ADDRESS_MAX && s.p[0] != '@' && s.p[s.n - 1] != '@';
+    return s.n < SMTP_ADDRESS_MAX && s.p[0] != '@' && s.p[s.n - 1] != '@' &&
+           !span_has_control(s);
 }
 
 static int take_text(struct listing *f, size_t n, struct err *e)

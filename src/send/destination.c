@@ -219,11 +219,11 @@ bool destination_uses(struct destination *d, const struct lane *l)
 {
     if (d->hops == NULL || d->outcome != NULL)
         return false;
-    int rank = destination_rank(d->sched, d);
+    /* Most destinations do not know the lane: the rank is computed last. */
     for (size_t i = 0; i < d->hops->n; i++) {
         const struct hop *h = &d->hops->hop[i];
-        if (h->lane == l && h->rank == rank && hop_is_up(d->sched, h) &&
-            !hop_misfits(h))
+        if (h->lane == l && hop_is_up(d->sched, h) && !hop_misfits(h) &&
+            h->rank == destination_rank(d->sched, d))
             return true;
     }
     return false;

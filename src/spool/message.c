@@ -45,9 +45,7 @@ int spool_message_envelope(struct spool_queue *q, const struct spool_message *m,
 
     if (spool_message_reader(q, m, &v, e) != 0)
         return -1;
-    const uint64_t place[2] = { m->at + spool_envelope_at(&m->rec),
-                                m->rec.envelope_size };
-    spool_records_ahead(&q->ahead, v.fd, g->id, place, g->end);
+    spool_records_ahead(&q->ahead, &v, g->id, g->end);
     v.records = &q->ahead;
     return spool_reader_envelope(&v, fn, ctx, e);
 }

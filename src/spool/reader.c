@@ -412,12 +412,8 @@ static bool is_text(enum spool_field type)
 
 static bool makes_sense(enum spool_field type, struct span content)
 {
-    if (!is_text(type))
-        return true;
-    for (size_t i = 0; i < content.n; i++)
-        if ((unsigned char)content.p[i] < ' ' || content.p[i] == 0x7f)
-            return false;
-    return content.n <= TEXT_MAX;
+    return !is_text(type) ||
+           (content.n <= TEXT_MAX && !span_has_control(content));
 }
 
 /* Give fn all whole fields of *rest.  One that no writer of this program wrote

@@ -2,6 +2,7 @@
 
 #include "base/crc32c.h"
 #include "base/fs.h"
+#include "spool/reader.h"
 
 #include <errno.h>
 
@@ -64,17 +65,17 @@ const unsigned char *spool_records_peek(const struct spool_records *w,
     return w->buf + (at - w->from);
 }
 
-void spool_records_ahead(struct spool_records *w, int fd, uint64_t segment,
-                         const uint64_t place[2], uint64_t end)
+void spool_records_ahead(struct spool_records *w, const struct spool_reader *v,
+                         uint64_t segment, uint64_t end)
 {
-    uint64_t at = place[0], n = place[1];
+    uint64_t at = v->at + spool_envelope_at(v->rec), n = v->rec->envelope_size;
     bool same = w->segment == segment;
 
     if (same && spool_records_peek(w, at, n) != NULL)
         return;
     bool onward = same && at >= w->from && at - w->from <= 2 * SPOOL_WINDOW;
-    spool_records_start(w, fd, segment, at, end);
-    w->last = onward ? 0 : SIZE_MAX;
+    spool_records_start(w, v->fd, segment, at, end);
+    w->last = onward && v->rec->length <= NEAR ? 0 : SIZE_MAX;
     if (n <= SPOOL_WINDOW)
         (void)bytes_at(w, at, (size_t)n, NULL);
 }
@@ -99,11 +100,25 @@ int spool_records_next(struct spool_records *w, struct spool_record *r,
     return 1;
 }
 
+/* The slots and the envelope, which are read next, if they fit. */
+static int keep_head(struct spool_records *w, const struct spool_record *r,
+                     uint64_t at, struct err *e)
+{
+    uint64_t n = spool_envelope_at(r) + r->envelope_size;
+
+    return n > SPOOL_WINDOW || n > w->end - at ||
+                   bytes_at(w, at, (size_t)n, e) != NULL
+               ? 0
+               : -1;
+}
+
 int spool_records_waits(struct spool_records *w, const struct spool_record *r,
                         uint64_t at, struct err *e)
 {
     struct spool_slot slot;
 
+    if (keep_head(w, r, at, e) != 0)
+        return -1;
     for (uint32_t i = 0; i < r->nrcpt; i++) {
         const unsigned char *p =
             bytes_at(w, at + spool_slot_at(i), SPOOL_SLOT, e);

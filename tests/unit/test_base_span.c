@@ -164,6 +164,24 @@ START_TEST(ascii)
 }
 END_TEST
 
+/* Whole words and what is left behind them; no octet beyond the end counts. */
+START_TEST(controls)
+{
+    char text[20];
+
+    for (size_t n = 0; n < sizeof text; n++)
+        for (size_t at = 0; at <= n; at++)
+            for (int c = 0; c < 256; c++) {
+                memset(text, at % 2 == 0 ? 'a' : '\377', sizeof text);
+                text[at] = (char)c;
+                bool control = at < n && (c < ' ' || c == 0x7f);
+                ck_assert_msg(span_has_control((struct span){ text, n }) ==
+                                  control,
+                              "%d at %zu of %zu", c, at, n);
+            }
+}
+END_TEST
+
 Suite *base_span_suite(void);
 Suite *base_span_suite(void)
 {
@@ -177,6 +195,7 @@ Suite *base_span_suite(void)
     tcase_add_loop_test(t, copying, 0, COUNT(copies));
     tcase_add_loop_test(t, digits, 0, COUNT(numbers));
     tcase_add_test(t, ascii);
+    tcase_add_test(t, controls);
     suite_add_tcase(s, t);
     return s;
 }
