@@ -229,8 +229,8 @@ const struct conf_item conf_items[] = {
         " log; or required from clients outside the relay networks."),
     ENUM("serve.dsn", serve.dsn, "all", dsn_words,
         "Clients that may ask for notices of delivery and name the envelope in"
-        " them (DSN, RFC 3461).  A notice goes to the sender that the client"
-        " names, which may be forged."),
+        " them (DSN, RFC 3461); programs of this host always may.  A notice goes"
+        " to the sender that the client names, which may be forged."),
     ITEM("serve.extra_commands", CONF_WORDS, serve.extra_commands, "", 0, 0,
         extras, "Commands to serve beyond the minimum; STARTTLS needs a"
         " certificate."),

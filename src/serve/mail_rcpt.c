@@ -256,13 +256,20 @@ static struct verdict reject_unknown(struct serve_session *s,
     return serve_reject(r);
 }
 
+/* Of its own, as other hosts do.  A program of this host has none: a recipient
+ * that has to wait must not cost it the message. */
+static bool has_queue(const struct serve_session *s)
+{
+    return !addr_is_unix(&s->peer);
+}
+
 /* key: of the mailbox, if it is known. */
 static struct verdict check_full(const struct serve_session *s, const char *key)
 {
     const struct full_page *full = s->env->full;
     uint64_t now = loop_now(s->env->conns->loop);
 
-    if (full == NULL)
+    if (full == NULL || !has_queue(s))
         return pass;
     if (full_page_disk(full, now))
         return serve_reject(REPLY_NO_ROOM);
@@ -287,7 +294,7 @@ static struct verdict check_local(struct serve_session *s,
     case LOCAL_STOPPED:
     case LOCAL_TEMP: break;
     }
-    return serve_reject(REPLY_LOOKUP_FAILED);
+    return has_queue(s) ? serve_reject(REPLY_LOOKUP_FAILED) : pass;
 }
 
 struct rcpt_params {
@@ -396,6 +403,17 @@ static int add_recipient(struct serve_transaction *t, struct span address,
     return -1;
 }
 
+/* RFC 5321 4.5.1: he is of this host, also where it is none of its domains;
+ * another rule than that for bare names counts. */
+static bool is_postmaster_alone(const struct serve_session *s,
+                                const struct smtp_address *a,
+                                const struct smtp_address *to)
+{
+    return a->domain.n == 0 && span_is_nocase(a->local, "postmaster") &&
+           span_eq(to->local, a->local) &&
+           span_is(to->domain, s->env->conf->hostname);
+}
+
 /* Rewrite the recipient to *to, which points into room.  The rule of the
  * settings may lead a stranger's mail to another host, but for an address only
  * that he may send to; whether it exists does not count. */
@@ -413,6 +431,8 @@ static struct verdict rewrite_recipient(struct serve_session *s,
     bad = smtp_address_parse(to, span_of(room));
     if (bad != SMTP_ADDRESS_OK)
         return bad_address(REPLY_BAD_RCPT, bad);
+    if (is_postmaster_alone(s, a, to))
+        *to = *a;
     return s->trusted || place_of(s, a) != PLACE_REMOTE ? pass
                                                         : check_remote(s, a);
 }

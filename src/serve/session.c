@@ -93,7 +93,8 @@ bool serve_session_offers_dsn(const struct serve_session *s)
 {
     int to = s->env->conf->serve.dsn;
 
-    return to == CONF_DSN_ALL || (to == CONF_DSN_RELAY_NETWORKS && s->trusted);
+    return to == CONF_DSN_ALL || addr_is_unix(&s->peer) ||
+           (to == CONF_DSN_RELAY_NETWORKS && s->trusted);
 }
 
 bool serve_session_is_over(const struct serve_session *s)

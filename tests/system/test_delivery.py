@@ -22,6 +22,7 @@ import pytest
 from dnsserver import DnsServer
 from harness import UNDER_VALGRIND, Raw, until
 from peer import Peer
+from test_submit import Local, send, submit_socket
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 MEASURES = pytest.mark.skipif(UNDER_VALGRIND or "NAPS" in os.environ,
@@ -820,11 +821,14 @@ def test_full_mailboxes_wait_and_are_told_at_rcpt(mta):
         code, words = hand_in(m, ["bob@here.test"])
         assert (code, words[0].split()[0]) == (452, "4.3.1")
         assert hand_in(m, ["x@far.test"])[0] == 250  # the queue has room
+        with Local(submit_socket(m)) as c:  # a program has no queue
+            send(c, to="eve@here.test")
         os.unlink(m.mail + "/ballast")
         again(m)
         until("it came", lambda: len(m.mailbox("ann")) == 2)
         until("taken again", lambda: hand_in(m, ["bob@here.test"])[0] == 250)
         m.copies("bob")
+        m.copies("eve")
         assert m.events("deliver.bounced") == []
         assert os.listdir(m.mail + "/ann/tmp") == []
 

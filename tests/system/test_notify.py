@@ -10,6 +10,7 @@ import pytest
 
 from harness import Raw, until
 from peer import Peer
+from test_submit import Local, submit_socket
 
 DSN = ("PIPELINING", "8BITMIME", "SIZE 100000000", "ENHANCEDSTATUSCODES",
        "DSN")
@@ -160,6 +161,15 @@ def test_to_whom_it_is_offered(mta, setting, networks, offered):
             assert c.say("%s %s" % (rcpt, more))[0] == (
                 250 if offered else 555)
         assert c.say(rcpt)[0] == 250
+
+
+def test_programs_of_this_host_may_always_ask(mta):
+    """Or an option of sendmail would cost the message."""
+    m = mta("serve", {"serve.dsn": "none"})
+    with Local(submit_socket(m)) as c:
+        assert "DSN" in c.say("EHLO client.test")[1]
+        assert c.say("MAIL FROM:<a@b.test> RET=HDRS")[0] == 250
+        assert c.say("RCPT TO:<a@here.test> NOTIFY=NEVER")[0] == 250
 
 
 # --- success ----------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 
 from harness import until
 from peer import Peer
-from test_submit import Local, submit_socket
+from test_submit import Local, send, submit_socket
 
 CRON = (b"From: root (Cron Daemon)\r\nTo: root\r\nCc: Ann <ann>,\r\n"
         b"\t\"Bob, Jr.\" <bob@far.test>\r\nSubject: Cron job\r\n"
@@ -74,6 +74,15 @@ def test_every_way_to_root(mta, tmp_path, rcpt):
         assert say(m, "app@box.test", [rcpt], CRON) == [250, 250]
         got, _ = the_one(hop)
     assert [path(r) for r in got.rcpts] == ["admin@corp.test"]
+
+
+@pytest.mark.parametrize("unix", [True, False])
+def test_postmaster_alone_is_of_this_host(mta, unix):
+    """RFC 5321 4.5.1; also where the host's name is none of its domains."""
+    m = mta("serve", {"rewrite.from": "me@isp.test"})
+    with Local(submit_socket(m)) if unix else m.raw() as c:
+        send(c, to="postmaster")
+    assert len(m.copies("postmaster")) == 1
 
 
 def test_the_story_names_the_rules(mta):
