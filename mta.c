@@ -2,11 +2,13 @@
  * command of the table in src/cli/commands.c. */
 #include "base/title.h"
 #include "cli/commands.h"
+#include "config/env.h"
 #include "net/tls_memory.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 static int unknown(const char *word)
 {
@@ -24,6 +26,9 @@ int main(int argc, char **argv)
     if (argc < 1)
         return EX_USAGE;
     argv = title_open(argc, argv);
+    /* A setuid program that calls us has the environment of its caller. */
+    if (getuid() != geteuid() || getgid() != getegid())
+        conf_env_forget();
     (void)tls_memory_start();
     const struct command *c = command_by_program(argv[0]);
     if (c == NULL && argc > 1) {

@@ -1,4 +1,6 @@
 /* env.c - settings from the environment. */
+#include "config/env.h"
+
 #include "config/load.h"
 #include "config/value.h"
 
@@ -151,6 +153,24 @@ static int look_at(const struct conf_loading *ld, const char *given,
     return 0;
 }
 
+/* Does it name a setting, or the file of the settings? */
+static bool is_ours(const char *variable, char name[ENV_NAME_MAX])
+{
+    struct span s = { variable, span_find(span_of(variable), '=') };
+
+    return s.n > 4 && memcmp(s.p, "MTA_", 4) == 0 &&
+           span_copy(name, ENV_NAME_MAX, s);
+}
+
+void conf_env_forget(void)
+{
+    char name[ENV_NAME_MAX];
+
+    for (char **v = environ; v != NULL && *v != NULL;)
+        if (!is_ours(*v, name) || unsetenv(name) != 0) /* moves the others up */
+            v++;
+}
+
 int conf_load_env(struct conf_loading *ld, struct err *e)
 {
     char given[ENV_NAME_MAX];
@@ -158,12 +178,9 @@ int conf_load_env(struct conf_loading *ld, struct err *e)
     for (size_t i = 0; i < nconf_items; i++)
         if (take_item(ld, &conf_items[i], e) != 0)
             return -1;
-    for (char **v = environ; v != NULL && *v != NULL; v++) {
-        struct span name = { *v, span_find(span_of(*v), '=') };
-        if (name.n > 4 && memcmp(name.p, "MTA_", 4) == 0 &&
-            span_copy(given, sizeof given, name) &&
-            strcmp(given, "MTA_CONFIG") != 0 && look_at(ld, given, e) != 0)
+    for (char **v = environ; v != NULL && *v != NULL; v++)
+        if (is_ours(*v, given) && strcmp(given, "MTA_CONFIG") != 0 &&
+            look_at(ld, given, e) != 0)
             return -1;
-    }
     return 0;
 }
