@@ -33,6 +33,8 @@ bool os_again(uint64_t *until);
 
 /* dir "/" name; false when it does not fit.  An empty name gives dir. */
 bool os_path(char *out, size_t size, const char *dir, const char *name);
+/* What stands behind its last slash; all of it, when there is none. */
+const char *os_base_name(const char *path);
 
 /* Make the directory and those above it.  Existing ones are left alone. */
 int os_mkdirs(const char *path, mode_t mode, struct err *e);

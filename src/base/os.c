@@ -99,6 +99,13 @@ bool os_path(char *out, size_t size, const char *dir, const char *name)
     return n >= 0 && (size_t)n < size;
 }
 
+const char *os_base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
+}
+
 static int make_dir(const char *path, mode_t mode, struct err *e)
 {
     struct stat st;

@@ -1,6 +1,7 @@
 /* commands.c - the table of commands, help and version. */
 #include "cli/commands.h"
 
+#include "base/os.h"
 #include "base/span.h"
 #include "base/suggest.h"
 
@@ -195,8 +196,7 @@ static bool has_alias(const struct command *c, struct span name)
 
 const struct command *command_by_program(const char *argv0)
 {
-    const char *slash = strrchr(argv0, '/');
-    const char *name = slash != NULL ? slash + 1 : argv0;
+    const char *name = os_base_name(argv0);
 
     if (strncmp(name, "mta-", 4) == 0)
         return command_find(name + 4);

@@ -26,18 +26,11 @@ static int socket_at(const struct listeners *l, const struct addr *a)
 
 /* --- Unix sockets --------------------------------------------------------- */
 
-static const char *name_of(const struct addr *at)
-{
-    const char *slash = strrchr(at->u.local.path, '/');
-
-    return slash != NULL ? slash + 1 : at->u.local.path;
-}
-
 /* The directory of the socket.  queue_dir belongs to the service user, and
  * could be a link by now; the others are the operator's. */
 static int open_dir(const struct conf *c, const struct addr *at, struct err *e)
 {
-    const char *path = at->u.local.path, *name = name_of(at);
+    const char *path = at->u.local.path, *name = os_base_name(path);
     struct rundir top;
     char dir[PATH_MAX];
 
@@ -53,7 +46,7 @@ static int bind_unix(const struct conf *c, const struct addr *at,
                      struct fs_identity *file, struct err *e)
 {
     int dir = open_dir(c, at, e);
-    struct net_unix to = { dir, name_of(at), FOR_ALL_USERS };
+    struct net_unix to = { dir, os_base_name(at->u.local.path), FOR_ALL_USERS };
 
     if (dir < 0)
         return -1;
@@ -74,8 +67,9 @@ static void remove_name(struct listeners *l, const struct conf *c, size_t i)
     if (!addr_is_unix(at) || l->owner != getpid() ||
         (dir = open_dir(c, at, NULL)) < 0)
         return;
-    if (fs_is_same(&l->file[i], dir, name_of(at)))
-        (void)unlinkat(dir, name_of(at), 0);
+    const char *name = os_base_name(at->u.local.path);
+    if (fs_is_same(&l->file[i], dir, name))
+        (void)unlinkat(dir, name, 0);
     close(dir);
 }
 

@@ -1,6 +1,7 @@
 #include "cli/mailq.h"
 
 #include "base/msg_id.h"
+#include "base/os.h"
 #include "base/span.h"
 #include "smtp/address.h"
 #include "spool/reader.h"
@@ -42,9 +43,7 @@ static bool has_settings_alone(int argc, char **argv)
 
 bool mailq_is_wanted(int argc, char **argv)
 {
-    const char *slash = strrchr(argv[0], '/');
-
-    return strcmp(slash != NULL ? slash + 1 : argv[0], "mailq") == 0 &&
+    return strcmp(os_base_name(argv[0]), "mailq") == 0 &&
            !isatty(STDOUT_FILENO) && has_settings_alone(argc, argv);
 }
 

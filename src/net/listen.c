@@ -109,8 +109,8 @@ int net_listen_unix(const struct net_unix *at, int backlog, struct err *e)
     if (refuse_others(at, e) != 0)
         return -1;
     mode_t mask = umask(0777 & ~at->mode);
-    fd = socket(AF_UNIX, SOCK_STREAM, 0);
     (void)unlinkat(at->dir, draft, 0);
+    fd = socket(AF_UNIX, SOCK_STREAM, 0);
     if (fd < 0 || fd >= FD_SETSIZE || os_nonblock(fd) != 0 ||
         os_cloexec(fd) != 0 || bind_in(fd, at, draft) != 0 ||
         listen(fd, backlog) != 0 ||

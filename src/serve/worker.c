@@ -557,15 +557,6 @@ static void on_line(struct loop_io *io, unsigned ready)
         (void)loop_watch(w->loop, io, 0, NULL);
 }
 
-/* The last part of the path of a Unix socket; NULL: it is none. */
-static const char *socket_name(const struct addr *at)
-{
-    if (!addr_is_unix(at))
-        return NULL;
-    const char *slash = strrchr(at->u.local.path, '/');
-    return slash != NULL ? slash + 1 : at->u.local.path;
-}
-
 static int serve_worker_open(struct serve_worker *w, struct err *e)
 {
     if (open_parts(w, e) != 0 || open_signals(w, e) != 0)
@@ -578,7 +569,9 @@ static int serve_worker_open(struct serve_worker *w, struct err *e)
         w->listener[i].worker = w;
         const struct serve_socket *from = &w->shared->listen[i];
         w->listener[i].roles = from->roles;
-        w->listener[i].name = socket_name(&from->at);
+        w->listener[i].name = addr_is_unix(&from->at)
+                                  ? os_base_name(from->at.u.local.path)
+                                  : NULL;
         w->listener[i].io.fd = from->fd;
         w->listener[i].io.fn = on_client;
     }
