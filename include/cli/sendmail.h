@@ -67,6 +67,9 @@ struct sendmail_rcpt {
 struct sendmail_job {
     const struct sendmail_options *o;
     const struct conf *conf;
+    const char *hostname; /* for bare names; "": the server has it */
+    uint64_t max_size;
+    unsigned max_rcpts;
     char sender[SMTP_ADDRESS_MAX];            /* "": the null reverse-path */
     char login[SMTP_ADDRESS_MAX], gecos[256]; /* of this user; "": not asked */
     struct list rcpts;
@@ -95,6 +98,7 @@ enum sendmail_end {
     SENDMAIL_BUSY,    /* a 421 was the greeting */
     SENDMAIL_LOST,    /* the connection broke before the final dot was sent */
     SENDMAIL_UNKNOWN, /* it broke behind it */
+    SENDMAIL_AWAY     /* there is no server; not of sendmail_smtp() */
 };
 
 /* Send the message over a connection to a server, which is closed. */

@@ -1,11 +1,12 @@
 /* mail/address_list.h - the mailboxes of a header field (RFC 5322 3.4) as its
  * value streams by.
  *
- * A list is cut behind each comma, and behind the colon and the semicolon of a
- * group, into elements; the elements together are the value, octet for octet,
- * with its folds, comments and quotes.  Input in any pieces; memory is bounded:
- * an element longer than ADDRESS_ELEMENT_MAX comes in pieces that hold no
- * address.  Pure. */
+ * A list is cut into elements: behind each comma, behind the colon and the
+ * semicolon of a group, and where a comma is missing ("<a@b> <c@d>").  Together
+ * they are the value, octet for octet, with its folds, comments and quotes.
+ * Input in any pieces; memory is bounded: an element longer than
+ * ADDRESS_ELEMENT_MAX comes in pieces, the last of which has the address, but
+ * not its place.  Pure. */
 #ifndef MTA_MAIL_ADDRESS_LIST_H
 #define MTA_MAIL_ADDRESS_LIST_H
 
@@ -22,6 +23,8 @@ struct address_element {
     struct span addr; /* spec without blanks, comments and source route */
     bool angle;       /* spec stands between < and > */
     bool phrase;      /* words that are no address, and no < */
+    bool broken;      /* "<a b@c>"; a comment, a quoted string or a literal
+                         without its end */
 };
 
 /* The spans last until it returns; what it returns ends the call, unless it is

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,7 @@
 #include <unistd.h>
 
 enum {
-    BUSY_MS = 60 * 1000, /* a user has all connections that it may have */
+    WAIT_MS = 60 * 1000, /* a user has all connections that it may have */
     PAUSE_US = 50 * 1000,
     PAUSE_MAX_US = 1000 * 1000,
     LOST_MAX = 3 /* connections that broke, before it is given up */
@@ -76,8 +77,6 @@ static int take_field(void *ctx, struct span value)
 static int collect(struct sendmail_job *j)
 {
     const struct sendmail_options *o = j->o;
-    unsigned long long max =
-        (unsigned long long)j->conf->serve.max_message_size;
     int status = check_dsn(o);
 
     if (status == EX_OK)
@@ -91,7 +90,7 @@ static int collect(struct sendmail_job *j)
                                      "no recipients: name them on the command "
                                      "line, or use -t");
     if (status == EX_OK)
-        status = sendmail_text_read(&j->text, o->dots, max);
+        status = sendmail_text_read(&j->text, o->dots, j->max_size);
     if (status == EX_OK)
         status =
             sendmail_text_header(&j->text, o->from_text ? take_field : NULL, j);
@@ -132,6 +131,12 @@ static int no_way(const struct conf *c, const struct err *e,
                          c->queue_dir);
 }
 
+static int not_known(void)
+{
+    return sendmail_fail(EX_TEMPFAIL, "no answer to the end of the message: it "
+                                      "may have been accepted");
+}
+
 static int send_directly(const struct sendmail_job *j)
 {
     int fd, status;
@@ -142,59 +147,83 @@ static int send_directly(const struct sendmail_job *j)
     enum sendmail_end end = sendmail_smtp(j, fd, &status);
     while (wait(NULL) < 0 && errno == EINTR)
         ;
-    if (end != SENDMAIL_SENT)
-        return sendmail_fail(EX_TEMPFAIL, "the message is not in the queue");
-    return status;
+    if (end == SENDMAIL_SENT)
+        return status;
+    return end == SENDMAIL_UNKNOWN
+               ? not_known()
+               : sendmail_fail(EX_TEMPFAIL, "the message is not in the queue");
 }
 
 struct attempt {
     unsigned lost;
-    uint64_t busy_until; /* 0: it was not */
+    uint64_t busy_until, away_until; /* 0: it was not */
     long pause;
 };
 
-/* Is there another try? */
-static bool again(struct attempt *a, enum sendmail_end end)
+/* Is there another try?  A server that is started again is away for at most as
+ * long as its stop may take. */
+static bool again(struct attempt *a, enum sendmail_end end,
+                  const struct conf *c)
 {
-    uint64_t now = clock_mono_ms();
+    uint64_t now = clock_mono_ms(), ms = WAIT_MS;
+    uint64_t *until = end == SENDMAIL_BUSY ? &a->busy_until : &a->away_until;
 
     if (end == SENDMAIL_LOST)
         return ++a->lost < LOST_MAX;
-    if (a->busy_until == 0) {
-        a->busy_until = now + BUSY_MS;
+    if (end == SENDMAIL_AWAY && c->stop_timeout < WAIT_MS / 1000)
+        ms = (uint64_t)c->stop_timeout * 1000;
+    if (*until == 0) {
+        *until = now + ms;
         a->pause = PAUSE_US;
     }
     os_pause(a->pause);
     a->pause = 2 * a->pause < PAUSE_MAX_US ? 2 * a->pause : PAUSE_MAX_US;
-    return now < a->busy_until;
+    return now < *until;
+}
+
+static bool may_directly(const struct conf *c, const struct err *settings)
+{
+    return settings->kind == ERR_NONE && sendmail_may_write(c);
 }
 
 /* Nothing is tried again once the final dot was sent: it may be there. */
 static int submit_job(const struct sendmail_job *j, const struct err *settings)
 {
     struct attempt a = { .lost = 0 };
-    enum sendmail_end end = SENDMAIL_LOST;
-    int fd, status;
+    enum sendmail_end end;
+    int status;
     struct err e;
 
     do {
-        fd = sendmail_connect(j->conf, &e);
-        if (fd < 0)
-            break;
-        end = sendmail_smtp(j, fd, &status);
+        int fd = sendmail_connect(j->conf, &e);
+        end = fd >= 0 ? sendmail_smtp(j, fd, &status) : SENDMAIL_AWAY;
         if (end == SENDMAIL_SENT)
             return status;
         if (end == SENDMAIL_UNKNOWN)
-            return sendmail_fail(EX_TEMPFAIL,
-                                 "no answer to the end of the message: it may "
-                                 "have been accepted");
-        err_set(&e, ERR_TEMP, 0, "the server closes the connection");
-    } while (again(&a, end));
-    if (fd >= 0 && end == SENDMAIL_BUSY)
+            return not_known();
+        if (end != SENDMAIL_AWAY)
+            err_set(&e, ERR_TEMP, 0, "the server closes the connection");
+        else if (may_directly(j->conf, settings) ||
+                 (e.sys != ENOENT && e.sys != ECONNREFUSED))
+            break;
+    } while (again(&a, end, j->conf));
+    if (end == SENDMAIL_BUSY)
         return sendmail_fail(EX_TEMPFAIL, "too many connections");
-    if (settings->kind == ERR_NONE && sendmail_may_write(j->conf))
-        return send_directly(j);
-    return no_way(j->conf, &e, settings);
+    return may_directly(j->conf, settings) ? send_directly(j)
+                                           : no_way(j->conf, &e, settings);
+}
+
+/* Without the settings the server knows better: names and limits are left to
+ * it. */
+static void take_settings(struct sendmail_job *j, const struct conf *c,
+                          bool known)
+{
+    bool named = strcmp(conf_place(c, "hostname"), "default") != 0;
+
+    j->conf = c;
+    j->hostname = known || named ? c->hostname : "";
+    j->max_size = known ? (uint64_t)c->serve.max_message_size : UINT64_MAX;
+    j->max_rcpts = known ? (unsigned)c->serve.max_recipients : UINT16_MAX;
 }
 
 static int submit(const struct sendmail_options *o, const struct conf *c,
@@ -206,7 +235,7 @@ static int submit(const struct sendmail_options *o, const struct conf *c,
     if (j == NULL)
         return sendmail_fail(EX_TEMPFAIL, "no memory");
     j->o = o;
-    j->conf = c;
+    take_settings(j, c, settings->kind == ERR_NONE);
     j->text.file = -1;
     list_init(&j->rcpts);
     buf_init(&j->fields, j->fields_room, sizeof j->fields_room);
@@ -226,7 +255,7 @@ static int speak(const struct conf *c, const struct err *settings)
     struct err e;
     int fd = sendmail_connect(c, &e);
 
-    if (fd < 0 && (settings->kind != ERR_NONE || !sendmail_may_write(c)))
+    if (fd < 0 && !may_directly(c, settings))
         return no_way(c, &e, settings);
     if (fd < 0 && (fd = sendmail_serve(c, &e)) < 0)
         return sendmail_fail(EX_TEMPFAIL, "%s", e.text);
@@ -238,22 +267,17 @@ static int speak(const struct conf *c, const struct err *settings)
 
 /* A caller may have closed them: no file that is opened later takes the place
  * of standard input, output or error. */
-static void hold_places(void)
+static int hold_places(void)
 {
     int fd;
 
     do
         fd = open("/dev/null", O_WRONLY);
     while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd >= 0)
-        close(fd);
-}
-
-static bool is_newaliases(const char *program)
-{
-    const char *slash = strrchr(program, '/');
-
-    return strcmp(slash != NULL ? slash + 1 : program, "newaliases") == 0;
+    if (fd < 0)
+        return sendmail_fail(EX_OSERR, "open /dev/null: %s", strerror(errno));
+    close(fd);
+    return EX_OK;
 }
 
 int cmd_sendmail(int argc, char **argv)
@@ -262,14 +286,19 @@ int cmd_sendmail(int argc, char **argv)
     struct err settings;
     struct conf c;
 
-    hold_places();
-    int status = sendmail_options(&o, argc, argv);
+    int status = hold_places();
+    if (status == EX_OK)
+        status = sendmail_options(&o, argc, argv);
     if (status != EX_OK)
         return status;
-    if (is_newaliases(argv[0]))
+    if (strcmp(os_base_name(argv[0]), "newaliases") == 0)
         o.mode = SENDMAIL_ALIASES;
     if (o.mode != SENDMAIL_SUBMIT && o.mode != SENDMAIL_SMTP)
         return sendmail_other(&o);
+    /* A message on a closed standard error, and a limit of the caller's, end
+     * nothing half-way. */
+    os_signal(SIGPIPE, SIG_IGN);
+    os_signal(SIGXFSZ, SIG_IGN);
     if (load(&c, o.config, &settings) != 0)
         return sendmail_fail(EX_CONFIG, "%s", settings.text);
     status = o.mode == SENDMAIL_SMTP ? speak(&c, &settings)

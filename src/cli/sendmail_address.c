@@ -18,7 +18,8 @@ enum { NAME_TEXT = 128, WORD_OCTETS = 39 };
 
 /* --- addresses --------------------------------------------------------- */
 
-/* A bare name gets the name of this host.  False, with *why: malformed. */
+/* A bare name gets the name of this host, if that is known.  False, with *why:
+ * malformed. */
 static bool qualify(char out[SMTP_ADDRESS_MAX], struct span given,
                     const char *hostname, const char **why)
 {
@@ -29,8 +30,8 @@ static bool qualify(char out[SMTP_ADDRESS_MAX], struct span given,
     if (bad == SMTP_ADDRESS_OK)
         n = snprintf(out, SMTP_ADDRESS_MAX, "%.*s", (int)a.text.n, a.text.p);
     else if (bad == SMTP_ADDRESS_NO_DOMAIN)
-        n = snprintf(out, SMTP_ADDRESS_MAX, "%.*s@%s", (int)a.local.n,
-                     a.local.p, hostname);
+        n = snprintf(out, SMTP_ADDRESS_MAX, "%.*s%s%s", (int)a.local.n,
+                     a.local.p, *hostname != '\0' ? "@" : "", hostname);
     *why = smtp_address_why(n < 0 ? bad : SMTP_ADDRESS_TOO_LONG);
     return n > 0 && n < SMTP_ADDRESS_MAX;
 }
@@ -69,7 +70,7 @@ static int add(struct sendmail_job *j, const char *address)
 
     if (find(j, address, hash) != NULL)
         return 0;
-    if (j->nrcpt == (unsigned)j->conf->serve.max_recipients)
+    if (j->nrcpt == j->max_rcpts)
         return sendmail_fail(EX_DATAERR,
                              "more than %u recipients "
                              "(serve.max_recipients)",
@@ -91,13 +92,13 @@ static int take_recipient(void *ctx, const struct address_element *el)
     char address[SMTP_ADDRESS_MAX];
     const char *why;
 
-    if (el->phrase)
-        return leave_out(j, span_trim(el->text), "words without an address");
-    if (el->addr.n == 0)
-        return 0;
-    return qualify(address, el->addr, j->conf->hostname, &why)
-               ? add(j, address)
-               : leave_out(j, el->addr, why);
+    if (el->addr.n > 0 && !qualify(address, el->addr, j->hostname, &why))
+        return leave_out(j, el->addr, why);
+    if (el->phrase || el->broken)
+        (void)leave_out(j, span_trim(el->text),
+                        el->phrase ? "words without an address"
+                                   : "malformed list of addresses");
+    return el->addr.n > 0 ? add(j, address) : 0;
 }
 
 int sendmail_add(struct sendmail_job *j, struct span list)
@@ -111,6 +112,17 @@ int sendmail_add(struct sendmail_job *j, struct span list)
 
 /* --- the sender -------------------------------------------------------- */
 
+static void put_quoted(struct buf *b, struct span text)
+{
+    buf_addc(b, '"');
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] == '"' || text.p[i] == '\\')
+            buf_addc(b, '\\');
+        buf_addc(b, text.p[i]);
+    }
+    buf_addc(b, '"');
+}
+
 static const char *usual(const char *variable)
 {
     const char *value = getenv(variable);
@@ -118,51 +130,85 @@ static const char *usual(const char *variable)
     return value != NULL && *value != '\0' ? value : NULL;
 }
 
+/* As a local part: accounts of other systems have names such as DOMAIN\user. */
+static bool put_login(struct sendmail_job *j, const char *name)
+{
+    struct buf b = BUF_ON(j->login);
+    struct smtp_address a;
+    enum smtp_address_error bad = smtp_address_parse(&a, span_of(name));
+
+    if (bad == SMTP_ADDRESS_OK || bad == SMTP_ADDRESS_NO_DOMAIN)
+        buf_adds(&b, name);
+    else
+        put_quoted(&b, span_of(name));
+    return !b.full;
+}
+
 /* The user that runs this; in a container it may be one without a name. */
 static void login_name(struct sendmail_job *j)
 {
     const struct passwd *pw = getpwuid(getuid());
     const char *name = pw != NULL ? pw->pw_name : usual("LOGNAME");
-    const char *full = pw != NULL ? pw->pw_gecos : NULL;
+    char number[24];
 
-    if (name != NULL)
-        snprintf(j->login, sizeof j->login, "%s", name);
-    else
-        snprintf(j->login, sizeof j->login, "%lu", (unsigned long)getuid());
-    if (full != NULL)
-        snprintf(j->gecos, sizeof j->gecos, "%s", full);
+    snprintf(number, sizeof number, "%lu", (unsigned long)getuid());
+    if (name == NULL || !put_login(j, name))
+        (void)put_login(j, number);
+    if (pw != NULL && pw->pw_gecos != NULL)
+        snprintf(j->gecos, sizeof j->gecos, "%s", pw->pw_gecos);
 }
+
+struct sender {
+    struct sendmail_job *j;
+    const char *why; /* it is malformed */
+};
 
 static int take_sender(void *ctx, const struct address_element *el)
 {
-    struct sendmail_job *j = ctx;
+    struct sender *s = ctx;
+    struct sendmail_job *j = s->j;
     const char *why = "words without an address";
 
-    if (el->addr.n == 0 && !el->phrase)
+    if (el->addr.n == 0 && !el->phrase && !el->broken)
         return 0; /* "<>", or a comment */
-    if (!el->phrase && qualify(j->sender, el->addr, j->conf->hostname, &why)) {
+    if (el->phrase || el->broken ||
+        !qualify(j->sender, el->addr, j->hostname, &why))
+        s->why = why;
+    else
         j->utf8 |= !is_ascii(j->sender);
-        return -1; /* the first */
-    }
-    return sendmail_fail(EX_DATAERR, "bad sender address '%.*s': %s",
-                         el->text.n > 200 ? 200 : (int)el->text.n, el->text.p,
-                         why);
+    return 1; /* the first */
 }
 
-int sendmail_sender(struct sendmail_job *j)
+/* NULL, or what is wrong with it. */
+static const char *set_sender(struct sendmail_job *j, const char *given)
 {
-    const char *given = j->o->sender != NULL ? j->o->sender : usual("EMAIL");
+    struct sender s = { j, NULL };
     struct address_list l;
 
+    j->sender[0] = '\0';
+    address_list_start(&l);
+    if (address_list_feed(&l, span_of(given), take_sender, &s) == 0)
+        (void)address_list_end(&l, take_sender, &s);
+    return s.why;
+}
+
+/* $EMAIL may be for other programs: what is no address does not count. */
+int sendmail_sender(struct sendmail_job *j)
+{
+    const char *given = j->o->sender, *email = usual("EMAIL");
+
+    if (given == NULL && email != NULL && set_sender(j, email) == NULL &&
+        j->sender[0] != '\0')
+        return EX_OK;
     if (given == NULL) {
         login_name(j);
         given = j->login;
     }
-    address_list_start(&l);
-    int rc = address_list_feed(&l, span_of(given), take_sender, j);
-    if (rc == 0)
-        rc = address_list_end(&l, take_sender, j);
-    return rc < 0 ? EX_OK : rc;
+    const char *why = set_sender(j, given);
+    return why == NULL
+               ? EX_OK
+               : sendmail_fail(EX_DATAERR, "bad sender address '%.200s': %s",
+                               given, why);
 }
 
 /* --- fields ------------------------------------------------------------ */
@@ -235,13 +281,8 @@ static void put_name(struct buf *b, struct span name)
         buf_add_span(b, name);
         buf_addc(b, ' ');
     } else if (name.n > 0) {
-        buf_addc(b, '"');
-        for (size_t i = 0; i < name.n; i++) {
-            if (name.p[i] == '"' || name.p[i] == '\\')
-                buf_addc(b, '\\');
-            buf_addc(b, name.p[i]);
-        }
-        buf_adds(b, "\" ");
+        put_quoted(b, name);
+        buf_addc(b, ' ');
     }
 }
 
@@ -254,7 +295,7 @@ static void put_from(struct sendmail_job *j, const char *field)
     snprintf(address, sizeof address, "%s", j->sender);
     if (address[0] == '\0') { /* a notice; the header needs an author */
         login_name(j);
-        if (!qualify(address, span_of(j->login), j->conf->hostname, &why))
+        if (!qualify(address, span_of(j->login), j->hostname, &why))
             return;
     }
     struct span trimmed = span_trim(span_of(name));

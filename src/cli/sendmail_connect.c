@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,7 +21,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { PATIENCE_SECONDS = 300 }; /* for each step: RFC 5321 4.5.3.2 */
+enum { PATIENCE_SECONDS = 600 }; /* the longest of RFC 5321 4.5.3.2 */
 
 /* --- the server -------------------------------------------------------- */
 
@@ -56,6 +55,17 @@ static int dial_short(int fd, const char *queue_dir)
     return addr_connect(fd, &at);
 }
 
+/* EINTR: after a stop and SIGCONT, because the socket has a timeout. */
+static int dial_again(int fd, const char *queue_dir)
+{
+    int rc;
+
+    do
+        rc = dial_short(fd, queue_dir);
+    while (rc != 0 && errno == EINTR);
+    return rc;
+}
+
 int sendmail_connect(const struct conf *c, struct err *e)
 {
     const struct timeval patience = { .tv_sec = PATIENCE_SECONDS };
@@ -66,7 +76,7 @@ int sendmail_connect(const struct conf *c, struct err *e)
             0 &&
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) ==
             0 &&
-        dial_short(fd, c->queue_dir) == 0)
+        dial_again(fd, c->queue_dir) == 0)
         return fd;
     err_set(e, ERR_TEMP, errno, "connect to %s/submit", c->queue_dir);
     if (fd >= 0)
@@ -145,15 +155,17 @@ static int run_session(const struct conf *c, int fd)
     uid_t caller = getuid();
     struct err e;
 
-    os_signal(SIGPIPE, SIG_IGN);
-    os_signal(SIGXFSZ, SIG_IGN);
+    umask(S_IWGRP | S_IWOTH); /* that of the caller may leave us no rights */
     os_keep_only(fd);
+    /* A caller with many files: select() takes low numbers alone. */
+    int low = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    close(fd);
     if (become_owner(c, &e) != 0) {
-        close(fd);
+        close(low);
         return sendmail_fail(EX_TEMPFAIL, "%s", e.text);
     }
     open_log(c);
-    int rc = serve_one(c, fd, caller, &e);
+    int rc = serve_one(c, low, caller, &e);
     log_close();
     return rc == 0 ? EX_OK : sendmail_fail(EX_TEMPFAIL, "%s", e.text);
 }
@@ -195,45 +207,61 @@ static bool is_of_network(int fd)
            peer.ss_family != AF_UNIX;
 }
 
-/* Copy once; 0: the source has ended; -1: no way on. */
-static ssize_t copy(int from, int to)
-{
+/* One direction: what was read waits until it can be written. */
+struct way {
+    int from, to;
+    size_t at, n; /* piece[at .. n) waits */
     char piece[16 * 1024];
-    ssize_t n, done;
+};
 
-    do
-        n = read(from, piece, sizeof piece);
-    while (n < 0 && errno == EINTR);
-    for (ssize_t at = 0; at < n; at += done) {
-        done = write(to, piece + at, (size_t)(n - at));
-        if (done < 0 && errno == EINTR)
-            done = 0;
-        if (done < 0)
-            return -1;
+static struct pollfd next_of(const struct way *w)
+{
+    return w->at < w->n ? (struct pollfd){ w->to, POLLOUT, 0 }
+                        : (struct pollfd){ w->from, POLLIN, 0 };
+}
+
+/* A step.  False: the source has ended, or there is no way on. */
+static bool move(struct way *w)
+{
+    ssize_t n;
+
+    if (w->at == w->n) {
+        n = read(w->from, w->piece, sizeof w->piece);
+        w->at = 0;
+        w->n = n > 0 ? (size_t)n : 0;
+    } else {
+        /* Not for a server that waits until its replies are read. */
+        n = w->to == STDOUT_FILENO
+                ? write(w->to, w->piece + w->at, w->n - w->at)
+                : send(w->to, w->piece + w->at, w->n - w->at, MSG_DONTWAIT);
+        w->at += n > 0 ? (size_t)n : 0;
     }
-    return n;
+    return n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN));
 }
 
 int sendmail_relay(int fd)
 {
-    struct pollfd p[2] = { { STDIN_FILENO, POLLIN, 0 }, { fd, POLLIN, 0 } };
+    struct way in = { .from = STDIN_FILENO, .to = fd },
+               out = { .from = fd, .to = STDOUT_FILENO };
 
     if (is_of_network(STDIN_FILENO)) {
         close(fd);
         return sendmail_fail(EX_USAGE, "-bs is for programs of this host: let "
                                        "mta serve listen on the port");
     }
-    os_signal(SIGPIPE, SIG_IGN);
     for (;;) {
-        if (poll(p, 2, -1) < 0 && errno != EINTR)
+        struct pollfd p[] = { next_of(&in), next_of(&out) };
+        if (poll(p, 2, -1) < 0) {
+            if (errno == EINTR)
+                continue;
             break;
-        if (p[0].revents != 0 && copy(STDIN_FILENO, fd) <= 0) {
-            (void)shutdown(fd, SHUT_WR); /* the rest of the replies */
-            p[0].fd = -1;
-            p[0].revents = 0;
         }
-        if (p[1].revents != 0 && copy(fd, STDOUT_FILENO) <= 0)
+        if (p[1].revents != 0 && !move(&out))
             break;
+        if (p[0].revents != 0 && !move(&in)) {
+            (void)shutdown(fd, SHUT_WR); /* the rest of the replies */
+            in = (struct way){ .from = -1 };
+        }
     }
     close(fd);
     return EX_OK;

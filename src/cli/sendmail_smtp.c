@@ -40,7 +40,7 @@ struct client {
 static int write_all(struct client *c, const char *p, size_t n)
 {
     while (n > 0) {
-        ssize_t done = send(c->fd, p, n, MSG_NOSIGNAL);
+        ssize_t done = send(c->fd, p, n, 0);
         if (done < 0 && errno == EINTR)
             continue;
         if (done < 0)

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +56,7 @@ static void keep(struct reader *r, const char *p, size_t n)
 
     if (r->status != EX_OK || n == 0)
         return;
-    if (t->n + t->file_n + n > r->max) {
+    if (n > r->max - t->n - t->file_n) {
         r->status = sendmail_fail(EX_UNAVAILABLE,
                                   "message too large: serve.max_message_size "
                                   "is %llu octets",
@@ -146,6 +147,25 @@ static void note_eight_bit(struct sendmail_text *t, const char *p, size_t n)
         t->eight_bit = ((unsigned char)p[i] & 0x80) != 0;
 }
 
+/* Mail has none (RFC 5322 4), and hosts refuse it. */
+static void blank_nuls(char *p, size_t n)
+{
+    for (char *end = p + n; (p = memchr(p, '\0', (size_t)(end - p))) != NULL;)
+        *p++ = ' ';
+}
+
+/* The caller may have left it in a mode in which reads do not wait. */
+static ssize_t read_input(char *p, size_t n)
+{
+    struct pollfd in = { STDIN_FILENO, POLLIN, 0 };
+    ssize_t got;
+
+    while ((got = read(STDIN_FILENO, p, n)) < 0 &&
+           (errno == EINTR || errno == EAGAIN))
+        (void)poll(&in, 1, -1);
+    return got;
+}
+
 int sendmail_text_read(struct sendmail_text *t, bool dots, uint64_t max)
 {
     struct reader r = { .t = t, .max = max, .dots = dots };
@@ -156,13 +176,12 @@ int sendmail_text_read(struct sendmail_text *t, bool dots, uint64_t max)
     if (t->mem == NULL)
         return sendmail_fail(EX_TEMPFAIL, "no memory for the message");
     while (r.status == EX_OK && !r.ended && n != 0) {
-        n = read(STDIN_FILENO, piece, sizeof piece);
-        if (n < 0 && errno == EINTR)
-            continue;
+        n = read_input(piece, sizeof piece);
         if (n < 0)
             return sendmail_fail(EX_DATAERR, "error reading input: %s",
                                  strerror(errno));
         note_eight_bit(t, piece, (size_t)n);
+        blank_nuls(piece, (size_t)n);
         take(&r, piece, (size_t)n);
     }
     finish(&r);
@@ -275,12 +294,13 @@ static void note(struct sendmail_text *t, const struct field *f)
         t->has_resent[i] |= span_is_nocase(rest, words[i]);
 }
 
-/* Is it left out?  Bcc is for the envelope alone; an empty From says
- * nothing. */
+/* Is it left out?  Bcc is for the envelope alone, Return-Path for the delivery
+ * of another time (RFC 5321 4.4); an empty From says nothing. */
 static bool is_dropped(const struct field *f)
 {
     return span_is_nocase(f->name, "Bcc") ||
            span_is_nocase(f->name, "Resent-Bcc") ||
+           span_is_nocase(f->name, "Return-Path") ||
            (span_is_nocase(f->name, "From") && is_empty(f->value));
 }
 
@@ -331,7 +351,7 @@ static int find_end(struct sendmail_text *t)
 
     for (; at < t->n && field_at(t, at, &f); at += f.all.n)
         note(t, &f);
-    size_t n = line_of(t, at);
+    size_t n = t->n - at;
     if (t->file >= 0 &&
         (n == 0 || name_of((struct span){ t->mem + at, n }) > 0))
         return sendmail_fail(EX_DATAERR, "the header is longer than %d octets",

@@ -24,21 +24,32 @@ void address_list_start(struct address_list *l)
     begin_element(l);
 }
 
-static int show(struct address_list *l, bool delimited, address_element_fn *fn,
+/* text_only: the name of a group, or a piece in front of the last one. */
+static int show(struct address_list *l, bool text_only, address_element_fn *fn,
                 void *ctx)
 {
     struct address_element el = { .text = { l->text, l->n } };
 
-    if (!l->too_long && !delimited) {
+    if (!text_only) {
         el.angle = l->angle;
         el.phrase = l->phrase && !l->angle;
-        if (!l->phrase && l->addr_n < sizeof l->addr) {
+        el.broken = (l->phrase && l->angle) || l->state != PLAIN;
+        if (!l->phrase)
+            el.addr = (struct span){ l->addr, l->addr_n };
+        if (!l->phrase && !l->too_long)
             el.spec =
                 (struct span){ l->text + l->spec_at, l->spec_end - l->spec_at };
-            el.addr = (struct span){ l->addr, l->addr_n };
-        }
     }
     return l->n == 0 ? 0 : fn(ctx, &el);
+}
+
+static int end_element(struct address_list *l, bool text_only,
+                       address_element_fn *fn, void *ctx)
+{
+    int rc = show(l, text_only, fn, ctx);
+
+    begin_element(l);
+    return rc;
 }
 
 /* One more octet of the addr-spec, which stands last in text.  Words with a
@@ -143,19 +154,18 @@ int address_list_feed(struct address_list *l, struct span piece,
         char c = piece.p[i];
         bool ends = l->state == PLAIN && is_delimiter(l, c);
         int rc = 0;
-        if (l->n == sizeof l->text) {
+        if (l->state == PLAIN && l->closed && c == '<')
+            rc = end_element(l, false, fn, ctx); /* the comma is missing */
+        if (rc == 0 && l->n == sizeof l->text) {
             l->too_long = true;
-            rc = show(l, false, fn, ctx);
+            rc = show(l, true, fn, ctx);
             l->n = 0;
         }
         l->text[l->n++] = c;
-        if (!ends) {
+        if (!ends)
             take(l, c);
-        } else {
-            if (rc == 0)
-                rc = show(l, c == ':', fn, ctx); /* the name of a group */
-            begin_element(l);
-        }
+        else if (rc == 0)
+            rc = end_element(l, c == ':', fn, ctx);
         if (rc != 0)
             return rc;
     }

@@ -6,9 +6,11 @@ import json
 import os
 import pwd
 import re
+import resource
 import socket
 import stat
 import subprocess
+import tempfile
 import threading
 
 import pytest
@@ -23,24 +25,30 @@ LOGIN = pwd.getpwuid(os.geteuid()).pw_name
 USAGE, DATA, NOUSER, UNAVAILABLE, TEMP, NOPERM, CONFIG = \
     64, 65, 67, 69, 75, 77, 78
 TEXT = b"Subject: x\n\nhello\n"
+SOON = {"MTA_STOP_TIMEOUT": "1s"}
 EVERY = {"EMAIL": None, "NAME": None}
 QUIET = {k: v for k, v in os.environ.items() if k not in EVERY}
 
 
-def sendmail(m, *args, input=TEXT, name=None, env=None, uid=None, **more):
+def sendmail(m, *args, input=TEXT, name=None, env=None, uid=None, limits=None,
+             **more):
     """Run it as its own program, by that name, with the settings of m."""
     def become():
-        os.setgroups([])
-        os.setgid(uid)
-        os.setuid(uid)
+        for what, limit in (limits or {}).items():
+            resource.setrlimit(what, (limit, limit))
+        if uid is not None:
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+    if uid is not None or limits:
+        more["preexec_fn"] = become
     command = [name or "sendmail"] + (["-C", m.conf] if m else [])
     if input is not None:
         more["input"] = input
     return subprocess.run(
         command + list(args), executable=MTA,
         env=dict(QUIET, **(env or {})), stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, timeout=DEADLINE * 4,
-        preexec_fn=become if uid is not None else None, **more)
+        stderr=subprocess.PIPE, timeout=DEADLINE * 4, **more)
 
 
 def good(m, *args, **kwargs):
@@ -200,6 +208,7 @@ def test_notices(served):
     ("To: a, A B <b>, \"C, D\" <c@here.test>\n", [], "a b c"),
     ("To: friends: a, b;, c\nCc: undisclosed-recipients:;\n", [], "a b c"),
     ("To: a (b, c)\n", [], "a"),
+    ("To: A <a> B <b> <c>, d\n", [], "a b c d"),
     ("To: a,\n\tb,\n c\n", [], "a b c"),
     ("to:a\nCC : b\n", [], "a b"),
     ("To: a\nTo: b\n", [], "a b"),
@@ -262,6 +271,28 @@ def test_bad_addresses(served, bad):
     assert text_of(served)[1] == "hello\n"
 
 
+@pytest.mark.parametrize("bad", [
+    "Joe <joe smith@here.test>",
+    "(and so on, joe@here.test", "\"Joe <joe@here.test>"])
+def test_malformed_lists(served, bad):
+    """Nobody is left out without a word."""
+    done = sendmail(served, "-t", input=b"Cc: ann\nTo: bob, %s\n" %
+                    bad.encode() + TEXT)
+    assert done.returncode == DATA and b"bad address" in done.stderr, done
+    assert len(served.copies("ann")) == len(served.copies("bob")) == 1
+    assert len(served.deliveries()) == 2
+
+
+@pytest.mark.parametrize("value", ["\"%s\" <joe>, ann", "joe (%s), ann",
+                                   "%s\n <joe>, ann"])
+def test_names_of_any_length(served, value):
+    """Also of one that is longer than what is rewritten."""
+    name = "x, y" if value[0] != "%" else "x y"
+    good(served, "-t", input=("To: %s\n" % value % (name * 1000)).encode() +
+         TEXT)
+    assert len(served.copies("joe")) == len(served.copies("ann")) == 1
+
+
 def test_unknown_user(mta):
     m = mta("serve", start=False)
     users = os.path.join(m.dir, "users")
@@ -308,6 +339,9 @@ def test_too_many_recipients(mta):
     (["-f", "A B <a@b.test>"], {}, "a@b.test"),
     (["-f", "a@b.test", "-f", "c@d.test"], {}, "c@d.test"),
     ([], {"EMAIL": "e@f.test"}, "e@f.test"),
+    ([], {"EMAIL": "E F <e@f.test>"}, "e@f.test"),
+    ([], {"EMAIL": "of another program"}, LOGIN + "@mx.here.test"),
+    ([], {"EMAIL": "(none)"}, LOGIN + "@mx.here.test"),
     (["-f", "a@b.test"], {"EMAIL": "e@f.test"}, "a@b.test"),
     (["-f", "<>"], {"EMAIL": "e@f.test"}, ""),
 ], ids=str)
@@ -316,18 +350,25 @@ def test_sender(served, args, env, want):
     assert sender_of(served) == "<%s>" % want
 
 
-def test_bad_sender(served):
-    done = sendmail(served, "-f", "a b@", "joe")
+@pytest.mark.parametrize("bad", ["a b@", "<a b@here.test>", "a@", "\"a",
+                                 "x" * 300])
+def test_bad_sender(served, bad):
+    done = sendmail(served, "-f", bad, "joe")
     assert done.returncode == DATA and b"bad sender" in done.stderr
     assert not served.queued()
 
 
 @AS_ROOT
-def test_user_without_a_name(served):
-    """As containers have them."""
-    good(served, "joe", uid=54321, env={"LOGNAME": ""})
-    assert sender_of(served) == "<54321@mx.here.test>"
+@pytest.mark.parametrize("name, want", [
+    ("", "54321"), ("joe", "joe"), ("J\\joe", '"J\\\\joe"'),
+    ("joe doe", '"joe doe"'), ("x" * 400, "54321"), ("a,b <c>", '"a,b <c>"')])
+def test_user_without_a_name(served, name, want):
+    """As containers have them.  A name is no list of addresses."""
+    good(served, "joe", uid=54321, env={"LOGNAME": name})
     fields, _ = text_of(served)
+    want = "<%s@mx.here.test>" % want
+    assert named(fields, "Return-Path") == [want]
+    assert named(fields, "From")[0].endswith(want)
     assert named(fields, "Received")[0].startswith(
         "by mx.here.test (mta, from userid 54321)")
 
@@ -424,6 +465,7 @@ def test_resent_fields_are_kept(served):
     (b"Subject: x\n\n\xff\xfe \xc3\xb6\n", "x", "\udcff\udcfe \u00f6\n"),
     (b"Subject: x\n\n" + b"y" * 3000 + b"\n", "x", "y" * 3000 + "\n"),
     (b"Subject: x\n\n.a\n..\n...\n", "x", ".a\n..\n...\n"),
+    (b"Subject: x\n\n\0.a\n\0\0b\0\n", "x", " .a\n  b \n"),
 ], ids=lambda v: repr(v)[:30])
 def test_lines(served, given, subject, body):
     good(served, "joe", input=given)
@@ -461,6 +503,35 @@ def test_pieces(served):
     assert text_of(served)[1] == ".a\n\n..\nb\nc d\n"
 
 
+def test_input_that_does_not_wait(served):
+    """The caller, or another program, has set O_NONBLOCK."""
+    r, w = os.pipe()
+    os.set_blocking(r, False)
+    p = subprocess.Popen(["sendmail", "-C", served.conf, "joe"], executable=MTA,
+                         stdin=r, env=QUIET, stderr=subprocess.PIPE)
+    os.close(r)
+    until("it waits", lambda: p.poll() is not None or state_of(p.pid) == "S")
+    os.write(w, TEXT)
+    os.close(w)
+    _, said = p.communicate(timeout=DEADLINE)
+    assert p.returncode == 0, said
+    assert text_of(served)[1] == "hello\n"
+
+
+def state_of(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        return f.read().rsplit(")", 1)[1].split()[0]
+
+
+def test_return_path_of_before(served):
+    """Of a message from a mailbox: each delivery writes its own."""
+    good(served, "-f", "a@b.test", "joe",
+         input=b"Return-Path: <x@y.test>\nReceived: z\n" + TEXT)
+    fields, _ = text_of(served)
+    assert named(fields, "Return-Path") == ["<a@b.test>"]
+    assert named(fields, "Received")[1:] == ["z"]
+
+
 def test_header_of_a_megabyte(served):
     long = b"X-Long: " + b"y" * (1 << 20) + b"\n"
     many = b"".join(b"X-%d: z\n" % i for i in range(1000))
@@ -468,6 +539,12 @@ def test_header_of_a_megabyte(served):
     fields, body = text_of(served)
     assert body == "hello\n" and named(fields, "X-999") == ["z"]
     assert len(named(fields, "X-Long")[0]) == 1 << 20
+
+
+def test_one_large_line(served):
+    """It is no header that is too long."""
+    good(served, "joe", input=b"y" * (5 << 20))
+    assert text_of(served)[1] == "y" * (5 << 20) + "\n"
 
 
 def test_header_without_end(served):
@@ -533,6 +610,16 @@ def test_closed_output_and_error(served):
                            MTA, served.conf, "y" * 100])
     assert done.returncode == 0
     assert text_of(served)[1] == "y" * 100 + "\n"
+
+
+def test_error_output_that_nobody_reads(served):
+    r, w = os.pipe()
+    os.close(r)
+    p = subprocess.run(["sendmail", "-v", "-C", served.conf, "joe"],
+                       executable=MTA, input=TEXT, stderr=w, env=QUIET)
+    os.close(w)
+    assert p.returncode == 0
+    assert text_of(served)[1] == "hello\n"
 
 
 # --- ways into the queue ----------------------------------------------------
@@ -610,6 +697,26 @@ def test_without_a_server(mta):
                     named(fields, "Received")[0])
 
 
+def test_socket_of_a_killed_server(mta):
+    m = mta("serve")
+    until("socket", lambda: os.path.exists(m.queue + "/submit"))
+    m.kill_all()
+    assert os.path.exists(m.queue + "/submit")
+    directly(m, "joe@here.test")
+
+
+def test_long_queue_directory(mta):
+    """Longer than the path of a socket can be."""
+    m = mta("serve", start=False)
+    m.queue = m.settings["queue_dir"] = os.path.join(m.dir, "q" * 100, "r" * 60)
+    m.write_conf()
+    m.start()
+    until("socket", lambda: os.path.exists(m.queue + "/submit"))
+    good(m, "joe@here.test")
+    assert until("connect", lambda: m.events("serve.connect",
+                                             client="unix:submit"))
+
+
 def test_without_a_server_users_are_checked(mta):
     m = queue_of(mta)
     users = m.settings["local.users"] = "file:%s/users" % m.dir
@@ -644,9 +751,10 @@ def test_root_writes_as_the_owner_of_the_queue(mta):
 
 
 @AS_ROOT
-def test_root_makes_the_queue_for_its_user(mta):
+@pytest.mark.parametrize("umask", [0, 0o077, 0o777])
+def test_root_makes_the_queue_for_its_user(mta, umask):
     m = queue_of(mta, user="nobody")
-    directly(m, "joe@here.test")
+    directly(m, "joe@here.test", umask=umask)
     assert os.stat(m.queue).st_uid == NOBODY.pw_uid
     assert stat.S_IMODE(os.stat(m.queue).st_mode) == 0o711
 
@@ -665,7 +773,7 @@ def test_owner_of_the_queue_needs_no_root(mta):
 def test_strangers_are_told(mta):
     m = queue_of(mta)
     directly(m, "joe@here.test")
-    done = sendmail(m, "joe@here.test", uid=NOBODY.pw_uid)
+    done = sendmail(m, "joe@here.test", uid=NOBODY.pw_uid, env=SOON)
     said = done.stderr.decode()
     assert done.returncode == TEMP
     assert "mail system is down" in said and "start it with mta run" in said
@@ -674,13 +782,63 @@ def test_strangers_are_told(mta):
 
 
 @AS_ROOT
+def test_environment_of_another_user(mta):
+    """A setuid program calls: it must not lead root to another queue."""
+    def become():
+        os.setresuid(NOBODY.pw_uid, 0, 0)
+    m = queue_of(mta, user="nobody")
+    evil = os.path.join(m.dir, "evil")
+    good(m, "joe@here.test", preexec_fn=become, env={
+        "MTA_QUEUE_DIR": evil, "MTA_USER": "daemon", "MTA_CONFIG": "/nowhere"})
+    assert not os.path.exists(evil)
+    assert os.stat(m.queue).st_uid == NOBODY.pw_uid and len(m.queued()) == 1
+
+
+@AS_ROOT
+def test_no_process_left(mta):
+    m = queue_of(mta, user="")
+    os.makedirs(m.queue, 0o711)
+    os.chown(m.queue, 54321, 54321)
+    done = sendmail(m, "joe@here.test", uid=54321,
+                    limits={resource.RLIMIT_NPROC: 1})
+    assert done.returncode == TEMP and b"fork" in done.stderr, done
+
+
+def test_a_caller_with_many_files(mta):
+    """Which it does not close: more than select() can see."""
+    def leak():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1300, 1300))
+        for fd in range(3, 1100):
+            os.dup2(2, fd)
+    m = queue_of(mta)
+    directly(m, "joe@here.test", preexec_fn=leak, close_fds=False)
+
+
+@AS_ROOT
 def test_strangers_make_no_queue(mta):
     """A server would refuse it later: it belongs to somebody else."""
     m = queue_of(mta, user="daemon")
     os.chmod(m.dir, 0o777)
-    done = sendmail(m, "joe@here.test", uid=NOBODY.pw_uid)
+    done = sendmail(m, "joe@here.test", uid=NOBODY.pw_uid, env=SOON)
     assert done.returncode == TEMP
     assert not os.path.exists(m.queue)
+
+
+@AS_ROOT
+def test_strangers_wait_for_a_server_that_is_started_again(mta):
+    m = queue_of(mta, stop_timeout="30s", **{
+        "local.domains": ["mx.here.test"]})
+    os.mkdir(m.queue, 0o711)
+    p = subprocess.Popen(["sendmail", "-C", m.conf, "joe"], executable=MTA,
+                         stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+                         env=QUIET, user=NOBODY.pw_uid)
+    p.stdin.write(TEXT)
+    p.stdin.close()
+    until("it waits", lambda: p.poll() is not None or state_of(p.pid) == "S")
+    m.start()
+    assert p.wait(DEADLINE) == 0, p.stderr.read()
+    p.stderr.close()
+    assert text_of(m)[1] == "hello\n"
 
 
 @AS_ROOT
@@ -694,11 +852,30 @@ def test_settings_that_cannot_be_read(mta):
            "MTA_HOSTNAME": "here.test"}
     good(None, "joe", env=env, uid=NOBODY.pw_uid)
     assert len(m.copies("joe")) == 1
-    env["MTA_QUEUE_DIR"] = "/nowhere"
+    env.update(SOON, MTA_QUEUE_DIR="/nowhere")
     done = sendmail(None, "joe", env=env, uid=NOBODY.pw_uid)
     assert done.returncode == CONFIG and m.conf in done.stderr.decode()
     done = sendmail(m, "joe", uid=NOBODY.pw_uid)  # -C is meant so
     assert done.returncode == CONFIG
+
+
+@AS_ROOT
+def test_names_without_settings(mta):
+    """The server knows the name of this host, and its limits."""
+    m = mta("serve", {"hostname": "mx.here.test", "serve.max_recipients": 9000,
+                      "local.domains": ["mx.here.test"]})
+    os.chmod(m.dir, 0o755)
+    os.chmod(m.conf, 0o600)
+    until("socket", lambda: os.path.exists(os.path.join(m.queue, "submit")))
+    env = {"MTA_CONFIG": m.conf, "MTA_QUEUE_DIR": m.queue}
+    good(None, "-t", "-f", "ann", env=env, uid=NOBODY.pw_uid,
+         input=b"To: joe\n" + TEXT)
+    fields, _ = text_of(m)
+    assert named(fields, "Return-Path") == named(fields, "From") == \
+        ["<ann@mx.here.test>"]
+    assert named(fields, "To") == ["joe@mx.here.test"]
+    good(None, *["u%d@far.test" % i for i in range(1100)], env=env,
+         uid=NOBODY.pw_uid)
 
 
 @pytest.mark.parametrize("steps", [(), ("220 x",), OPEN[:2], OPEN[:4],
@@ -828,6 +1005,14 @@ def test_full_disk_for_a_large_text(mta):
         subprocess.run(["umount", "-l", small], check=True)
 
 
+def test_file_size_limit(served):
+    """Of the caller's, for the file of a large text: no signal ends it."""
+    done = sendmail(served, "joe", input=b"\n" + b"y\n" * (4 << 20),
+                    limits={resource.RLIMIT_FSIZE: 1 << 20})
+    assert done.returncode == TEMP, done
+    assert b"keep the message: File too large" in done.stderr
+
+
 # --- what the server adds ---------------------------------------------------
 
 @pytest.mark.parametrize("server", [True, False])
@@ -896,6 +1081,18 @@ def test_smtp_without_a_server(mta):
     assert len(m.queued()) == 1
 
 
+def test_smtp_from_a_file(served):
+    """A client that reads no reply before it has written all."""
+    with tempfile.TemporaryFile() as f:
+        f.write(DIALOGUE[:18] + b"RSET\r\n" * 200000 + DIALOGUE[18:])
+        f.seek(0)
+        done = sendmail(served, "-bs", input=None, stdin=f)
+    assert done.returncode == 0
+    assert done.stdout.count(b"250 ") == 200000 + 8 and \
+        done.stdout.endswith(b"221 2.0.0 Bye\r\n"), done.stdout[-200:]
+    assert text_of(served)[1] == "hello\n"
+
+
 def test_smtp_may_send_anywhere(served):
     done = sendmail(served, "-bs", input=DIALOGUE.replace(
         b"TO:<joe@here.test>", b"TO:<joe@elsewhere.test>"))
@@ -937,6 +1134,7 @@ def test_newaliases(mta, args, name):
     good(m, *args, name=name)  # nothing runs: only a check
     m.start()
     until("control", lambda: os.path.exists(m.queue + "/run/control.sock"))
+    until("delivery", lambda: m.events("deliver.start"))
     before = len(m.events("config.reload"))
     with open(aliases, "w") as f:
         f.write("root: ann\n")

@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The elements as "spec|addr;" or "-" (none), "phrase"; and all of the text. */
+/* The elements as "spec|addr;" or "-" (none), "phrase", with a "!" where they
+ * are broken; and all of the text. */
 struct seen {
     char elements[1024];
     char text[3 * ADDRESS_ELEMENT_MAX];
@@ -38,10 +39,18 @@ static const struct {
     { "", "" },
     { " Joe\r\n\t<joe@x>,\r\n\tann", "joe@x|joe@x;ann|ann;" },
     { " Joe <joe@x", "joe@x|joe@x;" },
-    { " <Joe Smith>", "-;" },
+    { " <Joe Smith>", "-!;" },
+    { " Joe <joe smith@x>, ann@y", "-!;ann@y|ann@y;" },
+    { " <joe@x> <ann@y>, bob@z", "joe@x|joe@x;ann@y|ann@y;bob@z|bob@z;" },
+    { " J <joe@x>(c)\r\n A <ann@y>", "joe@x|joe@x;ann@y|ann@y;" },
+    { " <joe@x> Joe", "joe@x|joe@x;" },
+    { " <<joe@x>>", "joe@x|joe@x;" },
     { " joe@x> ,a", "joe@x|joe@x;a|a;" },
-    { " (open comment, joe@x", "-;" },
-    { " \"open quote, joe@x", "\"open quote, joe@x|\"open quote, joe@x;" },
+    { " (open comment, joe@x", "-!;" },
+    { " joe@x (open comment, ann@y", "joe@x|joe@x!;" },
+    { " \"open quote, joe@x", "\"open quote, joe@x|\"open quote, joe@x!;" },
+    { " joe@[192.0.2.1, ann@y",
+      "joe@[192.0.2.1, ann@y|joe@[192.0.2.1, ann@y!;" },
 };
 
 static int note(void *ctx, const struct address_element *el)
@@ -57,10 +66,14 @@ static int note(void *ctx, const struct address_element *el)
     } else if (el->spec.n > 0) {
         ck_assert(el->spec.p >= el->text.p);
         ck_assert(el->spec.p + el->spec.n <= el->text.p + el->text.n);
-        snprintf(end, room, "%.*s|%.*s;", (int)el->spec.n, el->spec.p,
-                 (int)el->addr.n, el->addr.p);
+        snprintf(end, room, "%.*s|%.*s%s;", (int)el->spec.n, el->spec.p,
+                 (int)el->addr.n, el->addr.p, el->broken ? "!" : "");
+    } else if (el->addr.n > 0) {
+        snprintf(end, room, "|%.*s;", (int)el->addr.n, el->addr.p);
     } else {
-        snprintf(end, room, el->spec.p != NULL && el->angle ? "<>;" : "-;");
+        snprintf(end, room, "%s%s;",
+                 el->spec.p != NULL && el->angle ? "<>" : "-",
+                 el->broken ? "!" : "");
     }
     return 0;
 }
@@ -86,21 +99,33 @@ START_TEST(elements)
 }
 END_TEST
 
-/* A quote that never ends hides no octet and holds no address. */
+/* Of an element in pieces the last one has the address: a name of any length
+ * costs no recipient. */
+static const struct {
+    const char *front, *behind, *elements;
+} long_ones[] = {
+    { "", ",a@b", "-;-;phrase;a@b|a@b;" },
+    { "\"", "\" <j@x>,a@b", "-;-;|j@x;a@b|a@b;" },
+    { "j@x (", "),a@b", "-;-;|j@x;a@b|a@b;" },
+    { "Joe ", ",a@b", "-;-;phrase;a@b|a@b;" },
+    { "<", "@x>,a@b", "-;-;-!;a@b|a@b;" },
+};
+
 START_TEST(an_element_of_any_length)
 {
     static char value[2 * ADDRESS_ELEMENT_MAX + 100];
     static struct address_list l;
     static struct seen s;
+    const char *front = long_ones[_i].front, *behind = long_ones[_i].behind;
 
     memset(&s, 0, sizeof s);
     memset(value, 'x', sizeof value - 1);
-    memcpy(value + sizeof value - 6, ",a@b", 4);
-    value[sizeof value - 2] = '\0';
+    memcpy(value, front, strlen(front));
+    memcpy(value + sizeof value - 1 - strlen(behind), behind, strlen(behind));
     address_list_start(&l);
     ck_assert_int_eq(address_list_feed(&l, span_of(value), note, &s), 0);
     ck_assert_int_eq(address_list_end(&l, note, &s), 0);
-    ck_assert_str_eq(s.elements, "-;-;-;a@b|a@b;");
+    ck_assert_str_eq(s.elements, long_ones[_i].elements);
     ck_assert_str_eq(s.text, value);
 }
 END_TEST
@@ -131,7 +156,8 @@ Suite *mail_address_list_suite(void)
     TCase *t = tcase_create("list");
 
     tcase_add_loop_test(t, elements, 0, sizeof cases / sizeof cases[0]);
-    tcase_add_test(t, an_element_of_any_length);
+    tcase_add_loop_test(t, an_element_of_any_length, 0,
+                        sizeof long_ones / sizeof long_ones[0]);
     tcase_add_test(t, what_the_function_returns_ends_the_call);
     suite_add_tcase(s, t);
     return s;
