@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-enum { WORDS = 8 };
+enum { WORDS = 8, RELOAD_SECONDS = 30 }; /* it reads all tables */
 
 /* Run a command, its words up to a NULL, with the configuration of -C. */
 static int run(const struct sendmail_options *o,
@@ -47,6 +47,7 @@ static int reload(const struct conf *c)
     const struct control_ask ask = { .queue_dir = c->queue_dir,
                                      .name = "control",
                                      .command = "reload",
+                                     .patience = RELOAD_SECONDS,
                                      .fn = ignore_line };
     struct err e;
 
