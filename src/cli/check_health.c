@@ -1,8 +1,9 @@
 /* check_health.c - `mta check --health`: is all that runs answering?
  *
- * The supervisor reports which services it runs.  A server is asked for the
- * banner of each listener, all at once; sessions that end there are not logged.
- * The other services are asked on their control sockets. */
+ * The supervisor reports which services it runs.  Then all are asked at once:
+ * a server for the banner of each listener (sessions that end there are not
+ * logged), the others on their control sockets.  So the result is there within
+ * two seconds, whatever hangs. */
 #include "cli/check.h"
 
 #include "base/chain.h"
@@ -14,8 +15,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { PATIENCE_MS = 1000, BLOCKS = 256, PROBES_MAX = 64, WHY_MAX = 200 };
+enum { PATIENCE_MS = 1000, BLOCKS = 256 };
 
 struct running {
     bool serve, send, deliver;
@@ -26,6 +28,7 @@ struct probe {
     struct health *health;
     struct addr to;
     char name[ADDR_PORT_TEXT];
+    const char *question; /* of a control socket: any line is the answer */
     bool tls, over;
 };
 
@@ -34,10 +37,9 @@ struct health {
     struct loop *loop;
     struct conn_env conns;
     struct tls_context *tls;
-    size_t n, left;
-    struct probe probe[PROBES_MAX];
-    char submit[CONF_PATH_MAX + 8];
     bool ill;
+    size_t n, left;
+    struct probe probe[]; /* of listeners, submit, and two control sockets */
 };
 
 __attribute__((format(printf, 2, 3))) static void ill(struct health *h,
@@ -72,13 +74,6 @@ static int take_status(void *ctx, struct span line)
     return 0;
 }
 
-static int ignore(void *ctx, struct span line)
-{
-    (void)ctx;
-    (void)line;
-    return 0;
-}
-
 /* An error is an answer, too. */
 static bool answers(struct health *h, struct control_ask *a)
 {
@@ -94,14 +89,7 @@ static bool answers(struct health *h, struct control_ask *a)
     return false;
 }
 
-static void ping(struct health *h, const char *name)
-{
-    struct control_ask a = { .name = name, .command = "ping", .fn = ignore };
-
-    (void)answers(h, &a);
-}
-
-/* --- listeners ------------------------------------------------------------ */
+/* --- probes --------------------------------------------------------------- */
 
 static void end(struct probe *p)
 {
@@ -112,13 +100,18 @@ static void end(struct probe *p)
     conn_close(&p->conn);
 }
 
-static void take_banner(struct probe *p)
+static void take_line(struct probe *p)
 {
     struct span in = conn_input(&p->conn);
     size_t n = span_find(in, '\n');
 
     if (n == in.n)
         return;
+    if (p->question != NULL) {
+        conn_consume(&p->conn, n + 1);
+        end(p);
+        return;
+    }
     bool greets = in.n > 3 && memcmp(in.p, "220", 3) == 0;
     if (!greets)
         ill(p->health, "%s replies: %.*s", p->name,
@@ -137,15 +130,18 @@ static void on_conn(struct conn *c, enum conn_event ev)
 
     switch (ev) {
     case CONN_CONNECTED:
+        if (p->question != NULL)
+            (void)conn_write(c, p->question, strlen(p->question));
         if (!p->tls || conn_start_tls(c, p->health->tls, NULL, &e) == 0)
             return;
         ill(p->health, "%s: %s", p->name, e.text);
         break;
-    case CONN_INPUT: take_banner(p); return;
+    case CONN_INPUT: take_line(p); return;
     case CONN_SECURED:
     case CONN_DRAINED: return;
     case CONN_EOF:
-        ill(p->health, "%s closes without a greeting", p->name);
+        ill(p->health, "%s closes without %s", p->name,
+            p->question != NULL ? "an answer" : "a greeting");
         break;
     case CONN_FAILED:
         ill(p->health, "%s: %s", p->name,
@@ -159,15 +155,15 @@ static void on_conn(struct conn *c, enum conn_event ev)
 }
 
 /* A wildcard is reached over loopback. */
-static void add_probe(struct health *h, const struct addr *at, bool tls)
+static void add_probe(struct health *h, const struct addr *at, bool tls,
+                      const char *question)
 {
-    struct probe *p = &h->probe[h->n];
+    struct probe *p = &h->probe[h->n++];
     struct err e;
 
-    if (h->n == PROBES_MAX)
-        return;
-    h->n++;
-    *p = (struct probe){ .health = h, .to = *at, .tls = tls };
+    *p = (struct probe){
+        .health = h, .to = *at, .tls = tls, .question = question
+    };
     addr_port_text(p->name, at);
     if (!addr_is_unix(at) && addr_is_any(at)) {
         if (addr_is_v6(at))
@@ -185,17 +181,15 @@ static void add_probe(struct health *h, const struct addr *at, bool tls)
     h->left++;
 }
 
-static void add_path(struct health *h, const char *path)
+static void add_path(struct health *h, const char *path, const char *question)
 {
     struct addr at;
 
-    if (strlen(path) > ADDR_UNIX_MAX)
-        return; /* the server reaches it from its directory */
     addr_from_path(&at, path);
-    add_probe(h, &at, false);
+    add_probe(h, &at, false, question);
 }
 
-static int add_probes(struct health *h, struct err *e)
+static int add_listeners(struct health *h, struct err *e)
 {
     const struct conf_listeners *l = &h->conf->serve.listen;
 
@@ -204,16 +198,29 @@ static int add_probes(struct health *h, struct err *e)
         if (tls && h->tls == NULL && tls_client_new(&h->tls, e) != 0)
             return -1;
         if (l->item[i].path[0] != '\0')
-            add_path(h, l->item[i].path);
+            add_path(h, l->item[i].path, NULL);
         else
-            add_probe(h, &l->item[i].addr, tls);
+            add_probe(h, &l->item[i].addr, tls, NULL);
     }
-    snprintf(h->submit, sizeof h->submit, "%s/submit", h->conf->queue_dir);
-    add_path(h, h->submit);
+    add_path(h, "submit", NULL);
     return 0;
 }
 
-static int ask_listeners(struct health *h, struct err *e)
+/* From within queue_dir, whose name may be longer than that of a socket. */
+static int add_probes(struct health *h, const struct running *r, struct err *e)
+{
+    static const char ping[] = "ping\n";
+
+    if (chdir(h->conf->queue_dir) != 0)
+        return err_set(e, ERR_PERM, errno, "chdir to %s", h->conf->queue_dir);
+    if (r->send)
+        add_path(h, "run/send.sock", ping);
+    if (r->deliver)
+        add_path(h, "run/deliver.sock", ping);
+    return r->serve ? add_listeners(h, e) : 0;
+}
+
+static int ask_all(struct health *h, const struct running *r, struct err *e)
 {
     int rc = 0;
 
@@ -223,7 +230,7 @@ static int ask_listeners(struct health *h, struct err *e)
         loop_free(&h->loop);
         return -1;
     }
-    rc = add_probes(h, e);
+    rc = add_probes(h, r, e);
     while (rc == 0 && h->left > 0) {
         rc = loop_turn(h->loop, -1, e) < 0 ? -1 : 0;
         conn_flush_all(&h->conns);
@@ -244,7 +251,8 @@ int check_health(const struct conf *c)
     struct control_ask status = {
         .name = "control", .command = "status", .fn = take_status, .ctx = &r
     };
-    struct health *h = calloc(1, sizeof *h);
+    struct health *h =
+        calloc(1, sizeof *h + (c->serve.listen.n + 3) * sizeof h->probe[0]);
     struct err e;
 
     if (h == NULL) {
@@ -252,14 +260,8 @@ int check_health(const struct conf *c)
         return 1;
     }
     h->conf = c;
-    if (answers(h, &status)) {
-        if (r.serve && ask_listeners(h, &e) != 0)
-            ill(h, "%s", e.text);
-        if (r.send)
-            ping(h, "send");
-        if (r.deliver)
-            ping(h, "deliver");
-    }
+    if (answers(h, &status) && ask_all(h, &r, &e) != 0)
+        ill(h, "%s", e.text);
     int rc = h->ill;
     free(h);
     return rc;

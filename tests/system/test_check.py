@@ -529,32 +529,39 @@ def test_health_leaves_no_trace(mta):
 def silent_ones(m, role):
     if role == "serve":
         return workers(m)
+    if role == "all":
+        return sum((silent_ones(m, r) for r in ("serve", "send", "deliver")),
+                   [])
     return [m.process.pid] if role == "supervisor" else by_role(
         m.process.pid)[role]
 
 
 @pytest.mark.parametrize("role, why", [
     ("serve", "127.0.0.1:%d is silent for 1000 ms"),
-    ("send", "run/send.sock: Resource temporarily unavailable"),
-    ("deliver", "run/deliver.sock: Resource temporarily unavailable"),
+    ("send", "run/send.sock is silent for 1000 ms"),
+    ("deliver", "run/deliver.sock is silent for 1000 ms"),
+    ("all", "run/send.sock is silent for 1000 ms"),
     ("supervisor", "run/control.sock: Resource temporarily unavailable"),
 ])
 def test_a_silent_process(mta, role, why):
-    """A process that is stopped is noticed after a second, without work; then
-    all is well again."""
+    """A process that is stopped is noticed after a second, without work,
+    several at the same time; then all is well again."""
     m = mta()
     until("it is well", lambda: health(m)[0] == 0)
     before = idle_log(m)
-    for pid in silent_ones(m, role):
+    stopped = silent_ones(m, role)
+    for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     try:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         status, text, took = health(m)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     finally:
-        for pid in silent_ones(m, role):
+        for pid in stopped:
             os.kill(pid, signal.SIGCONT)
     assert status == 1
+    if role == "all":
+        assert text.count("is silent for 1000 ms") == 4, text
     assert (why % m.port if "%" in why else why) in text, text
     assert 0.9 < took < 30, took
     if not UNDER_VALGRIND:
