@@ -56,8 +56,10 @@ struct mx_result *check_ask_mx(struct checking *k, const char *domain);
 /* Is it one of the addresses that mail leaves from? */
 bool check_is_ours(const struct checking *k, const struct addr *a);
 
-/* Domains of mail from here: those of local.domains that others can know, and
- * of dkim.keys.  NULL behind the last. */
+/* Domains of local.domains that others can know; domains of mail from here:
+ * that of rewrite.from, or else these, and those of dkim.keys.  NULL behind the
+ * last. */
+const char *check_local_domain(const struct checking *k, size_t n);
 const char *check_domain(const struct checking *k, size_t n);
 
 /* Does all mail to others leave by send.relay_host? */

@@ -33,22 +33,43 @@ static bool is_public(const char *domain)
            (n < 10 || strcasecmp(domain + n - 10, ".localhost") != 0);
 }
 
-const char *check_domain(const struct checking *k, size_t n)
+const char *check_local_domain(const struct checking *k, size_t n)
 {
     const struct conf_domains *d = &k->conf->local.domains;
-    const struct conf_dkim_keys *keys = &k->conf->dkim.keys;
 
     for (size_t i = 0; i < d->n; i++)
         if (is_public(d->item[i].name) && n-- == 0)
             return d->item[i].name;
-    for (size_t i = 0; i < keys->n; i++) {
+    return NULL;
+}
+
+/* With repetitions. */
+static const char *sender_domain(const struct checking *k, size_t n)
+{
+    const struct conf_dkim_keys *keys = &k->conf->dkim.keys;
+    const char *from = k->conf->rewrite.from, *domain;
+
+    if (from[0] != '\0') {
+        if (n-- == 0)
+            return strrchr(from, '@') + 1;
+    } else {
+        for (size_t i = 0; (domain = check_local_domain(k, i)) != NULL; i++)
+            if (n-- == 0)
+                return domain;
+    }
+    return n < keys->n ? keys->item[n].domain : NULL;
+}
+
+const char *check_domain(const struct checking *k, size_t n)
+{
+    const char *domain;
+
+    for (size_t i = 0; (domain = sender_domain(k, i)) != NULL; i++) {
         bool known = false;
-        for (size_t j = 0; j < d->n; j++)
-            known |= strcmp(d->item[j].name, keys->item[i].domain) == 0;
         for (size_t j = 0; j < i; j++)
-            known |= strcmp(keys->item[j].domain, keys->item[i].domain) == 0;
+            known |= strcasecmp(sender_domain(k, j), domain) == 0;
         if (!known && n-- == 0)
-            return keys->item[i].domain;
+            return domain;
     }
     return NULL;
 }

@@ -50,6 +50,9 @@ void check_mx(struct checking *k)
 {
     const char *domain;
 
-    for (size_t i = 0; (domain = check_domain(k, i)) != NULL; i++)
+    for (size_t i = 0; (domain = check_local_domain(k, i)) != NULL; i++)
         check_one(k, domain);
+    if (check_local_domain(k, 0) == NULL)
+        check_say(k, CHECK_OK, NULL,
+                  "no domain of local.domains is one that others can know");
 }

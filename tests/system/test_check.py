@@ -360,6 +360,28 @@ def test_spf_of_ipv6_and_behind_others(here):
                  address="10.0.0.1") == []
 
 
+def test_whose_domains(here, tmp_path):
+    """Mail leaves with the domain of rewrite.from, if it is set; keys may be
+    of domains whose mail goes elsewhere."""
+    key = str(tmp_path / "key")
+    subprocess.run([MTA, "dkim", "keygen", "away.test", "s", key],
+                   stdout=subprocess.PIPE, check=True)
+    m = here(local__domains=["good.test", "fail.test"],
+             dkim__keys=["away.test:s:" + key])
+    assert [f["what"].split()[3] for f in check(m, "mx")] == [
+        "good.test", "for"]
+    assert [f["what"].split()[2 if " of " in f["what"] else 0]
+            for f in check(m, "spf")] == ["good.test", "fail.test",
+                                          "away.test"]
+    m.settings["rewrite.from"] = "box@pass.test"
+    m.write_conf()
+    assert [f["what"].split()[2 if " of " in f["what"] else 0]
+            for f in check(m, "spf")] == ["pass.test", "away.test"]
+    assert [(f["state"], f["check"]) for f in check(here(), "mx")] == [
+        ("ok", "mx")]
+    assert "others can know" in one(here(), "mx")[1]
+
+
 def test_dkim(mta, tmp_path):
     key, other = str(tmp_path / "key"), str(tmp_path / "other")
     made = subprocess.run([MTA, "dkim", "keygen", "k.test", "s1", key],
