@@ -27,9 +27,9 @@ static struct addr masked(const struct addr *a, unsigned bits)
     const unsigned char *p = addr_host_bytes(a, &n);
 
     for (size_t i = 0; i < n && 8 * i < bits; i++)
-        bytes[i] = bits >= 8 * (i + 1)
-                       ? p[i]
-                       : (unsigned char)(p[i] & ~(0xffu >> (bits - 8 * i)));
+        bytes[i] = (unsigned char)(bits >= 8 * (i + 1)
+                                       ? p[i]
+                                       : p[i] & ~(0xffu >> (bits - 8 * i)));
     if (n == 4)
         addr_from_v4(&out, bytes, 0);
     else
