@@ -25,9 +25,11 @@ struct setup {
 };
 
 /* Set up a start from the settings in o; makes the queue's directories and,
- * with `listens`, the sockets.  0, or -1 with *e. */
+ * with `listens`, the sockets.  `consumes`: 1 << enum spool_name for each queue
+ * of which it is to be the consumer; where another process is (EWOULDBLOCK),
+ * nothing is made.  0, or -1 with *e. */
 int setup_start(struct setup *s, struct options *o, bool listens,
-                struct err *e);
+                unsigned consumes, struct err *e);
 
 /* Set up a reload while `now` is in use; `next`: an earlier reload that waits,
  * or NULL.  Sockets of the same address are shared with these two, and so is an

@@ -50,6 +50,10 @@ int spool_read_all(const char *queue_dir, bool all, spool_read_fn *fn,
 int spool_read_id(const char *queue_dir, struct msg_id id, spool_read_fn *fn,
                   void *ctx, struct err *e);
 
+/* Does a process hold the lock of its consumer (spool/queue.h)?  False if that
+ * is not known, too. */
+bool spool_has_consumer(const char *queue_dir, enum spool_name name);
+
 /* Has the queue a record with a pending or held recipient, and no consumer
  * (spool/queue.h)?  False if that is not known, too. */
 bool spool_is_unattended(const char *queue_dir, enum spool_name name);

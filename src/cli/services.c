@@ -472,7 +472,11 @@ static int open_all(struct services *s, unsigned services, struct err *e)
 {
     bool serves = (services & SERVICE_SERVE) != 0;
 
-    if (setup_start(&s->now, s->options, serves, e) != 0 ||
+    unsigned consumes =
+        ((services & SERVICE_DELIVER) != 0 ? 1u << SPOOL_LOCAL : 0) |
+        ((services & SERVICE_SEND) != 0 ? 1u << SPOOL_REMOTE : 0);
+
+    if (setup_start(&s->now, s->options, serves, consumes, e) != 0 ||
         full_page_new(&s->full, e) != 0 ||
         ((services & SERVICE_SEND) != 0 &&
          signer_channel_open(&s->channel, e) != 0))
@@ -506,7 +510,7 @@ int services_run(struct options *o, unsigned services,
         s.with = *with;
     plan.n = choose(list, services, &s.with);
     if (supervise_signals(&e) != 0 || open_all(&s, services, &e) != 0) {
-        status = fail(o->command, &e);
+        status = consumer_status(o->command, -1, false, &e);
     } else {
         plan.queue_dir = s.now.conf.queue_dir;
         keep_secrets(&s);

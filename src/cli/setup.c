@@ -12,6 +12,7 @@
 #include "serve/certificates.h"
 #include "signer/signer.h"
 #include "spool/dirs.h"
+#include "spool/reader.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -242,13 +243,37 @@ static int open_all(struct setup *s, const struct setup *now, struct err *e)
                : setup_open_log(s, e);
 }
 
-int setup_start(struct setup *s, struct options *o, bool listens, struct err *e)
+/* Before anything is touched: the sockets of another system on this queue would
+ * be replaced, and end with this one. */
+static int check_alone(const struct conf *c, unsigned consumes, struct err *e)
+{
+    uint64_t until = 0; /* one that was killed may end just now */
+    bool taken = false;
+
+    do
+        for (unsigned i = 0; i < SPOOL_QUEUES; i++)
+            taken = (i > 0 && taken) ||
+                    ((consumes & 1u << i) != 0 &&
+                     spool_has_consumer(c->queue_dir, (enum spool_name)i));
+    while (taken && os_again(&until));
+    if (!taken)
+        return 0;
+    err_set(e, ERR_TEMP, 0,
+            "another mta delivers from %.100s: stop it, or set queue_dir",
+            c->queue_dir);
+    e->sys = EWOULDBLOCK;
+    return -1;
+}
+
+int setup_start(struct setup *s, struct options *o, bool listens,
+                unsigned consumes, struct err *e)
 {
     *s = (struct setup){ .log_fd = -1, .conf = o->conf, .serves = listens };
     memset(&o->conf, 0, sizeof o->conf);
     /* Make the queue before the sockets, because a client that can connect
      * expects it. */
     if (check(s, o, listens, NULL, e) != 0 ||
+        check_alone(&s->conf, consumes, e) != 0 ||
         spool_dirs_make(s->conf.queue_dir, s->uid, s->gid, e) != 0 ||
         (listens &&
          listeners_open(&s->listeners, &s->conf, NULL, NULL, e) != 0))

@@ -362,6 +362,15 @@ static bool has_consumer(const char *dir)
     return held;
 }
 
+bool spool_has_consumer(const char *queue_dir, enum spool_name name)
+{
+    char path[SPOOL_PATH];
+    struct err e;
+
+    return spool_dir(path, queue_dir, name, &e) == 0 &&
+           access(path, X_OK) == 0 && has_consumer(path);
+}
+
 bool spool_is_unattended(const char *queue_dir, enum spool_name name)
 {
     struct queue_read *k = calloc(1, sizeof *k);

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from harness import (UNDER_VALGRIND, children_of, is_alive, send_signal,
+from harness import (UNDER_VALGRIND, children_of, free_port, is_alive,
+                     send_signal,
                      tree_of, until)
 from processes import by_role, send_one
 from test_run import give, ids_of
@@ -182,9 +183,22 @@ def test_a_second_consumer_is_refused(mta):
     family(m)
     done = m.tool("deliver", "--once", check=False)
     assert done.returncode == 69, done
-    assert b"mta deliver: lock" in done.stderr
+    assert b"another mta delivers from" in done.stderr
     send_one(m)
     m.copies("ann")
+
+
+def test_a_second_system_on_a_queue_takes_nothing(mta):
+    """It is refused before it replaces a socket, and names the way out."""
+    m = mta("run")
+    submit = os.stat(m.queue + "/submit").st_ino
+    for command in (["run", "--bind", "127.0.0.1:%d" % free_port()], ["send"]):
+        done = m.tool(*command, check=False)
+        assert done.returncode == 69, done
+        assert b"another mta delivers from" in done.stderr
+        assert b"stop it, or set queue_dir" in done.stderr
+    assert os.stat(m.queue + "/submit").st_ino == submit
+    m.tool("check", "--health")
 
 
 def test_a_sender_alone_warns_of_local_mail(mta):
