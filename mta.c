@@ -37,6 +37,8 @@ int main(int argc, char **argv)
         if (strcmp(argv[1], "--version") == 0)
             argv[1] = "version";
         c = command_find(argv[1]);
+        if (c == NULL) /* mta mailq */
+            c = command_by_program(argv[1]);
         if (c == NULL)
             return unknown(argv[1]);
         argc--;

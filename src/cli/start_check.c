@@ -118,7 +118,11 @@ static int check_dir(const struct conf *c, const char *key, const char *path,
     if (!S_ISDIR(st.st_mode))
         err_set(e, ERR_USAGE, 0, "%s is a file, should be a directory", at);
     else if (strcmp(at, path) != 0 && access(at, W_OK | X_OK) != 0)
-        err_set(e, ERR_PERM, errno, "make directory %s in %s", path, at);
+        err_set(e, ERR_PERM, errno,
+                errno == EACCES ? "make directory %s in %s (start as root, or"
+                                  " set another one)"
+                                : "make directory %s in %s",
+                path, at);
     else
         return 0;
     return conf_fault(c, key, e);
@@ -158,7 +162,10 @@ static int check_log(const struct conf *c, struct err *e)
     char *slash = strrchr(dir, '/'); /* the path is absolute */
     slash[slash == dir] = '\0';
     if (stat(dir, &st) != 0)
-        err_set(e, ERR_USAGE, errno, "open %s: directory %s", c->log.file, dir);
+        err_set(e, ERR_USAGE, errno,
+                errno == ENOENT ? "open %s (make its directory: mkdir -p %s)"
+                                : "open %s: directory %s",
+                c->log.file, dir);
     else if (!S_ISDIR(st.st_mode))
         err_set(e, ERR_USAGE, 0, "%s is a file, should be a directory", dir);
     else if (stat(c->log.file, &st) == 0 && S_ISDIR(st.st_mode))

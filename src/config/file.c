@@ -143,6 +143,17 @@ static int syntax(const struct reading *r, struct err *e)
                    text != NULL ? text : "syntax error", hint);
 }
 
+/* Editors of other systems begin a file in UTF-8 so. */
+static bool has_mark(FILE *f)
+{
+    char mark[3];
+    bool found =
+        fread(mark, 1, 3, f) == 3 && memcmp(mark, "\xef\xbb\xbf", 3) == 0;
+
+    rewind(f);
+    return found;
+}
+
 /* @include is relative to the including file, not to the working directory. */
 static void set_include_dir(config_t *cfg, const char *path)
 {
@@ -179,9 +190,14 @@ static int read_path(struct conf_loading *ld, const char *path, struct err *e)
 
     if (f == NULL)
         return err_set(e, ERR_PERM, errno, "%s", path);
-    /* libconfig exits when it cannot read an open file. */
-    if (fstat(fileno(f), &st) == 0 && S_ISDIR(st.st_mode))
+    if (fstat(fileno(f), &st) != 0)
+        err_set(e, ERR_TEMP, errno, "%s", path);
+    else if (S_ISDIR(st.st_mode)) /* libconfig exits when it cannot read */
         err_set(e, ERR_PERM, EISDIR, "%s", path);
+    else if (S_ISREG(st.st_mode) && has_mark(f))
+        err_set(e, ERR_PERM, 0,
+                "%s:1: begins with a byte order mark: save it without one",
+                path);
     else
         rc = read_stream(ld, f, path, e);
     fclose(f);

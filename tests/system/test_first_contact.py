@@ -132,6 +132,7 @@ FILES = [
      ":3: duplicate setting name", "a group stands there once"),
     ("hostname = a.example;", ":1: syntax error", 'name = "text";'),
     ("serve.workers = 4;", ":1: syntax error", "group: { name"),
+    ('\ufeffhostname = "a.example";', ":1: begins", "byte order mark"),
     ('@include "gone.conf"', ":1: ", "in the directory of this file"),
     ('serve = "25";', ":1: serve is a group", "write serve: { }"),
 ]
@@ -141,11 +142,17 @@ FILES = [
                          ids=[t[0].split("\n")[-1] for t in FILES])
 def test_a_wrong_file(file, place, text, tmp_path):
     conf = tmp_path / "mta.conf"
-    conf.write_text(file + "\n")
+    conf.write_text(file + "\n", encoding="utf-8")
     status, _, err = mta_says("config", "--check", "--offline", "-c",
                               str(conf))
     assert status == 78
     assert str(conf) + place in err and text in err
+
+
+def test_names_of_programs_are_commands():
+    for name, page in (("mailq", "queue"), ("smtpd", "serve")):
+        status, out, _ = mta_says(name, "-h")
+        assert status == 0 and out.startswith("usage: mta " + page), name
 
 
 def test_a_network_without_its_prefix(tmp_path):
