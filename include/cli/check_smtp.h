@@ -19,10 +19,18 @@ struct check_talk {
     char why[300]; /* it is over */
 };
 
-/* Connect and read the greeting.  0; -1: t->why has the reason.  check_talk_end
+/* How TLS is spoken. */
+struct check_secure {
+    struct tls_context *tls;
+    const char *host;  /* sent in the handshake, unless it is an address */
+    bool any_strength; /* see struct tls_want */
+};
+
+/* Connect and read the greeting, behind a handshake where `first` is not NULL
+ * (TLS_FIRST_PORT).  0; -1: t->why has the reason.  check_talk_end
  * in both cases. */
 int check_talk_begin(struct check_talk *t, struct checking *k,
-                     const struct addr *to);
+                     const struct addr *to, const struct check_secure *first);
 
 /* Send a line and read its reply: the code, or -1. */
 int check_talk_say(struct check_talk *t, const char *line);
@@ -31,11 +39,6 @@ int check_talk_say(struct check_talk *t, const char *line);
 int check_talk_hello(struct check_talk *t);
 
 /* Go on in TLS after the reply to STARTTLS; with any certificate. */
-struct check_secure {
-    struct tls_context *tls;
-    const char *host;  /* sent in the handshake, unless it is an address */
-    bool any_strength; /* see struct tls_want */
-};
 int check_talk_secure(struct check_talk *t, const struct check_secure *how);
 
 /* QUIT, without a wait, and close. */

@@ -84,7 +84,7 @@ static bool reaches(struct checking *k, const char *domain, char *why,
         const struct mx_host *h = &mx->host[0];
         struct addr at = h->addr[h->naddr - 1]; /* IPv4, if there is one */
         addr_set_port(&at, (uint16_t)k->conf->send.port);
-        ok = check_talk_begin(t, k, &at) == 0;
+        ok = check_talk_begin(t, k, &at, NULL) == 0;
         snprintf(why, size, "%.200s: %.180s", h->name, ok ? "greets" : t->why);
         check_talk_end(t);
     }

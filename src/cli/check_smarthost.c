@@ -47,29 +47,6 @@ static void say_unreached(struct relay *r)
     say_talk(r, CHECK_FAULT, "", fix);
 }
 
-/* As the sender: one address after the other until one greets. */
-static bool reach(struct relay *r)
-{
-    char at[ADDR_PORT_TEXT];
-
-    for (size_t i = 0; i < r->hop->n; i++) {
-        r->at = &r->hop->candidate[i];
-        if (check_talk_begin(&r->talk, r->k, &r->at->addr) == 0)
-            return true;
-        if (i + 1 == r->hop->n)
-            break;
-        addr_port_text(at, &r->at->addr);
-        check_say(r->k, CHECK_WARNING,
-                  "take it out of the DNS, or have its operator mend it",
-                  "%s: %s (%s): %s", r->name, r->at->name, at, r->talk.why);
-        check_talk_end(&r->talk);
-    }
-    say_unreached(r);
-    return false;
-}
-
-/* --- TLS ------------------------------------------------------------------ */
-
 static int load_authorities(struct relay *r)
 {
     const char *ca = r->k->conf->send.tls_ca;
@@ -88,6 +65,40 @@ static int load_authorities(struct relay *r)
                   &e);
     return -1;
 }
+
+static struct check_secure secure_of(const struct relay *r)
+{
+    return (struct check_secure){ r->tls, r->at->name,
+                                  r->hop->route.tls <= CONF_TLS_MAY };
+}
+
+/* As the sender: one address after the other until one greets. */
+static bool reach(struct relay *r)
+{
+    bool first = r->hop->route.port == TLS_FIRST_PORT;
+    char at[ADDR_PORT_TEXT];
+
+    if (first && load_authorities(r) != 0)
+        return false;
+    for (size_t i = 0; i < r->hop->n; i++) {
+        r->at = &r->hop->candidate[i];
+        const struct check_secure how = secure_of(r);
+        if (check_talk_begin(&r->talk, r->k, &r->at->addr,
+                             first ? &how : NULL) == 0)
+            return true;
+        if (i + 1 == r->hop->n)
+            break;
+        addr_port_text(at, &r->at->addr);
+        check_say(r->k, CHECK_WARNING,
+                  "take it out of the DNS, or have its operator mend it",
+                  "%s: %s (%s): %s", r->name, r->at->name, at, r->talk.why);
+        check_talk_end(&r->talk);
+    }
+    say_unreached(r);
+    return false;
+}
+
+/* --- TLS ------------------------------------------------------------------ */
 
 /* Mail that takes clear text goes in clear where TLS does not work. */
 static int say_no_tls(struct relay *r)
@@ -112,7 +123,8 @@ static int secure(struct relay *r)
         return -1;
     }
     bool offered = (t->ext.bits & SMTP_EXT_STARTTLS) != 0;
-    if (level == CONF_TLS_NONE || (!offered && level == CONF_TLS_MAY))
+    if (level == CONF_TLS_NONE || conn_is_tls(&t->conn) ||
+        (!offered && level == CONF_TLS_MAY))
         return 0;
     if (!offered) {
         check_say(r->k, CHECK_FAULT,
@@ -122,8 +134,7 @@ static int secure(struct relay *r)
     }
     if (load_authorities(r) != 0)
         return -1;
-    const struct check_secure how = { r->tls, r->at->name,
-                                      level == CONF_TLS_MAY };
+    const struct check_secure how = secure_of(r);
     if (check_talk_say(t, "STARTTLS") != 220 ||
         check_talk_secure(t, &how) != 0 || check_talk_hello(t) != 250)
         return say_no_tls(r);

@@ -70,7 +70,7 @@ static int read_reply(struct check_talk *t)
 }
 
 int check_talk_begin(struct check_talk *t, struct checking *k,
-                     const struct addr *to)
+                     const struct addr *to, const struct check_secure *first)
 {
     struct err e;
 
@@ -84,7 +84,8 @@ int check_talk_begin(struct check_talk *t, struct checking *k,
         end(t, e.text);
         return -1;
     }
-    if (wait_for(t, &t->connected) != 0)
+    if (wait_for(t, &t->connected) != 0 ||
+        (first != NULL && check_talk_secure(t, first) != 0))
         return -1;
     int code = read_reply(t);
     if (code == 220)

@@ -66,6 +66,8 @@ def test_a_login(mta, dns, ca):
         event = until("logged", lambda: m.events("send.delivered"))[0]
         assert event["tls"].startswith("TLSv1.3/")
         assert event["verified"] == "yes"
+        found = m.tool("check", check=False).stdout.decode()
+        assert "a.wrap.test:465 takes our login as %s (PLAIN" % USER in found
         assert b"at once, by the port" in m.tool("route", "u@x.test").stdout
 
 
