@@ -33,7 +33,7 @@ from dnsserver import DnsServer  # noqa: E402
 from harness import MTA, Mta, connect, free_port, until  # noqa: E402
 from peer import Peer  # noqa: E402
 
-COLUMNS = 124
+COLUMNS = 126
 
 # --- a terminal ---------------------------------------------------------------
 
@@ -286,6 +286,8 @@ def story(system):
     """Of the message whose recipients did not fare alike."""
     message = next(q for q in system.m.queued()
                    if q["sender"] == "shop@example.com")
+    until("its history", lambda: b"deferred" in system.m.tool(
+        "queue", "show", message["id"]).stdout)  # ten times a second
     return system.shows("mta queue show " + message["id"])
 
 

@@ -27,7 +27,7 @@ struct checking {
     const struct conf *conf;
     struct loop *loop;
     struct dns *dns;
-    bool json, colour;
+    bool json, terminal, colour;
     const char *check; /* the one that runs */
     enum check_state worst;
     size_t naddr;

@@ -63,8 +63,13 @@ static void put_text(const struct checking *k, enum check_state s,
                                            [CHECK_WARNING] = "\033[33m",
                                            [CHECK_FAULT] = "\033[31m" };
 
+    /* Programs read one line a finding, people shorter ones. */
+    const char *between = fix == NULL   ? ""
+                          : k->terminal ? "\n                    "
+                                        : ": ";
+
     printf("%s%-8s%s %-10s %s%s%s\n", k->colour ? colours[s] : "", names[s],
-           k->colour ? "\033[0m" : "", k->check, what, fix != NULL ? ": " : "",
+           k->colour ? "\033[0m" : "", k->check, what, between,
            fix != NULL ? fix : "");
 }
 
@@ -157,7 +162,8 @@ static int check(const struct options *o, const char *addresses)
     }
     k->conf = &o->conf;
     k->json = o->json;
-    k->colour = isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL;
+    k->terminal = isatty(STDOUT_FILENO);
+    k->colour = k->terminal && getenv("NO_COLOR") == NULL;
     if (take_addresses(k, addresses)) {
         status = run(k, &e) == 0 ? (int)k->worst : EX_OSERR;
         if (status == EX_OSERR)
