@@ -25,7 +25,8 @@ struct rundir {
     gid_t gid;           /* (gid_t)-1: the one that comes by itself */
     bool any_owner;      /* root looks at a directory of any user */
     bool look;           /* makes nothing */
-    bool volume;         /* of a container: the top is root's, for our group */
+    bool volume;         /* of a container: the top, or the directory above,
+                            is root's, for our group */
 };
 #define RUNDIR_NONE                                                            \
     {                                                                          \
@@ -36,9 +37,9 @@ struct rundir {
  * are the directories above it, 0755, ours.  On the way, and at the end, links
  * are followed that root or we ourselves have made: an administrator may keep
  * the queue on another disk.  A top that root has given to our group only,
- * as containers get their volumes, is taken when we are not root; directories
- * below that are ours and have become writable for the group are taken back,
- * 0700 again. */
+ * as containers get their volumes, is taken when we are not root.  Directories
+ * that are ours and have become writable for the group are taken back: below
+ * it 0700 again, and a top of ours in such a volume 0711. */
 int rundir_make(struct rundir *d, const char *path, uid_t uid, gid_t gid,
                 struct err *e);
 

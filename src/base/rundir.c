@@ -70,6 +70,19 @@ static bool is_volume(int fd)
            is_our_group(st.st_gid);
 }
 
+/* Made by us in such a volume. */
+static bool is_in_volume(int fd)
+{
+    struct stat st;
+    int above = fs_openat(fd, "..", O_PATH | O_DIRECTORY, 0);
+    bool is = above >= 0 && is_volume(above) && fstat(fd, &st) == 0 &&
+              st.st_uid == geteuid();
+
+    if (above >= 0)
+        fs_close(above);
+    return is;
+}
+
 /* Another process of root may have made it just now and be about to give it
  * away: then it will be right in a moment. */
 static int look(int fd, struct stat *st, uid_t want)
@@ -104,12 +117,12 @@ static int check_dir(struct rundir *d, struct err *e)
 
 /* An orchestrator gives all of a volume to its group again before each start
  * (fsGroup of Kubernetes): what we have made there is taken back. */
-static int take_back(const struct rundir *d, struct err *e)
+static int take_back(const struct rundir *d, mode_t mode, struct err *e)
 {
     struct stat st;
 
     if (!d->volume || d->look || fstat(d->fd, &st) != 0 ||
-        (st.st_mode & S_IWGRP) == 0 || fchmod(d->fd, BELOW_MODE) == 0)
+        (st.st_mode & S_IWGRP) == 0 || fchmod(d->fd, mode) == 0)
         return 0;
     return err_set(e, ERR_PERM, errno, "set the mode of %s", d->path);
 }
@@ -247,7 +260,10 @@ static int reopen(struct rundir *d, struct err *e)
 static int look_at_top(struct rundir *d, struct err *e)
 {
     d->volume = is_volume(d->fd);
-    return d->volume ? 0 : check_dir(d, e);
+    if (d->volume)
+        return 0;
+    d->volume = is_in_volume(d->fd);
+    return check_dir(d, e) == 0 && take_back(d, TOP_MODE, e) == 0 ? 0 : -1;
 }
 
 static int open_top(struct rundir *d, bool make, struct err *e)
@@ -385,7 +401,7 @@ int rundir_below(struct rundir *d, const struct rundir *above, const char *name,
     if (d->fd < 0)
         return err_set(e, ERR_TEMP, errno, "make directory %s", d->path);
     if ((made ? give_dir(d, BELOW_MODE, e) : check_dir(d, e)) == 0 &&
-        take_back(d, e) == 0)
+        take_back(d, BELOW_MODE, e) == 0)
         return 0;
     struct stat st; /* what is ours still would be refused from now on */
     if (made && fstat(d->fd, &st) == 0 && st.st_uid == geteuid())

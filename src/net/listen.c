@@ -34,7 +34,8 @@ static int fail(int fd, const struct addr *at, const char *what, struct err *e)
     if (fd >= 0)
         close(fd);
     addr_port_text(text, at);
-    return err_set(e, ERR_TEMP, why, "%s %s%s", what, text, hint(why, at));
+    return err_set(e, why == EACCES ? ERR_PERM : ERR_TEMP, why, "%s %s%s", what,
+                   text, hint(why, at));
 }
 
 int net_listen(const struct addr *at, int backlog, struct err *e)

@@ -99,6 +99,7 @@ def fill_root(plan):
             f.write(text)
         os.chmod(path, 0o444)
     if plan["volume"]:
+        os.makedirs(root + plan["at"], exist_ok=True)
         mount(plan["volume"], root + plan["at"], None, MS_BIND)
     mount(root, root, None,
           MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
