@@ -68,7 +68,7 @@ class Operate(Row):
     def measure(self, peer, sink, plan):
         n = plan.messages or self.count
         tools.load(peer.port, 20, n, size=256, seconds=400,
-                   to=["user%%d@d%d.test" % i for i in range(100)])
+                   to="user@d%d.test", users=100)
         self.run(peer, "stuck")
         quiet(peer.group, least=3, most=120)
         got = {"list": middle(peer.tool("queue", "list")),
