@@ -44,6 +44,19 @@ void queue_put_plain(FILE *out, struct span s)
     }
 }
 
+/* Cheaper than fprintf(), for lists of 100,000 messages. */
+static void put_number(FILE *out, uint64_t n)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    fwrite(digits + at, 1, sizeof digits - at, out);
+}
+
 enum { WHEN_TEXT = sizeof "2026-01-31 10:00:00" };
 
 static void format_when(char out[WHEN_TEXT], struct tm *tm, time_t t)
@@ -108,9 +121,10 @@ static void put_time(FILE *out, uint64_t wall_us)
     fputs(strncmp(text, today, day) == 0 ? text + day : text, out);
 }
 
-static const char *tint(const struct queue_style *st, const char *code)
+static void tint(const struct queue_style *st, const char *code)
 {
-    return st->colour ? code : "";
+    if (st->colour)
+        fputs(code, st->out);
 }
 
 /* All mail of a dead host has its address: keep the one before. */
@@ -133,18 +147,23 @@ static void text_reply(FILE *out, const struct spool_slot *slot)
 
     smtp_status_text(status, &slot->status);
     fputs("        ", out);
-    if (status[0] != '\0')
-        fprintf(out, "%s  ", status);
+    if (status[0] != '\0') {
+        fputs(status, out);
+        fputs("  ", out);
+    }
     queue_put_plain(out, span_of(slot->mx));
     if (slot->tried.u.sa.sa_family != 0) {
         fputs(slot->mx[0] != '\0' ? " (" : "(", out);
         fputs(address_text(&slot->tried), out);
-        fprintf(out, ", tls %s)",
-                queue_tls(tls, slot->tls_version, slot->tls_cipher));
+        fputs(", tls ", out);
+        fputs(queue_tls(tls, slot->tls_version, slot->tls_cipher), out);
+        putc(')', out);
     }
-    if (slot->status.code != 0)
-        fprintf(out, " replied: %u ", (unsigned)slot->status.code);
-    else if (slot->mx[0] != '\0')
+    if (slot->status.code != 0) {
+        fputs(" replied: ", out);
+        put_number(out, slot->status.code);
+        putc(' ', out);
+    } else if (slot->mx[0] != '\0')
         fputs(": ", out);
     queue_put_plain(out, span_of(slot->reply));
     putc('\n', out);
@@ -174,11 +193,11 @@ static void text_state(const struct queue_style *st,
                                                        : "\033[33m";
 
     fputs("  ", st->out);
-    fputs(tint(st, hue), st->out);
+    tint(st, hue);
     fputs(now->delivering != NULL ? "being delivered"
                                   : queue_state_name(slot->state),
           st->out);
-    fputs(tint(st, "\033[0m"), st->out);
+    tint(st, "\033[0m");
     if (slot->state == SPOOL_FAILED && is_expired(&slot->status))
         fputs(", expired", st->out);
     if (slot->state == SPOOL_HELD)
@@ -255,6 +274,15 @@ static bool is_shown(const struct queue_printing *p, struct span address,
            slot->state == SPOOL_HELD;
 }
 
+static void text_times_tried(FILE *out, const char *what, uint64_t n)
+{
+    if (n == 0)
+        return;
+    fputs(what, out);
+    put_number(out, n);
+    fputs(n == 1 ? " time" : " times", out);
+}
+
 static void text_rcpt(struct queue_printing *p, struct span address,
                       const struct spool_slot *slot)
 {
@@ -266,12 +294,8 @@ static void text_rcpt(struct queue_printing *p, struct span address,
     fputs("    ", st->out);
     queue_put_plain(st->out, address);
     text_state(st, slot, &now);
-    if (slot->attempts > 0)
-        fprintf(st->out, ", offered %u time%s", slot->attempts,
-                slot->attempts == 1 ? "" : "s");
-    if (slot->rounds > 0)
-        fprintf(st->out, ", not offered %u time%s", slot->rounds,
-                slot->rounds == 1 ? "" : "s");
+    text_times_tried(st->out, ", offered ", slot->attempts);
+    text_times_tried(st->out, ", not offered ", slot->rounds);
     text_times(p, slot);
     putc('\n', st->out);
     if (slot->reply[0] != '\0' || slot->mx[0] != '\0' || slot->status.code != 0)
@@ -348,10 +372,15 @@ int queue_print_text(struct queue_printing *p, struct err *e)
     char id[MSG_ID_TEXT];
 
     msg_id_text(id, rec->id);
-    fprintf(st->out, "%s%s%s  ", tint(st, "\033[1m"), id, tint(st, "\033[0m"));
+    tint(st, "\033[1m");
+    fputs(id, st->out);
+    tint(st, "\033[0m");
+    fputs("  ", st->out);
     put_when(st->out, rec->arrival);
-    fprintf(st->out, "  %" PRIu64 " octets  %s", rec->body_size + rec->front,
-            spool_name_text(p->view->queue));
+    fputs("  ", st->out);
+    put_number(st->out, rec->body_size + rec->front);
+    fputs(" octets  ", st->out);
+    fputs(spool_name_text(p->view->queue), st->out);
     if (rec->part != 0)
         fprintf(st->out, "  part %" PRIu64, rec->part);
     fputs("  expires ", st->out);

@@ -1,7 +1,5 @@
 #include "smtp/status.h"
 
-#include <stdio.h>
-
 /* At most three digits (RFC 3463 2). */
 static bool take_number(struct span *s, unsigned max, unsigned short *out)
 {
@@ -43,10 +41,27 @@ bool smtp_status_take(struct smtp_status *s, struct span *text)
     return true;
 }
 
+/* Of three digits at the most. */
+static char *put_number(char *at, unsigned n)
+{
+    if (n >= 100)
+        *at++ = (char)('0' + n / 100 % 10);
+    if (n >= 10)
+        *at++ = (char)('0' + n / 10 % 10);
+    *at++ = (char)('0' + n % 10);
+    return at;
+}
+
 void smtp_status_text(char out[SMTP_STATUS_TEXT], const struct smtp_status *s)
 {
-    out[0] = '\0';
-    if (s->class != 0)
-        snprintf(out, SMTP_STATUS_TEXT, "%u.%u.%u", s->class % 10u,
-                 s->subject % 1000u, s->detail % 1000u);
+    char *at = out;
+
+    if (s->class != 0) {
+        at = put_number(at, s->class % 10u);
+        *at++ = '.';
+        at = put_number(at, s->subject % 1000u);
+        *at++ = '.';
+        at = put_number(at, s->detail % 1000u);
+    }
+    *at = '\0';
 }
