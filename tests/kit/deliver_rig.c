@@ -13,6 +13,7 @@
 #include "spool/dirs.h"
 #include "spool/submit.h"
 #include "spool_kit.h"
+#include "test_clock.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -81,6 +82,7 @@ struct deliver_rig *deliver_rig_open(const char *const *settings,
     struct err e;
 
     ck_assert_ptr_nonnull(r);
+    test_clock_stop();
     snprintf(r->dir, sizeof r->dir, "%s/deliver-XXXXXX",
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     ck_assert_ptr_nonnull(mkdtemp(r->dir));
@@ -125,6 +127,7 @@ void deliver_rig_close(struct deliver_rig **rp)
     unlink(r->users);
     free(r);
     *rp = NULL;
+    test_clock_go_on();
 }
 
 void deliver_rig_renew(struct deliver_rig *r, const char *aliases)
@@ -132,6 +135,7 @@ void deliver_rig_renew(struct deliver_rig *r, const char *aliases)
     struct local *l = NULL;
     struct err e;
 
+    test_clock_pass_ms(1); /* they are newer than those before */
     write_file(r->aliases, aliases);
     ck_assert_int_eq(local_open(&l, &r->conf.local, &e), 0);
     local_close(&r->d.local);

@@ -1,5 +1,5 @@
 /* deliver_rig.h - the delivery process without its master: the test plays the
- * mailbox processes and moves the clock.
+ * mailbox processes and moves the clock, which stands from open to close.
  *
  * Messages go into a real queue in a directory of its own; recipients are
  * resolved by real tables.  What is given to a mailbox process waits in its

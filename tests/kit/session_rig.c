@@ -2,122 +2,197 @@
 
 #include "base/buf.h"
 #include "base/crc32c.h"
+#include "base/os.h"
 #include "log/log.h"
 #include "net/listen.h"
 #include "send/work_item.h"
+#include "test_clock.h"
 
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 /* In the file of the queue the first field stands behind all others, as one
  * does that became known at the dot. */
 static const char front[] = "Subject: x\r\n", text[] = "\r\nhello\r\n";
 
-/* --- the peer, in a process of its own -------------------------------------*/
+/* --- the peer, in a thread of its own --------------------------------------*/
 
-static void fail_peer(const char *name, const char *want, const char *got)
+enum {
+    REAL_MS = 60000, /* for what should take no time at all */
+    IDLE_MS = 5,
+    PASS_MS = 250
+};
+
+struct peer {
+    pthread_t thread;
+    const struct dialogue *d;
+    int listener;
+    int turns; /* its end of the line to the client's thread */
+    int fd;
+    FILE *in, *out;
+    char why[600]; /* it is not content; "" */
+};
+
+static bool discontent(struct peer *p, const char *want, const char *got)
 {
-    fprintf(stderr, "%s: peer wanted \"%s\", got \"%s\"\n", name, want, got);
-    _exit(1);
+    snprintf(p->why, sizeof p->why, "wanted \"%s\", got \"%s\"", want, got);
+    return false;
 }
 
-static void expect_line(FILE *f, const char *name, const char *want)
+static bool expect_line(struct peer *p, const char *want)
 {
     char line[512];
 
-    if (fgets(line, sizeof line, f) == NULL)
-        fail_peer(name, want, "end of file");
+    if (fgets(line, sizeof line, p->in) == NULL)
+        return discontent(p, want,
+                          ferror(p->in) ? strerror(errno) : "end of file");
     line[strcspn(line, "\r\n")] = '\0';
-    if (strcmp(line, want) != 0)
-        fail_peer(name, want, line);
+    return strcmp(line, want) == 0 || discontent(p, want, line);
 }
 
-static void expect_text(FILE *in, const char *name)
+static bool expect_text(struct peer *p)
 {
-    expect_line(in, name, "Subject: x");
-    expect_line(in, name, "");
-    expect_line(in, name, "hello");
+    return expect_line(p, "Subject: x") && expect_line(p, "") &&
+           expect_line(p, "hello");
 }
 
-static void play_line(FILE *in, FILE *out, const char *name, const char *line)
+static bool skip(struct peer *p, const char *line)
 {
+    static __thread char part[65536];
+    size_t left = (size_t)atol(line + 2), n;
+
+    while (left > 0) {
+        n = fread(part, 1, left < sizeof part ? left : sizeof part, p->in);
+        if (n == 0)
+            return discontent(p, line, "end of file");
+        left -= n;
+    }
+    return true;
+}
+
+/* The client's thread goes on alone: it has all that was sent, and does what
+ * the letter says.  It may end over that. */
+static bool hand_over(struct peer *p, char letter)
+{
+    struct pollfd over = { p->fd, 0, 0 };
+    int unread = 0;
+    char back;
+
+    while (ioctl(p->fd, TIOCOUTQ, &unread) == 0 && unread > 0 &&
+           poll(&over, 1, 1) == 0)
+        ;
+    if (send(p->turns, &letter, 1, MSG_NOSIGNAL) == 1 &&
+        recv(p->turns, &back, 1, 0) < 0 && errno == EAGAIN)
+        return discontent(p, "a turn of the client", "none");
+    return true;
+}
+
+static bool wait_for_end(struct peer *p)
+{
+    char part[512];
+
+    while (fread(part, 1, sizeof part, p->in) > 0)
+        ;
+    return true;
+}
+
+/* False: that was the last line. */
+static bool play_line(struct peer *p, const char *line)
+{
+    if (line[0] == 'S') {
+        fprintf(p->out, "%s\r\n", line + 2);
+        return true;
+    }
+    fflush(p->out);
     switch (line[0]) {
-    case 'S': fprintf(out, "%s\r\n", line + 2); break;
-    case 'C':
-        fflush(out);
-        expect_line(in, name, line + 2);
-        break;
-    case 'D':
-        fflush(out);
-        expect_text(in, name);
-        expect_line(in, name, ".");
-        break;
-    case 'B':
-        fflush(out);
-        expect_line(in, name, "BDAT 21 LAST");
-        expect_text(in, name);
-        break;
+    case 'C': return expect_line(p, line + 2);
+    case 'D': return expect_text(p) && expect_line(p, ".");
+    case 'B': return expect_line(p, "BDAT 21 LAST") && expect_text(p);
     case 'E':
-        fflush(out);
-        if (getc(in) != EOF)
-            fail_peer(name, "end of file", "something");
-        break;
-    case 'R':
-        fflush(out);
-        for (long n = atol(line + 2); n > 0; n--)
-            if (getc(in) == EOF)
-                fail_peer(name, line, "end of file");
-        break;
+        return getc(p->in) == EOF || discontent(p, "end of file", "something");
+    case 'R': return skip(p, line);
     case 'P':
-        fflush(out);
-        usleep(50000);
-        break;
-    case 'H':
-        fflush(out);
-        while (getc(in) != EOF)
-            ;
-        break;
-    default: fflush(out); _exit(0);
+    case 'T': return hand_over(p, line[0]);
+    case 'H': return wait_for_end(p);
+    default: return false;
     }
 }
 
-static void play(int listen_fd, const struct dialogue *d)
+static bool accept_client(struct peer *p)
 {
-    int fd = accept(listen_fd, NULL, NULL);
-    FILE *in = fdopen(fd, "r"), *out = fdopen(dup(fd), "w");
+    struct pollfd in = { p->listener, POLLIN, 0 };
+    const struct timeval most = { REAL_MS / 1000, 0 };
 
-    alarm(20);
-    if (in == NULL || out == NULL)
-        _exit(2);
-    for (size_t i = 0; i < LINES_MAX && d->lines[i] != NULL; i++)
-        play_line(in, out, d->name, d->lines[i]);
-    fflush(out);
-    _exit(0);
+    if (poll(&in, 1, REAL_MS) != 1)
+        return discontent(p, "a connection", "none");
+    p->fd = accept(p->listener, NULL, NULL);
+    if (p->fd < 0)
+        return discontent(p, "a connection", strerror(errno));
+    int flags = fcntl(p->fd, F_GETFL);
+    fcntl(p->fd, F_SETFL, flags & ~O_NONBLOCK);
+    setsockopt(p->fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most);
+    p->in = fdopen(p->fd, "r");
+    p->out = fdopen(dup(p->fd), "w");
+    return p->in != NULL && p->out != NULL;
 }
 
-static pid_t start_peer(const struct dialogue *d, struct addr *at)
+static void *play(void *arg)
 {
+    struct peer *p = arg;
+    bool goes_on = accept_client(p);
+
+    for (size_t i = 0; goes_on && i < LINES_MAX && p->d->lines[i] != NULL; i++)
+        goes_on = play_line(p, p->d->lines[i]);
+    if (p->out != NULL)
+        fclose(p->out);
+    if (p->in != NULL)
+        fclose(p->in);
+    return NULL;
+}
+
+/* What is written to a client that has left is no reason to die. */
+static struct peer *start_peer(const struct dialogue *d, struct addr *at,
+                               int *turns)
+{
+    struct peer *p = calloc(1, sizeof *p);
+    const struct timeval most = { REAL_MS / 1000, 0 };
     struct err e;
     socklen_t len = sizeof at->u;
+    int end[2];
 
+    ck_assert_ptr_nonnull(p);
+    p->d = d;
     ck_assert(addr_parse_ip(at, span_of("127.0.0.1"), 0));
-    int fd = net_listen(at, 5, &e);
-    ck_assert_msg(fd >= 0, "%s", e.text);
-    ck_assert_int_eq(getsockname(fd, &at->u.sa, &len), 0);
-    pid_t pid = fork();
-    ck_assert_int_ge(pid, 0);
-    if (pid == 0) {
-        int flags = fcntl(fd, F_GETFL);
-        fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
-        play(fd, d);
-    }
-    close(fd);
-    return pid;
+    p->listener = net_listen(at, 5, &e);
+    ck_assert_msg(p->listener >= 0, "%s", e.text);
+    ck_assert_int_eq(getsockname(p->listener, &at->u.sa, &len), 0);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, end), 0);
+    p->turns = end[0];
+    *turns = end[1];
+    setsockopt(p->turns, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most);
+    os_signal(SIGPIPE, SIG_IGN);
+    ck_assert_int_eq(pthread_create(&p->thread, NULL, play, p), 0);
+    return p;
+}
+
+static void end_peer(struct peer **p, const char *name)
+{
+    ck_assert_int_eq(pthread_join((*p)->thread, NULL), 0);
+    ck_assert_msg((*p)->why[0] == '\0', "%s: the peer %s", name, (*p)->why);
+    close((*p)->listener);
+    close((*p)->turns);
+    free(*p);
+    *p = NULL;
 }
 
 /* --- the client ------------------------------------------------------------*/
@@ -217,6 +292,9 @@ struct mail {
     struct body body, big;
     unsigned n; /* deliveries given */
     bool acted;
+    int turns;  /* the line to the peer's thread */
+    char asked; /* by the peer; 0: nothing */
+    int waits;  /* the state in which time passes; -1: none */
 };
 
 static void give(struct send_session *s, struct mail *g)
@@ -241,21 +319,40 @@ static void act(struct send_session *s, struct mail *g)
     }
 }
 
+/* Nothing was ready: the client has done what it can. */
+static void give_turn(const struct send_session *s, struct mail *g)
+{
+    if (g->waits == (int)s->state)
+        test_clock_pass_ms(PASS_MS);
+    else
+        g->waits = -1;
+    if (g->asked != 0) {
+        g->waits = g->asked == 'T' ? (int)s->state : -1;
+        ck_assert_int_eq(send(g->turns, "", 1, MSG_NOSIGNAL), 1);
+        g->asked = 0;
+    } else if (recv(g->turns, &g->asked, 1, MSG_DONTWAIT) != 1) {
+        g->asked = 0;
+    }
+}
+
 static void drive(struct loop *l, struct conn_env *conns, struct run *r,
                   struct send_session *s, struct mail *g)
 {
+    uint64_t until = test_clock_real_ms() + REAL_MS;
     struct err e;
 
     act(s, g);
-    for (int i = 0; !r->ended && i < 10000; i++) {
+    while (!r->ended && test_clock_real_ms() < until) {
         conn_flush_all(conns);
         if (!r->ended)
-            ck_assert_int_ge(loop_turn(l, 100, &e), 0);
+            ck_assert_int_ge(loop_turn(l, IDLE_MS, &e), 0);
         if (!r->ended)
             act(s, g);
+        if (!r->ended && loop_nready(l) == 0)
+            give_turn(s, g);
     }
     conn_flush_all(conns);
-    ck_assert_msg(r->ended, "the session did not end");
+    ck_assert_msg(r->ended, "%s: the session did not end", g->d->name);
 }
 
 /* What the session logs goes to stderr when there is no collector. */
@@ -272,15 +369,6 @@ static void speak_again(int kept)
 {
     ck_assert_int_ge(dup2(kept, STDERR_FILENO), 0);
     close(kept);
-}
-
-static void check_peer(pid_t pid, const char *name)
-{
-    int status;
-
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0,
-                  "%s: the peer was not content", name);
 }
 
 static void describe_end(struct buf *b, const struct send_session_end *end)
@@ -372,7 +460,7 @@ void session_rig_run(const struct dialogue *d, const struct around *around)
     const struct around nothing = { .messages = 0 };
     struct send_env env = { .conns = &conns,
                             .hostname = "me.test",
-                            .timeout_cap = getenv("TEST_VALGRIND") ? 4 : 1,
+                            .timeout_cap = 1,
                             .done = on_done,
                             .ended = on_ended,
                             .ctx = &r };
@@ -382,13 +470,14 @@ void session_rig_run(const struct dialogue *d, const struct around *around)
     struct err e;
 
     around = around != NULL ? around : &nothing;
-    struct mail g = { .d = d, .around = around };
+    struct mail g = { .d = d, .around = around, .waits = -1 };
     FILE *f = make_body(&g.body, 0);
     FILE *big = around->big > 0 ? make_body(&g.big, BIG) : NULL;
     env.linger = around->linger;
     env.messages = around->messages;
     env.no_chunking = around->no_chunking;
-    pid_t pid = start_peer(d, &at);
+    struct peer *peer = start_peer(d, &at, &g.turns);
+    test_clock_stop();
     ck_assert_int_eq(loop_new(&l, NULL, &e), 0);
     ck_assert_int_eq(conn_env_init(&conns, l, 200, &e), 0);
     int kept = silence();
@@ -404,15 +493,17 @@ void session_rig_run(const struct dialogue *d, const struct around *around)
     while (g.n + (around->act == 'g') < (unsigned)d->deliveries)
         give(s, &g);
     drive(l, &conns, &r, s, &g);
+    test_clock_go_on();
     log_close();
     speak_again(kept);
+    close(g.turns);
     ck_assert_int_eq(r.jobs_back, d->deliveries);
     describe(&b, &r, d->deliveries);
     const struct send_session_end *end = send_session_end(s);
     ck_assert_msg(strcmp(got, d->expect) == 0, "%s: %s (%s)", d->name, got,
                   end->why.text);
     check_end(d, around, end);
-    check_peer(pid, d->name);
+    end_peer(&peer, d->name);
     for (int i = 0; i < d->deliveries; i++)
         delivery_free(&r.back[i]);
     send_session_free(&s);

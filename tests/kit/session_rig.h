@@ -1,13 +1,15 @@
 /* session_rig.h - the client session against a scripted peer.
  *
- * The peer is a child process on loopback that follows a script of lines:
+ * The peer is a thread on loopback that follows a script of lines:
  *   "S text"  say it      "C text"  expect exactly this line
  *   "D"       expect the lines of the message as the test made it
  *   "B"       expect the same as the last chunk of BDAT
  *   "X"       close       "H"       say nothing more, wait for the client
  *   "E"       the client closes and sends nothing before that
- *   "P"       pause, for the client to act on what was said
+ *   "P"       the client acts on what was said so far
+ *   "T"       the same; then time passes until that changes its state
  *   "R n"     read so many octets, whatever they are
+ * No time passes but by "T": deadlines come when the script has them.
  * What the client makes of it is one word per recipient, with the code;
  * messages end in ";":
  *   + delivered   ! failed       ~ an attempt   ? the same, suspect

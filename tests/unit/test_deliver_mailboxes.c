@@ -309,7 +309,7 @@ START_TEST(a_stuck_mailbox_is_passed_by)
     unsigned process = first->process;
     ck_assert_uint_eq(process, second->process);
 
-    deliver_rig_stand(r, first, MAILBOXES_STUCK_MS - 100);
+    deliver_rig_stand(r, first, MAILBOXES_STUCK_MS - 1);
     ck_assert_str_eq(deliver_rig_asked(r, text), "");
     deliver_rig_stand(r, first, MAILBOXES_STUCK_MS);
     snprintf(want, sizeof want, "%s%u", DELIVER_REPLACE, process);

