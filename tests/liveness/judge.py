@@ -208,8 +208,9 @@ class Judge:
             self.sample(when, queue)
         if not self.run.rested:
             busy = sorted(self.lanes, key=lambda h: -len(h.visits))[:3]
-            self.fail("rests", "only %.0f s passed; most visits: %s",
-                      self.run.since(self.run.end), "; ".join(
+            self.fail("rests", "only %.0f s passed, with %d waits; most"
+                      " visits: %s", self.run.since(self.run.end),
+                      self.run.waited, "; ".join(
                           "%d %r" % (len(h.visits), h.habit) for h in busy))
         return self
 

@@ -1,11 +1,11 @@
 /* leap.c - a library to preload: clocks that leap over the time in which
  * nothing happens.
  *
- * LEAP_FILE names a map that all programs of a run share.  All clocks show the
- * real time and an offset in it, so while something happens time passes as
- * always.  A thread that waits in select() or pselect() notes in a slot until
- * when: the test, which sees that all of them wait and no socket has anything,
- * moves the offset to the first of these times. */
+ * LEAP_FILE names a map that all programs of a run share.  All clocks go SLOWER
+ * than the real ones, so that a machine with much else to do seems fast, and
+ * show an offset in the map, too.  A thread that waits in select() or pselect()
+ * notes in a slot until when: the test, which sees that all of them wait and no
+ * socket has anything, moves the offset to the first of these times. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -19,16 +19,18 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SLOTS = 4095, SLICE_US = 1000 };
+enum { SLOTS = 4095, SLICE_US = 1000, SLOWER = 8 };
 
 struct slot {
     int64_t pid;
     volatile int64_t until_us; /* monotonic; 0: does not wait */
+    volatile int64_t waits;    /* so far */
 };
 
 struct map {
     volatile int64_t offset_us;
     volatile int64_t nslots;
+    int64_t mono_us, wall_us; /* when the run began */
     struct slot slot[SLOTS];
 };
 
@@ -73,8 +75,13 @@ static int64_t now_us(clockid_t which)
     if (real_clock == NULL)
         find();
     real_clock(which, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000 +
-           (map != NULL ? map->offset_us : 0);
+    int64_t us = (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+    if (map == NULL)
+        return us;
+    int64_t begin = which == CLOCK_REALTIME || which == CLOCK_REALTIME_COARSE
+                        ? map->wall_us
+                        : map->mono_us;
+    return begin + (us - begin) / SLOWER + map->offset_us;
 }
 
 int clock_gettime(clockid_t which, struct timespec *out)
@@ -120,6 +127,7 @@ static void note(int64_t until_us)
         own->pid = getpid();
     }
     own->until_us = until_us;
+    own->waits += until_us != 0;
 }
 
 /* Wait in slices, because nothing wakes the wait when the offset moves. */

@@ -38,7 +38,8 @@ LIBRARY = os.environ.get("LEAP", os.path.join(harness.ROOT, "build",
 SLOWNESS = float(os.environ.get("LIVENESS_FACTOR", "1"))
 BURST = 20          # letters, each of 0.3 s there
 HEALTHY = 6         # the first places
-PATIENCE = 60       # real seconds, and one more for each minute of the program
+WAITS = 4000        # of the program's threads in a minute of its time, at most
+PATIENCE = 900      # real seconds, of a program that never waits
 SAMPLE = 300        # seconds between two looks into the queue
 
 
@@ -203,8 +204,9 @@ class Run:
 
     def live(self):
         self.plan()
-        self.rested = self.world.run_until(self.end, self.factor * (
-            PATIENCE + self.minutes))
+        self.rested = self.world.run_until(
+            self.end, WAITS * (self.minutes + 15), self.factor * PATIENCE)
+        self.waited = self.world.waited()
         self.client.rest()
         self.samples.append((self.world.now(), self.queue()))
         self.end = self.world.now()
@@ -229,7 +231,8 @@ class Run:
         try:
             if keep:
                 shutil.copytree(self.m.dir, keep, dirs_exist_ok=True,
-                                ignore=shutil.ignore_patterns("run", "wake"))
+                                ignore=shutil.ignore_patterns("run", "wake",
+                                                              "submit"))
                 self.write_records(os.path.join(keep, "records"))
         finally:
             self.end_all()
@@ -253,9 +256,9 @@ def one(seed, args):
     finally:
         run.close(args.keep)
     print("seed %d: %d letters, %d recipients judged, %d undecided; slowest"
-          " %.1f s; kills %d; %d min in %.0f s" % (
+          " %.1f s; kills %d; waits %d; %d min in %.0f s" % (
               seed, len(run.letters), found.judged, found.undecided,
-              found.slowest, len(run.kills), args.minutes,
+              found.slowest, len(run.kills), run.waited, args.minutes,
               time.monotonic() - began))
     for verdict, texts in found.failed.items():
         print("seed %d: NOT TRUE: %s (%d times)" % (
