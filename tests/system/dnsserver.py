@@ -18,6 +18,7 @@ import struct
 import subprocess
 import tempfile
 
+import harness
 from harness import DEADLINE, until
 
 KNOTD = shutil.which("knotd") or "/usr/sbin/knotd"
@@ -52,17 +53,17 @@ zone:
 
 
 def free_port(host):
-    """A port that is free for TCP and UDP alike."""
+    """A port that is free for TCP and UDP alike, and stays so while the server
+    is away: the system gives it to no client."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     while True:
-        with socket.socket(family, socket.SOCK_STREAM) as tcp, \
-                socket.socket(family, socket.SOCK_DGRAM) as udp:
-            tcp.bind((host, 0))
+        port = harness.free_port(host)
+        with socket.socket(family, socket.SOCK_DGRAM) as udp:
             try:
-                udp.bind((host, tcp.getsockname()[1]))
+                udp.bind((host, port))
             except OSError:
                 continue
-            return tcp.getsockname()[1]
+            return port
 
 
 def query(host, port, name, qtype=6, timeout=0.2):

@@ -29,15 +29,25 @@ UNDER_VALGRIND = "VALGRIND_MTA" in os.environ
 
 
 def until(what, check, deadline=DEADLINE):
-    """Call check() until it returns something true; return that."""
-    end = time.monotonic() + deadline
-    while True:
-        value = check()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError("not within %g s: %s" % (deadline, what))
-        time.sleep(0.01)  # between two looks, not instead of one
+    """Call check() until it returns something true; return that.  Looks come
+    less often the longer it takes: they compute, and others have to wait for
+    that."""
+    begin = time.monotonic()
+    _polling.append(what)
+    try:
+        while True:
+            value = check()
+            if value:
+                return value
+            took = time.monotonic() - begin
+            if took > deadline:
+                raise AssertionError("not within %g s: %s" % (deadline, what))
+            time.sleep(min(max(0.005, took / 5), 0.05))
+    finally:
+        _polling.pop()
+
+
+_polling = []  # what is looked at again if it is not as wanted
 
 
 def is_free(host, port):
@@ -123,6 +133,22 @@ def tree_of(pid):
     for p in found:
         found += children_of(p)
     return found
+
+
+def threads_of(pid):
+    try:
+        return [(pid, int(t)) for t in os.listdir("/proc/%d/task" % pid)]
+    except FileNotFoundError:
+        return []
+
+
+def state_of_thread(pid, tid):
+    """A letter, as ps shows it; "": it has ended."""
+    try:
+        with open("/proc/%d/task/%d/stat" % (pid, tid)) as f:
+            return f.read().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def send_signal(pid, signo):
@@ -313,8 +339,37 @@ class Mta:
             return "".join(line for line in f
                            if 'warning: user is "root"' not in line)
 
+    def lines_waiting(self):
+        """How many messages wait for the collector, and who it is."""
+        try:
+            with open(self.queue + "/run/log.key") as f:
+                key = int(f.read().split()[0], 16)
+            with open("/proc/sysvipc/msg") as f:
+                rows = [x.split() for x in f.readlines()[1:]]
+        except (OSError, IndexError, ValueError):
+            return 0, 0
+        return next(((int(x[4]), int(x[6])) for x in rows
+                     if int(x[0]) & 0xffffffff == key), (0, 0))
+
+    def catch_up(self):
+        """Let the log have what was done so far: each thread has come to the
+        end of its turn, which hands its lines over, and the collector has
+        written them.  Not if they are too busy for that, or stopped."""
+        end = time.monotonic() + 2
+        busy = [t for p in tree_of(self.process.pid) for t in threads_of(p)]
+        while time.monotonic() < end:
+            busy = [t for t in busy if state_of_thread(*t) in ("R", "D")]
+            waiting, collector = self.lines_waiting()
+            state = state_of_thread(collector, collector)
+            if not busy and (state == "T" or not waiting and
+                             state not in ("R", "D")):
+                return
+            time.sleep(0.001)
+
     def events(self, name=None, **fields):
         """Lines of the log as dicts; fields must match."""
+        if self.process is not None and not _polling:
+            self.catch_up()
         found = []
         try:
             with open(self.log, errors="replace") as f:

@@ -20,6 +20,7 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 NOBODY = pwd.getpwnam("nobody")
 OF_SYSTEM = ("games", "man", "news")  # users of every Debian
 STOP = 2  # seconds of stop_timeout, where a test measures it
+LATE = 10  # that a busy machine may need beside it; a hang is for ever
 
 
 def family(m):
@@ -251,7 +252,7 @@ def test_a_stuck_process_does_not_delay_the_stop(mta, role):
                 send_one(m, "ann%d" % i, c)
     begin = time.monotonic()
     assert m.stop() == 0
-    assert time.monotonic() - begin < STOP + 2.5
+    assert time.monotonic() - begin < STOP + LATE
     until("all gone", lambda: not any(is_alive(p) for p in everything))
 
 

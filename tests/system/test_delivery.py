@@ -661,24 +661,30 @@ class Frozen:
         os.unlink(self.image)
 
 
-def seconds_to_arrive(m, user):
-    n = len(m.mailbox(user))
+def in_maildir(m, user):
+    return len(m.mailbox(user))
+
+
+def seconds_to_arrive(m, user, count=in_maildir):
+    n = count(m, user)
     begin = time.monotonic()
     sent(m, user + "@here.test")
-    until("mail for " + user, lambda: len(m.mailbox(user)) > n, 60)
+    until("mail for " + user, lambda: count(m, user) > n, 60)
     return time.monotonic() - begin
 
 
 def others_while_one_hangs(m):
     """The seconds that mail for others takes, from the start of the system
-    on, at both processes."""
+    on, at both processes; behind them what it takes when that is over, which
+    is for the machine and its other work."""
     m.start()
     took = []
     for users in "uv":
         sent(m, "hung@here.test")
         took += [seconds_to_arrive(m, "%s%d" % (users, i)) for i in range(8)]
-    print("seconds:", ["%.3f" % t for t in took])
-    return took
+    usual = [seconds_to_arrive(m, "w%d" % i) for i in range(8)]
+    print("seconds:", ["%.3f" % t for t in took + usual])
+    return took, max(usual)
 
 
 @AS_ROOT
@@ -693,12 +699,13 @@ def test_a_mailbox_that_hangs_delays_no_other(mta, kind):
     hung = kind(m.mail + "/hung")
     tries = 1
     try:
-        took = others_while_one_hangs(m)
-        while max(took) >= 1 and tries < 3:
+        took, usual = others_while_one_hangs(m)
+        while max(took) >= 1 + usual and tries < 3:
             assert m.stop() == 0
-            took = others_while_one_hangs(m)
+            took, usual = others_while_one_hangs(m)
             tries += 1
-        assert statistics.median(took) < 0.5 and max(took) < 1
+        assert statistics.median(took) < 0.5 + usual
+        assert max(took) < 1 + 4 * usual
         until("the log names it", lambda: m.events("deliver.stuck",
                                                    mailbox="hung"))
         until("only its mail is left", lambda: len(m.queued()) == 2 * tries)
@@ -730,10 +737,12 @@ def test_a_lock_that_is_held_delays_no_other(mta, how):
         sent(m, "u%d@here.test" % i)
         until("others", lambda i=i: in_mbox(m, "u%d" % i))
         took.append(time.monotonic() - begin)
-    assert statistics.median(took) < 0.5 and max(took) < 3, took
     assert in_mbox(m, "ann") == 1
     unlock()
     until("all", lambda: in_mbox(m, "ann") == 11)
+    usual = max(seconds_to_arrive(m, "w%d" % i, in_mbox) for i in range(5))
+    assert statistics.median(took) < 0.5 + usual, (took, usual)
+    assert max(took) < 3 + 4 * usual, (took, usual)
     m.empty_local()
     assert in_mbox(m, "ann") == 11
 
@@ -777,7 +786,7 @@ def test_a_stranger_stops_no_worker(mta, rcpts, size):
         o.join()
     meanwhile = sum((o.took[n:] for o, n in zip(others, before)), [])
     print("slowest of %d: %.3f s" % (len(meanwhile), max(meanwhile)))
-    assert max(meanwhile) < 2  # and not half a minute
+    assert max(meanwhile) < 10  # and not half a minute
     boxes = {"big%d" % i for i in range(200)} if size > 1000 else \
         set(names(1000))
     assert {len(m.mailbox(b)) for b in boxes} == {1}

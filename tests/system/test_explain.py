@@ -326,7 +326,7 @@ def test_a_sender_that_does_not_answer(mta, dns, peers):
         took = time.monotonic() - began
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert 0.9 < took < (30 if UNDER_VALGRIND else 2.5)
+    assert 0.9 < took < 30
     assert done.returncode == 0
     assert b"the sender does not answer" in done.stderr
     [r] = json.loads(done.stdout)["recipients"]
@@ -397,5 +397,5 @@ def test_a_client_that_falls_silent(mta, dns, peers):
     c = Client(m)
     began = time.monotonic()
     assert c.f.read() == ""
-    assert 9 < time.monotonic() - began < (60 if UNDER_VALGRIND else 15)
+    assert 9 < time.monotonic() - began < 60
     c.close()

@@ -227,7 +227,7 @@ def test_slow_for_ever(new_watch, state, text):
     for s in slow:
         s.sendall(state)
     for took in drip_until_end(slow, text, DEADLINE):
-        assert 2 < took < 15
+        assert 2 < took < DEADLINE
     for s in slow:
         s.close()
     w.check()
@@ -397,7 +397,7 @@ def test_more_than_there_is_room_for(new_watch):
     got = greetings(all_of_them, 1500)
     assert sorted(set(got.values())) == [b"220", b"421"]
     assert sum(x == b"220" for x in got.values()) == 600
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < DEADLINE
     if not SANITIZED:
         assert w.rss() < 64 * 1024
     for s in all_of_them:

@@ -182,16 +182,16 @@ def test_name_server_is_silent(dns):
     """Require: 450, for the next time may be better.  Warn: taken, after a
     short wait.  A relay network does not wait at all."""
     require = system(dns, "require", dns__timeout="1s")
-    warn = system(dns, "warn", dns__timeout="10s")
-    trusted = system(dns, "require", dns__timeout="10s",
+    warn = system(dns, "warn", dns__timeout="60s")
+    trusted = system(dns, "require", dns__timeout="60s",
                      serve__relay_networks=["127.0.0.2/32"])
     with require, warn, trusted:
         dns.pause()
         try:
             assert rcpt(trusted, "127.0.0.2")[0] == 250
-            assert rcpt(trusted, "127.0.0.2")[2] < 5
+            assert rcpt(trusted, "127.0.0.2")[2] < DEADLINE
             code, _, took = rcpt(warn, "127.0.0.2")
-            assert code == 250 and took < 10
+            assert code == 250 and took < DEADLINE
             assert received_name(warn, "ann") == "unknown"
             with From("127.0.0.2", require.port) as waiting:
                 assert waiting.say("EHLO client.test")[0] == 250
@@ -238,6 +238,7 @@ class Between:
         self.deaf = [b"".join(bytes([len(x)]) + x.encode()
                               for x in name.split(".")) for name in deaf]
         self.late, self.to_come, self.ends = late, [], False
+        self.asked = 0
         host, port = dns.address.rsplit(":", 1)
         self.front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.front.bind(("127.0.0.1", 0))
@@ -262,6 +263,7 @@ class Between:
             ready = select.select([self.front, self.back], [], [], 0.02)[0]
             if self.front in ready:
                 text, peer = self.front.recvfrom(4096)
+                self.asked += 1
                 if not any(x in text for x in self.deaf):
                     clients[text[:2]] = peer
                     self.back.send(text)
@@ -281,14 +283,16 @@ def test_a_slow_name_server_is_heard(dns):
                     serve__workers=1) as m:
             assert rcpt(m, "127.0.0.2")[0] == 250
             assert rcpt(m, "127.0.0.3")[:2] == (550, "5.7.25")
-            assert rcpt(m, "127.0.0.2")[2] < 1  # from the cache
+            asked = slow.asked
+            assert rcpt(m, "127.0.0.2")[0] == 250
+            assert slow.asked == asked  # from the cache
 
 
 def test_dead_zones_hold_up_no_other(dns):
     """More clients than there are look-ups at a time, all from two zones whose
     servers are silent: an honest client does not wait for them."""
     with Between(dns, deaf=["7.0.127", "8.0.127"]) as server:
-        with system(server, "require", dns__timeout="10s",
+        with system(server, "require", dns__timeout="60s",
                     serve__workers=1) as m:
             crowd = [From("127.0.%d.%d" % (7 + i % 2, 1 + i // 2), m.port)
                      for i in range(300)]
@@ -297,7 +301,7 @@ def test_dead_zones_hold_up_no_other(dns):
                 c.send("MAIL FROM:<>\r\nRCPT TO:<ann@here.test>\r\n")
                 assert c.reply()[0] == 250
             code, _, took = rcpt(m, "127.0.0.2")
-            assert code == 250 and took < 3
+            assert code == 250 and took < DEADLINE
             for c in crowd:
                 c.close()
             assert rcpt(m, "127.0.0.10")[0] == 250

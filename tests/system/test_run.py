@@ -23,7 +23,8 @@ from processes import (find, role_of, send_one, service, sysv_key, sysv_objects,
 
 BY_NAME = pytest.mark.skipif(UNDER_VALGRIND, reason="its script has one name")
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-SOON = 8  # seconds; an orderly stop takes far less, a forced one far more
+SOON = 30  # seconds; an orderly stop takes far less, a forced one more
+FORCED = {"stop_timeout": "50s"}
 
 
 # --- start and stop ---------------------------------------------------------
@@ -31,7 +32,7 @@ SOON = 8  # seconds; an orderly stop takes far less, a forced one far more
 @pytest.mark.parametrize("command", ["run", "serve", "send"])
 @pytest.mark.parametrize("signo", [signal.SIGTERM, signal.SIGINT])
 def test_stop_ends_all_and_leaves_nothing(mta, command, signo):
-    m = mta(command)
+    m = mta(command, FORCED)
     find(m, "log")
     if command != "send":
         workers(m)
@@ -52,7 +53,7 @@ def test_stop_ends_all_and_leaves_nothing(mta, command, signo):
 
 def test_stop_at_any_moment_of_the_start(mta):
     """A signal that comes before a child has its handlers is not lost."""
-    m = mta("run", start=False)
+    m = mta("run", FORCED, start=False)
     for i in range(25):
         m.start(wait=False)
         family = []
@@ -80,7 +81,7 @@ def test_stop_tells_idle_clients(mta):
 
 @pytest.mark.memory
 def test_stop_during_data_finishes_the_transaction(mta):
-    m = mta("run", {"serve.workers": 1})
+    m = mta("run", dict(FORCED, **{"serve.workers": 1}))
     with m.raw() as c, m.raw() as idle:
         c.send("EHLO client.test\r\nMAIL FROM:<a@client.test>\r\n"
                "RCPT TO:<ann@here.test>\r\nDATA\r\nSubject: x\r\n\r\nhalf\r\n")

@@ -247,7 +247,7 @@ def test_silent_name_servers_delay_no_other(mta, dns, peers):
             start = time.monotonic()
             submit(m, ["u@n%d.good.test" % i])
             until("delivered", lambda: len(p.messages) == i + 1)
-            assert time.monotonic() - start < 3
+            assert time.monotonic() - start < 5  # the time for one try
     finally:
         front.close()
 
@@ -640,7 +640,8 @@ def test_a_lost_session_loses_no_mail(mta, dns, peers, where, what):
 
 # --- the command ------------------------------------------------------------
 
-def test_leaves_within_milliseconds(mta, dns, peers):
+def test_leaves_at_once(mta, dns, peers):
+    """Each of six, not with one of the scans that come every five seconds."""
     p = peers("127.0.0.1")
     m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port,
                send__session_linger="20s")
@@ -648,9 +649,11 @@ def test_leaves_within_milliseconds(mta, dns, peers):
     until("first", lambda: p.messages)
     with m.smtp() as s:
         start = time.monotonic()
-        s.sendmail("a@src.test", ["u@x.test"], b"Subject: x\r\n\r\nhi\r\n")
-        until("second", lambda: len(p.messages) == 2)
-        assert time.monotonic() - start < 1  # a scan alone takes seconds
+        for n in range(2, 8):
+            s.sendmail("a@src.test", ["u@x.test"],
+                       b"Subject: x\r\n\r\nhi\r\n")
+            until("the next", lambda: len(p.messages) == n)
+        assert time.monotonic() - start < 15
 
 
 @pytest.mark.memory
