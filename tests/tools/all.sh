@@ -7,8 +7,11 @@
 # over: its runner's own closing line and what was skipped, or all of its output
 # when it has failed; then the time it took, by the clock and of the processors.
 # A part that fails does not stop the others, so one run shows all that is
-# wrong, and one that hangs has failed when PART_LIMIT seconds are over.
+# wrong, and one that hangs has failed when PART_LIMIT seconds are over.  In the
+# end each test that failed stands there once more, for readers of the last
+# lines.
 set -um
+here=$(cd "$(dirname "$0")" && pwd)
 dir=$(mktemp -d)
 limit=${PART_LIMIT:-1800}
 lanes=""
@@ -26,7 +29,8 @@ jobs=$(nproc)
 if command -v ccache > /dev/null; then # the second run need not compile
     case ${CC-} in ccache*) ;; *) export CC="ccache ${CC:-cc}" ;; esac
     export FUZZ_CC="ccache clang"
-    export CCACHE_DEPEND=1 # a first run need not preprocess twice
+    export CCACHE_DEPEND=1    # a first run need not preprocess twice
+    export CCACHE_NOHASHDIR=1 # nor the package's build compile anew
 fi
 
 # part NAME COMMAND...: run, then show and count by the runner's closing line.
@@ -48,6 +52,7 @@ part() {
             { grep '^SKIPPED ' "$log"; tail -n 4 "$log"; } | awk '!seen[$0]++'
         else
             cat "$log"
+            "$here/failures.py" "$name" "$log" >> "$dir/failures"
         fi
         printf '== %s: %s, %d s, %d s of the processors\n' "$name" "$result" \
             $((SECONDS - start)) "$cpu"
@@ -155,10 +160,17 @@ lane() {
 finish() {
     local p f s lane
     for lane in computes system_tests kills; do
-        [ -e "$dir/ended-$lane" ] || echo "0 1 0" >> "$dir/counts"
+        [ -e "$dir/ended-$lane" ] && continue
+        echo "0 1 0" >> "$dir/counts"
+        echo "-- $lane: these parts did not come to their end" \
+            >> "$dir/failures"
     done
     read -r p f s < <(awk '{ p += $1; f += $2; s += $3 }
         END { print p + 0, f + 0, s + 0 }' "$dir/counts")
+    [ ! -e "$dir/failures" ] || {
+        printf '\n== what failed\n'
+        cat "$dir/failures"
+    }
     printf '\n%d passed, %d failed, %d skipped\n' "$p" "$f" "$s"
     [ "$f" -eq 0 ]
 }
