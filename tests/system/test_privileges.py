@@ -410,8 +410,9 @@ def test_a_link_of_a_user_leads_nowhere(mta, victim, plant):
     why = told.get("error", told.get("reply"))
     assert plant is link_as_lock or m.mail + "/alice" in why, told
     v.check()
-    assert [r["state"] for q in m.queued() for r in q["recipients"]] == \
-        ["pending"]
+    until("it is in the slot", lambda: [
+        r["state"] for q in m.queued() for r in q["recipients"]] ==
+        ["pending"])
 
 
 @pytest.mark.parametrize("how", [
