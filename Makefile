@@ -80,6 +80,8 @@ $(SUITES_H): $(UNIT) Makefile
 	@for s in $(UNIT_NAMES); do echo "SUITE($$s)"; done > $@
 
 $(UNIT_OBJS): CPPFLAGS += -I$(BUILD)/tests/unit -Itests/kit
+# Most is run for less time than it takes to optimize it.
+$(BUILD)/tests/unit/%.o: CFLAGS = $(if $(SAN),-O0 -g1,-O1 -g)
 $(BUILD)/tests/unit/main.o: $(SUITES_H)
 
 $(UNIT_RUN): $(UNIT_OBJS) $(LIB)

@@ -8,12 +8,13 @@ FUZZ_SECONDS       ?= 3600
 FUZZ_SHORT_SECONDS ?= 3
 FUZZ_CC            ?= clang
 FUZZ_WERROR        ?=
+FUZZ_OPTIMIZE      ?= -O1
 FUZZ_BUILD         := build/fuzz
 FUZZ_NAMES  := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_LIB    := $(FUZZ_BUILD)/libmta.a
 FUZZ_OBJS   := $(SRCS:%.c=$(FUZZ_BUILD)/%.o)
 FUZZ_RUN    := $(FUZZ_NAMES:%=$(FUZZ_BUILD)/%)
-FUZZ_CFLAGS  = -std=c99 -pedantic $(WARN) $(FUZZ_WERROR) -O1 -g1 \
+FUZZ_CFLAGS  = -std=c99 -pedantic $(WARN) $(FUZZ_WERROR) $(FUZZ_OPTIMIZE) -g1 \
                -fno-omit-frame-pointer -fno-sanitize-recover=undefined \
                $(shell pkg-config --cflags $(PKGS)) -pthread
 

@@ -2,9 +2,10 @@
 # suites.sh plain|sanitizers|valgrind UNIT - the unit tests, as many suites at a
 # time as there are processors; ends with a closing line like Check's.
 #
-# Under valgrind and with sanitizers there is no fork between runner and test
-# (CK_FORK=no): leaks of a test are seen, and the leak check and the start of
-# valgrind, half a second, come once for a group of suites, not once a test.
+# There is no fork between runner and test (CK_FORK=no): leaks of a test are
+# seen, and the leak check and the start of valgrind, half a second, come once
+# for a group of suites, not once a test.  A plain suite that fails is run again
+# with forks, which name the test that died.
 set -u
 how=$1 unit=$2
 here=$(cd "$(dirname "$0")" && pwd)
@@ -12,18 +13,18 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 # Check's four seconds are short for a test that waits for a busy machine.
 export CK_DEFAULT_TIMEOUT="${CK_DEFAULT_TIMEOUT:-60}"
+export CK_FORK=no
 run="timeout -k 5 900" together=1
 case $how in
-sanitizers) export CK_FORK=no ;;
 valgrind)
-    export CK_FORK=no TEST_SHORT=1 TEST_VALGRIND=1
+    export TEST_SHORT=1 TEST_VALGRIND=1
     together=9
     run="$run valgrind -q --leak-check=full --error-exitcode=99
          --errors-for-leak-kinds=definite,indirect,possible
          --suppressions=$here/valgrind.supp"
     ;;
 esac
-export unit dir run
+export unit dir run how
 
 # The long ones first and alone, so that none is left to run alone at the end.
 long="powercut powercut_handover powercut_delivery log.collector log.writer
@@ -37,7 +38,10 @@ suites=$(grep -ho 'suite_create("[^"]*"' "$here"/../unit/*.c | cut -d'"' -f2)
     xargs -0 -P "$(nproc)" -n 1 sh -c '
         out=$dir/$(echo "$1" | cut -d" " -f1)
         $run "$unit" $1 > "$out.out" 2>&1
-        echo $? > "$out.status"' sh
+        status=$?
+        echo $status > "$out.status"
+        [ $status -eq 0 ] || [ $how != plain ] ||
+            CK_FORK=yes $run "$unit" $1 >> "$out.out" 2>&1' sh
 
 checks=0 errors=0
 for out in "$dir"/*.out; do

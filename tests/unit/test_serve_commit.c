@@ -32,12 +32,14 @@ static struct {
 
 static void on_done(struct serve_transaction *t, const struct err *why)
 {
-    for (int i = 0; i < MOST; i++)
-        if (turn[i].t == t) {
-            ck_assert(!turn[i].answered);
-            turn[i].answered = true;
-            turn[i].why = why == NULL ? 0 : why->sys;
-        }
+    int i = 0;
+
+    while (i < MOST && turn[i].t != t)
+        i++;
+    ck_assert_int_lt(i, MOST);
+    turn[i].t = NULL; /* the next one may have its place in memory */
+    turn[i].answered = true;
+    turn[i].why = why == NULL ? 0 : why->sys;
 }
 
 static void setup(void)
