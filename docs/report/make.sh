@@ -8,29 +8,40 @@ mkdir -p "$1"
 out=$(cd "$1" && pwd)
 mta=${MTA:-$root/mta}
 
-# --- drawings; the large one lies on its side ------------------------------
+# --- drawings ---------------------------------------------------------------
 dot -Teps "$here/processes.dot" > "$out/processes.eps"
 (cd "$root" && tests/tools/style.py --ladder) | dot -Teps > "$out/ladder.eps"
-"$mta" fsm server | dot -Teps > "$out/fsm-server.eps"
 
-# The client's is too large for a page: four parts, which have all of its ways.
-"$mta" fsm client > "$out/client.dot"
-ways=0
+# Those of the sessions would be too small to be read on a page: parts, which
+# have all ways between them.
+begin() { # server or client
+    fsm=$1
+    "$mta" fsm "$fsm" > "$out/$fsm.dot"
+    ways=0
+}
 part() { # name, states
-    awk -v states="$2" -f "$here/part.awk" "$out/client.dot" \
+    awk -v states="$2" -f "$here/part.awk" "$out/$fsm.dot" \
         > "$out/part.dot" 2> "$out/ways"
-    dot -Teps "$out/part.dot" > "$out/client-$1.eps"
+    dot -Teps "$out/part.dot" > "$out/$fsm-$1.eps"
     ways=$((ways + $(cat "$out/ways")))
 }
+all_drawn() {
+    all=$(grep -c ' -> .*\[label=' "$out/$fsm.dot")
+    if [ "$ways" -ne "$all" ]; then
+        echo "make.sh: $ways of the $all ways of the $fsm are drawn" >&2
+        exit 1
+    fi
+}
+begin server
+part open "CONNECTED HANDSHAKE GREETED any"
+part mail "READY MAIL RCPT DATA CHECK COMMIT"
+all_drawn
+begin client
 part open "DIAL WRAP GREET EHLO STARTTLS HANDSHAKE EHLO_TLS HELO AUTH any"
 part envelope "IDLE MAIL RCPT RSET QUIT"
 part text "DATA BODY DOT VOID"
 part chunk "CHUNK SETTLE"
-all=$(grep -c ' -> .*\[label=' "$out/client.dot")
-if [ "$ways" -ne "$all" ]; then
-    echo "make.sh: $ways of the $all ways of the client are drawn" >&2
-    exit 1
-fi
+all_drawn
 
 # --- tables ---------------------------------------------------------------
 "$mta" config --dump | awk -v what=settings -f "$here/tables.awk" \
@@ -42,7 +53,7 @@ if [ -e "$root/docs/bench.md" ]; then
         > "$out/figures.tbl"
     plot() { # name, column, decades from and to, unit, rows
         awk -v column="$2" -v from="$3" -v to="$4" -v unit="$5" -v rows="$6" \
-            -f "$here/plot.awk" "$root/docs/bench.md" > "$out/$1.pic"
+            -v names="${names-}" -f "$here/plot.awk" "$root/docs/bench.md" > "$out/$1.pic"
     }
     rows="one-20 one-100 kept-20 kept-100 pipe-100 maildir relay-one relay-100"
     plot rate 2 1 5 "messages a second" "$rows"
@@ -52,6 +63,14 @@ if [ -e "$root/docs/bench.md" ]; then
     if grep -q '(`tls-kept-100`)' "$root/docs/bench.md"; then
         rows="tls-kept-100 tls-pipe-100 tls-one-20 relay-tls-one relay-tls-100"
         rows="$rows sign life sendmail"
+        names="tls-kept-100=accept over TLS,|100 connections kept
+tls-pipe-100=accept over TLS,|100 connections kept, pipelining
+tls-one-20=accept,|a TLS session for each message
+relay-tls-one=relay over TLS|to one next hop
+relay-tls-100=relay over TLS|to 100 MX hosts
+sign=sign with RSA-2048,|relay to one next hop
+life=sign, relay over TLS to 100 hosts|behind lines of 50 ms
+sendmail=sendmail,|20 callers"
         plot tls-rate 2 1 5 "messages a second" "$rows"
         plot tls-cpu 3 1 5 "microseconds of CPU time a message" "$rows"
         figure() { # name, caption
@@ -59,8 +78,8 @@ if [ -e "$root/docs/bench.md" ]; then
             printf '\\s-1\\f[I]%s\\f[]\\s+1\n.sp 6p\n.KE\n' "$2"
         }
         {
-            figure tls-rate "Figure 11. Messages a second with TLS, signatures, sendmail"
-            figure tls-cpu "Figure 12. CPU time of these for a message"
+            figure tls-rate "Figure 12. Messages a second with TLS, signatures, sendmail"
+            figure tls-cpu "Figure 13. CPU time of these for a message"
         } > "$out/tls.ms"
     fi
 else

@@ -5,6 +5,7 @@
 #   -v from=N -v to=N        the decades of the axis, as powers of ten
 #   -v unit=TEXT             what stands below it
 #   -v rows="KEY ..."        the rows, by the name in parentheses
+#   -v names="KEY=LINE|LINE" labels for some of them, one a line of text
 
 function number(s) {
     sub(/ \(.*/, "", s)
@@ -23,11 +24,6 @@ function thousands(v) {
     return int(v / 1000) "\\|" substr(1000 + v % 1000, 2)
 }
 
-# A label has two lines of this length at most.
-function short(s) {
-    return length(s) > 48 ? substr(s, 1, 45) "..." : s
-}
-
 function bar(y, high, v, shade, name) {
     printf "box wid %.3f ht %.3f fill %.2f with .sw at (%.3f, %.3f)\n", \
         at(v), high, shade, left, y
@@ -40,8 +36,11 @@ BEGIN {
     n = split(rows, key, " ")
     ns = split("mta Postfix Exim OpenSMTPD", server, " ")
     split("0.75 0.45 0.2 0", shade, " ")
-    left = 5.2
-    width = 10
+    for (i = split(names, line, "\n"); i > 0; i--)
+        name[substr(line[i], 1, index(line[i], "=") - 1)] = \
+            substr(line[i], index(line[i], "=") + 1)
+    left = 5.6
+    width = 9.8
 }
 /^\*\*.*\*\* \(`/ {
     row = $0
@@ -73,13 +72,17 @@ END {
         }
         label = text[key[i]]
         cut = index(substr(label, 18), ", ") + 17
-        if (length(label) > 30 && cut > 17)
+        if (key[i] in name) {
+            cut = index(name[key[i]], "|") - 1
+            label = substr(name[key[i]], 1, cut) " " \
+                substr(name[key[i]], cut + 2)
+        }
+        if (length(label) > 30 && cut > 17 || key[i] in name)
             printf "\"\\s[-3]%s\\s[+3]\" rjust \"\\s[-3]%s\\s[+3]\" rjust at (%.3f, %.3f)\n", \
-                short(substr(label, 1, cut)), short(substr(label, cut + 2)), \
-                left - 0.15, \
+                substr(label, 1, cut), substr(label, cut + 2), left - 0.15, \
                 (top + y) / 2
         else
-            printf "\"\\s[-3]%s\\s[+3]\" rjust at (%.3f, %.3f)\n", short(label), \
+            printf "\"\\s[-3]%s\\s[+3]\" rjust at (%.3f, %.3f)\n", label, \
                 left - 0.15, (top + y) / 2
         y -= 0.24
     }

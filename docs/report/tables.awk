@@ -46,11 +46,13 @@ what == "settings" && /^ *\};?$/ { group = "" }
 what == "settings" && /^ *# / {
     s = $0
     sub(/^ *# /, "", s)
-    if (s ~ /^Default: /) {
+    if (s ~ /^Default: /)
         derived = substr(s, 10)
-        sub(/[.]$/, "", derived)
+    else if (derived != "")
+        derived = derived " " s
+    sub(/[.]$/, "", derived)
+    if (derived != "")
         next
-    }
     help = help == "" ? s : help " " s
 }
 what == "settings" && /^ *$/ { help = ""; derived = "" }
