@@ -30,6 +30,9 @@ typedef int spool_field_fn(void *ctx, enum spool_field type,
                            struct span content);
 int spool_reader_envelope(const struct spool_reader *v, spool_field_fn *fn,
                           void *ctx, struct err *e);
+/* The same for one that was read and verified before. */
+int spool_reader_fields(struct span fields, spool_field_fn *fn, void *ctx,
+                        struct err *e);
 /* The same for the internal late fields. */
 int spool_reader_late(const struct spool_reader *v, spool_field_fn *fn,
                       void *ctx, struct err *e);

@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "spool/newest_private.h"
 #include "spool/queue.h"
+#include "spool/recent_private.h"
 #include "spool/records_private.h"
 #include "spool/segment_private.h"
 
@@ -67,6 +68,7 @@ struct spool_queue {
     struct spool_newest newest;
     struct spool_records records;
     struct spool_records ahead; /* what was read of messages' envelopes */
+    struct spool_recent recent;
 };
 
 struct spool_segment *spool_segments_find(struct spool_queue *q, uint64_t id);

@@ -37,17 +37,44 @@ int spool_message_reader(struct spool_queue *q, const struct spool_message *m,
     return v->fd < 0 ? -1 : 0;
 }
 
-int spool_message_envelope(struct spool_queue *q, const struct spool_message *m,
-                           spool_field_fn *fn, void *ctx, struct err *e)
+static int read_envelope(struct spool_queue *q, const struct spool_message *m,
+                         spool_field_fn *fn, void *ctx, struct err *e)
 {
-    const struct spool_segment *g = m->segment;
     struct spool_reader v;
 
     if (spool_message_reader(q, m, &v, e) != 0)
         return -1;
-    spool_records_ahead(&q->ahead, &v, g->id, g->end);
+    spool_records_ahead(&q->ahead, &v, m->segment->id, m->segment->end);
     v.records = &q->ahead;
     return spool_reader_envelope(&v, fn, ctx, e);
+}
+
+/* It was just read and verified. */
+static void keep_envelope(struct spool_queue *q, const struct spool_message *m)
+{
+    const uint64_t at = m->at + spool_envelope_at(&m->rec);
+    const size_t n = m->rec.envelope_size;
+    const void *p = spool_records_peek(&q->ahead, at, n);
+
+    if (p != NULL)
+        spool_recent_keep(&q->recent, m->segment->id, m->at,
+                          (struct span){ p, n });
+}
+
+int spool_message_envelope(struct spool_queue *q, const struct spool_message *m,
+                           spool_field_fn *fn, void *ctx, struct err *e)
+{
+    struct span seen;
+
+    if (!spool_recent_fits(&m->rec))
+        return read_envelope(q, m, fn, ctx, e);
+    seen = spool_recent_find(&q->recent, m->segment->id, m->at);
+    if (seen.n > 0)
+        return spool_reader_fields(seen, fn, ctx, e);
+    int rc = read_envelope(q, m, fn, ctx, e);
+    if (rc >= 0)
+        keep_envelope(q, m);
+    return rc;
 }
 
 int spool_message_pin(struct spool_queue *q, struct spool_message *m,

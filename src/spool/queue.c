@@ -87,6 +87,7 @@ void spool_queue_close(struct spool_queue **qp)
         g->pins = 0;
         spool_segments_forget(q, g);
     }
+    spool_recent_free(&q->recent);
     spool_newest_free(&q->newest);
     map_done(&q->by_id);
     if (q->wake_fd >= 0)

@@ -486,6 +486,14 @@ static int read_fields(int fd, struct part p, spool_field_fn *fn, void *ctx,
     return 0;
 }
 
+int spool_reader_fields(struct span fields, spool_field_fn *fn, void *ctx,
+                        struct err *e)
+{
+    int rc = each_field(&fields, fn, ctx, e);
+
+    return rc == 0 && fields.n > 0 ? damaged(e) : rc;
+}
+
 int spool_reader_envelope(const struct spool_reader *v, spool_field_fn *fn,
                           void *ctx, struct err *e)
 {
@@ -499,10 +507,9 @@ int spool_reader_envelope(const struct spool_reader *v, spool_field_fn *fn,
                    ? -1
                    : read_fields(v->fd, p, fn, ctx, e);
     struct span rest = { (const char *)seen, (size_t)p.n };
-    if (crc32c(0, rest.p, rest.n) != p.crc)
-        return damaged(e);
-    int rc = each_field(&rest, fn, ctx, e);
-    return rc == 0 && rest.n > 0 ? damaged(e) : rc;
+    return crc32c(0, rest.p, rest.n) != p.crc
+               ? damaged(e)
+               : spool_reader_fields(rest, fn, ctx, e);
 }
 
 static struct part late_of(const struct spool_reader *v)

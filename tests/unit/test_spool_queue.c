@@ -257,6 +257,95 @@ START_TEST(short_reads)
 }
 END_TEST
 
+/* Hosts whose mail is in one message ask for its envelope one after the other:
+ * that of few recipients, and a very long one, is read each time. */
+static const struct {
+    uint32_t nrcpt;
+    size_t address;
+    bool kept;
+} envelopes[] = { { 7, 20, false }, { 8, 20, true }, { 40, 250, false } };
+
+static struct spool_message message;
+
+static struct spool_message *on_message(void *ctx, const struct spool_reader *v)
+{
+    (void)ctx;
+    (void)v;
+    return &message;
+}
+
+static int count_field(void *ctx, enum spool_field type, struct span content)
+{
+    *(size_t *)ctx += content.n + (type == SPOOL_F_RCPT ? 1 : 0);
+    return 0;
+}
+
+static ssize_t pread_fails(int fd, void *p, size_t n, off_t at)
+{
+    (void)fd, (void)p, (void)n, (void)at;
+    errno = EIO;
+    return -1;
+}
+
+START_TEST(an_envelope_of_many_is_read_once)
+{
+    char address[300];
+    struct chain envelope = CHAIN_INIT, none = CHAIN_INIT;
+    struct span rcpt = { address, envelopes[_i].address };
+    struct spool_submission m = { .arrival = 1000,
+                                  .nrcpt = envelopes[_i].nrcpt,
+                                  .envelope = &envelope };
+    struct body body = body_of_chain(&none, 0);
+    struct fs_ops ops = fs_system;
+    size_t seen[3] = { 0 };
+    struct err e;
+
+    memset(address, 'a', sizeof address);
+    ck_assert(spool_envelope_add(&envelope, k->blocks, SPOOL_F_SENDER, rcpt));
+    for (uint32_t i = 0; i < m.nrcpt; i++)
+        ck_assert(spool_envelope_add(&envelope, k->blocks, SPOOL_F_RCPT, rcpt));
+    open_store();
+    open_writer(KIT_SEGMENT);
+    ck_assert_int_eq(spool_writer_new_id(k->w, &m.id, &e), 0);
+    ck_assert_int_eq(spool_submit(k->w, &m, &body, &e), 0);
+    commit();
+    chain_clear(&envelope, k->blocks);
+    ck_assert_int_eq(spool_queue_scan(k->s, on_message, NULL, &e), 0);
+    for (int i = 0; i < 3; i++) {
+        struct spool_records *ahead = &k->s->ahead;
+        int rc =
+            spool_message_envelope(k->s, &message, count_field, &seen[i], &e);
+        ck_assert_int_eq(rc, i == 0 || envelopes[_i].kept ? 0 : -1);
+        ck_assert_uint_eq(seen[i], rc == 0 ? seen[0] : 0);
+        ahead->from = ahead->n = 0; /* another message was read meanwhile */
+        ops.pread = pread_fails;
+        fs_replace(&ops);
+    }
+    ck_assert_uint_eq(seen[0], rcpt.n + m.nrcpt * (rcpt.n + 1));
+}
+END_TEST
+
+/* As many as there are places: the oldest goes first, and its place is used
+ * again. */
+START_TEST(the_latest_envelopes_are_kept)
+{
+    struct spool_recent r = { 0 };
+    char text[16];
+
+    for (uint64_t i = 0; i <= SPOOL_RECENT; i++) {
+        snprintf(text, sizeof text, "%u", (unsigned)i);
+        spool_recent_keep(&r, 7, i * 256, span_of(text));
+    }
+    for (uint64_t i = 0; i <= SPOOL_RECENT; i++) {
+        struct span found = spool_recent_find(&r, 7, i * 256);
+        snprintf(text, sizeof text, "%u", (unsigned)i);
+        ck_assert(i == 0 ? found.n == 0 : span_is(found, text));
+        ck_assert_uint_eq(spool_recent_find(&r, 8, i * 256).n, 0);
+    }
+    spool_recent_free(&r);
+}
+END_TEST
+
 START_TEST(marks_are_remembered)
 {
     struct spool_slot slot;
@@ -712,6 +801,9 @@ Suite *spool_queue_suite(void)
                         (int)(sizeof copied / sizeof copied[0]));
     tcase_add_test(t, zeros_go_ahead);
     tcase_add_test(t, short_reads);
+    tcase_add_loop_test(t, an_envelope_of_many_is_read_once, 0,
+                        (int)(sizeof envelopes / sizeof envelopes[0]));
+    tcase_add_test(t, the_latest_envelopes_are_kept);
     tcase_add_test(t, marks_are_remembered);
     tcase_add_test(t, ids_never_repeat);
     tcase_add_test(t, rollback_leaves_nothing);
