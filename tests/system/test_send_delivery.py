@@ -19,7 +19,7 @@ import pytest
 from dnsserver import DnsServer
 from harness import DEADLINE, children_of, connect, free_port, until
 from peer import Peer
-from processes import signals
+from processes import by_role, signals
 
 SINK = shutil.which("smtp-sink") or "/usr/sbin/smtp-sink"
 
@@ -473,12 +473,17 @@ def test_a_damaged_envelope_is_shown(mta, dns, peers):
     assert len(p.messages) == 1
 
 
-def sender_that_starts(m):
+def waits_for_a_lock(pid):
+    with open("/proc/locks") as f:
+        return any(" -> " in line and " %d " % pid in line for line in f)
+
+
+def sender_that_starts(m, before):
     """The child that hears of SIGUSR1, while it waits for the queue.  One
     just forked has handlers of its parent; it forgets that for SIGCHLD when
     it already ignores SIGUSR1."""
     for pid in children_of(m.process.pid):
-        if signal.SIGCHLD in signals(pid, "SigCgt"):
+        if pid == before or signal.SIGCHLD in signals(pid, "SigCgt"):
             continue
         ignored = signals(pid, "SigIgn")
         if ignored and signal.SIGUSR1 not in ignored:
@@ -487,18 +492,23 @@ def sender_that_starts(m):
 
 
 def test_told_before_it_has_read_the_queue(mta, dns, peers):
-    """SIGUSR1 at a start is for the messages that the start finds."""
+    """SIGUSR1 at a start of the sender, which waits for the queue here, is for
+    the messages that the start finds."""
     p = peers("127.0.0.1", answers={"RCPT": "450 4.2.0 later"})
     m = system(mta, dns({"x.test": "@ A 127.0.0.1"}), p.port,
                send__retry_min="1h", send__retry_max="1h")
     submit(m, ["u@x.test"])
     until("in the queue", lambda: m.queued()[0]["recipients"][0]["attempts"])
-    m.stop()
     p.answers.clear()
     with open(os.path.join(m.queue, "remote", "lock")) as f:
-        fcntl.flock(f, fcntl.LOCK_EX)
-        m.start(wait=False)
-        os.kill(until("sender", lambda: sender_that_starts(m)), signal.SIGUSR1)
+        lock = threading.Thread(target=fcntl.flock, args=(f, fcntl.LOCK_EX))
+        lock.start()
+        until("in line for the lock", lambda: waits_for_a_lock(os.getpid()))
+        [sender] = by_role(m.process.pid)["send"]
+        os.kill(sender, signal.SIGKILL)
+        lock.join(DEADLINE)
+        os.kill(until("sender", lambda: sender_that_starts(m, sender)),
+                signal.SIGUSR1)
     until("delivered", lambda: p.messages)
 
 
@@ -709,7 +719,7 @@ def test_only_one_sender(mta, dns):
     until("sender", lambda: m.events("send.start"))
     done = m.tool("send", "--once", check=False)
     assert done.returncode != 0
-    assert b"another sender" in done.stderr
+    assert b"another mta delivers from " in done.stderr
 
 
 def test_local_recipient_in_the_queue(mta, dns, peers):
