@@ -26,7 +26,8 @@ struct check_addr {
 struct checking {
     const struct conf *conf;
     struct loop *loop;
-    struct dns *dns;
+    struct dns *dns; /* NULL: there is none, by no_dns */
+    struct err no_dns;
     bool json, terminal, colour;
     const char *check; /* the one that runs */
     enum check_state worst;
@@ -49,6 +50,13 @@ void check_ask(struct checking *k, const char *name, enum dns_type type,
 
 /* The same for what asks without a struct checking. */
 struct check_lookup check_lookup(struct checking *k);
+
+/* Run the loop until *done; false with *e: it cannot. */
+bool check_wait(struct checking *k, const bool *done, struct err *e);
+
+/* What of which name cannot be looked up, and why. */
+void check_say_unknown(struct checking *k, const char *what, const char *name,
+                       const char *why);
 
 /* NULL: no memory; the caller frees it. */
 struct mx_result *check_ask_mx(struct checking *k, const char *domain);

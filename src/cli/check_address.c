@@ -121,8 +121,7 @@ void check_hostname(struct checking *k)
                       "%s has another address in the DNS than mail leaves from",
                       name);
         else if (a->status == DNS_FAILED)
-            check_say(k, CHECK_WARNING, "see 'resolver'",
-                      "%s cannot be looked up now (%s)", name, a->why);
+            check_say_unknown(k, "", name, a->why);
         else
             check_say(k, CHECK_WARNING,
                       "make an A or AAAA record, or set hostname to a name "
@@ -256,8 +255,9 @@ static void say_reverse(struct checking *k, const char *address,
         return;
     case FCRDNS_TEMP: break;
     }
-    check_say(k, CHECK_WARNING, "see 'resolver'",
-              "the name of %s cannot be looked up now", address);
+    check_say_unknown(k, "the name of ", address,
+                      k->dns == NULL ? k->no_dns.text
+                                     : "PTR, or the address of that name");
 }
 
 static void check_one(struct checking *k, const struct addr *a)
@@ -267,14 +267,13 @@ static void check_one(struct checking *k, const struct addr *a)
     struct err e;
 
     addr_text(text, a);
-    struct fcrdns_query *q = fcrdns_ask(k->dns, a, on_name, &r, &e);
-    while (q != NULL && !r.done)
-        if (loop_turn(k->loop, -1, &e) < 0) {
+    struct fcrdns_query *q =
+        k->dns != NULL ? fcrdns_ask(k->dns, a, on_name, &r, &e) : NULL;
+    if (q == NULL || !check_wait(k, &r.done, &e)) {
+        if (q != NULL)
             fcrdns_cancel(q);
-            q = NULL;
-        }
-    if (q == NULL)
         r.status = FCRDNS_TEMP;
+    }
     say_reverse(k, text, &r);
 }
 

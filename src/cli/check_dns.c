@@ -43,7 +43,7 @@ static void on_answer(void *ctx, const struct dns_answer *from)
     q->done = true;
 }
 
-static bool wait_for(struct checking *k, const bool *done, struct err *e)
+bool check_wait(struct checking *k, const bool *done, struct err *e)
 {
     while (!*done)
         if (loop_turn(k->loop, -1, e) < 0)
@@ -55,13 +55,15 @@ void check_ask(struct checking *k, const char *name, enum dns_type type,
                struct check_answer *a)
 {
     struct asked q = { a, false };
-    struct err e;
+    struct err e = k->no_dns;
+    struct dns_request *r = NULL;
 
     a->status = DNS_FAILED;
     a->n = a->ntext = 0;
     a->why[0] = '\0';
-    struct dns_request *r = dns_ask(k->dns, name, type, on_answer, &q, &e);
-    if (r != NULL && wait_for(k, &q.done, &e))
+    if (k->dns != NULL)
+        r = dns_ask(k->dns, name, type, on_answer, &q, &e);
+    if (r != NULL && check_wait(k, &q.done, &e))
         return;
     if (r != NULL)
         dns_cancel(r);
@@ -97,18 +99,27 @@ static void on_mx(void *ctx, const struct mx_result *mx)
 struct mx_result *check_ask_mx(struct checking *k, const char *domain)
 {
     struct asked_mx q = { calloc(1, sizeof *q.result), false };
-    struct err e;
+    struct err e = k->no_dns;
+    struct mx_query *m = NULL;
 
     if (q.result == NULL)
         return NULL;
     q.result->status = MX_TEMP;
-    struct mx_query *m = mx_ask(k->dns, domain, MX_BOTH, on_mx, &q, &e);
-    if (m != NULL && wait_for(k, &q.done, &e))
+    if (k->dns != NULL)
+        m = mx_ask(k->dns, domain, MX_BOTH, on_mx, &q, &e);
+    if (m != NULL && check_wait(k, &q.done, &e))
         return q.result;
     if (m != NULL)
         mx_cancel(m);
     snprintf(q.result->why, sizeof q.result->why, "%.200s", e.text);
     return q.result;
+}
+
+void check_say_unknown(struct checking *k, const char *what, const char *name,
+                       const char *why)
+{
+    check_say(k, CHECK_WARNING, "see 'resolver'",
+              "%s%s cannot be looked up now (%s)", what, name, why);
 }
 
 /* --- the servers ---------------------------------------------------------- */

@@ -35,8 +35,7 @@ static void check_one(struct checking *k, const char *domain)
                   "the MX of %s is %s, not this host", domain,
                   mx->host[0].name);
     else if (mx->status == MX_TEMP)
-        check_say(k, CHECK_WARNING, "see 'resolver'",
-                  "the MX of %s cannot be looked up now (%s)", domain, mx->why);
+        check_say_unknown(k, "the MX of ", domain, mx->why);
     else if (mx->status == MX_NULL)
         check_say(k, CHECK_WARNING, make,
                   "%s says that it takes no mail (null MX)", domain);

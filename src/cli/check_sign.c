@@ -53,8 +53,7 @@ static void say_record(struct checking *k, const struct conf_dkim_key *key,
         return;
     }
     if (a->status == DNS_FAILED)
-        check_say(k, CHECK_WARNING, "see 'resolver'",
-                  "%s cannot be looked up now (%s)", name, a->why);
+        check_say_unknown(k, "", name, a->why);
     else if (a->n == 0)
         check_say(k, CHECK_FAULT, fix, "there is no TXT record %s", name);
     else
@@ -132,13 +131,6 @@ static void say_unsigned(struct checking *k, const char *domain,
                   domain, policy);
 }
 
-static void say_unknown(struct checking *k, const char *domain,
-                        const struct dmarc_policy *p)
-{
-    check_say(k, CHECK_WARNING, "see 'resolver'",
-              "DMARC of %s cannot be looked up now (%s)", domain, p->why);
-}
-
 static void say_policy(struct checking *k, const char *domain,
                        struct dmarc_policy *p)
 {
@@ -155,7 +147,7 @@ static void say_policy(struct checking *k, const char *domain,
                   "mail of %s is signed in line with DMARC (%s)", domain,
                   policy);
     else if (found == DMARC_FAILED)
-        say_unknown(k, domain, p);
+        check_say_unknown(k, "DMARC of ", domain, p->why);
     else
         say_unsigned(k, domain, p, policy);
 }
@@ -171,7 +163,7 @@ void check_dmarc(struct checking *k)
         if (p.status == DMARC_FOUND)
             say_policy(k, domain, &p);
         else if (p.status == DMARC_FAILED)
-            say_unknown(k, domain, &p);
+            check_say_unknown(k, "DMARC of ", domain, p.why);
         else
             check_say(k, CHECK_WARNING,
                       "make a TXT record \"v=DMARC1; p=none\" at _dmarc. of "

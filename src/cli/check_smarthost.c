@@ -391,7 +391,7 @@ void check_smarthost(struct checking *k)
     if (logins_open(&logins, k->conf, &e) != 0)
         check_say_err(k, "change that setting", &e);
     if (route_hops_of_settings(k->conf, &t, &e) != 0)
-        check_say(k, CHECK_WARNING, "try again", "%s", e.text);
+        check_say(k, CHECK_WARNING, "see 'resolver'", "%s", e.text);
     else
         for (size_t i = 0; i < t.nhops; i++)
             check_hop(k, logins, &t.hop[i]);

@@ -32,8 +32,7 @@ static void say_result(struct checking *k, const char *domain,
                   "SPF of %s is broken (%s)", domain, why->text);
         return;
     case SPF_TEMPERROR:
-        check_say(k, CHECK_WARNING, "see 'resolver'",
-                  "SPF of %s cannot be looked up now (%s)", domain, why->text);
+        check_say_unknown(k, "SPF of ", domain, why->text);
         return;
     case SPF_CANNOT_SAY:
         check_say(k, CHECK_WARNING, "look at that term yourself",

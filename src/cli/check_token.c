@@ -37,9 +37,8 @@ static int ask(struct checking *k, struct logins *l, int pair,
     logins_attach(l, k->loop, on_token, f);
     logins_use_pair(l, pair);
     f->done = logins_ready(l, ROUTE_RELAY_USER);
-    while (!f->done)
-        if (loop_turn(k->loop, -1, &e) < 0)
-            on_token(f, e.text);
+    if (!check_wait(k, &f->done, &e))
+        on_token(f, e.text);
     return f->failed ? -1 : 0;
 }
 

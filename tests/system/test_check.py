@@ -307,6 +307,28 @@ def test_default_routes(here, setup, state, what):
             if f["check"] == "addresses"] == [(state, what)]
 
 
+@pytest.mark.skipif(not can_unshare(), reason="needs a namespace")
+def test_without_a_resolver(here):
+    """What names the servers cannot be read: all else is looked at."""
+    m = here(local__domains=["pass.test"], dns__servers=[],
+             send__logins=["[127.0.0.1]:1 me file:/dev/null"])
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", "mount --bind /dev/null "
+         "/etc/resolv.conf; exec %s check --json -c %s --address 192.0.2.1"
+         % (MTA, m.conf)], stdout=subprocess.PIPE, timeout=120)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 2
+    assert {f["check"] for f in found} == set(CHECKS)
+    why = "/etc/resolv.conf is not a file or too big"
+    for f in found:
+        if f["check"] == "resolver":
+            assert f["what"] == "the DNS does not answer (%s)" % why
+            assert f["state"] == "fault"
+        if f["check"] in ("hostname", "reverse", "mx", "spf", "dmarc"):
+            assert f["what"].endswith("cannot be looked up now (%s)" % why)
+            assert (f["state"], f["fix"]) == ("warning", "see 'resolver'")
+
+
 def test_reverse(here):
     m = here()
     assert one(m, "reverse") == ("ok", "192.0.2.1 is mx.here.test, and back")
