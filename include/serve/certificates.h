@@ -19,6 +19,7 @@ struct serve_certificate {
     const char *path;
     int64_t from, until; /* in seconds of the epoch */
     uint32_t crc;        /* of its text */
+    bool names_host;     /* the hostname of the settings */
 };
 
 /* Call fn for each.  Files that cannot be read are left out. */

@@ -140,6 +140,7 @@ void check_clock(struct checking *k)
 struct seen {
     struct checking *k;
     unsigned n;
+    bool names_host;
 };
 
 static void check_dates(void *ctx, const struct serve_certificate *x)
@@ -150,6 +151,7 @@ static void check_dates(void *ctx, const struct serve_certificate *x)
     int64_t left = (x->until - now) / DAY;
 
     s->n++;
+    s->names_host |= x->names_host;
     if (x->from > now)
         check_say(s->k, CHECK_FAULT, "check the clock, or renew it",
                   "%s is not valid yet", x->path);
@@ -167,7 +169,7 @@ static void check_dates(void *ctx, const struct serve_certificate *x)
 
 void check_certificates(struct checking *k)
 {
-    struct seen s = { k, 0 };
+    struct seen s = { k, 0, false };
     struct tls_context *t = NULL;
     struct err e;
 
@@ -182,4 +184,8 @@ void check_certificates(struct checking *k)
                       &e);
     tls_context_free(&t);
     serve_certificates_each(k->conf, check_dates, &s);
+    if (s.n > 0 && !s.names_host)
+        check_say(k, CHECK_WARNING,
+                  "get one for that name: clients that verify accept no other",
+                  "no certificate is for %s", k->conf->hostname);
 }

@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 /* From the epoch to the time. */
 static bool seconds(const ASN1_TIME *t, int64_t *out)
@@ -19,15 +20,32 @@ static bool seconds(const ASN1_TIME *t, int64_t *out)
     return ok;
 }
 
-bool tls_pem_dates(struct span text, int64_t *from, int64_t *until)
+/* NULL: the text has none. */
+static X509 *first_of(struct span text)
 {
     BIO *in = text.n <= INT_MAX ? BIO_new_mem_buf(text.p, (int)text.n) : NULL;
     X509 *x = in != NULL ? PEM_read_bio_X509_AUX(in, NULL, NULL, NULL) : NULL;
+
+    BIO_free(in);
+    ERR_clear_error();
+    return x;
+}
+
+bool tls_pem_dates(struct span text, int64_t *from, int64_t *until)
+{
+    X509 *x = first_of(text);
     bool ok = x != NULL && seconds(X509_get0_notBefore(x), from) &&
               seconds(X509_get0_notAfter(x), until);
 
     X509_free(x);
-    BIO_free(in);
-    ERR_clear_error(); /* of a text without certificate */
+    return ok;
+}
+
+bool tls_pem_names(struct span text, const char *name)
+{
+    X509 *x = first_of(text);
+    bool ok = x != NULL && X509_check_host(x, name, 0, 0, NULL) == 1;
+
+    X509_free(x);
     return ok;
 }

@@ -91,6 +91,7 @@ void serve_certificates_each(const struct conf *c, serve_certificate_fn *fn,
         if (handdown_read(&text, &n, x.path, &e) != 0)
             continue;
         x.crc = crc32c(0, text, n);
+        x.names_host = tls_pem_names((struct span){ text, n }, c->hostname);
         if (tls_pem_dates((struct span){ text, n }, &x.from, &x.until))
             fn(ctx, &x);
         handdown_wipe(&text, n);

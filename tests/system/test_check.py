@@ -509,10 +509,19 @@ def test_certificates(here, tmp_path):
         return one(here(serve__tls_cert=[cert], serve__tls_key=[key]), "tls")
     state, what = state_of(*certs.make(str(tmp_path), "mx.here.test"))
     assert state == "ok" and " is valid for " in what
-    state, what = state_of(*certs.make(str(tmp_path), "soon.test", days=5))
+    state, what = state_of(*certs.make(str(tmp_path), "mx.here.test", days=5,
+                                       tag="-soon"))
     assert state == "warning" and "expires in" in what
-    state, what = state_of(*certs.expired(str(tmp_path), "old.test"))
+    state, what = state_of(*certs.expired(str(tmp_path), "mx.here.test"))
     assert state == "fault" and "has expired" in what
+    # one for another name, alone and beside the right one
+    other, other_key = certs.make(str(tmp_path), "other.test")
+    m = here(serve__tls_cert=[other], serve__tls_key=[other_key])
+    assert [(f["state"], f["what"]) for f in check(m, "tls")][1] == (
+        "warning", "no certificate is for mx.here.test")
+    cert, key = certs.make(str(tmp_path), "here.test", names=["*.here.test"])
+    m = here(serve__tls_cert=[other, cert], serve__tls_key=[other_key, key])
+    assert [f["state"] for f in check(m, "tls")] == ["ok", "ok"]
     assert one(here(), "tls")[0] == "ok"
 
 
