@@ -89,6 +89,15 @@ def install_in_place_of_another(box, package, dir):
         box.sh("zcat /usr/share/man/%s.gz > /dev/null" % page)
 
 
+def test_without_a_mail_name(box):
+    """As a fresh system is: no /etc/mailname, or one without a domain."""
+    box.copy(build()[1], "/tmp/mta.deb")
+    for name in ("rm -f /etc/mailname", "echo box > /etc/mailname"):
+        box.sh(name + "; dpkg -i /tmp/mta.deb; mta config --check")
+        assert "\n#hostname = " in box.file("/etc/mta/mta.conf")
+        box.sh("dpkg -P mta")
+
+
 def works(box, service):
     assert box.submit("alice", "before-the-start") == 0
     service.start()
