@@ -9,6 +9,7 @@
  * plain run walks all n. */
 size_t few(size_t n);
 
-/* The step of a loop over all, to the same end: 1, 8 or 32. */
+/* The step of a loop over all, to the same end: 1, 8 or 32.  Above 1 a test need
+ * not be made that only shows what another one would notice. */
 size_t few_step(void);
 #endif

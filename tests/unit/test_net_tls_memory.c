@@ -40,9 +40,9 @@ static void fill(size_t n)
 static void check_and_free(size_t n)
 {
     for (size_t i = 0; i < MANY; i++) {
-        for (size_t at = 0; at < n; at++)
-            if (all[i][at] != i % 251)
-                ck_abort_msg("buffer %zu overlaps", i);
+        /* All octets are the first one. */
+        if (all[i][0] != i % 251 || memcmp(all[i], all[i] + 1, n - 1) != 0)
+            ck_abort_msg("buffer %zu overlaps", i);
         OPENSSL_free(all[i]);
     }
 }

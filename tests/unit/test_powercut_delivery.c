@@ -128,6 +128,8 @@ START_TEST(a_missing_rule_is_noticed)
     struct delivery_life l = { .fault = "" };
     unsigned i = 0;
 
+    if (few_step() > 1)
+        return; /* shown by the plain run */
     for (; i < LIVES_OF_A_LIE && strstr(l.fault, rules[_i].fault) == NULL;
          i++) {
         l = life_of(i);

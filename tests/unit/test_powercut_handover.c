@@ -131,32 +131,33 @@ END_TEST
 static const struct {
     enum handover_rule rule;
     const char *name;
-    size_t scene;  /* in which the search is short */
-    unsigned life; /* one that has the fault: short runs begin there */
+    size_t scene; /* in which the search is short */
 } rules[] = {
-    { PIN, "pin", 0, 443 },
-    { AFTER, "after", 0, 13 },
-    { SYNC_FIRST, "sync first", 0, 49 },
-    { OWN_WORD, "own word", 0, 91 },
-    { CLOSED_TOO, "closed too", 0, 8 },
-    { DIRS, "dirs", 0, 4 },
-    { ANY_LOCK, "any lock", 1, 10 },
-    { COPY_ORDER, "copy order", 6, 53 },
-    { REC_DIR, "recovered entries", SOLO, 26 },
-    { NEWEST, "newest", 6, 7 },
-    { SNAPSHOT, "snapshot", 0, 2 },
-    { AT_START, "at start", 0, 2 },
-    { TAIL, "tail", 8, 0 },
-    { CHILD_SYNC, "child's sync", 0, 2 },
-    { CHILD_ENTRY, "child's entry", SOLO, 4 },
-    { LOST_SYNC, "an end after a lost sync", 4, 17 },
+    { PIN, "pin", 0 },
+    { AFTER, "after", 0 },
+    { SYNC_FIRST, "sync first", 0 },
+    { OWN_WORD, "own word", 0 },
+    { CLOSED_TOO, "closed too", 0 },
+    { DIRS, "dirs", 0 },
+    { ANY_LOCK, "any lock", 1 },
+    { COPY_ORDER, "copy order", 6 },
+    { REC_DIR, "recovered entries", SOLO },
+    { NEWEST, "newest", 6 },
+    { SNAPSHOT, "snapshot", 0 },
+    { AT_START, "at start", 0 },
+    { TAIL, "tail", 8 },
+    { CHILD_SYNC, "child's sync", 0 },
+    { CHILD_ENTRY, "child's entry", SOLO },
+    { LOST_SYNC, "an end after a lost sync", 4 },
 };
 
 START_TEST(a_missing_rule_is_noticed)
 {
     struct handover_life l = { .fault = "" };
-    unsigned i = few_step() > 1 ? rules[_i].life : 0;
+    unsigned i = 0;
 
+    if (few_step() > 1)
+        return; /* shown by the plain run */
     for (; i < LIVES_OF_A_LIE && l.fault[0] == '\0'; i++) {
         l = life_of(i, rules[_i].scene);
         l.without = rules[_i].rule;
