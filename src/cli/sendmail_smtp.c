@@ -51,10 +51,13 @@ static int write_all(struct client *c, const char *p, size_t n)
     return 0;
 }
 
-/* After a failure nothing more is sent. */
+/* After a failure nothing more is sent, and the server waits for nothing. */
 static int flush(struct client *c)
 {
-    c->broken = c->broken || write_all(c, c->out.p, c->out.n) != 0;
+    if (!c->broken && write_all(c, c->out.p, c->out.n) != 0) {
+        c->broken = true;
+        (void)shutdown(c->fd, SHUT_WR);
+    }
     c->out.n = 0;
     return c->broken ? -1 : 0;
 }

@@ -966,6 +966,46 @@ def test_callers_wait_for_their_turn(mta):
 
 
 @AS_ROOT
+def test_a_server_that_is_killed_among_callers(mta):
+    """Status 0 means one copy, however often the server dies; 75 is a reply
+    to the text that did not come.  Callers without rights wait for the next
+    server."""
+    m = mta("run", {"stop_timeout": "30s"})
+    os.chmod(m.dir, 0o755)
+    os.chmod(m.conf, 0o644)
+    sent, failed, over = [], [], threading.Event()
+
+    def call(caller, uid):
+        n = 0
+        while not over.is_set():
+            n += 1
+            text = b"Subject: %d-%d\n\n" % (caller, n) + b"y\n" * (1 << 2 * n % 18)
+            done = sendmail(m, "joe@here.test", input=text, uid=uid)
+            if done.returncode == 0:
+                sent.append(text.split(b"\n", 1)[0])
+            elif done.returncode != TEMP or b"may have been" not in done.stderr:
+                failed.append(done)
+    threads = [threading.Thread(target=call, args=(i, NOBODY.pw_uid if i % 2
+                                                   else None))
+               for i in range(4)]
+    for t in threads:
+        t.start()
+    for _ in range(4):
+        before = len(sent)
+        until("mail", lambda n=before: len(sent) > n + 20 or failed)
+        m.kill_all()
+        m.start()
+    over.set()
+    for t in threads:
+        t.join()
+    assert not failed, failed[0]
+    until("all", lambda: len(m.mailbox("joe")) >= len(sent), 2 * DEADLINE)
+    got = [re.search(rb"^Subject: \d+-\d+$", c, re.M).group()
+           for c in m.settle().mailbox("joe")]
+    assert set(sent) <= set(got) and len(set(got)) == len(got)
+
+
+@AS_ROOT
 def test_full_disk():
     """With a server and without: the reply names the reason, the caller may
     try again, and then it works."""
