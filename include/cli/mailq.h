@@ -3,6 +3,8 @@
 #ifndef MTA_CLI_MAILQ_H
 #define MTA_CLI_MAILQ_H
 
+#include "cli/options.h"
+
 #include <stdbool.h>
 
 /* Was the program called mailq, without an own wish for the form, and not by a
@@ -10,5 +12,5 @@
 bool mailq_is_wanted(int argc, char **argv);
 
 /* Print it; the exit status. */
-int mailq_print(const char *queue_dir);
+int mailq_print(const struct options *o);
 #endif

@@ -3,6 +3,7 @@
 #include "base/msg_id.h"
 #include "base/os.h"
 #include "base/span.h"
+#include "cli/queue.h"
 #include "smtp/address.h"
 #include "spool/reader.h"
 
@@ -150,17 +151,18 @@ static int take_message(void *ctx, const struct spool_reader *v)
     return 0;
 }
 
-int mailq_print(const char *queue_dir)
+int mailq_print(const struct options *o)
 {
     static char buffer[BUFFER];
     struct err e = { ERR_NONE, 0, "" };
     struct mailq q = { .e = &e };
+    int status = queue_find(o);
 
+    if (status != EX_OK)
+        return status;
     (void)setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
-    if (spool_read_all(queue_dir, false, take_message, &q, &e) < 0) {
-        fprintf(stderr, "mailq: %s\n", e.text);
-        return e.sys == 0 ? EX_SOFTWARE : EX_OSFILE;
-    }
+    if (spool_read_all(o->conf.queue_dir, false, take_message, &q, &e) < 0)
+        return queue_fail(o, &e);
     if (q.messages == 0)
         puts("Mail queue is empty");
     else

@@ -372,7 +372,7 @@ int cmd_queue(int argc, char **argv)
     bool as_mailq = mailq_is_wanted(argc, argv);
     if (!options_read(&o, &spec, argc, argv))
         return o.status;
-    int status = as_mailq ? mailq_print(o.conf.queue_dir) : run(&o, &all);
+    int status = as_mailq ? mailq_print(&o) : run(&o, &all);
     options_done(&o);
     return status;
 }

@@ -57,6 +57,26 @@ def test_empty(mta):
     assert mailq(m, name="/usr/bin/mailq") == "Mail queue is empty\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_who_may_look(mta):
+    m = mta("serve")
+    os.chmod(m.dir, 0o755)
+    os.chmod(m.conf, 0o644)
+    done = subprocess.run(["mailq", "-c", m.conf], executable=MTA, user="nobody",
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.returncode == 77 and not done.stdout
+    assert b"this is for root and for the user root" in done.stderr
+
+
+def test_no_queue(mta):
+    """Not an empty one: the path may be mistyped."""
+    m = mta("serve", start=False)
+    done = subprocess.run(["mailq", "-c", m.conf], executable=MTA,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.returncode == 72 and not done.stdout
+    assert b"no queue in" in done.stderr
+
+
 def test_one(mta):
     m = mta("serve")
     send(m, "joe@elsewhere.test", body="y" * 3000)
