@@ -63,6 +63,21 @@ int net_listen(const struct addr *at, int backlog, struct err *e)
     return fd;
 }
 
+/* Where the working directory cannot be left, because this user could not come
+ * back: root has started in /root, and the process became another user. */
+static int bind_by_proc(int fd, const struct net_unix *at, const char *name)
+{
+    struct sockaddr_un to = { .sun_family = AF_UNIX };
+    int n = snprintf(to.sun_path, sizeof to.sun_path, "/proc/self/fd/%d/%s",
+                     at->dir, name);
+
+    if (n < 0 || (size_t)n >= sizeof to.sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    return bind(fd, (const struct sockaddr *)&to, sizeof to);
+}
+
 /* In the directory, not by its path, which may be longer than that of a socket
  * can be. */
 static int bind_in(int fd, const struct net_unix *at, const char *name)
@@ -70,6 +85,8 @@ static int bind_in(int fd, const struct net_unix *at, const char *name)
     struct sockaddr_un to = { .sun_family = AF_UNIX };
     int before = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
+    if (before < 0 && errno == EACCES)
+        return bind_by_proc(fd, at, name);
     if (!span_copy(to.sun_path, sizeof to.sun_path, span_of(name)))
         errno = ENAMETOOLONG;
     int rc = before >= 0 && to.sun_path[0] != '\0' && fchdir(at->dir) == 0

@@ -406,6 +406,20 @@ def ids_of(pid):
 
 
 @AS_ROOT
+def test_started_where_the_user_may_not_be(mta, tmp_path, monkeypatch):
+    """As by root in /root: the sockets of all processes are there."""
+    m = mta("run", {"user": "nobody"}, start=False)
+    give(m, "nobody")
+    tmp_path.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    m.start()
+    until("all answer", lambda: m.tool(
+        "check", "--health", check=False).returncode == 0)
+    assert "no control socket" not in m.errors()
+    assert not m.events("send.control")
+
+
+@AS_ROOT
 @pytest.mark.parametrize("user,group", [
     ("nobody", None), ("nobody", "mail"), ("65534", "8"), ("nobody", "")])
 def test_privileges_are_dropped(mta, user, group):
