@@ -70,6 +70,11 @@ static void addr_as_text(char out[CONF_ELEMENT_TEXT], const void *el)
 
 static int parse_network(void *el, struct span s, struct err *e)
 {
+    if (span_find(s, ' ') < s.n) /* as Postfix has it */
+        return err_set(e, ERR_USAGE, 0,
+                       "'%.*s' has a blank in it: write a comma between"
+                       " networks",
+                       span_clipped(s), s.p);
     return net_cidr_parse(el, s, e);
 }
 

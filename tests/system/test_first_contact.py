@@ -86,6 +86,7 @@ SETTINGS = [
     ("serve.extra_commands=STARTTLS", "set serve.tls_cert and serve.tls_key"),
     ("serve.relay_networks=192.168.1.5/24", "write 192.168.1.0/24"),
     ("serve.relay_networks=10.0.0.0/255.0.0.0", "write 10.0.0.0/8"),
+    ("serve.relay_networks=127.0.0.0/8 10.0.0.0/8", "a comma between"),
     ("serve.max_message_size=50MB", "write 64K, 50M or 2G"),
     ("serve.max_message_size=1", "out of bounds, 1024 to"),
     ("send.relay_host=smtps://h.test:465", "smtp.example.net:587"),
