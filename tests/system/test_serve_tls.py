@@ -892,7 +892,7 @@ def test_queue_show_names_protocol_and_cipher(mta):
         assert r.say("EHLO client.test")[0] == 250
         clear = send(r, "x@far.test")
     shown = m.tool("queue", "show", mail).stdout.decode()
-    assert re.search(r"\bby\s+%s$" % re.escape(tls), shown, re.M), shown
+    assert re.search(r"\bTLS\s+%s$" % re.escape(tls), shown, re.M), shown
     one = json.loads(m.tool("queue", "show", "--json", mail).stdout)
     assert one["tls"] == tls
     one = json.loads(m.tool("queue", "show", "--json", clear).stdout)
