@@ -57,7 +57,8 @@ ZONES = {
     "texts.test": "".join('@ TXT "text %d"\n' % n for n in range(40)) +
                   '@ TXT "v=spf1 ip4:192.0.2.1 -all"',
     "evil.test": '@ TXT "v=spf1 \\027[31m -all"',
-    "mailed.test": "@ MX 10 mx\nmx A 127.0.0.1",
+    "mailed.test": "@ MX 10 mx\nmx A 127.0.0.1\n" + "".join(
+        "%s MX 10 mx\n" % name for name in "abcd"),
     "gmail.com": "@ MX 10 mx\nmx A 127.0.0.1",
     "2.0.192.in-addr.arpa": "1 PTR mx.here.test.\n2 PTR nothing.here.test.\n"
                             "99 PTR other.here.test.",
@@ -488,6 +489,24 @@ def test_port_of_the_domains_most_mailed(mta, dns):
         until("sent", lambda: m.events("send.delivered"))
         until("in the history", lambda: one(m, "port") == (
             "ok", "port %d out is open (mx.mailed.test: greets)" % p.port))
+
+
+def test_port_of_the_three_most_mailed(mta, dns):
+    with Peer("127.0.0.1") as p:
+        m = mta(settings={"dns.servers": [dns.address], "send.port": p.port})
+        with m.smtp() as s:
+            for name, n in (("d", 1), ("a", 3), ("c", 2), ("b", 4)):
+                for _ in range(n):
+                    s.sendmail("a@src.test", ["u@%s.mailed.test" % name],
+                               b"Subject: x\r\n\r\n")
+        until("sent", lambda: len(p.messages) == 10)
+
+    def named():
+        state, what = one(m, "port")
+        assert state == "warning", what
+        return "no host of b.mailed.test, a.mailed.test, c.mailed.test " \
+            "greets (" in what
+    until("by the history", named)
 
 
 def test_mx(here):
