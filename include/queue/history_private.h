@@ -27,6 +27,10 @@ uint64_t history_blocks(int fd);
 int history_path(char out[HISTORY_PATH], const char *queue_dir,
                  enum spool_name name, struct err *e);
 
+/* Of a block that was not checked yet; false: all of its records, whole or not,
+ * are of other messages.  A tenth of what the check costs. */
+bool history_may_have(const unsigned char *block, struct msg_id id);
+
 /* Octets of the record, at most HISTORY_ROOM. */
 size_t history_encode(unsigned char out[HISTORY_ROOM],
                       const struct history_event *ev);

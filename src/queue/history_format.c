@@ -165,6 +165,22 @@ size_t history_decode(const unsigned char *p, size_t n,
 
 /* --- blocks ----------------------------------------------------------- */
 
+bool history_may_have(const unsigned char *block, struct msg_id id)
+{
+    const unsigned char *p = block + HISTORY_HEAD;
+    size_t left = get_le16(block + 24), n;
+
+    if (left > HISTORY_ROOM)
+        return true;
+    for (; left >= HISTORY_FIXED; p += n, left -= n) {
+        n = get_le16(p);
+        if (n < HISTORY_FIXED || n > left ||
+            (get_le64(p + 8) == id.base && get_le32(p + 16) == id.n))
+            return true;
+    }
+    return left > 0;
+}
+
 uint64_t history_blocks(int fd)
 {
     unsigned char head[HISTORY_HEAD];

@@ -57,6 +57,8 @@ static int take_block(struct reading *r, unsigned char *b, uint64_t number)
 {
     uint64_t place = (number - 1) % r->blocks + 1;
 
+    if (r->query->id != NULL && !history_may_have(b, *r->query->id))
+        return 0;
     if (!is_whole(b, number) &&
         (fs_pread(r->fd, b, HISTORY_BLOCK, (off_t)(place * HISTORY_BLOCK)) !=
              HISTORY_BLOCK ||
