@@ -22,6 +22,8 @@ def pytest_configure(config):
                             "takes its time; begun first")
     config.addinivalue_line("markers", "memory: runs under valgrind in "
                             "make tests, too")
+    config.addinivalue_line("markers", "limit(seconds): the time it may take, "
+                            "where it makes what others use as well")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -83,10 +85,13 @@ class TooLong(BaseException):
 def pytest_runtest_protocol(item):
     """A test that does not end fails, with the place where it hangs.  Each
     wait has a deadline of its own, so none needs ten of them."""
+    mark = item.get_closest_marker("limit")
+    limit = max([LIMIT, *(mark.args if mark else [])])
+
     def stop(_signo, _frame):
-        raise TooLong("%s: not over within %g s" % (item.nodeid, LIMIT))
+        raise TooLong("%s: not over within %g s" % (item.nodeid, limit))
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, LIMIT, 10)
+    signal.setitimer(signal.ITIMER_REAL, limit, 10)
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)

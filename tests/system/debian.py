@@ -30,6 +30,7 @@ BOOT_ROOT = os.path.join(ROOT, "tests/tools/boot_root.sh")
 
 marks = [
     pytest.mark.slow,
+    pytest.mark.limit(600),  # the first makes root and package, others wait
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
     pytest.mark.skipif(os.path.dirname(MTA) != ROOT,
                        reason="builds without sanitizers"),
