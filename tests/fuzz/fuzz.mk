@@ -5,7 +5,7 @@
 # the fault is gone it goes into the seeds.
 
 FUZZ_SECONDS       ?= 3600
-FUZZ_SHORT_SECONDS ?= 3
+FUZZ_SHORT_SECONDS ?= 2
 FUZZ_CC            ?= clang
 FUZZ_WERROR        ?=
 FUZZ_OPTIMIZE      ?= -O1
