@@ -165,9 +165,10 @@ class World:
         for turn in itertools.count():
             if self.now() >= end:
                 return True
-            if turn % 256 == 0 and (self.waited() > most or
-                                    time.monotonic() > give_up):
-                return False
+            if turn % 256 == 0:
+                self.program.look_again()  # one that had not started yet
+                if self.waited() > most or time.monotonic() > give_up:
+                    return False
             if self.serve(0) or self.call_due():
                 quiet = 0
                 continue
