@@ -110,6 +110,15 @@ int spool_fd_high(int fd)
 
 /* --- birth ---------------------------------------------------------------- */
 
+/* Is it still there?  Until it was locked a consumer could take it for one that
+ * a crash had left, if the clock has jumped. */
+static bool is_linked(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && st.st_nlink > 0;
+}
+
 /* Open .new of that id for us alone; 1: the name is taken.  While we own
  * X.new no other process can make X.seg, which is always renamed from X.new;
  * so a look for X.seg after that is final. */
@@ -125,7 +134,8 @@ static int take_name(struct spool_file *f, struct err *e)
     if (f->fd < 0)
         return err_set(e, ERR_TEMP, errno, "create %s", path);
     f->fd = spool_fd_high(f->fd);
-    if (fs_lock(f->fd, LOCK_EX | LOCK_NB) == 0 && access(seg, F_OK) != 0)
+    if (fs_lock(f->fd, LOCK_EX | LOCK_NB) == 0 && is_linked(f->fd) &&
+        access(seg, F_OK) != 0)
         return 0;
     spool_file_remove(f, SPOOL_NEW);
     return 1;

@@ -346,6 +346,40 @@ START_TEST(the_latest_envelopes_are_kept)
 }
 END_TEST
 
+static int removals;
+
+/* A consumer whose clock has jumped was faster. */
+static int lock_too_late(int fd, int how)
+{
+    char link[64], path[300];
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    if (removals == 0 && n > 4 && memcmp(path + n - 4, ".new", 4) == 0) {
+        path[n] = '\0';
+        ck_assert_int_eq(unlink(path), 0);
+        removals++;
+    }
+    return fs_system.lock(fd, how);
+}
+
+START_TEST(a_segment_removed_at_its_birth_gets_another_name)
+{
+    struct fs_ops ops = fs_system;
+
+    ops.lock = lock_too_late;
+    removals = 0;
+    fs_replace(&ops);
+    open_writer(KIT_SEGMENT);
+    kit_add(k, k->w, 1, 1000, NULL);
+    commit();
+    ck_assert_int_eq(removals, 1);
+    open_store();
+    ck_assert_uint_eq(kit_scan(k), 1);
+    ck_assert_uint_eq(kit_files(k, ".new"), 0);
+}
+END_TEST
+
 START_TEST(marks_are_remembered)
 {
     struct spool_slot slot;
@@ -804,6 +838,7 @@ Suite *spool_queue_suite(void)
     tcase_add_loop_test(t, an_envelope_of_many_is_read_once, 0,
                         (int)(sizeof envelopes / sizeof envelopes[0]));
     tcase_add_test(t, the_latest_envelopes_are_kept);
+    tcase_add_test(t, a_segment_removed_at_its_birth_gets_another_name);
     tcase_add_test(t, marks_are_remembered);
     tcase_add_test(t, ids_never_repeat);
     tcase_add_test(t, rollback_leaves_nothing);
