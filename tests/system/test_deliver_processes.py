@@ -192,6 +192,8 @@ def test_a_second_consumer_is_refused(mta):
 def test_a_second_system_on_a_queue_takes_nothing(mta):
     """It is refused before it replaces a socket, and names the way out."""
     m = mta("run")
+    until("both queues are taken", lambda: m.events("deliver.start") and
+          m.events("send.start"))
     submit = os.stat(m.queue + "/submit").st_ino
     for command in (["run", "--bind", "127.0.0.1:%d" % free_port()], ["send"]):
         done = m.tool(*command, check=False)

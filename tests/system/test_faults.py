@@ -194,7 +194,13 @@ def test_a_signer_without_memory_is_replaced(mta, tmp_path):
                         "dkim.keys": keys.settings}, env=faulty(page))
         until("the signer", lambda: [e for e in m.events(
             "sandbox.on", process="signer")])
-        pid = by_role(m.process.pid)["signer"][0]
+        first = by_role(m.process.pid)["signer"][0]
+        os.kill(first, signal.SIGKILL)  # one that fails at the start ends all
+        pid = until("the second", lambda: [
+            x for x in by_role(m.process.pid).get("signer", [])
+            if x != first])[0]
+        until("it is confined", lambda: len(m.events(
+            "sandbox.on", process="signer")) == 2)
         page.arm(("pid", pid), "malloc", errno.ENOMEM, last=FOREVER)
         with m.smtp() as s:
             s.sendmail("a@src.test", ["u@x.test"],

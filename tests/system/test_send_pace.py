@@ -305,7 +305,9 @@ def test_gmail_asks_for_less(make, fast):
             r for q in m.queued() for r in q["recipients"]
             if r.get("paced_until") and "pace of google" in r["host_state"]])
         assert "421 4.7.28 Gmail" in paced[0]["host_state"]
-        until("all", lambda: len(site.messages()) == 200)
+        # A host that ends a session with commands unread resets it, and what
+        # it replied before may be lost: such mail comes a second time.
+        until("all", lambda: len({x.data for x in site.messages()}) == 200)
         assert len(site.refused) <= 5
         assert not m.events("send.bounced")
 

@@ -553,7 +553,9 @@ def test_authorities_that_go_while_it_runs(scene, ca, tmp_path):
     s.fill(MANY)
     delivered(s)
     path.unlink()
-    os.kill(find(s.m, "send"), signal.SIGKILL)
+    old = find(s.m, "send")
+    os.kill(old, signal.SIGKILL)
+    until("another sender", lambda: find(s.m, "send") != old)
     s.submit([10])
     only_the_strict_waits(s, [*MANY, 10])
     assert "No such file" in s.m.events("send.tls_ca")[0]["error"]
