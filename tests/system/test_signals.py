@@ -301,12 +301,19 @@ def test_a_stuck_collector_loses_no_line(mta, sink, dns):
 
 def collector_at_birth(m):
     """A stopped one that does not handle signals yet."""
+    def newborn(known):
+        """Looked for without a pause: its birth takes a few ms."""
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end:
+            for p in children_of(m.process.pid):
+                if p not in known:
+                    return p
+        raise AssertionError("no other collector within %g s" % DEADLINE)
+
     def caught():
         known = children_of(m.process.pid)
         send_signal(find(m, "log"), signal.SIGKILL)
-        new = until("another", lambda: [
-            p for p in children_of(m.process.pid) if p not in known])[0]
-        early = True
+        new, early = newborn(known), True
         while early:  # it still has its parent's handlers
             send_signal(new, signal.SIGSTOP)
             if signal.SIGHUP in signals(new, "SigIgn"):  # the first it handles
