@@ -243,19 +243,24 @@ static int open_all(struct setup *s, const struct setup *now, struct err *e)
                : setup_open_log(s, e);
 }
 
+static bool is_taken(const struct conf *c, unsigned consumes)
+{
+    for (unsigned i = 0; i < SPOOL_QUEUES; i++)
+        if ((consumes & 1u << i) != 0 &&
+            spool_has_consumer(c->queue_dir, (enum spool_name)i))
+            return true;
+    return false;
+}
+
 /* Before anything is touched: the sockets of another system on this queue would
  * be replaced, and end with this one. */
 static int check_alone(const struct conf *c, unsigned consumes, struct err *e)
 {
     uint64_t until = 0; /* one that was killed may end just now */
-    bool taken = false;
+    bool taken;
 
-    do
-        for (unsigned i = 0; i < SPOOL_QUEUES; i++)
-            taken = (i > 0 && taken) ||
-                    ((consumes & 1u << i) != 0 &&
-                     spool_has_consumer(c->queue_dir, (enum spool_name)i));
-    while (taken && os_again(&until));
+    while ((taken = is_taken(c, consumes)) && os_again(&until))
+        ;
     if (!taken)
         return 0;
     err_set(e, ERR_TEMP, 0,

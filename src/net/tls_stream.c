@@ -487,8 +487,8 @@ const char *tls_version_name(unsigned short id)
 
 const char *tls_cipher_name(unsigned short id)
 {
-    /* The table of ciphers is reached through a session only. A session takes
-       a context, 100 us: one is made for all calls, and never freed. */
+    /* The table of ciphers is reached through a session only.  A session takes
+     * a context, 100 us: one is made for all calls, and never freed. */
     static SSL *any;
     unsigned char wire[2] = { (unsigned char)(id >> 8), (unsigned char)id };
     const SSL_CIPHER *cipher;
