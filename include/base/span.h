@@ -56,6 +56,7 @@ void ascii_lower_str(char *s);
 bool ascii_is_alpha(char c);
 bool ascii_is_digit(char c);
 bool ascii_is_alnum(char c);
+bool ascii_is_control(char c); /* below the blank, or DEL */
 
 /* For "%.*s" in an error: as much of a long text as leaves room for what is
  * wrong with it. */

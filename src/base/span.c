@@ -107,7 +107,7 @@ size_t span_find(struct span s, char c)
     return at == NULL ? s.n : (size_t)(at - s.p);
 }
 
-static bool is_control(char c)
+bool ascii_is_control(char c)
 {
     return (unsigned char)c < ' ' || c == 0x7f;
 }
@@ -132,7 +132,7 @@ bool span_has_control(struct span s)
         if (word_has_control(s.p + i))
             return true;
     for (; i < s.n; i++)
-        if (is_control(s.p[i]))
+        if (ascii_is_control(s.p[i]))
             return true;
     return false;
 }

@@ -54,11 +54,6 @@ static void harmless_name(char out[DOMAIN_TEXT + 1], const char *name)
         memcpy(out, "unknown", sizeof "unknown");
 }
 
-static bool is_control(char c)
-{
-    return (unsigned char)c < ' ' || c == 0x7f;
-}
-
 /* An address keeps everything it may hold in quotes, but no line end, and no
  * angle bracket or blank outside of quotes.  False: it cannot be written
  * safely. */
@@ -68,7 +63,7 @@ static bool harmless_address(char *out, size_t size, const char *address)
     size_t n = 0;
 
     for (const char *p = address; *p != '\0'; p++) {
-        if (is_control(*p) || n + 2 > size)
+        if (ascii_is_control(*p) || n + 2 > size)
             return false;
         if (*p == '"')
             quoted = !quoted;
@@ -76,7 +71,7 @@ static bool harmless_address(char *out, size_t size, const char *address)
             return false;
         out[n++] = *p;
         if (quoted && *p == '\\') {
-            if (p[1] == '\0' || is_control(p[1]) || n + 2 > size)
+            if (p[1] == '\0' || ascii_is_control(p[1]) || n + 2 > size)
                 return false;
             out[n++] = *++p;
         }
@@ -199,7 +194,7 @@ static void put_path(struct buf *out, struct span path)
     if (path.n > PATH_TEXT)
         path.n = PATH_TEXT;
     for (size_t i = 0; i < path.n; i++)
-        buf_addc(out, is_control(path.p[i]) ? '?' : path.p[i]);
+        buf_addc(out, ascii_is_control(path.p[i]) ? '?' : path.p[i]);
 }
 
 void trace_return_path(struct buf *out, struct span reverse_path)

@@ -157,6 +157,8 @@ START_TEST(ascii)
         ck_assert_msg(ascii_is_alpha(c) == (upper || lower), "%d", i);
         ck_assert_msg(ascii_is_digit(c) == digit, "%d", i);
         ck_assert_msg(ascii_is_alnum(c) == (upper || lower || digit), "%d", i);
+        ck_assert_msg(ascii_is_control(c) == ((i >= 0 && i < 32) || i == 127),
+                      "%d", i);
     }
     char text[] = "MiXed \304 9";
     ascii_lower_str(text);
